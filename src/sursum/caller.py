@@ -1,0 +1,25 @@
+"""The line of the user's program from which sursum was called."""
+
+from __future__ import annotations
+
+import os
+import sys
+from types import FrameType
+
+_PACKAGE = os.path.dirname(__file__) + os.sep
+
+
+def calling_line() -> str | None:
+    """`file.py:12` of the innermost frame outside sursum and torch; None where there is none.
+
+    Example:
+        >>> calling_line() is None or ":" in calling_line()
+        True
+    """
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        name = frame.f_code.co_filename
+        if not name.startswith(_PACKAGE) and f"{os.sep}torch{os.sep}" not in name and "contextlib" not in name:
+            return f"{os.path.basename(name)}:{frame.f_lineno}"
+        frame = frame.f_back
+    return None

@@ -1,0 +1,54 @@
+"""Which latent sites reach anything but their own prior."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sursum.messages import Deterministic
+from sursum.trace import Trace
+
+
+def unconnected(found: Trace, leaves: Mapping[str, Tensor]) -> list[str]:
+    """The names in `leaves`, a free tensor for every latent site, that no term of `found` but their own prior depends on.
+
+    One walk over the autograd graph carries the set of leaves that each node reaches, as bits.
+    """
+    with torch.enable_grad():
+        terms: dict[str, Tensor] = dict(found.log_prob())
+    for name, site in found.items():
+        if isinstance(site, Deterministic) and isinstance(site.value, Tensor) and name not in terms:
+            terms[name] = site.value
+    names = list(leaves)
+    bit = {id(leaf): 1 << i for i, leaf in enumerate(leaves.values())}
+    known: dict[Any, int] = {}
+    reached = 0
+    for name, term in terms.items():
+        own = 1 << names.index(name) if name in leaves else 0
+        reached |= _reach(term, bit, known) & ~own
+    return [name for i, name in enumerate(names) if not reached >> i & 1]
+
+
+def _reach(term: Tensor, bit: Mapping[int, int], known: dict[Any, int]) -> int:
+    if term.grad_fn is None:
+        return bit.get(id(term), 0)
+    root = term.grad_fn
+    stack: list[tuple[Any, bool]] = [(root, False)]
+    while stack:
+        node, children_done = stack.pop()
+        if node in known and not children_done:
+            continue
+        children = [child for child, _ in node.next_functions if child is not None]
+        if children_done:
+            variable = getattr(node, "variable", None)
+            bits = 0 if variable is None else bit.get(id(variable), 0)
+            for child in children:
+                bits |= known[child]
+            known[node] = bits
+        else:
+            stack.append((node, True))
+            stack.extend((child, False) for child in children if child not in known)
+    return known[root]

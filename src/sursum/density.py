@@ -1,0 +1,356 @@
+r"""`LogDensity`: a program as a function q ∈ Rⁿ ↦ log p.
+
+The latent sites are found by one run. Each support is mapped to unconstrained coordinates, and
+
+.. math:: \log p(q) = \sum_i \log p(x_i \mid \ldots) + \sum_{latent} \log |\det J_i(q_i)|.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from sursum.bijections import bijection
+from sursum.connections import unconnected
+from sursum.distributions.rebuild import floating_dtype
+from sursum.errors import DensityError, HeldParameterWarning, SursumError, UnusedSiteWarning
+from sursum.handlers import trace
+from sursum.messages import Factor, Frame, Sample, Site
+from sursum.originals import watch_originals
+from sursum.runtime import Messenger, at_site, handler, perform, refuse_coroutines, required
+from sursum.supports import support_of
+from sursum.trace import Trace, table
+
+_JITTER = 0.1
+_SPREAD = 2.0
+_ATTEMPTS = 10
+
+
+@dataclass(frozen=True)
+class Latent:
+    """A latent site's place in q: coordinates `start` to `stop`, in `shape` when constrained."""
+
+    name: str
+    shape: tuple[int, ...]
+    free_shape: tuple[int, ...]
+    start: int
+    stop: int
+    dtype: torch.dtype
+    plates: tuple[Frame, ...]
+    where: str | None
+
+
+class LogDensity:
+    r"""The log density of a program at unconstrained coordinates.
+
+    Args:
+        model: the program; its latent sites become coordinates, its parameters are held at their values.
+        args, kwargs: what it is called with.
+        jacobian: whether the log-Jacobian is added. A density needs it, maximum likelihood and MAP on the constrained
+            scale do not.
+
+    Raises:
+        DensityError: no latent site, a discrete one, one that cannot be scored; a subsampled plate.
+
+    Warns:
+        HeldParameterWarning: parameters that are not lifted stay at their value.
+        UnusedSiteWarning: a latent site that reaches nothing but its own prior.
+
+    Example:
+        >>> import sursum as su, sursum.distributions as dist, torch
+        >>> model = lambda: su.sample("s", dist.Exponential(1.0))
+        >>> density = su.infer.LogDensity(model)
+        >>> density.dim, round(float(density(torch.zeros(1, dtype=torch.float64))), 4)
+        (1, -1.0)
+    """
+
+    def __init__(
+        self,
+        model: Callable[..., Any],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        jacobian: bool = True,
+    ) -> None:
+        refuse_coroutines(model)
+        self.model, self.args, self.kwargs, self.jacobian = model, tuple(args), dict(kwargs or {}), jacobian
+        with torch.inference_mode(False), torch.enable_grad():
+            found, leaves = self._find()
+            self.latents = _layout(found, leaves)
+            self.dim = self.latents[-1].stop
+            self._by_name = {latent.name: latent for latent in self.latents}
+            self.observed: dict[str, Tensor] = {name: site.value.detach() for name, site in found.observed.items()}
+            self.dims: dict[str, tuple[str, ...]] = {
+                name: _dims(site) for name, site in found.items() if isinstance(site.value, Tensor)
+            }
+            _announce_held(found)
+            if self.observed or any(isinstance(site, Factor) for site in found.values()):
+                _announce_unconnected(unconnected(found, leaves))
+
+    # The function and its parts.
+
+    def __call__(self, q: Tensor) -> Tensor:
+        """The log density at `q`, float64 of shape (n,); a scalar, differentiable, in the program's own dtype."""
+        at = self._at(q)
+        found = self._run(at)
+        total = found.log_prob_sum()
+        if self.jacobian:
+            for site, log_jacobian in at.jacobians.values():
+                with at_site(site):
+                    total = total + log_jacobian.sum()
+        return total
+
+    def transform(self, q: Tensor) -> dict[str, Tensor]:
+        """The values at `q` of the latent sites, then of the deterministic ones."""
+        found = self._run(self._at(q))
+        values = {latent.name: found[latent.name].value for latent in self.latents}
+        return values | {name: torch.as_tensor(site.value) for name, site in found.deterministic.items()}
+
+    def unravel(self, q: Tensor) -> dict[str, Tensor]:
+        """The constrained values at `q` of the latent sites."""
+        with torch.no_grad():
+            found = self._run(self._at(torch.as_tensor(q, dtype=torch.float64)))
+        return {latent.name: found[latent.name].value for latent in self.latents}
+
+    def start(self, rng: np.random.Generator) -> np.ndarray:
+        """A starting point: carried values plus U(−0.1, 0.1) a coordinate, U(−2, 2) for sites that carry none."""
+        q = np.empty(self.dim)
+
+        def choose(site: Sample, free_shape: torch.Size, onto: Any) -> Tensor:
+            latent = self._by_name[site.name]
+            carried = _carried(site, onto)
+            width = latent.stop - latent.start
+            if carried is None:
+                free = rng.uniform(-_SPREAD, _SPREAD, width)
+            else:
+                free = carried.double().reshape(-1).numpy() + rng.uniform(-_JITTER, _JITTER, width)
+            q[latent.start : latent.stop] = free
+            return torch.as_tensor(free, dtype=latent.dtype).reshape(free_shape)
+
+        with torch.no_grad():
+            self._run(_Placed(choose=choose))
+        return q
+
+    def with_data(self, *args: Any, **kwargs: Any) -> LogDensity:
+        """The density of the same program called with other data."""
+        return LogDensity(self.model, args, kwargs, jacobian=self.jacobian)
+
+    # What is where.
+
+    def site_at(self, index: int) -> str:
+        """The latent site that owns coordinate `index`."""
+        return next(latent.name for latent in self.latents if latent.start <= index < latent.stop)
+
+    def coordinate_names(self) -> list[str]:
+        """A name for every coordinate of q: "tau", "theta[0]", …"""
+        names = []
+        for latent in self.latents:
+            for index in np.ndindex(*latent.free_shape):
+                names.append(latent.name + (f"[{', '.join(map(str, index))}]" if index else ""))
+        return names
+
+    def explain(self, q: Any) -> str:
+        """A table of every site at `q`: value, log density, line of the program."""
+        rows = [("site", "value", "log density", "line")]
+        try:
+            with torch.no_grad():
+                found = self._run(self._at(torch.as_tensor(np.asarray(q), dtype=torch.float64)))
+        except (SursumError, ValueError, torch.linalg.LinAlgError) as error:
+            return f"the program cannot be run there: {error}"
+        for name, site in found.items():
+            try:
+                log_prob = f"{float(site.log_prob().sum()):.6g}" if hasattr(site, "log_prob") else ""
+            except (ValueError, torch.linalg.LinAlgError) as error:
+                log_prob = str(error).splitlines()[0]
+            rows.append((name, _brief(site.value), log_prob, site.where or ""))
+        return table(rows)
+
+    # Runs.
+
+    def _at(self, q: Tensor) -> _Placed:
+        def choose(site: Sample, free_shape: torch.Size, onto: Any) -> Tensor:
+            latent = self._by_name.get(site.name)
+            if latent is None or latent.free_shape != tuple(free_shape):
+                raise DensityError(
+                    f"latent site {site} was not there, or had another shape, when the program was first run. "
+                    "A density needs the same latent sites in every execution."
+                )
+            return q[latent.start : latent.stop].to(latent.dtype).reshape(free_shape)
+
+        return _Placed(choose=choose)
+
+    def _run(self, at: _Placed) -> Trace:
+        with trace() as recorder, at as running:
+            result = self.model(*self.args, **self.kwargs)
+        at.jacobians = running.jacobians
+        return Trace(recorder.trace.nodes, result)
+
+    def _find(self) -> tuple[Trace, dict[str, Tensor]]:
+        """A first execution, with a free leaf for every latent site: at carried values, or anywhere the program runs."""
+        rng = np.random.default_rng(0)
+        for attempt in range(_ATTEMPTS):
+            leaves: dict[str, Tensor] = {}
+
+            def choose(
+                site: Sample,
+                free_shape: torch.Size,
+                onto: Any,
+                leaves: dict[str, Tensor] = leaves,
+                attempt: int = attempt,
+            ) -> Tensor:
+                free = _carried(site, onto)
+                if free is None:
+                    free = torch.zeros(free_shape, dtype=_dtype(site))
+                if attempt:
+                    free = free + torch.as_tensor(rng.uniform(-1, 1, tuple(free_shape)), dtype=free.dtype)
+                leaves[site.name] = free.requires_grad_()
+                return leaves[site.name]
+
+            try:
+                with watch_originals() as originals:
+                    found = self._run(_Placed(choose=choose))
+                originals.check(found)
+                found.log_prob()
+            except SursumError:
+                raise
+            except (ValueError, torch.linalg.LinAlgError) as error:
+                failure = error
+                continue
+            return found, leaves
+        raise DensityError(
+            f"the program fails wherever it was tried, {_ATTEMPTS} times: {failure}. "
+            "Give its parameters initial values at which it runs, or constrain what its distributions are given."
+        ) from failure
+
+
+@handler
+class _Placed(Messenger):
+    """Gives every latent site the value that `choose` places in unconstrained coordinates, and keeps the log-Jacobian."""
+
+    choose: Callable[[Sample, torch.Size, Any], Tensor] = required()
+
+    jacobians: dict[str, tuple[Site, Tensor]] = field(init=False, repr=False, default_factory=dict)
+
+    def handle(self, site: Site) -> Any:
+        if not isinstance(site, Sample) or site.is_observed:
+            return perform(site)
+        if site.infer.get("is_subsample"):
+            raise DensityError(
+                f"plate {site} is subsampled, and a log density needs all of the data. "
+                "Leave subsample_size out, or use stochastic variational inference."
+            )
+        if site.value is not None:
+            return perform(site)
+        onto = bijection(_continuous_support(site))
+        shape = site.fn.batch_shape + site.fn.event_shape
+        free = self.choose(site, torch.Size(onto.inverse_shape(shape)), onto)
+        value = onto(free)
+        self.jacobians[site.name] = (site, onto.log_abs_det_jacobian(free, value))
+        return perform(site.but(value=value))
+
+
+def _continuous_support(site: Sample) -> Any:
+    if not isinstance(site.fn, Distribution):
+        raise DensityError(f"latent site {site} cannot be scored: its prior is a function that returns a tensor.")
+    support = support_of(site.fn)
+    if support.is_discrete:
+        raise DensityError(
+            f"latent site {site} is discrete ({type(site.fn).__name__}), and gradients need continuous sites. Sum it out, "
+            "for example with MixtureSameFamily, or observe it with condition."
+        )
+    return support
+
+
+def _dtype(site: Sample) -> torch.dtype:
+    if site.init is not None and site.init.is_floating_point():
+        return site.init.dtype
+    return floating_dtype(site.fn) or torch.get_default_dtype()
+
+
+def _carried(site: Sample, onto: Any) -> Tensor | None:
+    """The site's initial value in unconstrained coordinates; None where it has none inside its support."""
+    if site.init is None:
+        return None
+    with torch.no_grad():
+        init = site.init.detach()
+        if init.shape != site.fn.batch_shape + site.fn.event_shape or not bool(support_of(site.fn).check(init).all()):
+            return None
+        free: Tensor = onto.inv(init)
+        return free.clone() if bool(torch.isfinite(free).all()) else None
+
+
+def _layout(found: Trace, leaves: Mapping[str, Tensor]) -> tuple[Latent, ...]:
+    latents, start = [], 0
+    for name, free in leaves.items():
+        site = found[name]
+        latents.append(
+            Latent(
+                name=name,
+                shape=tuple(site.value.shape),
+                free_shape=tuple(free.shape),
+                start=start,
+                stop=start + free.numel(),
+                dtype=free.dtype,
+                plates=site.plates,
+                where=site.where,
+            )
+        )
+        start += free.numel()
+    if not start:
+        params = ", ".join(map(repr, found.params))
+        remedy = f"Give its parameters ({params}) priors with lift" if params else "Write a sample site without obs"
+        raise DensityError(f"the program has no latent site, so there is nothing to infer. {remedy}.")
+    return tuple(latents)
+
+
+def _dims(site: Site) -> tuple[str, ...]:
+    """A name for each dimension of a site: its plate's, or one of its own."""
+    shape = tuple(site.value.shape)
+    if isinstance(site, Sample) and isinstance(site.fn, Distribution):
+        events = len(site.fn.event_shape)
+    else:
+        events = getattr(site, "event_dim", None) or 0
+    names = [f"{site.name}_dim_{i}" for i in range(len(shape))]
+    for frame in site.plates:
+        place = len(shape) - events + (frame.dim or 0)
+        if frame.dim is not None and 0 <= place < len(shape) and shape[place] == frame.length:
+            names[place] = frame.name
+    return tuple(names)
+
+
+def _brief(value: Any) -> str:
+    if not isinstance(value, Tensor):
+        return type(value).__name__
+    flat = value.detach().flatten()
+    shown = ", ".join(f"{float(x):.4g}" for x in flat[:4])
+    return shown if value.dim() == 0 else f"[{shown}{', …' if len(flat) > 4 else ''}]"
+
+
+def _announce_held(found: Trace) -> None:
+    held = [site.name for site in found.params.values() if not site.frozen]
+    if held:
+        one = len(held) == 1
+        warnings.warn(
+            f"{'parameter' if one else 'parameters'} {', '.join(map(repr, held))} {'is' if one else 'are'} not lifted, and "
+            "held at the present value. Give a prior with lift to make the posterior account for it.",
+            HeldParameterWarning,
+            stacklevel=3,
+        )
+
+
+def _announce_unconnected(lonely: Sequence[str]) -> None:
+    if lonely:
+        one = len(lonely) == 1
+        warnings.warn(
+            f"the latent {'site' if one else 'sites'} {', '.join(map(repr, lonely))} {'reaches' if one else 'reach'} "
+            "nothing but the prior: the posterior will equal it. Check that the program uses the value.",
+            UnusedSiteWarning,
+            stacklevel=3,
+        )

@@ -1,0 +1,84 @@
+"""The methods that Pyro users expect on every distribution: `to_event`, `expand_by`, `mask`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions import constraints
+
+
+class Fluent:
+    """Mixed into every distribution of `sursum.distributions`; raw `torch.distributions` objects are accepted as well.
+
+    Example:
+        >>> import sursum.distributions as dist
+        >>> dist.Normal(torch.zeros(3), 1.0).to_event(1).event_shape
+        torch.Size([3])
+    """
+
+    def to_event(self, dims: int | None = None) -> Independent:
+        """The same distribution with its `dims` rightmost batch dimensions (all where None) counted as one value."""
+        count = len(self.batch_shape) if dims is None else dims  # type: ignore[attr-defined]
+        return Independent(self, count)
+
+    def expand_by(self, sample_shape: Any) -> Any:
+        """Independent copies in new leftmost batch dimensions of shape `sample_shape`."""
+        return self.expand(torch.Size(sample_shape) + self.batch_shape)  # type: ignore[attr-defined]
+
+    def mask(self, mask: Tensor | bool) -> Masked:
+        """The same distribution with a log density of zero where `mask`, broadcast with the batch shape, is False."""
+        return Masked(self, mask)
+
+
+class Independent(Fluent, torch.distributions.Independent):
+    """`torch.distributions.Independent` with the methods of `Fluent`."""
+
+
+class Masked(Fluent, torch.distributions.Distribution):
+    """A distribution whose log density is zero where `mask` is False.
+
+    Example:
+        >>> import sursum.distributions as dist
+        >>> dist.Normal(0.0, 1.0).mask(torch.tensor([True, False])).log_prob(torch.zeros(2))
+        tensor([-0.9189,  0.0000])
+    """
+
+    arg_constraints: dict[str, constraints.Constraint] = {}
+
+    def __init__(self, base_dist: Any, mask: Tensor | bool) -> None:
+        self._mask = torch.as_tensor(mask)
+        shape = torch.broadcast_shapes(base_dist.batch_shape, self._mask.shape)
+        self.base_dist = base_dist if base_dist.batch_shape == shape else base_dist.expand(shape)
+        self.has_rsample = base_dist.has_rsample
+        super().__init__(shape, base_dist.event_shape, validate_args=False)
+
+    @constraints.dependent_property
+    def support(self) -> Any:
+        return self.base_dist.support
+
+    @property
+    def mean(self) -> Tensor:
+        value: Tensor = self.base_dist.mean
+        return value
+
+    @property
+    def variance(self) -> Tensor:
+        value: Tensor = self.base_dist.variance
+        return value
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> Masked:
+        return Masked(self.base_dist.expand(batch_shape), self._mask.expand(batch_shape))
+
+    def sample(self, sample_shape: Any = ()) -> Tensor:
+        value: Tensor = self.base_dist.sample(torch.Size(sample_shape))
+        return value
+
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        value: Tensor = self.base_dist.rsample(torch.Size(sample_shape))
+        return value
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        log_prob = self.base_dist.log_prob(value)
+        return torch.where(self._mask, log_prob, torch.zeros((), dtype=log_prob.dtype, device=log_prob.device))

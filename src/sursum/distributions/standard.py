@@ -1,0 +1,167 @@
+"""torch's own distributions, each with the methods of `Fluent`. Mathematics, arguments and errors are torch's."""
+
+from __future__ import annotations
+
+import torch.distributions as td
+
+from sursum.distributions.fluent import Fluent
+
+
+class Bernoulli(Fluent, td.Bernoulli):
+    """`torch.distributions.Bernoulli`."""
+
+
+class Beta(Fluent, td.Beta):
+    """`torch.distributions.Beta`."""
+
+
+class Binomial(Fluent, td.Binomial):
+    """`torch.distributions.Binomial`."""
+
+
+class Categorical(Fluent, td.Categorical):
+    """`torch.distributions.Categorical`."""
+
+
+class Cauchy(Fluent, td.Cauchy):
+    """`torch.distributions.Cauchy`."""
+
+
+class Chi2(Fluent, td.Chi2):
+    """`torch.distributions.Chi2`."""
+
+
+class ContinuousBernoulli(Fluent, td.ContinuousBernoulli):
+    """`torch.distributions.ContinuousBernoulli`."""
+
+
+class Dirichlet(Fluent, td.Dirichlet):
+    """`torch.distributions.Dirichlet`."""
+
+
+class Exponential(Fluent, td.Exponential):
+    """`torch.distributions.Exponential`."""
+
+
+class FisherSnedecor(Fluent, td.FisherSnedecor):
+    """`torch.distributions.FisherSnedecor`."""
+
+
+class Gamma(Fluent, td.Gamma):
+    """`torch.distributions.Gamma`."""
+
+
+class GeneralizedPareto(Fluent, td.GeneralizedPareto):
+    """`torch.distributions.GeneralizedPareto`."""
+
+
+class Geometric(Fluent, td.Geometric):
+    """`torch.distributions.Geometric`."""
+
+
+class Gumbel(Fluent, td.Gumbel):
+    """`torch.distributions.Gumbel`."""
+
+
+class HalfCauchy(Fluent, td.HalfCauchy):
+    """`torch.distributions.HalfCauchy`."""
+
+
+class HalfNormal(Fluent, td.HalfNormal):
+    """`torch.distributions.HalfNormal`."""
+
+
+class InverseGamma(Fluent, td.InverseGamma):
+    """`torch.distributions.InverseGamma`."""
+
+
+class Kumaraswamy(Fluent, td.Kumaraswamy):
+    """`torch.distributions.Kumaraswamy`."""
+
+
+class LKJCholesky(Fluent, td.LKJCholesky):
+    """`torch.distributions.LKJCholesky`."""
+
+
+class Laplace(Fluent, td.Laplace):
+    """`torch.distributions.Laplace`."""
+
+
+class LogNormal(Fluent, td.LogNormal):
+    """`torch.distributions.LogNormal`."""
+
+
+class LogisticNormal(Fluent, td.LogisticNormal):
+    """`torch.distributions.LogisticNormal`."""
+
+
+class LowRankMultivariateNormal(Fluent, td.LowRankMultivariateNormal):
+    """`torch.distributions.LowRankMultivariateNormal`."""
+
+
+class MixtureSameFamily(Fluent, td.MixtureSameFamily):
+    """`torch.distributions.MixtureSameFamily`."""
+
+
+class Multinomial(Fluent, td.Multinomial):
+    """`torch.distributions.Multinomial`."""
+
+
+class MultivariateNormal(Fluent, td.MultivariateNormal):
+    """`torch.distributions.MultivariateNormal`."""
+
+
+class NegativeBinomial(Fluent, td.NegativeBinomial):
+    """`torch.distributions.NegativeBinomial`."""
+
+
+class Normal(Fluent, td.Normal):
+    """`torch.distributions.Normal`."""
+
+
+class OneHotCategorical(Fluent, td.OneHotCategorical):
+    """`torch.distributions.OneHotCategorical`."""
+
+
+class OneHotCategoricalStraightThrough(Fluent, td.OneHotCategoricalStraightThrough):
+    """`torch.distributions.OneHotCategoricalStraightThrough`."""
+
+
+class Pareto(Fluent, td.Pareto):
+    """`torch.distributions.Pareto`."""
+
+
+class Poisson(Fluent, td.Poisson):
+    """`torch.distributions.Poisson`."""
+
+
+class RelaxedBernoulli(Fluent, td.RelaxedBernoulli):
+    """`torch.distributions.RelaxedBernoulli`."""
+
+
+class RelaxedOneHotCategorical(Fluent, td.RelaxedOneHotCategorical):
+    """`torch.distributions.RelaxedOneHotCategorical`."""
+
+
+class StudentT(Fluent, td.StudentT):
+    """`torch.distributions.StudentT`."""
+
+
+class TransformedDistribution(Fluent, td.TransformedDistribution):
+    """`torch.distributions.TransformedDistribution`."""
+
+
+class Uniform(Fluent, td.Uniform):
+    """`torch.distributions.Uniform`."""
+
+
+class VonMises(Fluent, td.VonMises):
+    """`torch.distributions.VonMises`."""
+
+
+class Weibull(Fluent, td.Weibull):
+    """`torch.distributions.Weibull`."""
+
+
+class Wishart(Fluent, td.Wishart):
+    """`torch.distributions.Wishart`."""

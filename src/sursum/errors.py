@@ -1,0 +1,134 @@
+"""Every error and warning of sursum.
+
+    SursumError                       anything that we raise on purpose
+    ├── SiteError                     something is wrong at one site of the program
+    │   ├── DuplicateSiteError        two sites of one name in one execution
+    │   ├── PriorError                a prior that cannot be used for its parameter
+    │   │   ├── PriorShapeError           does not expand to the parameter's shape
+    │   │   ├── PriorSupportError         support outside the parameter's constraint
+    │   │   └── PriorTypeError            cannot be cast to the parameter's dtype
+    │   ├── ObservationError          observed values outside the support, or not finite
+    │   ├── ArgumentError             arguments of a distribution outside their constraints
+    │   ├── PlateError                plates that collide or do not fit a site
+    │   └── DensityError              a log density that cannot be formed, or is not finite where it must be
+    ├── HandlerError                  handlers left out of order, a program of the wrong kind
+    ├── CaptureError                  a program that cannot be turned into a graph
+    │   ├── BranchError                   Python looked at a traced value
+    │   ├── UncapturableError             tensors of a kind that a capture does not know
+    │   └── EscapeError                   the graph depends on something that the capture cannot see
+    ├── CompileError                  the native engine could not be built
+    └── SamplingError                 a sampler's settings or its run
+
+    SursumWarning                     anything that we warn of
+    ├── UnusedPriorWarning            a key of a prior that matched no parameter
+    ├── HeldParameterWarning          trainable parameters that a sampler holds at their value
+    ├── UnusedSiteWarning             data for, or a latent site of, something that nothing reads
+    ├── ModuleWarning                 what a network does differently inside a program
+    ├── EngineWarning                 another engine is used than the one that was expected
+    └── DiagnosticWarning             what the diagnostics found wrong with a run
+
+Where a Python user would expect `TypeError` or `ValueError` the classes derive from those as well. A message says what
+happened at which site, what was expected and what was found, and what to do.
+"""
+
+from __future__ import annotations
+
+
+class SursumError(Exception):
+    """Anything that sursum raises on purpose."""
+
+
+class SiteError(SursumError, ValueError):
+    """Something is wrong at one site of the program."""
+
+
+class DuplicateSiteError(SiteError):
+    """Two sites of one name in one execution."""
+
+
+class PriorError(SiteError):
+    """A prior that cannot be used for its parameter."""
+
+
+class PriorShapeError(PriorError):
+    """A prior that does not expand to its parameter's shape."""
+
+
+class PriorSupportError(PriorError):
+    """A prior whose support is not inside its parameter's constraint."""
+
+
+class PriorTypeError(PriorError, TypeError):
+    """A prior that is not one, or that cannot be cast to its parameter's dtype."""
+
+
+class ObservationError(SiteError):
+    """Observed values outside the support of their site, or not finite."""
+
+
+class ArgumentError(SiteError):
+    """Arguments of a distribution outside their constraints."""
+
+
+class PlateError(SiteError):
+    """Plates that collide, or that do not fit a site."""
+
+
+class DensityError(SiteError):
+    """A log density that cannot be formed, or is not finite where it must be."""
+
+
+class HandlerError(SursumError, RuntimeError):
+    """Handlers left out of order, or a program of a kind that cannot be handled."""
+
+
+class CaptureError(SursumError, RuntimeError):
+    """A program that cannot be turned into a graph."""
+
+
+class BranchError(CaptureError):
+    """Python looked at a traced value, so the graph would hold for one branch only."""
+
+
+class EscapeError(CaptureError):
+    """The graph depends on something that the capture cannot see."""
+
+
+class UncapturableError(CaptureError):
+    """Tensors of a kind that a capture does not know: complex, sparse, or with a dispatch of their own."""
+
+
+class CompileError(SursumError, RuntimeError):
+    """The native engine could not be built."""
+
+
+class SamplingError(SursumError, ValueError):
+    """A sampler's settings, or its run."""
+
+
+class SursumWarning(UserWarning):
+    """Anything that sursum warns of."""
+
+
+class UnusedPriorWarning(SursumWarning):
+    """A key of a prior matched no parameter."""
+
+
+class HeldParameterWarning(SursumWarning):
+    """Trainable parameters that a sampler holds at their value."""
+
+
+class UnusedSiteWarning(SursumWarning):
+    """Data for, or a latent site of, something that nothing reads."""
+
+
+class ModuleWarning(SursumWarning):
+    """What a network does differently inside a program."""
+
+
+class EngineWarning(SursumWarning):
+    """Another engine is used than the one that was expected."""
+
+
+class DiagnosticWarning(SursumWarning):
+    """What the diagnostics found wrong with a run."""

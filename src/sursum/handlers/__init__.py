@@ -1,0 +1,73 @@
+"""Handlers, one verb a file. `sursum.poutine` is another name of this module."""
+
+from sursum.handlers.block import block
+from sursum.handlers.condition import condition
+from sursum.handlers.do import do
+from sursum.handlers.lift import lift
+from sursum.handlers.mask import mask
+from sursum.handlers.param_store import ParamStore
+from sursum.handlers.plate import plate
+from sursum.handlers.random_module import random_module
+from sursum.handlers.reparam import LocScaleReparam, Reparam, reparam
+from sursum.handlers.replay import replay
+from sursum.handlers.reprior import reprior
+from sursum.handlers.scale import scale
+from sursum.handlers.seed import seed
+from sursum.handlers.substitute import substitute
+from sursum.handlers.trace import trace
+from sursum.handlers.uncondition import uncondition
+from sursum.runtime import Messenger, handler, perform
+from sursum.trace import Trace
+
+# The names of the same classes for people who come from Pyro.
+BlockMessenger = block
+ConditionMessenger = condition
+DoMessenger = do
+LiftMessenger = lift
+MaskMessenger = mask
+PlateMessenger = plate
+ReparamMessenger = reparam
+ReplayMessenger = replay
+ScaleMessenger = scale
+SeedMessenger = seed
+SubstituteMessenger = substitute
+TraceMessenger = trace
+UnconditionMessenger = uncondition
+
+__all__ = [
+    "BlockMessenger",
+    "ConditionMessenger",
+    "DoMessenger",
+    "LiftMessenger",
+    "LocScaleReparam",
+    "MaskMessenger",
+    "Messenger",
+    "ParamStore",
+    "PlateMessenger",
+    "Reparam",
+    "ReparamMessenger",
+    "ReplayMessenger",
+    "ScaleMessenger",
+    "SeedMessenger",
+    "SubstituteMessenger",
+    "Trace",
+    "TraceMessenger",
+    "UnconditionMessenger",
+    "block",
+    "condition",
+    "do",
+    "handler",
+    "lift",
+    "mask",
+    "perform",
+    "plate",
+    "random_module",
+    "reparam",
+    "replay",
+    "reprior",
+    "scale",
+    "seed",
+    "substitute",
+    "trace",
+    "uncondition",
+]

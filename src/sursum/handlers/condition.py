@@ -1,0 +1,29 @@
+"""`condition`: observe sites."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sursum.handlers.given import Given
+from sursum.messages import Sample, Site
+from sursum.runtime import handler, perform
+
+
+@handler
+class condition(Given):
+    r"""Observe the sites named in `data`: :math:`p(z, y)` becomes :math:`p(z, y = data)`.
+
+    Warns:
+        UnusedSiteWarning: a name that is no sample site, e.g. a parameter that is lifted only further out.
+
+    Example:
+        >>> import sursum as su, sursum.distributions as dist, torch
+        >>> model = lambda: su.sample("z", dist.Normal(0.0, 1.0))
+        >>> su.poutine.condition(model, data={"z": torch.tensor(2.0)})()
+        tensor(2.)
+    """
+
+    def handle(self, site: Site) -> Any:
+        if self.given(site) and isinstance(site, Sample):
+            site = site.but(value=self.value(site), is_observed=True)
+        return perform(site)

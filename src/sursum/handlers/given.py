@@ -1,0 +1,51 @@
+"""What handlers that are given values by name have in common."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import field
+from typing import Any, ClassVar
+
+from sursum.errors import UnusedSiteWarning
+from sursum.messages import Param, Sample, Site
+from sursum.patterns import suggestion
+from sursum.runtime import Messenger, handler, required
+from sursum.validation import validation_enabled
+
+
+@handler
+class Given(Messenger):
+    """A handler with `data`, values by site name; a `Trace` will do. Names that match nothing are warned of."""
+
+    data: Mapping[str, Any] = required()
+
+    met: dict[str, Site] = field(init=False, repr=False, default_factory=dict)
+
+    takes: ClassVar[tuple[type[Site], ...]] = (Sample,)
+
+    def given(self, site: Site) -> bool:
+        """Whether there is a value for this site."""
+        self.met.setdefault(site.name, site)
+        return isinstance(site, self.takes) and site.name in self.data
+
+    def value(self, site: Site) -> Any:
+        """The value for this site."""
+        value = self.data[site.name]
+        return value.value if isinstance(value, Site) else value
+
+    def finish(self) -> None:
+        if not validation_enabled():
+            return
+        verb = type(self).__name__
+        for name in self.data:
+            site = self.met.get(name)
+            if isinstance(site, self.takes) or not self.note(name):
+                continue
+            if isinstance(site, Param):
+                what = f"{site} is a parameter here. Put {verb} outside of lift, where it is a sample site, or use substitute"
+            elif site is not None:
+                what = f"{site} is a {site.type} site, which takes no value"
+            else:
+                what = f"no site of that name was reached.{suggestion(name, self.met)}"
+            warnings.warn(f"{verb}: the value for {name!r} was not used: {what}", UnusedSiteWarning, stacklevel=4)

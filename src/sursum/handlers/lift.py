@@ -1,0 +1,95 @@
+"""`lift`: parameters become latent sites, from outside."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import field
+from typing import Any
+
+from torch import nn
+from torch.distributions import Distribution
+
+from sursum.errors import UnusedPriorWarning
+from sursum.fitting import Prior, check_dtype, check_kind, entry_for
+from sursum.lifting import again, propose
+from sursum.messages import Param, Sample, Site
+from sursum.module import Forward
+from sursum.patterns import matches, suggestion
+from sursum.runtime import Messenger, handler, perform, required
+from sursum.validation import validation_enabled
+
+
+@handler
+class lift(Messenger):
+    r"""Draw parameters from priors: a program with parameters θ becomes one with :math:`p(y, θ) = p(y \mid θ)\,p(θ)`.
+
+    Args:
+        fn: the program, or an `nn.Module`, whose parameters then keep their own dotted names.
+        prior: a `Distribution` for every parameter; or a mapping from names or patterns (``*`` one dotted segment,
+            ``**`` any number; an exact name wins, else the first that matches) to distributions or callables; or a
+            callable for every parameter. A callable gets the parameter's current value and, by keyword where it takes
+            them, ``name``, ``constraint`` and ``event_dim``; it may call `sample` itself, which makes the prior
+            hierarchical, and returns a `Distribution`, a tensor (an unscored draw) or None (leave it a parameter).
+        frozen: lift a network's parameters with ``requires_grad=False`` as well.
+
+    Raises:
+        PriorTypeError: something that is not a prior, or cannot be cast to the parameter's dtype.
+        PriorShapeError: a prior that does not expand to the parameter's shape.
+        PriorSupportError: a prior whose support is not inside the parameter's constraint.
+
+    Warns:
+        UnusedPriorWarning: a key matched no parameter.
+
+    Example:
+        >>> import torch, sursum as su, sursum.distributions as dist
+        >>> def model(x):
+        ...     s = su.param("s", torch.tensor(0.5))
+        ...     return su.sample("z", dist.Normal(x, s)) ** 2
+        >>> lifted = su.poutine.lift(model, prior={"s": dist.Exponential(0.3)})
+        >>> su.poutine.trace(lifted).get_trace(0.0).nodes["s"]["type"]
+        'sample'
+    """
+
+    prior: Prior = required()
+    frozen: bool = False
+
+    answers: dict[str, Site] = field(init=False, repr=False, default_factory=dict)
+    hypers: dict[str, Site] = field(init=False, repr=False, default_factory=dict)
+    met: list[str] = field(init=False, repr=False, default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_kind(self.prior)
+        if isinstance(self.fn, nn.Module):
+            self.fn = Forward(self.fn)
+
+    def handle(self, site: Site) -> Any:
+        param = site.param if isinstance(site, Sample) else site
+        if isinstance(param, Param):
+            self.met.append(param.name)
+        # A parameter that an inner handler has given a value keeps it; what an inner lift has answered is a Sample.
+        if not isinstance(site, Param) or site.value is not None or (site.frozen and not self.frozen):
+            return perform(site)
+        if site.name in self.answers:
+            return again(self.answers[site.name], site)
+        entry = entry_for(self.prior, site.name)
+        proposed = None if entry is None else propose(site, *entry, self.hypers)
+        if proposed is None:
+            return perform(site)
+        answer = perform(proposed) if isinstance(proposed, Sample) else proposed
+        if isinstance(answer, Sample) and isinstance(answer.fn, Distribution):
+            check_dtype(answer, site)
+        self.answers[site.name] = answer
+        return answer
+
+    def finish(self) -> None:
+        if not isinstance(self.prior, Mapping) or not validation_enabled():
+            return
+        for key in self.prior:
+            if not any(matches(key, name) for name in self.met) and self.note(key):
+                warnings.warn(
+                    f"the prior for {key!r} was not used: no parameter of that name was read.{suggestion(key, self.met)}",
+                    UnusedPriorWarning,
+                    stacklevel=4,
+                )

@@ -1,0 +1,87 @@
+"""`ParamStore`: parameters by name, owned by whoever optimises them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sursum.bijections import bijection
+from sursum.errors import SiteError
+from sursum.messages import Param, Site
+from sursum.runtime import Messenger, handler, perform
+
+
+@handler
+class ParamStore(Messenger):
+    """Keep an unconstrained leaf for every parameter that a program reads, starting at the program's own value.
+
+    There is no global store: run a program inside one, ``with store:``, and give ``store.leaves()`` to an optimiser.
+
+    Example:
+        >>> import sursum as su, torch
+        >>> from sursum.distributions import constraints
+        >>> store = su.ParamStore()
+        >>> with store:
+        ...     s = su.param("s", torch.tensor(2.0), constraint=constraints.positive)
+        >>> float(s), list(store)
+        (2.0, ['s'])
+    """
+
+    unconstrained: dict[str, Tensor] = field(init=False, repr=False, default_factory=dict)
+    sites: dict[str, Param] = field(init=False, repr=False, default_factory=dict)
+
+    def fresh(self) -> ParamStore:
+        """A copy that shares the leaves: the store outlives the executions inside it."""
+        copy = super().fresh()
+        copy.unconstrained, copy.sites = self.unconstrained, self.sites
+        return copy
+
+    def handle(self, site: Site) -> Any:
+        if isinstance(site, Param) and site.value is None:
+            known = self.sites.get(site.name)
+            if known is not None and known.owner is not site.owner:
+                raise SiteError(
+                    f"parameter {site} belongs to another network than the one of that name in the store "
+                    f"({known.where}). Give the two modules different names, or use another store."
+                )
+            if known is None and site.initial is not None:
+                self._adopt(site)
+            if site.name in self:
+                site = site.but(value=self[site.name])
+        return perform(site)
+
+    def _adopt(self, site: Param) -> None:
+        value = site.run().value.detach()
+        with torch.no_grad():
+            leaf = bijection(site.constraint).inv(value)
+        if not torch.isfinite(leaf).all():
+            raise SiteError(
+                f"parameter {site} starts at {value.tolist()}, on the boundary of {site.constraint!r}. "
+                "Start inside the constraint."
+            )
+        self.unconstrained[site.name] = leaf.clone().requires_grad_(not site.frozen)
+        self.sites[site.name] = site.but(initial=value)
+
+    def leaves(self) -> list[Tensor]:
+        """The unconstrained tensors to optimise."""
+        return [leaf for leaf in self.unconstrained.values() if leaf.requires_grad]
+
+    def recall(self, name: str) -> Tensor | None:
+        return self[name] if name in self else None
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.unconstrained
+
+    def __getitem__(self, name: str) -> Tensor:
+        value: Tensor = bijection(self.sites[name].constraint)(self.unconstrained[name])
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.unconstrained)
+
+    def __len__(self) -> int:
+        return len(self.unconstrained)

@@ -1,0 +1,31 @@
+"""`replay`: repeat the latent values of a trace."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sursum.messages import Sample, Site
+from sursum.runtime import Messenger, handler, perform, required
+
+
+@handler
+class replay(Messenger):
+    """Give every latent site the value that it has in `trace`; sites that the trace lacks are drawn as usual.
+
+    Example:
+        >>> import sursum as su, sursum.distributions as dist
+        >>> model = lambda: su.sample("z", dist.Normal(0.0, 1.0))
+        >>> tr = su.poutine.trace(model).get_trace()
+        >>> bool(su.poutine.replay(model, trace=tr)() == tr["z"].value)
+        True
+    """
+
+    trace: Mapping[str, Site] = required()
+
+    def handle(self, site: Site) -> Any:
+        if isinstance(site, Sample) and not site.is_observed:
+            node = self.trace.get(site.name)
+            if isinstance(node, Sample):
+                site = site.but(value=node.value)
+        return perform(site)

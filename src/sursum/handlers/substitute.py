@@ -1,0 +1,29 @@
+"""`substitute`: give values to latent sites and to parameters."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from sursum.handlers.given import Given
+from sursum.messages import Param, Sample, Site
+from sursum.runtime import handler, perform
+
+
+@handler
+class substitute(Given):
+    r"""Fix the latent sites and parameters named in `data` at these values; they stay what they are, and are scored.
+
+    A parameter inside a `lift` that has been given a value this way stays a parameter.
+
+    Example:
+        >>> import sursum as su, torch
+        >>> su.poutine.substitute(lambda: su.param("s", torch.tensor(0.0)), data={"s": torch.tensor(3.0)})()
+        tensor(3.)
+    """
+
+    takes: ClassVar[tuple[type[Site], ...]] = (Sample, Param)
+
+    def handle(self, site: Site) -> Any:
+        if self.given(site) and not (isinstance(site, Sample) and site.is_observed):
+            site = site.but(value=self.value(site))
+        return perform(site)

@@ -1,0 +1,43 @@
+"""`trace`: record every site of an execution."""
+
+from __future__ import annotations
+
+from dataclasses import field
+from typing import Any
+
+from sursum.messages import Site
+from sursum.runtime import Messenger, handler, perform
+from sursum.trace import Trace
+
+
+@handler
+class trace(Messenger):
+    """Record the sites that a program reaches, as they come back from the handlers outside.
+
+    ``trace(model).get_trace(*args)`` returns the `Trace`; in ``with trace() as t:`` it is ``t.trace``.
+
+    Raises:
+        DuplicateSiteError: two sites of one name.
+
+    Example:
+        >>> import sursum as su, sursum.distributions as dist, torch
+        >>> with su.poutine.trace() as t:
+        ...     z = su.sample("z", dist.Normal(0.0, 1.0))
+        >>> bool(t.trace["z"].value == z)
+        True
+    """
+
+    trace: Trace = field(init=False, repr=False, default_factory=Trace)
+
+    def handle(self, site: Site) -> Any:
+        out = perform(site)
+        self.trace.add(out)
+        return out
+
+    def get_trace(self, *args: Any, **kwargs: Any) -> Trace:
+        """The trace of one execution with these arguments."""
+        if self.fn is None:
+            raise TypeError("this trace has no program: write trace(model).get_trace(…)")
+        with self as running:
+            result = self.fn(*args, **kwargs)
+        return Trace(running.trace.nodes, result)

@@ -1,0 +1,7 @@
+"""Inference: a log density from a program, and samplers for it."""
+
+from sursum.density import LogDensity
+from sursum.infer import reparam
+from sursum.mcmc import MCMC, NUTS
+
+__all__ = ["MCMC", "NUTS", "LogDensity", "reparam"]

@@ -1,0 +1,5 @@
+"""Ways to write a latent site, for `sursum.reparam`."""
+
+from sursum.handlers.reparam import LocScaleReparam, Reparam
+
+__all__ = ["LocScaleReparam", "Reparam"]

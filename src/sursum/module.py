@@ -1,0 +1,92 @@
+"""`module`: a network of the program whose parameters are read through `param`."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from typing import Any, TypeVar
+
+from torch import nn
+from torch.distributions import constraints
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.parameter import UninitializedTensorMixin
+
+from sursum.caller import calling_line
+from sursum.errors import ModuleWarning, SiteError
+from sursum.messages import Param
+from sursum.primitives import read
+from sursum.runtime import current_generator, open_plates
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def module(name: str, net: M) -> M:
+    """`net` with every parameter read through `param`, under its dotted name, e.g. ``net.0.weight``.
+
+    What comes back is a real module that holds these values, a copy which shares whatever did not change; `net` is never
+    written to. Tied weights stay tied, parametrizations and buffers stay. Layers in training mode get copies of their
+    buffers, so that what a forward pass writes into them (batch norm's running averages) is dropped.
+
+    Args:
+        name: the prefix of the parameters' names; may be empty.
+        net: the network, trained or not.
+
+    Returns:
+        A module of the same class.
+
+    Raises:
+        SiteError: a lazy network whose parameters have no shapes yet.
+
+    Warns:
+        ModuleWarning: a normalising layer with running averages is in training mode.
+
+    Example:
+        >>> import sursum as su, torch
+        >>> net = torch.nn.Linear(2, 1)
+        >>> with su.poutine.trace() as t:
+        ...     y = su.module("net", net)(torch.ones(3, 2))
+        >>> list(t.trace), y.shape
+        (['net.weight', 'net.bias'], torch.Size([3, 1]))
+    """
+    where, generator, plates = calling_line(), current_generator(), open_plates()
+    memo: dict[int, Any] = {}
+    for path, parameter in net.named_parameters():
+        full = f"{name}.{path}" if name else path
+        if isinstance(parameter, UninitializedTensorMixin):
+            raise SiteError(
+                f"parameter {full!r} ({where}) of a lazy network has no shape yet. Run the network once on data "
+                "before it is used in a program."
+            )
+        memo[id(parameter)] = read(
+            Param(
+                name=full,
+                initial=parameter,
+                constraint=constraints.real,
+                frozen=not parameter.requires_grad,
+                owner=net,
+                plates=plates,
+                generator=generator,
+                where=where,
+            )
+        )
+    for path, part in net.named_modules():
+        if not part.training:
+            memo |= {id(buffer): buffer for buffer in part.buffers(recurse=False)}
+        elif isinstance(part, _NormBase) and part.track_running_stats:
+            warnings.warn(
+                f"layer {path!r} of module {name!r} ({where}) is in training mode: it normalises by the batch, and the "
+                "updates of its running averages are dropped. Call .eval() on it to use the averages that it has.",
+                ModuleWarning,
+                stacklevel=2,
+            )
+    return copy.deepcopy(net, memo)
+
+
+class Forward:
+    """A network as a program: its forward pass, with every parameter read through `param` under its own name."""
+
+    def __init__(self, net: nn.Module) -> None:
+        self.net = net
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return module("", self.net)(*args, **kwargs)

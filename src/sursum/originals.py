@@ -1,0 +1,60 @@
+"""A watch for networks that are called directly although their parameters were lifted.
+
+``module("net", net)`` returns the network that holds the lifted values; a program that calls `net` itself afterwards has
+a posterior that equals the prior, without any error. So the first run of a density looks for reads of the originals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from sursum.caller import calling_line
+from sursum.errors import DensityError
+from sursum.messages import Sample
+from sursum.trace import Trace
+
+
+class watch_originals(TorchFunctionMode):
+    """Notes which `nn.Parameter` objects are read while it is entered, and where first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._read: dict[int, tuple[Tensor, str | None]] = {}
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        # Attributes such as `shape` are no reads of the value.
+        if getattr(func, "__name__", "") != "__get__" and isinstance(result, (Tensor, tuple, list)):
+            for tensor in _parameters((args, kwargs)):
+                self._read.setdefault(id(tensor), (tensor, calling_line()))
+        return result
+
+    def check(self, found: Trace) -> None:
+        """Raise DensityError where a lifted parameter's original was read."""
+        for site in found.values():
+            param = getattr(site, "param", None) if isinstance(site, Sample) else None
+            original = param.initial if param is not None else None
+            if isinstance(original, nn.Parameter) and id(original) in self._read:
+                line = self._read[id(original)][1]
+                raise DensityError(
+                    f"parameter {site} was lifted, but the network's own value of it is read at {line}. Call what "
+                    "module(…) returns, f = module(name, net); f(x), and not the network itself: its posterior would "
+                    "be its prior."
+                )
+
+
+def _parameters(tree: Any) -> list[Tensor]:
+    if isinstance(tree, torch.nn.Parameter):
+        return [tree]
+    if isinstance(tree, (list, tuple)):
+        return [tensor for item in tree for tensor in _parameters(item)]
+    if isinstance(tree, Mapping):
+        return _parameters(list(tree.values()))
+    return []

@@ -1,0 +1,68 @@
+"""What open plates do to a site that carries them: they give it their dimensions, their scale, their subsample."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from sursum.errors import PlateError
+from sursum.messages import Frame, Param, Sample
+
+
+def place(site: Sample) -> Sample:
+    """`site` with its distribution expanded to its plates. Idempotent: a handler that changes `fn` places it again."""
+    fn = site.fn
+    dims = {frame.dim: frame for frame in site.plates if frame.dim is not None}
+    if not dims or not isinstance(fn, Distribution):
+        return site
+    batch = list(fn.batch_shape)
+    batch = [1] * (-min(dims) - len(batch)) + batch
+    for dim, frame in dims.items():
+        if batch[dim] not in (1, frame.length):
+            subsample = "" if frame.indices is None else f" ({frame.length} of them present)"
+            raise PlateError(
+                f"site {site} is in plate {frame.name!r} of size {frame.size}{subsample} at dim {dim}, but its "
+                f"distribution has batch shape {tuple(fn.batch_shape)}, {batch[dim]} at that dim. Make them agree, or "
+                "declare the dimension part of one value with .to_event(…)."
+            )
+        batch[dim] = frame.length
+    return site if torch.Size(batch) == fn.batch_shape else site.but(fn=fn.expand(torch.Size(batch)))
+
+
+def plate_scale(plates: tuple[Frame, ...]) -> float:
+    """What a log density in these plates is multiplied by."""
+    scale = 1.0
+    for frame in plates:
+        scale *= frame.scale
+    return scale
+
+
+def local_plates(site: Param, value: Tensor) -> tuple[Frame, ...]:
+    """The plates that own the batch dimensions of a parameter; none where it is global.
+
+    A parameter without `event_dim` is global, whatever its shape; one whose batch dimensions only some plates claim is
+    an error.
+    """
+    frames = {frame.dim: frame for frame in site.plates if frame.dim is not None}
+    if site.event_dim is None or not frames:
+        return ()
+    batch = value.shape[: value.dim() - site.event_dim]
+    sizes = {dim: batch[dim] for dim in range(-len(batch), 0) if batch[dim] != 1}
+    claimed = [frame for dim, frame in frames.items() if sizes.get(dim) == frame.size]
+    if len(claimed) != len(sizes):
+        plates = ", ".join(f"{f.name!r} (size {f.size}, dim {f.dim})" for f in site.plates if f.dim is not None)
+        raise PlateError(
+            f"parameter {site} has batch shape {tuple(batch)} (shape {tuple(value.shape)}, event_dim {site.event_dim}), "
+            f"and the open plates are {plates}: every batch dimension must be a plate's. Give the dimension a plate, "
+            "count it as part of one value with event_dim, or leave event_dim out to make the parameter global."
+        )
+    return tuple(claimed)
+
+
+def subsampled(site: Param, value: Tensor) -> Tensor:
+    """The elements of a local parameter that its plates have present."""
+    for frame in local_plates(site, value):
+        if frame.indices is not None and frame.dim is not None and site.event_dim is not None:
+            value = value.index_select(value.dim() + frame.dim - site.event_dim, frame.indices)
+    return value

@@ -1,0 +1,176 @@
+"""The draws of a run, and everything that can be asked of them without the program that they came from."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sursum import arviz_export, storage
+from sursum.summary import Summary, summarise
+
+KIND = "sursum posterior"
+VERSION = 1
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Draws(Mapping[str, Tensor]):
+    """Draws of some chains: a mapping from site names to tensors of shape (chain, draw, *shape of the site).
+
+    Real sites are float64, whatever the dtype of the program; integer and boolean ones keep their dtype.
+
+    Arguments:
+        sites: latent sites, then deterministic ones, in the order of the program.
+        stats: what the sampler tells about each draw, (chain, draw), under ArviZ's names: `lp` (log density on the
+            unconstrained space), `acceptance_rate`, `diverging`, `energy`, `energy_error`, `n_steps`, `step_size`,
+            `tree_depth`, `reached_max_treedepth`, `tuning`.
+        unconstrained: float64, (chain, draw, n), the points q ∈ Rⁿ themselves.
+    """
+
+    sites: Mapping[str, Tensor]
+    stats: Mapping[str, NDArray[Any]]
+    unconstrained: NDArray[np.float64]
+
+    def __getitem__(self, name: str) -> Tensor:
+        try:
+            return self.sites[name]
+        except KeyError:
+            close = difflib.get_close_matches(str(name), list(self.sites), n=3, cutoff=0.5) or list(self.sites)
+            raise KeyError(f"no site {name!r} in these draws; there are {', '.join(map(repr, close))}") from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.sites)
+
+    def __len__(self) -> int:
+        return len(self.sites)
+
+    @property
+    def num_chains(self) -> int:
+        return int(self.unconstrained.shape[0])
+
+    @property
+    def num_draws(self) -> int:
+        """Draws of each chain."""
+        return int(self.unconstrained.shape[1])
+
+    def __repr__(self) -> str:
+        sites = ", ".join(f"{name} {tuple(value.shape[2:])}" for name, value in self.sites.items())
+        return f"<{type(self).__name__}: {self.num_chains} × {self.num_draws} draws of {sites}>"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Posterior(Draws):
+    """The posterior of a program, as draws: `posterior["s"]` is a float64 tensor of shape (chain, draw, *shape).
+
+    Arguments:
+        warmup: the draws of the warm-up, in which the sampler still adapts; `posterior.warmup["s"]`.
+        latents: names of the sites that were sampled; the others are deterministic.
+        coordinates: names of the n unconstrained coordinates.
+        dims: names of plates for the leading dimensions of each site.
+        observed: the data, by site name.
+        warnings: what is wrong with the run, in plain words; empty where all is well.
+
+    Example:
+        >>> import numpy as np, torch
+        >>> s = torch.linspace(0, 1, 20, dtype=torch.float64).reshape(2, 10)
+        >>> posterior = Posterior({"s": s}, {}, s.numpy()[..., None])
+        >>> posterior["s"].shape, list(posterior)
+        (torch.Size([2, 10]), ['s'])
+        >>> round(float(posterior.summary()["s"]["mean"]), 3)
+        0.5
+    """
+
+    warmup: Draws = field(default_factory=lambda: Draws({}, {}, np.empty((0, 0, 0))))
+    latents: tuple[str, ...] = ()
+    coordinates: tuple[str, ...] = ()
+    dims: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    observed: Mapping[str, Tensor] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    def summary(self, sites: Iterable[str] | None = None, *, limit: int = 12) -> Summary:
+        """Mean, sd, 5 %, 50 % and 95 % quantiles, bulk and tail effective sample size and R-hat of each site.
+
+        Arguments:
+            sites: names of the sites to show; all of them if None.
+            limit: how many elements of a site to print; the table holds all of them.
+
+        Returns:
+            A table that prints itself, warnings included, and is read as `summary["theta"]["mean"]`.
+        """
+        names = list(self) if sites is None else list(sites)
+        return summarise({name: self[name].numpy() for name in names}, warnings=self.warnings, limit=limit)
+
+    def to_arviz(self) -> Any:
+        """An `arviz.InferenceData` with the groups posterior, sample_stats, warmup_posterior, warmup_sample_stats and
+        observed_data; the dimensions have the names of the program's plates."""
+        return arviz_export.inference_data(
+            posterior=_arrays(self),
+            stats=self.stats,
+            warmup=_arrays(self.warmup),
+            warmup_stats=self.warmup.stats,
+            observed={name: value.detach().cpu().numpy() for name, value in self.observed.items()},
+            dims=self.dims,
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write everything to one file (NumPy's `.npz`, no pickles), all or nothing. `Posterior.load` reads it."""
+        groups = {**_groups("", self), **_groups("warmup ", self.warmup), "observed": _numpy(self.observed)}
+        note = {
+            "latents": self.latents,
+            "coordinates": self.coordinates,
+            "dims": {name: list(dims) for name, dims in self.dims.items()},
+            "warnings": self.warnings,
+            "groups": {group: list(arrays) for group, arrays in groups.items()},
+        }
+        flat = {f"{group}/{name}": array for group, arrays in groups.items() for name, array in arrays.items()}
+        storage.write(path, KIND, VERSION, note, flat)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """The posterior that `save` wrote, bit for bit. Nothing in the file is executed.
+
+        Raises:
+            SamplingError: the file is truncated, damaged, or something else.
+            FileNotFoundError: there is none.
+        """
+        note, flat = storage.read(path, KIND, VERSION)
+        groups = {group: {name: flat[f"{group}/{name}"] for name in names} for group, names in note["groups"].items()}
+        return cls(
+            *_from_groups("", groups),
+            warmup=Draws(*_from_groups("warmup ", groups)),
+            latents=tuple(note["latents"]),
+            coordinates=tuple(note["coordinates"]),
+            dims={name: tuple(dims) for name, dims in note["dims"].items()},
+            observed={name: torch.from_numpy(array) for name, array in groups["observed"].items()},
+            warnings=tuple(note["warnings"]),
+        )
+
+
+def _arrays(draws: Draws) -> dict[str, NDArray[Any]]:
+    return _numpy(draws.sites)
+
+
+def _numpy(tensors: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
+    return {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
+
+
+def _groups(prefix: str, draws: Draws) -> dict[str, dict[str, NDArray[Any]]]:
+    return {
+        f"{prefix}sites": _arrays(draws),
+        f"{prefix}stats": dict(draws.stats),
+        f"{prefix}unconstrained": {"q": draws.unconstrained},
+    }
+
+
+def _from_groups(
+    prefix: str, groups: Mapping[str, Mapping[str, NDArray[Any]]]
+) -> tuple[dict[str, Tensor], dict[str, NDArray[Any]], NDArray[np.float64]]:
+    sites = {name: torch.from_numpy(array) for name, array in groups[f"{prefix}sites"].items()}
+    return sites, dict(groups[f"{prefix}stats"]), groups[f"{prefix}unconstrained"]["q"]

@@ -1,0 +1,3 @@
+"""`sursum.handlers`, under the name that Pyro users know."""
+
+from sursum.handlers import *  # noqa: F403

@@ -1,0 +1,179 @@
+"""What a program is written with: `sample`, `param`, `deterministic`, `factor`. (`module` has a file of its own.)"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, constraints
+
+from sursum.caller import calling_line
+from sursum.errors import SiteError
+from sursum.messages import Deterministic, Factor, Param, Sample
+from sursum.placing import place, plate_scale, subsampled
+from sursum.runtime import at_site, current_generator, open_plates, perform
+from sursum.validation import check_fn, check_value, validation_enabled
+
+
+def sample(
+    name: str,
+    fn: Distribution,
+    obs: Tensor | None = None,
+    *,
+    infer: Mapping[str, Any] | None = None,
+) -> Tensor:
+    r"""A random value, or an observation: the site adds :math:`\log p_{fn}(value)` to the log density.
+
+    Args:
+        name: the site's name, one site of a name in an execution.
+        fn: its distribution; inside plates it is expanded to their sizes.
+        obs: the observed value; None leaves the site latent, so one program serves prior, posterior and prediction.
+        infer: settings of this site for inference methods.
+
+    Returns:
+        The value, of shape ``fn.batch_shape + fn.event_shape``.
+
+    Raises:
+        SiteError: `fn` is not a distribution.
+        ArgumentError: arguments outside their constraints.
+        ObservationError: an observed value of the wrong shape, outside the support, or not finite.
+        PlateError: `fn` does not fit the open plates.
+
+    Example:
+        >>> import sursum as su, sursum.distributions as dist, torch
+        >>> float(su.sample("y", dist.Normal(0.0, 1.0), obs=torch.tensor(2.0)))
+        2.0
+    """
+    plates = open_plates()
+    site = Sample(
+        name=_checked(name),
+        fn=fn,
+        value=obs,
+        is_observed=obs is not None,
+        plates=plates,
+        scale=plate_scale(plates),
+        infer=dict(infer or {}),
+        generator=current_generator(),
+        where=calling_line(),
+    )
+    with at_site(site):
+        check_fn(site)
+        site = place(site)
+        out = perform(site)
+        if isinstance(out, Sample) and out.is_observed:
+            check_value(out)
+    value: Tensor = out.value
+    return value
+
+
+def param(
+    name: str,
+    init: Tensor | float | Callable[[], Tensor] | None = None,
+    constraint: constraints.Constraint = constraints.real,
+    event_dim: int | None = None,
+) -> Tensor:
+    """A parameter: a value to be found by optimisation, or to be lifted to a latent site from outside.
+
+    Args:
+        name: the parameter's name; reading it again gives the same value.
+        init: its initial value, or a function that makes it; None reads a value that a handler holds.
+        constraint: where its values lie.
+        event_dim: how many rightmost dimensions make up one value. Where given, the dimensions left of them are the
+            open plates' (the parameter is local: subsampled with them); where None the parameter is global.
+
+    Returns:
+        The current value.
+
+    Raises:
+        SiteError: no value is known, or the initial value violates the constraint.
+        PlateError: plates claim only some of the batch dimensions.
+
+    Example:
+        >>> import sursum as su, torch
+        >>> su.param("s", torch.tensor(0.5))
+        tensor(0.5000)
+    """
+    initial = torch.as_tensor(init) if isinstance(init, (int, float)) else init
+    site = Param(
+        name=_checked(name),
+        initial=initial,
+        constraint=constraint,
+        event_dim=event_dim,
+        plates=open_plates(),
+        generator=current_generator(),
+        where=calling_line(),
+    )
+    return read(site)
+
+
+def read(site: Param) -> Tensor:
+    """The value of a parameter, whatever handlers make of it."""
+    if isinstance(site.initial, Tensor) and site.constraint is not constraints.real and validation_enabled():
+        valid = site.constraint.check(site.initial.detach())
+        if not torch._is_all_true(valid):
+            raise SiteError(
+                f"the initial value of parameter {site} does not satisfy its constraint {site.constraint!r}: "
+                f"{site.initial.tolist()}. Start inside the constraint."
+            )
+    with at_site(site):
+        out = perform(site)
+        value: Tensor = out.value
+        return subsampled(out, value) if isinstance(out, Param) else value
+
+
+def deterministic(name: str, value: Tensor, event_dim: int | None = None) -> Tensor:
+    """Keep `value` under `name`: it stands in traces and posteriors, and adds nothing to the log density.
+
+    Args:
+        name: the site's name.
+        value: any tensor.
+        event_dim: how many rightmost dimensions make up one value; those left of them are the plates'.
+
+    Returns:
+        The value.
+
+    Example:
+        >>> import sursum as su, torch
+        >>> su.deterministic("twice", 2 * torch.tensor(3.0))
+        tensor(6.)
+    """
+    site = Deterministic(
+        name=_checked(name), value=value, event_dim=event_dim, plates=open_plates(), where=calling_line()
+    )
+    with at_site(site):
+        out: Tensor = perform(site).value
+    return out
+
+
+def factor(name: str, log_factor: Tensor) -> None:
+    r"""Add `log_factor` to the log density: :math:`\log p \mathrel{+}= \sum log\_factor`.
+
+    Args:
+        name: the site's name.
+        log_factor: a tensor; inside plates it is scaled with them.
+
+    Example:
+        >>> import sursum as su, torch
+        >>> with su.poutine.trace() as t:
+        ...     su.factor("penalty", torch.tensor(-2.0))
+        >>> float(t.trace.log_prob_sum())
+        -2.0
+    """
+    plates = open_plates()
+    site = Factor(
+        name=_checked(name),
+        value=torch.as_tensor(log_factor),
+        plates=plates,
+        scale=plate_scale(plates),
+        where=calling_line(),
+    )
+    with at_site(site):
+        perform(site)
+
+
+def _checked(name: str) -> str:
+    if not isinstance(name, str) or not name:
+        raise SiteError(f"a site's name must be a string that is not empty, not {name!r} ({calling_line()}).")
+    return name

@@ -1,0 +1,229 @@
+"""The stack of handlers, `perform`, and `Messenger`, the base class of every handler.
+
+A handler is one method, `handle(site)`. While it works only what lies outside it is on the stack, so `perform(site)`
+means "ask outwards": code before it is the way up, code after it the way down, and not calling it stops the message.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from functools import partial
+from types import TracebackType
+from typing import Any, Self, TypeVar, dataclass_transform
+
+import torch
+from torch import Tensor, nn
+
+from sursum.errors import HandlerError
+from sursum.messages import Frame, Site
+
+_STACK: ContextVar[tuple[Messenger, ...]] = ContextVar("handlers", default=())
+_SITE: ContextVar[Site | None] = ContextVar("site", default=None)
+
+T = TypeVar("T")
+
+
+def perform(site: Site) -> Any:
+    """Ask the innermost handler what happens at `site`; with no handler left, the site runs."""
+    stack = _STACK.get()
+    if not stack:
+        return site.run()
+    token = _STACK.set(stack[:-1])
+    try:
+        return stack[-1].handle(site)
+    finally:
+        _STACK.reset(token)
+
+
+@dataclass_transform(field_specifiers=(field,))
+def handler(cls: type[T]) -> type[T]:
+    """Make a class of a handler's fields; handlers compare by identity."""
+    return dataclass(eq=False)(cls)
+
+
+def required() -> Any:
+    """The default of a field that a handler cannot do without: `data: Mapping = required()`."""
+    return _REQUIRED
+
+
+class _Required:
+    def __repr__(self) -> str:
+        return "required"
+
+
+_REQUIRED = _Required()
+
+
+@handler
+class Messenger:
+    """A handler: used as ``condition(model, data=d)``, as ``@condition(data=d)`` or as ``with condition(data=d):``.
+
+    Each call and each ``with`` runs under a fresh copy, so that one handler object can be nested in itself, pickled, and
+    shared by threads and tasks. Fields that hold the state of a run are declared ``field(init=False)``.
+
+    Example, a handler in full:
+        >>> import sursum as su, torch
+        >>> from sursum.runtime import Messenger, handler, perform
+        >>> @handler
+        ... class shout(Messenger):
+        ...     def handle(self, site):
+        ...         print(site.name.upper())
+        ...         return perform(site)
+        >>> with shout():
+        ...     su.deterministic("x", torch.tensor(1.0))
+        X
+        tensor(1.)
+    """
+
+    fn: Callable[..., Any] | None = None
+
+    origin: Messenger | None = field(init=False, repr=False, default=None)
+    noted: set[str] = field(init=False, repr=False, default_factory=set)
+
+    def __post_init__(self) -> None:
+        for item in dataclasses.fields(self):
+            if item.init and getattr(self, item.name) is _REQUIRED:
+                verb = type(self).__name__
+                raise TypeError(
+                    f"{verb} needs `{item.name}`: {verb}(model, {item.name}=…) or with {verb}({item.name}=…)"
+                )
+        if self.fn is not None:
+            refuse_coroutines(self.fn)
+
+    def handle(self, site: Site) -> Any:
+        """What happens at `site`; `perform(site)` asks outwards."""
+        return perform(site)
+
+    def finish(self) -> None:
+        """Called on the copy that ran when its execution ends, unless an exception is in flight."""
+
+    # What a handler may tell those inside it, without a message.
+
+    @property
+    def frame(self) -> Frame | None:
+        """The plate that this handler opens."""
+        return None
+
+    @property
+    def draws(self) -> torch.Generator | None:
+        """Where draws inside this handler come from."""
+        return None
+
+    def recall(self, name: str) -> Tensor | None:
+        """The current value of the parameter `name`, where this handler keeps it."""
+        return None
+
+    def note(self, name: str) -> bool:
+        """True the first time that this handler object, or a copy of it, has something to say of `name`."""
+        first = name not in self.noted
+        self.noted.add(name)
+        return first
+
+    def fresh(self) -> Self:
+        """The copy under which one execution runs."""
+        copy = dataclasses.replace(self)
+        copy.origin, copy.noted = self, self.noted
+        return copy
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        fn = self.fn
+        if fn is None:
+            if len(args) == 1 and callable(args[0]) and not kwargs:
+                return dataclasses.replace(self, fn=args[0])
+            raise TypeError(
+                f"this {type(self).__name__} has no program yet: call it with one, as a decorator does, "
+                f"or write {type(self).__name__}(model, …)"
+            )
+        with self:
+            return fn(*args, **kwargs)
+
+    def __enter__(self) -> Any:
+        running = self.fresh()
+        _STACK.set((*_STACK.get(), running))
+        return running
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        stack = _STACK.get()
+        if not stack or stack[-1].origin is not self:
+            inner = type(stack[-1]).__name__ if stack else "nothing"
+            raise HandlerError(
+                f"{type(self).__name__} is left while {inner} is the innermost handler. Handlers are left in the "
+                "reverse order in which they were entered: nest the `with` blocks."
+            )
+        _STACK.set(stack[:-1])
+        if kind is None:
+            stack[-1].finish()
+
+
+@handler
+class Barrier(Messenger):
+    """Where the search for open plates ends: sites inside are in the plates of `site`, and in no others."""
+
+    plates: tuple[Frame, ...] = ()
+
+
+def open_plates() -> tuple[Frame, ...]:
+    """The plates that are open here, outermost first."""
+    found: list[Frame] = []
+    for messenger in reversed(_STACK.get()):
+        if isinstance(messenger, Barrier):
+            found.extend(reversed(messenger.plates))
+            break
+        if messenger.frame is not None:
+            found.append(messenger.frame)
+    return tuple(reversed(found))
+
+
+def current_generator() -> torch.Generator | None:
+    """Where a draw made here comes from: the innermost handler that says so, else torch's own (None)."""
+    return next((m.draws for m in reversed(_STACK.get()) if m.draws is not None), None)
+
+
+def recall(name: str) -> Tensor | None:
+    """The current value of the parameter `name` in the innermost store that has it."""
+    values = (messenger.recall(name) for messenger in reversed(_STACK.get()))
+    return next((value for value in values if value is not None), None)
+
+
+class at_site:
+    """While this is entered, `site` is the one that is worked on: captures and errors name it."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+
+    def __enter__(self) -> None:
+        self._token = _SITE.set(self._site)
+
+    def __exit__(self, *error: object) -> None:
+        _SITE.reset(self._token)
+
+
+def current_site() -> Site | None:
+    """The site that is being worked on."""
+    return _SITE.get()
+
+
+def refuse_coroutines(fn: Callable[..., Any]) -> None:
+    """Raise HandlerError where `fn` is a coroutine or generator function: it would run after its handlers are left."""
+    inner: Any = fn
+    while isinstance(inner, (partial, Messenger)):
+        inner = inner.func if isinstance(inner, partial) else inner.fn
+    candidates = (inner,) if isinstance(inner, nn.Module) else (inner, getattr(inner, "__call__", None))  # noqa: B004
+    for candidate in candidates:
+        for test, kind in (
+            (inspect.iscoroutinefunction, "a coroutine"),
+            (inspect.isgeneratorfunction, "a generator"),
+            (inspect.isasyncgenfunction, "an asynchronous generator"),
+        ):
+            if candidate is not None and test(candidate):
+                name = getattr(inner, "__qualname__", repr(inner))
+                raise HandlerError(
+                    f"the program {name} is {kind}: its body would run after the handlers around it are left. "
+                    "Write it as a plain function that returns its result."
+                )

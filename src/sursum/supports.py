@@ -1,0 +1,212 @@
+"""Where a distribution's values lie, and whether one such set is inside another."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions import (
+    AffineTransform,
+    ComposeTransform,
+    Distribution,
+    ExpTransform,
+    Independent,
+    IndependentTransform,
+    MixtureSameFamily,
+    SigmoidTransform,
+    SoftplusTransform,
+    TanhTransform,
+    TransformedDistribution,
+    constraints,
+)
+from torch.utils._python_dispatch import _disable_current_modes
+
+from sursum.distributions.constraints import Ordered
+from sursum.distributions.fluent import Masked
+
+_Bounds = tuple[Any, Any]
+
+# What lies inside what, beyond intervals: a set named on the left is inside each of those on the right.
+_INSIDE: dict[type, tuple[type, ...]] = {
+    type(constraints.corr_cholesky): (type(constraints.lower_cholesky), type(constraints.lower_triangular)),
+    type(constraints.lower_cholesky): (type(constraints.lower_triangular), type(constraints.square)),
+    type(constraints.lower_triangular): (type(constraints.square),),
+    type(constraints.positive_definite): (
+        type(constraints.positive_semidefinite),
+        type(constraints.symmetric),
+        type(constraints.square),
+    ),
+    type(constraints.positive_semidefinite): (type(constraints.symmetric), type(constraints.square)),
+    type(constraints.symmetric): (type(constraints.square),),
+}
+
+_ELEMENTS: dict[type, _Bounds] = {
+    type(constraints.simplex): (0.0, 1.0),
+    type(constraints.one_hot): (0.0, 1.0),
+    type(constraints.corr_cholesky): (-1.0, 1.0),
+    type(constraints.lower_cholesky): (-math.inf, math.inf),
+    type(constraints.lower_triangular): (-math.inf, math.inf),
+    type(constraints.positive_definite): (-math.inf, math.inf),
+    type(constraints.positive_semidefinite): (-math.inf, math.inf),
+    type(constraints.symmetric): (-math.inf, math.inf),
+    type(constraints.square): (-math.inf, math.inf),
+    Ordered: (-math.inf, math.inf),
+}
+
+
+def peeled(constraint: Any) -> Any:
+    """`constraint` without the independent dimensions around it."""
+    while isinstance(constraint, type(constraints.real_vector)):
+        constraint = constraint.base_constraint
+    return constraint
+
+
+def bounds(constraint: Any) -> _Bounds | None:
+    """The closed interval of an interval constraint, integers included; None for anything else."""
+    constraint = peeled(constraint)
+    if constraint is constraints.real:
+        return -math.inf, math.inf
+    if constraint is constraints.boolean:
+        return 0, 1
+    lower = getattr(constraint, "lower_bound", None)
+    upper = getattr(constraint, "upper_bound", None)
+    if lower is None and upper is None:
+        return None
+    return (-math.inf if lower is None else lower), (math.inf if upper is None else upper)
+
+
+def support_of(fn: Distribution) -> Any:
+    """The support of `fn`, also where torch reports it too widely, or has no bijection for it.
+
+    An affine map last hides the support of what it maps, and a mixture wraps that of its components.
+
+    Example:
+        >>> import torch, torch.distributions as td
+        >>> shifted = td.TransformedDistribution(td.HalfNormal(1.0), td.AffineTransform(2.0, 3.0))
+        >>> shifted.support, support_of(shifted)
+        (Real(), GreaterThanEq(lower_bound=2.0))
+    """
+    if isinstance(fn, Masked):
+        return support_of(fn.base_dist)
+    if isinstance(fn, Independent):
+        inner = support_of(fn.base_dist)
+        count = fn.reinterpreted_batch_ndims
+        return constraints.independent(inner, count) if count else inner
+    if isinstance(fn, MixtureSameFamily):
+        return support_of(fn._component_distribution)
+    if isinstance(fn, TransformedDistribution):
+        image = _image(bounds(support_of(fn.base_dist)), list(fn.transforms))
+        reported: Any = fn.support
+        if image is None or bounds(reported) is None or peeled(reported) is not constraints.real:
+            return reported
+        count = reported.event_dim
+        return constraints.independent(image, count) if count else image
+    return fn.support
+
+
+def _image(base: _Bounds | None, transforms: list[Any]) -> Any:
+    """The interval onto which `transforms` map the interval `base`; None where that is not known."""
+    if base is None:
+        return None
+    lower, upper = base
+    for transform in _flat(transforms):
+        if isinstance(transform, AffineTransform):
+            loc, scale = transform.loc, transform.scale
+            sign = _sign(scale)
+            if sign is None:
+                return None
+            ends = [_affine(end, loc, scale) for end in (lower, upper)]
+            lower, upper = ends if sign > 0 else ends[::-1]
+        elif isinstance(transform, (ExpTransform, SoftplusTransform, SigmoidTransform, TanhTransform)):
+            codomain = bounds(transform.codomain)
+            if codomain is None or not (_infinite(lower) and _infinite(upper)):
+                return None
+            lower, upper = codomain
+        else:
+            return None
+    if _infinite(lower) and _infinite(upper):
+        return constraints.real
+    if _infinite(upper):
+        return constraints.greater_than_eq(lower)
+    if _infinite(lower):
+        return constraints.less_than(upper)
+    return constraints.interval(lower, upper)
+
+
+def _flat(transforms: list[Any]) -> list[Any]:
+    flat: list[Any] = []
+    for transform in transforms:
+        if isinstance(transform, ComposeTransform):
+            flat.extend(_flat(list(transform.parts)))
+        elif isinstance(transform, IndependentTransform):
+            flat.extend(_flat([transform.base_transform]))
+        else:
+            flat.append(transform)
+    return flat
+
+
+def _infinite(bound: Any) -> bool:
+    return isinstance(bound, float) and math.isinf(bound)
+
+
+def _affine(end: Any, loc: Any, scale: Any) -> Any:
+    if not _infinite(end):
+        return loc + scale * end
+    sign = _sign(scale)
+    return end if sign is not None and sign > 0 else -end
+
+
+def _sign(scale: Any) -> int | None:
+    """The sign of a scale, where it has one: looked at outside any capture, since it says nothing about the graph."""
+    with torch.no_grad(), _disable_current_modes():
+        values = torch.as_tensor(scale).detach()
+        if bool((values > 0).all()):
+            return 1
+        return -1 if bool((values < 0).all()) else None
+
+
+def inside(inner: Any, outer: Any) -> bool | None:
+    """Whether the closure of `inner` lies in that of `outer`; None where neither bounds nor types tell."""
+    inner, outer = peeled(inner), peeled(outer)
+    if inner is outer or (type(inner) is type(outer) and bounds(inner) is None):
+        return True
+    if type(outer) in _INSIDE.get(type(inner), ()):
+        return True
+    limits = bounds(outer)
+    if limits is not None:
+        own = bounds(inner) or _ELEMENTS.get(type(inner))
+        if own is not None:
+            return _at_least(own[0], limits[0]) and _at_least(limits[1], own[1])
+        return None
+    known = type(outer) in _ELEMENTS and (bounds(inner) is not None or type(inner) in _ELEMENTS)
+    return False if known else None
+
+
+def _at_least(left: Any, right: Any) -> bool:
+    with torch.no_grad(), _disable_current_modes():
+        left, right = (value.detach() if isinstance(value, Tensor) else value for value in (left, right))
+        return bool(torch.as_tensor(left >= right).all())
+
+
+def suggestions(constraint: Any) -> str:
+    """Priors that suit `constraint`, for an error message."""
+    constraint = peeled(constraint)
+    names = {
+        type(constraints.simplex): "Dirichlet",
+        type(constraints.corr_cholesky): "LKJCholesky",
+        type(constraints.positive_definite): "Wishart",
+    }
+    if type(constraint) in names:
+        return names[type(constraint)]
+    limits = bounds(constraint)
+    if limits is None or constraint is constraints.real:
+        return "Normal, StudentT, or ImproperUniform(constraint)" if limits else "ImproperUniform(constraint)"
+    lower, upper = limits
+    if _infinite(upper) and not isinstance(lower, Tensor):
+        shifted = "" if lower == 0 else f", shifted by {lower}"
+        return f"HalfNormal, Exponential, LogNormal or Gamma{shifted}"
+    if not isinstance(lower, Tensor) and not isinstance(upper, Tensor) and (lower, upper) == (0.0, 1.0):
+        return "Beta or Uniform(0, 1)"
+    return "Uniform with these bounds" if not _infinite(lower) else "a prior with that upper bound"

@@ -1,0 +1,146 @@
+"""What is checked at a site, and whether anything is.
+
+The process-wide flag of `torch.distributions` is neither trusted nor touched: making a `torch.compile` wrapper switches it
+off for everybody. Checks on tensors go through `torch._is_all_true`, as torch's own do, so that a capture turns a check
+on a value that depends on q into a guard of the density.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, constraints
+from torch.distributions.utils import lazy_property
+
+from sursum.errors import ArgumentError, ObservationError, SiteError
+from sursum.messages import Sample
+
+_ENABLED: ContextVar[bool] = ContextVar("validation", default=True)
+
+
+def validation_enabled() -> bool:
+    """Whether sites are checked, in this thread or task. They are unless `enable_validation(False)` was called."""
+    return _ENABLED.get()
+
+
+class enable_validation:
+    """Switch the checks on or off, in this thread or task; as a context manager, until it is left.
+
+    Example:
+        >>> with enable_validation(False):
+        ...     validation_enabled()
+        False
+        >>> validation_enabled()
+        True
+    """
+
+    def __init__(self, enabled: bool = True) -> None:
+        self._token = _ENABLED.set(enabled)
+
+    def __enter__(self) -> enable_validation:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        _ENABLED.reset(self._token)
+
+
+def check_fn(site: Sample) -> None:
+    """That `site.fn` is a distribution whose arguments satisfy their constraints."""
+    fn = site.fn
+    if not isinstance(fn, Distribution):
+        given = f"the class {fn.__name__}" if isinstance(fn, type) else f"{type(fn).__name__} {fn!r}"
+        raise SiteError(
+            f"site {site} needs a Distribution and got {given}. "
+            f"Write sample({site.name!r}, dist.Normal(0, 1)), with an instance."
+        )
+    # What its constructor has checked need not be checked again; an explicit validate_args=False is respected.
+    if not validation_enabled() or "_validate_args" in vars(fn) or fn._validate_args:
+        return
+    for name, constraint in fn.arg_constraints.items():
+        if constraints.is_dependent(constraint):
+            continue
+        if name not in vars(fn) and isinstance(getattr(type(fn), name, None), lazy_property):
+            continue
+        value = getattr(fn, name)
+        valid = constraint.check(value)
+        if not torch._is_all_true(valid):
+            raise ArgumentError(
+                f"site {site}: the argument {name!r} of {type(fn).__name__} must satisfy {constraint!r}; "
+                f"{_offenders(value, valid)}. Constrain what it is computed from."
+            )
+
+
+def check_shape(site: Sample) -> None:
+    """That the value's shape and the distribution's fit, without growing each other."""
+    value, fn = site.value, site.fn
+    if not isinstance(fn, Distribution):
+        return
+    if not isinstance(value, Tensor):
+        raise ObservationError(
+            f"the value given to site {site} is a {type(value).__name__}. It must be a tensor: torch.as_tensor(value)."
+        )
+    shape = fn.batch_shape + fn.event_shape
+    events = len(fn.event_shape)
+    try:
+        joint = torch.broadcast_shapes(shape, value.shape)
+    except RuntimeError:
+        joint = None
+    fits = joint in (shape, value.shape) and (not events or value.shape[-events:] == fn.event_shape)
+    if not fits:
+        grown = "" if joint is None else f", which broadcast to {tuple(joint)}"
+        raise ObservationError(
+            f"the value given to site {site} has shape {tuple(value.shape)}, its distribution has batch shape "
+            f"{tuple(fn.batch_shape)} and event shape {tuple(fn.event_shape)}{grown}. Give both the same shape, "
+            "for example with squeeze(-1) or unsqueeze(-1)."
+        )
+
+
+def check_value(site: Sample) -> None:
+    """That a given value lies in the support of its site and is finite, wherever it is not masked out."""
+    fn, value = site.fn, site.value
+    if not validation_enabled() or not isinstance(fn, Distribution) or value is None:
+        return
+    check_shape(site)
+    if "_validate_args" in vars(fn) and not fn._validate_args and Distribution._validate_args:
+        return
+    events = len(fn.event_shape)
+    finite = torch.isfinite(value) if value.is_floating_point() else torch.ones_like(value, dtype=torch.bool)
+    for _ in range(events):
+        finite = finite.all(-1)
+    try:
+        support: Any = fn.support
+    except NotImplementedError:
+        support = None
+    inside = finite if support is None else finite & support.check(value)
+    if site.mask is not None:
+        inside = inside | ~torch.as_tensor(site.mask)
+    if not torch._is_all_true(inside):
+        what = "is outside the support" if bool(finite.all()) else "is not finite or outside the support"
+        raise ObservationError(
+            f"the value given to site {site} {what} {support!r} of {type(fn).__name__}; "
+            f"{_offenders(value, inside)}. Correct the data, mask them (poutine.mask), or choose a distribution with "
+            "that support."
+        )
+
+
+def _offenders(value: Any, valid: Tensor) -> str:
+    """The first few elements of `value` where `valid` is False, with their places."""
+    value = torch.as_tensor(value).detach()
+    bad = (~valid).nonzero()
+    if not bad.numel() and valid.dim():
+        return "found none"
+    shown = []
+    for index in bad[:3].tolist():
+        place = f"[{', '.join(map(str, index))}]" if index else ""
+        element = (
+            value.expand(valid.shape + value.shape[valid.dim() :])[tuple(index)] if value.dim() >= len(index) else value
+        )
+        shown.append(f"{place} = {element.tolist()!r}" if place else f"{element.tolist()!r}")
+    rest = len(bad) - len(shown)
+    return f"found {', '.join(shown)}" + (f" and {rest} more" if rest > 0 else "")
