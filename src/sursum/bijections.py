@@ -160,7 +160,7 @@ class PositiveDefiniteBijection(Transform):
         return self._factor.inverse_shape(shape)
 
     def _call(self, x: Tensor) -> Tensor:
-        factor = self._factor(x)
+        factor: Tensor = self._factor(x)
         return factor @ factor.mT
 
     def _inverse(self, y: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ References
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,7 +65,8 @@ def mixing(draws: NDArray[Any]) -> Mixing:
         (True, True)
     """
     chains, length, *shape = draws.shape
-    columns = np.moveaxis(np.asarray(draws, dtype=np.float64).reshape(chains, length, -1), -1, 0)
+    flat = np.asarray(draws, dtype=np.float64).reshape(chains, length, math.prod(shape))
+    columns = np.moveaxis(flat, -1, 0)
     result = np.full((3, len(columns)), np.nan)
     if length >= MIN_DRAWS and chains >= 1:
         step = max(1, BLOCK // (chains * length))

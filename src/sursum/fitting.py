@@ -141,7 +141,7 @@ def _present(prior: Distribution, plates: tuple[Frame, ...], named: str) -> Dist
 
 def _broadcasts(small: torch.Size, large: torch.Size) -> bool:
     try:
-        return torch.broadcast_shapes(small, large) == large
+        return bool(torch.broadcast_shapes(small, large) == large)
     except RuntimeError:
         return False
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from torch import nn
 from torch.distributions import constraints
 from torch.nn.modules.batchnorm import _NormBase
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import is_lazy
 
 from sursum.caller import calling_line
 from sursum.errors import ModuleWarning, SiteError
@@ -52,7 +52,7 @@ def module(name: str, net: M) -> M:
     memo: dict[int, Any] = {}
     for path, parameter in net.named_parameters():
         full = f"{name}.{path}" if name else path
-        if isinstance(parameter, UninitializedTensorMixin):
+        if is_lazy(parameter):
             raise SiteError(
                 f"parameter {full!r} ({where}) of a lazy network has no shape yet. Run the network once on data "
                 "before it is used in a program."

@@ -23,9 +23,7 @@ from sursum.errors import SamplingError
 HEADER = "header"
 
 
-def write(
-    path: str | os.PathLike[str], kind: str, version: int, note: Mapping[str, Any], arrays: Mapping[str, Any]
-) -> None:
+def write(path: str | os.PathLike[str], kind: str, version: int, note: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
     """Write `arrays` and the JSON-able `note` to `path`, all or nothing.
 
     The file appears under its name only when it is whole: it is written beside it and renamed.
@@ -60,9 +58,7 @@ def read(path: str | os.PathLike[str], kind: str, version: int) -> tuple[dict[st
             if header["kind"] != kind:
                 raise ValueError(f"it holds a {header['kind']!r}")
             if header["version"] > version:
-                raise ValueError(
-                    f"it was written by a later sursum (format {header['version']}, this one reads {version})"
-                )
+                raise ValueError(f"it was written by a later sursum (format {header['version']}, this one reads {version})")
             names: list[str] = header["names"]
             return header["note"], {name: _member(archive, str(i)) for i, name in enumerate(names)}
     except damaged as error:

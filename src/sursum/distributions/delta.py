@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -26,7 +26,7 @@ class Delta(Fluent, torch.distributions.Distribution):
     """
 
     has_rsample = True
-    arg_constraints = {"v": constraints.dependent, "log_density": constraints.real}
+    arg_constraints: ClassVar[dict[str, Any]] = {"v": constraints.dependent, "log_density": constraints.real}
 
     def __init__(
         self, v: Tensor, log_density: Tensor | float = 0.0, event_dim: int = 0, validate_args: bool | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -32,7 +32,7 @@ class Fluent:
         return Masked(self, mask)
 
 
-class Independent(Fluent, torch.distributions.Independent):
+class Independent(Fluent, torch.distributions.Independent):  # type: ignore[type-arg]
     """`torch.distributions.Independent` with the methods of `Fluent`."""
 
 
@@ -45,7 +45,7 @@ class Masked(Fluent, torch.distributions.Distribution):
         tensor([-0.9189,  0.0000])
     """
 
-    arg_constraints: dict[str, constraints.Constraint] = {}
+    arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
 
     def __init__(self, base_dist: Any, mask: Tensor | bool) -> None:
         self._mask = torch.as_tensor(mask)

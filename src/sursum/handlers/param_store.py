@@ -27,7 +27,7 @@ class ParamStore(Messenger):
         >>> store = su.ParamStore()
         >>> with store:
         ...     s = su.param("s", torch.tensor(2.0), constraint=constraints.positive)
-        >>> float(s), list(store)
+        >>> float(s.detach()), list(store)
         (2.0, ['s'])
     """
 
@@ -71,7 +71,7 @@ class ParamStore(Messenger):
         return [leaf for leaf in self.unconstrained.values() if leaf.requires_grad]
 
     def recall(self, name: str) -> Tensor | None:
-        return self[name] if name in self else None
+        return self[name] if name in self.unconstrained else None
 
     def __contains__(self, name: object) -> bool:
         return name in self.unconstrained

@@ -1,0 +1,192 @@
+"""`CompiledDensity`: a log density in double precision, ready to be called a million times."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sursum.compiler.capture import capture
+from sursum.compiler.double import double
+from sursum.compiler.graph import Graph
+from sursum.compiler.replay import BatchReplay, Replay
+from sursum.density import LogDensity
+from sursum.errors import CompileError, DensityError, EngineWarning, SursumError, UncapturableError
+from sursum.runtime import current_site
+
+Array = NDArray[np.float64]
+
+ENGINES = (None, "native", "torch")
+_TRIES = 100
+_CHUNK = 1000
+
+
+@dataclass(frozen=True)
+class CompiledDensity:
+    """The log density of a program, captured as a graph and run by an engine.
+
+    `engine` is "torch" (the graph replayed in double precision) or, where the program has tensors that a capture does
+    not know, "eager" (the program itself, handlers and all, for every gradient).
+
+    Example:
+        >>> import sursum as su, sursum.distributions as dist, numpy as np
+        >>> density = su.compile(lambda: su.sample("z", dist.Normal(0.0, 1.0)), engine="torch")
+        >>> value, gradient = density.value_and_grad(np.array([2.0]))
+        >>> round(value, 4), gradient.tolist()
+        (-2.9189, [-2.0])
+    """
+
+    density: LogDensity
+    engine: str
+    graph: Graph | None
+    points: tuple[Tensor, Tensor]
+
+    @property
+    def dim(self) -> int:
+        """n, the number of unconstrained coordinates."""
+        return self.density.dim
+
+    def value_and_grad(self, q: Array) -> tuple[float, Array]:
+        """Log density and gradient at q, float64 of shape (n,); −∞ and zeros where a check of the program fails."""
+        q = np.ascontiguousarray(q, dtype=np.float64)
+        if q.shape != (self.dim,):
+            raise DensityError(f"the density has {self.dim} unconstrained coordinates, and q has shape {q.shape}.")
+        value, gradient = self._run(torch.from_numpy(q))
+        return float(value), gradient.numpy()
+
+    def unravel(self, q: Array) -> dict[str, Tensor]:
+        """The constrained values of the latent sites at q, by name."""
+        values = self.expand(np.asarray(q, dtype=np.float64)[None])
+        return {latent.name: values[latent.name][0] for latent in self.density.latents}
+
+    def expand(self, draws: Array) -> dict[str, Tensor]:
+        """Latent and deterministic sites at draws (N, n): float64 tensors of shape (N, *shape of the site)."""
+        rows = torch.from_numpy(np.ascontiguousarray(draws, dtype=np.float64))
+        names, run = self._transform
+        chunks = [run(chunk) for chunk in rows.split(_CHUNK)]
+        return {name: torch.cat(column) for name, column in zip(names, zip(*chunks, strict=True), strict=True)}
+
+    def with_data(self, *args: Any, **kwargs: Any) -> CompiledDensity:
+        """The density of the same program on other data."""
+        return compile_density(self.density.with_data(*args, **kwargs), None if self.engine == "eager" else self.engine)
+
+    @cached_property
+    def _run(self) -> Callable[[Tensor], tuple[Tensor, ...]]:
+        return Replay(self.graph) if self.graph is not None else _eager(self.density)
+
+    @cached_property
+    def _transform(self) -> tuple[list[str], Callable[[Tensor], tuple[Tensor, ...]]]:
+        """The sites' names, and the function that computes them for a batch of draws."""
+        names = list(self.density.transform(self.points[0].clone()))
+        if self.graph is None:
+            return names, lambda rows: _stacked([tuple(self.density.transform(row).values()) for row in rows])
+        graph = capture(
+            lambda q: tuple(self.density.transform(q).values()), self.points, gradient=False, current_site=_site_name
+        )
+        return names, BatchReplay(double(graph))
+
+
+def compile_density(density: LogDensity, engine: str | None = None) -> CompiledDensity:
+    """Capture `density` and make it ready to run.
+
+    Args:
+        density: the log density of a program.
+        engine: "torch", "native", or None for the fastest there is.
+
+    Raises:
+        BranchError, EscapeError, CaptureError: the program is no fixed graph of operators.
+        DensityError: the program cannot be run anywhere near its initial values.
+
+    Warns:
+        EngineWarning: the program has tensors that a capture does not know.
+    """
+    if engine not in ENGINES:
+        raise CompileError(
+            f"there is no engine {engine!r}. Choose 'native', 'torch', or None for the fastest there is."
+        )
+    points = _points(density)
+    try:
+        graph = double(capture(density, points, gradient=True, current_site=_site_name))
+    except UncapturableError as error:
+        warnings.warn(
+            f"the program is run by Python for every gradient, which is slow: {error}", EngineWarning, stacklevel=3
+        )
+        return CompiledDensity(density, "eager", None, points)
+    return CompiledDensity(density, "torch", graph, points)
+
+
+def compile(model: Callable[..., Any], *args: Any, engine: str | None = None, **kwargs: Any) -> CompiledDensity:
+    """The compiled log density of ``model(*args, **kwargs)``; see `CompiledDensity`.
+
+    Args:
+        model: the program.
+        args, kwargs: what it is called with.
+        engine: "torch", "native", or None for the fastest there is.
+
+    Example:
+        >>> import sursum as su, sursum.distributions as dist
+        >>> su.compile(lambda: su.sample("z", dist.Normal(0.0, 1.0))).dim
+        1
+    """
+    return compile_density(LogDensity(model, args, kwargs), engine)
+
+
+def _points(density: LogDensity) -> tuple[Tensor, Tensor]:
+    """Two points at which the program runs and has a finite density, if such are found; they differ everywhere."""
+    rng = np.random.default_rng(0)
+    runs: list[Tensor] = []
+    failure: Exception | None = None
+    for _ in range(_TRIES):
+        try:
+            q = torch.from_numpy(density.start(rng))
+            with torch.no_grad():
+                finite = bool(torch.isfinite(density(q)))
+        except SursumError:
+            raise
+        except (ValueError, torch.linalg.LinAlgError) as error:
+            failure = error
+            continue
+        runs.append(q)
+        if finite:
+            runs = [q] + [other for other in runs if other is not q]
+        if len(runs) > 1 and finite:
+            return runs[0], runs[1]
+    if len(runs) > 1:
+        return runs[0], runs[1]
+    raise DensityError(
+        f"the program fails wherever it was tried, {_TRIES} times: {failure}. "
+        "Give its parameters initial values at which it runs, or constrain what its distributions are given."
+    ) from failure
+
+
+def _eager(density: LogDensity) -> Callable[[Tensor], tuple[Tensor, ...]]:
+    """The program itself as an engine."""
+
+    def run(q: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.inference_mode(False), torch.enable_grad():
+            q = q.clone().requires_grad_()
+            with contextlib.suppress(ValueError, torch.linalg.LinAlgError):
+                value = density(q)
+                (gradient,) = torch.autograd.grad(value, q, allow_unused=True, materialize_grads=True)
+                return value.detach().double(), gradient.double()
+        return torch.tensor(-torch.inf, dtype=torch.float64), torch.zeros_like(q)
+
+    return run
+
+
+def _stacked(rows: list[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+    columns = [torch.stack(column).detach() for column in zip(*rows, strict=True)]
+    return tuple(column.double() if column.is_floating_point() else column for column in columns)
+
+
+def _site_name() -> str | None:
+    site = current_site()
+    return None if site is None else site.name

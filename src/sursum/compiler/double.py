@@ -1,0 +1,34 @@
+"""The graph that is run: in double precision, with nothing in it that need not be computed for every q."""
+
+from __future__ import annotations
+
+from sursum.compiler.copies import without_copies
+from sursum.compiler.fold import fold
+from sursum.compiler.graph import Graph
+from sursum.compiler.prune import merge, prune
+from sursum.compiler.retype import retype
+from sursum.compiler.signs import without_proved_guards
+
+
+def double(graph: Graph) -> Graph:
+    """`graph` in float64, folded and pruned.
+
+    Every float becomes float64, constants (exactly) and dtype arguments included; only then are the values that do not
+    depend on q computed, so that a program in float32 loses no digits to folding. Copies, equal nodes, guards that
+    are proved to hold and nodes that nothing needs go.
+
+    Raises:
+        CaptureError: a check on data alone fails in double precision.
+
+    Example:
+        >>> import torch
+        >>> from sursum.compiler.capture import capture
+        >>> points = torch.ones(1).double(), torch.zeros(1).double()
+        >>> third = torch.tensor(3.0)
+        >>> graph = capture(lambda q: (q.sum().to(torch.float32) * (1 / third).log(),), points, gradient=False)
+        >>> [node.op.__name__ for node in double(graph).nodes]
+        ['sum.default', 'mul.Tensor']
+    """
+    graph = without_copies(prune(retype(graph)))
+    graph = without_proved_guards(merge(fold(graph)))
+    return prune(graph)

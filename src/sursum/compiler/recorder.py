@@ -1,0 +1,265 @@
+"""The recorder: a dispatch mode that turns the operators of one run into a `Graph`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from sursum.compiler import masks, refusals
+from sursum.compiler.graph import Graph, Guard, Node, Ref, Value, Where, Write
+from sursum.compiler.lines import Lines
+from sursum.compiler.operators import Operator, results_of
+from sursum.errors import CaptureError
+
+aten = torch.ops.aten
+
+_DTYPES = frozenset(
+    (
+        *(torch.float64, torch.float32, torch.float16, torch.bfloat16),
+        *(torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool),
+    )
+)
+_NOWHERE = Where(None, None)
+
+
+class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Records what runs while it is entered.
+
+    A storage is known by its address, and every storage seen is kept alive: an address would be used again otherwise.
+    `input` is traced: what is computed from it may not leave torch. A tensor that comes from outside is a constant,
+    copied when it is first seen.
+
+    Arguments:
+        input: q, a float64 vector.
+        current_site: asked at every operator for the name of the site that is being scored.
+    """
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # The base class would import torch._dynamo (2 s) to keep itself from being compiled.
+        return False
+
+    def __init__(self, input: Tensor, current_site: Callable[[], str | None]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.in_program = True  # False while autograd alone is running: no frame is the program's then
+        self.failure: CaptureError | None = None
+        self._current_site = current_site
+        self._lines = Lines()
+        self._operators: dict[torch._ops.OpOverload, Operator] = {}
+        self._values: dict[int, Value] = {}
+        self._newest: dict[int, Value] = {}  # address of a storage → its newest value
+        self._storages: dict[int, torch.UntypedStorage] = {}  # value → its storage, alive
+        self._outside: set[int] = set()  # values that lie in memory from outside
+        self._traced: set[int] = set()
+        self._constants: dict[int, Tensor] = {}
+        self._maker: dict[int, str] = {}  # value → name of the operator that made it
+        self._nodes: list[Node] = []
+        self._guards: list[Guard] = []
+        self._forward: dict[int, Where] = {}  # autograd's sequence number → the operator that it differentiates
+        self._false_check: Where | None = None
+        self._input = self._new_value(input, "the density", _NOWHERE).id
+        self._traced.add(self._input)
+        self._outside.add(self._input)
+
+    def graph(self, outputs: Sequence[Tensor]) -> Graph:
+        """The graph of what was recorded, with these outputs."""
+        if self.failure is not None:  # the program may have swallowed it
+            raise self.failure
+        if self._false_check is not None:
+            raise refusals.branch("a check that failed, and after which the program went on,", self._false_check)
+        reads: list[Ref] = []
+        density = Operator.of(aten.alias.default)
+        refs = tuple([self._refs(output, reads, density, _NOWHERE) for output in outputs])
+        return Graph(
+            values=self._values,
+            input=self._input,
+            constants=self._constants,
+            nodes=tuple(self._nodes),
+            guards=tuple(self._guards),
+            outputs=refs,
+        )
+
+    def __torch_dispatch__(
+        self,
+        func: torch._ops.OpOverload,
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        try:
+            return self._record(func, args, kwargs or {})
+        except CaptureError as error:
+            self.failure = self.failure or error
+            raise
+
+    def _record(self, op: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        facts = self._operators.get(op)
+        if facts is None:
+            facts = self._operators[op] = Operator.of(op)
+        where = self._where()
+        if facts.draws(args, kwargs):
+            raise refusals.randomness(facts.name, where)
+        if facts.updates_statistics(args, kwargs):
+            raise refusals.batch_norm(facts.name, where)
+        if facts.rebinds:
+            raise refusals.rebinding(facts.name, where)
+
+        reads: list[Ref] = []
+        node_args = tuple([self._refs(item, reads, facts, where) for item in args])
+        node_kwargs = {key: self._refs(item, reads, facts, where) for key, item in kwargs.items()}
+        traced = not self._traced.isdisjoint([ref.value for ref in reads])
+
+        if facts.checks:
+            return self._check(op, args, kwargs, reads[0], where)
+        if facts.looks and traced:
+            return self._look(op, args, kwargs, reads[0], where)
+        dynamic = facts.dynamic
+        recorded = op
+        if facts.indexes:
+            recorded, node_args, dynamic = masks.remove(
+                op, args, node_args, self._traced, lambda tensor: self._constant(tensor, facts.name, where)
+            )
+        if dynamic and traced:
+            raise refusals.dynamic_shape(facts.name, where)
+
+        windows = [
+            ref
+            for name in facts.written
+            for ref in results_of(facts.argument(name, node_args, node_kwargs))
+            if isinstance(ref, Ref)
+        ]
+        if not self._outside.isdisjoint([window.value for window in windows]):
+            raise refusals.outside_write(facts.name, where)
+        out = op(*args, **kwargs)
+        writes = self._writes(windows, traced, facts.name, where) if windows else ()
+        outputs: list[Ref | None] = []
+        computes = bool(writes)
+        for result in results_of(out):
+            if not isinstance(result, Tensor):
+                outputs.append(None)
+                continue
+            value = self._known(result)
+            if value is not None:
+                alias = self._window(result, value, facts.name, where)
+                outputs.append(alias if writes else None)
+            elif dynamic:  # its shape holds for the data at hand only: the result is a part of the data
+                self._constant(result, facts.name, where)
+            else:
+                computes = True
+                value = self._new_value(result, facts.name, where)
+                self._maker[value.id] = facts.name
+                if traced:
+                    self._traced.add(value.id)
+                outputs.append(self._window(result, value, facts.name, where))
+        if computes:
+            self._nodes.append(Node(recorded, node_args, node_kwargs, tuple(outputs), writes, where))
+        return out
+
+    def _where(self) -> Where:
+        """The site and line of the running operator; in a backward pass, those of the operator it differentiates."""
+        differentiated = torch._C._current_autograd_node()
+        if differentiated is not None:
+            return self._forward.get(differentiated._sequence_nr(), _NOWHERE)
+        if not self.in_program:
+            return _NOWHERE
+        where = Where(self._current_site(), self._lines.current())
+        # Autograd numbers its node of an operator just before the operator runs.
+        self._forward.setdefault(torch._C._autograd._get_sequence_nr() - 1, where)
+        return where
+
+    def _refs(self, item: Any, reads: list[Ref], facts: Operator, where: Where) -> Any:
+        """`item`, an argument, with a `Ref` in the place of every tensor; the refs are added to `reads`."""
+        if isinstance(item, Tensor):
+            value = self._known(item)
+            if value is None:
+                value = self._constant(item, facts.name, where)
+                if not facts.lifts:
+                    self._outside.add(value.id)
+            ref = self._window(item, value, facts.name, where)
+            reads.append(ref)
+            return ref
+        if isinstance(item, (list, tuple)):
+            return type(item)([self._refs(part, reads, facts, where) for part in item])
+        return item
+
+    def _known(self, tensor: Tensor) -> Value | None:
+        """The newest value of the storage of `tensor`, None for a storage that was not seen yet."""
+        try:
+            return self._newest.get(tensor.untyped_storage()._cdata)
+        except NotImplementedError:
+            return None  # no storage: `_new_value` says why
+
+    def _window(self, tensor: Tensor, value: Value, name: str, where: Where) -> Ref:
+        """The window on `value` that a tensor is."""
+        dtype = tensor.dtype
+        if dtype is not value.dtype:
+            raise refusals.reinterpretation(name, value.dtype, dtype, where)
+        if tensor.is_neg():
+            raise refusals.kind(name, "a negated view of a complex one", where)
+        return Ref(value.id, tuple(tensor.shape), tensor.stride(), int(tensor.storage_offset()), dtype)
+
+    def _new_value(self, tensor: Tensor, name: str, where: Where) -> Value:
+        """A new value: the storage of a tensor that was not seen before."""
+        if tensor.layout is not torch.strided or tensor.is_nested:
+            raise refusals.kind(name, f"not dense ({tensor.layout})", where)
+        if tensor.dtype not in _DTYPES:
+            raise refusals.kind(name, f"of dtype {tensor.dtype}", where)
+        if type(tensor).__torch_dispatch__ is not Tensor.__torch_dispatch__:
+            raise refusals.kind(name, f"a {type(tensor).__name__}, which dispatches operators itself", where)
+        storage = tensor.untyped_storage()
+        return self._version(storage, storage.nbytes() // tensor.itemsize, tensor.dtype)
+
+    def _version(self, storage: torch.UntypedStorage, numel: int, dtype: torch.dtype) -> Value:
+        id = len(self._values)
+        value = self._values[id] = self._newest[storage._cdata] = Value(id, numel, dtype)
+        self._storages[id] = storage
+        return value
+
+    def _constant(self, tensor: Tensor, name: str, where: Where) -> Value:
+        """A new value that no operator makes: a copy of the whole storage of `tensor`."""
+        value = self._new_value(tensor, name, where)
+        self._constants[value.id] = tensor.detach().as_strided((value.numel,), (1,), 0).clone()
+        return value
+
+    def _writes(self, windows: Sequence[Ref], traced: bool, name: str, where: Where) -> tuple[Write, ...]:
+        """What a call wrote, after it ran; the storages have their next values then."""
+        following: dict[int, int] = {}
+        for old in dict.fromkeys([window.value for window in windows]):
+            value, storage = self._values[old], self._storages[old]
+            if storage.nbytes() != value.numel * value.dtype.itemsize:
+                raise refusals.rebinding(name, where)
+            following[old] = self._version(storage, value.numel, value.dtype).id
+            self._maker[following[old]] = name
+            if traced or old in self._traced:
+                self._traced.add(following[old])
+        return tuple([Write(window, following[window.value]) for window in windows])
+
+    def _check(
+        self, op: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any], ref: Ref, where: Where
+    ) -> Any:
+        """An operator that raises where its argument is wrong: it runs, and a guard stands for it."""
+        if ref.value in self._traced:
+            self._guards.append(Guard(ref, "zero" if op is aten._linalg_check_errors.default else "true", where))
+        return op(*args, **kwargs)
+
+    def _look(
+        self, op: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any], ref: Ref, where: Where
+    ) -> Any:
+        """Python looks at a traced value: only checks of arguments may, and a guard stands for each."""
+        out = op(*args, **kwargs)
+        maker = self._maker.get(ref.value)
+        if op is aten._local_scalar_dense.default and ref.dtype is torch.bool:
+            validates = maker in ("aten::all", "aten::any") and self._lines.in_validation()
+            if maker == "aten::_is_all_true" or (validates and maker == "aten::all"):
+                self._guards.append(Guard(ref, "true", where))
+                if not out:
+                    self._false_check = where
+                return out
+            if validates and not out:
+                self._guards.append(Guard(ref, "zero", where))
+                return out
+        raise refusals.branch(str(op), where)

@@ -1,0 +1,119 @@
+"""Guards that always hold: what is never negative by the way it was computed needs no check that it is not."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from sursum.compiler.graph import Graph, Node, Ref
+
+aten = torch.ops.aten
+
+_ALWAYS = (
+    aten.exp.default,
+    aten.exp2.default,
+    aten.abs.default,
+    aten.sqrt.default,
+    aten.square.default,
+    aten.sigmoid.default,
+    aten.relu.default,
+    aten.cosh.default,
+    aten._softmax.default,
+)
+_IF_ALL_ARE = (
+    aten.mul.Tensor,
+    aten.minimum.default,
+    aten.where.self,
+    aten.cat.default,
+    aten.stack.default,
+    aten.mm.default,
+    aten.bmm.default,
+    aten.mv.default,
+    aten.dot.default,
+)
+_IF_FIRST_IS = (
+    aten.sum.default,
+    aten.sum.dim_IntList,
+    aten.mean.default,
+    aten.mean.dim,
+    aten.cumsum.default,
+    aten.prod.default,
+    aten.clone.default,
+    aten._to_copy.default,
+    aten.log1p.default,
+    aten.expm1.default,
+    aten.tanh.default,
+    aten.index.Tensor,
+    aten.index_select.default,
+    aten.gather.default,
+)
+
+
+def without_proved_guards(graph: Graph) -> Graph:
+    r"""`graph` without the guards of the kind :math:`x \ge c,\ c \le 0`, for an x that is never negative.
+
+    The proofs are of signs only, and conservative: exp(x) may underflow to 0, so that `exp(x) > 0` is not proved.
+    A NaN is taken for "not negative". Without its guard it does not reject the point itself, but it reaches the log
+    density, and a density that is not finite is rejected as well.
+    """
+    nonnegative = {id for id, constant in graph.constants.items() if bool((constant >= 0).all())}
+    true = {id for id in nonnegative if graph.constants[id].dtype is torch.bool and bool(graph.constants[id].all())}
+    for node in graph.nodes:
+        output = node.outputs[0] if len(node.outputs) == 1 else None
+        if output is None or node.writes:
+            continue
+        if output.dtype.is_floating_point and is_nonnegative(node, nonnegative):
+            nonnegative.add(output.value)
+        if output.dtype is torch.bool and _is_true(node, nonnegative, true):
+            true.add(output.value)
+    return replace(graph, guards=tuple(g for g in graph.guards if g.kind != "true" or g.ref.value not in true))
+
+
+def is_nonnegative(node: Node, nonnegative: Container[int]) -> bool:
+    """Whether what `node` makes has no element below 0, if the values in `nonnegative` have none."""
+
+    def known(item: Any) -> bool:
+        if isinstance(item, Ref):
+            return item.dtype is torch.bool or item.value in nonnegative
+        if isinstance(item, (list, tuple)):
+            return all(known(part) for part in item)
+        return isinstance(item, (int, float)) and item >= 0
+
+    op, args = node.op, node.args
+    if op in _ALWAYS:
+        return True
+    if op is aten.softplus.default:
+        return len(args) < 2 or args[1] > 0
+    if op is aten.pow.Tensor_Scalar:
+        # An odd negative power of -0.0, which counts as nonnegative, is -inf.
+        return args[1] % 2 == 0 or (args[1] > 0 and known(args[0]))
+    if op is aten.mul.Tensor and args[0] == args[1]:
+        return True
+    if op is aten.add.Tensor:
+        return known(args[0]) and known(args[1]) and node.kwargs.get("alpha", 1) >= 0
+    if op is aten.div.Tensor:  # by a number only: x / -0.0 is -inf
+        return known(args[0]) and isinstance(args[1], (int, float)) and args[1] > 0
+    if op is aten.maximum.default:
+        return known(args[0]) or known(args[1])
+    if op in (aten.clamp_min.default, aten.clamp.default):
+        ceiling = args[2] if len(args) > 2 else node.kwargs.get("max")
+        floor = args[1] if len(args) > 1 else node.kwargs.get("min")
+        return (known(args[0]) or known(floor)) and (ceiling is None or ceiling >= 0)
+    if op in _IF_FIRST_IS:
+        return known(args[0])
+    return op in _IF_ALL_ARE and all(known(item) for item in args)
+
+
+def _is_true(node: Node, nonnegative: Container[int], true: Container[int]) -> bool:
+    """Whether what `node` makes is true everywhere, if the values in `true` are."""
+    op, args = node.op, node.args
+    if op in (aten._is_all_true.default, aten.all.default, aten.all.dim):
+        return args[0].value in true
+    if op in (aten.bitwise_and.Tensor, aten.logical_and.default):
+        return all(isinstance(item, Ref) and item.value in true for item in args)
+    if op is aten.ge.Scalar:
+        return args[0].value in nonnegative and args[1] <= 0
+    return op is aten.gt.Scalar and args[0].value in nonnegative and args[1] < 0

@@ -1,0 +1,6 @@
+"""Markov chain Monte Carlo: `MCMC(NUTS(program)).run(*args)` gives a `Posterior`."""
+
+from sursum.mcmc.mcmc import MCMC
+from sursum.mcmc.nuts import NUTS
+
+__all__ = ["MCMC", "NUTS"]

@@ -1,0 +1,141 @@
+"""Markov chain Monte Carlo: a program and its arguments go in, a posterior comes out."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sursum.compiler.compiled import compile_density
+from sursum.density import LogDensity
+from sursum.errors import DiagnosticWarning, SamplingError
+from sursum.mcmc.assemble import assemble
+from sursum.mcmc.checks import natural_number, positive_integer, setting
+from sursum.mcmc.nutpie_door import Chain, Settings, start_chain
+from sursum.mcmc.nuts import NUTS
+from sursum.mcmc.progress import Silent, display_for
+from sursum.mcmc.schedule import run_chains
+from sursum.mcmc.seeds import chain_seed, drawn_seed
+from sursum.mcmc.start import find_start, given_start
+from sursum.posterior import Posterior
+
+ENGINES = (None, "native", "torch")
+
+
+@dataclass(frozen=True)
+class MCMC:
+    r"""Draw from the posterior of a program with several chains of a sampler.
+
+    .. math:: q^{(1)}, q^{(2)}, \dots \sim \pi(q) \propto p(y, z(q)) \left| \tfrac{\partial z}{\partial q} \right|
+
+    where z are the latent sites and q ∈ Rⁿ their unconstrained coordinates. Everything is computed in float64.
+
+    Arguments:
+        kernel: `NUTS(program)`.
+        num_warmup: draws of each chain in which step size and scales are adapted; they are kept in `posterior.warmup`.
+        num_samples: draws of each chain after that.
+        num_chains: chains, each from a start of its own.
+        seed: an integer of 0 or more. The same seed gives the same bits, and chain k is the same whatever `num_chains`
+            and `cores`. None draws a seed from torch's global generator, which otherwise is left alone.
+        cores: how many chains run at once; None is as many as there are chains or cores.
+        progress: True or False; None shows it on a terminal and in a notebook.
+        engine: "native" or "torch"; None is the fastest there is.
+        init: where chains start, in unconstrained coordinates, (n,) for all of them or (num_chains, n), and nothing is
+            added to it. None starts at the program's own values with a jitter of ±0.1.
+
+    Raises:
+        SamplingError: a setting outside its range, or of the wrong type.
+
+    Example:
+        >>> MCMC(NUTS(lambda: None), num_chains=0)
+        Traceback (most recent call last):
+        sursum.errors.SamplingError: `num_chains` is 0, but must be an integer of 1 or more: 4 is usual.
+    """
+
+    kernel: NUTS
+    num_warmup: int = field(default=1000, kw_only=True)
+    num_samples: int = field(default=1000, kw_only=True)
+    num_chains: int = field(default=4, kw_only=True)
+    seed: int | None = field(default=None, kw_only=True)
+    cores: int | None = field(default=None, kw_only=True)
+    progress: bool | None = field(default=None, kw_only=True)
+    engine: str | None = field(default=None, kw_only=True)
+    init: NDArray[np.float64] | Sequence[float] | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        setting("kernel", isinstance(self.kernel, NUTS), self.kernel, "a kernel", "give `NUTS(program)`")
+        natural_number("num_warmup", self.num_warmup, "1000 is usual")
+        positive_integer("num_samples", self.num_samples, "1000 is usual")
+        positive_integer("num_chains", self.num_chains, "4 is usual")
+        if self.seed is not None:
+            natural_number("seed", self.seed, "leave it out for one from torch's global generator")
+        if self.cores is not None:
+            positive_integer("cores", self.cores, "leave it out to use all")
+        known = any(self.engine is engine or self.engine == engine for engine in ENGINES)
+        setting("engine", known, self.engine, "'native', 'torch' or None", "leave it out for the fastest there is")
+        flag = self.progress is None or isinstance(self.progress, bool)
+        setting("progress", flag, self.progress, "True, False or None", "leave it out to see it on a terminal")
+
+    def run(self, *args: Any, **kwargs: Any) -> Posterior:
+        """Sample the program as called with these arguments. May be called again, with other data.
+
+        Ctrl-C ends the chains and returns what they have drawn, with a warning. What is wrong with the draws is said in
+        one `DiagnosticWarning` each, and kept in `posterior.warnings`.
+
+        Raises:
+            SursumError: the program cannot be sampled.
+            Exception: whatever the program raises.
+        """
+        density = _compiled(self.kernel.model, args, kwargs, self.engine)
+        seed = drawn_seed() if self.seed is None else self.seed
+        given = self._given_starts(density.dim)
+        display = display_for(self.progress, self.num_warmup + self.num_samples)
+
+        def start(k: int) -> Chain:
+            source = chain_seed(seed, k)
+            if given is None:
+                q = find_start(density.density, density.value_and_grad, source.start)
+            else:
+                q = given_start(density.density, density.value_and_grad, given[k])
+            return start_chain(density, q, source.sampler, self._settings(), watched=not isinstance(display, Silent))
+
+        outcome = run_chains(start, self.num_chains, min(self.cores or _cores(), self.num_chains), display)
+        posterior = assemble(density, outcome, self.num_samples)
+        for text in posterior.warnings:
+            warnings.warn(text, DiagnosticWarning, stacklevel=2)
+        return posterior
+
+    def _settings(self) -> Settings:
+        kernel = self.kernel
+        return Settings(self.num_warmup, self.num_samples, kernel.target_accept, kernel.max_tree_depth, kernel.low_rank)
+
+    def _given_starts(self, n: int) -> NDArray[np.float64] | None:
+        """The starts of all chains, (num_chains, n), if there are any."""
+        if self.init is None:
+            return None
+        given = np.array(self.init, dtype=np.float64)
+        if given.shape not in ((n,), (self.num_chains, n)):
+            raise SamplingError(
+                f"`init` has shape {given.shape}, but must have shape ({n},) or ({self.num_chains}, {n}): the "
+                "unconstrained coordinates of one start, or of one for each chain. Give "
+                "`posterior.unconstrained[:, -1]`, or leave it out."
+            )
+        return np.ascontiguousarray(np.broadcast_to(given, (self.num_chains, n)))
+
+
+def _compiled(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], engine: str | None) -> Any:
+    """The program's log density, compiled."""
+    return compile_density(LogDensity(model, args, kwargs), engine)
+
+
+def _cores() -> int:
+    """How many cores this process may use."""
+    count = getattr(os, "process_cpu_count", None)
+    if count is not None:
+        return count() or 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

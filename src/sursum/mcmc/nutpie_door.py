@@ -1,0 +1,356 @@
+"""The one file that knows nutpie: a log density and a start go in, a running chain comes out.
+
+nutpie's public entry takes a Python function. Its raw entry takes the address of a C function, which its Rust threads
+call without Python; it is private, so `tests/mcmc/test_nutpie_door.py` holds it to what is used here, and where it is
+missing the public entry stands in. The C functions, as nutpie's own compiled models have them:
+
+    int64_t log_density(uint64_t n, const double *q, double *gradient, double *value, void *instance);
+    int64_t copy(uint64_t n, uint64_t n_again, const double *q, double *out, void *instance);
+
+Both return 0; a positive number from the first is a log density that is not finite (the step diverges and the chain
+goes on), a negative one stops the chain. `copy` writes q to `out`: nutpie stores what it is given there, once per draw.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import sys
+import warnings
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sursum.arviz_export import ARVIZ_NOTICE
+from sursum.errors import EngineWarning, SamplingError
+
+Array = NDArray[np.float64]
+
+STATS = {
+    "logp": "lp",
+    "mean_tree_accept": "acceptance_rate",
+    "step_size": "step_size",
+    "depth": "tree_depth",
+    "n_steps": "n_steps",
+    "diverging": "diverging",
+    "energy": "energy",
+    "energy_error": "energy_error",
+    "maxdepth_reached": "reached_max_treedepth",
+    "tuning": "tuning",
+}
+"""nutpie's names of a draw's statistics, and ArviZ's."""
+
+REFRESH = 200
+"""Milliseconds between two reports of progress."""
+
+# nutpie formats its progress by a template; this one makes it a line of numbers.
+_TEMPLATE = (
+    "{% for chain in chains %}{{ chain.finished_draws }} {{ chain.divergences }} {{ chain.total_num_steps }} "
+    "{{ chain.step_size }} {{ chain.tuning }}{% endfor %}"
+)
+
+_COPY = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_uint64, ctypes.c_uint64, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
+
+
+class Density(Protocol):
+    """What a chain needs of a compiled density."""
+
+    @property
+    def dim(self) -> int: ...
+
+    @property
+    def engine(self) -> str: ...
+
+    def value_and_grad(self, q: Array, /) -> tuple[float, Array]: ...
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a chain is sampled: the settings of `NUTS` and `MCMC` that reach nutpie."""
+
+    num_warmup: int
+    num_samples: int
+    target_accept: float
+    max_tree_depth: int
+    low_rank: bool
+
+
+@dataclass
+class Progress:
+    """How far a chain has come. Divergences are those after the warm-up."""
+
+    draws: int = 0
+    divergences: int = 0
+    steps: int = 0
+    step_size: float = 0.0
+    warming: bool = True
+
+    def read(self, line: str) -> None:
+        """Take over what `_TEMPLATE` made of nutpie's numbers."""
+        draws, divergences, steps, step_size, warming = line.split()
+        self.draws, self.divergences, self.steps = int(draws), int(divergences), int(steps)
+        self.step_size, self.warming = float(step_size), warming == "true"
+
+
+@dataclass(frozen=True)
+class ChainTrace:
+    """What a chain drew, warm-up first: q (draw, n), statistics (draw,), and how many of the draws are warm-up."""
+
+    unconstrained: Array
+    stats: Mapping[str, NDArray[Any]]
+    num_warmup: int
+
+
+@dataclass
+class Chain:
+    """A chain that runs in nutpie's threads."""
+
+    sampler: Any
+    scored: Scored | None
+    progress: Progress
+    _trace: ChainTrace | None = field(default=None, init=False)
+
+    def finished(self) -> bool:
+        """Whether it has drawn everything; waits about a millisecond, without the GIL.
+
+        Raises:
+            BaseException: whatever the log density raised, itself.
+            SamplingError: nutpie stopped the chain.
+        """
+        self._raise()
+        try:
+            # nutpie 0.16.8 says "not yet" by a TimeoutError.
+            return bool(self.sampler.is_finished)
+        except TimeoutError:
+            return False
+        except BaseException as error:
+            self._raise()
+            raise _translated(error) from error
+
+    def stop(self) -> None:
+        """End after the draw that is being made; what has been drawn is kept."""
+        if self._trace is None:
+            self._trace = _read(self.sampler.abort())
+
+    def cancel(self) -> None:
+        """End and forget, because something has gone wrong already."""
+        if self.scored is not None:
+            self.scored.give_up()
+        try:
+            self.sampler.cancel()
+        except BaseException as error:
+            if not _is_nutpies(error):
+                raise
+
+    def trace(self) -> ChainTrace:
+        """What was drawn, once the chain has finished or was stopped."""
+        if self._trace is None:
+            self._trace = _read(self.sampler.wait())
+        return self._trace
+
+    def _raise(self) -> None:
+        if self.scored is not None and self.scored.error is not None:
+            raise self.scored.error
+
+
+@dataclass(eq=False)
+class Scored:
+    """A log density as nutpie may call it from its threads: it never raises.
+
+    An exception there would end the process's worker by a Rust panic. It is kept instead, and the chain, which from
+    then on only diverges, is stopped by whoever looks after it.
+    """
+
+    value_and_grad: Callable[[Array], tuple[float, Array]]
+    error: BaseException | None = field(default=None, init=False)
+    _given_up: bool = field(default=False, init=False)
+
+    def __call__(self, q: Array) -> tuple[float, Array]:
+        if self.error is None and not self._given_up:
+            try:
+                value, gradient = self.value_and_grad(q)
+                if math.isfinite(value) and np.isfinite(gradient).all():
+                    return float(value), np.ascontiguousarray(gradient, dtype=np.float64)
+            except BaseException as error:
+                self.error = error
+        return -math.inf, np.zeros_like(q)
+
+    def give_up(self) -> None:
+        self._given_up = True
+
+
+def start_chain(density: Density, start: Array, seed: int, settings: Settings, *, watched: bool) -> Chain:
+    """Let a chain run from `start`, exactly there: no jitter is added.
+
+    Arguments:
+        density: called by address where `density.engine` is "native", else through Python.
+        start: float64 (n,), where value and gradient are finite and no component of the gradient is zero.
+        seed: 64 bits.
+        watched: keep `Chain.progress` up to date.
+    """
+    progress = Progress()
+    model, scored = _model(density, start)
+    sampler = _nutpie().sample(
+        _Watched(model, density.dim, progress) if watched else model,
+        draws=settings.num_samples,
+        tune=settings.num_warmup,
+        chains=1,
+        cores=1,
+        seed=seed,
+        blocking=False,
+        progress_bar=False,
+        return_raw_trace=True,
+        low_rank_modified_mass_matrix=settings.low_rank,
+        maxdepth=settings.max_tree_depth,
+        target_accept=settings.target_accept,
+    )
+    return Chain(sampler, scored, progress)
+
+
+def _model(density: Density, start: Array) -> tuple[Any, Scored | None]:
+    """The density as a model of nutpie's, through the raw entry if it is native."""
+    if density.engine == "native":
+        try:
+            return native_model(density, start), None
+        except (ImportError, AttributeError, TypeError) as error:
+            warnings.warn(
+                f"nutpie {_nutpie().__version__} does not have the raw entry that was expected ({error}), so chains "
+                "call the compiled density through Python, which is slower. Install a version of nutpie that "
+                "sursum's requirements allow.",
+                EngineWarning,
+                stacklevel=2,
+            )
+    return python_model(density, start)
+
+
+def python_model(density: Density, start: Array) -> tuple[Any, Scored]:
+    """The density for nutpie's public entry, and the function that nutpie calls."""
+    scored = Scored(density.value_and_grad)
+    model = _nutpie().compiled_pyfunc.from_pyfunc(
+        ndim=density.dim,
+        make_logp_fn=lambda: scored,
+        make_expand_fn=lambda *_: lambda q: {"q": q},
+        expanded_dtypes=[np.dtype(np.float64)],
+        expanded_shapes=[(density.dim,)],
+        expanded_names=["q"],
+        make_initial_point_fn=lambda _: start,
+    )
+    return model, scored
+
+
+def native_model(density: Any, start: Array) -> NativeModel:
+    """The density for nutpie's raw entry.
+
+    Besides `dim` the density gives `address`, that of its C function, and `instance()`, a fresh object whose `pointer`
+    is handed to it (data and workspace of one chain). If it has a `copy_address` that C function copies the draws; else
+    they are copied by a call back into Python, some 20 µs each.
+    """
+    instance = density.instance()
+    copy = getattr(density, "copy_address", None)
+    called_back = None
+    if copy is None:
+        called_back = _COPY(_copy)
+        copy = ctypes.cast(called_back, ctypes.c_void_p).value or 0
+    keep_alive = (density, instance, called_back)
+    return NativeModel(density.dim, density.address, copy, instance.pointer, start, keep_alive)
+
+
+@dataclass(frozen=True, eq=False)
+class NativeModel:
+    """C functions as a model of nutpie's; made whole at once, so that a raw entry of another kind shows here."""
+
+    n_dim: int
+    address: int
+    copy_address: int
+    instance: int
+    start: Array
+    keep_alive: Any
+    coords: Mapping[str, Any] = field(default_factory=dict, init=False)
+    _raw: Any = field(init=False)
+
+    def __post_init__(self) -> None:
+        lib = _nutpie()._lib
+        sizes: dict[str, int] = {}  # filled by `new_variables`, read by `PyMcModel`
+        variables = lib.PyVariable.new_variables(["q"], ["float64"], [(self.n_dim,)], sizes, {})
+        raw = lib.PyMcModel(
+            lib.LogpFunc(self.address, self.instance, self.keep_alive),
+            lib.ExpandFunc(self.n_dim, self.n_dim, self.copy_address, self.instance, self.keep_alive),
+            variables,
+            self.n_dim,
+            sizes,
+            {},
+            lambda _: self.start,
+            None,
+        )
+        object.__setattr__(self, "_raw", raw)
+
+    def _make_sampler(self, settings: Any, init_mean: Any, cores: int, progress_type: Any, store: Any) -> Any:
+        """What `nutpie.sample` asks of a model."""
+        return _nutpie()._lib.PySampler.from_pymc(settings, cores, self._raw, progress_type, store)
+
+
+@dataclass(frozen=True, eq=False)
+class _Watched:
+    """A model whose sampler reports to `progress`, where nutpie lets it."""
+
+    model: Any
+    n_dim: int
+    progress: Progress
+    coords: Mapping[str, Any] = field(default_factory=dict, init=False)
+
+    def _make_sampler(self, settings: Any, init_mean: Any, cores: int, progress_type: Any, store: Any) -> Any:
+        try:
+            kind = _nutpie()._lib.ProgressType.template_callback(REFRESH, _TEMPLATE, cores, self.progress.read)
+        except (AttributeError, TypeError):
+            kind = progress_type
+        return self.model._make_sampler(settings, init_mean, cores, kind, store)
+
+
+def _read(results: Any) -> ChainTrace:
+    """nutpie's Arrow tables of one chain as arrays."""
+    import pyarrow  # type: ignore[import-untyped]
+
+    (draws,), (stats,) = results.get_arrow_trace()
+    flat = pyarrow.array(draws.column("q")).flatten().to_numpy(zero_copy_only=False)
+    arrays = {}
+    for theirs, ours in STATS.items():
+        values = np.array(pyarrow.array(stats.column(theirs)).to_numpy(zero_copy_only=False))
+        # Counts as signed integers: those can be subtracted without surprise.
+        arrays[ours] = values.astype(np.int64) if values.dtype.kind == "u" else values
+    unconstrained = np.array(flat, dtype=np.float64).reshape(draws.num_rows, -1)
+    return ChainTrace(unconstrained, arrays, int(arrays["tuning"].sum()))
+
+
+def _copy(n: int, _: int, q: int, out: int, __: int) -> int:
+    ctypes.memmove(out, q, 8 * n)
+    return 0
+
+
+def _is_nutpies(error: BaseException) -> bool:
+    """Whether `error` comes from nutpie's Rust code: an error of its, or a panic, whose class can't be imported."""
+    return isinstance(error, Exception) or type(error).__name__ == "PanicException"
+
+
+def _translated(error: BaseException) -> BaseException:
+    """`error` as one of ours if it is nutpie's; Ctrl-C and the like stay what they are."""
+    if not _is_nutpies(error):
+        return error
+    cause = str(error).split("Stack backtrace", 1)[0].strip()
+    return SamplingError(
+        f"a chain broke off: {cause}. Chains that run to their end were expected. If the log density is a compiled "
+        "one, run again with `engine='torch'`, and report it."
+    )
+
+
+def _nutpie() -> Any:
+    """The package, which takes seconds to import, and which imports ArviZ."""
+    with nullcontext() if "nutpie" in sys.modules else warnings.catch_warnings():
+        if "nutpie" not in sys.modules:
+            # ArviZ 0.x announces 1.x whenever it is imported.
+            warnings.filterwarnings("ignore", message=ARVIZ_NOTICE, category=FutureWarning)
+        import nutpie  # type: ignore[import-untyped]
+    return nutpie

@@ -1,0 +1,50 @@
+"""The settings of the No-U-Turn sampler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sursum.mcmc.checks import positive_integer, setting
+
+
+@dataclass(frozen=True)
+class NUTS:
+    """The No-U-Turn sampler (Hamiltonian Monte Carlo whose trajectories end where they turn back) for a program.
+
+    Arguments:
+        model: the program, with handlers around it or without.
+        target_accept: the mean acceptance probability to which the warm-up adapts the step size, in (0, 1). Larger
+            means smaller steps: slower, and fewer divergences.
+        max_tree_depth: a trajectory has at most 2^max_tree_depth steps.
+        low_rank: adapt to strong correlations between sites as well as to their scales. Costs a little more per step.
+
+    Raises:
+        SamplingError: a setting outside its range, or of the wrong type.
+
+    References:
+        Hoffman & Gelman (2014), JMLR 15. Betancourt (2017), arXiv:1701.02434, appendix A.
+
+    Example:
+        >>> NUTS(lambda: None, target_accept=0.9).max_tree_depth
+        10
+    """
+
+    model: Callable[..., Any]
+    target_accept: float = 0.8
+    max_tree_depth: int = 10
+    low_rank: bool = False
+
+    def __post_init__(self) -> None:
+        setting("model", callable(self.model), self.model, "a program, a callable", "give the function or `nn.Module`")
+        number = isinstance(self.target_accept, (int, float)) and not isinstance(self.target_accept, bool)
+        setting(
+            "target_accept",
+            number and 0.0 < self.target_accept < 1.0,
+            self.target_accept,
+            "a probability strictly between 0 and 1",
+            "0.8 is usual, 0.9 to 0.99 where there are divergences",
+        )
+        positive_integer("max_tree_depth", self.max_tree_depth, "10 is usual")
+        setting("low_rank", isinstance(self.low_rank, bool), self.low_rank, "True or False", "leave it out for False")

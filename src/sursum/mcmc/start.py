@@ -1,0 +1,104 @@
+"""A point at which a chain can begin."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sursum.errors import DensityError, SursumError
+
+Array = NDArray[np.float64]
+
+TRIES = 100
+
+
+class Startable(Protocol):
+    """What is asked of a log density here."""
+
+    def start(self, rng: np.random.Generator) -> Array: ...
+
+    def site_at(self, index: int) -> str: ...
+
+    def explain(self, q: Array) -> str: ...
+
+
+class Gradient(Protocol):
+    def __call__(self, q: Array, /) -> tuple[float, Array]: ...
+
+
+def find_start(density: Startable, value_and_grad: Gradient, rng: np.random.Generator) -> Array:
+    """A point q, float64 (n,), where log density and gradient are finite and no component of the gradient is zero.
+
+    A component that is exactly zero gives the sampler no scale for its first step, and nutpie refuses it. It happens by
+    accident at a prior's mode or at biases that were set to zero, so the jitter is drawn again; where it happens at
+    every try, the density does not depend on that coordinate.
+
+    Raises:
+        DensityError: no such point in a hundred tries; names the site, or shows the last try site by site.
+    """
+    ever_moved: NDArray[np.bool_] | None = None
+    q, moves = np.empty(0), np.empty(0, dtype=bool)
+    failure: Exception | None = None
+    for _ in range(TRIES):
+        try:
+            q = density.start(rng)
+        except SursumError:
+            raise
+        except (ValueError, torch.linalg.LinAlgError) as error:
+            failure = error
+            continue
+        value, gradient = value_and_grad(q)
+        if not (np.isfinite(value) and np.isfinite(gradient).all()):
+            continue
+        moves = gradient != 0.0
+        if moves.all():
+            return q
+        ever_moved = moves if ever_moved is None else ever_moved | moves
+    if ever_moved is None and not q.size:
+        raise DensityError(
+            f"no chain could start: the program failed at each of {TRIES} starts tried, at the last one by: {failure}. "
+            "It must run near its initial values at least. Give other initial values."
+        ) from failure
+    if ever_moved is None:
+        raise DensityError(
+            f"no chain could start: the log density or its gradient was not finite at any of {TRIES} points tried. "
+            "A finite value is needed at least near the initial values. At the last point:\n"
+            f"{density.explain(q)}\n"
+            "Give initial values where the data are possible, or look at the sites that are not finite."
+        )
+    never = np.flatnonzero(~ever_moved)
+    if never.size:
+        raise DensityError(
+            f"no chain could start: the gradient of the log density by site {density.site_at(int(never[0]))!r} was "
+            f"exactly zero at all {TRIES} points tried. A density that changes with every site was expected. Remove "
+            "the site, give it a prior that is not flat, or look for a `detach`, a rounding or a comparison on its way."
+        )
+    raise DensityError(
+        f"no chain could start: at each of {TRIES} points tried some component of the gradient was exactly zero, at "
+        f"the last one that by site {density.site_at(int(np.flatnonzero(~moves)[0]))!r}. A point where the density "
+        "changes with every site was expected. Give priors that are not flat, or a start by `init`."
+    )
+
+
+def given_start(density: Startable, value_and_grad: Gradient, q: Array) -> Array:
+    """`q` itself, if a chain can begin there.
+
+    Raises:
+        DensityError: value or gradient are not finite there, or a component of the gradient is zero.
+    """
+    value, gradient = value_and_grad(q)
+    if not (np.isfinite(value) and np.isfinite(gradient).all()):
+        raise DensityError(
+            "the start that was given by `init` cannot be used: the log density or its gradient is not finite there. "
+            f"At that point:\n{density.explain(q)}\nGive another start, or leave `init` out."
+        )
+    if not gradient.all():
+        site = density.site_at(int(np.flatnonzero(gradient == 0.0)[0]))
+        raise DensityError(
+            f"the start that was given by `init` cannot be used: the gradient by site {site!r} is exactly zero there, "
+            "and the sampler needs one that is not. Move the start a little (add 1e-3), or leave `init` out."
+        )
+    return q
