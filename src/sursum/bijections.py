@@ -48,13 +48,11 @@ def bijection(support: Any) -> Any:
         return IndependentTransform(inner, support.reinterpreted_batch_ndims)
     if isinstance(support, Ordered):
         return OrderedTransform()
-    if support is constraints.lower_cholesky:
+    if isinstance(support, type(constraints.lower_cholesky)):
         return LowerCholeskyBijection()
-    if support in (constraints.positive_definite, constraints.positive_semidefinite):
+    if isinstance(support, (type(constraints.positive_definite), type(constraints.positive_semidefinite))):
         return PositiveDefiniteBijection()
-    if isinstance(support, (type(constraints.positive), type(constraints.nonnegative))) and _is_zero(
-        support.lower_bound
-    ):
+    if isinstance(support, (type(constraints.positive), type(constraints.nonnegative))) and _is_zero(support.lower_bound):
         return ExpTransform()
     if isinstance(support, (type(constraints.interval(0, 1)), type(constraints.half_open_interval(0, 1)))):
         # torch looks at the bounds with Python's `==`, a branch on a traced value where they depend on q.

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from types import FrameType
 
-_PACKAGE = os.path.dirname(__file__) + os.sep
+import torch
+
+# Frames of these are passed over.
+_INNER = (os.path.dirname(__file__) + os.sep, os.path.dirname(torch.__file__) + os.sep, contextlib.__file__)
 
 
 def calling_line() -> str | None:
@@ -19,7 +23,7 @@ def calling_line() -> str | None:
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         name = frame.f_code.co_filename
-        if not name.startswith(_PACKAGE) and f"{os.sep}torch{os.sep}" not in name and "contextlib" not in name:
+        if not name.startswith(_INNER):
             return f"{os.path.basename(name)}:{frame.f_lineno}"
         frame = frame.f_back
     return None

@@ -13,23 +13,32 @@ from sursum.trace import Trace
 
 
 def unconnected(found: Trace, leaves: Mapping[str, Tensor]) -> list[str]:
-    """The names in `leaves`, a free tensor for every latent site, that no term of `found` but their own prior depends on.
+    """The names in `leaves`, a free tensor for every latent site, that no data reach: their posterior is their prior.
 
-    One walk over the autograd graph carries the set of leaves that each node reaches, as bits.
+    A site is connected if a term of `found` other than its own prior depends on it, one of data or the prior of a site
+    that is connected itself: the scale of a group's prior is as lonely as the group. One walk over the autograd graph
+    carries the set of leaves that each node reaches, as bits.
     """
     with torch.enable_grad():
         terms: dict[str, Tensor] = dict(found.log_prob())
     for name, site in found.items():
-        if isinstance(site, Deterministic) and isinstance(site.value, Tensor) and name not in terms:
+        if isinstance(site, Deterministic) and isinstance(site.value, Tensor):
             terms[name] = site.value
-    names = list(leaves)
     bit = {id(leaf): 1 << i for i, leaf in enumerate(leaves.values())}
+    own = {name: 1 << i for i, name in enumerate(leaves)}
     known: dict[Any, int] = {}
-    reached = 0
-    for name, term in terms.items():
-        own = 1 << names.index(name) if name in leaves else 0
-        reached |= _reach(term, bit, known) & ~own
-    return [name for i, name in enumerate(names) if not reached >> i & 1]
+    needs = {name: _reach(term, bit, known) & ~own.get(name, 0) for name, term in terms.items()}
+    connected = 0
+    for name, bits in needs.items():
+        connected |= 0 if name in own else bits
+    while True:
+        further = connected
+        for name, bits in needs.items():
+            if own.get(name, 0) & connected:
+                further |= bits
+        if further == connected:
+            return [name for name in leaves if not own[name] & connected]
+        connected = further
 
 
 def _reach(term: Tensor, bit: Mapping[int, int], known: dict[Any, int]) -> int:

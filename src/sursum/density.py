@@ -10,6 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,12 +20,21 @@ from torch.distributions import Distribution
 
 from sursum.bijections import bijection
 from sursum.connections import unconnected
+from sursum.distributions.delta import Delta
+from sursum.distributions.fluent import unwrapped
 from sursum.distributions.rebuild import floating_dtype
-from sursum.errors import DensityError, HeldParameterWarning, SursumError, UnusedSiteWarning
+from sursum.errors import (
+    ArgumentError,
+    DensityError,
+    HeldParameterWarning,
+    ObservationError,
+    SursumError,
+    UnusedSiteWarning,
+)
 from sursum.handlers import trace
 from sursum.messages import Factor, Frame, Sample, Site
 from sursum.originals import watch_originals
-from sursum.runtime import Messenger, at_site, handler, perform, refuse_coroutines, required
+from sursum.runtime import Messenger, at_site, handler, perform, refuse_coroutines, required, run_program
 from sursum.supports import support_of
 from sursum.trace import Trace, table
 
@@ -81,6 +91,7 @@ class LogDensity:
     ) -> None:
         refuse_coroutines(model)
         self.model, self.args, self.kwargs, self.jacobian = model, tuple(args), dict(kwargs or {}), jacobian
+        self.latents: tuple[Latent, ...] = ()
         with torch.inference_mode(False), torch.enable_grad():
             found, leaves = self._find()
             self.latents = _layout(found, leaves)
@@ -97,7 +108,11 @@ class LogDensity:
     # The function and its parts.
 
     def __call__(self, q: Tensor) -> Tensor:
-        """The log density at `q`, float64 of shape (n,); a scalar, differentiable, in the program's own dtype."""
+        """The log density at `q`, float64 of shape (n,); a scalar, differentiable, in the program's own dtype.
+
+        Raises:
+            DensityError: `q` has another shape, or the program reaches other latent sites than in its first run.
+        """
         at = self._at(q)
         found = self._run(at)
         total = found.log_prob_sum()
@@ -124,7 +139,7 @@ class LogDensity:
         q = np.empty(self.dim)
 
         def choose(site: Sample, free_shape: torch.Size, onto: Any) -> Tensor:
-            latent = self._by_name[site.name]
+            latent = self._known(site, free_shape)
             carried = _carried(site, onto)
             width = latent.stop - latent.start
             if carried is None:
@@ -143,6 +158,14 @@ class LogDensity:
         return LogDensity(self.model, args, kwargs, jacobian=self.jacobian)
 
     # What is where.
+
+    @property
+    def title(self) -> str:
+        """The program's name, for messages and the C text."""
+        inner: Any = self.model
+        while isinstance(inner, (partial, Messenger)):
+            inner = inner.func if isinstance(inner, partial) else inner.fn
+        return str(getattr(inner, "__qualname__", type(inner).__name__))
 
     def site_at(self, index: int) -> str:
         """The latent site that owns coordinate `index`."""
@@ -174,27 +197,42 @@ class LogDensity:
 
     # Runs.
 
+    def _known(self, site: Sample, free_shape: torch.Size) -> Latent:
+        latent = self._by_name.get(site.name)
+        if latent is None or latent.free_shape != tuple(free_shape):
+            raise DensityError(
+                f"latent site {site} was not there, or had another shape, when the program was first run. "
+                "A density needs the same latent sites in every execution."
+            )
+        return latent
+
     def _at(self, q: Tensor) -> _Placed:
+        if tuple(q.shape) != (self.dim,):
+            raise DensityError(f"q has shape {tuple(q.shape)}, and this density has {self.dim} coordinates: ({self.dim},).")
+
         def choose(site: Sample, free_shape: torch.Size, onto: Any) -> Tensor:
-            latent = self._by_name.get(site.name)
-            if latent is None or latent.free_shape != tuple(free_shape):
-                raise DensityError(
-                    f"latent site {site} was not there, or had another shape, when the program was first run. "
-                    "A density needs the same latent sites in every execution."
-                )
+            latent = self._known(site, free_shape)
             return q[latent.start : latent.stop].to(latent.dtype).reshape(free_shape)
 
         return _Placed(choose=choose)
 
     def _run(self, at: _Placed) -> Trace:
         with trace() as recorder, at as running:
-            result = self.model(*self.args, **self.kwargs)
+            result = run_program(self.model, self.args, self.kwargs)
         at.jacobians = running.jacobians
-        return Trace(recorder.trace.nodes, result)
+        found = Trace(recorder.trace.nodes, result)
+        gone = next((latent for latent in self.latents if latent.name not in at.jacobians), None)
+        if gone is not None:
+            raise DensityError(
+                f"latent site {gone.name!r} ({gone.where}) was there when the program was first run, and is not now. "
+                "A density needs the same latent sites in every execution."
+            )
+        return found
 
     def _find(self) -> tuple[Trace, dict[str, Tensor]]:
         """A first execution, with a free leaf for every latent site: at carried values, or anywhere the program runs."""
         rng = np.random.default_rng(0)
+        failure: Exception = DensityError("never run")
         for attempt in range(_ATTEMPTS):
             leaves: dict[str, Tensor] = {}
 
@@ -209,7 +247,8 @@ class LogDensity:
                 if free is None:
                     free = torch.zeros(free_shape, dtype=_dtype(site))
                 if attempt:
-                    free = free + torch.as_tensor(rng.uniform(-1, 1, tuple(free_shape)), dtype=free.dtype)
+                    away = rng.uniform(-attempt, attempt, tuple(free_shape))
+                    free = free + torch.as_tensor(away, dtype=free.dtype)
                 leaves[site.name] = free.requires_grad_()
                 return leaves[site.name]
 
@@ -217,13 +256,19 @@ class LogDensity:
                 with watch_originals() as originals:
                     found = self._run(_Placed(choose=choose))
                 originals.check(found)
+                _refuse_subsamples(found)
                 found.log_prob()
+            except (ArgumentError, ObservationError) as error:
+                # They may hold at other values of the latent sites. Where they do not, this is what there is to say.
+                failure = error
             except SursumError:
                 raise
             except (ValueError, torch.linalg.LinAlgError) as error:
                 failure = error
-                continue
-            return found, leaves
+            else:
+                return found, leaves
+        if isinstance(failure, SursumError):
+            raise failure
         raise DensityError(
             f"the program fails wherever it was tried, {_ATTEMPTS} times: {failure}. "
             "Give its parameters initial values at which it runs, or constrain what its distributions are given."
@@ -242,18 +287,33 @@ class _Placed(Messenger):
         if not isinstance(site, Sample) or site.is_observed:
             return perform(site)
         if site.infer.get("is_subsample"):
-            raise DensityError(
-                f"plate {site} is subsampled, and a log density needs all of the data. "
-                "Leave subsample_size out, or use stochastic variational inference."
-            )
+            raise _subsampled(str(site))
         if site.value is not None:
             return perform(site)
+        if isinstance(unwrapped(site.fn), Delta):
+            # All mass at one point: nothing to infer, and no density that a sampler could follow.
+            return perform(site.but(value=site.fn.rsample()))
         onto = bijection(_continuous_support(site))
         shape = site.fn.batch_shape + site.fn.event_shape
         free = self.choose(site, torch.Size(onto.inverse_shape(shape)), onto)
         value = onto(free)
         self.jacobians[site.name] = (site, onto.log_abs_det_jacobian(free, value))
         return perform(site.but(value=value))
+
+
+def _refuse_subsamples(found: Trace) -> None:
+    """A plate made outside of the program, or given its indices, draws no site that could be refused."""
+    for site in found.values():
+        for frame in site.plates:
+            if frame.length != frame.size:
+                raise _subsampled(f"{frame.name!r}, in which site {site} is,")
+
+
+def _subsampled(which: str) -> DensityError:
+    return DensityError(
+        f"plate {which} is subsampled, and a log density needs all of the data. "
+        "Leave subsample_size and subsample out, or use stochastic variational inference."
+    )
 
 
 def _continuous_support(site: Sample) -> Any:
@@ -280,6 +340,11 @@ def _carried(site: Sample, onto: Any) -> Tensor | None:
         return None
     with torch.no_grad():
         init = site.init.detach()
+        if not bool(torch.isfinite(init).all()):
+            raise DensityError(
+                f"the value that latent site {site} starts from is not finite: {_brief(init)}. "
+                "Give its parameter a finite initial value, or fit it again."
+            )
         if init.shape != site.fn.batch_shape + site.fn.event_shape or not bool(support_of(site.fn).check(init).all()):
             return None
         free: Tensor = onto.inv(init)

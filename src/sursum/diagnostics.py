@@ -83,8 +83,9 @@ def _r_hat(evidence: Evidence) -> Iterator[str]:
     found = _worst({name: found.r_hat for name, found in evidence.mixing.items()}, np.argmax)
     if found is not None and found[1] > R_HAT:
         name, value = found
+        shown = f"{value:.4f}" if value < 1.1 else f"{value:.3g}"
         yield (
-            f"R-hat of `{name}` is {value:.3g}, above {R_HAT}: the chains do not agree on it. Run longer "
+            f"R-hat of `{name}` is {shown}, above {R_HAT}: the chains do not agree on it. Run longer "
             "(`num_warmup`, `num_samples`), or reparametrise; until then trust none of its summaries."
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,12 +12,16 @@ from torch import Tensor
 from torch.distributions import Distribution, constraints
 from torch.utils._python_dispatch import _disable_current_modes
 
+from sursum.distributions.delta import Delta
+from sursum.distributions.fluent import Independent
 from sursum.distributions.randomness import drawing_from
-from sursum.distributions.rebuild import floating_dtype, recast, select
-from sursum.errors import PriorError, PriorShapeError, PriorSupportError, PriorTypeError
+from sursum.distributions.rebuild import floating_dtype, recast
+from sursum.distributions.select import select
+from sursum.errors import DensityError, PriorShapeError, PriorSupportError, PriorTypeError
 from sursum.messages import Frame, Param, Sample
 from sursum.patterns import lookup
 from sursum.supports import inside, suggestions, support_of
+from sursum.validation import check_value, validation_enabled
 
 Prior = Distribution | Mapping[str, Any] | Callable[..., Any]
 _DRAWS = 32
@@ -26,13 +31,19 @@ def check_kind(prior: Any, key: str | None = None) -> None:
     """That `prior` is a distribution, a callable, or (at the top) a mapping of names to such."""
     if isinstance(prior, Mapping) and key is None:
         for name, entry in prior.items():
+            if not isinstance(name, str):
+                raise PriorTypeError(
+                    f"the keys of a prior must be names of parameters or patterns, strings, and one is {name!r}."
+                )
             check_kind(entry, name)
         return
-    is_class = isinstance(prior, type) and issubclass(prior, Distribution)
+    is_class = isinstance(prior, type)
     if isinstance(prior, Distribution) or (callable(prior) and not is_class):
         return
     at = "" if key is None else f" for {key!r}"
-    found = f"the class {prior.__name__}; write {prior.__name__}(…)" if is_class else f"{prior!r}"
+    found = f"the class {prior.__name__}" if is_class else f"{prior!r}"
+    if is_class and issubclass(prior, Distribution):
+        found += f"; write {prior.__name__}(…)"
     raise PriorTypeError(
         f"the prior{at} must be a Distribution, a callable that returns one{'' if key else ', or a mapping of names to such'}"
         f", and it is {found}."
@@ -60,6 +71,9 @@ def consult(entry: Any, site: Param, value: Tensor | None) -> Any:
 
 
 def _accepted(entry: Callable[..., Any], told: dict[str, Any]) -> dict[str, Any]:
+    """What `entry` is told by keyword: all that it takes, but for what a `partial` has filled in already."""
+    if isinstance(entry, partial):
+        told = {name: value for name, value in told.items() if name not in entry.keywords}
     try:
         parameters = inspect.signature(entry).parameters.values()
     except (TypeError, ValueError):
@@ -69,31 +83,61 @@ def _accepted(entry: Callable[..., Any], told: dict[str, Any]) -> dict[str, Any]
     return {p.name: told[p.name] for p in parameters if p.kind is p.KEYWORD_ONLY and p.name in told}
 
 
-def fit(
-    prior: Distribution, site: Param, value: Tensor | None, plates: tuple[Frame, ...], key: str | None
-) -> Distribution:
+def fit(prior: Distribution, site: Param, value: Tensor | None, plates: tuple[Frame, ...], key: str | None) -> Distribution:
     """`prior` in the dtype, on the device and of the shape of `value`, with its support checked.
 
     Batch dimensions that plates own stay batch dimensions, subsampled with them; all others become event dimensions.
     """
     named = f"the prior {type(prior).__name__}{f' for {key!r}' if key else ''} of parameter {site}"
     if value is not None:
-        if value.is_floating_point():
-            prior = recast(prior, value.dtype, value.device)
-            if floating_dtype(prior) not in (None, value.dtype):
-                raise _wrong_dtype(named, floating_dtype(prior), value.dtype)
+        prior = recast_to(prior, value, named)
+    check_support(prior, site.constraint, named)
+    if value is not None:
         local = value.dim() - (site.event_dim or 0) if plates else 0
-        prior = _expanded(prior, value.shape, local, named)
-        prior = _present(prior, plates, named)
-    _check_support(prior, site.constraint, named)
+        prior = _in_shape(prior, value.shape, local, plates, named)
     return prior
 
 
-def check_dtype(drawn: Sample, site: Param) -> None:
-    """That what was drawn from a prior has the parameter's dtype: not every distribution can be cast."""
-    start, value = drawn.init, drawn.value
-    if start is not None and start.is_floating_point() and isinstance(value, Tensor) and value.dtype != start.dtype:
-        raise _wrong_dtype(f"the prior {type(drawn.fn).__name__} of parameter {site}", value.dtype, start.dtype)
+def fit_draw(draw: Tensor, site: Param, value: Tensor | None) -> Tensor:
+    """`draw`, what a prior that is a function returned, in the dtype, on the device and of the shape of `value`."""
+    if value is not None:
+        if not broadcasts(draw.shape, value.shape):
+            raise PriorShapeError(
+                f"the prior of parameter {site} returned a tensor of shape {tuple(draw.shape)}, which does not expand to the "
+                f"parameter's {tuple(value.shape)}. Return a tensor of that shape."
+            )
+        draw = draw.to(dtype=value.dtype, device=value.device).expand(value.shape)
+    if validation_enabled() and not torch._is_all_true(site.constraint.check(draw)):
+        raise PriorSupportError(
+            f"the prior of parameter {site} returned values that do not satisfy the parameter's constraint "
+            f"{site.constraint!r}. Draw from {suggestions(site.constraint)}."
+        )
+    return draw
+
+
+def check_answer(answer: Sample, site: Param, value: Tensor | None) -> None:
+    """That what came back for a lifted parameter has its dtype, and lies in the support if it is an observation."""
+    if answer.is_observed:
+        check_value(answer)
+        return
+    # Not every distribution can be cast. A value of another dtype that somebody else has given is not the prior's doing.
+    if value is None or not value.is_floating_point() or not isinstance(answer.value, Tensor):
+        return
+    if value.dtype not in (answer.value.dtype, floating_dtype(answer.fn)):
+        raise _wrong_dtype(f"the prior {type(answer.fn).__name__} of parameter {site}", answer.value.dtype, value.dtype)
+
+
+def recast_to(prior: Distribution, value: Tensor, named: str) -> Distribution:
+    """`prior` in the dtype and on the device of `value`, an integer's being left as they are."""
+    if value.is_complex():
+        raise PriorTypeError(f"{named} draws real values; the parameter has {value.dtype}. Lift its parts as two parameters.")
+    if not value.is_floating_point():
+        return prior
+    cast = recast(prior, value.dtype, value.device)
+    found = floating_dtype(cast)
+    if found not in (None, value.dtype):
+        raise _wrong_dtype(named, found, value.dtype)
+    return cast
 
 
 def _wrong_dtype(named: str, found: Any, expected: torch.dtype) -> PriorTypeError:
@@ -103,65 +147,95 @@ def _wrong_dtype(named: str, found: Any, expected: torch.dtype) -> PriorTypeErro
     )
 
 
-def _expanded(prior: Distribution, shape: torch.Size, local: int, named: str) -> Distribution:
-    own = prior.batch_shape + prior.event_shape
+def _in_shape(prior: Distribution, shape: torch.Size, local: int, plates: tuple[Frame, ...], named: str) -> Distribution:
+    """`prior` expanded to `shape`, or to what the plates, which own the first `local` dimensions, have present of it."""
     events = len(prior.event_shape)
     split = len(shape) - events
-    fits = split >= local and shape[split:] == prior.event_shape and _broadcasts(prior.batch_shape, shape[:split])
-    if not fits:
+    present = list(shape)
+    for frame in plates:
+        at = local + (frame.dim or 0)
+        present[at] = frame.length
+        if frame.indices is None or split < local:
+            continue
+        # An argument for every element is picked apart; one for all elements, or for those present, fits as it is.
+        dim = at - split
+        if -dim <= len(prior.batch_shape) and prior.batch_shape[dim] == frame.size != 1:
+            chosen = select(prior, dim, frame.indices)
+            if chosen is None:
+                raise PriorShapeError(
+                    f"{named} cannot be subsampled with plate {frame.name!r}: its arguments cannot be picked apart. "
+                    "Give it one argument for all elements, or leave the plate whole."
+                )
+            prior = chosen
+    batch = torch.Size(present[: max(split, 0)])
+    if split < local or shape[split:] != prior.event_shape or not broadcasts(prior.batch_shape, batch):
         raise PriorShapeError(
-            f"{named} has shape {tuple(own)} (batch {tuple(prior.batch_shape)}, event {tuple(prior.event_shape)}), which "
-            f"does not expand to the parameter's {tuple(shape)}"
+            f"{named} has shape {tuple(prior.batch_shape + prior.event_shape)} (batch {tuple(prior.batch_shape)}, event "
+            f"{tuple(prior.event_shape)}), which does not expand to the parameter's {tuple(shape)}"
             + (f", of which plates own the first {local}" if local else "")
             + ". Use a scalar prior, or one of exactly that shape."
         )
-    if prior.batch_shape != shape[:split]:
-        prior = prior.expand(shape[:split])
-    return torch_independent(prior, split - local)
+    return with_events(expanded(prior, batch, named), split - local)
 
 
-def torch_independent(prior: Distribution, count: int) -> Distribution:
+def expanded(prior: Distribution, batch: torch.Size, named: str) -> Distribution:
+    """`prior` with the batch shape `batch`."""
+    if prior.batch_shape == batch:
+        return prior
+    try:
+        wide: Distribution = prior.expand(batch)
+    except NotImplementedError:
+        raise PriorShapeError(
+            f"{named} has batch shape {tuple(prior.batch_shape)} and no method expand to bring it to {tuple(batch)}. "
+            "Give it that shape, or its class the method."
+        ) from None
+    return wide
+
+
+def with_events(prior: Distribution, count: int) -> Distribution:
     """`prior` with `count` more event dimensions."""
-    return torch.distributions.Independent(prior, count) if count else prior
+    return Independent(prior, count) if count else prior
 
 
-def _present(prior: Distribution, plates: tuple[Frame, ...], named: str) -> Distribution:
-    """The part of a local prior that subsampled plates have present."""
-    for frame in plates:
-        if frame.indices is not None and frame.dim is not None:
-            chosen = select(prior, frame.dim, frame.indices)
-            if chosen is None:
-                raise PriorShapeError(
-                    f"{named} cannot be subsampled with plate {frame.name!r}: its arguments are not one per element. "
-                    "Use independent univariate priors, or a plate without subsampling."
-                )
-            prior = chosen
-    return prior
-
-
-def _broadcasts(small: torch.Size, large: torch.Size) -> bool:
+def broadcasts(small: torch.Size, large: torch.Size) -> bool:
+    """Whether a tensor of shape `small` expands to `large`."""
     try:
         return bool(torch.broadcast_shapes(small, large) == large)
     except RuntimeError:
         return False
 
 
-def _check_support(prior: Distribution, constraint: constraints.Constraint, named: str) -> None:
-    support = support_of(prior)
-    answer = inside(support, constraint)
+def check_support(prior: Distribution, constraint: constraints.Constraint, named: str) -> None:
+    """That the values of `prior` satisfy `constraint`: by its support where that tells, else by draws."""
+    try:
+        support: Any = support_of(prior)
+    except NotImplementedError:
+        support = None
+    answer = None if support is None or _is_point(prior) else inside(support, constraint)
     if answer is None:
-        answer = _draws_inside(prior, constraint)
+        answer = _draws_inside(prior, constraint, named)
     if not answer:
+        known = support is not None and not _is_point(prior)
+        found = f"has support {support!r}, which is" if known else "has values that are"
         raise PriorSupportError(
-            f"{named} has support {support!r}, which is not inside the parameter's constraint {constraint!r}. "
-            f"Use {suggestions(constraint)}."
+            f"{named} {found} not inside the parameter's constraint {constraint!r}. Use {suggestions(constraint)}."
         )
 
 
-def _draws_inside(prior: Distribution, constraint: constraints.Constraint) -> bool:
+def _is_point(prior: Any) -> bool:
+    """Whether all mass is at a point, which says more than a support does."""
+    while hasattr(prior, "base_dist"):
+        prior = prior.base_dist
+    return isinstance(prior, Delta)
+
+
+def _draws_inside(prior: Distribution, constraint: constraints.Constraint, named: str) -> bool:
     """Whether draws, from a generator of our own and invisible to a capture, satisfy the constraint."""
     with torch.no_grad(), _disable_current_modes(), drawing_from(torch.Generator().manual_seed(0)):
         try:
             return bool(constraint.check(prior.sample(torch.Size([_DRAWS]))).all())
-        except (RuntimeError, IndexError) as error:
-            raise PriorError(f"draws from {prior!r} cannot be compared with {constraint!r}: {error}") from error
+        except (RuntimeError, IndexError, DensityError) as error:
+            raise PriorSupportError(
+                f"{named}: whether its values satisfy the parameter's constraint {constraint!r} cannot be told ({error}). "
+                f"Use {suggestions(constraint)}."
+            ) from error

@@ -8,12 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
+from torch.utils._python_dispatch import _disable_current_modes
 
-from sursum.errors import DuplicateSiteError
-from sursum.fitting import consult, fit
+from sursum.distributions.rebuild import floating_dtype
+from sursum.errors import DuplicateSiteError, PlateError
+from sursum.fitting import check_answer, consult, fit, fit_draw
 from sursum.messages import Deterministic, Param, Sample, Site
 from sursum.placing import local_plates, place, plate_scale, subsampled
 from sursum.runtime import Barrier, Messenger, handler, perform, recall
+from sursum.supports import support_of
 
 
 def propose(site: Param, key: str | None, entry: Any, hypers: dict[str, Site]) -> Sample | Param | None:
@@ -26,32 +29,73 @@ def propose(site: Param, key: str | None, entry: Any, hypers: dict[str, Site]) -
     plates = () if value is None else local_plates(site, value)
     with Barrier(plates=plates), _Once(known=hypers):
         prior = consult(entry, site, value)
-    if prior is None or (isinstance(prior, Tensor) and key is None):
-        return None if prior is None else site.but(value=prior)
-    scored = isinstance(prior, Distribution)
+    if prior is None:
+        return None
+    draw = fit_draw(prior, site, value) if isinstance(prior, Tensor) else None
+    if draw is not None and key is None:
+        return site.but(value=draw)
+    fn = entry if draw is not None else fit(prior, site, value, plates, key)
     return place(
         Sample(
             name=site.name,
-            fn=fit(prior, site, value, plates, key) if scored else entry,
-            value=None if scored else prior,
+            fn=fn,
+            value=draw if draw is None else subsampled(site, draw),
             plates=plates,
             scale=plate_scale(plates),
             param=site,
-            init=value if value is None else subsampled(site, value),
+            init=value if value is None else _started(subsampled(site, value), fn),
             generator=site.generator,
             where=site.where,
         )
     )
 
 
+def settled(answer: Site, site: Param) -> Site:
+    """`answer`, what has become of a lifted parameter, once it has been seen to be one."""
+    if isinstance(answer, Sample) and isinstance(answer.fn, Distribution):
+        check_answer(answer, site, answer.init)
+    return answer
+
+
 def again(first: Site, site: Param) -> Site:
-    """A second read of a lifted parameter: the same value and no second site."""
+    """A second read of a lifted parameter: the same value, as far as the plates here have it present, and no second site."""
     param = first if isinstance(first, Param) else getattr(first, "param", None)
     if isinstance(param, Param) and param.owner is not site.owner:
-        raise DuplicateSiteError(
-            f"parameter {site} is read from two different networks. Give the two modules different names."
-        )
-    return first.but(is_observed=True) if isinstance(first, Sample) else first
+        raise DuplicateSiteError(f"parameter {site} is read from two different networks. Give the two modules different names.")
+    if isinstance(first, Param):
+        return site.but(value=first.value)
+    value = _present(first, site) if isinstance(param, Param) and param.init is not None else first.value
+    return first.but(value=value, is_observed=True) if isinstance(first, Sample) else first.but(value=value)
+
+
+def _present(first: Site, site: Param) -> Tensor:
+    """The elements that the plates around the second read have present, out of those that were drawn at the first."""
+    value: Tensor = first.value
+    whole: Tensor = first.param.init  # type: ignore[attr-defined]
+    had = {frame.name: frame for frame in first.plates if frame.indices is not None}
+    wanted = {frame.name: frame for frame in local_plates(site, whole) if frame.indices is not None}
+    for name, frame in had.items():
+        if name not in wanted or wanted[name].indices is not frame.indices:
+            raise PlateError(
+                f"parameter {site} was first read at {first.where} where plate {name!r} has {frame.length} of its "
+                f"{frame.size} elements present, and is now read where others are. Read it first outside of the plate."
+            )
+    for name, frame in wanted.items():
+        if name not in had and frame.indices is not None:
+            value = value.index_select(value.dim() + (frame.dim or 0) - (site.event_dim or 0), frame.indices)
+    return value
+
+
+def made(site: Param) -> Param:
+    """`site` with its initial value made, where the program gives a function for it: made once, and outside any capture.
+
+    A lifted parameter's own value says where chains start and no more, so it may be random where a density may not.
+    """
+    if isinstance(site.initial, Tensor) or site.initial is None:
+        return site
+    with torch.no_grad(), _disable_current_modes():
+        held = recall(site.name)
+        return site.but(initial=site.init if held is None else held)
 
 
 def _current(site: Param) -> Tensor | None:
@@ -61,6 +105,13 @@ def _current(site: Param) -> Tensor | None:
     # Reading a network's own parameter after it was lifted is a mistake that densities watch for; this is not one.
     with torch._C.DisableTorchFunction():
         return None if value is None else value.detach()
+
+
+def _started(value: Tensor, fn: Any) -> Tensor:
+    """`value`, a whole number's being where a continuous site starts, as one of the numbers that `fn` draws."""
+    if value.is_floating_point() or not isinstance(fn, Distribution) or support_of(fn).is_discrete:
+        return value
+    return value.to(floating_dtype(fn) or torch.get_default_dtype())
 
 
 @handler
@@ -74,4 +125,11 @@ class _Once(Messenger):
             return perform(site)
         if site.name not in self.known:
             self.known[site.name] = perform(site)
-        return self.known[site.name]
+        known = self.known[site.name]
+        here, there = ([frame.name for frame in one.plates] for one in (site, known))
+        if here != there:
+            raise PlateError(
+                f"two priors draw {site}: one for a parameter in plates {there}, one for a parameter in plates {here}. "
+                "Give the two sites different names, for example with the parameter's name in them."
+            )
+        return known

@@ -10,12 +10,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
+from sursum.distributions.missing import masked, stand_in
 from sursum.distributions.randomness import drawing_from
 from sursum.distributions.rebuild import unchecked
 from sursum.errors import DensityError, SiteError
@@ -44,7 +46,13 @@ class Frame:
         return self.size / self.length if self.length else 1.0
 
 
-@dataclass(frozen=True, kw_only=True)
+# What readers of message mappings find at every site, whichever kind it is.
+_ABSENT: Mapping[str, Any] = MappingProxyType(
+    {"fn": None, "is_observed": False, "scale": 1.0, "mask": None, "infer": MappingProxyType({})}
+)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Site:
     """What all four kinds have: a name, a value, the open plates, and the line of the program they come from."""
 
@@ -66,19 +74,26 @@ class Site:
     def __getitem__(self, key: str) -> Any:
         if key == "type" or key in self.__dataclass_fields__:
             return getattr(self, key)
-        raise KeyError(key)
+        return _ABSENT[key]
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """``site[key]``, or `default` where no message has such a field."""
+        try:
+            return self[key]
+        except KeyError:
+            return default
 
     def __contains__(self, key: object) -> bool:
-        return key == "type" or key in self.__dataclass_fields__
+        return key == "type" or key in self.__dataclass_fields__ or key in _ABSENT
 
     def __iter__(self) -> Iterator[str]:
-        return iter(("type", *self.__dataclass_fields__))
+        return iter(dict.fromkeys(("type", *self.__dataclass_fields__, *_ABSENT)))
 
     def __str__(self) -> str:
         return f"{self.name!r} ({self.where})" if self.where else repr(self.name)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Param(Site):
     """A parameter with a point estimate. `initial` is the program's own value, or a function that makes it.
 
@@ -114,7 +129,7 @@ class Param(Site):
         return self.but(value=value)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Sample(Site):
     """A random value from `fn`, observed or not, and its share of the log density, `scale · mask · log fn(value)`.
 
@@ -150,29 +165,20 @@ class Sample(Site):
                 f"site {self} cannot be scored: its prior is a function that returns a tensor, which has no density. "
                 "Return a Distribution from it."
             )
-        value = self.value
-        if isinstance(self.mask, Tensor) and self.is_observed:
-            value = self._present(value)
+        value, mask = self.value, self.mask if self.mask is None else torch.as_tensor(self.mask)
+        if isinstance(value, Tensor) and value.dtype == torch.bool:
+            value = value.to(torch.get_default_dtype())
+        if mask is not None and self.is_observed:
+            value = stand_in(value, mask, len(self.fn.event_shape))
         log_prob = unchecked(self.fn).log_prob(value)
-        if self.mask is not None:
-            mask = torch.as_tensor(self.mask, device=log_prob.device)
-            log_prob = torch.where(mask, log_prob, torch.zeros((), dtype=log_prob.dtype, device=log_prob.device))
+        if mask is not None:
+            log_prob = masked(log_prob, mask)
         if isinstance(self.scale, Tensor) or self.scale != 1.0:
             log_prob = log_prob * self.scale
         return log_prob
 
-    def _present(self, value: Tensor) -> Tensor:
-        """`value` with a harmless number where it is missing: a NaN there would reach the gradient through the mask."""
-        mask = torch.as_tensor(self.mask)
-        mask = mask.reshape(mask.shape + (1,) * len(self.fn.event_shape)).expand_as(value)
-        if not value.is_floating_point() or mask.all():
-            return value
-        present = value[mask & torch.isfinite(value)]
-        stand_in = present.flatten()[0] if present.numel() else torch.ones((), dtype=value.dtype)
-        return torch.where(mask, value, stand_in)
 
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Deterministic(Site):
     """A named function of other sites, kept for the reader. `param` as in `Sample`: a lifted and reparameterised one."""
 
@@ -182,7 +188,7 @@ class Deterministic(Site):
     param: Param | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Factor(Site):
     """A term of the log density, `scale · mask · value`."""
 
@@ -197,5 +203,5 @@ class Factor(Site):
         """The term, scaled and masked."""
         value: Tensor = self.value
         if self.mask is not None:
-            value = torch.where(torch.as_tensor(self.mask), value, torch.zeros((), dtype=value.dtype))
+            value = masked(value, torch.as_tensor(self.mask))
         return value * self.scale if isinstance(self.scale, Tensor) or self.scale != 1.0 else value

@@ -6,7 +6,7 @@ import copy
 import warnings
 from typing import Any, TypeVar
 
-from torch import nn
+from torch import Tensor, nn
 from torch.distributions import constraints
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.parameter import is_lazy
@@ -50,6 +50,7 @@ def module(name: str, net: M) -> M:
     """
     where, generator, plates = calling_line(), current_generator(), open_plates()
     memo: dict[int, Any] = {}
+    held: dict[str, Any] = {}
     for path, parameter in net.named_parameters():
         full = f"{name}.{path}" if name else path
         if is_lazy(parameter):
@@ -57,7 +58,7 @@ def module(name: str, net: M) -> M:
                 f"parameter {full!r} ({where}) of a lazy network has no shape yet. Run the network once on data "
                 "before it is used in a program."
             )
-        memo[id(parameter)] = read(
+        memo[id(parameter)] = held[path] = read(
             Param(
                 name=full,
                 initial=parameter,
@@ -79,7 +80,18 @@ def module(name: str, net: M) -> M:
                 ModuleWarning,
                 stacklevel=2,
             )
-    return copy.deepcopy(net, memo)
+        # Hooks such as weight_norm leave a tensor computed from parameters here, and compute it anew in a forward pass.
+        memo |= {id(value): value for value in vars(part).values() if isinstance(value, Tensor) and not value.is_leaf}
+    copied = copy.deepcopy(net, memo)
+    now = dict(copied.named_parameters(remove_duplicate=False))
+    lost = [path for path, value in held.items() if now.get(path) is not value]
+    if lost:
+        raise SiteError(
+            f"module {name!r} ({where}): the parameters {', '.join(map(repr, lost))} cannot be replaced, because "
+            f"{type(net).__name__} makes copies of itself in a way of its own. Read the parameters with param(…), "
+            "and call the layers' functions (torch.nn.functional) with them."
+        )
+    return copied
 
 
 class Forward:

@@ -30,8 +30,8 @@ class watch_originals(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        # Attributes such as `shape` are no reads of the value.
-        if getattr(func, "__name__", "") != "__get__" and isinstance(result, (Tensor, tuple, list)):
+        # Its shape, its size, its gradient are no reads of the value; `weight.T` is.
+        if func != vars(torch._C.TensorBase)["grad"].__get__ and _holds_tensor(result):
             for tensor in _parameters((args, kwargs)):
                 self._read.setdefault(id(tensor), (tensor, calling_line()))
         return result
@@ -48,6 +48,12 @@ class watch_originals(TorchFunctionMode):
                     "module(…) returns, f = module(name, net); f(x), and not the network itself: its posterior would "
                     "be its prior."
                 )
+
+
+def _holds_tensor(result: Any) -> bool:
+    if isinstance(result, (list, tuple)):
+        return any(map(_holds_tensor, result))
+    return isinstance(result, Tensor)
 
 
 def _parameters(tree: Any) -> list[Tensor]:

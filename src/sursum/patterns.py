@@ -18,7 +18,9 @@ T = TypeVar("T")
 @lru_cache(maxsize=4096)
 def _expression(pattern: str) -> re.Pattern[str]:
     text = ""
-    segments = pattern.split(".")
+    split = pattern.split(".")
+    # "**.**" says no more than "**".
+    segments = [s for i, s in enumerate(split) if not (s == "**" and i and split[i - 1] == "**")]
     for i, segment in enumerate(segments):
         last = i == len(segments) - 1
         if segment == "**":

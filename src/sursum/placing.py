@@ -2,32 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TypeVar
+
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
 from sursum.errors import PlateError
-from sursum.messages import Frame, Param, Sample
+from sursum.messages import Factor, Frame, Param, Sample
+
+S = TypeVar("S", Sample, Factor)
 
 
-def place(site: Sample) -> Sample:
-    """`site` with its distribution expanded to its plates. Idempotent: a handler that changes `fn` places it again."""
-    fn = site.fn
+def place(site: S) -> S:
+    """`site` expanded to its plates: the distribution of a `Sample`, the value of a `Factor`.
+
+    Idempotent: a handler that changes `fn` places the site again.
+    """
     dims = {frame.dim: frame for frame in site.plates if frame.dim is not None}
-    if not dims or not isinstance(fn, Distribution):
+    if not dims:
         return site
-    batch = list(fn.batch_shape)
-    batch = [1] * (-min(dims) - len(batch)) + batch
+    if isinstance(site, Factor):
+        shape = _placed(site, "its value has shape", site.value.shape, dims)
+        return site if shape == site.value.shape else site.but(value=site.value.expand(shape))
+    if not isinstance(site.fn, Distribution):
+        return site
+    shape = _placed(site, "its distribution has batch shape", site.fn.batch_shape, dims)
+    return site if shape == site.fn.batch_shape else site.but(fn=site.fn.expand(shape))
+
+
+def _placed(site: Sample | Factor, what: str, own: torch.Size, dims: Mapping[int, Frame]) -> torch.Size:
+    """`own`, a batch shape, with the sizes of the plates in their dimensions."""
+    batch = [1] * (-min(dims) - len(own)) + list(own)
     for dim, frame in dims.items():
         if batch[dim] not in (1, frame.length):
             subsample = "" if frame.indices is None else f" ({frame.length} of them present)"
+            remedy = " or declare the dimension part of one value with .to_event(…)" if isinstance(site, Sample) else ""
             raise PlateError(
-                f"site {site} is in plate {frame.name!r} of size {frame.size}{subsample} at dim {dim}, but its "
-                f"distribution has batch shape {tuple(fn.batch_shape)}, {batch[dim]} at that dim. Make them agree, or "
-                "declare the dimension part of one value with .to_event(…)."
+                f"site {site} is in plate {frame.name!r} of size {frame.size}{subsample} at dim {dim}, but {what} "
+                f"{tuple(own)}, {batch[dim]} at that dim. Make them agree,{remedy or ' or sum over the dimension'}."
             )
         batch[dim] = frame.length
-    return site if torch.Size(batch) == fn.batch_shape else site.but(fn=fn.expand(torch.Size(batch)))
+    return torch.Size(batch)
 
 
 def plate_scale(plates: tuple[Frame, ...]) -> float:

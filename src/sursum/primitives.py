@@ -95,7 +95,12 @@ def param(
         >>> su.param("s", torch.tensor(0.5))
         tensor(0.5000)
     """
-    initial = torch.as_tensor(init) if isinstance(init, (int, float)) else init
+    initial = torch.tensor(float(init)) if isinstance(init, (int, float)) else init
+    if initial is not None and not isinstance(initial, Tensor) and not callable(initial):
+        raise SiteError(
+            f"the initial value of parameter {name!r} ({calling_line()}) is a {type(init).__name__}. It must be a tensor, "
+            "a number, or a function that makes a tensor: torch.as_tensor(value)."
+        )
     site = Param(
         name=_checked(name),
         initial=initial,
@@ -111,7 +116,9 @@ def param(
 def read(site: Param) -> Tensor:
     """The value of a parameter, whatever handlers make of it."""
     if isinstance(site.initial, Tensor) and site.constraint is not constraints.real and validation_enabled():
-        valid = site.constraint.check(site.initial.detach())
+        # To look at a network's own parameter is not to read it: densities watch for that.
+        with torch._C.DisableTorchFunction():
+            valid = site.constraint.check(site.initial.detach())
         if not torch._is_all_true(valid):
             raise SiteError(
                 f"the initial value of parameter {site} does not satisfy its constraint {site.constraint!r}: "
@@ -139,9 +146,7 @@ def deterministic(name: str, value: Tensor, event_dim: int | None = None) -> Ten
         >>> su.deterministic("twice", 2 * torch.tensor(3.0))
         tensor(6.)
     """
-    site = Deterministic(
-        name=_checked(name), value=value, event_dim=event_dim, plates=open_plates(), where=calling_line()
-    )
+    site = Deterministic(name=_checked(name), value=value, event_dim=event_dim, plates=open_plates(), where=calling_line())
     with at_site(site):
         out: Tensor = perform(site).value
     return out
@@ -152,7 +157,10 @@ def factor(name: str, log_factor: Tensor) -> None:
 
     Args:
         name: the site's name.
-        log_factor: a tensor; inside plates it is scaled with them.
+        log_factor: a tensor; inside plates it is expanded to their sizes, as a distribution is, and scaled with them.
+
+    Raises:
+        PlateError: the tensor does not fit the open plates.
 
     Example:
         >>> import sursum as su, torch
@@ -170,7 +178,7 @@ def factor(name: str, log_factor: Tensor) -> None:
         where=calling_line(),
     )
     with at_site(site):
-        perform(site)
+        perform(place(site))
 
 
 def _checked(name: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
@@ -88,9 +88,7 @@ class Messenger:
         for item in dataclasses.fields(self):
             if item.init and getattr(self, item.name) is _REQUIRED:
                 verb = type(self).__name__
-                raise TypeError(
-                    f"{verb} needs `{item.name}`: {verb}(model, {item.name}=…) or with {verb}({item.name}=…)"
-                )
+                raise TypeError(f"{verb} needs `{item.name}`: {verb}(model, {item.name}=…) or with {verb}({item.name}=…)")
         if self.fn is not None:
             refuse_coroutines(self.fn)
 
@@ -133,25 +131,39 @@ class Messenger:
         fn = self.fn
         if fn is None:
             if len(args) == 1 and callable(args[0]) and not kwargs:
-                return dataclasses.replace(self, fn=args[0])
+                return self.around(args[0])
             raise TypeError(
                 f"this {type(self).__name__} has no program yet: call it with one, as a decorator does, "
                 f"or write {type(self).__name__}(model, …)"
             )
         with self:
-            return fn(*args, **kwargs)
+            return run_program(fn, args, kwargs)
+
+    def around(self, fn: Callable[..., Any]) -> Self:
+        """This handler with `fn` for its program."""
+        return dataclasses.replace(self, fn=fn)
+
+    def __get__(self, instance: object, owner: type | None = None) -> Self:
+        """As a method's decorator: the program bound to the instance, as a plain function in a class would be."""
+        if instance is None or not hasattr(self.fn, "__get__"):
+            return self
+        bound = self.around(self.fn.__get__(instance, owner))  # type: ignore[union-attr]
+        bound.noted = self.noted
+        return bound
 
     def __enter__(self) -> Any:
         running = self.fresh()
         _STACK.set((*_STACK.get(), running))
         return running
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         stack = _STACK.get()
         if not stack or stack[-1].origin is not self:
             inner = type(stack[-1]).__name__ if stack else "nothing"
+            # Whatever was entered after this one and never left would go on handling for ever.
+            mine = [i for i, messenger in enumerate(stack) if messenger.origin is self]
+            if mine:
+                _STACK.set(stack[: mine[-1]])
             raise HandlerError(
                 f"{type(self).__name__} is left while {inner} is the innermost handler. Handlers are left in the "
                 "reverse order in which they were entered: nest the `with` blocks."
@@ -211,9 +223,7 @@ def current_site() -> Site | None:
 
 def refuse_coroutines(fn: Callable[..., Any]) -> None:
     """Raise HandlerError where `fn` is a coroutine or generator function: it would run after its handlers are left."""
-    inner: Any = fn
-    while isinstance(inner, (partial, Messenger)):
-        inner = inner.func if isinstance(inner, partial) else inner.fn
+    inner = _innermost(fn)
     candidates = (inner,) if isinstance(inner, nn.Module) else (inner, getattr(inner, "__call__", None))  # noqa: B004
     for candidate in candidates:
         for test, kind in (
@@ -222,8 +232,32 @@ def refuse_coroutines(fn: Callable[..., Any]) -> None:
             (inspect.isasyncgenfunction, "an asynchronous generator"),
         ):
             if candidate is not None and test(candidate):
-                name = getattr(inner, "__qualname__", repr(inner))
-                raise HandlerError(
-                    f"the program {name} is {kind}: its body would run after the handlers around it are left. "
-                    "Write it as a plain function that returns its result."
-                )
+                raise _deferred(inner, f"is {kind}")
+
+
+def run_program(fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """What `fn` returns; HandlerError where that has not run yet, as the coroutine that a plain function may return."""
+    result = fn(*args, **kwargs)
+    for test, kind in (
+        (inspect.iscoroutine, "a coroutine"),
+        (inspect.isgenerator, "a generator"),
+        (inspect.isasyncgen, "an asynchronous generator"),
+    ):
+        if test(result):
+            if not inspect.isasyncgen(result):
+                result.close()
+            raise _deferred(_innermost(fn), f"returned {kind}")
+    return result
+
+
+def _innermost(fn: Any) -> Any:
+    while isinstance(fn, (partial, Messenger)):
+        fn = fn.func if isinstance(fn, partial) else fn.fn
+    return fn
+
+
+def _deferred(inner: Any, what: str) -> HandlerError:
+    return HandlerError(
+        f"the program {getattr(inner, '__qualname__', repr(inner))} {what}: its body would run after the handlers around "
+        "it are left. Write it as a plain function that returns its result."
+    )

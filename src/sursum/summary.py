@@ -29,8 +29,8 @@ class Summary(Mapping[str, Statistics]):
     Example:
         >>> import numpy as np
         >>> table = summarise({"mu": np.random.default_rng(0).normal(size=(4, 500))}, warnings=("Mind the gap.",))
-        >>> float(table["mu"]["mean"].round(1)), table["mu"]["r_hat"].shape
-        (0.0, ())
+        >>> round(float(table["mu"]["sd"]), 1), table["mu"]["r_hat"].shape
+        (1.0, ())
         >>> print(table)  # doctest: +ELLIPSIS
              mean  ...  r_hat
         mu ...

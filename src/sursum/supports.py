@@ -66,9 +66,9 @@ def peeled(constraint: Any) -> Any:
 def bounds(constraint: Any) -> _Bounds | None:
     """The closed interval of an interval constraint, integers included; None for anything else."""
     constraint = peeled(constraint)
-    if constraint is constraints.real:
+    if isinstance(constraint, type(constraints.real)):
         return -math.inf, math.inf
-    if constraint is constraints.boolean:
+    if isinstance(constraint, type(constraints.boolean)):
         return 0, 1
     lower = getattr(constraint, "lower_bound", None)
     upper = getattr(constraint, "upper_bound", None)
@@ -95,15 +95,39 @@ def support_of(fn: Distribution) -> Any:
         count = fn.reinterpreted_batch_ndims
         return constraints.independent(inner, count) if count else inner
     if isinstance(fn, MixtureSameFamily):
-        return support_of(fn._component_distribution)
+        return _hull(support_of(fn._component_distribution), len(fn.event_shape))
     if isinstance(fn, TransformedDistribution):
-        image = _image(bounds(support_of(fn.base_dist)), list(fn.transforms))
         reported: Any = fn.support
-        if image is None or bounds(reported) is None or peeled(reported) is not constraints.real:
+        image = _image(bounds(support_of(fn.base_dist)), list(fn.transforms))
+        if image is None or bounds(reported) is None:
             return reported
         count = reported.event_dim
         return constraints.independent(image, count) if count else image
     return fn.support
+
+
+def _hull(support: Any, events: int) -> Any:
+    """The interval around the supports of a mixture's components, which lie in the last dimension before the event's."""
+    limits = bounds(support)
+    if limits is None or support.is_discrete or not any(isinstance(limit, Tensor) for limit in limits):
+        return support
+    dim = -1 - events
+    lower, upper = (torch.as_tensor(limit) if isinstance(limit, Tensor) else limit for limit in limits)
+    lower = lower.amin(dim) if isinstance(lower, Tensor) and lower.dim() >= -dim else lower
+    upper = upper.amax(dim) if isinstance(upper, Tensor) and upper.dim() >= -dim else upper
+    hull = _between(lower, upper)
+    return constraints.independent(hull, support.event_dim) if support.event_dim else hull
+
+
+def _between(lower: Any, upper: Any) -> Any:
+    """The closed interval between bounds of which one or both may be infinite."""
+    if _infinite(lower) and _infinite(upper):
+        return constraints.real
+    if _infinite(upper):
+        return constraints.greater_than_eq(lower)
+    if _infinite(lower):
+        return constraints.less_than(upper)
+    return constraints.interval(lower, upper)
 
 
 def _image(base: _Bounds | None, transforms: list[Any]) -> Any:
@@ -113,26 +137,29 @@ def _image(base: _Bounds | None, transforms: list[Any]) -> Any:
     lower, upper = base
     for transform in _flat(transforms):
         if isinstance(transform, AffineTransform):
-            loc, scale = transform.loc, transform.scale
-            sign = _sign(scale)
+            sign = _sign(transform.scale)
             if sign is None:
                 return None
-            ends = [_affine(end, loc, scale) for end in (lower, upper)]
+            ends = [_affine(end, transform.loc, transform.scale) for end in (lower, upper)]
             lower, upper = ends if sign > 0 else ends[::-1]
         elif isinstance(transform, (ExpTransform, SoftplusTransform, SigmoidTransform, TanhTransform)):
-            codomain = bounds(transform.codomain)
-            if codomain is None or not (_infinite(lower) and _infinite(upper)):
+            limits = bounds(transform.codomain)
+            if limits is None:
                 return None
-            lower, upper = codomain
+            lower = limits[0] if _infinite(lower) else transform(torch.as_tensor(lower))
+            upper = limits[1] if _infinite(upper) else transform(torch.as_tensor(upper))
         else:
             return None
-    if _infinite(lower) and _infinite(upper):
-        return constraints.real
-    if _infinite(upper):
-        return constraints.greater_than_eq(lower)
-    if _infinite(lower):
-        return constraints.less_than(upper)
-    return constraints.interval(lower, upper)
+    # torch's own names, where they say the same.
+    if _is(lower, 0.0) and _infinite(upper):
+        return constraints.positive
+    if _is(lower, 0.0) and _is(upper, 1.0):
+        return constraints.unit_interval
+    return _between(lower, upper)
+
+
+def _is(bound: Any, value: float) -> bool:
+    return not isinstance(bound, Tensor) and bool(bound == value)
 
 
 def _flat(transforms: list[Any]) -> list[Any]:
@@ -174,6 +201,8 @@ def inside(inner: Any, outer: Any) -> bool | None:
         return True
     if type(outer) in _INSIDE.get(type(inner), ()):
         return True
+    if outer.is_discrete and not inner.is_discrete:
+        return False
     limits = bounds(outer)
     if limits is not None:
         own = bounds(inner) or _ELEMENTS.get(type(inner))
@@ -193,6 +222,8 @@ def _at_least(left: Any, right: Any) -> bool:
 def suggestions(constraint: Any) -> str:
     """Priors that suit `constraint`, for an error message."""
     constraint = peeled(constraint)
+    if constraint.is_discrete:
+        return "a discrete distribution with that support"
     names = {
         type(constraints.simplex): "Dirichlet",
         type(constraints.corr_cholesky): "LKJCholesky",
@@ -201,7 +232,7 @@ def suggestions(constraint: Any) -> str:
     if type(constraint) in names:
         return names[type(constraint)]
     limits = bounds(constraint)
-    if limits is None or constraint is constraints.real:
+    if limits is None or (_infinite(limits[0]) and _infinite(limits[1])):
         return "Normal, StudentT, or ImproperUniform(constraint)" if limits else "ImproperUniform(constraint)"
     lower, upper = limits
     if _infinite(upper) and not isinstance(lower, Tensor):

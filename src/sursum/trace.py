@@ -15,7 +15,7 @@ from sursum.messages import Deterministic, Factor, Frame, Param, Sample, Site
 from sursum.runtime import at_site
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Trace(Mapping[str, Site]):
     """The sites of one execution by name, in order, and what the program returned.
 
@@ -59,7 +59,8 @@ class Trace(Mapping[str, Site]):
             if (seen.size, seen.dim) != (frame.size, frame.dim):
                 raise PlateError(
                     f"plate {frame.name!r} has size {seen.size} and dim {seen.dim} at site {other}, but size {frame.size} "
-                    f"and dim {frame.dim} at site {site}. Give different plates different names."
+                    f"and dim {frame.dim} at site {site}. Give different plates different names, and a plate that is opened "
+                    "at different depths a dim of its own."
                 )
 
     # Views.

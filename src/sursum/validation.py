@@ -13,11 +13,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, constraints
+from torch.distributions import Distribution, TransformedDistribution, constraints
 from torch.distributions.utils import lazy_property
 
+from sursum.distributions.fluent import Masked, unwrapped
 from sursum.errors import ArgumentError, ObservationError, SiteError
 from sursum.messages import Sample
+from sursum.supports import support_of
 
 _ENABLED: ContextVar[bool] = ContextVar("validation", default=True)
 
@@ -39,15 +41,15 @@ class enable_validation:
     """
 
     def __init__(self, enabled: bool = True) -> None:
-        self._token = _ENABLED.set(enabled)
+        self._enabled, self._before = enabled, _ENABLED.get()
+        _ENABLED.set(enabled)
 
     def __enter__(self) -> enable_validation:
+        _ENABLED.set(self._enabled)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        _ENABLED.reset(self._token)
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        _ENABLED.set(self._before)
 
 
 def check_fn(site: Sample) -> None:
@@ -59,8 +61,17 @@ def check_fn(site: Sample) -> None:
             f"site {site} needs a Distribution and got {given}. "
             f"Write sample({site.name!r}, dist.Normal(0, 1)), with an instance."
         )
-    # What its constructor has checked need not be checked again; an explicit validate_args=False is respected.
-    if not validation_enabled() or "_validate_args" in vars(fn) or fn._validate_args:
+    # While torch's own flag is on, constructors have checked, and an explicit validate_args=False is respected.
+    if validation_enabled() and not Distribution._validate_args:
+        _check_arguments(site, fn)
+
+
+def _check_arguments(site: Sample, fn: Distribution) -> None:
+    """That the arguments of `fn`, and of the distributions that it is made of, satisfy their constraints."""
+    for part in vars(fn).values():
+        if isinstance(part, Distribution):
+            _check_arguments(site, part)
+    if fn._validate_args:
         return
     for name, constraint in fn.arg_constraints.items():
         if constraints.is_dependent(constraint):
@@ -107,21 +118,25 @@ def check_value(site: Sample) -> None:
     if not validation_enabled() or not isinstance(fn, Distribution) or value is None:
         return
     check_shape(site)
-    if "_validate_args" in vars(fn) and not fn._validate_args and Distribution._validate_args:
+    core, mask = unwrapped(fn), site.mask
+    if isinstance(fn, Masked):
+        mask = fn.mask_tensor if mask is None else fn.mask_tensor & mask
+    # An explicit validate_args=False is respected; one that follows from torch's flag is not.
+    if "_validate_args" in vars(core) and not core._validate_args and Distribution._validate_args:
         return
-    events = len(fn.event_shape)
     finite = torch.isfinite(value) if value.is_floating_point() else torch.ones_like(value, dtype=torch.bool)
-    for _ in range(events):
+    for _ in fn.event_shape:
         finite = finite.all(-1)
     try:
-        support: Any = fn.support
+        # A mixture checks values against each of its components; an affine map needs our own knowledge of its image.
+        support: Any = support_of(fn) if isinstance(core, TransformedDistribution) else fn.support
     except NotImplementedError:
         support = None
     inside = finite if support is None else finite & support.check(value)
-    if site.mask is not None:
-        inside = inside | ~torch.as_tensor(site.mask)
+    if mask is not None:
+        inside = inside | ~torch.as_tensor(mask)
     if not torch._is_all_true(inside):
-        what = "is outside the support" if bool(finite.all()) else "is not finite or outside the support"
+        what = "is outside the support" if bool((finite | inside).all()) else "is not finite or outside the support"
         raise ObservationError(
             f"the value given to site {site} {what} {support!r} of {type(fn).__name__}; "
             f"{_offenders(value, inside)}. Correct the data, mask them (poutine.mask), or choose a distribution with "
@@ -138,9 +153,7 @@ def _offenders(value: Any, valid: Tensor) -> str:
     shown = []
     for index in bad[:3].tolist():
         place = f"[{', '.join(map(str, index))}]" if index else ""
-        element = (
-            value.expand(valid.shape + value.shape[valid.dim() :])[tuple(index)] if value.dim() >= len(index) else value
-        )
+        element = value.expand(valid.shape + value.shape[valid.dim() :])[tuple(index)] if value.dim() >= len(index) else value
         shown.append(f"{place} = {element.tolist()!r}" if place else f"{element.tolist()!r}")
     rest = len(bad) - len(shown)
     return f"found {', '.join(shown)}" + (f" and {rest} more" if rest > 0 else "")

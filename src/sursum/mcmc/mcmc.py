@@ -69,7 +69,7 @@ class MCMC:
 
     def __post_init__(self) -> None:
         setting("kernel", isinstance(self.kernel, NUTS), self.kernel, "a kernel", "give `NUTS(program)`")
-        natural_number("num_warmup", self.num_warmup, "1000 is usual")
+        positive_integer("num_warmup", self.num_warmup, "1000 is usual, and the sampler can't do without")
         positive_integer("num_samples", self.num_samples, "1000 is usual")
         positive_integer("num_chains", self.num_chains, "4 is usual")
         if self.seed is not None:

@@ -129,15 +129,24 @@ class Chain:
             return False
         except BaseException as error:
             self._raise()
-            raise _translated(error) from error
+            if not _is_nutpies(error):
+                raise
+            cause = str(error).split("Stack backtrace", 1)[0].strip()
+            raise SamplingError(
+                f"a chain broke off: {cause}. Chains that run to their end were expected. If the log density is a "
+                "compiled one, run again with `engine='torch'`, and report it."
+            ) from error
 
     def stop(self) -> None:
         """End after the draw that is being made; what has been drawn is kept."""
+        self._raise()
         if self._trace is None:
             self._trace = _read(self.sampler.abort())
 
     def cancel(self) -> None:
-        """End and forget, because something has gone wrong already."""
+        """End and forget, if its draws have not been taken: something has gone wrong already."""
+        if self._trace is not None:
+            return
         if self.scored is not None:
             self.scored.give_up()
         try:
@@ -148,6 +157,7 @@ class Chain:
 
     def trace(self) -> ChainTrace:
         """What was drawn, once the chain has finished or was stopped."""
+        self._raise()
         if self._trace is None:
             self._trace = _read(self.sampler.wait())
         return self._trace
@@ -331,19 +341,8 @@ def _copy(n: int, _: int, q: int, out: int, __: int) -> int:
 
 
 def _is_nutpies(error: BaseException) -> bool:
-    """Whether `error` comes from nutpie's Rust code: an error of its, or a panic, whose class can't be imported."""
+    """Whether `error` can come from nutpie's Rust code: an error, or a panic, whose class can't be imported."""
     return isinstance(error, Exception) or type(error).__name__ == "PanicException"
-
-
-def _translated(error: BaseException) -> BaseException:
-    """`error` as one of ours if it is nutpie's; Ctrl-C and the like stay what they are."""
-    if not _is_nutpies(error):
-        return error
-    cause = str(error).split("Stack backtrace", 1)[0].strip()
-    return SamplingError(
-        f"a chain broke off: {cause}. Chains that run to their end were expected. If the log density is a compiled "
-        "one, run again with `engine='torch'`, and report it."
-    )
 
 
 def _nutpie() -> Any:

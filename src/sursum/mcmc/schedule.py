@@ -29,20 +29,19 @@ def run_chains(start: Callable[[int], Chain], num_chains: int, cores: int, displ
     chains: list[Chain] = []
     interrupted = False
     try:
-        _run(start, num_chains, cores, display, chains)
-    except KeyboardInterrupt:
-        if not chains:
-            raise
-        interrupted = True
-        for chain in chains:
-            chain.stop()
-    except BaseException:
+        try:
+            _run(start, num_chains, cores, display, chains)
+        except KeyboardInterrupt:
+            if not chains:
+                raise
+            interrupted = True
+            for chain in chains:
+                chain.stop()
+        traces = [chain.trace() for chain in chains]
+    finally:
         for chain in chains:
             chain.cancel()
-        raise
-    finally:
         display.close()
-    traces = [chain.trace() for chain in chains]
     return Outcome((*traces, *[None] * (num_chains - len(traces))), interrupted)
 
 

@@ -1,0 +1,186 @@
+"""MCMC: right draws, the same draws, and settings that make sense."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import ndtr
+
+from sursum.convergence import mixing
+from sursum.errors import SamplingError
+from sursum.mcmc import MCMC, NUTS
+from sursum.mcmc import mcmc as mcmc_module
+
+# Too few draws to be satisfied with, and enough for what is tested.
+short = pytest.mark.filterwarnings("ignore::sursum.errors.DiagnosticWarning")
+
+
+def test_draws_have_the_moments_of_the_posterior(sampler, gaussian):
+    density = gaussian(covariance=((4.0, 1.0), (1.0, 0.5)), mean=(2.0, -1.0))
+    posterior = sampler(density, num_warmup=500, num_samples=1000, num_chains=4, seed=3).run()
+    assert posterior.warnings == ()
+    q = posterior["pair"].numpy()
+    ess = mixing(q).ess_bulk
+    sd = np.sqrt(np.diag(density.covariance))
+    assert np.all(np.abs(q.mean(axis=(0, 1)) - density.mean) < 4 * sd / np.sqrt(ess))
+    covariance = np.cov(q.reshape(-1, 2).T)
+    bound = 4 * np.outer(sd, sd) * np.sqrt(2 / ess.min())
+    assert np.all(np.abs(covariance - density.covariance) < bound)
+    # Not only two moments: the probability of a quadrant of the whitened draws is 1/4.
+    white = (q.reshape(-1, 2) - density.mean) @ np.linalg.inv(np.linalg.cholesky(density.covariance)).T
+    assert abs((white > 0).all(axis=1).mean() - 0.25) < 4 * np.sqrt(0.25 * 0.75 / ess.min())
+    assert abs((white[:, 0] < 1).mean() - ndtr(1.0)) < 4 * np.sqrt(0.16 * 0.84 / ess.min())
+
+
+@short
+def test_low_rank_adaptation_samples_the_same_posterior(monkeypatch, gaussian):
+    density = gaussian(covariance=((1.0, 0.99), (0.99, 1.0)))
+    monkeypatch.setattr(mcmc_module, "_compiled", lambda model, args, kwargs, engine: model())
+    settings = {"num_warmup": 300, "num_samples": 300, "num_chains": 2, "seed": 1, "progress": False}
+    plain = MCMC(NUTS(lambda: density), **settings).run()
+    low = MCMC(NUTS(lambda: density, low_rank=True), **settings).run()
+    assert low.stats["n_steps"].mean() < 0.5 * plain.stats["n_steps"].mean()
+    ess = mixing(low["mu"].numpy()).ess_bulk
+    assert abs(float(low["mu"].mean()) - 2.0) < 4 / np.sqrt(ess)
+
+
+@short
+def test_same_seed_same_bits_whatever_the_cores(sampler, gaussian):
+    runs = [sampler(gaussian(), num_chains=3, seed=11, cores=cores).run() for cores in (1, 2, 3)]
+    for other in runs[1:]:
+        np.testing.assert_array_equal(runs[0].unconstrained, other.unconstrained)
+        np.testing.assert_array_equal(runs[0].warmup.unconstrained, other.warmup.unconstrained)
+        for name, values in runs[0].stats.items():
+            np.testing.assert_array_equal(values, other.stats[name])
+
+
+@short
+def test_chain_k_of_two_is_chain_k_of_four(sampler, gaussian):
+    two, four = (sampler(gaussian(), num_chains=n, seed=5).run() for n in (2, 4))
+    np.testing.assert_array_equal(two.unconstrained, four.unconstrained[:2])
+    assert not np.array_equal(four.unconstrained[2], four.unconstrained[3])
+
+
+@short
+def test_other_seeds_give_other_chains(sampler, gaussian):
+    zero, one = (sampler(gaussian(), seed=seed).run() for seed in (0, 1))
+    assert not np.isclose(zero.unconstrained[1], one.unconstrained[0]).any()
+
+
+@short
+def test_run_may_be_called_again(sampler, gaussian):
+    mcmc = sampler(gaussian(), seed=2)
+    np.testing.assert_array_equal(mcmc.run().unconstrained, mcmc.run().unconstrained)
+
+
+@short
+def test_a_seed_leaves_torchs_generator_alone_and_none_draws_from_it(sampler, gaussian):
+    torch.manual_seed(4)
+    before = torch.get_rng_state()
+    sampler(gaussian(), seed=2).run()
+    assert torch.equal(torch.get_rng_state(), before)
+    first = sampler(gaussian(), seed=None).run()
+    assert not torch.equal(torch.get_rng_state(), before)
+    second = sampler(gaussian(), seed=None).run()
+    assert not np.array_equal(first.unconstrained, second.unconstrained)
+    torch.set_rng_state(before)
+    np.testing.assert_array_equal(first.unconstrained, sampler(gaussian(), seed=None).run().unconstrained)
+
+
+@short
+def test_the_posterior_holds_sites_statistics_and_warmup(sampler, gaussian):
+    density = gaussian()
+    posterior = sampler(density, num_warmup=150, num_samples=120).run()
+    assert list(posterior) == ["mu", "s", "pair", "constant", "positive", "floor"]
+    assert posterior["pair"].shape == (2, 120, 2)
+    assert posterior["mu"].dtype == posterior["constant"].dtype == torch.float64
+    assert (posterior["positive"].dtype, posterior["floor"].dtype) == (torch.bool, torch.int64)
+    assert torch.equal(posterior["s"], posterior["pair"][..., 1].exp())
+    assert posterior.warmup["mu"].shape == (2, 150)
+    assert posterior.warmup.stats["tuning"].all()
+    assert not posterior.stats["tuning"].any()
+    wanted = "lp acceptance_rate diverging energy energy_error n_steps step_size tree_depth tuning"
+    assert set(posterior.stats) == {*wanted.split(), "reached_max_treedepth"}
+    lp = np.array([[density.value_and_grad(q)[0] for q in chain] for chain in posterior.unconstrained])
+    np.testing.assert_allclose(posterior.stats["lp"], lp, rtol=1e-12, atol=1e-12)
+    # The step size moves while the warm-up adapts it.
+    assert posterior.warmup.stats["step_size"].std() > 0
+    assert 0.6 < posterior.stats["acceptance_rate"].mean() < 0.97
+    assert (posterior.stats["n_steps"] < 2 ** (posterior.stats["tree_depth"] + 1)).all()
+    assert posterior.latents == ("mu", "s")
+    assert posterior.observed["y"].tolist() == [1.0, 2.0, 3.0]
+
+
+@short
+@pytest.mark.parametrize("num_warmup", [1, 2, 15])
+def test_hardly_any_warmup(sampler, gaussian, num_warmup):
+    density = gaussian(covariance=((1.0, 0.0), (0.0, 1.0)), mean=(0.0, 0.0))
+    posterior = sampler(density, num_warmup=num_warmup, num_samples=1).run()
+    assert posterior["mu"].shape == (2, 1)
+    assert posterior.warmup["pair"].shape == (2, num_warmup, 2)
+    assert np.isnan(posterior.summary()["mu"]["r_hat"])
+
+
+@pytest.mark.parametrize(
+    ("setting", "found", "expected"),
+    [
+        ("num_chains", 0, "an integer of 1 or more"),
+        ("num_chains", 2.0, "an integer of 1 or more"),
+        ("num_chains", True, "an integer of 1 or more"),
+        ("num_samples", 0, "an integer of 1 or more"),
+        ("num_samples", -5, "an integer of 1 or more"),
+        ("num_warmup", 0, "an integer of 1 or more"),
+        ("num_warmup", -1, "an integer of 1 or more"),
+        ("cores", 0, "an integer of 1 or more"),
+        ("seed", -1, "an integer of 0 or more"),
+        ("seed", "a", "an integer of 0 or more"),
+        ("engine", "gpu", "'native', 'torch' or None"),
+        ("engine", ["native"], "'native', 'torch' or None"),
+        ("progress", "yes", "True, False or None"),
+    ],
+)
+def test_settings_out_of_range(setting, found, expected):
+    message = f"`{setting}` is {found!r}, but must be {expected}: "
+    with pytest.raises(SamplingError, match="^" + re.escape(message) + ".+"):
+        MCMC(NUTS(lambda: None), **{setting: found})
+
+
+@pytest.mark.parametrize(
+    ("setting", "found", "expected"),
+    [
+        ("target_accept", 1.0, "a probability strictly between 0 and 1"),
+        ("target_accept", 0, "a probability strictly between 0 and 1"),
+        ("target_accept", "0.8", "a probability strictly between 0 and 1"),
+        ("max_tree_depth", 0, "an integer of 1 or more"),
+        ("low_rank", 1, "True or False"),
+        ("model", 3, "a program, a callable"),
+    ],
+)
+def test_settings_of_nuts_out_of_range(setting, found, expected):
+    settings = {"model": lambda: None} | {setting: found}
+    with pytest.raises(SamplingError, match=re.escape(f"`{setting}` is {found!r}, but must be {expected}: ")):
+        NUTS(**settings)
+
+
+def test_a_program_without_its_kernel():
+    with pytest.raises(SamplingError, match=r"`kernel` is .+ but must be a kernel: give `NUTS"):
+        MCMC(lambda: None)
+
+
+@short
+def test_init_is_used_exactly(sampler, gaussian):
+    density = gaussian()
+    posterior = sampler(density, init=[0.25, 0.5], cores=1).run()
+    assert all(np.array_equal(q, [0.25, 0.5]) for q in density.evaluations[:2])
+    given = posterior.unconstrained[:, -1]
+    again = gaussian()
+    sampler(again, init=given, cores=1).run()
+    assert np.array_equal(again.evaluations[0], given[0])
+
+
+def test_init_of_another_shape(sampler, gaussian):
+    with pytest.raises(SamplingError, match=r"`init` has shape \(3,\), but must have shape \(2,\) or \(2, 2\)"):
+        sampler(gaussian(), init=[0.0, 0.0, 0.0]).run()

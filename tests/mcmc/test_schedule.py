@@ -1,0 +1,173 @@
+"""Chains side by side: interrupts, failures, divergences, and at most so many at once."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sursum.errors import DiagnosticWarning
+
+short = pytest.mark.filterwarnings("ignore::sursum.errors.DiagnosticWarning")
+
+
+def interrupting(after: int):
+    """A hook that sends the process Ctrl-C at its `after`-th evaluation, as a user's terminal would."""
+    count = itertools.count(1)
+
+    def hook(q, value, gradient):
+        if next(count) == after:
+            os.kill(os.getpid(), signal.SIGINT)
+        return value, gradient
+
+    return hook
+
+
+def workers_end() -> bool:
+    """Whether nutpie's threads end by themselves, soon (they are not joined)."""
+    tasks = Path("/proc/self/task")
+    if not tasks.exists():
+        pytest.skip("threads have no names to be read here")
+    patience = time.monotonic() + 5.0
+    while time.monotonic() < patience:
+        with contextlib.suppress(OSError):  # a thread that ends while it is looked at
+            if not any("nutpie" in (task / "comm").read_text() for task in tasks.iterdir()):
+                return True
+        time.sleep(0.01)
+    return False
+
+
+@short
+def test_ctrl_c_returns_what_has_been_drawn(sampler, gaussian):
+    density = gaussian(value_hook=interrupting(6000))
+    with pytest.warns(DiagnosticWarning, match="interrupted") as caught:
+        posterior = sampler(density, num_samples=10**6, num_chains=2, cores=2).run()
+    chains, draws = posterior["mu"].shape
+    assert chains == 2
+    assert 10 < draws < 10**6
+    assert posterior.warmup["mu"].shape == (2, 200)
+    assert posterior.stats["lp"].shape == (2, draws)
+    text = f"The run was interrupted: the posterior has {draws} of 1000000 draws of all 2 chains."
+    assert text in [str(warning.message) for warning in caught]
+    assert posterior.warnings[0] == text
+    # What was drawn is what an uninterrupted run draws.
+    whole = sampler(gaussian(), num_samples=draws).run()
+    np.testing.assert_array_equal(posterior.unconstrained, whole.unconstrained)
+
+
+@short
+def test_ctrl_c_while_other_chains_wait(sampler, gaussian):
+    density = gaussian(value_hook=interrupting(6000))
+    with pytest.warns(DiagnosticWarning, match=r"The run was interrupted: .+ of 1 of 3 chains\."):
+        posterior = sampler(density, num_samples=10**6, num_chains=3, cores=1).run()
+    assert posterior["mu"].shape[0] == 1
+
+
+def test_ctrl_c_in_the_warmup(sampler, gaussian):
+    density = gaussian(value_hook=interrupting(2000))
+    with pytest.warns(DiagnosticWarning, match="interrupted during the warm-up: there is no draw of the posterior"):
+        posterior = sampler(density, num_warmup=10**6, num_samples=10).run()
+    assert posterior["pair"].shape == (2, 0, 2)
+    assert posterior.warmup["pair"].shape[1] > 0
+    assert "mu" in str(posterior.summary())
+
+
+def test_ctrl_c_before_the_first_draw(sampler, gaussian):
+    def start(rng):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sampler(gaussian(start_hook=start)).run()
+
+
+def test_an_exception_in_the_density_comes_out_itself(sampler, gaussian, capfd):
+    error = LookupError("no such row")
+    count = itertools.count(1)
+
+    def hook(q, value, gradient):
+        if next(count) == 500:
+            raise error
+        return value, gradient
+
+    with pytest.raises(LookupError) as caught:
+        sampler(gaussian(value_hook=hook), num_samples=10**6, num_chains=3).run()
+    assert caught.value is error
+    # The trace leads to the line that raised it, and no panic of nutpie's is printed.
+    assert caught.traceback[-1].name == "hook"
+    assert "panicked" not in capfd.readouterr().err
+    assert workers_end()
+
+
+@short
+def test_an_exception_in_the_very_last_evaluation(sampler, gaussian):
+    calls = itertools.count(1)
+    settings = {"num_warmup": 20, "num_samples": 20, "num_chains": 1}
+    count = gaussian(value_hook=lambda q, value, gradient: (next(calls), (value, gradient))[1])
+    sampler(count, **settings).run()
+    last = next(calls) - 1
+    again = itertools.count(1)
+
+    def hook(q, value, gradient):
+        if next(again) == last:
+            raise LookupError("at the last moment")
+        return value, gradient
+
+    with pytest.raises(LookupError, match="at the last moment"):
+        sampler(gaussian(value_hook=hook), **settings).run()
+
+
+def test_an_exception_at_a_later_chains_start(sampler, gaussian):
+    begun = itertools.count()
+
+    def start(rng):
+        if next(begun) == 1:
+            raise LookupError("the second chain")
+        return rng.uniform(-0.1, 0.1, 2)
+
+    with pytest.raises(LookupError, match="the second chain"):
+        sampler(gaussian(start_hook=start), num_samples=10**6, cores=2).run()
+    assert workers_end()
+
+
+@pytest.mark.parametrize("bad", [(-np.inf, [0.0, 0.0]), (np.inf, [1.0, 1.0]), (np.nan, [1.0, 1.0]), (0.0, [np.nan, 1.0])])
+@short
+def test_a_density_that_is_not_finite_is_a_divergence(sampler, gaussian, bad):
+    """Beyond mu = 3, one standard deviation above its mean, the density does not exist: a truncated normal."""
+
+    def hook(q, value, gradient):
+        return (bad[0], np.array(bad[1])) if q[0] > 3.0 else (value, gradient)
+
+    density = gaussian(value_hook=hook, covariance=((1.0, 0.0), (0.0, 1.0)))
+    with pytest.warns(DiagnosticWarning, match="ended in a divergence"):
+        posterior = sampler(density, num_samples=500).run()
+    assert posterior["mu"].max() <= 3.0
+    assert posterior.stats["diverging"].sum() > 20
+    assert posterior.stats["lp"].min() > -np.inf
+
+
+@short
+def test_no_more_chains_at_once_than_cores(sampler, gaussian):
+    busy, most, lock = set(), [0], threading.Lock()
+
+    def hook(q, value, gradient):
+        # A chain is told by its thread: each runs in one of its own.
+        with lock:
+            busy.add(threading.get_ident())
+            most[0] = max(most[0], len(busy))
+        time.sleep(0.0002)
+        with lock:
+            busy.discard(threading.get_ident())
+        return value, gradient
+
+    settings = {"num_warmup": 10, "num_samples": 20, "num_chains": 4}
+    sampler(gaussian(value_hook=hook), cores=1, **settings).run()
+    assert most == [1]
+    sampler(gaussian(value_hook=hook), cores=2, **settings).run()
+    assert most == [2]

@@ -1,0 +1,89 @@
+"""Starts: finite, with no component of the gradient zero, drawn again until they are."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sursum.errors import DensityError
+from sursum.mcmc.start import TRIES, find_start, given_start
+
+
+@pytest.mark.filterwarnings("ignore::sursum.errors.DiagnosticWarning")
+def test_a_chain_starts_exactly_there(sampler, gaussian):
+    density = gaussian(start_hook=lambda rng: np.array([0.5, 0.25]))
+    sampler(density, num_chains=1).run()
+    # Ours, then nutpie's first ones: nothing is added to the start.
+    assert all(np.array_equal(q, [0.5, 0.25]) for q in density.evaluations[:2])
+    assert not np.array_equal(density.evaluations[-1], [0.5, 0.25])
+
+
+def test_starts_are_drawn_again(gaussian):
+    tried = []
+
+    def start(rng):
+        tried.append(rng.uniform(size=2))
+        return tried[-1]
+
+    def hook(q, value, gradient):
+        if len(tried) == 1:
+            return -np.inf, gradient
+        if len(tried) == 2:
+            return value, np.array([0.0, 1.0])
+        if len(tried) == 3:
+            return value, np.array([np.nan, 1.0])
+        return value, gradient
+
+    density = gaussian(start_hook=start, value_hook=hook)
+    found = find_start(density, density.value_and_grad, np.random.default_rng(0))
+    assert len(tried) == 4
+    assert np.array_equal(found, tried[3])
+
+
+def test_never_finite(gaussian):
+    density = gaussian(value_hook=lambda q, value, gradient: (np.nan, gradient))
+    with pytest.raises(DensityError, match="not finite at any of 100 points") as caught:
+        find_start(density, density.value_and_grad, np.random.default_rng(0))
+    # The table of the last point tells where it comes from.
+    assert "model.py:7" in str(caught.value)
+    assert "Give initial values" in str(caught.value)
+
+
+def test_a_gradient_that_is_always_zero_names_the_site(gaussian):
+    density = gaussian(value_hook=lambda q, value, gradient: (value, gradient * [1.0, 0.0]))
+    message = rf"by site 's' was exactly zero at all {TRIES} points tried\. .+ Remove the site"
+    with pytest.raises(DensityError, match=message):
+        find_start(density, density.value_and_grad, np.random.default_rng(0))
+
+
+def test_a_gradient_with_some_zero_at_every_try(gaussian):
+    flips = iter(range(10**6))
+
+    def hook(q, value, gradient):
+        return value, gradient * ([1.0, 0.0] if next(flips) % 2 else [0.0, 1.0])
+
+    density = gaussian(value_hook=hook)
+    message = "some component of the gradient was exactly zero, at the last one that by site 's'"
+    with pytest.raises(DensityError, match=message):
+        find_start(density, density.value_and_grad, np.random.default_rng(0))
+
+
+def test_given_starts_are_checked(gaussian):
+    density = gaussian(mean=(0.0, 0.0), covariance=((1.0, 0.0), (0.0, 1.0)))
+    q = np.array([1.0, 0.0])
+    with pytest.raises(DensityError, match=r"given by `init` .+ by site 's' is exactly zero .+ Move the start"):
+        given_start(density, density.value_and_grad, q)
+    with pytest.raises(DensityError, match=r"(?s)given by `init` .+ not finite there.+model.py:7.+Give another start"):
+        given_start(density, density.value_and_grad, np.array([np.nan, 1.0]))
+    q = np.array([1.0, 2.0])
+    assert given_start(density, density.value_and_grad, q) is q
+
+
+def test_a_program_that_fails_at_every_start(gaussian):
+    def start(rng):
+        raise ValueError("cannot be factorised")
+
+    density = gaussian(start_hook=start)
+    with pytest.raises(DensityError, match=r"failed at each of 100 starts .+ cannot be factorised") as caught:
+        find_start(density, density.value_and_grad, np.random.default_rng(0))
+    assert isinstance(caught.value.__cause__, ValueError)

@@ -1,0 +1,130 @@
+"""Files: whole or not there, and read without executing anything."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pickle
+import zipfile
+
+import numpy as np
+import pytest
+
+from sursum import storage
+from sursum.errors import SamplingError
+
+
+class Bomb:
+    """Unpickling it would leave a trace."""
+
+    def __reduce__(self):
+        return (os.mkdir, ("exploded",))
+
+
+@pytest.fixture
+def path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "draws.npz"
+
+
+ARRAYS = {
+    "a/b '\n*/": np.arange(6.0).reshape(2, 3),
+    "flag": np.array([True, False]),
+    "scalar": np.array(3, dtype=np.int32),
+    "nan": np.array([np.nan, np.inf, -0.0]),
+    "empty": np.zeros((2, 0, 3)),
+    "turned": np.arange(6.0).reshape(2, 3).T,
+}
+
+
+def test_a_round_trip_keeps_every_bit(path):
+    storage.write(path, "thing", 1, {"words": ["x"]}, ARRAYS)
+    note, arrays = storage.read(path, "thing", 1)
+    assert note == {"words": ["x"]}
+    assert list(arrays) == list(ARRAYS)
+    for name, array in ARRAYS.items():
+        assert (arrays[name].dtype, arrays[name].shape) == (array.dtype, array.shape)
+        assert arrays[name].tobytes() == array.tobytes()
+
+
+def test_it_is_written_under_exactly_that_name_and_leaves_nothing_else(path):
+    target = path.with_name("no suffix")
+    storage.write(target, "thing", 1, {}, ARRAYS)
+    assert [item.name for item in path.parent.iterdir()] == ["no suffix"]
+
+
+def test_a_failure_keeps_the_old_file(path):
+    storage.write(path, "thing", 1, {}, ARRAYS)
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match="Object arrays cannot be saved"):
+        storage.write(path, "thing", 1, {}, {"x": np.array([Bomb()], dtype=object)})
+    assert path.read_bytes() == before
+    assert len(list(path.parent.iterdir())) == 1
+
+
+def test_every_truncation_is_an_error(path):
+    storage.write(path, "thing", 1, {}, ARRAYS)
+    whole = path.read_bytes()
+    for length in range(0, len(whole), 37):
+        path.write_bytes(whole[:length])
+        with pytest.raises(SamplingError, match=r"could not be read: .+ A whole thing file written by `save` was expected\."):
+            storage.read(path, "thing", 1)
+
+
+def test_a_flipped_bit_in_an_array_is_an_error(path):
+    big = np.random.default_rng(0).normal(size=1000)
+    storage.write(path, "thing", 1, {}, {"x": big})
+    whole = bytearray(path.read_bytes())
+    place = bytes(whole).index(big[500:].tobytes()[:64])
+    whole[place] ^= 1
+    path.write_bytes(whole)
+    with pytest.raises(SamplingError, match="Bad CRC-32"):
+        storage.read(path, "thing", 1)
+
+
+def test_foreign_files(path):
+    path.write_text("name,value\n")
+    with pytest.raises(SamplingError, match="not a zip file"):
+        storage.read(path, "thing", 1)
+    np.savez(path, x=np.zeros(3))
+    with pytest.raises(SamplingError, match=r"There is no item named 'header\.npy'"):
+        storage.read(path, "thing", 1)
+    storage.write(path, "other", 1, {}, {})
+    with pytest.raises(SamplingError, match="it holds a 'other'"):
+        storage.read(path, "thing", 1)
+    storage.write(path, "thing", 2, {}, {})
+    with pytest.raises(SamplingError, match="written by a later sursum"):
+        storage.read(path, "thing", 1)
+
+
+def test_a_header_that_is_something_else(path):
+    for header in (b"[1, 2]", b"null", b"{}", b'{"kind": "thing", "version": 1, "names": 3, "note": {}}', b"\xff"):
+        member = io.BytesIO()
+        np.lib.format.write_array(member, np.frombuffer(header, dtype=np.uint8))
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("header.npy", member.getvalue())
+        with pytest.raises(SamplingError, match="could not be read"):
+            storage.read(path, "thing", 1)
+
+
+def test_nothing_is_unpickled(path):
+    member = io.BytesIO()
+    np.lib.format.write_array(member, np.array([Bomb()], dtype=object), allow_pickle=True)
+    header = json.dumps({"kind": "thing", "version": 1, "names": ["x"], "note": {}}).encode()
+    text = io.BytesIO()
+    np.lib.format.write_array(text, np.frombuffer(header, dtype=np.uint8))
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("0.npy", member.getvalue())
+        archive.writestr("header.npy", text.getvalue())
+    with pytest.raises(SamplingError, match="Object arrays cannot be loaded"):
+        storage.read(path, "thing", 1)
+    path.write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(SamplingError, match="not a zip file"):
+        storage.read(path, "thing", 1)
+    assert not (path.parent / "exploded").exists()
+
+
+def test_no_file(path):
+    with pytest.raises(FileNotFoundError):
+        storage.read(path, "thing", 1)
