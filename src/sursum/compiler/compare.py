@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sursum.compiler.graph import Graph, Node, Ref, Where, refs_of
+from sursum.compiler.graph import Graph, Guard, Node, Ref, refs_of
 from sursum.compiler.refusals import place
 from sursum.errors import EscapeError
 
 _LEFT = (
-    "a value of q left torch (tolist, .numpy(), torch.tensor(q), float(q)) and came back as a number, "
+    "a value of q left torch (tolist, .numpy(), torch.tensor of a list) and came back as a number, "
     "or a number comes from outside and changes (a random generator, a counter)"
 )
 _BRANCH = "a hidden branch: Python took another way at the other point"
@@ -31,26 +31,26 @@ def compare(first: Graph, second: Graph) -> None:
     for one, other in zip_longest(first.nodes, second.nodes):
         if one is None or other is None:
             lengths = f"one run has {len(first.nodes)} operators and the other {len(second.nodes)}"
-            raise _escape(lengths, one or other, _BRANCH)
+            raise _escape(lengths, _BRANCH, one, other)
         if one.op is not other.op:
-            raise _escape(f"{one.op} in one run is {other.op} in the other", one, _BRANCH)
+            raise _escape(f"{one.op} in one run is {other.op} in the other", _BRANCH, one, other)
         if not _same(one.args, other.args) or not _same(one.kwargs, other.kwargs):
             numbers = [item for item in _leaves((one.args, one.kwargs)) if not isinstance(item, Ref)]
             others = [item for item in _leaves((other.args, other.kwargs)) if not isinstance(item, Ref)]
             found = f"{one.op} has the arguments {numbers} in one run and {others} in the other"
             if _same(numbers, others):
-                raise _escape(f"{one.op} works on other tensors in the other run", one, _BRANCH)
-            raise _escape(found, one, _LEFT)
+                raise _escape(f"{one.op} works on other tensors in the other run", _BRANCH, one, other)
+            raise _escape(found, _LEFT, one, other)
         for ref in refs_of(one):
             if ref.value in same or (ref.value not in first.constants and ref.value not in second.constants):
                 continue
             if ref.value not in known:
-                raise _escape(f"{one.op} has an argument that one run computes and the other finds", one, _BRANCH)
+                raise _escape(f"{one.op} has an argument that one run computes and the other finds", _BRANCH, one, other)
             if not same_bits(first.constants[ref.value], second.constants[ref.value]):
-                raise _escape(f"{one.op} has an argument whose numbers differ between two runs", one, _LEFT)
+                raise _escape(f"{one.op} has an argument whose numbers differ between two runs", _LEFT, one, other)
             same.add(ref.value)
         if one.outputs != other.outputs or one.writes != other.writes:
-            raise _escape(f"{one.op} has results of other shapes or layouts in two runs", one, _BRANCH)
+            raise _escape(f"{one.op} has results of other shapes or layouts in two runs", _BRANCH, one, other)
     _compare_ends(first, second, same)
 
 
@@ -58,18 +58,18 @@ def _compare_ends(first: Graph, second: Graph, same: set[int]) -> None:
     guards = [[(guard.ref, guard.kind) for guard in graph.guards] for graph in (first, second)]
     if guards[0] != guards[1]:
         differing = next(
-            one or other
+            (one, other)
             for one, other in zip_longest(first.guards, second.guards)
             if one is None or other is None or (one.ref, one.kind) != (other.ref, other.kind)
         )
-        raise _escape("a check of arguments is made in one run only", differing, _BRANCH)
+        raise _escape("a check of arguments is made in one run only", _BRANCH, *differing)
     if first.outputs != second.outputs:
-        raise _escape("the results differ in shape or in where they come from between two runs", None, _BRANCH)
+        raise _escape("the results differ in shape or in where they come from between two runs", _BRANCH)
     for ref in (*first.outputs, *(guard.ref for guard in first.guards)):
         constants = [graph.constants.get(ref.value) for graph in (first, second)]
         one, other = constants
         if ref.value not in same and one is not None and other is not None and not same_bits(one, other):
-            raise _escape("a result that torch did not compute differs between two runs", None, _LEFT)
+            raise _escape("a result that torch did not compute differs between two runs", _LEFT)
 
 
 def same_bits(one: Tensor, other: Tensor) -> bool:
@@ -113,9 +113,11 @@ def _leaves(tree: Any) -> Iterator[Any]:
         yield tree
 
 
-def _escape(what: str, at: Node | Any | None, cause: str) -> EscapeError:
-    where: Where = Where(None, None) if at is None else at.where
+def _escape(what: str, cause: str, *at: Node | Guard | None) -> EscapeError:
+    """The error; it happened at the first of `at` of which a place is known (autograd's own seed has none)."""
+    places = [place(item.where) for item in at if item is not None]
     return EscapeError(
-        f"the density was run at two points and gave two graphs{place(where)}: {what}. The likely cause is {cause}. "
+        f"the density was run at two points and gave two graphs{next(filter(None, places), '')}: {what}. "
+        f"The likely cause is {cause}. "
         "Keep everything that depends on the unknowns in torch's operators, and everything else fixed."
     )

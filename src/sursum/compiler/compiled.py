@@ -18,13 +18,15 @@ from sursum.compiler.capture import capture
 from sursum.compiler.double import double
 from sursum.compiler.graph import Graph
 from sursum.compiler.replay import BatchReplay, Replay
+from sursum.compiler.engine import check_engine, check_replay, native_engine
+from sursum.compiler.native import Instance, NativeFunction
 from sursum.density import LogDensity
 from sursum.errors import CompileError, DensityError, EngineWarning, SursumError, UncapturableError
 from sursum.runtime import current_site
 
 Array = NDArray[np.float64]
 
-ENGINES = (None, "native", "torch")
+_PROOFS = 4
 _TRIES = 100
 _CHUNK = 1000
 
@@ -33,12 +35,12 @@ _CHUNK = 1000
 class CompiledDensity:
     """The log density of a program, captured as a graph and run by an engine.
 
-    `engine` is "torch" (the graph replayed in double precision) or, where the program has tensors that a capture does
-    not know, "eager" (the program itself, handlers and all, for every gradient).
+    `engine` is "native" (the graph in C, see `source`), "torch" (the graph replayed in double precision) or, where the
+    program has tensors that a capture does not know, "eager" (the program itself, handlers and all).
 
     Example:
         >>> import sursum as su, sursum.distributions as dist, numpy as np
-        >>> density = su.compile(lambda: su.sample("z", dist.Normal(0.0, 1.0)), engine="torch")
+        >>> density = su.compile(lambda: su.sample("z", dist.Normal(0.0, 1.0)))
         >>> value, gradient = density.value_and_grad(np.array([2.0]))
         >>> round(value, 4), gradient.tolist()
         (-2.9189, [-2.0])
@@ -47,6 +49,8 @@ class CompiledDensity:
     density: LogDensity
     engine: str
     graph: Graph | None
+    replay: Replay | None
+    native: NativeFunction | None
     points: tuple[Tensor, Tensor]
 
     @property
@@ -55,12 +59,50 @@ class CompiledDensity:
         return self.density.dim
 
     def value_and_grad(self, q: Array) -> tuple[float, Array]:
-        """Log density and gradient at q, float64 of shape (n,); −∞ and zeros where a check of the program fails."""
+        """Log density and gradient at q, float64 of shape (n,); −∞ and zeros where a check of the program fails.
+
+        Any thread may call this.
+        """
         q = np.ascontiguousarray(q, dtype=np.float64)
         if q.shape != (self.dim,):
             raise DensityError(f"the density has {self.dim} unconstrained coordinates, and q has shape {q.shape}.")
+        if self.native is not None:
+            return self.native.value_and_grad(q)
         value, gradient = self._run(torch.from_numpy(q))
         return float(value), gradient.numpy()
+
+    @property
+    def source(self) -> str:
+        """The C of the native engine.
+
+        Raises:
+            CompileError: another engine runs this density.
+        """
+        return self._compiled().source
+
+    @property
+    def address(self) -> int:
+        """The address of ``int64_t f(size_t n, const double *q, double *gradient, double *value, void *user_data)``.
+
+        It returns 0, or a positive number where the log density or its gradient is not finite; `user_data` is the
+        `pointer` of an `instance()`, one for each thread.
+
+        Raises:
+            CompileError: another engine runs this density.
+        """
+        return self._compiled().address
+
+    def instance(self) -> Instance:
+        """Data and workspace for one more thread that calls `address`."""
+        return self._compiled().instance()
+
+    def _compiled(self) -> NativeFunction:
+        if self.native is None:
+            raise CompileError(
+                f"this density is run by the {self.engine} engine and has no C. "
+                "Ask for engine='native' to see why it could not be compiled."
+            )
+        return self.native
 
     def unravel(self, q: Array) -> dict[str, Tensor]:
         """The constrained values of the latent sites at q, by name."""
@@ -80,7 +122,7 @@ class CompiledDensity:
 
     @cached_property
     def _run(self) -> Callable[[Tensor], tuple[Tensor, ...]]:
-        return Replay(self.graph) if self.graph is not None else _eager(self.density)
+        return _eager(self.density) if self.replay is None else self.replay
 
     @cached_property
     def _transform(self) -> tuple[list[str], Callable[[Tensor], tuple[Tensor, ...]]]:
@@ -108,19 +150,23 @@ def compile_density(density: LogDensity, engine: str | None = None) -> CompiledD
     Warns:
         EngineWarning: the program has tensors that a capture does not know.
     """
-    if engine not in ENGINES:
-        raise CompileError(
-            f"there is no engine {engine!r}. Choose 'native', 'torch', or None for the fastest there is."
-        )
+    check_engine(engine)
     points = _points(density)
     try:
         graph = double(capture(density, points, gradient=True, current_site=_site_name))
     except UncapturableError as error:
+        if engine is not None:
+            raise
         warnings.warn(
             f"the program is run by Python for every gradient, which is slow: {error}", EngineWarning, stacklevel=3
         )
-        return CompiledDensity(density, "eager", None, points)
-    return CompiledDensity(density, "torch", graph, points)
+        return CompiledDensity(density, "eager", None, None, None, points)
+    replay = Replay(graph)
+    check_replay(replay, density, points, min((latent.dtype for latent in density.latents), key=lambda d: d.itemsize))
+    native = None
+    if engine != "torch":
+        native = native_engine(graph, replay, _proof_points(density), density.title, asked=engine == "native")
+    return CompiledDensity(density, "torch" if native is None else "native", graph, replay, native, points)
 
 
 def compile(model: Callable[..., Any], *args: Any, engine: str | None = None, **kwargs: Any) -> CompiledDensity:
@@ -165,6 +211,14 @@ def _points(density: LogDensity) -> tuple[Tensor, Tensor]:
         f"the program fails wherever it was tried, {_TRIES} times: {failure}. "
         "Give its parameters initial values at which it runs, or constrain what its distributions are given."
     ) from failure
+
+
+def _proof_points(density: LogDensity) -> list[Tensor]:
+    """Points other than the capture's: starts, and points far out, where checks fail and densities overflow."""
+    rng = np.random.default_rng(1)
+    near = [density.start(rng) for _ in range(_PROOFS)]
+    far = [q + rng.normal(scale=scale, size=density.dim) for q, scale in zip(near, (0.3, 1.0, 3.0, 30.0), strict=True)]
+    return [torch.from_numpy(q) for q in near + far]
 
 
 def _eager(density: LogDensity) -> Callable[[Tensor], tuple[Tensor, ...]]:

@@ -51,10 +51,11 @@ def without_copies(graph: Graph) -> Graph:
             if fits or windows[copy.value] <= {copy}:
                 original[copy.value] = source, copy
                 continue
+        if original.keys().isdisjoint([ref.value for ref in refs_of(node)]):
+            nodes.append(node)
+            continue
         writes = tuple(replace(write, window=resolve(write.window)) for write in node.writes)
-        nodes.append(
-            replace(node, args=map_refs(node.args, resolve), kwargs=map_refs(node.kwargs, resolve), writes=writes)
-        )
+        nodes.append(replace(node, args=map_refs(node.args, resolve), kwargs=map_refs(node.kwargs, resolve), writes=writes))
     return replace(
         graph,
         nodes=tuple(nodes),

@@ -76,8 +76,9 @@ def _filled(graph: Graph) -> Graph:
 
 def _fill(node: Node) -> float | None:
     """The number that `node` fills a new tensor with, None if it is not of that kind."""
+    names = [argument.name for argument in node.op._schema.arguments]
     name = node.op._schema.name.removeprefix("aten::").removeprefix("new_").removesuffix("_like")
-    if name == "full" and not refs_of(node)[1:]:
-        number = node.args[1]
+    if name == "full" and "fill_value" in names[: len(node.args)]:
+        number = node.args[names.index("fill_value")]
         return number if isinstance(number, (bool, int, float)) else None
     return _FILLED.get(name.removesuffix("_strided"))

@@ -111,5 +111,15 @@ def map_refs(tree: Any, change: Callable[[Ref], Any]) -> Any:
 def refs_of(node: Node) -> list[Ref]:
     """Every tensor that `node` reads, in order."""
     found: list[Ref] = []
-    map_refs((node.args, node.kwargs), found.append)
+    _collect(node.args, found)
+    for item in node.kwargs.values():
+        _collect(item, found)
     return found
+
+
+def _collect(item: Any, found: list[Ref]) -> None:
+    if isinstance(item, Ref):
+        found.append(item)
+    elif isinstance(item, (list, tuple)):
+        for part in item:
+            _collect(part, found)

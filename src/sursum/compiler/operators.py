@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tag
 
+from sursum.compiler.graph import Ref
+
 _BATCH_NORMS = frozenset(
     f"aten::{name}"
     for name in (
@@ -83,6 +85,11 @@ class Operator:
             return kwargs[name]
         position = self.parameters.index(name) if name in self.parameters else len(args)
         return args[position] if position < len(args) else None
+
+    def windows(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Ref]:
+        """The tensors that a call, its arguments given as in a node, writes into."""
+        found = [item for name in self.written for item in results_of(self.argument(name, args, kwargs))]
+        return [item for item in found if isinstance(item, Ref)]
 
     def draws(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
         """Whether this call uses a random generator: dropout of nothing, or outside training, does not.

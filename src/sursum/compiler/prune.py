@@ -50,24 +50,28 @@ def merge(graph: Graph) -> Graph:
     kept: dict[Any, int] = {}
     for id, constant in graph.constants.items():
         if constant.numel() <= _COMPARED:
-            same[id] = kept.setdefault(_bits(constant), id)
+            equal = kept.setdefault(_bits(constant), id)
+            if equal != id:
+                same[id] = equal
 
     def current(ref: Ref) -> Ref:
-        return replace(ref, value=same[ref.value]) if same.get(ref.value, ref.value) != ref.value else ref
+        value = same.get(ref.value, ref.value)
+        return ref if value == ref.value else Ref(value, ref.size, ref.stride, ref.offset, ref.dtype)
 
     nodes: list[Node] = []
     known: dict[Any, Node] = {}
     for node in graph.nodes:
-        args, kwargs = map_refs(node.args, current), map_refs(node.kwargs, current)
-        writes = tuple(replace(write, window=current(write.window)) for write in node.writes)
-        outputs = tuple(None if output is None else current(output) for output in node.outputs)
-        renewed = Node(node.op, args, kwargs, outputs, writes, node.where)
-        first = known.setdefault((node.op, _key(args), _key(kwargs)), renewed)
+        renewed = node
+        if not same.keys().isdisjoint([ref.value for ref in refs_of(node)]):
+            args, kwargs = map_refs(node.args, current), map_refs(node.kwargs, current)
+            writes = tuple(replace(write, window=current(write.window)) for write in node.writes)
+            renewed = Node(node.op, args, kwargs, node.outputs, writes, node.where)
+        first = known.setdefault((node.op, _key(renewed.args), _key(renewed.kwargs)), renewed)
         if first is not renewed and _same_results(first, renewed):
             for one, other in zip(first.outputs, renewed.outputs, strict=True):
                 if one is not None and other is not None:
                     same[other.value] = one.value
-            for mine, write in zip(first.writes, writes, strict=True):
+            for mine, write in zip(first.writes, renewed.writes, strict=True):
                 same[write.value] = mine.value
         else:
             nodes.append(renewed)

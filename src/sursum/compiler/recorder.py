@@ -26,7 +26,7 @@ _DTYPES = frozenset(
 _NOWHERE = Where(None, None)
 
 
-class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Recorder(TorchDispatchMode):
     """Records what runs while it is entered.
 
     A storage is known by its address, and every storage seen is kept alive: an address would be used again otherwise.
@@ -44,7 +44,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return False
 
     def __init__(self, input: Tensor, current_site: Callable[[], str | None]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.in_program = True  # False while autograd alone is running: no frame is the program's then
         self.failure: CaptureError | None = None
         self._current_site = current_site
@@ -101,12 +101,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if facts is None:
             facts = self._operators[op] = Operator.of(op)
         where = self._where()
-        if facts.draws(args, kwargs):
-            raise refusals.randomness(facts.name, where)
-        if facts.updates_statistics(args, kwargs):
-            raise refusals.batch_norm(facts.name, where)
-        if facts.rebinds:
-            raise refusals.rebinding(facts.name, where)
+        if facts.random or facts.batch_norm or facts.rebinds:
+            self._refuse(facts, args, kwargs, where)
 
         reads: list[Ref] = []
         node_args = tuple([self._refs(item, reads, facts, where) for item in args])
@@ -126,12 +122,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if dynamic and traced:
             raise refusals.dynamic_shape(facts.name, where)
 
-        windows = [
-            ref
-            for name in facts.written
-            for ref in results_of(facts.argument(name, node_args, node_kwargs))
-            if isinstance(ref, Ref)
-        ]
+        windows = facts.windows(node_args, node_kwargs) if facts.written else []
         if not self._outside.isdisjoint([window.value for window in windows]):
             raise refusals.outside_write(facts.name, where)
         out = op(*args, **kwargs)
@@ -158,6 +149,15 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if computes:
             self._nodes.append(Node(recorded, node_args, node_kwargs, tuple(outputs), writes, where))
         return out
+
+    def _refuse(self, facts: Operator, args: Sequence[Any], kwargs: Mapping[str, Any], where: Where) -> None:
+        """Raise the error of an operator that no density may use."""
+        if facts.draws(args, kwargs):
+            raise refusals.randomness(facts.name, where)
+        if facts.updates_statistics(args, kwargs):
+            raise refusals.batch_norm(facts.name, where)
+        if facts.rebinds:
+            raise refusals.rebinding(facts.name, where)
 
     def _where(self) -> Where:
         """The site and line of the running operator; in a backward pass, those of the operator it differentiates."""
@@ -198,8 +198,6 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         dtype = tensor.dtype
         if dtype is not value.dtype:
             raise refusals.reinterpretation(name, value.dtype, dtype, where)
-        if tensor.is_neg():
-            raise refusals.kind(name, "a negated view of a complex one", where)
         return Ref(value.id, tuple(tensor.shape), tensor.stride(), int(tensor.storage_offset()), dtype)
 
     def _new_value(self, tensor: Tensor, name: str, where: Where) -> Value:
@@ -221,6 +219,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _constant(self, tensor: Tensor, name: str, where: Where) -> Value:
         """A new value that no operator makes: a copy of the whole storage of `tensor`."""
+        if tensor.is_neg():
+            raise refusals.kind(name, "a negated view of a complex one", where)
         value = self._new_value(tensor, name, where)
         self._constants[value.id] = tensor.detach().as_strided((value.numel,), (1,), 0).clone()
         return value
@@ -246,9 +246,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._guards.append(Guard(ref, "zero" if op is aten._linalg_check_errors.default else "true", where))
         return op(*args, **kwargs)
 
-    def _look(
-        self, op: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any], ref: Ref, where: Where
-    ) -> Any:
+    def _look(self, op: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any], ref: Ref, where: Where) -> Any:
         """Python looks at a traced value: only checks of arguments may, and a guard stands for each."""
         out = op(*args, **kwargs)
         maker = self._maker.get(ref.value)

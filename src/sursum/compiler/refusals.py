@@ -39,8 +39,8 @@ def dynamic_shape(name: str, where: Where) -> BranchError:
 def randomness(name: str, where: Where) -> CaptureError:
     """The program draws at random."""
     hint = ""
-    if "drop" in name or "rrelu" in name:
-        hint = "Put the network into evaluation mode, net.eval(): in training mode it drops at random. "
+    if any(part in name for part in ("dropout", "bernoulli", "rrelu")):
+        hint = "If this is a network's dropout, put the network into evaluation mode, net.eval(). "
     return CaptureError(
         f"the program draws at random while it is scored: {name}{place(where)}. A density is a function of the "
         f"unknowns alone. {hint}Make the draw a site, su.sample(name, distribution), or pass the numbers in as data."
@@ -59,7 +59,7 @@ def outside_write(name: str, where: Where) -> CaptureError:
     """A write into memory that the program did not make."""
     return CaptureError(
         f"{name} writes into a tensor that was made outside of the program{place(where)}: scoring may not change its "
-        "data. Write into a copy, x = x.clone()."
+        "data. Write into a copy, x = x.clone(); put a network with batch norm into evaluation mode, net.eval()."
     )
 
 

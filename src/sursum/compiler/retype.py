@@ -26,7 +26,7 @@ def wide(dtype: torch.dtype) -> torch.dtype:
 
 def retype(graph: Graph) -> Graph:
     """`graph` with every float in float64. A constant keeps its value exactly: its bits are converted."""
-    values = {id: replace(value, dtype=wide(value.dtype)) for id, value in graph.values.items()}
+    values = {id: Value(id, value.numel, wide(value.dtype)) for id, value in graph.values.items()}
     nodes: list[Node] = []
     for node in graph.nodes:
         nodes += _retype_node(node, values)
@@ -72,16 +72,20 @@ def _retype_node(node: Node, values: dict[int, Value]) -> list[Node]:
 
 
 def _wide_ref(ref: Ref) -> Ref:
-    return ref if ref.dtype not in _LOW else replace(ref, dtype=torch.float64)
+    if ref.dtype not in _LOW:
+        return ref
+    return Ref(ref.value, ref.size, ref.stride, ref.offset, torch.float64)
 
 
 def _wide_tree(tree: Any) -> Any:
     if isinstance(tree, Ref):
         return _wide_ref(tree)
+    if tree is None or isinstance(tree, (int, float)):
+        return tree
     if isinstance(tree, torch.dtype):
         return wide(tree)
     if isinstance(tree, (list, tuple)):
-        return type(tree)(_wide_tree(item) for item in tree)
+        return type(tree)([_wide_tree(item) for item in tree])
     if isinstance(tree, dict):
         return {key: _wide_tree(item) for key, item in tree.items()}
     return tree

@@ -102,9 +102,7 @@ class _Writer:
         names = [argument.name for argument in node.op._schema.arguments]
         written = {a.name for a in node.op._schema.arguments if a.alias_info is not None and a.alias_info.is_write}
         args = [self._argument(item, targets if names[i] in written else {}) for i, item in enumerate(node.args)]
-        args += [
-            f"{key}={self._argument(item, targets if key in written else {})}" for key, item in node.kwargs.items()
-        ]
+        args += [f"{key}={self._argument(item, targets if key in written else {})}" for key, item in node.kwargs.items()]
         call = f"{self._bind('op', node.op, node.op.__name__)}({', '.join(args)})"
         fresh = [
             (index, output)
