@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from sursum.compiler.capture import capture
 from sursum.compiler.compare import compare, same_bits
-from sursum.compiler.graph import Graph, refs_of
+from sursum.compiler.graph import Graph, Where, refs_of
 from sursum.compiler.replay import Replay
 from sursum.errors import BranchError, CaptureError, EscapeError, UncapturableError
 
@@ -71,7 +71,7 @@ def test_constants_are_whole_storages_and_copies() -> None:
 def test_an_operator_knows_its_site_and_line_and_so_does_its_derivative() -> None:
     sites = iter(["first"] * 1000)
     line = sys._getframe().f_lineno + 1
-    graph = captured(lambda q: q.sin().sum(), current_site=lambda: next(sites))
+    graph = captured(lambda q: q.sin().sum(), current_site=lambda: Where(next(sites), None))
     wheres = {node.op.__name__: node.where for node in graph.nodes}
     for name in ("sin.default", "sum.default", "cos.default", "mul.Tensor"):
         assert (wheres[name].site, wheres[name].line) == ("first", f"test_capture.py:{line}")
@@ -198,7 +198,7 @@ def branch(q: Tensor) -> Tensor:
 )
 def test_a_look_at_a_traced_value_is_refused(program: Callable[[Tensor], Tensor]) -> None:
     with pytest.raises(BranchError, match=r"at site 'here' \(test_capture.py:\d+\).*torch.where"):
-        captured(program, current_site=lambda: "here")
+        captured(program, current_site=lambda: Where("here", None))
 
 
 @pytest.mark.parametrize("program", [lambda q: q[q > 0].sum(), lambda q: (q > 0).nonzero().sum() * q.sum()])
@@ -415,7 +415,7 @@ def hidden(q: Tensor) -> Tensor:
 )
 def test_escapes_are_found(program: Callable[[Tensor], Tensor], cause: str) -> None:
     with pytest.raises(EscapeError, match=rf"at site 'here' \(test_capture\.py:\d+\).*likely cause is .*({cause})"):
-        captured(program, current_site=lambda: "here")
+        captured(program, current_site=lambda: Where("here", None))
 
 
 def test_results_that_differ_without_an_operator_are_escapes() -> None:

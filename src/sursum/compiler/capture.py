@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sursum.compiler.compare import compare
-from sursum.compiler.graph import Graph
+from sursum.compiler.graph import Graph, Where
 from sursum.compiler.recorder import Recorder
 from sursum.errors import CaptureError, EscapeError
 
@@ -33,8 +33,8 @@ def _without_onednn() -> Iterator[None]:
             torch._C._set_mkldnn_enabled(enabled)
 
 
-def _no_site() -> str | None:
-    return None
+def _no_site() -> Where:
+    return Where(None, None)
 
 
 def capture(
@@ -42,7 +42,7 @@ def capture(
     points: tuple[Tensor, Tensor],
     *,
     gradient: bool,
-    current_site: Callable[[], str | None] = _no_site,
+    current_site: Callable[[], Where] = _no_site,
 ) -> Graph:
     r"""The graph of `fn`, and of its gradient.
 
@@ -56,7 +56,8 @@ def capture(
             It is called twice.
         points: two q, which should differ in every coordinate, and at which `fn` raises nothing.
         gradient: whether the graph's outputs are `(f(q), ∇f(q))` or what `fn` returns.
-        current_site: the name of the site that is being scored, asked at every operator; for messages.
+        current_site: the site that is being scored, asked at every operator; for messages. Where it knows no line, the
+            innermost one outside of sursum and torch is taken.
 
     Returns:
         The graph, in the program's own dtypes (`double` makes it one in float64).
@@ -84,7 +85,7 @@ def _record(
     fn: Callable[[Tensor], Tensor | Sequence[Tensor]],
     point: Tensor,
     gradient: bool,
-    current_site: Callable[[], str | None],
+    current_site: Callable[[], Where],
 ) -> Graph:
     """One run of `fn` at `point`, recorded."""
     with torch.inference_mode(False), torch.enable_grad():

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from sursum.compiler.capture import capture
 from sursum.compiler.double import double
-from sursum.compiler.graph import Graph
+from sursum.compiler.graph import Graph, Where
 from sursum.compiler.replay import BatchReplay, Replay
 from sursum.compiler.engine import check_engine, check_replay, native_engine
 from sursum.compiler.native import Instance, NativeFunction
@@ -27,6 +27,7 @@ from sursum.runtime import current_site
 Array = NDArray[np.float64]
 
 _PROOFS = 4
+_NOWHERE = Where(None, None)
 _TRIES = 100
 _CHUNK = 1000
 
@@ -131,7 +132,7 @@ class CompiledDensity:
         if self.graph is None:
             return names, lambda rows: _stacked([tuple(self.density.transform(row).values()) for row in rows])
         graph = capture(
-            lambda q: tuple(self.density.transform(q).values()), self.points, gradient=False, current_site=_site_name
+            lambda q: tuple(self.density.transform(q).values()), self.points, gradient=False, current_site=_site
         )
         return names, BatchReplay(double(graph))
 
@@ -153,7 +154,7 @@ def compile_density(density: LogDensity, engine: str | None = None) -> CompiledD
     check_engine(engine)
     points = _points(density)
     try:
-        graph = double(capture(density, points, gradient=True, current_site=_site_name))
+        graph = double(capture(density, points, gradient=True, current_site=_site))
     except UncapturableError as error:
         if engine is not None:
             raise
@@ -241,6 +242,6 @@ def _stacked(rows: list[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
     return tuple(column.double() if column.is_floating_point() else column for column in columns)
 
 
-def _site_name() -> str | None:
+def _site() -> Where:
     site = current_site()
-    return None if site is None else site.name
+    return _NOWHERE if site is None else Where(site.name, site.where)

@@ -35,7 +35,7 @@ class Recorder(TorchDispatchMode):
 
     Arguments:
         input: q, a float64 vector.
-        current_site: asked at every operator for the name of the site that is being scored.
+        current_site: asked at every operator for the site that is being scored.
     """
 
     @classmethod
@@ -43,7 +43,7 @@ class Recorder(TorchDispatchMode):
         # The base class would import torch._dynamo (2 s) to keep itself from being compiled.
         return False
 
-    def __init__(self, input: Tensor, current_site: Callable[[], str | None]) -> None:
+    def __init__(self, input: Tensor, current_site: Callable[[], Where]) -> None:
         super().__init__()
         self.in_program = True  # False while autograd alone is running: no frame is the program's then
         self.failure: CaptureError | None = None
@@ -166,7 +166,8 @@ class Recorder(TorchDispatchMode):
             return self._forward.get(differentiated._sequence_nr(), _NOWHERE)
         if not self.in_program:
             return _NOWHERE
-        where = Where(self._current_site(), self._lines.current())
+        site = self._current_site()
+        where = site if site.line is not None else Where(site.site, self._lines.current())
         # Autograd numbers its node of an operator just before the operator runs.
         self._forward.setdefault(torch._C._autograd._get_sequence_nr() - 1, where)
         return where
