@@ -21,7 +21,7 @@ from torch.distributions import (
     constraints,
 )
 
-from sursum.distributions.constraints import Ordered, ordered
+from sursum.distributions.constraints import OpenedInterval, Ordered, ordered
 from sursum.errors import DensityError
 
 
@@ -50,10 +50,14 @@ def bijection(support: Any) -> Any:
         return OrderedTransform()
     if isinstance(support, type(constraints.lower_cholesky)):
         return LowerCholeskyBijection()
+    if isinstance(support, type(constraints.corr_cholesky)):
+        return CorrCholeskyBijection()
     if isinstance(support, (type(constraints.positive_definite), type(constraints.positive_semidefinite))):
         return PositiveDefiniteBijection()
     if isinstance(support, (type(constraints.positive), type(constraints.nonnegative))) and _is_zero(support.lower_bound):
         return ExpTransform()
+    if isinstance(support, OpenedInterval):
+        return OpenedIntervalBijection(support.lower_bound, support.upper_bound)
     if isinstance(support, (type(constraints.interval(0, 1)), type(constraints.half_open_interval(0, 1)))):
         # torch looks at the bounds with Python's `==`, a branch on a traced value where they depend on q.
         lower, upper = support.lower_bound, support.upper_bound
@@ -90,6 +94,39 @@ class OrderedTransform(Transform):
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
         return x[..., 1:].sum(-1)
+
+
+class OpenedIntervalBijection(Transform):
+    r"""Onto [a, b] by :math:`x = a + (b - a) \sigma(u)` and, in the elements where b is infinite, by :math:`x = a + e^u`."""
+
+    domain = constraints.real
+    bijective = True
+
+    def __init__(self, lower: Tensor, upper: Tensor) -> None:
+        super().__init__()
+        self.lower = lower
+        self.opened = upper.isinf()
+        # Where b is infinite, 1 stands for the width, so that neither branch has an infinite gradient.
+        self.width = torch.where(self.opened, torch.ones_like(upper), upper - lower)
+
+    @property
+    def codomain(self) -> Any:  # type: ignore[override]
+        return OpenedInterval(self.lower, torch.where(self.opened, torch.inf, self.lower + self.width))
+
+    def _call(self, x: Tensor) -> Tensor:
+        return self.lower + torch.where(self.opened, self._opened(x).exp(), self.width * x.sigmoid())
+
+    def _inverse(self, y: Tensor) -> Tensor:
+        above = y - self.lower
+        share = torch.where(self.opened, 0.5, above / self.width)
+        return torch.where(self.opened, torch.where(self.opened, above, 1.0).log(), share.logit())
+
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
+        inside = self.width.log() - torch.nn.functional.softplus(x) - torch.nn.functional.softplus(-x)
+        return torch.where(self.opened, self._opened(x), inside)
+
+    def _opened(self, x: Tensor) -> Tensor:
+        return torch.where(self.opened, x, torch.zeros_like(x))
 
 
 def _triangle(length: int) -> int:
@@ -170,3 +207,56 @@ class PositiveDefiniteBijection(Transform):
         diagonal = torch.arange(1, n + 1).cumsum(0) - 1
         powers = torch.arange(n, 0, -1, dtype=x.dtype) + 1
         return n * math.log(2.0) + (powers * x[..., diagonal]).sum(-1)
+
+
+class CorrCholeskyBijection(Transform):
+    r"""Onto Cholesky factors of correlation matrices, row by row, through partial correlations :math:`r = \tanh u`.
+
+    .. math:: L_{ij} = r_{ij} \prod_{k<j} \sqrt{1 - r_{ik}^2}, \qquad L_{ii} = \prod_{k<i} \sqrt{1 - r_{ik}^2}
+
+    with log-Jacobian :math:`\sum_{j<i} \bigl(1 + \tfrac{i-j-1}{2}\bigr) \log(1 - r_{ij}^2)`. All products are sums of
+    logarithms, so that nothing is lost near r = ±1. (torch's transform subtracts squares from 1 there, and its gradient
+    becomes NaN.)
+
+    Reference: Lewandowski, Kurowicka, Joe, "Generating random correlation matrices based on vines and extended onion
+    method" (2009), section 2.
+    """
+
+    domain = constraints.real_vector
+    codomain = constraints.corr_cholesky
+    bijective = True
+
+    def forward_shape(self, shape: Any) -> torch.Size:
+        n = _triangle(shape[-1]) + 1
+        return torch.Size([*shape[:-1], n, n])
+
+    def inverse_shape(self, shape: Any) -> torch.Size:
+        return torch.Size([*shape[:-2], shape[-1] * (shape[-1] - 1) // 2])
+
+    def _call(self, x: Tensor) -> Tensor:
+        n = _triangle(x.shape[-1]) + 1
+        rows, columns = torch.tril_indices(n, n, -1)
+        partial, logs = (x.new_zeros((*x.shape[:-1], n, n)) for _ in range(2))
+        partial[..., rows, columns] = x.tanh()
+        logs[..., rows, columns] = _log_one_minus_tanh_squared(x)
+        # What is left of a row's length, 1, left of each element.
+        left = (logs.cumsum(-1) - logs) / 2
+        return (partial + torch.eye(n, dtype=x.dtype)) * left.exp()
+
+    def _inverse(self, y: Tensor) -> Tensor:
+        n = y.shape[-1]
+        rows, columns = torch.tril_indices(n, n, -1)
+        squares = y.square()
+        right = squares.flip(-1).cumsum(-1).flip(-1) - squares
+        return torch.asinh(y[..., rows, columns] / right[..., rows, columns].sqrt())
+
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
+        n = y.shape[-1]
+        rows, columns = torch.tril_indices(n, n, -1)
+        weights = 1 + (rows - columns - 1).to(x.dtype) / 2
+        result: Tensor = (weights * _log_one_minus_tanh_squared(x)).sum(-1)
+        return result
+
+
+def _log_one_minus_tanh_squared(x: Tensor) -> Tensor:
+    return 2 * (math.log(2.0) - x - torch.nn.functional.softplus(-2 * x))

@@ -12,6 +12,7 @@ from torch.distributions import (
     ComposeTransform,
     Distribution,
     ExpTransform,
+    GeneralizedPareto,
     Independent,
     IndependentTransform,
     MixtureSameFamily,
@@ -19,11 +20,12 @@ from torch.distributions import (
     SoftplusTransform,
     TanhTransform,
     TransformedDistribution,
+    VonMises,
     constraints,
 )
 from torch.utils._python_dispatch import _disable_current_modes
 
-from sursum.distributions.constraints import Ordered
+from sursum.distributions.constraints import OpenedInterval, Ordered
 from sursum.distributions.fluent import Masked
 
 _Bounds = tuple[Any, Any]
@@ -80,7 +82,7 @@ def bounds(constraint: Any) -> _Bounds | None:
 def support_of(fn: Distribution) -> Any:
     """The support of `fn`, also where torch reports it too widely, or has no bijection for it.
 
-    An affine map last hides the support of what it maps, and a mixture wraps that of its components.
+    An affine map last hides the support of what it maps, a mixture wraps that of its components, an angle counts turns.
 
     Example:
         >>> import torch, torch.distributions as td
@@ -94,6 +96,12 @@ def support_of(fn: Distribution) -> Any:
         inner = support_of(fn.base_dist)
         count = fn.reinterpreted_batch_ndims
         return constraints.independent(inner, count) if count else inner
+    if isinstance(fn, VonMises):
+        # Angles: the density repeats itself over all of the reals, and integrates to 1 over one turn.
+        return constraints.interval(-math.pi, math.pi)
+    if isinstance(fn, GeneralizedPareto):
+        # Bounded above where the concentration is negative, which it may be at one q and not at another.
+        return OpenedInterval(fn.support.lower_bound, fn.support.upper_bound)
     if isinstance(fn, MixtureSameFamily):
         return _hull(support_of(fn._component_distribution), len(fn.event_shape))
     if isinstance(fn, TransformedDistribution):

@@ -73,6 +73,10 @@ __all__ = [
 ]
 
 
+class OpenedInterval(type(interval(0, 1))):  # type: ignore[misc]
+    """[lower, upper], where elements of the tensor `upper` may be infinite."""
+
+
 class Ordered(Constraint):
     """Vectors whose elements increase strictly, in the last dimension."""
 

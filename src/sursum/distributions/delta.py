@@ -66,4 +66,4 @@ class Delta(Fluent, torch.distributions.Distribution):
         here = value == self.v
         for _ in self.event_shape:
             here = here.all(-1)
-        return torch.where(here, self.log_density, torch.full((), -torch.inf, dtype=self.log_density.dtype))
+        return torch.where(here, self.log_density, self.log_density.new_full((), -torch.inf))

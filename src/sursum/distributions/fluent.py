@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
+from sursum.distributions.missing import masked, stand_in
+
 
 class Fluent:
     """Mixed into every distribution of `sursum.distributions`; raw `torch.distributions` objects are accepted as well.
@@ -48,8 +50,8 @@ class Masked(Fluent, torch.distributions.Distribution):
     arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
 
     def __init__(self, base_dist: Any, mask: Tensor | bool) -> None:
-        self._mask = torch.as_tensor(mask)
-        shape = torch.broadcast_shapes(base_dist.batch_shape, self._mask.shape)
+        self.mask_tensor = torch.as_tensor(mask)
+        shape = torch.broadcast_shapes(base_dist.batch_shape, self.mask_tensor.shape)
         self.base_dist = base_dist if base_dist.batch_shape == shape else base_dist.expand(shape)
         self.has_rsample = base_dist.has_rsample
         super().__init__(shape, base_dist.event_shape, validate_args=False)
@@ -69,7 +71,7 @@ class Masked(Fluent, torch.distributions.Distribution):
         return value
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> Masked:
-        return Masked(self.base_dist.expand(batch_shape), self._mask.expand(batch_shape))
+        return Masked(self.base_dist.expand(batch_shape), self.mask_tensor.expand(batch_shape))
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         value: Tensor = self.base_dist.sample(torch.Size(sample_shape))
@@ -80,5 +82,11 @@ class Masked(Fluent, torch.distributions.Distribution):
         return value
 
     def log_prob(self, value: Tensor) -> Tensor:
-        log_prob = self.base_dist.log_prob(value)
-        return torch.where(self._mask, log_prob, torch.zeros((), dtype=log_prob.dtype, device=log_prob.device))
+        return masked(self.base_dist.log_prob(stand_in(value, self.mask_tensor, len(self.event_shape))), self.mask_tensor)
+
+
+def unwrapped(fn: Any) -> Any:
+    """`fn` without the `Independent` and `Masked` around it."""
+    while isinstance(fn, (torch.distributions.Independent, Masked)):
+        fn = fn.base_dist
+    return fn

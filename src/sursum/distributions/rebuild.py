@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, Transform, constraints
+from torch.distributions.transforms import _InverseTransform
 
 
 def rebuild(part: Any, change: Callable[[Tensor], Tensor]) -> Any:
@@ -21,21 +22,33 @@ def rebuild(part: Any, change: Callable[[Tensor], Tensor]) -> Any:
         return change(part)
     if isinstance(part, (list, tuple)) and not isinstance(part, torch.Size):
         return type(part)(rebuild(item, change) for item in part)
-    if not isinstance(part, (Distribution, Transform, constraints.Constraint)):
+    if isinstance(part, dict):
+        return {key: rebuild(value, change) for key, value in part.items()}
+    if isinstance(part, constraints.Constraint):
+        return _constraint(part, change)
+    if not isinstance(part, (Distribution, Transform)):
         return part
     new = copy.copy(part)
     for name, value in vars(part).items():
-        if isinstance(part, Transform) and name in ("_inv", "_cached_x_y"):
-            # An inverse is a back reference, and a cache holds values of the old tensors: both are made anew.
-            vars(new)[name] = (None, None) if name == "_cached_x_y" else _fresh_inverse(part, value, change)
+        # A cache holds values of the old tensors; a transform's inverse refers back to it. Both are made anew. (What is
+        # itself an inverse has nothing but the transform that it inverts.)
+        if isinstance(part, Transform) and name == "_cached_x_y":
+            vars(new)[name] = (None, None)
+        elif isinstance(part, Transform) and name == "_inv" and not isinstance(part, _InverseTransform):
+            vars(new)[name] = None
         else:
             vars(new)[name] = rebuild(value, change)
     return new
 
 
-def _fresh_inverse(part: Transform, inverse: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    # An inverse transform owns the transform it inverts; the other direction is a weak reference that can be dropped.
-    return rebuild(inverse, change) if isinstance(inverse, Transform) else None
+def _constraint(part: constraints.Constraint, change: Callable[[Tensor], Tensor]) -> constraints.Constraint:
+    """`part` itself where nothing in it changes: `constraints.real` and others are known by identity."""
+    inside = {name: rebuild(value, change) for name, value in vars(part).items()}
+    if all(value is vars(part)[name] for name, value in inside.items()):
+        return part
+    new = copy.copy(part)
+    vars(new).update(inside)
+    return new
 
 
 def recast(fn: Distribution, dtype: torch.dtype, device: torch.device) -> Distribution:
@@ -70,48 +83,18 @@ def _switch_off(part: Any) -> None:
             _switch_off(value)
 
 
-def floating_dtype(part: Any) -> torch.dtype | None:
-    """The dtype in which `part` computes: that of the first floating tensor in it, None where it has none."""
-    found: list[torch.dtype] = []
+def tensors(part: Any) -> list[Tensor]:
+    """Every tensor in `part`, a distribution or something inside one."""
+    found: list[Tensor] = []
 
     def note(tensor: Tensor) -> Tensor:
-        if tensor.is_floating_point():
-            found.append(tensor.dtype)
+        found.append(tensor)
         return tensor
 
     rebuild(part, note)
-    return found[0] if found else None
+    return found
 
 
-def select(fn: Distribution, dim: int, indices: Tensor) -> Distribution | None:
-    """The copies `indices` of `fn` along its batch dimension `dim` < 0; None where its arguments cannot be picked apart.
-
-    Example:
-        >>> import torch
-        >>> wide = torch.distributions.Normal(torch.arange(4.0), 1.0)
-        >>> select(wide, -1, torch.tensor([3, 1])).mean
-        tensor([3., 1.])
-    """
-    if isinstance(fn, torch.distributions.Independent):
-        base = select(fn.base_dist, dim - fn.reinterpreted_batch_ndims, indices)
-        return None if base is None else torch.distributions.Independent(base, fn.reinterpreted_batch_ndims)
-    if fn.event_shape:
-        return None
-    whole = fn.batch_shape
-
-    def pick(tensor: Tensor) -> Tensor:
-        return tensor.expand(whole).index_select(dim, indices) if tensor.dim() else tensor
-
-    new: Distribution = rebuild(fn, pick)
-    shape = list(whole)
-    shape[dim] = len(indices)
-    _resize(new, whole, torch.Size(shape))
-    return new
-
-
-def _resize(part: Any, old: torch.Size, new: torch.Size) -> None:
-    if isinstance(part, Distribution):
-        if part._batch_shape == old:
-            part._batch_shape = new
-        for value in vars(part).values():
-            _resize(value, old, new)
+def floating_dtype(part: Any) -> torch.dtype | None:
+    """The dtype in which `part` computes: that of the first floating tensor in it, None where it has none."""
+    return next((tensor.dtype for tensor in tensors(part) if tensor.is_floating_point()), None)
