@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.distributions import Distribution
+from torch.distributions import ComposeTransform, Distribution, IndependentTransform
 
 from sursum.bijections import bijection
 from sursum.connections import unconnected
@@ -221,7 +221,7 @@ class LogDensity:
             result = run_program(self.model, self.args, self.kwargs)
         at.jacobians = running.jacobians
         found = Trace(recorder.trace.nodes, result)
-        gone = next((latent for latent in self.latents if latent.name not in at.jacobians), None)
+        gone = next((latent for latent in self.latents if latent.name not in running.placed), None)
         if gone is not None:
             raise DensityError(
                 f"latent site {gone.name!r} ({gone.where}) was there when the program was first run, and is not now. "
@@ -282,6 +282,7 @@ class _Placed(Messenger):
     choose: Callable[[Sample, torch.Size, Any], Tensor] = required()
 
     jacobians: dict[str, tuple[Site, Tensor]] = field(init=False, repr=False, default_factory=dict)
+    placed: set[str] = field(init=False, repr=False, default_factory=set)
 
     def handle(self, site: Site) -> Any:
         if not isinstance(site, Sample) or site.is_observed:
@@ -297,7 +298,9 @@ class _Placed(Messenger):
         shape = site.fn.batch_shape + site.fn.event_shape
         free = self.choose(site, torch.Size(onto.inverse_shape(shape)), onto)
         value = onto(free)
-        self.jacobians[site.name] = (site, onto.log_abs_det_jacobian(free, value))
+        self.placed.add(site.name)
+        if not _is_identity(onto):
+            self.jacobians[site.name] = (site, onto.log_abs_det_jacobian(free, value))
         return perform(site.but(value=value))
 
 
@@ -314,6 +317,12 @@ def _subsampled(which: str) -> DensityError:
         f"plate {which} is subsampled, and a log density needs all of the data. "
         "Leave subsample_size and subsample out, or use stochastic variational inference."
     )
+
+
+def _is_identity(onto: Any) -> bool:
+    while isinstance(onto, IndependentTransform):
+        onto = onto.base_transform
+    return isinstance(onto, ComposeTransform) and not onto.parts
 
 
 def _continuous_support(site: Sample) -> Any:

@@ -61,6 +61,11 @@ def local_plates(site: Param, value: Tensor) -> tuple[Frame, ...]:
     A parameter without `event_dim` is global, whatever its shape; one whose batch dimensions only some plates claim is
     an error.
     """
+    if site.event_dim is not None and not 0 <= site.event_dim <= value.dim():
+        raise PlateError(
+            f"parameter {site} has shape {tuple(value.shape)} and event_dim {site.event_dim}: one value cannot be made of "
+            f"that many dimensions. Give an event_dim from 0 to {value.dim()}."
+        )
     frames = {frame.dim: frame for frame in site.plates if frame.dim is not None}
     if site.event_dim is None or not frames:
         return ()

@@ -9,6 +9,7 @@ from sursum.messages import Sample, Site
 from sursum.runtime import Messenger, handler, perform
 
 _TYPES = frozenset({"sample", "observe", "param", "deterministic", "factor"})
+_Choice = tuple[Collection[str] | None, Collection[str] | None, Callable[[Site], bool] | None]
 
 
 @handler
@@ -16,7 +17,8 @@ class block(Messenger):
     """Hide sites from the handlers outside: a hidden site runs here and is neither recorded nor scored further out.
 
     Without arguments everything is hidden. A site is hidden that `hide` names, whose type `hide_types` holds, or for
-    which `hide_fn` is true; where only `expose`, `expose_types` or `expose_fn` are given, everything else is hidden.
+    which `hide_fn` is true; where any of `expose`, `expose_types` and `expose_fn` is given, everything that they do not
+    name is hidden as well. An empty collection names nothing: ``hide=[]`` hides nothing, ``expose=[]`` everything.
 
     Args:
         hide, expose: names of sites.
@@ -31,18 +33,21 @@ class block(Messenger):
         ['r']
     """
 
-    hide: Collection[str] = ()
-    expose: Collection[str] = ()
-    hide_types: Collection[str] = ()
-    expose_types: Collection[str] = ()
+    hide: Collection[str] | None = None
+    expose: Collection[str] | None = None
+    hide_types: Collection[str] | None = None
+    expose_types: Collection[str] | None = None
     hide_fn: Callable[[Site], bool] | None = None
     expose_fn: Callable[[Site], bool] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for types in (self.hide_types, self.expose_types):
-            unknown = set(types) - _TYPES
-            if unknown:
+        for argument in ("hide", "expose", "hide_types", "expose_types"):
+            names = getattr(self, argument)
+            if isinstance(names, str):
+                raise TypeError(f"block needs a collection of names, not the string {names!r}: write {argument}=[{names!r}]")
+            unknown = set(names or ()) - _TYPES
+            if argument.endswith("_types") and unknown:
                 raise ValueError(f"block knows the types {sorted(_TYPES)}, not {sorted(unknown)}")
 
     def handle(self, site: Site) -> Any:
@@ -51,8 +56,21 @@ class block(Messenger):
     def hides(self, site: Site) -> bool:
         """Whether `site` is hidden."""
         kind = "observe" if isinstance(site, Sample) and site.is_observed else site.type
-        hiding = bool(self.hide or self.hide_types or self.hide_fn)
-        exposing = bool(self.expose or self.expose_types or self.expose_fn)
-        hidden = site.name in self.hide or kind in self.hide_types or bool(self.hide_fn and self.hide_fn(site))
-        exposed = site.name in self.expose or kind in self.expose_types or bool(self.expose_fn and self.expose_fn(site))
-        return hidden or (exposing and not exposed) or not (hiding or exposing)
+        if all(choice is None for choice in (*self._hiding(), *self._exposing())):
+            return True
+        if _names(site, kind, *self._hiding()):
+            return True
+        exposing = any(choice is not None for choice in self._exposing())
+        return exposing and not _names(site, kind, *self._exposing())
+
+    def _hiding(self) -> _Choice:
+        return self.hide, self.hide_types, self.hide_fn
+
+    def _exposing(self) -> _Choice:
+        return self.expose, self.expose_types, self.expose_fn
+
+
+def _names(
+    site: Site, kind: str, names: Collection[str] | None, types: Collection[str] | None, fn: Callable[[Site], bool] | None
+) -> bool:
+    return site.name in (names or ()) or kind in (types or ()) or bool(fn and fn(site))

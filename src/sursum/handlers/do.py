@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+from torch.distributions import Distribution
+
 from sursum.handlers.given import Given
-from sursum.messages import Site
+from sursum.messages import Deterministic, Sample, Site
 from sursum.runtime import handler, perform
+from sursum.validation import check_shape
 
 
 @handler
 class do(Given):
     r"""Intervene: the program goes on with the values in `data`, :math:`p(\,\cdot \mid do(z = v))`.
 
-    The site itself stays where it was, outside: it is drawn and scored as before, but reaches nothing.
+    The site itself stays where it was, outside: it is drawn and scored as before, but reaches nothing. Inside, where the
+    value is v, it is a deterministic site, which has no density.
 
     Reference: Pearl, *Causality* (2009), section 3.2.
 
@@ -25,4 +29,15 @@ class do(Given):
 
     def handle(self, site: Site) -> Any:
         out = perform(site)
-        return out.but(value=self.value(site)) if self.given(site) else out
+        if not self.given(site) or not isinstance(site, Sample):
+            return out
+        site = site.but(value=self.value(site))
+        check_shape(site)
+        return Deterministic(
+            name=site.name,
+            value=site.value,
+            event_dim=len(site.fn.event_shape) if isinstance(site.fn, Distribution) else None,
+            plates=site.plates,
+            where=site.where,
+            param=site.param,
+        )

@@ -16,7 +16,12 @@ from sursum.validation import validation_enabled
 
 @handler
 class Given(Messenger):
-    """A handler with `data`, values by site name; a `Trace` will do. Names that match nothing are warned of."""
+    """A handler with `data`, values by site name; a `Trace` will do. Names that match nothing are warned of.
+
+    Raises:
+        TypeError: `data` is no mapping.
+        ObservationError: a value that its site cannot have.
+    """
 
     data: Mapping[str, Any] = required()
 
@@ -24,10 +29,15 @@ class Given(Messenger):
 
     takes: ClassVar[tuple[type[Site], ...]] = (Sample,)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.data, Mapping):
+            raise TypeError(f"{type(self).__name__} needs a mapping from names to values, and got {self.data!r}.")
+
     def given(self, site: Site) -> bool:
-        """Whether there is a value for this site."""
+        """Whether there is a value for this site; None is none."""
         self.met.setdefault(site.name, site)
-        return isinstance(site, self.takes) and site.name in self.data
+        return isinstance(site, self.takes) and self.data.get(site.name) is not None
 
     def value(self, site: Site) -> Any:
         """The value for this site."""
@@ -39,8 +49,10 @@ class Given(Messenger):
             return
         verb = type(self).__name__
         for name in self.data:
-            site = self.met.get(name)
-            if isinstance(site, self.takes) or not self.note(name):
+            site, entry = self.met.get(name), self.data[name]
+            # Of a whole trace nobody expects that all of it is used.
+            ignored = entry is None or (isinstance(entry, Site) and not isinstance(entry, self.takes))
+            if ignored or isinstance(site, self.takes) or not self.note(name):
                 continue
             if isinstance(site, Param):
                 what = f"{site} is a parameter here. Put {verb} outside of lift, where it is a sample site, or use substitute"

@@ -8,12 +8,11 @@ from dataclasses import field
 from typing import Any
 
 from torch import nn
-from torch.distributions import Distribution
 
 from sursum.errors import UnusedPriorWarning
-from sursum.fitting import Prior, check_dtype, check_kind, entry_for
-from sursum.lifting import again, propose
-from sursum.messages import Param, Sample, Site
+from sursum.fitting import Prior, check_kind, entry_for
+from sursum.lifting import again, made, propose, settled
+from sursum.messages import Deterministic, Param, Sample, Site
 from sursum.module import Forward
 from sursum.patterns import matches, suggestion
 from sursum.runtime import Messenger, handler, perform, required
@@ -56,7 +55,7 @@ class lift(Messenger):
 
     answers: dict[str, Site] = field(init=False, repr=False, default_factory=dict)
     hypers: dict[str, Site] = field(init=False, repr=False, default_factory=dict)
-    met: list[str] = field(init=False, repr=False, default_factory=list)
+    met: dict[str, bool] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -65,31 +64,36 @@ class lift(Messenger):
             self.fn = Forward(self.fn)
 
     def handle(self, site: Site) -> Any:
-        param = site.param if isinstance(site, Sample) else site
+        param = site.param if isinstance(site, (Sample, Deterministic)) else site
         if isinstance(param, Param):
-            self.met.append(param.name)
+            self.met[param.name] = param is site and self.leaves(param)
         # A parameter that an inner handler has given a value keeps it; what an inner lift has answered is a Sample.
-        if not isinstance(site, Param) or site.value is not None or (site.frozen and not self.frozen):
+        if not isinstance(site, Param) or site.value is not None or self.leaves(site):
             return perform(site)
         if site.name in self.answers:
             return again(self.answers[site.name], site)
         entry = entry_for(self.prior, site.name)
-        proposed = None if entry is None else propose(site, *entry, self.hypers)
+        if entry is None:
+            return perform(site)
+        site = made(site)
+        proposed = propose(site, *entry, self.hypers)
         if proposed is None:
             return perform(site)
         answer = perform(proposed) if isinstance(proposed, Sample) else proposed
-        if isinstance(answer, Sample) and isinstance(answer.fn, Distribution):
-            check_dtype(answer, site)
-        self.answers[site.name] = answer
+        self.answers[site.name] = settled(answer, site)
         return answer
+
+    def leaves(self, site: Param) -> bool:
+        """Whether `site` stays a parameter because its network has it frozen."""
+        return site.frozen and not self.frozen
 
     def finish(self) -> None:
         if not isinstance(self.prior, Mapping) or not validation_enabled():
             return
         for key in self.prior:
-            if not any(matches(key, name) for name in self.met) and self.note(key):
-                warnings.warn(
-                    f"the prior for {key!r} was not used: no parameter of that name was read.{suggestion(key, self.met)}",
-                    UnusedPriorWarning,
-                    stacklevel=4,
-                )
+            left = [left for name, left in self.met.items() if matches(key, name)]
+            if all(left) and self.note(key):
+                frozen = "it names what is frozen (requires_grad=False). To lift that as well, write lift(…, frozen=True)."
+                unread = f"no parameter of that name was read.{suggestion(key, self.met)}"
+                text = f"the prior for {key!r} was not used: {frozen if left else unread}"
+                warnings.warn(text, UnusedPriorWarning, stacklevel=4)

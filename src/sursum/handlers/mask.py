@@ -32,6 +32,8 @@ class mask(Messenger):
         super().__post_init__()
         if isinstance(self.mask, Tensor) and self.mask.dtype != torch.bool:
             raise TypeError(f"mask needs a boolean tensor, not {self.mask.dtype}: write mask.bool()")
+        if not isinstance(self.mask, (Tensor, bool)):
+            raise TypeError(f"mask needs a boolean tensor or a bool, not {self.mask!r}: write torch.as_tensor(mask).bool()")
 
     def handle(self, site: Site) -> Any:
         if isinstance(site, (Sample, Factor)):

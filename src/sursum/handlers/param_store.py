@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import field
 from typing import Any
 
@@ -40,6 +40,11 @@ class ParamStore(Messenger):
         copy.unconstrained, copy.sites = self.unconstrained, self.sites
         return copy
 
+    def around(self, fn: Callable[..., Any]) -> ParamStore:
+        bound = super().around(fn)
+        bound.unconstrained, bound.sites = self.unconstrained, self.sites
+        return bound
+
     def handle(self, site: Site) -> Any:
         if isinstance(site, Param) and site.value is None:
             known = self.sites.get(site.name)
@@ -63,8 +68,9 @@ class ParamStore(Messenger):
                 f"parameter {site} starts at {value.tolist()}, on the boundary of {site.constraint!r}. "
                 "Start inside the constraint."
             )
-        self.unconstrained[site.name] = leaf.clone().requires_grad_(not site.frozen)
-        self.sites[site.name] = site.but(initial=value)
+        # The first to come decides, also among threads; the site goes first, since a leaf is read through it.
+        self.sites.setdefault(site.name, site.but(initial=value, generator=None))
+        self.unconstrained.setdefault(site.name, leaf.clone().requires_grad_(not site.frozen))
 
     def leaves(self) -> list[Tensor]:
         """The unconstrained tensors to optimise."""
@@ -85,3 +91,7 @@ class ParamStore(Messenger):
 
     def __len__(self) -> int:
         return len(self.unconstrained)
+
+    def __bool__(self) -> bool:
+        """True, also while the store is empty."""
+        return True

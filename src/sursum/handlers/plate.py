@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Self
 
 import torch
@@ -12,7 +12,7 @@ from sursum.caller import calling_line
 from sursum.distributions.subsample import Subsample
 from sursum.errors import PlateError
 from sursum.messages import Frame, Sample
-from sursum.runtime import Messenger, current_generator, open_plates, perform
+from sursum.runtime import Messenger, at_site, current_generator, open_plates, perform, refuse_coroutines
 
 
 class plate(Messenger):
@@ -24,7 +24,8 @@ class plate(Messenger):
     Args:
         name: the plate's name.
         size: the number N of copies.
-        subsample_size: the number B of copies to draw without replacement in each execution.
+        subsample_size: the number B of copies to draw without replacement, once for every plate object: make the plate
+            inside the program to have others in each execution.
         subsample: the indices of the copies that are present, instead of drawing them.
         dim: its dimension, negative, counted from the right of batch shapes; None takes the first free one.
 
@@ -53,90 +54,116 @@ class plate(Messenger):
         super().__init__()
         self.name, self.size, self.dim, self.where = name, int(size), dim, calling_line()
         here = f"plate {name!r} ({self.where})"
-        if self.size < 0:
-            raise PlateError(f"{here} has size {size}. It must be 0 or more.")
+        if self.size < 0 or self.size != size:
+            raise PlateError(f"{here} has size {size}. It must be a whole number, 0 or more.")
         if dim is not None and dim >= 0:
             raise PlateError(f"{here} has dim {dim}. Plates count from the right: use a negative dim, such as -1.")
+        self.indices: Tensor | None = None
         if subsample is not None:
-            self.indices: Tensor | None = torch.as_tensor(subsample)
-            if subsample_size not in (None, len(self.indices)):
+            self.indices = torch.as_tensor(subsample)
+            if subsample_size not in (None, self.indices.numel()):
                 raise PlateError(
-                    f"{here} has {len(self.indices)} indices in `subsample`, but subsample_size {subsample_size}. "
+                    f"{here} has {self.indices.numel()} indices in `subsample`, but subsample_size {subsample_size}. "
                     "Give one of the two."
                 )
-        elif subsample_size is None or subsample_size == self.size:
-            self.indices = None
-        elif not 0 < subsample_size < self.size:
-            raise PlateError(f"{here} cannot draw subsample_size {subsample_size} out of size {size}.")
-        else:
-            site = Sample(
-                name=name,
-                fn=Subsample(self.size, subsample_size),
-                infer={"is_subsample": True},
-                generator=current_generator(),
-                where=self.where,
+        elif subsample_size is not None and subsample_size != self.size:
+            if not 0 < subsample_size < self.size:
+                raise PlateError(f"{here} cannot draw subsample_size {subsample_size} out of size {size}.")
+            self.indices = self._draw(subsample_size)
+        self._check_indices(here)
+
+    def _draw(self, count: int) -> Tensor:
+        """The indices of the present copies: a site of the plate's name, which handlers may answer."""
+        site = Sample(
+            name=self.name,
+            fn=Subsample(self.size, count),
+            infer={"is_subsample": True},
+            generator=current_generator(),
+            where=self.where,
+        )
+        with at_site(site):
+            indices: Tensor = perform(site).value
+        return indices
+
+    def _check_indices(self, here: str) -> None:
+        indices = self.indices
+        if indices is None:
+            return
+        if indices.dim() != 1 or indices.dtype not in (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8):
+            raise PlateError(
+                f"{here} needs the indices of its subsample as a vector of integers, and got shape {tuple(indices.shape)} "
+                f"and {indices.dtype}. From a boolean mask, take mask.nonzero().squeeze(-1)."
             )
-            self.indices = perform(site).value
+        outside = indices[(indices < 0) | (indices >= self.size)]
+        if outside.numel() or len(indices.unique()) != len(indices):
+            what = f"the index {int(outside[0])}" if outside.numel() else "an index more than once"
+            raise PlateError(
+                f"{here} has size {self.size}, and its subsample has {what}. Indices are 0 to size - 1, each once."
+            )
 
     def fresh(self) -> Self:
         """A copy with its dimension chosen, and checked against the plates that are open."""
-        copy = object.__new__(type(self))
-        copy.__dict__.update(self.__dict__)
+        self._check_name()
+        copy = self._copy()
         copy.origin = self
         copy.dim = self._free_dim()
         return copy
 
+    def around(self, fn: Callable[..., Any]) -> Self:
+        """``plate(…)(fn)``: `fn` run inside the plate."""
+        refuse_coroutines(fn)
+        copy = self._copy()
+        copy.fn = fn
+        return copy
+
+    def _copy(self) -> Self:
+        copy = object.__new__(type(self))
+        copy.__dict__.update(self.__dict__)
+        return copy
+
+    def _check_name(self) -> None:
+        if any(frame.name == self.name for frame in open_plates()):
+            raise PlateError(f"plate {self.name!r} ({self.where}) is opened inside itself. Give the inner one its own name.")
+
+    def _free_dim(self) -> int:
+        taken = {frame.dim: frame for frame in open_plates() if frame.dim is not None}
+        if self.dim is None:
+            return next(dim for dim in range(-1, -2 - len(taken), -1) if dim not in taken)
+        if self.dim in taken:
+            raise PlateError(
+                f"plates {taken[self.dim].name!r} and {self.name!r} ({self.where}) collide at dim {self.dim}. "
+                "Give one of them another dim, or leave dim out to have a free one chosen."
+            )
+        return self.dim
+
     @property
     def frame(self) -> Frame:
         return Frame(self.name, self.dim, self.size, self.indices)
-
-    def _free_dim(self) -> int:
-        taken = {frame.dim: frame for frame in open_plates()}
-        clash = next((frame for frame in taken.values() if frame.name == self.name), taken.get(self.dim))
-        if self.dim is None and clash is None:
-            return next(dim for dim in range(-1, -2 - len(taken), -1) if dim not in taken)
-        if clash is None and self.dim is not None:
-            return self.dim
-        assert clash is not None
-        if clash.name == self.name:
-            raise PlateError(
-                f"plate {self.name!r} ({self.where}) is opened inside itself. Give the inner one its own name."
-            )
-        raise PlateError(
-            f"plates {clash.name!r} and {self.name!r} ({self.where}) collide at dim {self.dim}. "
-            "Give one of them another dim, or leave dim out to have a free one chosen."
-        )
 
     def __enter__(self) -> Tensor:
         super().__enter__()
         return torch.arange(self.size) if self.indices is None else self.indices
 
     def __iter__(self) -> Iterator[int]:
+        self._check_name()
         present = range(self.size) if self.indices is None else self.indices.tolist()
         for i in present:
-            with _Sequential(self):
+            with _Sequential(self.name, self.size, self.indices):
                 yield i
 
     def __len__(self) -> int:
         return self.size if self.indices is None else len(self.indices)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """``plate(…)(fn)``: `fn` run inside the plate."""
-        (fn,) = args
-
-        def inside(*args: Any, **kwargs: Any) -> Any:
-            with self:
-                return fn(*args, **kwargs)
-
-        return inside
+    def __bool__(self) -> bool:
+        return True
 
 
 class _Sequential(Messenger):
     """One step of a plate used as an iterator: no dimension, but the same scale."""
 
-    def __init__(self, owner: plate) -> None:
+    def __init__(self, name: str, size: int, indices: Tensor | None) -> None:
         super().__init__()
-        self.owner = owner
+        self._frame = Frame(name, None, size, indices)
 
     def fresh(self) -> Self:
         copy = object.__new__(type(self))
@@ -146,4 +173,4 @@ class _Sequential(Messenger):
 
     @property
     def frame(self) -> Frame:
-        return Frame(self.owner.name, None, self.owner.size, self.owner.indices)
+        return self._frame

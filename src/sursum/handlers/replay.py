@@ -7,6 +7,7 @@ from typing import Any
 
 from sursum.messages import Sample, Site
 from sursum.runtime import Messenger, handler, perform, required
+from sursum.validation import check_value
 
 
 @handler
@@ -28,4 +29,5 @@ class replay(Messenger):
             node = self.trace.get(site.name)
             if isinstance(node, Sample):
                 site = site.but(value=node.value)
+                check_value(site)
         return perform(site)

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import Any
 
-from torch.distributions import Distribution, Independent
+from torch.distributions import Distribution
 
+from sursum.distributions.rebuild import tensors
 from sursum.errors import PriorShapeError, PriorTypeError, UnusedPriorWarning
+from sursum.fitting import broadcasts, check_support, expanded, recast_to, with_events
 from sursum.messages import Sample, Site
 from sursum.patterns import lookup, matches, suggestion
 from sursum.placing import place
@@ -23,11 +25,12 @@ class reprior(Messenger):
 
     Args:
         priors: a mapping from names or patterns to distributions. A prior is expanded to the site's batch and event
-            shape.
+            shape, and cast to its dtype.
 
     Raises:
         PriorTypeError: something that is not a distribution.
         PriorShapeError: a prior that does not expand to the site's shape.
+        PriorSupportError: a prior for a lifted parameter whose support is not inside the parameter's constraint.
 
     Warns:
         UnusedPriorWarning: a key matched no latent site.
@@ -46,16 +49,21 @@ class reprior(Messenger):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not isinstance(self.priors, Mapping):
+            raise PriorTypeError(f"reprior needs a mapping from names to distributions, and this is {self.priors!r}.")
         for key, prior in self.priors.items():
+            if not isinstance(key, str):
+                raise PriorTypeError(f"reprior: the keys must be names of sites or patterns, strings, and one is {key!r}.")
             if not isinstance(prior, Distribution):
                 raise PriorTypeError(f"reprior: the prior for {key!r} must be a Distribution, and it is {prior!r}.")
 
     def handle(self, site: Site) -> Any:
-        if isinstance(site, Sample) and not site.is_observed and isinstance(site.fn, Distribution):
+        latent = isinstance(site, Sample) and not site.is_observed and not site.infer.get("is_subsample")
+        if latent and isinstance(site, Sample) and isinstance(site.fn, Distribution):
             self.met.append(site.name)
             found = lookup(self.priors, site.name)
             if found is not None:
-                site = place(site.but(fn=_shaped(found[1], site)))
+                site = place(site.but(fn=_fitted(found[1], site)))
         return perform(site)
 
     def finish(self) -> None:
@@ -69,20 +77,20 @@ class reprior(Messenger):
                 )
 
 
-def _shaped(prior: Distribution, site: Sample) -> Distribution:
-    """`prior` with the batch and event shape of the site's own."""
+def _fitted(prior: Distribution, site: Sample) -> Distribution:
+    """`prior` in the dtype and with the batch and event shape of the site's own, inside the constraint if it was lifted."""
+    named = f"reprior: the prior {type(prior).__name__} for site {site}"
+    like = next((tensor for tensor in tensors(site.fn) if tensor.is_floating_point()), None)
+    if like is not None:
+        prior = recast_to(prior, like, named)
+    if site.param is not None:
+        check_support(prior, site.param.constraint, named)
     batch, event = site.fn.batch_shape, site.fn.event_shape
     shape = batch + event
     split = len(shape) - len(prior.event_shape)
-    try:
-        if split < len(batch) or shape[split:] != prior.event_shape:
-            raise RuntimeError
-        wide = prior.expand(shape[:split]) if prior.batch_shape != shape[:split] else prior
-    except RuntimeError:
+    if split < len(batch) or shape[split:] != prior.event_shape or not broadcasts(prior.batch_shape, shape[:split]):
         raise PriorShapeError(
-            f"reprior: the prior {type(prior).__name__} for site {site} has batch shape {tuple(prior.batch_shape)} and "
-            f"event shape {tuple(prior.event_shape)}, which does not expand to the site's {tuple(batch)} and "
-            f"{tuple(event)}. Use a scalar prior, or one of exactly that shape."
-        ) from None
-    count = split - len(batch)
-    return Independent(wide, count) if count else wide
+            f"{named} has batch shape {tuple(prior.batch_shape)} and event shape {tuple(prior.event_shape)}, which does not "
+            f"expand to the site's {tuple(batch)} and {tuple(event)}. Use a scalar prior, or one of exactly that shape."
+        )
+    return with_events(expanded(prior, shape[:split], named), split - len(batch))

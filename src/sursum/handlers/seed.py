@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import field
+from operator import index
 
 import torch
 
@@ -28,7 +29,7 @@ class seed(Messenger):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.generator = torch.Generator().manual_seed(self.rng_seed)
+        self.generator = torch.Generator().manual_seed(index(self.rng_seed))
 
     def __reduce__(self) -> tuple[type[seed], tuple[object, int]]:
         return seed, (self.fn, self.rng_seed)

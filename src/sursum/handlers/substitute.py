@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from sursum.handlers.given import Given
 from sursum.messages import Param, Sample, Site
 from sursum.runtime import handler, perform
+from sursum.validation import check_value
 
 
 @handler
@@ -26,4 +27,6 @@ class substitute(Given):
     def handle(self, site: Site) -> Any:
         if self.given(site) and not (isinstance(site, Sample) and site.is_observed):
             site = site.but(value=self.value(site))
+            if isinstance(site, Sample):
+                check_value(site)
         return perform(site)

@@ -6,7 +6,7 @@ from dataclasses import field
 from typing import Any
 
 from sursum.messages import Site
-from sursum.runtime import Messenger, handler, perform
+from sursum.runtime import Messenger, handler, perform, run_program
 from sursum.trace import Trace
 
 
@@ -39,5 +39,5 @@ class trace(Messenger):
         if self.fn is None:
             raise TypeError("this trace has no program: write trace(model).get_trace(…)")
         with self as running:
-            result = self.fn(*args, **kwargs)
+            result = run_program(self.fn, args, kwargs)
         return Trace(running.trace.nodes, result)
