@@ -1,0 +1,178 @@
+"""`lift`, rule 3 and bad input: kinds of prior refused at construction, and keys that matched nothing."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import sursum as su
+import sursum.distributions as dist
+from sursum.errors import DuplicateSiteError, HandlerError, PriorTypeError, UnusedPriorWarning, UnusedSiteWarning
+
+NORMAL = dist.Normal(0.0, 1.0)
+
+
+def model() -> tuple[Tensor, Tensor]:
+    return su.param("scale", torch.tensor(1.0)), su.param("net.weight", torch.tensor(2.0))
+
+
+def unused(program: Any) -> list[str]:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        program()
+    assert all(w.category is UnusedPriorWarning for w in caught)
+    return [str(w.message) for w in caught]
+
+
+@pytest.mark.parametrize("wrong", [None, 3, 1.5, "Normal", torch.tensor(1.0), [NORMAL], dist.Normal, int, object()])
+def test_the_wrong_kind_of_prior_is_refused_at_construction(wrong: Any) -> None:
+    with pytest.raises(TypeError, match="the prior must be a Distribution, a callable that returns one, or a mapping") as whole:
+        su.lift(model, wrong)
+    with pytest.raises(PriorTypeError, match="the prior for 'scale' must be a Distribution, a callable that returns one, and"):
+        su.lift(model, {"scale": wrong})
+    with pytest.raises(PriorTypeError):
+        su.random_module("net", nn.Linear(1, 1), wrong)
+    if isinstance(wrong, type):
+        assert f"it is the class {wrong.__name__}" in str(whole.value)
+        assert ("write Normal(…)" in str(whole.value)) == (wrong is dist.Normal)
+
+
+def test_mappings_in_mappings_and_keys_that_are_no_strings() -> None:
+    with pytest.raises(PriorTypeError, match="the prior for 'net' must be a Distribution"):
+        su.lift(model, {"net": {"weight": NORMAL}})
+    with pytest.raises(PriorTypeError, match="keys of a prior must be names .* one is 0"):
+        su.lift(model, {0: NORMAL})
+
+
+def test_no_prior_at_all() -> None:
+    with pytest.raises(TypeError, match=r"lift needs `prior`: lift\(model, prior=…\) or with lift\(prior=…\)"):
+        su.lift(model)
+
+
+def test_a_generator_or_coroutine_is_no_program() -> None:
+    def steps() -> Any:
+        yield su.param("s", torch.tensor(1.0))
+
+    async def later() -> Any:
+        return su.param("s", torch.tensor(1.0))
+
+    for program, kind in ((steps, "a generator"), (later, "a coroutine")):
+        with pytest.raises(HandlerError, match=kind):
+            su.lift(program, NORMAL)
+
+
+def test_a_key_that_matched_nothing_warns_with_close_names() -> None:
+    assert unused(su.lift(model, {"scael": NORMAL, "scale": NORMAL})) == [
+        "the prior for 'scael' was not used: no parameter of that name was read. Did you mean 'scale'?"
+    ]
+    assert unused(su.lift(model, {"zzz": NORMAL})) == [
+        "the prior for 'zzz' was not used: no parameter of that name was read. There are: 'scale', 'net.weight'."
+    ]
+    assert unused(su.lift(lambda: None, {"a": NORMAL}))[0].endswith("no parameter of that name was read. There are none.")
+
+
+def test_a_pattern_that_matched_nothing_warns() -> None:
+    assert len(unused(su.lift(model, {"decoder.**": NORMAL}))) == 1
+
+
+def test_outranked_declined_or_given_from_inside_is_used() -> None:
+    assert unused(su.lift(model, {"scale": NORMAL, "sc*": NORMAL, "net.weight": lambda init: None, "**": NORMAL})) == []
+    inner = su.substitute(model, data={"scale": torch.tensor(3.0)})
+    assert unused(su.lift(inner, {"scale": NORMAL})) == []
+    outer = su.lift(su.lift(model, {"scale": NORMAL}), {"scale": NORMAL, "net.weight": NORMAL})
+    assert unused(outer) == []
+
+
+def test_reparameterised_by_a_handler_between_two_lifts_is_used() -> None:
+    from_inside = su.reparam(su.lift(model, {"scale": NORMAL}), {"scale": su.infer.reparam.LocScaleReparam(0.0)})
+    assert unused(su.lift(from_inside, {"scale": NORMAL})) == []
+
+
+def test_once_for_a_handler_object() -> None:
+    lifted = su.lift(model, {"scael": NORMAL})
+    assert len(unused(lambda: [lifted() for _ in range(3)])) == 1
+    assert len(unused(su.lift(model, {"scael": NORMAL}))) == 1
+    with pytest.warns(UnusedPriorWarning, match="scael"), su.lift(prior={"scael": NORMAL}):
+        model()
+
+
+def test_the_warning_points_at_the_line_that_ran_the_program() -> None:
+    lifted = su.lift(model, {"scael": NORMAL})
+    with pytest.warns(UnusedPriorWarning) as caught:
+        lifted()
+    assert caught[0].filename.endswith("test_lift_errors.py")
+
+
+def test_not_while_an_exception_is_in_flight() -> None:
+    def broken() -> None:
+        raise KeyError("before the parameter was read")
+
+    lifted = su.lift(broken, {"s": NORMAL})
+    with pytest.raises(KeyError):
+        lifted()
+
+
+def test_not_where_validation_is_off() -> None:
+    with su.enable_validation(False):
+        assert unused(su.lift(model, {"scael": NORMAL})) == []
+
+
+def test_a_key_for_what_is_frozen_says_how_to_lift_it() -> None:
+    net = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1))
+    net[0].requires_grad_(False)
+    x = torch.ones(1, 2)
+    (text,) = unused(lambda: su.lift(net, {"0.weight": NORMAL})(x))
+    assert text == (
+        "the prior for '0.weight' was not used: it names what is frozen (requires_grad=False). "
+        "To lift that as well, write lift(…, frozen=True)."
+    )
+    assert unused(lambda: su.lift(net, {"**": NORMAL})(x)) == []
+    assert unused(lambda: su.lift(net, {"0.weight": NORMAL}, frozen=True)(x)) == []
+    inner = su.lift(net, {"0.weight": NORMAL}, frozen=True)
+    assert unused(lambda: su.lift(inner, {"0.weight": NORMAL})(x)) == []
+
+
+def test_data_for_a_name_that_is_a_parameter_there_warns() -> None:
+    for verb in (su.condition, su.do):
+        inside = su.lift(verb(model, data={"scale": torch.tensor(2.0)}), {"scale": NORMAL})
+        with pytest.warns(UnusedSiteWarning, match=r"'scale'.* is a parameter here.*outside of lift, .*or use substitute"):
+            inside()
+        outside = verb(su.lift(model, {"scale": NORMAL}), data={"scale": torch.tensor(2.0)})
+        assert outside()[0] == 2.0
+
+
+def test_one_name_for_two_networks_is_an_error() -> None:
+    first, second = nn.Linear(1, 1), nn.Linear(1, 1)
+
+    def program() -> None:
+        su.module("net", first)
+        su.module("net", second)
+
+    for outer in (lambda fn: fn, su.trace):
+        with pytest.raises(DuplicateSiteError, match=r"net\.weight.*different n"):
+            outer(su.lift(program, NORMAL))()
+    with pytest.raises(DuplicateSiteError, match="of two different networks"):
+        su.trace(program)()
+
+
+def test_one_name_for_a_network_and_a_parameter_is_an_error() -> None:
+    def program() -> None:
+        su.param("net.weight", torch.zeros(1, 1))
+        su.module("net", nn.Linear(1, 1))
+
+    with pytest.raises(DuplicateSiteError, match=re.escape("net.weight")):
+        su.lift(program, NORMAL)()
+
+
+def test_a_lifted_parameter_and_a_sample_site_of_one_name() -> None:
+    def program() -> None:
+        su.param("s", torch.tensor(1.0))
+        su.sample("s", NORMAL)
+
+    with pytest.raises(DuplicateSiteError, match="two sites are named 's'"):
+        su.trace(su.lift(program, NORMAL)).get_trace()

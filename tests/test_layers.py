@@ -1,0 +1,128 @@
+"""Imports go one way: downwards, at module level, and sideways only inside a folder."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import sursum
+
+ROOT = Path(sursum.__file__).parent
+
+# Bottom first. An entry is a module of the package, or a folder with everything in it; entries of one line do not import
+# one another.
+LAYERS = [
+    {"errors"},
+    {"distributions"},
+    {"messages", "patterns", "caller"},
+    {"runtime"},
+    {"supports"},
+    {"bijections", "placing", "trace", "validation"},
+    {"originals", "connections", "primitives", "fitting"},
+    {"lifting", "module", "priors"},
+    {"handlers"},
+    {"poutine"},
+    {"density"},
+    {"compiler"},
+    {"convergence", "storage", "arviz_export"},
+    {"diagnostics"},
+    {"summary"},
+    {"posterior"},
+    {"mcmc"},
+    {"infer"},
+    {"__init__"},
+]
+
+# Slow or optional packages: inside the function that needs them, and nowhere else.
+LATE = {"nutpie", "arviz", "scipy", "matplotlib", "IPython", "ipywidgets", "pandas", "pyarrow", "xarray"}
+
+FILES = sorted(ROOT.rglob("*.py"))
+RANK = {entry: rank for rank, layer in enumerate(LAYERS) for entry in layer}
+
+
+def entry(module):
+    """The entry of LAYERS that a dotted module name of the package belongs to."""
+    parts = module.split(".")
+    assert parts[0] == "sursum"
+    return parts[1] if len(parts) > 1 else "__init__"
+
+
+def name_of(path):
+    parts = ("sursum", *path.relative_to(ROOT).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(node, path):
+    """The modules that an import statement names; ``from sursum import priors`` names ``sursum.priors``."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    base = node.module or ""
+    if node.level:
+        package = name_of(path).split(".")
+        package = package[: len(package) + (path.name == "__init__.py") - node.level]
+        base = ".".join([*package, base] if base else package)
+    return [f"{base}.{alias.name}" if f"{base}.{alias.name}" in MODULES else base for alias in node.names]
+
+
+MODULES = {name_of(path) for path in FILES}
+
+
+def statements(path):
+    """Every import statement of a file, with whether it stands at module level."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    top = {id(node) for node in tree.body}
+    return [(node, id(node) in top) for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom))]
+
+
+def short(path):
+    return str(path.relative_to(ROOT))
+
+
+def test_every_module_is_in_a_layer():
+    found = {entry(name_of(path)) for path in FILES}
+    assert found - RANK.keys() == set(), "new modules need a place in LAYERS"
+    assert sum(len(layer) for layer in LAYERS) == len(RANK), "a module stands in two layers"
+
+
+@pytest.mark.parametrize("path", FILES, ids=short)
+def test_imports_go_downwards(path):
+    here = entry(name_of(path))
+    for node, _ in statements(path):
+        for target in imports(node, path):
+            if target.split(".")[0] != "sursum":
+                continue
+            there = entry(target)
+            inside_a_folder = here == there and (ROOT / here).is_dir()
+            assert inside_a_folder or RANK[there] < RANK[here], f"{short(path)}:{node.lineno} imports {target}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=short)
+def test_imports_stand_at_module_level(path):
+    for node, at_top in statements(path):
+        for target in imports(node, path):
+            late = target.split(".")[0] in LATE
+            assert at_top != late, f"{short(path)}:{node.lineno} imports {target} " + (
+                "at module level: it is slow or optional" if late else "inside a function or a condition"
+            )
+
+
+@pytest.mark.parametrize("folder", sorted(p for p in ROOT.rglob("*") if p.is_dir() and p.name != "__pycache__"), ids=short)
+def test_folders_have_no_cycles(folder):
+    """Inside a folder imports may go sideways, but not round in a circle."""
+    files = {name_of(path): path for path in folder.rglob("*.py") if path.name != "__init__.py"}
+    edges = {
+        name: {t for node, _ in statements(path) for t in imports(node, path) if t in files} for name, path in files.items()
+    }
+    done, open_ = set(), []
+
+    def visit(name):
+        assert name not in open_, f"a circle: {' → '.join([*open_[open_.index(name) :], name])}"
+        if name in done:
+            return
+        open_.append(name)
+        for target in edges[name]:
+            visit(target)
+        done.add(open_.pop())
+
+    for name in files:
+        visit(name)

@@ -1,0 +1,111 @@
+"""The public names, and what importing them does: nothing else."""
+
+import inspect
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import sursum as su
+
+PUBLIC = {
+    "su": {
+        *("sample", "param", "plate", "deterministic", "factor", "module", "random_module"),
+        *("lift", "reprior", "priors", "handlers", "poutine", "distributions", "infer", "compile"),
+        *("trace", "replay", "condition", "uncondition", "substitute", "do", "block", "mask", "scale", "seed", "reparam"),
+        *("ParamStore", "Trace", "Posterior", "CompiledDensity", "enable_validation", "validation_enabled"),
+    },
+    "su.infer": {"MCMC", "NUTS", "LogDensity", "compile_density", "reparam"},
+    "su.handlers": {
+        *("trace", "replay", "condition", "uncondition", "substitute", "do", "block", "mask", "scale", "seed"),
+        *("lift", "reprior", "reparam", "plate", "random_module", "ParamStore", "LocScaleReparam", "Reparam"),
+        *("Messenger", "handler", "perform", "Trace"),
+    },
+}
+
+PYRO_NAMES = [name for name in su.handlers.__all__ if name.endswith("Messenger") and name != "Messenger"]
+
+
+@pytest.mark.parametrize("where", PUBLIC)
+def test_the_public_list_is_what_is_there(where):
+    module = {"su": su, "su.infer": su.infer, "su.handlers": su.handlers}[where]
+    listed = set(module.__all__) - set(PYRO_NAMES)
+    assert listed == PUBLIC[where]
+    assert all(hasattr(module, name) for name in module.__all__)
+    assert sorted(set(module.__all__)) == sorted(module.__all__)
+
+
+def test_poutine_is_the_handlers():
+    assert all(getattr(su.poutine, name) is getattr(su.handlers, name) for name in su.handlers.__all__)
+
+
+@pytest.mark.parametrize("name", PYRO_NAMES)
+def test_messenger_names_are_names_of_the_same_classes(name):
+    verb = name.removesuffix("Messenger").lower()
+    assert getattr(su.handlers, name) is getattr(su.handlers, verb)
+
+
+def test_distributions_have_everything_of_torch():
+    theirs = {
+        name
+        for name, cls in vars(torch.distributions).items()
+        if inspect.isclass(cls) and issubclass(cls, torch.distributions.Distribution)
+    }
+    # The exponential family is an abstract base class.
+    assert theirs - {"ExponentialFamily"} <= set(su.distributions.__all__)
+    constraints = set(torch.distributions.constraints.__all__)
+    assert constraints - set(su.distributions.constraints.__all__) <= {"MixtureSameFamilyConstraint"}
+    assert su.distributions.transforms is torch.distributions.transforms
+
+
+@pytest.mark.parametrize("module", [su, su.infer, su.handlers, su.distributions], ids=lambda m: m.__name__)
+def test_every_public_name_says_what_it_is(module):
+    theirs = {"transforms"}
+    for name in set(module.__all__) - theirs:
+        assert inspect.getdoc(getattr(module, name)), name
+
+
+PROBE = """
+import json, random, sys, time
+import numpy, torch
+from torch.distributions import Distribution, biject_to, transform_to, kl
+from torch.utils._python_dispatch import _get_current_dispatch_mode
+def state():
+    return [
+        str(torch.get_default_dtype()), Distribution._validate_args, torch.is_grad_enabled(), torch.get_num_threads(),
+        len(biject_to._registry), len(transform_to._registry), len(kl._KL_REGISTRY), str(torch.get_default_device()),
+        torch.random.get_rng_state().sum().item(), hash(random.getstate()), hash(str(numpy.random.get_state())),
+        torch.distributions.Normal.__init__.__qualname__, sorted(vars(Distribution)), sys.getrecursionlimit(),
+        str(_get_current_dispatch_mode()), str(__import__("warnings").filters), torch.are_deterministic_algorithms_enabled(),
+    ]
+before, modules = state(), set(sys.modules)
+start = time.perf_counter()
+import sursum
+took = time.perf_counter() - start
+new = {name for name in set(sys.modules) - modules}
+json.dump({"same": state() == before, "new": sorted(new), "took": took}, sys.stdout)
+"""
+
+
+@pytest.fixture(scope="module")
+def imported():
+    """What a process that knew only torch finds after `import sursum`."""
+    done = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stderr == ""
+    return json.loads(done.stdout)
+
+
+def test_importing_changes_nothing_in_the_process(imported):
+    assert imported["same"]
+
+
+@pytest.mark.parametrize("package", ["nutpie", "arviz", "scipy", "matplotlib", "pandas", "pyarrow", "torch._dynamo", "IPython"])
+def test_importing_loads_nothing_slow(imported, package):
+    assert [name for name in imported["new"] if name == package or name.startswith(package + ".")] == []
+
+
+def test_importing_is_quick(imported):
+    # The promise is 0.3 s; a busy machine is given ten times as long.
+    assert imported["took"] < 3.0

@@ -1,0 +1,211 @@
+"""What is checked at a site, whether torch's process-wide flag is on or off."""
+
+import asyncio
+import re
+import threading
+
+import pytest
+import torch
+
+import sursum as su
+import sursum.distributions as dist
+from sursum.errors import ArgumentError, ObservationError
+
+P = su.poutine
+NAN, INF = float("nan"), float("inf")
+
+
+@pytest.fixture(params=[True, False], ids=["flag on", "flag off"])
+def _flag(request):
+    """torch's flag as it is, and as the first `torch.compile` wrapper of a process leaves it."""
+    before = torch.distributions.Distribution._validate_args
+    torch.distributions.Distribution.set_default_validate_args(request.param)
+    yield
+    torch.distributions.Distribution.set_default_validate_args(before)
+
+
+@pytest.fixture
+def _flag_off():
+    before = torch.distributions.Distribution._validate_args
+    torch.distributions.Distribution.set_default_validate_args(False)
+    yield
+    torch.distributions.Distribution.set_default_validate_args(before)
+
+
+def affine(base, loc, scale):
+    return dist.TransformedDistribution(base, [dist.transforms.AffineTransform(loc, scale)])
+
+
+# Observations.
+
+
+@pytest.mark.usefixtures("_flag")
+@pytest.mark.parametrize(
+    ("fn", "obs", "found"),
+    [
+        (lambda: dist.Exponential(1.0), [1.0, -2.0, 3.0, -4.0], r"found \[1\] = -2.0, \[3\] = -4.0"),
+        (lambda: dist.Exponential(1.0).expand([2]), [1.0, -2.0], r"found \[1\] = -2.0"),
+        (lambda: dist.Exponential(torch.ones(2)).to_event(1), [1.0, -2.0], r"found \[1.0, -2.0\]"),
+        (lambda: dist.Poisson(1.0), [1.5], r"\[0\] = 1.5"),
+        (lambda: dist.Bernoulli(0.5), [0.0, 2.0], r"\[1\] = 2.0"),
+        (lambda: dist.Categorical(torch.ones(3)), [0, 3], r"\[1\] = 3"),
+        (lambda: dist.Uniform(0.0, torch.tensor([1.0, 2.0])), [1.5, 1.5], r"\[0\] = 1.5"),
+        (lambda: dist.Dirichlet(torch.ones(2)), [[0.5, 0.6]], r"\[0\] = \[0.5"),
+        (lambda: dist.Normal(0.0, 1.0), [NAN, 0.0], r"\[0\] = nan"),
+        (lambda: dist.Normal(0.0, 1.0), [0.0, INF], r"\[1\] = inf"),
+        (lambda: dist.LogNormal(0.0, 1.0), [-1.0], r"\[0\] = -1.0"),
+        (lambda: dist.MultivariateNormal(torch.zeros(2), torch.eye(2)), [[0.0, NAN], [0.0, 0.0]], r"\[0\] = \[0.0, nan\]"),
+        (lambda: affine(dist.Exponential(1.0), 2.0, 3.0), [2.5, 1.5], r"\[1\] = 1.5"),
+        (lambda: affine(dist.Exponential(torch.ones(2)), 2.0, 3.0).to_event(1), [2.5, 1.5], "found"),
+        (lambda: dist.Exponential(1.0).mask(torch.tensor([True, False])), [-1.0, -2.0], r"found \[0\] = -1.0\."),
+        (
+            lambda: dist.MixtureSameFamily(dist.Categorical(torch.ones(2)), dist.Exponential(torch.ones(2))),
+            [1.0, -1.0],
+            r"\[1\] = -1.0",
+        ),
+    ],
+)
+def test_an_observation_outside_the_support_is_named(fn, obs, found):
+    with pytest.raises(ObservationError, match=rf"given to site 'y' \(test_validation.py:\d+\) is (not|outside).*{found}"):
+        su.sample("y", fn(), obs=torch.tensor(obs))
+
+
+def test_only_a_few_of_many_values_are_shown():
+    with pytest.raises(ObservationError, match=r"\[0\] = -1.0, \[1\] = -1.0, \[2\] = -1.0 and 97 more"):
+        su.sample("y", dist.Exponential(1.0), obs=-torch.ones(100))
+
+
+def test_a_value_outside_is_told_from_one_that_is_not_finite():
+    with pytest.raises(ObservationError, match="is outside the support"):
+        su.sample("y", dist.Exponential(1.0), obs=torch.tensor([-1.0]))
+    with pytest.raises(ObservationError, match="is not finite or outside"):
+        su.sample("y", dist.Exponential(1.0), obs=torch.tensor([NAN]))
+    with (
+        P.mask(mask=torch.tensor([True, False])),
+        pytest.raises(ObservationError, match=r"is outside the support .*found \[0\] = -1.0\."),
+    ):
+        su.sample("y", dist.Exponential(1.0), obs=torch.tensor([-1.0, NAN]))
+
+
+@pytest.mark.parametrize(
+    ("fn", "obs"),
+    [
+        (dist.Normal(torch.zeros(5), 1.0), torch.zeros(5, 1)),
+        (dist.Normal(torch.zeros(5, 1), 1.0), torch.zeros(5)),
+        (dist.Normal(torch.zeros(5), 1.0), torch.zeros(6)),
+        (dist.Normal(torch.zeros(5), 1.0).to_event(1), torch.zeros(1)),
+        (dist.Normal(torch.zeros(5), 1.0).to_event(1), torch.tensor(0.0)),
+        (dist.MultivariateNormal(torch.zeros(2), torch.eye(2)), torch.zeros(2, 3)),
+    ],
+)
+def test_an_observation_of_another_shape_is_refused(fn, obs):
+    with pytest.raises(ObservationError, match=r"has shape .* its distribution has batch shape .* Give both the same shape"):
+        su.sample("y", fn, obs=obs)
+
+
+@pytest.mark.parametrize(("batch", "shape"), [((), (5,)), ((5,), ()), ((5,), (5,)), ((2, 5), (5,)), ((1,), (5,)), ((0,), (0,))])
+def test_shapes_that_broadcast_one_way_are_fine(batch, shape):
+    with P.trace() as t:
+        su.sample("y", dist.Normal(torch.zeros(batch), 1.0), obs=torch.zeros(shape))
+    assert t.trace["y"].log_prob().shape == torch.broadcast_shapes(batch, shape)
+
+
+def test_missing_values_may_be_masked():
+    data = torch.tensor([1.0, NAN])
+    with P.mask(mask=torch.isfinite(data)):
+        su.sample("y", dist.Normal(0.0, 1.0), obs=data)
+    su.sample("y", dist.Normal(0.0, 1.0).mask(torch.isfinite(data)), obs=data)
+
+
+def test_gradients_through_a_masked_distribution_are_finite():
+    loc = torch.tensor(0.0, requires_grad=True)
+    data = torch.tensor([1.0, NAN])
+    with P.trace() as t:
+        su.sample("y", dist.Normal(loc, 1.0).mask(torch.isfinite(data)), obs=data)
+    t.trace.log_prob_sum().backward()
+    assert float(loc.grad) == 1
+
+
+def test_conditioning_is_checked_as_observing_is():
+    model = P.condition(lambda: su.sample("y", dist.Exponential(1.0)), data={"y": torch.tensor(-1.0)})
+    with pytest.raises(ObservationError, match="given to site 'y'"):
+        model()
+
+
+# Arguments.
+
+
+@pytest.mark.usefixtures("_flag_off")
+@pytest.mark.parametrize(
+    ("fn", "message"),
+    [
+        (lambda: dist.Normal(0.0, -1.0), r"the argument 'scale' of Normal must satisfy .*; found -1.0"),
+        (lambda: dist.Normal(0.0, torch.tensor([1.0, NAN])), r"'scale' of Normal .*found \[1\] = nan"),
+        (lambda: dist.Normal(0.0, -1.0).expand([2]), "'scale' of Normal"),
+        (lambda: dist.Normal(torch.zeros(2), -1.0).to_event(1), "'scale' of Normal"),
+        (lambda: dist.Normal(torch.zeros(2), -1.0).mask(True), "'scale' of Normal"),
+        (lambda: dist.LogNormal(0.0, -1.0), "'scale' of"),
+        (lambda: affine(dist.Exponential(-1.0), 0.0, 1.0), "'rate' of Exponential"),
+        (lambda: dist.MixtureSameFamily(dist.Categorical(torch.ones(2)), dist.Normal(torch.zeros(2), -1.0)), "'scale'"),
+        (lambda: dist.Bernoulli(probs=torch.tensor(1.7)), r"'probs' of Bernoulli .* found 1.7"),
+        (lambda: dist.Gamma(torch.tensor(-0.5), 1.0), "'concentration' of Gamma"),
+    ],
+)
+def test_arguments_are_checked_although_torch_does_not(fn, message):
+    with pytest.raises(ArgumentError, match=r"site 'z' \(test_validation.py:\d+\): the argument .*Constrain what it") as error:
+        su.sample("z", fn())
+    assert re.search(message, str(error.value))
+
+
+@pytest.mark.usefixtures("_flag_off")
+def test_good_arguments_pass_and_the_flag_stays_as_it_is():
+    for fn in (dist.Normal(0.0, 1.0), dist.MultivariateNormal(torch.zeros(2), torch.eye(2)), dist.Bernoulli(logits=0.3)):
+        su.sample("z", fn)
+    assert torch.distributions.Distribution._validate_args is False
+
+
+def test_an_explicit_wish_not_to_be_checked_is_respected():
+    fn = dist.Exponential(torch.tensor(1.0), validate_args=False)
+    assert su.sample("y", fn, obs=torch.tensor(-1.0)) == -1
+
+
+# The switch.
+
+
+def test_the_switch_and_its_context():
+    assert su.validation_enabled()
+    with su.enable_validation(False):
+        assert not su.validation_enabled()
+        assert su.sample("y", dist.Exponential(1.0, validate_args=False), obs=torch.tensor(-1.0)) == -1
+        with su.enable_validation(True):
+            assert su.validation_enabled()
+        assert not su.validation_enabled()
+    assert su.validation_enabled()
+    su.enable_validation(False)
+    assert not su.validation_enabled()
+    su.enable_validation()
+    assert su.validation_enabled()
+
+
+def test_the_switch_may_be_used_again():
+    off = su.enable_validation(False)
+    for _ in range(2):
+        with off:
+            assert not su.validation_enabled()
+        assert su.validation_enabled()
+
+
+def test_the_switch_belongs_to_a_thread_or_task():
+    seen = []
+    with su.enable_validation(False):
+        thread = threading.Thread(target=lambda: seen.append(su.validation_enabled()))
+        thread.start()
+        thread.join()
+
+        async def task():
+            su.enable_validation(True)
+            return su.validation_enabled()
+
+        assert asyncio.run(task())
+        assert not su.validation_enabled()
+    assert seen == [True]
