@@ -16,10 +16,10 @@ from torch import Tensor
 
 from sursum.compiler.capture import capture
 from sursum.compiler.double import double
-from sursum.compiler.graph import Graph, Where
-from sursum.compiler.replay import BatchReplay, Replay
 from sursum.compiler.engine import check_engine, check_replay, native_engine
+from sursum.compiler.graph import Graph, Where
 from sursum.compiler.native import Instance, NativeFunction
+from sursum.compiler.replay import BatchReplay, Replay
 from sursum.density import LogDensity
 from sursum.errors import CompileError, DensityError, EngineWarning, SursumError, UncapturableError
 from sursum.runtime import current_site
@@ -131,9 +131,7 @@ class CompiledDensity:
         names = list(self.density.transform(self.points[0].clone()))
         if self.graph is None:
             return names, lambda rows: _stacked([tuple(self.density.transform(row).values()) for row in rows])
-        graph = capture(
-            lambda q: tuple(self.density.transform(q).values()), self.points, gradient=False, current_site=_site
-        )
+        graph = capture(lambda q: tuple(self.density.transform(q).values()), self.points, gradient=False, current_site=_site)
         return names, BatchReplay(double(graph))
 
 
@@ -158,9 +156,7 @@ def compile_density(density: LogDensity, engine: str | None = None) -> CompiledD
     except UncapturableError as error:
         if engine is not None:
             raise
-        warnings.warn(
-            f"the program is run by Python for every gradient, which is slow: {error}", EngineWarning, stacklevel=3
-        )
+        warnings.warn(f"the program is run by Python for every gradient, which is slow: {error}", EngineWarning, stacklevel=3)
         return CompiledDensity(density, "eager", None, None, None, points)
     replay = Replay(graph)
     check_replay(replay, density, points, min((latent.dtype for latent in density.latents), key=lambda d: d.itemsize))

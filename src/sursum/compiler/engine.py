@@ -20,14 +20,10 @@ ENGINES = (None, "native", "torch")
 def check_engine(engine: str | None) -> None:
     """Raise CompileError where there is no engine of that name."""
     if engine not in ENGINES:
-        raise CompileError(
-            f"there is no engine {engine!r}. Choose 'native', 'torch', or None for the fastest there is."
-        )
+        raise CompileError(f"there is no engine {engine!r}. Choose 'native', 'torch', or None for the fastest there is.")
 
 
-def native_engine(
-    graph: Graph, replay: Replay, points: Sequence[Tensor], title: str, *, asked: bool
-) -> NativeFunction | None:
+def native_engine(graph: Graph, replay: Replay, points: Sequence[Tensor], title: str, *, asked: bool) -> NativeFunction | None:
     """The graph in C, proved against its replay at `points`; None, with one note, where torch must run it.
 
     Args:

@@ -1,0 +1,77 @@
+"""From a graph to a loaded C function."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from sursum.compiler.graph import Graph
+from sursum.compiler.native.cache import fetch, open_directory
+from sursum.compiler.native.emit import Emitted, emit
+from sursum.compiler.native.fuse import fuse
+from sursum.compiler.native.ir import Program
+from sursum.compiler.native.library import NativeFunction
+from sursum.compiler.native.lower import Lowering, lower
+from sursum.compiler.native.schedule import schedule
+from sursum.compiler.native.toolchain import detect
+
+
+def translate(graph: Graph, title: str, vector: frozenset[str] = frozenset()) -> tuple[Emitted, Program, Lowering]:
+    """The C of a graph; `vector` are the functions that libmvec has. Nothing is compiled.
+
+    Raises:
+        UnsupportedOperator: an operator has no C.
+    """
+    program, low = lower(graph, title)
+    fuse(program, low.e)
+    plan = schedule(program, low.e)
+    return emit(program, plan, vector=vector, outputs=destinations(graph)), program, low
+
+
+def is_density(graph: Graph) -> bool:
+    """Whether the outputs are a log density and its gradient."""
+    dim = graph.values[graph.input].numel
+    return len(graph.outputs) == 2 and graph.outputs[0].size == () and graph.outputs[1].size == (dim,)
+
+
+def destinations(graph: Graph) -> list[int]:
+    """Where each output goes: −1 for a log density, else its place in one flat array."""
+    if is_density(graph):
+        return [-1, 0]
+    places, at = [], 0
+    for ref in graph.outputs:
+        places.append(at)
+        at += math.prod(ref.size)
+    return places
+
+
+def build(graph: Graph, *, title: str, directory: Path | None = None) -> NativeFunction:
+    """The C function of a graph of doubles, from the cache if it has been compiled before.
+
+    Arguments:
+        graph: outputs either (log density (), gradient (n,)), or any tensors.
+        title: what the C text's first line says.
+        directory: the cache; by default $SURSUM_CACHE, $XDG_CACHE_HOME/sursum or ~/.cache/sursum.
+
+    Raises:
+        UnsupportedOperator: an operator has no C; `op` and `where` say which.
+        CompileError: there is no compiler, or it failed.
+    """
+    place = open_directory(directory)
+    tools = detect(place)
+    emitted, program, low = translate(graph, title, tools.vector)
+    key = tools.key(emitted.source, emitted.statements)
+    library = fetch(place, key, emitted.source, lambda: tools.compile(emitted.source, emitted.statements))
+    order = sorted(program.constants.values())
+    return NativeFunction(
+        title=title,
+        source=emitted.source,
+        library=library,
+        dim=program.dim,
+        size=program.dim if is_density(graph) else sum(math.prod(r.size) for r in graph.outputs),
+        density=is_density(graph),
+        workspace=emitted.workspace,
+        arrays=[low.arrays[k] for k in order],
+        routines=program.blas,
+        shapes=[r.size for r in graph.outputs],
+    )

@@ -1,0 +1,5 @@
+"""Emission: from a scheduled loop program to C text."""
+
+from sursum.compiler.native.emit.program import Emitted, emit
+
+__all__ = ["Emitted", "emit"]

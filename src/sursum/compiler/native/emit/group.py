@@ -1,0 +1,251 @@
+"""One group of stages as C: a loop nest, a straight run of scalars, or a call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from sursum.compiler.graph import Where
+from sursum.compiler.native.affine import Affine
+from sursum.compiler.native.emit.comment import comment
+from sursum.compiler.native.emit.scalar import TYPES, VARIABLES, Body, bracket
+from sursum.compiler.native.expr import Expr
+from sursum.compiler.native.ir import Call, Loop, Operand
+from sursum.compiler.native.schedule import Group
+
+#: Reduction → clause of OpenMP, first value by kind, statement.
+CLAUSE = {"sum": "+", "prod": "*", "max": "max", "min": "min", "all": "&", "any": "|"}
+START = {
+    ("sum", "f"): "0.0", ("sum", "i"): "0", ("prod", "f"): "1.0", ("prod", "i"): "1", ("all", "b"): "1",
+    ("any", "b"): "0", ("max", "f"): "-INFINITY", ("min", "f"): "INFINITY", ("max", "i"): "INT64_MIN",
+    ("min", "i"): "INT64_MAX", ("max", "b"): "0", ("min", "b"): "1", ("sum", "b"): "0",
+}  # fmt: skip
+
+
+class Names(Protocol):
+    """What a group must know of the part in which it stands."""
+
+    used: set[str]
+
+    def element(self, value: int, affine: Affine, extra: Sequence[str]) -> str:
+        """The C of an element of a value that lies in memory (or of a scalar that is a local)."""
+
+    def scalar(self, value: int) -> str | None:
+        """The name under which a scalar is (to be) a local of this part, if it is one."""
+
+    def local(self, value: int) -> bool:
+        """Whether a value lives inside one iteration only."""
+
+    def operand(self, operand: Operand) -> str:
+        """The C of an array argument."""
+
+    def wish(self, value: int) -> str:
+        """A name for one element of a value."""
+
+    def fresh(self) -> str:
+        """A name not used before."""
+
+    def kind(self, value: int) -> str:
+        """The kind of a value."""
+
+    def finished(self, value: int) -> list[str]:
+        """What must follow when a scalar has been made: stores of outputs, checks of guards."""
+
+
+def update(target: str, mode: str, text: str, kind: str) -> str:
+    """target ← target ∘ text, NaN winning in extremes."""
+    if mode in ("sum", "add"):
+        return f"{target} += {text};"
+    if mode == "prod":
+        return f"{target} *= {text};"
+    if mode in ("all", "any"):
+        return f"{target} {CLAUSE[mode]}= {text};"
+    sign = ">" if mode == "max" else "<"
+    nan = f" || {text} != {text}" if kind == "f" else ""
+    return f"if ({text} {sign} {target}{nan}) {target} = {text};"
+
+
+def call(stage: Call, names: Names) -> list[str]:
+    """A call of a C function on arrays."""
+    names.used.add(stage.function)
+    args = [names.operand(a) if isinstance(a, Operand) else str(a) for a in stage.args]
+    return [f"{stage.function}({', '.join(args)});"]
+
+
+def straight(stages: Sequence[Loop], names: Names, where: Callable[[Where], list[str]]) -> list[str]:
+    """Scalars, one after the other."""
+    lines: list[str] = []
+
+    def load(expr: Expr, extra: Sequence[str]) -> tuple[str, int | None]:
+        value, affine, strides = expr.data
+        return names.element(value, affine, [_times(x, s) for x, s in zip(extra, strides, strict=True)]), None
+
+    body = Body(load, names.used, names.fresh)
+    for stage in stages:
+        lines += where(stage.where)
+        text, _ = body.text(stage.expr)
+        lines += body.lines[0]
+        body.lines[0].clear()
+        name = names.scalar(stage.value)
+        if name is not None:
+            lines.append(f"const {TYPES[names.kind(stage.value)]} {name} = {text};")
+            lines += names.finished(stage.value)
+        else:
+            extra = [_times(body.text(x)[0], s) for x, s in zip(stage.indices, stage.strides, strict=True)]
+            lines += body.lines[0]
+            body.lines[0].clear()
+            target = names.element(stage.value, stage.store, extra)
+            lines.append(f"{target} {'+=' if stage.mode == 'add' else '='} {text};")
+    return lines
+
+
+def _times(text: str, stride: int) -> str:
+    return bracket(text) if stride == 1 else f"{bracket(text)} * {stride}"
+
+
+class Nest:
+    """A loop nest: what stands before it, at the head of each loop, in the body, at the foot of each loop."""
+
+    def __init__(self, group: Group, names: Names, where: Callable[[Where], list[str]]) -> None:
+        self.shape, self.serial, self.names = group.shape, group.serial, names
+        depth = len(self.shape)
+        self.head: list[list[str]] = [[] for _ in range(depth + 1)]
+        self.foot: list[list[str]] = [[] for _ in range(depth + 1)]
+        self.clauses: dict[str, list[str]] = {}
+        self.inside: dict[int, str] = {}
+        self.after: list[str] = []
+        self.notes: list[str] = []
+        self.levels: dict[int, int] = {}
+        self.body = Body(self._load, names.used, names.fresh, depth)
+        self.inner = self.body.lines[depth]
+        for stage in group.stages:
+            assert isinstance(stage, Loop)
+            self.notes += where(stage.where)
+            self._stage(stage)
+
+    def _load(self, load: Expr, extra: Sequence[str]) -> tuple[str, int | None]:
+        value, affine, strides = load.data
+        if value in self.inside and not extra:
+            # Varies as what it holds does, which may be less than its place does.
+            return self.inside[value], self.levels[value]
+        terms = [_times(x, s) for x, s in zip(extra, strides, strict=True)]
+        return self.names.element(value, affine, terms), None
+
+    def _stage(self, stage: Loop) -> None:
+        names, kind = self.names, self.names.kind(stage.value)
+        text, level = self.body.text(stage.expr)
+        if stage.reduced:
+            self._reduce(stage, text, level, kind)
+            return
+        if stage.mode == "set" and not stage.indices:
+            self.levels[stage.value] = level
+            if names.local(stage.value):
+                self.inside[stage.value] = self.body.name(text, kind, level, names.wish(stage.value))
+                return
+            name = self._named(text, kind, level)
+            self.inside[stage.value] = name
+            self.inner.append(f"{names.element(stage.value, stage.store, ())} = {name};")
+            return
+        extra = [_times(self.body.text(x)[0], s) for x, s in zip(stage.indices, stage.strides, strict=True)]
+        target = names.element(stage.value, stage.store, extra)
+        self.inner.append(f"{target} {'+=' if stage.mode == 'add' else '='} {text};")
+
+    def _named(self, text: str, kind: str, level: int) -> str:
+        return text if _simple(text) else self.body.name(text, kind, level)
+
+    def _reduce(self, stage: Loop, text: str, level: int, kind: str) -> None:
+        """Into a local over the innermost dimensions, and from there into memory over others."""
+        names, depth = self.names, len(self.shape)
+        first = depth
+        while first > 0 and first - 1 in stage.reduced:
+            first -= 1
+        outer = {d for d in stage.reduced if d < first}
+        scalar = names.scalar(stage.value) if not outer else None
+        start = START[stage.mode, kind]
+        if outer:
+            self._clear(stage, start)
+        if first == depth:
+            name = self._named(text, kind, level)
+            target = names.element(stage.value, stage.store, ())
+            self.inner.append(update(target, stage.mode, name, kind))
+            return
+        total = names.fresh()
+        wide = "int64_t" if kind == "b" else TYPES[kind]
+        self.head[first].append(f"{wide} {total} = {start};")
+        extreme = stage.mode in ("max", "min") and kind == "f"
+        name = self._named(text, kind, level)
+        if extreme:
+            flag = names.fresh()
+            sign = ">" if stage.mode == "max" else "<"
+            self.head[first].append(f"int64_t {flag} = 0;")
+            self.inner.append(f"{total} = {name} {sign} {total} ? {name} : {total};")
+            self.inner.append(f"{flag} |= {name} != {name};")
+            self.clauses.setdefault("|", []).append(flag)
+            result = f"{flag} ? NAN : {total}"
+        else:
+            self.inner.append(update(total, stage.mode, name, kind))
+            result = total
+        self.clauses.setdefault(CLAUSE[stage.mode], []).append(total)
+        if outer:
+            target = names.element(stage.value, stage.store, ())
+            done = names.fresh()
+            self.foot[first] += [f"const {TYPES[kind]} {done} = {result};", update(target, stage.mode, done, kind)]
+        elif scalar is not None:
+            self.foot[first].append(f"const {TYPES[kind]} {scalar} = {result};")
+            self.foot[first] += names.finished(stage.value)
+        else:
+            self.foot[first].append(f"{names.element(stage.value, stage.store, ())} = {result};")
+
+    def _clear(self, stage: Loop, start: str) -> None:
+        """Loops that give memory its first value."""
+        lines, indent = [], 0
+        for d, n in enumerate(self.shape):
+            if d not in stage.reduced:
+                v = VARIABLES[d]
+                lines.append("    " * indent + f"for (int64_t {v} = 0; {v} < {n}; {v}++)")
+                indent += 1
+        target = self.names.element(stage.value, stage.store, ())
+        lines.append("    " * indent + f"{target} = {start};")
+        self.head[0] += lines
+
+    def lines(self) -> list[str]:
+        """The nest as C."""
+        depth = len(self.shape)
+        lines = [*self.notes]
+        indent = ""
+        for d, n in enumerate(self.shape):
+            lines += [indent + line for line in (*self.body.lines[d], *self.head[d])]
+            if d == depth - 1 and not self.serial:
+                clauses = "".join(f" reduction({op}:{', '.join(vs)})" for op, vs in self.clauses.items())
+                lines.append(f"#pragma omp simd{clauses}")
+            v = VARIABLES[d]
+            lines.append(f"{indent}for (int64_t {v} = 0; {v} < {n}; {v}++) {{")
+            indent += "    "
+        lines += [indent + line for line in self.inner]
+        for d in range(depth - 1, -1, -1):
+            indent = "    " * d
+            lines.append(indent + "}")
+            lines += [indent + line for line in self.foot[d]]
+        return lines
+
+
+def _simple(text: str) -> bool:
+    return text.isidentifier() or text.replace(".", "").replace("-", "").isalnum()
+
+
+def lines_of(group: Group, names: Names, where: Callable[[Where], list[str]]) -> list[str]:
+    """The C of a group."""
+    first = group.stages[0]
+    if isinstance(first, Call):
+        return [*where(first.where), *call(first, names)]
+    if not group.shape:
+        return straight([s for s in group.stages if isinstance(s, Loop)], names, where)
+    return Nest(group, names, where).lines()
+
+
+def comments(say: Where) -> list[str]:
+    """Which site and line a piece of the program comes from."""
+    if say.site is None and say.line is None:
+        return []
+    site = f'site "{say.site}"' if say.site is not None else "outside of sites"
+    return [comment(f"{site}, {say.line}" if say.line else site)]

@@ -1,0 +1,78 @@
+"""Lowering: from ATen operators to loops. One file for each family of operators, one small function or formula each.
+
+To add an operator, write its formula (see `arithmetic.py`) or its function (see `reduction.py`), put it into the table
+at the end of that file, and add a row to the contract in `tests/compiler/native/test_operators.py`.
+"""
+
+from __future__ import annotations
+
+from sursum.compiler.graph import Graph, Node
+from sursum.compiler.native.ir import Program
+from sursum.compiler.native.lower import (
+    activation,
+    arithmetic,
+    elementary,
+    factory,
+    indexing,
+    linalg,
+    matmul,
+    reduction,
+    scan,
+    softmax,
+    structure,
+)
+from sursum.compiler.native.lower.collect import collect
+from sursum.compiler.native.lower.context import Lowering
+from sursum.compiler.native.lower.fold import fold, reciprocals
+from sursum.compiler.native.lower.table import Lower, Table, names
+from sursum.compiler.native.unsupported import UnsupportedOperator
+
+OPERATORS: Table = {
+    **arithmetic.TABLE,
+    **elementary.TABLE,
+    **activation.TABLE,
+    **factory.TABLE,
+    **reduction.TABLE,
+    **softmax.TABLE,
+    **structure.TABLE,
+    **indexing.TABLE,
+    **matmul.TABLE,
+    **linalg.TABLE,
+    **scan.TABLE,
+}
+
+
+def lowering(node: Node) -> Lower:
+    """The entry of the table for a node's operator.
+
+    Raises:
+        UnsupportedOperator: there is none.
+    """
+    for name in names(node):
+        if name in OPERATORS:
+            return OPERATORS[name]
+    raise UnsupportedOperator(str(node.op), node.where, "")
+
+
+def lower(graph: Graph, title: str) -> tuple[Program, Lowering]:
+    """The loop program of a graph, and the lowering that holds its arrays.
+
+    Raises:
+        UnsupportedOperator: an operator, or this form of it, has no C.
+    """
+    low = Lowering(graph, title)
+    for node in graph.nodes:
+        low.node = node
+        try:
+            if fold(low, node) or (str(node.op) == "aten.add.Tensor" and structure.accumulate(low, node)):
+                continue
+            lowering(node)(low, node)
+        except (NotImplementedError, KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+            raise UnsupportedOperator(str(node.op), node.where, f"in this form: {error}") from error
+    low.node = None
+    program = collect(low)
+    reciprocals(low, program, low.e)
+    return program, low
+
+
+__all__ = ["OPERATORS", "Lowering", "lower", "lowering"]

@@ -1,0 +1,510 @@
+"""What a lowering works with: tensors as loads, results as definitions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sursum.compiler.graph import Graph, Node, Ref, Where
+from sursum.compiler.native.affine import Affine, contiguous, covers, numel, solve
+from sursum.compiler.native.expr import Expr, Exprs
+from sursum.compiler.native.ir import Call, Data, Loop, Operand, Program
+from sursum.compiler.native.unsupported import UnsupportedOperator
+
+NOWHERE = Where(None, None)
+#: Into how many copies a scatter of many rows adds in turn.
+COPIES = 4
+
+
+def kind_of(dtype: torch.dtype) -> str:
+    """The kind in which C holds a dtype."""
+    return "b" if dtype == torch.bool else "f" if dtype.is_floating_point else "i"
+
+
+@dataclass(frozen=True, slots=True)
+class Map:
+    """A value that is one expression of its index."""
+
+    loop: Loop
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A value that needs memory: filled by these stages."""
+
+    stages: tuple[Loop | Call, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """The version `base` of a value, or one number everywhere, with a window of it changed."""
+
+    base: int | Expr
+    piece: Loop  # reads only `source`
+    source: int
+
+
+Definition = Map | Made | Patch
+
+
+class Lowering:
+    """Turns the nodes of one graph into definitions of values.
+
+    `e` makes expressions. `load` reads a tensor, `define` gives a node's result as an expression, `reduce` as a
+    reduction, `call` as a C function; `fail` says that this form of an operator has no C.
+    """
+
+    def __init__(self, graph: Graph, title: str) -> None:
+        self.e = Exprs()
+        self.graph = graph
+        self.definitions: dict[int, Definition] = {}
+        self.alias: dict[int, int] = {}
+        self._known: dict[object, int] = {}
+        self._next = max(graph.values, default=0) + 1
+        self.node: Node | None = None
+        dim = graph.values[graph.input].numel
+        self.program = Program(title, dim, graph.input, {graph.input: Data(dim, "f", (dim,))}, {})
+        self.arrays: list[Tensor] = []
+        self._literal: dict[int, Expr] = {}
+        for value, tensor in graph.constants.items():
+            self._constant(value, tensor)
+
+    # Constants --------------------------------------------------------------------------------------------------------
+
+    def _constant(self, value: int, tensor: Tensor) -> None:
+        kind = kind_of(tensor.dtype)
+        if tensor.dtype.is_complex:
+            self.fail("complex numbers")
+        self.program.data[value] = Data(tensor.numel(), kind, tuple(tensor.shape))
+        self.program.constants[value] = len(self.arrays)
+        stored = {"f": torch.float64, "i": torch.int64, "b": torch.bool}[kind]
+        flat = tensor.detach().to(stored).contiguous()
+        self.arrays.append(flat)
+        # Arrays stay out of the text, but the zeros and ones of which backward passes are made are no data.
+        if flat.numel() and bool((flat == flat[0]).all()):
+            number = flat[0].item()
+            if number in (0, 1, -1) and str(number) != "-0.0":
+                self._literal[value] = self.e.const(number, kind)
+
+    def constant(self, tensor: Tensor) -> Ref:
+        """A further array for the instance, computed while lowering."""
+        value = self._fresh()
+        self._constant(value, tensor.reshape(-1))
+        return Ref(value, tuple(tensor.shape), contiguous(tensor.shape), 0, tensor.dtype)
+
+    def name_constant(self, ref: Ref, tensor: Tensor) -> None:
+        """Gives a node's result as an array for the instance, in the layout that the graph knows."""
+        count = self.graph.values[ref.value].numel
+        flat = torch.zeros(count, dtype=tensor.dtype)
+        flat.as_strided(ref.size, ref.stride, ref.offset).copy_(tensor)
+        self._constant(ref.value, flat)
+
+    def known(self, ref: Ref) -> Tensor | None:
+        """The tensor, where it does not depend on q."""
+        value = self.alias.get(ref.value, ref.value)
+        if value not in self.program.constants:
+            return None
+        return self.arrays[self.program.constants[value]].as_strided(ref.size, ref.stride, ref.offset)
+
+    # Reading ----------------------------------------------------------------------------------------------------------
+
+    def _fresh(self) -> int:
+        self._next += 1
+        return self._next - 1
+
+    def fail(self, detail: str = "") -> None:
+        """Says that this form of the operator has no C.
+
+        Raises:
+            UnsupportedOperator: always.
+        """
+        node = self.node
+        raise UnsupportedOperator(str(node.op) if node else "constant", node.where if node else NOWHERE, detail)
+
+    @property
+    def where(self) -> Where:
+        """The site that is being lowered."""
+        return self.node.where if self.node else NOWHERE
+
+    def load(self, ref: Ref, size: Sequence[int] | None = None) -> Expr:
+        """The tensor at iteration (i₀, i₁, …) of `size`, to which it is broadcast."""
+        size = ref.size if size is None else size
+        lead = len(size) - len(ref.size)
+        coefs = [0] * lead + [s if n != 1 else 0 for s, n in zip(ref.stride, ref.size, strict=True)]
+        return self.read(ref.value, Affine(ref.offset, tuple(coefs)), size, kind_of(ref.dtype))
+
+    def load_at(self, ref: Ref, indices: Sequence[Expr], size: Sequence[int]) -> Expr:
+        """The tensor at an index that is itself computed: `indices` has an expression for every dimension."""
+        offset, coefs = ref.offset, [0] * len(size)
+        loose, strides = [], []
+        for index, stride, n in zip(indices, ref.stride, ref.size, strict=True):
+            if n == 1 or stride == 0:
+                continue
+            if index.op == "const":
+                offset += int(index.data) * stride
+            elif index.op == "index":
+                offset += index.data.offset * stride
+                coefs = [c + d * stride for c, d in zip(coefs, index.data.coefs, strict=True)]
+            else:
+                loose.append(index)
+                strides.append(stride)
+        affine = Affine(offset, tuple(coefs))
+        if not loose:
+            return self.read(ref.value, affine, size, kind_of(ref.dtype))
+        value = self.alias.get(ref.value, ref.value)
+        if (literal := self._constant_everywhere(value)) is not None:
+            return literal
+        return self.e.load(value, affine, kind_of(ref.dtype), loose, strides)
+
+    def _constant_everywhere(self, value: int) -> Expr | None:
+        found = self.definitions.get(value)
+        if isinstance(found, Map) and found.loop.expr.op == "const":
+            return found.loop.expr
+        return self._literal.get(value)
+
+    def read(self, value: int, access: Affine, size: Sequence[int], kind: str) -> Expr:
+        """An element of a value, seen through whatever only renames it: constants, copies, untouched windows."""
+        e = self.e
+        while True:
+            value = self.alias.get(value, value)
+            if (literal := self._constant_everywhere(value)) is not None:
+                return e.cast(literal, kind)
+            found = self.definitions.get(value)
+            if isinstance(found, Patch):
+                step = self._through(found, access, size)
+                if step is None:
+                    break
+                if isinstance(step, Expr):
+                    return e.cast(step, kind)
+                value, access = step
+                continue
+            if isinstance(found, Map) and (found.loop.expr.op in ("load", "index")) and not found.loop.expr.args:
+                index = solve(access, size, found.loop.store, found.loop.shape)
+                if index is None:
+                    break
+                if found.loop.expr.op == "index":
+                    return e.index(found.loop.expr.data.through(index, len(size)))
+                value, access = found.loop.expr.data[0], found.loop.expr.data[1].through(index, len(size))
+                continue
+            break
+        return e.load(value, access, kind)
+
+    def _through(self, patch: Patch, access: Affine, size: Sequence[int]) -> tuple[int, Affine] | Expr | None:
+        """Where a patched value is really read: in the patch, beside it, or (None) partly here and partly there."""
+        piece = patch.piece
+        if disjoint(access, size, piece.store, piece.shape):
+            return patch.base if isinstance(patch.base, Expr) else (patch.base, access)
+        if piece.mode == "add":
+            return None
+        index = solve(access, size, piece.store, piece.shape)
+        if index is None:
+            return None
+        load = piece.expr
+        if load.op == "const":
+            return load
+        return load.data[0], load.data[1].through(index, len(size))
+
+    def size(self, node: Node) -> tuple[int, ...]:
+        """The size of a node's (first) result."""
+        if node.writes:
+            return node.writes[0].window.size
+        out = node.outputs[0]
+        if out is None:
+            self.fail("no tensor comes of it")
+        assert out is not None
+        return out.size
+
+    def output(self, node: Node, k: int = 0) -> Ref:
+        """Result number `k` of a node that is not mutable."""
+        out = node.outputs[k]
+        if node.writes or out is None:
+            self.fail("this form writes into a tensor")
+        assert out is not None
+        return out
+
+    def finish(self, node: Node, expr: Expr) -> None:
+        """Gives the node's (first) result, fresh or written through a window, as an expression over its size."""
+        if not node.writes:
+            self.define(self.output(node), expr)
+            return
+        write = node.writes[0]
+        known = self.graph.values[write.value]
+        self.program.data[write.value] = Data(known.numel, kind_of(known.dtype), write.window.size)
+        self.patch(write.value, write.window.value, write.window, expr)
+
+    # Defining ---------------------------------------------------------------------------------------------------------
+
+    def new(self, size: Sequence[int], dtype: torch.dtype = torch.float64) -> Ref:
+        """A tensor of our own, contiguous, to be defined."""
+        return Ref(self._fresh(), tuple(size), contiguous(size), 0, dtype)
+
+    def _declare(self, ref: Ref, count: int | None = None) -> None:
+        if count is None:
+            known = self.graph.values.get(ref.value)
+            count = known.numel if known else numel(ref.size)
+        self.program.data[ref.value] = Data(count, kind_of(ref.dtype), ref.size)
+
+    def define(self, ref: Ref, expr: Expr) -> None:
+        """Gives a fresh tensor as an expression in (i₀, i₁, …) over its size."""
+        self._declare(ref)
+        expr = self.e.cast(expr, kind_of(ref.dtype))
+        store = Affine(ref.offset, tuple(s if n != 1 else 0 for s, n in zip(ref.stride, ref.size, strict=True)))
+        key = (self.program.data[ref.value].numel, ref.size, store, expr)
+        if key in self._known:  # the same computation once more
+            self.alias[ref.value] = self._known[key]
+            return
+        self._known[key] = ref.value
+        if expr.op not in ("const", "index", "load"):
+            # Computed once, where it is the same along a dimension.
+            still = {d for d, n in enumerate(ref.size) if n > 1 and all(a.coefs[d] == 0 for a in expr.affines())}
+            if still and all(ref.size):
+                small = self.new([1 if d in still else n for d, n in enumerate(ref.size)], ref.dtype)
+                self.define(small, expr)
+                expr = self.load(small, ref.size)
+        self.definitions[ref.value] = Map(Loop(ref.value, ref.size, store, expr, "set", self.where))
+
+    def temporary(self, size: Sequence[int], expr: Expr, kind: str | None = None) -> Ref:
+        """An expression as a tensor of our own."""
+        dtype = {"f": torch.float64, "i": torch.int64, "b": torch.bool}[kind or expr.kind]
+        ref = self.new(size, dtype)
+        self.define(ref, expr)
+        return ref
+
+    def temporary_like(self, ref: Ref, expr: Expr) -> Ref:
+        """An expression as a tensor of our own, laid out as `ref`."""
+        mine = Ref(self._fresh(), ref.size, ref.stride, ref.offset, ref.dtype)
+        known = self.graph.values.get(ref.value)
+        self._declare(mine, known.numel if known else None)
+        store = Affine(ref.offset, tuple(s if n != 1 else 0 for s, n in zip(ref.stride, ref.size, strict=True)))
+        expr = self.e.cast(expr, kind_of(ref.dtype))
+        self.definitions[mine.value] = Map(Loop(mine.value, ref.size, store, expr, "set", self.where))
+        return mine
+
+    def pieces(self, value: int) -> list[Patch] | None:
+        """The patches of which a value consists that is zero elsewhere, oldest first; None for any other."""
+        found: list[Patch] = []
+        value = self.alias.get(value, value)
+        while isinstance(patch := self.definitions.get(value), Patch):
+            found.append(patch)
+            if isinstance(patch.base, Expr):
+                return found[::-1] if patch.base.data == 0 else None
+            value = self.alias.get(patch.base, patch.base)
+        return None
+
+    def add_piece(self, new: int, base: int | Expr, patch: Patch) -> None:
+        """Gives `new` as `base` plus what a patch puts onto zeros."""
+        mode = patch.piece.mode
+        # Where the base is zero the sum is the patch.
+        value, zero = base, False
+        while not isinstance(value, Expr):
+            value = self.alias.get(value, value)
+            if (literal := self._constant_everywhere(value)) is not None:
+                value = literal
+                break
+            found = self.definitions.get(value)
+            if not isinstance(found, Patch):
+                break
+            if not disjoint(patch.piece.store, patch.piece.shape, found.piece.store, found.piece.shape):
+                break
+            value = found.base
+        if isinstance(value, Expr) and value.data == 0:
+            zero = True
+        old = patch.piece
+        mode = old.mode if zero else "add"
+        loop = Loop(new, old.shape, old.store, old.expr, mode, old.where)
+        self.definitions[new] = Patch(base, loop, patch.source)
+
+    def patch(self, new: int, old: int | Expr, window: Ref, expr: Expr, *, add: bool = False) -> None:
+        """Gives the value `new` as `old` with `window` (its stride and offset, over its size) written or added to."""
+        store = Affine(window.offset, tuple(s if n != 1 else 0 for s, n in zip(window.stride, window.size, strict=True)))
+        expr = self.e.cast(expr, kind_of(window.dtype))
+        count = self.program.data[new].numel
+        if not isinstance(old, Expr):
+            old = self.alias.get(old, old)
+            old = self._constant_everywhere(old) or old
+        if numel(window.size) == 0:
+            if isinstance(old, Expr):
+                self._fill(new, old)
+            else:
+                self.alias[new] = old
+            return
+        if covers(window.size, store, count) and not add:
+            self.definitions[new] = Map(Loop(new, window.size, store, expr, "set", self.where))
+            return
+        if expr.op in ("const",) or (expr.op == "load" and not expr.args):
+            source = expr.data[0] if expr.op == "load" else -1
+        else:
+            temporary = self.temporary(window.size, expr)
+            source = temporary.value
+            expr = self.load(temporary)
+            if expr.op == "load":
+                source = expr.data[0]
+        mode = "add" if add else "set"
+        self.definitions[new] = Patch(old, Loop(new, window.size, store, expr, mode, self.where), source)
+
+    def _fill(self, value: int, expr: Expr) -> None:
+        n = self.program.data[value].numel
+        self.definitions[value] = Map(Loop(value, (n,), Affine(0, (1,)), expr, "set", self.where))
+
+    def reduce(self, ref: Ref, mode: str, size: Sequence[int], dims: Sequence[int], expr: Expr) -> None:
+        """Gives a tensor as the reduction over `dims` of an expression over `size`. The tensor's size has those
+        dimensions as 1 or, if its rank is lower, not at all."""
+        self._declare(ref)
+        kept = [d for d in range(len(size)) if d not in dims]
+        expr = self.e.cast(expr, kind_of(ref.dtype))
+        strides = list(ref.stride)
+        if len(ref.size) == len(size):
+            coefs = [0 if d in dims or size[d] == 1 else strides[d] for d in range(len(size))]
+        else:
+            coefs = [0] * len(size)
+            for d, s in zip(kept, strides, strict=True):
+                coefs[d] = s if size[d] != 1 else 0
+        store = Affine(ref.offset, tuple(coefs))
+        key = (self.program.data[ref.value].numel, mode, tuple(size), tuple(dims), store, expr)
+        if mode != "prod" and numel(size):
+            # Along a dimension in which the expression does not vary there is nothing to loop over.
+            still = [d for d in dims if size[d] > 1 and all(a.coefs[d] == 0 for a in expr.affines())]
+            if still:
+                times = numel([size[d] for d in still])
+                size = [1 if d in still else n for d, n in enumerate(size)]
+                if mode == "sum":
+                    expr = self.e.mul(expr, self.e.const(times, expr.kind))
+        if key in self._known:
+            self.alias[ref.value] = self._known[key]
+            return
+        self._known[key] = ref.value
+        if numel([size[d] for d in dims]) == 1:
+            self.definitions[ref.value] = Map(Loop(ref.value, tuple(size), store, expr, "set", self.where))
+            return
+        if numel(size) == 0:
+            empty = {"sum": 0.0, "prod": 1.0, "all": 1.0, "any": 0.0, "max": float("-inf"), "min": float("inf")}
+            self._fill(ref.value, self.e.const(empty[mode], expr.kind))
+            return
+        loop = Loop(ref.value, tuple(size), store, expr, mode, self.where, frozenset(dims))
+        self.definitions[ref.value] = Made((loop,))
+
+    def scatter(
+        self, new: int, base: int | Expr, size: Sequence[int], place: Affine, expr: Expr,
+        indices: Sequence[Expr], strides: Sequence[int], *, add: bool,
+    ) -> None:  # fmt: skip
+        """Gives the value `new` as `base` with expr written (or added) at place + Σ strides·indices, over `size`."""
+        kind = self.program.data[new].kind
+        expr = self.e.cast(expr, kind)
+        first = self._copy(new, base)
+        mode = "add" if add else "put"
+        if add and kind == "f" and self._spread(new, first, size, place, expr, indices, strides):
+            return
+        if numel(size) == 0:
+            self.definitions[new] = Made((first,))
+            return
+        loop = Loop(new, tuple(size), place, expr, mode, self.where, indices=tuple(indices), strides=tuple(strides))
+        self.definitions[new] = Made((first, loop))
+
+    def _spread(
+        self, new: int, first: Loop, size: Sequence[int], place: Affine, expr: Expr,
+        indices: Sequence[Expr], strides: Sequence[int],
+    ) -> bool:  # fmt: skip
+        """Adds in turn to several copies, which are added up: rows of one group then do not wait for each other."""
+        count, rows = self.program.data[new].numel, numel(size)
+        long = [d for d, n in enumerate(size) if n > 1]
+        if len(long) != 1 or not indices or rows < 64 or rows < 2 * count:
+            return False
+        e, d, whole = self.e, long[0], rows - rows % COPIES
+        copies = self._fresh()
+        self.program.data[copies] = Data(COPIES * count, "f", (COPIES, count))
+        flat = Affine(0, (1,))
+        stages = [Loop(copies, (COPIES * count,), flat, e.const(0.0), "set", self.where)]
+        for start, shape in ((0, (whole // COPIES, COPIES)), (whole, (1, rows % COPIES))):
+            if shape[1] == 0:
+                continue
+            index = [Affine(start, (COPIES, 1)) if k == d else Affine(0, (0, 0)) for k in range(len(size))]
+            at = place.through(index, 2)
+            loop = Loop(copies, shape, Affine(at.offset, (at.coefs[0], at.coefs[1] + count)), e.reindex(expr, index, 2),
+                        "add", self.where, indices=tuple(e.reindex(x, index, 2) for x in indices),
+                        strides=tuple(strides))  # fmt: skip
+            stages.append(loop)
+        self.definitions[copies] = Made(tuple(stages))
+        parts = [e.load(copies, Affine(k * count, (1,)), "f") for k in range(COPIES)]
+        total = parts[0]
+        for part in parts[1:]:
+            total = e.add(total, part)
+        if not (first.expr.op == "const" and first.expr.data == 0):
+            total = e.add(first.expr, total)
+        self.definitions[new] = Map(Loop(new, (count,), flat, total, "set", self.where))
+        return True
+
+    def _copy(self, new: int, base: int | Expr) -> Loop:
+        n, kind = self.program.data[new].numel, self.program.data[new].kind
+        flat = Affine(0, (1,))
+        expr = self.e.cast(base, kind) if isinstance(base, Expr) else self.read(base, flat, (n,), kind)
+        return Loop(new, (n,), flat, expr, "set", self.where)
+
+    def call(
+        self, ref: Ref, function: str, *args: Ref | Operand | int | float | str, base: Ref | None = None,
+        also: Sequence[Ref] = (),
+    ) -> None:  # fmt: skip
+        """Gives a tensor as what a C function writes; with `base`, into a copy of that."""
+        self._declare(ref)
+        for other in also:
+            self._declare(other)
+        stages: list[Loop | Call] = []
+        if base is not None:
+            store = Affine(ref.offset, tuple(s if n != 1 else 0 for s, n in zip(ref.stride, ref.size, strict=True)))
+            stages.append(Loop(ref.value, ref.size, store, self.load(base, ref.size), "set", self.where))
+        written = {ref.value, *(r.value for r in also)}
+        final: list[Operand | int | float | str] = []
+        for arg in args:
+            if isinstance(arg, Ref):
+                value = self.alias.get(arg.value, arg.value)
+                final.append(Operand(value, arg.offset, arg.value in written))
+            else:
+                final.append(arg)
+        stages.append(Call(ref.value, function, tuple(final), self.where, also=tuple(r.value for r in also)))
+        self.definitions[ref.value] = Made(tuple(stages))
+        for other in also:
+            self.definitions[other.value] = Made((stages[-1],))
+
+    def dense(self, ref: Ref) -> Ref:
+        """The tensor, or a contiguous copy of it where its own layout is another: for calls."""
+        flat = tuple(0 if n == 1 else s for n, s in zip(ref.size, contiguous(ref.size), strict=True))
+        mine = tuple(0 if n == 1 else s for n, s in zip(ref.size, ref.stride, strict=True))
+        if flat == mine and kind_of(ref.dtype) == "f":
+            return ref
+        copy = self.new(ref.size)
+        self.definitions[copy.value] = Map(
+            Loop(copy.value, ref.size, Affine(0, flat), self.e.double(self.load(ref)), "set", self.where)
+        )
+        self._declare(copy)
+        return copy
+
+    def blas(self, name: str) -> str:
+        """The C expression for a BLAS or LAPACK routine of the instance."""
+        if name not in self.program.blas:
+            self.program.blas.append(name)
+        return f"self->blas[{self.program.blas.index(name)}]"
+
+
+def disjoint(a: Affine, a_shape: Sequence[int], b: Affine, b_shape: Sequence[int]) -> bool:
+    """Whether two windows on one value have no element in common (False where that is not plain to see)."""
+    (a_low, a_high), (b_low, b_high) = a.span(a_shape), b.span(b_shape)
+    if a_high < b_low or b_high < a_low:
+        return True
+    steps = [abs(c) for c, n in zip((*a.coefs, *b.coefs), (*a_shape, *b_shape), strict=True) if n > 1 and c]
+    # Columns of one matrix: all long steps are multiples of one length, within which the windows do not meet.
+    for length in sorted(set(steps)):
+        long = [s for s in steps if s >= length]
+        if any(s % length for s in long):
+            continue
+        remainders = []
+        for access, shape in ((a, a_shape), (b, b_shape)):
+            short = [(c, n) for c, n in zip(access.coefs, shape, strict=True) if abs(c) < length]
+            low = access.offset % length + sum(c * (n - 1) for c, n in short if c < 0)
+            high = access.offset % length + sum(c * (n - 1) for c, n in short if c > 0)
+            remainders.append((low, high))
+        (p, q), (r, s) = remainders
+        if min(p, r) >= 0 and max(q, s) < length and (q < r or s < p):
+            return True
+    return False

@@ -1,0 +1,154 @@
+"""Cholesky factors, triangular systems and what is made of them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+from sursum.compiler.graph import Node, Ref
+from sursum.compiler.native.affine import Affine
+from sursum.compiler.native.lower.context import Lowering, kind_of
+from sursum.compiler.native.lower.reduction import axis, broadcast
+from sursum.compiler.native.lower.table import Table
+
+#: From this size on LAPACK's dpotrf and BLAS's dtrsm are faster than loops of ours.
+LARGE = 48
+
+
+def cholesky(low: Lowering, node: Node) -> None:
+    """`linalg_cholesky_ex(A, upper)`: the factor, and for each matrix 0 or the place where it fails"""
+    a = node.args[0]
+    upper = node.kwargs.get("upper", node.args[1] if len(node.args) > 1 else False)
+    factor, info = low.output(node, 0), low.output(node, 1)
+    n, batch = a.size[-1], math.prod(a.size[:-2])
+    # The factor of the transpose of an upper triangle: only the lower one of the source is read.
+    source = _swap(a) if upper else a
+    full = low.new(factor.size)
+    codes = low.new(info.size, torch.int64)
+    dense = low.dense(source)
+    if n == 0 or batch == 0:
+        low.define(factor, low.e.const(0.0))
+        low.define(info, low.e.const(0, "i"))
+        return
+    if n >= LARGE:
+        low.call(full, "su_cholesky_lapack", low.blas("dpotrf"), batch, n, dense, full, codes, also=(codes,))
+    else:
+        low.call(full, "su_cholesky", batch, n, dense, full, codes, also=(codes,))
+    low.define(factor, low.load(_swap(full) if upper else full))
+    low.define(info, low.load(codes))
+
+
+def _swap(ref: Ref) -> Ref:
+    """The transpose of the last two dimensions, as a window."""
+    size, stride = list(ref.size), list(ref.stride)
+    size[-2:], stride[-2:] = size[-2:][::-1], stride[-2:][::-1]
+    return Ref(ref.value, tuple(size), tuple(stride), ref.offset, ref.dtype)
+
+
+def solve(low: Lowering, a: Ref, b: Ref, upper: bool, unit: bool) -> Ref:
+    """The X of A X = B, A a triangle; a tensor of our own, contiguous, of the broadcast batch."""
+    batch = broadcast(a.size[:-2], b.size[:-2])
+    n, m = b.size[-2:]
+    out = low.new((*batch, n, m))
+    count = math.prod(batch)
+    if count * n * m == 0:
+        low.define(out, low.e.const(0.0))
+        return out
+    matrix, step = (a, 0) if math.prod(a.size[:-2]) == 1 else (_expand(a, batch), n * n)
+    # A row-major triangle is the transpose of a column-major one: only its strides tell them apart.
+    turned = _strides(matrix) == (1, n) and n > 1
+    if turned:
+        # The memory, read row by row, is the transpose.
+        source = _swap(matrix)
+        dense = low.dense(source)
+    else:
+        dense = low.dense(matrix)
+    if n >= LARGE:
+        low.call(
+            out, "su_solve_blas", low.blas("dtrsm"), count, n, m, dense, step, int(turned), int(upper), int(unit), out,
+            base=_expand(b, batch),
+        )  # fmt: skip
+    else:
+        low.call(out, "su_solve", count, n, m, dense, step, int(turned), int(upper), int(unit), out, base=_expand(b, batch))
+    return out
+
+
+def _strides(ref: Ref) -> tuple[int, int]:
+    return ref.stride[-2], ref.stride[-1]
+
+
+def _expand(ref: Ref, batch: tuple[int, ...]) -> Ref:
+    """A (batch of a) matrix, broadcast to a batch, as a window."""
+    lead = len(batch) - (len(ref.size) - 2)
+    stride = [0] * lead + [0 if n == 1 else s for s, n in zip(ref.stride[:-2], ref.size[:-2], strict=True)]
+    return Ref(ref.value, (*batch, *ref.size[-2:]), (*stride, *ref.stride[-2:]), ref.offset, ref.dtype)
+
+
+def solve_triangular(low: Lowering, node: Node) -> None:
+    """`linalg_solve_triangular(A, B, upper, left=True, unitriangular=False)`: A X = B, or X A = B"""
+    a, b = node.args[0], node.args[1]
+    upper = bool(node.kwargs["upper"])
+    left, unit = node.kwargs.get("left", True), bool(node.kwargs.get("unitriangular", False))
+    out = low.output(node)
+    found = solve(low, a, b, upper, unit) if left else _swap(solve(low, _swap(a), _swap(b), not upper, unit))
+    low.define(out, low.load(found, out.size))
+
+
+def triangular_solve(low: Lowering, node: Node) -> None:
+    """`triangular_solve(B, A, upper=True, transpose=False, unitriangular=False)`: the X, and A"""
+    b, a = node.args[0], node.args[1]
+    defaults: tuple[Any, ...] = (True, False, False)
+    upper, transpose, unit = (*node.args[2:], *defaults[len(node.args) - 2 :])
+    found = solve(low, _swap(a) if transpose else a, b, upper != transpose, unit)
+    low.define(low.output(node, 0), low.load(found))
+    if node.outputs[1] is not None:
+        low.define(node.outputs[1], low.load(a, node.outputs[1].size))
+
+
+def cholesky_solve(low: Lowering, node: Node) -> None:
+    """`cholesky_solve(B, L, upper=False)`: the X of L Lᵀ X = B"""
+    b, factor = node.args[0], node.args[1]
+    if len(node.args) > 2 and node.args[2]:
+        factor = _swap(factor)
+    first = solve(low, factor, b, False, False)
+    second = solve(low, _swap(factor), first, True, False)
+    out = low.output(node)
+    low.define(out, low.load(second, out.size))
+
+
+def cholesky_inverse(low: Lowering, node: Node) -> None:
+    """`cholesky_inverse(L, upper=False)`: (L Lᵀ)⁻¹"""
+    factor = node.args[0]
+    if len(node.args) > 1 and node.args[1]:
+        factor = _swap(factor)
+    e, rank = low.e, len(factor.size)
+    one = e.eq(e.index(axis(rank, rank - 2)), e.index(axis(rank, rank - 1)))
+    unit = low.temporary(factor.size, e.double(one))
+    first = solve(low, factor, unit, False, False)
+    second = solve(low, _swap(factor), first, True, False)
+    out = low.output(node)
+    low.define(out, low.load(second, out.size))
+
+
+def diagonal_embed(low: Lowering, node: Node) -> None:
+    """`diag_embed(x)`, the last dimension on a diagonal"""
+    x, out = node.args[0], low.output(node)
+    if len(node.args) > 1 or node.kwargs:
+        low.fail("diag_embed of another diagonal")
+    e, rank = low.e, len(out.size)
+    same = e.eq(e.index(axis(rank, rank - 2)), e.index(axis(rank, rank - 1)))
+    coefs = (*[s if n != 1 else 0 for s, n in zip(x.stride, x.size, strict=True)], 0)
+    value = low.read(x.value, Affine(x.offset, coefs), out.size, kind_of(x.dtype))
+    low.define(out, e.where(same, value, e.const(0.0)))
+
+
+TABLE: Table = {
+    "aten.linalg_cholesky_ex": cholesky,
+    "aten.linalg_solve_triangular": solve_triangular,
+    "aten.triangular_solve": triangular_solve,
+    "aten.cholesky_solve": cholesky_solve,
+    "aten.cholesky_inverse": cholesky_inverse,
+    "aten.diag_embed": diagonal_embed,
+}

@@ -1,0 +1,202 @@
+"""The C compiler: which one, with which flags, and what the machine offers it."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import json
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from sursum.compiler.native.emit.functions import LIBM
+from sursum.errors import CompileError
+
+BASE = ("-O3", "-march=native", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math", "-fno-strict-aliasing",
+        "-std=gnu11", "-fPIC", "-shared")  # fmt: skip
+#: Above so many statements a level costs more than it gives.
+LEVELS = ((1500, "-O3"), (4000, "-O2"))
+
+
+@dataclass(frozen=True, slots=True)
+class Toolchain:
+    """A compiler that works here: its command, its version, its flags, the functions that libmvec has, the machine."""
+
+    command: tuple[str, ...]
+    version: str
+    flags: tuple[str, ...]
+    vector: frozenset[str]
+    machine: str
+
+    def options(self, statements: int) -> tuple[str, ...]:
+        """The flags for a program of this many statements."""
+        level = next((name for most, name in LEVELS if statements <= most), "-O1")
+        return tuple(level if flag == "-O3" else flag for flag in self.flags)
+
+    def key(self, source: str, statements: int) -> str:
+        """What a library is known by: text, flags, compiler and its version, CPU features, libc."""
+        parts = [source, *self.options(statements), "|", *self.command, self.version, self.machine]
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+    def compile(self, source: str, statements: int) -> bytes:
+        """A shared library made of a C text.
+
+        Raises:
+            CompileError: the compiler failed; its words are in the message.
+        """
+        return _compile(self.command, (*self.options(statements), *self.libraries()), source)
+
+    def libraries(self) -> tuple[str, ...]:
+        """What a library is linked with."""
+        return ("-lmvec", "-lm") if self.vector else ("-lm",)
+
+
+def _compile(command: tuple[str, ...], options: tuple[str, ...], source: str) -> bytes:
+    with tempfile.TemporaryDirectory(prefix="sursum-") as directory:
+        text, library = Path(directory, "density.c"), Path(directory, "density.so")
+        text.write_text(source, encoding="ascii")
+        compiler = [*command, *(o for o in options if not o.startswith("-l")), str(text), "-o", str(library)]
+        compiler += [o for o in options if o.startswith("-l")]
+        try:
+            done = subprocess.run(compiler, capture_output=True, text=True, errors="replace", check=False, cwd=directory)
+        except OSError as error:
+            raise CompileError(f"the C compiler {command[0]!r} could not be started: {error}") from error
+        if done.returncode or not library.exists():
+            words = (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()
+            shown = "\n".join(words[:20])
+            raise CompileError(f"the C compiler {shlex.join(command)} failed; it says:\n{shown}")
+        return library.read_bytes()
+
+
+def find_compiler() -> tuple[str, ...]:
+    """The compiler's command: $CC if that is set, else cc, gcc or clang, whichever is found first.
+
+    Raises:
+        CompileError: there is none.
+    """
+    asked = os.environ.get("CC", "").strip()
+    candidates = [shlex.split(asked)] if asked else [["cc"], ["gcc"], ["clang"]]
+    for command in candidates:
+        path = shutil.which(command[0])
+        if path:
+            return (os.path.realpath(path) if not asked else path, *command[1:])
+    looked = asked or "cc, gcc and clang"
+    raise CompileError(
+        f"no C compiler: looked for {looked}. Install one (Debian, Ubuntu: `apt install gcc`; Fedora: `dnf install gcc`; "
+        "macOS: `xcode-select --install`) or set CC; until then engine='torch' runs the density"
+    )
+
+
+def machine() -> str:
+    """The processor's features and the C library, on which compiled code depends.
+
+    Example:
+        >>> machine() == machine()
+        True
+    """
+    features = ""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
+            if line.startswith(("flags", "Features", "model name")):
+                features += line
+                if not line.startswith("model name"):
+                    break
+    except OSError:
+        features = platform.processor()
+    try:
+        libc = os.confstr("CS_GNU_LIBC_VERSION") or ""
+    except (AttributeError, ValueError, OSError):
+        libc = platform.platform()
+    return f"{platform.machine()} {libc} {hashlib.sha256(features.encode()).hexdigest()[:16]}"
+
+
+def detect(directory: Path | None) -> Toolchain:
+    """The toolchain of this machine. What was found out is remembered in `directory`, if there is one.
+
+    Raises:
+        CompileError: no compiler, or one that does not compile an empty program.
+    """
+    command, here = find_compiler(), machine()
+    try:
+        stat = os.stat(command[0])
+        stamp = [*command, here, stat.st_size, stat.st_mtime_ns, stat.st_ino, 1]
+    except OSError as error:
+        raise CompileError(f"the C compiler {command[0]!r} cannot be read: {error}") from error
+    memory = directory / f"toolchain-{hashlib.sha256(json.dumps(stamp).encode()).hexdigest()[:16]}.json" if directory else None
+    if memory is not None:
+        try:
+            known = json.loads(memory.read_text())
+            return Toolchain(command, known["version"], tuple(known["flags"]), frozenset(known["vector"]), here)
+        except (OSError, ValueError, KeyError, TypeError):
+            pass  # not known yet, or damaged: found out again
+    found = _probe(command, here)
+    if memory is not None:
+        try:
+            handle, name = tempfile.mkstemp(dir=memory.parent)
+            with os.fdopen(handle, "w") as file:
+                json.dump({"version": found.version, "flags": found.flags, "vector": sorted(found.vector)}, file)
+            os.replace(name, memory)
+        except OSError:
+            pass  # a memory only: the next process asks again
+    return found
+
+
+EMPTY = "int sursum_probe(void) { return 0; }\n"
+LOOP = """
+#include <math.h>
+__attribute__((simd("notinbranch"))) extern double exp(double);
+void sursum_probe(double *x)
+{
+#pragma omp simd
+    for (int i = 0; i < 64; i++)
+        x[i] = exp(x[i]);
+}
+"""
+
+
+def _probe(command: tuple[str, ...], here: str) -> Toolchain:
+    try:
+        done = subprocess.run([*command, "--version"], capture_output=True, text=True, errors="replace", check=False)
+        version = (done.stdout or done.stderr).strip().splitlines()[0] if (done.stdout or done.stderr).strip() else ""
+    except OSError as error:
+        raise CompileError(f"the C compiler {command[0]!r} could not be started: {error}") from error
+    flags = list(BASE)
+    while True:
+        try:
+            _compile(command, (*flags, "-lm"), EMPTY)
+            break
+        except CompileError:
+            # Some compilers lack -march=native or -fopenmp-simd: only speed depends on those.
+            spare = [f for f in ("-march=native", "-fopenmp-simd", "-fno-trapping-math") if f in flags]
+            if not spare:
+                raise
+            flags.remove(spare[0])
+    try:
+        _compile(command, (*flags, "-mprefer-vector-width=256", "-Werror", "-lm"), EMPTY)
+        flags.insert(-3, "-mprefer-vector-width=256")
+    except CompileError:
+        pass  # not this compiler, or not this processor
+    return Toolchain(command, version, tuple(flags), _vector(command, tuple(flags)), here)
+
+
+def _vector(command: tuple[str, ...], flags: tuple[str, ...]) -> frozenset[str]:
+    """The functions of which libmvec has a form for every vector length that the compiler may choose."""
+    try:
+        library = ctypes.CDLL("libmvec.so.1")
+        code = _compile(command, (*flags, "-Werror", "-lmvec", "-lm"), LOOP)
+    except (OSError, CompileError):
+        return frozenset()
+    if b"_ZGV" not in code:
+        return frozenset()
+    found = set()
+    for name in LIBM:
+        v = "vv" if name in ("pow", "atan2", "hypot") else "v"
+        forms = [f"_ZGVbN2{v}_{name}", f"_ZGVcN4{v}_{name}", f"_ZGVdN4{v}_{name}", f"_ZGVeN8{v}_{name}"]
+        if all(hasattr(library, form) for form in forms):
+            found.add(name)
+    return frozenset(found)
