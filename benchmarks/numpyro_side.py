@@ -84,7 +84,7 @@ def main() -> None:
         kernel = NUTS(program, target_accept_prob=0.8)
         method = options.method if chains > 1 else "sequential"
         settings = {"num_warmup": warmup, "num_samples": draws, "num_chains": chains, "progress_bar": False}
-        return MCMC(kernel, chain_method=method, jit_model_args=False, **settings)
+        return MCMC(kernel, chain_method=method, jit_model_args=True, **settings)
 
     def run(mcmc: MCMC, seed: int) -> MCMC:
         mcmc.run(jax.random.PRNGKey(seed), *data, extra_fields=("num_steps",))

@@ -1,6 +1,6 @@
 """Run every model on every system, each in a fresh process, and print one markdown table.
 
-    python benchmarks/run.py [--models eight_schools radon] [--runs 1]
+python benchmarks/run.py [--models eight_schools radon] [--runs 1]
 """
 
 from __future__ import annotations
@@ -70,8 +70,10 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=1, help="runs of each system; medians are printed")
     options = parser.parse_args()
     head = ["model", "system", *COLUMNS.values()]
-    print(f"{platform.machine()}, Python {platform.python_version()}, "
-          + ", ".join(f"{name} {version(name)}" for name in ("sursum", "torch", "nutpie", "numpyro", "jax")))
+    print(
+        f"{platform.machine()}, Python {platform.python_version()}, "
+        + ", ".join(f"{name} {version(name)}" for name in ("sursum", "torch", "nutpie", "numpyro", "jax"))
+    )
     print("\n| " + " | ".join(head) + " |\n|" + "---|" * len(head))
     notes = []
     for model in options.models:
@@ -85,8 +87,12 @@ def main() -> None:
         ours, peers = figures["sursum"], [row for name, row in figures.items() if name != "sursum"]
         best = {key: (max if more else min)(row[key] for row in peers) for key, more in RATIOS.items()}
         ratios = {key: ours[key] / best[key] if RATIOS[key] else best[key] / ours[key] for key in COLUMNS}
-        print(f"| {model} | **times better than the best NumPyro** | "
-              + " | ".join(f"**{ratios[key]:.3g}**" for key in COLUMNS) + " |", flush=True)
+        print(
+            f"| {model} | **times better than the best NumPyro** | "
+            + " | ".join(f"**{ratios[key]:.3g}**" for key in COLUMNS)
+            + " |",
+            flush=True,
+        )
         notes.append(compare_means(model, figures))
         notes.append(
             f"{model}: the kernel written by hand takes {ours['kernel']:.3g} µs a gradient, sursum's C "

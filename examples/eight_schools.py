@@ -1,6 +1,6 @@
 """Eight schools (Rubin 1981): the effect of coaching on test scores, estimated in eight schools that resemble each other.
 
-    python examples/eight_schools.py
+python examples/eight_schools.py
 """
 
 from __future__ import annotations
