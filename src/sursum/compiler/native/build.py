@@ -16,8 +16,10 @@ from sursum.compiler.native.schedule import schedule
 from sursum.compiler.native.toolchain import detect
 
 
-def translate(graph: Graph, title: str, vector: frozenset[str] = frozenset()) -> tuple[Emitted, Program, Lowering]:
-    """The C of a graph; `vector` are the functions that libmvec has. Nothing is compiled.
+def translate(
+    graph: Graph, title: str, vector: frozenset[str] = frozenset(), stem: str = "sursum"
+) -> tuple[Emitted, Program, Lowering]:
+    """The C of a graph, whose entry is ``<stem>_run``; `vector` are the functions that libmvec has. Nothing is compiled.
 
     Raises:
         UnsupportedOperator: an operator has no C.
@@ -25,7 +27,7 @@ def translate(graph: Graph, title: str, vector: frozenset[str] = frozenset()) ->
     program, low = lower(graph, title)
     fuse(program, low.e)
     plan = schedule(program, low.e)
-    return emit(program, plan, vector=vector, outputs=destinations(graph)), program, low
+    return emit(program, plan, vector=vector, outputs=destinations(graph), stem=stem), program, low
 
 
 def is_density(graph: Graph) -> bool:

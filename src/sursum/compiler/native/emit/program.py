@@ -19,24 +19,48 @@ from sursum.compiler.native.schedule import Group, Schedule
 PART = 300
 
 
+#: What an entry is handed.
+INSTANCE = """\
+struct instance {
+    double *workspace;             /* one to a thread, on a 64 byte boundary */
+    const void *const *constants;  /* shared */
+    void *const *blas;             /* shared */
+};
+"""
+INCLUDES = tuple(f"#include <{name}.h>" for name in ("math", "stdbool", "stddef", "stdint"))
+
+
 @dataclass(frozen=True, slots=True)
 class Emitted:
-    """C text, how many bytes of workspace it wants, and how many statements it has."""
+    """C text in its parts, how many bytes of workspace it wants, and how many statements it has.
 
-    source: str
+    `body` is the function and its pieces; it wants `INCLUDES`, `INSTANCE` and, once each, `declared` and `helpers`
+    before it.
+    """
+
+    title: tuple[str, ...]
+    declared: tuple[str, ...]
+    helpers: tuple[str, ...]
+    body: str
     workspace: int
     statements: int
 
+    @property
+    def source(self) -> str:
+        """The whole file."""
+        return "\n".join([*self.title, "", *INCLUDES, "", INSTANCE, *self.declared, *self.helpers, "", self.body])
 
-def emit(program: Program, plan: Schedule, *, vector: frozenset[str], outputs: Sequence[int]) -> Emitted:
+
+def emit(program: Program, plan: Schedule, *, vector: frozenset[str], outputs: Sequence[int], stem: str = "sursum") -> Emitted:
     """The C of a scheduled program. `vector` names the functions that have a vector form in libmvec; `outputs` says
-    where each output goes: −1 for the log density, else its place (in doubles) in the result array."""
-    return _Emitter(program, plan, vector, outputs).emit()
+    where each output goes: −1 for the log density, else its place (in doubles) in the result array; the entry is
+    called ``<stem>_run``."""
+    return _Emitter(program, plan, vector, outputs, stem).emit()
 
 
 class _Emitter:
-    def __init__(self, program: Program, plan: Schedule, vector: frozenset[str], outputs: Sequence[int]) -> None:
-        self.program, self.plan, self.vector = program, plan, vector
+    def __init__(self, program: Program, plan: Schedule, vector: frozenset[str], outputs: Sequence[int], stem: str) -> None:
+        self.program, self.plan, self.vector, self.stem = program, plan, vector, stem
         self.used: set[str] = set()
         self.parts = self._split()
         self.part_of = {g: p for p, groups in enumerate(self.parts) for g in groups}
@@ -179,10 +203,9 @@ class _Emitter:
                     self._serial_values.add(stage.value)
         functions = [self._function(p, groups) for p, groups in enumerate(self.parts)]
         main = self._main(len(functions))
-        head = self._head()
-        text = "\n".join([*head, *functions, main])
         weight = sum(len(g.stages) + 6 * len(g.shape) for g in self.plan.groups)
-        return Emitted(text, max(self.layout.size, 64), weight)
+        body = "\n".join([*functions, main])
+        return Emitted(self._title(), *self._helpers(), body, max(self.layout.size, 64), weight)
 
     def _function(self, part: int, groups: Sequence[int]) -> str:
         self._part, self._declared, self._last = part, {}, Where(None, None)
@@ -193,7 +216,7 @@ class _Emitter:
             lines += self._copies()
         attribute = "__attribute__((noinline)) " if len(self.parts) > 1 else ""
         return "\n".join([
-            f"static {attribute}int part_{part}(const struct instance *self, double *out, double *logp)",
+            f"static {attribute}int {self.stem}_part_{part}(const struct instance *self, double *out, double *logp)",
             "{",
             *("    " + line if line and not line.startswith("#") else line for line in [*self._declarations(), *lines]),
             "    return 0;",
@@ -243,45 +266,34 @@ class _Emitter:
             lines.insert(0, "double *const w = __builtin_assume_aligned(self->workspace, 64);")
         return lines
 
-    def _head(self) -> list[str]:
+    def _title(self) -> tuple[str, ...]:
         program = self.program
-        head = [
-            comment(program.title),
-            comment(f"{program.dim} unknowns; {len(self.constants)} arrays of data; {self.layout.size} bytes of workspace"),
-            "",
-            "#include <math.h>",
-            "#include <stdbool.h>",
-            "#include <stddef.h>",
-            "#include <stdint.h>",
-            "",
-            "struct instance {",
-            "    double *workspace;             /* one to a thread, on a 64 byte boundary */",
-            "    const void *const *constants;  /* shared */",
-            "    void *const *blas;             /* " + (", ".join(program.blas) or "not used") + " */",
-            "};",
-            "",
-        ]
-        simd = sorted(self.vector & self.used & LIBM)
-        for name in simd:
+        size = f"{program.dim} unknowns; {len(self.constants)} arrays of data; {self.layout.size} bytes of workspace"
+        routines = [comment(f"BLAS: {', '.join(program.blas)}")] if program.blas else []
+        return (comment(program.title), comment(size), *routines)
+
+    def _helpers(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """What stands before the functions: declarations of vector forms, and functions of our own."""
+        declared = []
+        for name in sorted(self.vector & self.used & LIBM):
             args = "double, double" if name in ("pow", "atan2", "hypot") else "double"
-            head.append(f'__attribute__((simd("notinbranch"))) extern double {name}({args});')
+            declared.append(f'__attribute__((simd("notinbranch"))) extern double {name}({args});')
         needs: list[str] = []
         for name in sorted(self.used):
             for other in (*NEEDS.get(name, ()), name):
                 if other not in needs:
                     needs.append(other)
         if "lgamma" in needs:
-            head.append("extern double lgamma_r(double, int *);")
-        head += [SCALAR[name].rstrip("\n") for name in needs if name in SCALAR]
-        head += [ARRAYS[name].rstrip("\n") for name in needs if name in ARRAYS]
-        return [*head, ""]
+            declared.append("extern double lgamma_r(double, int *);")
+        texts = [SCALAR[name] for name in needs if name in SCALAR] + [ARRAYS[name] for name in needs if name in ARRAYS]
+        return tuple(declared), tuple(text.rstrip("\n") for text in texts)
 
     def _main(self, count: int) -> str:
         dim = self.program.dim
-        steps = " || ".join(f"part_{p}(self, out, logp)" for p in range(count))
+        steps = " || ".join(f"{self.stem}_part_{p}(self, out, logp)" for p in range(count))
         density = -1 in self.target.values()
         lines = [
-            "int64_t sursum_run(size_t dim, const double *q, double *out, double *logp, void *user_data)",
+            f"int64_t {self.stem}_run(size_t dim, const double *q, double *out, double *logp, void *user_data)",
             "{",
             "    const struct instance *const self = user_data;",
             "    double *const w = __builtin_assume_aligned(self->workspace, 64);",
