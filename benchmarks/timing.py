@@ -94,7 +94,7 @@ def smallest_ess(draws: np.ndarray) -> float:
 
 def standard_error(draws: np.ndarray) -> float:
     """The Monte-Carlo standard error of the mean of draws (chain, draw)."""
-    return float(_arviz().mcse(draws, method="mean"))
+    return float(draws.std(ddof=1) / np.sqrt(_arviz().ess(draws, method="mean")))
 
 
 def _arviz() -> Any:

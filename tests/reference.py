@@ -32,10 +32,10 @@ def scores(draws: np.ndarray, row: dict[str, float]) -> dict[str, float]:
     ess = float(arviz.ess(draws, method="mean"))
     assert float(arviz.rhat(draws)) <= 1.01, "the chains have not mixed: run longer before judging"
     assert ess >= 2000, f"{ess:.0f} effective draws: run longer before judging"
-    se = float(arviz.mcse(draws, method="mean"))
+    se = _mcse(draws)
     # The standard error of the sd from the effective sample size of squared deviations, right for heavy tails too.
     squares = (draws - mean) ** 2
-    se_s = float(arviz.mcse(squares, method="mean")) / (2 * sd)
+    se_s = _mcse(squares) / (2 * sd)
     found = {
         "mean": (mean - row["mean"]) / np.hypot(se, row["mcse_mean"]),
         "sd": np.log(sd / row["sd"]) / np.hypot(se_s / sd, row["mcse_sd"] / row["sd"]),
@@ -45,6 +45,13 @@ def scores(draws: np.ndarray, row: dict[str, float]) -> dict[str, float]:
         share = float(arviz.ess(below, method="mean"))
         found[key] = (below.mean() - p) / np.sqrt(p * (1 - p) * (1 / share + 1 / row["ess"]))
     return found
+
+
+def _mcse(draws: np.ndarray) -> float:
+    """The Monte-Carlo standard error of the mean: sd / √ess. (arviz.mcse gives an array where numba is installed.)"""
+    import arviz
+
+    return float(draws.std(ddof=1) / np.sqrt(arviz.ess(draws, method="mean")))
 
 
 def bound(count: int) -> float:
