@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow lint bench clean
+.PHONY: demo test test-slow lint bench posteriordb clean
 
 demo: $(READY)
 	$(BIN)/python examples/radon.py
@@ -23,6 +23,9 @@ lint: $(READY)
 bench: $(READY)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python benchmarks/run.py
+
+posteriordb: $(READY)
+	$(BIN)/python -m benchmarks.posteriordb --write benchmarks/posteriordb/results.md
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "sursum needs Python 3.11 or newer")'

@@ -1,0 +1,68 @@
+"""Three series: an autoregression, a GARCH recursion, and a hidden Markov chain summed out."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+import sursum as su
+import sursum.distributions as dist
+from benchmarks.posteriordb.case import Case, Data
+from sursum.distributions import constraints
+
+
+def autoregression(y: Tensor, order: int) -> None:
+    """y_t on its `order` values before, the first of which are given."""
+    alpha = su.param("alpha", y.new_zeros(()))
+    beta = su.param("beta", y.new_zeros(order))
+    sigma = su.param("sigma", y.new_ones(()), constraint=constraints.positive)
+    before = y.unfold(0, order, 1)[:-1].flip(1)
+    with su.plate("step", len(before)):
+        su.sample("y", dist.Normal(alpha + before @ beta, sigma), obs=y[order:])
+
+
+def garch(y: Tensor, sigma1: Tensor) -> None:
+    """A constant mean, and a variance that follows the last shock and itself. (alpha1, beta1) lie in a triangle."""
+    mu = su.param("mu", y.mean())
+    alpha0 = su.param("alpha0", y.var() / 2, constraint=constraints.positive)
+    alpha1 = su.param("alpha1", y.new_tensor(0.3), constraint=constraints.unit_interval)
+    room = 1 - alpha1
+    beta1 = su.param("beta1", 0.5 * room, constraint=constraints.interval(torch.zeros_like(room), room))
+    shocks = (y - mu).square()
+    variances = [sigma1.square()]
+    for shock in shocks[:-1]:
+        variances.append(alpha0 + alpha1 * shock + beta1 * variances[-1])
+    with su.plate("step", len(y)):
+        su.sample("y", dist.Normal(mu, torch.stack(variances).sqrt()), obs=y)
+
+
+def hidden_markov(y: Tensor) -> None:
+    """Two states with normal emissions of unit variance, and means in order; the path is summed out.
+
+    The states' means are held near 3 and 10 by a penalty, the rest is likelihood.
+    """
+    transition = torch.stack([su.param(f"theta{k}", y.new_full((2,), 0.5), constraint=constraints.simplex) for k in (1, 2)])
+    low = su.param("low", y.new_tensor(3.0), constraint=constraints.positive)
+    high = su.param("high", low + 7.0, constraint=constraints.greater_than(low))
+    mu = su.deterministic("mu", torch.stack([low, high]))
+    su.factor("penalty", dist.Normal(y.new_tensor([3.0, 10.0]), 1.0).log_prob(mu).sum())
+
+    emission = dist.Normal(mu, 1.0).log_prob(y[:, None])
+    steps = transition.log()
+    ahead = emission[0]
+    for now in emission[1:]:
+        ahead = now + (ahead[:, None] + steps).logsumexp(0)
+    su.factor("y", ahead.logsumexp(0))
+
+
+def _ark(data: Data) -> tuple[Tensor, int]:
+    return data["y"], int(data["K"])
+
+
+AR_PRIORS = {"sigma": dist.HalfCauchy(2.5), "*": dist.Normal(0.0, 10.0)}
+
+CASES = [
+    Case("arK-arK", su.lift(autoregression, AR_PRIORS), _ark),
+    Case("garch-garch11", su.lift(garch, su.priors.flat), lambda data: (data["y"], data["sigma1"]), target_accept=0.9),
+    Case("hmm_example-hmm_example", su.lift(hidden_markov, su.priors.flat), lambda data: (data["y"],)),
+]
