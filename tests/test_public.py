@@ -12,7 +12,7 @@ import sursum as su
 
 PUBLIC = {
     "su": {
-        *("sample", "param", "plate", "deterministic", "factor", "module", "random_module"),
+        *("sample", "param", "plate", "deterministic", "factor", "scan", "module", "random_module"),
         *("lift", "reprior", "priors", "handlers", "poutine", "distributions", "infer", "compile"),
         *("trace", "replay", "condition", "uncondition", "substitute", "do", "block", "mask", "scale", "seed", "reparam"),
         *("ParamStore", "Trace", "Posterior", "CompiledDensity", "enable_validation", "validation_enabled"),

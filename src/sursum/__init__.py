@@ -23,6 +23,7 @@ from sursum.handlers import (
 from sursum.module import module
 from sursum.posterior import Posterior
 from sursum.primitives import deterministic, factor, param, sample
+from sursum.scan import scan
 from sursum.trace import Trace
 from sursum.validation import enable_validation, validation_enabled
 
@@ -56,6 +57,7 @@ __all__ = [
     "reprior",
     "sample",
     "scale",
+    "scan",
     "seed",
     "substitute",
     "trace",

@@ -32,9 +32,10 @@ from sursum.errors import (
     UnusedSiteWarning,
 )
 from sursum.handlers import trace
-from sursum.messages import Factor, Frame, Sample, Site
+from sursum.messages import Factor, Frame, Sample, Site, Step
 from sursum.originals import watch_originals
-from sursum.runtime import Messenger, at_site, handler, perform, refuse_coroutines, required, run_program
+from sursum.runtime import Messenger, at_site, handler, own_steps, perform, refuse_coroutines, required, run_program
+from sursum.stacking import Ledger
 from sursum.supports import support_of
 from sursum.trace import Trace, table
 
@@ -282,6 +283,8 @@ class _Placed(Messenger):
     choose: Callable[[Sample, torch.Size, Any], Tensor] = required()
 
     jacobians: dict[str, tuple[Site, Tensor]] = field(init=False, repr=False, default_factory=dict)
+    steps: Ledger = field(init=False, repr=False, default_factory=Ledger)
+    whole: dict[str, tuple[Any, Tensor]] = field(init=False, repr=False, default_factory=dict)
     placed: set[str] = field(init=False, repr=False, default_factory=set)
 
     def handle(self, site: Site) -> Any:
@@ -296,12 +299,38 @@ class _Placed(Messenger):
             return perform(site.but(value=site.fn.rsample()))
         onto = bijection(_continuous_support(site))
         shape = site.fn.batch_shape + site.fn.event_shape
-        free = self.choose(site, torch.Size(onto.inverse_shape(shape)), onto)
+        free = self._free(site, torch.Size(onto.inverse_shape(shape)), onto)
         value = onto(free)
         self.placed.add(site.name)
         if not _is_identity(onto):
-            self.jacobians[site.name] = (site, onto.log_abs_det_jacobian(free, value))
+            self._add(site, onto.log_abs_det_jacobian(free, value))
         return perform(site.but(value=value))
+
+    def _free(self, site: Sample, shape: torch.Size, onto: Any) -> Tensor:
+        """The unconstrained value; in a scan this step's part of what is chosen, once, for all steps."""
+        steps = own_steps(site)
+        if not steps:
+            return self.choose(site, shape, onto)
+        loop, free = self.whole.get(site.name, (None, None))
+        if loop is not steps[0].loop or free is None:
+            free = self.choose(site, torch.Size([*(step.size for step in steps), *shape]), onto)
+            self.whole[site.name] = steps[0].loop, free
+        for step in steps:
+            free = step.take(free)
+        return free
+
+    def _add(self, site: Site, log_jacobian: Tensor) -> None:
+        steps = own_steps(site)
+        if steps:
+            self.steps.add(site.name, steps[-1], (site, steps[-1].keep(log_jacobian)))
+        else:
+            self.jacobians[site.name] = site, log_jacobian
+
+    def leave(self, step: Step) -> None:
+        for rows in self.steps.leave(step):
+            site = rows[0][0]
+            plates = tuple(frame for frame in site.plates if not (isinstance(frame, Step) and frame.loop is step.loop))
+            self._add(site.but(plates=plates), step.join([row[1] for row in rows]))
 
 
 def _refuse_subsamples(found: Trace) -> None:

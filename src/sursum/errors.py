@@ -11,6 +11,7 @@
     │   ├── ArgumentError             arguments of a distribution outside their constraints
     │   ├── PlateError                plates that collide or do not fit a site
     │   └── DensityError              a log density that cannot be formed, or is not finite where it must be
+    ├── ScanError                     a scan whose steps do not fit together
     ├── HandlerError                  handlers left out of order, a program of the wrong kind
     ├── CaptureError                  a program that cannot be turned into a graph
     │   ├── BranchError                   Python looked at a traced value
@@ -76,6 +77,10 @@ class PlateError(SiteError):
 
 class DensityError(SiteError):
     """A log density that cannot be formed, or is not finite where it must be."""
+
+
+class ScanError(SursumError, ValueError):
+    """A scan whose steps do not fit together."""
 
 
 class HandlerError(SursumError, RuntimeError):

@@ -8,7 +8,7 @@ message mappings, a message can be read like one: `site["type"]`, `site["value"]
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
@@ -44,6 +44,33 @@ class Frame:
     def scale(self) -> float:
         """What a log density is multiplied by so that the present copies stand for all."""
         return self.size / self.length if self.length else 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Step(Frame):
+    """One step of a scan, the `index`-th of `size`: a frame in time, as a plate is one in space. It has no dimension.
+
+    A handler that holds values of all steps along a leading dimension takes this step's by `take`; one that keeps what
+    it sees in each step says so by `keep`, and has the kept of all steps along a leading dimension by `join`, when the
+    scan is over. `loop` is the scan, one object for all of its steps.
+    """
+
+    index: int = 0
+    loop: Any = None
+
+    rolled: ClassVar[bool] = False  # whether one step is run for all, so that what is wanted of it must be kept now
+
+    def take(self, stacked: Tensor) -> Tensor:
+        """This step's part of a value with a leading time dimension."""
+        return stacked[self.index]
+
+    def keep(self, value: Tensor) -> Tensor:
+        """Marks `value`, made in this step, as one that `join` will be asked for."""
+        return value
+
+    def join(self, values: Sequence[Tensor]) -> Tensor:
+        """What was kept in every step, in order, along a leading time dimension."""
+        return torch.stack(tuple(values))
 
 
 # What readers of message mappings find at every site, whichever kind it is.

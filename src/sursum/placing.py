@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from sursum.errors import PlateError
+from sursum.errors import ObservationError, PlateError
 from sursum.messages import Factor, Frame, Param, Sample
+from sursum.runtime import own_steps
 
 S = TypeVar("S", Sample, Factor)
 
@@ -87,4 +88,17 @@ def subsampled(site: Param, value: Tensor) -> Tensor:
     for frame in local_plates(site, value):
         if frame.indices is not None and frame.dim is not None and site.event_dim is not None:
             value = value.index_select(value.dim() + frame.dim - site.event_dim, frame.indices)
+    return value
+
+
+def by_step(site: Sample, value: Any) -> Any:
+    """This step's part of a value that a handler holds for all steps of the scans that `site` is in; else the value."""
+    for step in own_steps(site):
+        if not isinstance(value, Tensor) or not value.dim() or value.shape[0] != step.size:
+            found = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+            raise ObservationError(
+                f"site {site} is in each of the {step.size} steps of a {step.name}, and the value given to it is {found}. "
+                f"Give a tensor with a leading dimension, time, of {step.size}."
+            )
+        value = step.take(value)
     return value

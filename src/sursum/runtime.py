@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from sursum.errors import HandlerError
-from sursum.messages import Frame, Site
+from sursum.messages import Frame, Site, Step
 
 _STACK: ContextVar[tuple[Messenger, ...]] = ContextVar("handlers", default=())
 _SITE: ContextVar[Site | None] = ContextVar("site", default=None)
@@ -115,6 +115,14 @@ class Messenger:
         """The current value of the parameter `name`, where this handler keeps it."""
         return None
 
+    @property
+    def roller(self) -> Callable[[Any], Any] | None:
+        """Who runs the steps of a scan inside this handler, where that is not Python, one after another."""
+        return None
+
+    def leave(self, step: Step) -> None:
+        """Called when the last step of a scan inside this handler, `step`, has run."""
+
     def note(self, name: str) -> bool:
         """True the first time that this handler object, or a copy of it, has something to say of `name`."""
         first = name not in self.noted
@@ -190,6 +198,28 @@ def open_plates() -> tuple[Frame, ...]:
         if messenger.frame is not None:
             found.append(messenger.frame)
     return tuple(reversed(found))
+
+
+def own_steps(site: Site) -> tuple[Step, ...]:
+    """The steps of scans, outermost first, that `site` is in and the handler at work is not: it sees all of them."""
+    outside = {id(messenger.frame) for messenger in _STACK.get() if messenger.frame is not None}
+    return tuple(frame for frame in site.plates if isinstance(frame, Step) and id(frame) not in outside)
+
+
+def leave(step: Step) -> None:
+    """Tell the handlers here, the innermost first, that a scan is over; while one works, only those outside it are here."""
+    stack = _STACK.get()
+    for place in range(len(stack) - 1, -1, -1):
+        token = _STACK.set(stack[:place])
+        try:
+            stack[place].leave(step)
+        finally:
+            _STACK.reset(token)
+
+
+def current_roller() -> Callable[[Any], Any] | None:
+    """Who runs the steps of a scan here: the innermost handler that says so, else Python (None)."""
+    return next((m.roller for m in reversed(_STACK.get()) if m.roller is not None), None)
 
 
 def current_generator() -> torch.Generator | None:

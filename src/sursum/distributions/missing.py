@@ -28,13 +28,12 @@ def stand_in(value: Tensor, mask: Tensor, events: int) -> Tensor:
     split = value.dim() - events
     batch, event = torch.broadcast_shapes(mask.shape, value.shape[:split]), value.shape[split:]
     mask = mask.to(value.device).expand(batch)
-    if mask.all():
+    if not mask.numel():
         return value
     wide = value.expand(batch + event)
-    if mask.any():
-        other = wide.reshape(-1, *event)[int(mask.flatten().int().argmax())]
-    else:
-        other = torch.full_like(wide, float(wide.is_floating_point()))
+    # In tensors' words alone, and without a look at the mask: in a scan it is another one in every step.
+    first = wide.reshape(-1, *event).index_select(0, mask.flatten().int().argmax().reshape(1)).reshape(event)
+    other = torch.where(mask.any(), first, torch.full_like(first, float(first.is_floating_point())))
     return torch.where(mask.reshape(batch + (1,) * events), wide, other)
 
 

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from sursum.errors import UnusedSiteWarning
 from sursum.messages import Param, Sample, Site
 from sursum.patterns import suggestion
+from sursum.placing import by_step
 from sursum.runtime import Messenger, handler, required
 from sursum.validation import validation_enabled
 
@@ -17,6 +18,8 @@ from sursum.validation import validation_enabled
 @handler
 class Given(Messenger):
     """A handler with `data`, values by site name; a `Trace` will do. Names that match nothing are warned of.
+
+    The value of a site in a scan has a leading dimension, time, and each step takes its own.
 
     Raises:
         TypeError: `data` is no mapping.
@@ -42,7 +45,8 @@ class Given(Messenger):
     def value(self, site: Site) -> Any:
         """The value for this site."""
         value = self.data[site.name]
-        return value.value if isinstance(value, Site) else value
+        value = value.value if isinstance(value, Site) else value
+        return by_step(site, value) if isinstance(site, Sample) else value
 
     def finish(self) -> None:
         if not validation_enabled():

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sursum.messages import Sample, Site
+from sursum.placing import by_step
 from sursum.runtime import Messenger, handler, perform, required
 from sursum.validation import check_value
 
@@ -28,6 +29,6 @@ class replay(Messenger):
         if isinstance(site, Sample) and not site.is_observed:
             node = self.trace.get(site.name)
             if isinstance(node, Sample):
-                site = site.but(value=node.value)
+                site = site.but(value=by_step(site, node.value))
                 check_value(site)
         return perform(site)

@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import field
 from typing import Any
 
-from sursum.messages import Site
-from sursum.runtime import Messenger, handler, perform, run_program
+from sursum.messages import Param, Site, Step
+from sursum.runtime import Messenger, handler, own_steps, perform, run_program
+from sursum.stacking import Ledger, kept, stacked
 from sursum.trace import Trace
 
 
 @handler
 class trace(Messenger):
     """Record the sites that a program reaches, as they come back from the handlers outside.
+
+    What is in a scan is one site, its value and log density with a leading dimension, time.
 
     ``trace(model).get_trace(*args)`` returns the `Trace`; in ``with trace() as t:`` it is ``t.trace``.
 
@@ -29,10 +32,23 @@ class trace(Messenger):
 
     trace: Trace = field(init=False, repr=False, default_factory=Trace)
 
+    steps: Ledger = field(init=False, repr=False, default_factory=Ledger)
+
     def handle(self, site: Site) -> Any:
         out = perform(site)
-        self.trace.add(out)
+        self._add(out)
         return out
+
+    def _add(self, site: Site) -> None:
+        steps = own_steps(site)
+        if steps and not isinstance(site, Param):
+            self.steps.add(site.name, steps[-1], kept(site, steps[-1]))
+        else:
+            self.trace.add(site.but(plates=tuple(frame for frame in site.plates if frame not in steps)) if steps else site)
+
+    def leave(self, step: Step) -> None:
+        for sites in self.steps.leave(step):
+            self._add(stacked(sites, step))
 
     def get_trace(self, *args: Any, **kwargs: Any) -> Trace:
         """The trace of one execution with these arguments."""
