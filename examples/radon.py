@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.optimize import minimize
 from torch import Tensor
 
 import sursum as su
@@ -53,18 +52,9 @@ def counties_alike(intercept: Tensor) -> dist.Distribution:
     return dist.Normal(mean, spread)
 
 
-def maximum_likelihood(*data: Tensor) -> dict[str, Tensor]:
-    """The parameters at which the likelihood is largest, by L-BFGS on the captured gradient."""
-    likelihood = su.infer.LogDensity(su.lift(radon, su.priors.flat), data, jacobian=False)
-    density = su.infer.compile_density(likelihood)
-
-    def loss(q: np.ndarray) -> tuple[float, np.ndarray]:
-        value, gradient = density.value_and_grad(q)
-        return -value, -gradient
-
-    found = minimize(loss, np.zeros(density.dim), jac=True, method="L-BFGS-B", options={"maxiter": 1000})
-    assert found.success, found.message
-    return density.unravel(found.x)
+def maximum_likelihood(*data: Tensor) -> su.infer.Fit:
+    """The parameters at which the likelihood is largest."""
+    return su.infer.fit(radon, *data)
 
 
 def posterior(*data: Tensor, draws: int = 1000, chains: int = 4, seed: int = 1) -> su.Posterior:
@@ -115,8 +105,7 @@ def main() -> dict[str, Any]:
     intercepts = draws["intercept"].flatten(0, 1)
 
     print("Maximum likelihood, every county alone")
-    print(f"  slope {float(fitted['slope']):6.3f}   sigma {float(fitted['sigma']):.3f}")
-    print(f"  intercepts from {float(fitted['intercept'].min()):.2f} to {float(fitted['intercept'].max()):.2f}")
+    print(fitted)
     print("\nLifted, counties alike")
     print(draws.summary(["slope", "sigma", "mean", "spread"]))
     print("\nShrinkage: intercept (log pCi/L), counties with the fewest and the most houses")

@@ -28,7 +28,9 @@ LAYERS = [
     {"diagnostics"},
     {"summary"},
     {"posterior"},
+    {"starting"},
     {"mcmc"},
+    {"optimise"},
     {"infer"},
     {"__init__"},
 ]

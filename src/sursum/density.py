@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -64,8 +65,8 @@ class LogDensity:
     Args:
         model: the program; its latent sites become coordinates, its parameters are held at their values.
         args, kwargs: what it is called with.
-        jacobian: whether the log-Jacobian is added. A density needs it, maximum likelihood and MAP on the constrained
-            scale do not.
+        jacobian: whether the log-Jacobian is added; a function of the site says it for each. A density needs it,
+            maximum likelihood and MAP on the constrained scale do not.
 
     Raises:
         DensityError: no latent site, a discrete one, one that cannot be scored; a subsampled plate.
@@ -88,7 +89,7 @@ class LogDensity:
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
         *,
-        jacobian: bool = True,
+        jacobian: bool | Callable[[Site], bool] = True,
     ) -> None:
         refuse_coroutines(model)
         self.model, self.args, self.kwargs, self.jacobian = model, tuple(args), dict(kwargs or {}), jacobian
@@ -119,8 +120,9 @@ class LogDensity:
         total = found.log_prob_sum()
         if self.jacobian:
             for site, log_jacobian in at.jacobians.values():
-                with at_site(site):
-                    total = total + log_jacobian.sum()
+                if not callable(self.jacobian) or self.jacobian(site):
+                    with at_site(site):
+                        total = total + log_jacobian.sum()
         return total
 
     def transform(self, q: Tensor) -> dict[str, Tensor]:
@@ -135,22 +137,42 @@ class LogDensity:
             found = self._run(self._at(torch.as_tensor(q, dtype=torch.float64)))
         return {latent.name: found[latent.name].value for latent in self.latents}
 
-    def start(self, rng: np.random.Generator) -> np.ndarray:
-        """A starting point: carried values plus U(−0.1, 0.1) a coordinate, U(−2, 2) for sites that carry none."""
+    def start(
+        self,
+        rng: np.random.Generator,
+        values: Mapping[str, Any] = MappingProxyType({}),
+        *,
+        jitter: float = _JITTER,
+        spread: float = _SPREAD,
+    ) -> np.ndarray:
+        """A starting point: carried values plus U(−jitter, jitter) a coordinate, U(−spread, spread) where none are carried.
+
+        Args:
+            rng: where the randomness comes from.
+            values: constrained values by site name, which are started at exactly; a site that `reparam` has replaced
+                starts its auxiliary site at what gives the value.
+            jitter, spread: in unconstrained coordinates.
+
+        Raises:
+            DensityError: a value of the wrong shape, outside its site's support, or on the boundary.
+        """
         q = np.empty(self.dim)
 
         def choose(site: Sample, free_shape: torch.Size, onto: Any) -> Tensor:
             latent = self._known(site, free_shape)
-            carried = _carried(site, onto)
             width = latent.stop - latent.start
-            if carried is None:
-                free = rng.uniform(-_SPREAD, _SPREAD, width)
+            if site.name in values:
+                free = _given(site, values[site.name], onto)
+            elif (carried := _carried(site, onto)) is None:
+                free = rng.uniform(-spread, spread, width)
             else:
-                free = carried.double().reshape(-1).numpy() + rng.uniform(-_JITTER, _JITTER, width)
+                free = carried.double().reshape(-1).numpy() + rng.uniform(-jitter, jitter, width)
             q[latent.start : latent.stop] = free
             return torch.as_tensor(free, dtype=latent.dtype).reshape(free_shape)
 
-        with torch.no_grad():
+        dtype = max((latent.dtype for latent in self.latents), key=lambda dtype: dtype.itemsize)
+        recalled = {n: torch.as_tensor(value, dtype=dtype) for n, value in values.items() if n not in self._by_name}
+        with torch.no_grad(), _Recalled(values=recalled):
             self._run(_Placed(choose=choose))
         return q
 
@@ -178,6 +200,21 @@ class LogDensity:
         for latent in self.latents:
             for index in np.ndindex(*latent.free_shape):
                 names.append(latent.name + (f"[{', '.join(map(str, index))}]" if index else ""))
+        return names
+
+    def not_finite(self, q: Any) -> list[str]:
+        """The sites whose value or log density is not finite at `q`, or that cannot be scored there."""
+        with torch.no_grad():
+            found = self._run(self._at(torch.as_tensor(np.asarray(q), dtype=torch.float64)))
+        names = []
+        for name, site in found.items():
+            try:
+                terms = [site.value] + ([site.log_prob()] if isinstance(site, (Sample, Factor)) else [])
+            except (ValueError, torch.linalg.LinAlgError):
+                names.append(name)
+                continue
+            if not all(bool(torch.isfinite(term).all()) for term in terms if isinstance(term, Tensor)):
+                names.append(name)
         return names
 
     def explain(self, q: Any) -> str:
@@ -333,6 +370,16 @@ class _Placed(Messenger):
             self._add(site.but(plates=plates), step.join([row[1] for row in rows]))
 
 
+@handler
+class _Recalled(Messenger):
+    """Keeps values by name, in which reparameterised sites start."""
+
+    values: Mapping[str, Tensor] = required()
+
+    def recall(self, name: str) -> Tensor | None:
+        return self.values.get(name)
+
+
 def _refuse_subsamples(found: Trace) -> None:
     """A plate made outside of the program, or given its indices, draws no site that could be refused."""
     for site in found.values():
@@ -344,7 +391,8 @@ def _refuse_subsamples(found: Trace) -> None:
 def _subsampled(which: str) -> DensityError:
     return DensityError(
         f"plate {which} is subsampled, and a log density needs all of the data. "
-        "Leave subsample_size and subsample out, or use stochastic variational inference."
+        "Leave subsample_size and subsample out, or use a method that takes minibatches: fit(…, optim=…), or stochastic "
+        "variational inference."
     )
 
 
@@ -389,6 +437,22 @@ def _carried(site: Sample, onto: Any) -> Tensor | None:
         return free.clone() if bool(torch.isfinite(free).all()) else None
 
 
+def _given(site: Sample, value: Any, onto: Any) -> np.ndarray:
+    """A value that was given for a site, in unconstrained coordinates."""
+    shape = site.fn.batch_shape + site.fn.event_shape
+    value = torch.as_tensor(value).detach().to(torch.float64)
+    start = f"the value to start from that was given for site {site}"
+    if value.shape != shape:
+        raise DensityError(f"{start} has shape {tuple(value.shape)}, and the site has {tuple(shape)}. Give one of that shape.")
+    support = support_of(site.fn)
+    if not bool(torch.isfinite(value).all()) or not bool(support.check(value).all()):
+        raise DensityError(f"{start} is {_brief(value)}, outside its support {support!r}. Give one inside.")
+    free: Tensor = onto.inv(value)
+    if not bool(torch.isfinite(free).all()):
+        raise DensityError(f"{start} is {_brief(value)}, on the boundary of its support {support!r}. Move it inside.")
+    return free.double().reshape(-1).numpy()
+
+
 def _layout(found: Trace, leaves: Mapping[str, Tensor]) -> tuple[Latent, ...]:
     latents, start = [], 0
     for name, free in leaves.items():
@@ -408,8 +472,15 @@ def _layout(found: Trace, leaves: Mapping[str, Tensor]) -> tuple[Latent, ...]:
         start += free.numel()
     if not start:
         params = ", ".join(map(repr, found.params))
-        remedy = f"Give its parameters ({params}) priors with lift" if params else "Write a sample site without obs"
-        raise DensityError(f"the program has no latent site, so there is nothing to infer. {remedy}.")
+        if not params:
+            raise DensityError(
+                "the program has no latent site and no parameter, so there is nothing to infer or to fit. "
+                "Write a sample site without obs, or a param."
+            )
+        raise DensityError(
+            "the program has no latent site, so there is nothing to infer. "
+            f"Give its parameters ({params}) priors with lift; those of a network with requires_grad=False by frozen=True."
+        )
     return tuple(latents)
 
 

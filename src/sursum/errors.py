@@ -18,7 +18,8 @@
     │   ├── UncapturableError             tensors of a kind that a capture does not know
     │   └── EscapeError                   the graph depends on something that the capture cannot see
     ├── CompileError                  the native engine could not be built
-    └── SamplingError                 a sampler's settings or its run
+    ├── SamplingError                 a sampler's settings or its run
+    └── OptimisationError             an optimiser's settings or its run
 
     SursumWarning                     anything that we warn of
     ├── UnusedPriorWarning            a key of a prior that matched no parameter
@@ -109,6 +110,10 @@ class CompileError(SursumError, RuntimeError):
 
 class SamplingError(SursumError, ValueError):
     """A sampler's settings, or its run."""
+
+
+class OptimisationError(SursumError, ValueError):
+    """An optimiser's settings, or its run."""
 
 
 class SursumWarning(UserWarning):

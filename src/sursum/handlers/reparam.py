@@ -13,7 +13,7 @@ from torch.distributions import Distribution, Independent, constraints
 from sursum.errors import SiteError
 from sursum.messages import Deterministic, Sample, Site
 from sursum.patterns import lookup
-from sursum.runtime import Messenger, at_site, handler, perform, required
+from sursum.runtime import Messenger, at_site, handler, perform, recall, required
 from sursum.supports import peeled, support_of
 
 
@@ -58,7 +58,7 @@ class reparam(Messenger):
         return perform(
             Deterministic(
                 name=site.name,
-                value=strategy(site),
+                value=strategy(_started(site)),
                 event_dim=len(site.fn.event_shape),
                 plates=site.plates,
                 where=site.where,
@@ -112,6 +112,14 @@ class LocScaleReparam:
         with at_site(auxiliary):
             value = perform(auxiliary).value
         return torch.as_tensor(loc + rest * (value - part[0] if c else value))
+
+
+def _started(site: Sample) -> Sample:
+    """`site` with the value that is recalled for it as the one to start from."""
+    held = recall(site.name) if site.init is None and isinstance(site.fn, Distribution) else None
+    if held is None or held.shape != site.fn.batch_shape + site.fn.event_shape:
+        return site
+    return site.but(init=held.detach())
 
 
 def _base(fn: Distribution) -> tuple[Any, int]:

@@ -1,0 +1,283 @@
+"""`fit`: maximum likelihood, or the mode of a posterior, of a program."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.distributions import Distribution, constraints
+
+from sursum.compiler.compiled import CompiledDensity, compile_density
+from sursum.density import LogDensity
+from sursum.distributions.randomness import global_seed
+from sursum.errors import DensityError, DiagnosticWarning, OptimisationError, SursumError
+from sursum.handlers import ParamStore, lift, substitute
+from sursum.messages import Site
+from sursum.optimise.ascent import Optim, ascend
+from sursum.optimise.fitted import Fit, started
+from sursum.optimise.maximise import Maximum, Point, maximise
+from sursum.priors import flat
+from sursum.runtime import refuse_coroutines, run_program
+from sursum.starting import check_names, named_values
+
+Array = NDArray[np.float64]
+NUM_STEPS = 1000
+_STILL = 1e-2
+TRIES = 100
+
+
+def fit(
+    model: Callable[..., Any],
+    *args: Any,
+    init: Any = None,
+    jacobian: bool = False,
+    optim: Optim | None = None,
+    num_steps: int = NUM_STEPS,
+    seed: int | None = None,
+    engine: str | None = None,
+    **kwargs: Any,
+) -> Fit:
+    r"""Maximise the log density of a program: over its parameters, and over its latent sites where it has some.
+
+    .. math:: \hat\theta, \hat z = \arg\max_{\theta, z} \log p(y, z \mid \theta)
+
+    With parameters only this is maximum likelihood; with latent sites only it is the mode of the posterior (MAP); with
+    both they are maximised jointly. A hierarchical program whose spread is a parameter or a latent site has no joint
+    maximum as a rule: its density grows without bound as the spread goes to 0. Use `laplace`, `Pathfinder` or NUTS there.
+
+    Args:
+        model: the program. Frozen parameters of networks stay as they are.
+        args, kwargs: what it is called with. ``init``, ``jacobian``, ``optim``, ``num_steps``, ``seed`` and ``engine``
+            are not passed on.
+        init: where to start, values by site name: a mapping, a `ParamStore`, an earlier `Fit`, a `Posterior`. Sites that
+            it does not name start at the program's own values, or at 0 in unconstrained coordinates.
+        jacobian: whether the log-Jacobian of the latent sites' supports is added. Without it (Stan's default, too) the mode is
+            that of the density of the constrained values; with it the mode of the density that samplers see, which is
+            what a Gaussian approximation is made at. It makes no difference to parameters: they have no density.
+        optim: None for L-BFGS on the compiled gradient; or a function that makes a `torch.optim` optimiser of a list of
+            tensors, e.g. ``partial(torch.optim.Adam, lr=0.01)``. It runs the program itself in every step, so the
+            program may subsample plates.
+        num_steps: how many steps are taken, at most (L-BFGS) or exactly (`optim`).
+        seed: of the subsamples; None takes one from torch's global generator, which otherwise is left alone.
+        engine: "native" or "torch"; None is the fastest there is.
+
+    Returns:
+        A `Fit`.
+
+    Raises:
+        DensityError: the program has nothing to fit; its log density is not finite where it starts.
+        OptimisationError: a setting that cannot be; a loss that is not a number.
+
+    Warns:
+        DiagnosticWarning: no maximum was reached.
+
+    Example:
+        >>> import torch, sursum as su, sursum.distributions as dist
+        >>> from sursum.distributions import constraints
+        >>> def model(y):
+        ...     mu = su.param("mu", torch.tensor(0.0))
+        ...     sigma = su.param("sigma", torch.tensor(1.0), constraint=constraints.positive)
+        ...     with su.plate("data", len(y)):
+        ...         su.sample("y", dist.Normal(mu, sigma), obs=y)
+        >>> print(su.infer.fit(model, torch.tensor([1.0, 2.0, 3.0, 6.0])))
+               value  standard error
+        mu         3            0.94
+        sigma  1.871            0.66
+        <BLANKLINE>
+        log density -8.18128. Converged after 16 steps.
+    """
+    refuse_coroutines(model)
+    if not isinstance(num_steps, int) or isinstance(num_steps, bool) or num_steps < 1:
+        raise OptimisationError(f"`num_steps` is {num_steps!r}, but must be an integer of 1 or more: {NUM_STEPS} is usual.")
+    if optim is not None and not callable(optim):
+        raise OptimisationError(
+            f"`optim` is {optim!r}, but must be a function that makes an optimiser of a list of tensors: "
+            "partial(torch.optim.Adam, lr=0.01) is one."
+        )
+    if optim is None:
+        found = _fit_compiled(model, args, kwargs, init, jacobian, num_steps, engine)
+    else:
+        found = _fit_steps(model, args, kwargs, init, jacobian, num_steps, engine, optim, seed)
+    if not found.converged:
+        warnings.warn(found.message, DiagnosticWarning, stacklevel=2)
+    return found
+
+
+@dataclass(frozen=True)
+class _Everything:
+    """A prior for every parameter that makes a coordinate of it and adds nothing: it remembers whom it was asked for."""
+
+    names: set[str] = field(default_factory=set)
+
+    def __call__(self, *init: Tensor, name: str, constraint: constraints.Constraint) -> Distribution:
+        self.names.add(name)
+        return flat(*init, constraint=constraint)
+
+    def has_jacobian(self, site: Site) -> bool:
+        """Parameters have no density, so no change of coordinates changes it."""
+        return site.name not in self.names
+
+
+def _density(model: Any, args: Any, kwargs: Any, jacobian: bool, engine: str | None) -> tuple[CompiledDensity, set[str]]:
+    """The log density by parameters and latent sites, and which of them are parameters."""
+    parameters = _Everything()
+    by_site: bool | Callable[[Site], bool] = parameters.has_jacobian if jacobian else False
+    density = LogDensity(lift(model, parameters), args, kwargs, jacobian=by_site)
+    return compile_density(density, engine), parameters.names
+
+
+def _fit_compiled(model: Any, args: Any, kwargs: Any, init: Any, jacobian: bool, num_steps: int, engine: str | None) -> Fit:
+    compiled, parameters = _density(model, args, kwargs, jacobian, engine)
+    start = start_point(compiled, init)
+    found = maximise(compiled.value_and_grad, start, num_steps)
+    store = ParamStore()
+    sites = _sites(compiled.density, found.point.q)
+    latents = {latent.name: sites[latent.name] for latent in compiled.density.latents if latent.name not in parameters}
+    _adopt(store, model, args, kwargs, latents)
+    for latent in compiled.density.latents:
+        if latent.name in parameters:
+            free = torch.from_numpy(found.point.q[latent.start : latent.stop]).to(latent.dtype).reshape(latent.free_shape)
+            store.unconstrained[latent.name] = free.clone().requires_grad_()
+    return Fit(
+        sites,
+        tuple(latent.name for latent in compiled.density.latents),
+        store,
+        started(model, values=sites),
+        found.point.value,
+        found.converged,
+        describe(found, compiled.density, num_steps),
+        found.steps,
+        found.point.q,
+        compiled,
+    )
+
+
+def start_point(compiled: CompiledDensity, init: Any) -> Point:
+    """Where an optimiser starts: at carried or given values, at 0 else; anywhere near if that has no density.
+
+    Raises:
+        DensityError: the log density or its gradient is not finite, given values or not; names the sites.
+    """
+    density = compiled.density
+    rng = np.random.default_rng(0)
+    values = named_values(init, rng)
+    check_names(init, density.dims)
+    first: Array | None = None
+    failure: Exception | None = None
+    for attempt in range(TRIES):
+        try:
+            q = density.start(rng, values) if attempt else density.start(rng, values, jitter=0.0, spread=0.0)
+        except SursumError:
+            raise
+        except (ValueError, torch.linalg.LinAlgError) as error:
+            failure = error
+            continue
+        value, gradient = compiled.value_and_grad(q)
+        if np.isfinite(value) and np.isfinite(gradient).all():
+            return Point(q, value, gradient)
+        first = q if first is None else first
+        if values.keys() >= {latent.name for latent in density.latents}:
+            break
+    if first is None:
+        raise DensityError(
+            f"there is nowhere to start: the program fails at each of {TRIES} points tried, at the last one by: {failure}. "
+            "Give other initial values."
+        ) from failure
+    value, gradient = compiled.value_and_grad(first)
+    culprits = density.not_finite(first) or [density.site_at(int(i)) for i in np.flatnonzero(~np.isfinite(gradient))]
+    raise DensityError(
+        f"there is nowhere to start: the log density or its gradient is not finite, by {', '.join(map(repr, culprits[:3]))}. "
+        f"A finite value is needed where an optimiser starts, which is:\n{density.explain(first)}\n"
+        "Give initial values at which the data are possible, by `init` or in the program."
+    )
+
+
+def describe(found: Maximum, density: LogDensity, num_steps: int) -> str:
+    """How an optimiser ended, in plain words."""
+    steps = f"{found.steps} step{'s' * (found.steps != 1)}"
+    if found.converged:
+        return f"Converged after {steps}."
+    steepest = density.site_at(int(np.abs(found.point.gradient).argmax()))
+    left = f"{found.gain:.2g} of log density is left to gain, most steeply by {steepest!r}"
+    if found.steps >= num_steps:
+        return f"Not converged: stopped after {steps}, when {left}. Raise `num_steps`, or start nearer by `init`."
+    return (
+        f"Not converged: the optimiser gave up after {steps}, when {left} ({found.reason}). The log density may have no "
+        "maximum (a spread that goes to 0, a parameter that the data do not determine) or a kink: look at that site, give "
+        "it a prior, or start elsewhere by `init`."
+    )
+
+
+def _fit_steps(
+    model: Any,
+    args: Any,
+    kwargs: Any,
+    init: Any,
+    jacobian: bool,
+    num_steps: int,
+    engine: str | None,
+    optim: Optim,
+    seed: int | None,
+) -> Fit:
+    values = named_values(init, np.random.default_rng(0))
+    ended = ascend(
+        model,
+        args,
+        kwargs,
+        values=values,
+        jacobian=jacobian,
+        optim=optim,
+        num_steps=num_steps,
+        rng_seed=global_seed() if seed is None else seed,
+    )
+    check_names(init, ended.met)
+    sites = ended.values()
+    fitted = tuple(sites)
+    rise, error = ended.trend()
+    converged = rise <= max(2.0 * error, _STILL)
+    total = float(ended.log_density[-max(num_steps // 10, 1) :].mean())
+    q, compiled = np.empty(0), None
+    if not ended.subsampled:
+        compiled, _ = _density(model, args, kwargs, jacobian, engine)
+        q = compiled.density.start(np.random.default_rng(0), sites, jitter=0.0, spread=0.0)
+        sites, total = _sites(compiled.density, q), compiled.value_and_grad(q)[0]
+    return Fit(
+        sites,
+        fitted,
+        ended.store,
+        started(model, values=sites),
+        total,
+        converged,
+        _describe_steps(num_steps, rise, error, converged),
+        num_steps,
+        q,
+        compiled,
+    )
+
+
+def _describe_steps(num_steps: int, rise: float, error: float, converged: bool) -> str:
+    """How a fixed number of steps ended, in plain words."""
+    if not np.isfinite(rise):
+        return f"Not converged: {num_steps} steps are too few to tell. Raise `num_steps`."
+    about = f"between the last two tenths of {num_steps} steps the log density rose by {rise:.2g} (standard error {error:.2g})"
+    if converged:
+        return f"Converged: {about}."
+    return f"Not converged: {about}. Raise `num_steps`, or the learning rate."
+
+
+def _sites(density: LogDensity, q: Array) -> dict[str, Tensor]:
+    """The sites at q, in the program's own dtype."""
+    with torch.no_grad():
+        return {name: value.detach().clone() for name, value in density.transform(torch.from_numpy(q)).items()}
+
+
+def _adopt(store: ParamStore, model: Any, args: Any, kwargs: Any, latents: Mapping[str, Tensor]) -> None:
+    """Make `store` know the parameters that the program reads."""
+    with torch.no_grad(), store, substitute(data=latents):
+        run_program(model, args, kwargs)

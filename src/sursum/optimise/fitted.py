@@ -1,0 +1,149 @@
+"""`Fit`: what an optimiser has found, by name, with standard errors; and the program that starts there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sursum.compiler.compiled import CompiledDensity
+from sursum.diagnostics import element_name
+from sursum.handlers import ParamStore
+from sursum.messages import Param, Sample, Site
+from sursum.optimise.curvature import Curvature, curvature
+from sursum.patterns import suggestion
+from sursum.runtime import Messenger, handler, perform, required
+
+Array = NDArray[np.float64]
+
+_MOVE = 1e-4
+_LIMIT = 12
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Fit(Mapping[str, Tensor]):
+    """A maximum of a program's log density: a mapping from names to values, in the dtype of the program.
+
+    Arguments:
+        sites: parameters and latent sites at the maximum, then deterministic ones.
+        fitted: the names of those that were optimised.
+        params: the parameters (without the latent sites) in a `ParamStore`: ``with fit.params: model(x)`` runs the fitted
+            program, and it starts an `SVI`.
+        program: the program with its own values replaced by the fitted ones: ``lift(fit.program, prior)`` starts there.
+        log_density: at the maximum, float64. With minibatches the mean over the last tenth of the steps.
+        converged: whether a maximum was reached.
+        message: how the optimiser ended, in plain words.
+        num_steps: the steps that it took.
+        unconstrained: the maximum in unconstrained coordinates, float64 (n,).
+        density: the log density that was maximised; None where the program subsamples.
+
+    Where a posterior or a chain takes an `init`, a fit will do.
+    """
+
+    sites: Mapping[str, Tensor]
+    fitted: tuple[str, ...]
+    params: ParamStore
+    program: Callable[..., Any]
+    log_density: float
+    converged: bool
+    message: str
+    num_steps: int
+    unconstrained: Array
+    density: CompiledDensity | None
+
+    def __getitem__(self, name: str) -> Tensor:
+        try:
+            return self.sites[name]
+        except KeyError:
+            raise KeyError(f"no site {name!r} in this fit.{suggestion(str(name), self.sites)}") from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.sites)
+
+    def __len__(self) -> int:
+        return len(self.sites)
+
+    @cached_property
+    def standard_errors(self) -> Mapping[str, Tensor]:
+        r"""The standard error of every value, float64, by name; NaN where there is none.
+
+        With A minus the second derivatives of the log density by the unconstrained coordinates q, and x(q) the values,
+        the delta method gives
+
+        .. math:: \mathrm{se}(x)^2 = \mathrm{diag}\!\left(\frac{dx}{dq} A^{-1} \frac{dx}{dq}^T\right),
+
+        deterministic sites included. They are computed when they are first asked for, by 6 n gradients. There are none
+        where the program subsamples, and where the log density has no strict maximum at the fit (see `undetermined`).
+        """
+        wanted = {name: value for name, value in self.sites.items() if value.is_floating_point()}
+        bend = self._bend
+        if bend is None or self.density is None or not bend.definite:
+            return {name: torch.full(value.shape, torch.nan, dtype=torch.float64) for name, value in wanted.items()}
+        moves = _MOVE * bend.factor.T
+        there = self.density.expand(np.concatenate([self.unconstrained + moves, self.unconstrained - moves]))
+        errors = {}
+        for name in wanted:
+            ahead, behind = there[name].split(len(moves))
+            errors[name] = ((ahead - behind) / (2 * _MOVE)).square().sum(0).sqrt()
+        return errors
+
+    @property
+    def undetermined(self) -> tuple[str, ...]:
+        """The names of what the log density does not determine: along them it has no strict maximum at the fit."""
+        bend = self._bend
+        if bend is None or self.density is None or bend.definite:
+            return ()
+        return tuple(dict.fromkeys(self.density.density.site_at(i) for i in bend.flat()))
+
+    @cached_property
+    def _bend(self) -> Curvature | None:
+        return None if self.density is None else curvature(self.density.value_and_grad, self.unconstrained)
+
+    def __str__(self) -> str:
+        rows = [("", "value", "standard error"), *self._rows()]
+        widths = [max(len(row[i]) for row in rows if len(row) > i) for i in range(3)]
+        lines = [
+            "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=False))]).rstrip()
+            for row in rows
+        ]
+        notes = [f"log density {self.log_density:.6g}. {self.message}"]
+        if self.undetermined:
+            notes.append(
+                f"No standard errors: the log density has no strict maximum in {', '.join(map(repr, self.undetermined))}."
+            )
+        return "\n".join([*lines, "", *notes])
+
+    __repr__ = __str__
+
+    def _rows(self) -> Iterator[tuple[str, ...]]:
+        for name, value in self.sites.items():
+            errors = self.standard_errors.get(name)
+            places = list(np.ndindex(*value.shape))
+            shown = places if len(places) <= _LIMIT else [*places[: _LIMIT - 2], None, places[-1]]
+            for place in shown:
+                if place is None:
+                    yield (f"… {len(places) - _LIMIT + 1} more",)
+                    continue
+                error = float("nan") if errors is None else float(errors[place])
+                yield (element_name(name, place), f"{float(value[place]):.4g}", "-" if np.isnan(error) else f"{error:.2g}")
+
+
+@handler
+class started(Messenger):
+    """A program whose parameters, and latent sites, start at other values than its own."""
+
+    values: Mapping[str, Tensor] = required()
+
+    def handle(self, site: Site) -> Any:
+        held = self.values.get(site.name)
+        if held is not None and isinstance(site, Param) and site.value is None:
+            site = site.but(initial=held)
+        elif held is not None and isinstance(site, Sample) and not site.is_observed:
+            site = site.but(init=held)
+        return perform(site)

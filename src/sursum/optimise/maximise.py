@@ -1,0 +1,146 @@
+r"""The largest value of a log density, by SciPy's L-BFGS and, where that stops short, by Newton's method.
+
+What is left to gain near a maximum is :math:`\tfrac12 g^T H^{-1} g`, g being the gradient and H minus the second
+derivatives (half the squared Newton decrement). It does not depend on how the coordinates are scaled, so it, and no norm
+of the gradient, says whether the maximum has been found.
+
+References
+    Liu, Nocedal (1989), On the limited memory BFGS method for large scale optimization, Mathematical Programming 45.
+    Boyd, Vandenberghe (2004), Convex Optimization, section 9.5.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sursum.optimise.curvature import curvature
+
+Array = NDArray[np.float64]
+ValueAndGrad = Callable[[Array], tuple[float, Array]]
+
+ENOUGH = 1e-6
+"""The gain in log density at which a maximum is found: about a thousandth of a standard error off."""
+
+_NOTHING = 1e-16
+_NEWTON_STEPS = 20
+_CHORDS = 3
+_NEWTON_DIM = 500
+_CHEAP_DIM = 50
+_UNBOUNDED = 1e12
+_HALVINGS = 30
+
+
+@dataclass(frozen=True)
+class Point:
+    """A point with the log density and its gradient."""
+
+    q: Array
+    value: float
+    gradient: Array
+
+
+@dataclass(frozen=True)
+class Maximum:
+    """Where an optimiser ended: `gain` is what may be left to gain, and `reason` is the optimiser's own, for the curious."""
+
+    point: Point
+    steps: int
+    gain: float
+    reason: str
+
+    @property
+    def converged(self) -> bool:
+        """Whether it is a maximum, as far as a sum of that size can tell in double precision."""
+        return bool(self.gain <= max(ENOUGH, 1e-15 * abs(self.point.value)) and self.point.value < _UNBOUNDED)
+
+
+@dataclass(eq=False)
+class Climb:
+    """The objective of a minimiser, minus the log density, and the points at which the minimiser came to rest.
+
+    Where the log density is not finite a line search is told of a slope that turns upwards: a finite value that it
+    cannot accept and that makes it halve its step.
+    """
+
+    value_and_grad: ValueAndGrad
+    path: list[Point] = field(default_factory=list)
+    _last: Point | None = None
+
+    def __call__(self, q: Array) -> tuple[float, Array]:
+        value, gradient = self.value_and_grad(q)
+        if np.isfinite(value) and np.isfinite(gradient).all():
+            self._last = Point(q.copy(), value, gradient)
+            return -value, -gradient
+        at = self.path[-1]
+        fall = abs(float(at.gradient @ (q - at.q)))
+        return -at.value + fall, at.gradient.copy()
+
+    def rest(self, q: Array) -> None:
+        """The minimiser has accepted `q`."""
+        if self._last is None or not np.array_equal(self._last.q, q):
+            self._last = Point(q.copy(), *self.value_and_grad(q))
+        self.path.append(self._last)
+        if self._last.value > _UNBOUNDED:
+            raise StopIteration
+
+
+def lbfgs(value_and_grad: ValueAndGrad, start: Point, num_steps: int, history: int = 10) -> tuple[list[Point], float, str]:
+    """The path of L-BFGS from `start`, which it includes; what is left to gain, by its own second derivatives; its reason."""
+    from scipy.optimize import minimize  # type: ignore[import-untyped]
+
+    climb = Climb(value_and_grad, [start])
+    found = minimize(
+        climb,
+        start.q,
+        jac=True,
+        method="L-BFGS-B",
+        callback=lambda q: climb.rest(q),
+        options={"maxiter": num_steps, "maxfun": 20 * num_steps, "maxcor": history, "ftol": 1e-13, "gtol": 1e-9},
+    )
+    gradient = climb.path[-1].gradient
+    gain = 0.5 * float(gradient @ found.hess_inv.dot(gradient))
+    return climb.path, gain, str(found.message)
+
+
+def maximise(value_and_grad: ValueAndGrad, start: Point, num_steps: int) -> Maximum:
+    """The local maximum that is reached uphill from `start`."""
+    path, gain, reason = lbfgs(value_and_grad, start, num_steps)
+    found = Maximum(path[-1], len(path) - 1, gain, reason)
+    # Where L-BFGS has plainly got there, another look is cheap for a few coordinates only.
+    wanted = len(start.q) <= _NEWTON_DIM if found.gain > 1e-2 * ENOUGH else len(start.q) <= _CHEAP_DIM
+    if wanted and found.point.value <= _UNBOUNDED:
+        found = _newton(value_and_grad, found)
+    return found
+
+
+def _newton(value_and_grad: ValueAndGrad, found: Maximum) -> Maximum:
+    """Newton's method from where L-BFGS has ended. It judges anew what is left to gain: L-BFGS only estimates it."""
+    point, steps, gain = found.point, found.steps, found.gain
+    for _ in range(_NEWTON_STEPS):
+        bend = curvature(value_and_grad, point.q)
+        if not bend.definite:
+            # A ridge or a saddle: there is nothing to solve with, and what L-BFGS says stands.
+            return Maximum(point, steps, found.gain, found.reason)
+        for _ in range(_CHORDS):
+            step = bend.solve(point.gradient)
+            gain = 0.5 * float(point.gradient @ step)
+            better = _uphill(value_and_grad, point, step) if gain > _NOTHING * max(1.0, abs(point.value)) else None
+            if better is None:
+                return Maximum(point, steps, gain, found.reason)
+            point, steps = better, steps + 1
+    return Maximum(point, steps, gain, found.reason)
+
+
+def _uphill(value_and_grad: ValueAndGrad, point: Point, step: Array) -> Point | None:
+    """The first of `step`, a half, a quarter … of it that leads uphill; near the top rounding is not taken for a fall."""
+    slack = 1e-14 * abs(point.value)
+    for k in range(_HALVINGS):
+        q = point.q + 0.5**k * step
+        value, gradient = value_and_grad(q)
+        if np.isfinite(value) and np.isfinite(gradient).all() and value >= point.value - slack:
+            return Point(q, value, gradient)
+    return None
