@@ -17,7 +17,10 @@ PUBLIC = {
         *("trace", "replay", "condition", "uncondition", "substitute", "do", "block", "mask", "scale", "seed", "reparam"),
         *("ParamStore", "Trace", "Posterior", "CompiledDensity", "enable_validation", "validation_enabled"),
     },
-    "su.infer": {"MCMC", "NUTS", "LogDensity", "compile_density", "reparam", "fit", "Fit"},
+    "su.infer": {
+        *("MCMC", "NUTS", "LogDensity", "compile_density", "reparam", "fit", "Fit"),
+        *("Predictive", "Prediction", "log_likelihood"),
+    },
     "su.handlers": {
         *("trace", "replay", "condition", "uncondition", "substitute", "do", "block", "mask", "scale", "seed"),
         *("lift", "reprior", "reparam", "plate", "random_module", "ParamStore", "LocScaleReparam", "Reparam"),

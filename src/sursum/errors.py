@@ -19,7 +19,8 @@
     │   └── EscapeError                   the graph depends on something that the capture cannot see
     ├── CompileError                  the native engine could not be built
     ├── SamplingError                 a sampler's settings or its run
-    └── OptimisationError             an optimiser's settings or its run
+    ├── OptimisationError             an optimiser's settings or its run
+    └── PredictionError               a prediction that cannot be made from the draws that are given
 
     SursumWarning                     anything that we warn of
     ├── UnusedPriorWarning            a key of a prior that matched no parameter
@@ -114,6 +115,10 @@ class SamplingError(SursumError, ValueError):
 
 class OptimisationError(SursumError, ValueError):
     """An optimiser's settings, or its run."""
+
+
+class PredictionError(SursumError, ValueError):
+    """A prediction that cannot be made from the draws that are given."""
 
 
 class SursumWarning(UserWarning):

@@ -14,6 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sursum import arviz_export, storage
+from sursum.errors import PredictionError
+from sursum.log_likelihood import log_likelihood
+from sursum.prediction import Prediction
+from sursum.predictive import Predictive
+from sursum.program import Program
 from sursum.summary import Summary, summarise
 
 KIND = "sursum posterior"
@@ -76,6 +81,7 @@ class Posterior(Draws):
         dims: names of plates for the leading dimensions of each site.
         observed: the data, by site name.
         warnings: what is wrong with the run, in plain words; empty where all is well.
+        program: what was sampled. It stays in the process: a posterior that was loaded or unpickled has None.
 
     Example:
         >>> import numpy as np, torch
@@ -93,6 +99,51 @@ class Posterior(Draws):
     dims: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     observed: Mapping[str, Tensor] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    program: Program | None = None
+
+    def predict(self, *args: Any, seed: int | None = None, chunk: int | None = None, **kwargs: Any) -> Prediction:
+        """Draw what the program predicts, once at every draw of the posterior; see `Predictive`.
+
+        Args:
+            args, kwargs: what the program is called with, data to be predicted left out: `posterior.predict(x_new)`.
+                Without any, it is called as it was for the fit, and what it observes is drawn: replicated data.
+            seed: the same seed gives the same predictions; None draws one from torch's global generator.
+            chunk: how many draws are taken at once; None chooses by the memory that one takes.
+
+        Returns:
+            Draws of (chain, draw, *shape) by site name, with their mean, sd and quantiles.
+
+        Raises:
+            PredictionError: the posterior has no program, or its draws do not fit as the program is called now.
+        """
+        program = self._program("predict", args, kwargs)
+        return Predictive(program.model, self, seed=seed, chunk=chunk)(*program.args, **program.kwargs)
+
+    def log_likelihood(self, *args: Any, chunk: int | None = None, **kwargs: Any) -> dict[str, Tensor]:
+        """The log-likelihood of every observation at every draw, float64, (chain, draw, *batch) by site name.
+
+        Args:
+            args, kwargs: what the program is called with; without any, what it was called with for the fit.
+            chunk: how many draws are taken at once; None chooses by the memory that one takes.
+
+        Raises:
+            PredictionError: the posterior has no program.
+        """
+        program = self._program("log_likelihood", args, kwargs)
+        return log_likelihood(program.model, self, *program.args, chunk=chunk, **program.kwargs)
+
+    def _program(self, verb: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Program:
+        """The program as it is to be called: with these arguments or, without any, as it was for the fit."""
+        if self.program is None:
+            instead = {
+                "predict": "su.infer.Predictive(model, posterior)(…)",
+                "log_likelihood": "su.infer.log_likelihood(model, posterior, …)",
+            }
+            raise PredictionError(
+                f"this posterior has no program to {verb} with: it was loaded from a file, or made by hand, and files hold "
+                f"draws only. Give the program: {instead[verb]}."
+            )
+        return Program(self.program.model, args, dict(kwargs)) if args or kwargs else self.program
 
     def summary(self, sites: Iterable[str] | None = None, *, limit: int = 12) -> Summary:
         """Mean, sd, 5 %, 50 % and 95 % quantiles, bulk and tail effective sample size and R-hat of each site.

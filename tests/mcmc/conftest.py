@@ -49,6 +49,9 @@ class Gaussian:
         return self
 
     latents = (Latent("mu", ()), Latent("s", ()))
+    model = staticmethod(lambda: None)
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
     dims: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: {"pair": ("side",), "y": ("house",)})
     observed: Mapping[str, Tensor] = field(default_factory=lambda: {"y": torch.tensor([1.0, 2.0, 3.0])})
 

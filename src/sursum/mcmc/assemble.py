@@ -14,6 +14,7 @@ from sursum.diagnostics import Evidence, diagnose
 from sursum.mcmc.nutpie_door import STATS, ChainTrace
 from sursum.mcmc.schedule import Outcome
 from sursum.posterior import Draws, Posterior
+from sursum.program import Program
 
 Array = NDArray[np.float64]
 
@@ -68,6 +69,7 @@ def assemble(compiled: Compiled, outcome: Outcome, num_samples: int) -> Posterio
         dims={name: tuple(dims) for name, dims in density.dims.items()},
         observed=dict(density.observed),
         warnings=warnings,
+        program=Program(density.model, density.args, density.kwargs),
     )
 
 

@@ -1,0 +1,72 @@
+"""`log_likelihood`: how probable each observation is at each draw of a posterior."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor
+
+from sursum.ensemble import Draw, at_draws
+from sursum.errors import PredictionError
+from sursum.handlers import trace
+from sursum.predictive import Answers, GivenDraws, Sampled, whole_number
+from sursum.runtime import refuse_coroutines, run_program
+
+
+def log_likelihood(
+    model: Callable[..., Any],
+    posterior_samples: Sampled | Mapping[str, Tensor],
+    *args: Any,
+    chunk: int | None = None,
+    batch_ndims: int | None = None,
+    **kwargs: Any,
+) -> dict[str, Tensor]:
+    r"""The pointwise log-likelihood, :math:`\log p(y_i \mid z^{(s)})` of every observation i at every draw s.
+
+    Plates are whole and no `scale` is applied; an observation that is masked out has 0.
+
+    Args:
+        model: the program.
+        posterior_samples: a `Posterior`, or a mapping from names of sites to draws.
+        args, kwargs: what the program is called with, data included: those of the fit, or held-out ones.
+        chunk: how many draws are taken at once; None chooses by the memory that one takes.
+        batch_ndims: how many leading dimensions of the mapping's tensors count draws. 1 if left out; a `Posterior` has 2.
+
+    Returns:
+        For every observed site float64 of shape (chain, draw, *batch shape), from a mapping (draw, *batch shape).
+
+    Raises:
+        PredictionError: nothing is observed, or a latent site has no draws.
+
+    References:
+        Vehtari, Gelman, Gabry (2017), Practical Bayesian model evaluation using leave-one-out cross-validation and
+        WAIC, section 2.
+
+    Example:
+        >>> import sursum as su, sursum.distributions as dist, torch
+        >>> def model(y):
+        ...     mu = su.sample("mu", dist.Normal(0.0, 1.0))
+        ...     with su.plate("data", len(y)):
+        ...         su.sample("y", dist.Normal(mu, 1.0), obs=y)
+        >>> su.infer.log_likelihood(model, {"mu": torch.zeros(2)}, torch.tensor([0.0, 1.0]))["y"].round(decimals=4)
+        tensor([[-0.9189, -1.4189],
+                [-0.9189, -1.4189]], dtype=torch.float64)
+    """
+    refuse_coroutines(model)
+    whole_number("chunk", chunk, 1)
+    draws = GivenDraws.of(posterior_samples, batch_ndims)
+
+    def run(values: Mapping[str, Tensor], draw: Draw) -> dict[str, Tensor]:
+        with Answers(values=values), trace() as recorder:
+            run_program(model, args, kwargs)
+        observed = recorder.trace.observed
+        if not observed:
+            raise PredictionError(
+                "the program observes nothing as it is called, so there is no likelihood. Call it with the data that it "
+                "observes."
+            )
+        return {name: site.but(scale=1.0).log_prob().double() for name, site in observed.items()}
+
+    results = at_draws(run, draws.values, draws.count, chunk=chunk)
+    return {name: value.unflatten(0, draws.shape) for name, value in results.items()}

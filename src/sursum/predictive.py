@@ -1,0 +1,249 @@
+"""`Predictive`: what a program says of data, from its prior or at draws of its posterior."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from sursum.distributions.randomness import global_seed
+from sursum.distributions.rebuild import floating_dtype
+from sursum.ensemble import Draw, at_draws
+from sursum.errors import ObservationError, PredictionError, UnusedSiteWarning
+from sursum.handlers import trace
+from sursum.messages import Deterministic, Param, Sample, Site
+from sursum.patterns import suggestion
+from sursum.prediction import Prediction
+from sursum.runtime import Messenger, handler, perform, refuse_coroutines, required, run_program
+from sursum.validation import check_shape
+
+NUM_SAMPLES = 1000
+
+
+@runtime_checkable
+class Sampled(Protocol):
+    """What is asked of a `Posterior` here: draws of (chain, draw, *shape), and which of the sites are latent."""
+
+    @property
+    def latents(self) -> tuple[str, ...]: ...
+
+    def __getitem__(self, name: str, /) -> Tensor: ...
+
+    def __iter__(self) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Predictive:
+    r"""Predictions of a program: from its prior, or from draws of its posterior.
+
+    .. math:: \tilde y^{(s)} \sim p(\tilde y \mid z^{(s)}), \qquad z^{(s)} \sim p(z \mid y) \text{ or } p(z)
+
+    Sites that have draws get them; every other site is drawn, also where the program observes it, and deterministic
+    sites are computed anew. Plates are whole. Draws are taken all at once where the program can be mapped, in pieces of
+    bounded memory; the result does not depend on that.
+
+    Args:
+        model: the program, the one that was sampled or another with sites of the same names.
+        posterior_samples: a `Posterior`, or a mapping from names of sites (or parameters) to draws; None predicts from
+            the prior.
+        num_samples: how many draws from the prior; 1000 if left out. With posterior samples there are as many as those.
+        seed: an integer of 0 or more; the same seed gives the same predictions. None draws one from torch's global
+            generator, which otherwise is left alone.
+        chunk: how many draws are taken at once; None chooses by the memory that one takes.
+        sites: names of the sites that are kept; None keeps all that are drawn or deterministic.
+        batch_ndims: how many leading dimensions of the mapping's tensors count draws. 1 if left out; a `Posterior` has 2.
+
+    Raises:
+        PredictionError: draws that do not fit the program, or one another.
+
+    Warns:
+        UnusedSiteWarning: draws of a site that the program has not.
+
+    Example:
+        >>> import sursum as su, sursum.distributions as dist, torch
+        >>> def model(x, y=None):
+        ...     slope = su.sample("slope", dist.Normal(0.0, 1.0))
+        ...     with su.plate("data", len(x)):
+        ...         su.sample("y", dist.Normal(slope * x, 0.1), obs=y)
+        >>> x = torch.linspace(0.0, 1.0, 5)
+        >>> su.infer.Predictive(model, num_samples=100, seed=0)(x)
+        <Prediction: 100 draws of slope (), y (5,)>
+        >>> su.infer.Predictive(model, {"slope": torch.full((400,), 2.0)}, seed=0)(x).mean().round(decimals=1)
+        tensor([0.0000, 0.5000, 1.0000, 1.5000, 2.0000])
+    """
+
+    model: Callable[..., Any]
+    posterior_samples: Sampled | Mapping[str, Tensor] | None = None
+    num_samples: int | None = field(default=None, kw_only=True)
+    seed: int | None = field(default=None, kw_only=True)
+    chunk: int | None = field(default=None, kw_only=True)
+    sites: Iterable[str] | None = field(default=None, kw_only=True)
+    batch_ndims: int | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if not callable(self.model):
+            raise PredictionError(f"`model` is {self.model!r}, but must be a program, a callable: Predictive(model, …).")
+        refuse_coroutines(self.model)
+        whole_number("num_samples", self.num_samples, 1)
+        whole_number("chunk", self.chunk, 1)
+        whole_number("seed", self.seed, 0)
+        if self.posterior_samples is None:
+            return
+        draws = GivenDraws.of(self.posterior_samples, self.batch_ndims)
+        if self.num_samples not in (None, draws.count):
+            raise PredictionError(
+                f"`num_samples` is {self.num_samples}, and there are {draws.count} posterior samples. Leave it out: each "
+                "of them gives one prediction."
+            )
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Prediction:
+        """Predict with the program called with these arguments; data that it would observe may be left None.
+
+        Raises:
+            PredictionError: draws that do not fit the program as it is called now.
+            Exception: whatever the program raises.
+        """
+        if self.posterior_samples is None:
+            draws = GivenDraws({}, torch.Size([self.num_samples or NUM_SAMPLES]))
+        else:
+            draws = GivenDraws.of(self.posterior_samples, self.batch_ndims)
+        wanted = None if self.sites is None else list(self.sites)
+        drawn: dict[str, None] = {}
+        met: dict[str, None] = {}
+
+        def run(values: Mapping[str, Tensor], draw: Draw) -> dict[str, Tensor]:
+            with Answers(values=values, draw=draw) as answers, trace() as recorder:
+                run_program(self.model, args, kwargs)
+            found = recorder.trace
+            met.update(dict.fromkeys(found))
+            drawn.update(dict.fromkeys(name for name in answers.drawn if wanted is None or name in wanted))
+            missing = [name for name in wanted or () if name not in found]
+            if missing:
+                known = [name for name, site in found.items() if not isinstance(site, Param)]
+                raise PredictionError(
+                    f"`sites` names {missing[0]!r}, which the program has not.{suggestion(missing[0], known)}"
+                )
+            kept = wanted or [n for n, s in found.items() if n in answers.drawn or isinstance(s, Deterministic)]
+            return {name: torch.as_tensor(found[name].value) for name in kept}
+
+        seed = global_seed() if self.seed is None else self.seed
+        results = at_draws(run, draws.values, draws.count, seed=seed, chunk=self.chunk)
+        draws.announce_unused(met)
+        return Prediction(
+            {name: value.unflatten(0, draws.shape) for name, value in results.items()}, len(draws.shape), tuple(drawn)
+        )
+
+
+@dataclass(frozen=True)
+class GivenDraws:
+    """Draws with their leading dimensions flattened into one: `values`, each (count, *shape)."""
+
+    values: Mapping[str, Tensor]
+    shape: torch.Size
+
+    @property
+    def count(self) -> int:
+        return self.shape.numel()
+
+    @classmethod
+    def of(cls, samples: Any, batch_ndims: int | None) -> GivenDraws:
+        """The draws of a posterior's latent sites, or of everything in a mapping.
+
+        Raises:
+            PredictionError: no draws, or sites that have not the same number of them.
+        """
+        if isinstance(samples, Sampled):
+            names, leading = samples.latents or tuple(samples), 2
+        elif isinstance(samples, Mapping):
+            names, leading = tuple(samples), 1
+        else:
+            raise PredictionError(
+                f"the posterior samples are a {type(samples).__name__}. Give a Posterior, or a mapping from names of sites "
+                "to tensors whose leading dimension counts the draws."
+            )
+        leading = leading if batch_ndims is None else batch_ndims
+        values = {name: torch.as_tensor(samples[name]) for name in names}
+        if not values:
+            raise PredictionError("the posterior samples are empty. Leave them out to predict from the prior.")
+        shape = next(iter(values.values())).shape[:leading]
+        for name, value in values.items():
+            if value.dim() < leading or value.shape[:leading] != shape:
+                raise PredictionError(
+                    f"the posterior samples of site {name!r} have shape {tuple(value.shape)}, and those of "
+                    f"{next(iter(values))!r} have {tuple(shape)} for their first {leading}, which count the draws. "
+                    "Give every site the same draws; `batch_ndims` says how many leading dimensions count them."
+                )
+        if not shape.numel():
+            raise PredictionError(f"there are no draws: the first {leading} dimensions of the samples are {tuple(shape)}.")
+        return cls({name: value.flatten(0, leading - 1) for name, value in values.items()}, shape)
+
+    def announce_unused(self, met: Iterable[str]) -> None:
+        """Warn of draws of sites that the program has not: those that it has instead were drawn without them."""
+        met = list(met)
+        for name in self.values:
+            if name not in met:
+                warnings.warn(
+                    f"the draws of {name!r} were not used: the program reached no site of that name.{suggestion(name, met)}",
+                    UnusedSiteWarning,
+                    stacklevel=3,
+                )
+
+
+@handler
+class Answers(Messenger):
+    """Gives sites the values of one draw and, where `draw` is there, draws all others, observed or not.
+
+    Plates have all of their elements present.
+    """
+
+    values: Mapping[str, Tensor] = required()
+    draw: Draw | None = None
+
+    drawn: list[str] = field(init=False, repr=False, default_factory=list)
+
+    def handle(self, site: Site) -> Any:
+        if isinstance(site, Sample):
+            if site.infer.get("is_subsample"):
+                return perform(site.but(value=torch.arange(site.fn.size)))
+            if site.name in self.values:
+                return perform(_given(site.but(is_observed=False), self.values[site.name]))
+            if self.draw is not None and (site.is_observed or site.value is None):
+                self.drawn.append(site.name)
+                site = site.but(is_observed=False, value=None)
+                return perform(site.but(value=self.draw(site)))
+            if self.draw is None and not site.is_observed and site.value is None:
+                raise PredictionError(
+                    f"site {site} is neither observed nor among the posterior samples, so the likelihood at them is not "
+                    "defined. Call the program with the data that it observes, and give the one that was sampled."
+                )
+        elif isinstance(site, Param) and site.name in self.values:
+            like = site.init
+            value = self.values[site.name]
+            site = site.but(value=value if like is None else value.to(like.dtype))
+        return perform(site)
+
+
+def _given(site: Sample, value: Tensor) -> Sample:
+    """`site` with a draw of its own, in the dtype in which the program computes."""
+    like = floating_dtype(site.fn) if site.init is None or not site.init.is_floating_point() else site.init.dtype
+    if value.is_floating_point():
+        value = value.to(like or torch.get_default_dtype())
+    site = site.but(value=value)
+    try:
+        check_shape(site)
+    except ObservationError as error:
+        raise PredictionError(
+            f"{error} The draws are of another shape than the program has as it is called now. A site that belongs to the "
+            f"old data is drawn anew if its draws are left out: Predictive(model, {{all sites but {site.name!r}}})."
+        ) from error
+    return site
+
+
+def whole_number(name: str, value: Any, least: int) -> None:
+    """Raise PredictionError unless `value` is None or a whole number of at least `least`."""
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
+        raise PredictionError(f"`{name}` is {value!r}, but must be an integer of {least} or more. Leave it out for the usual.")
