@@ -7,6 +7,7 @@ The latent sites are found by one run. Each support is mapped to unconstrained c
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -39,6 +40,7 @@ from sursum.runtime import Messenger, at_site, handler, own_steps, perform, refu
 from sursum.stacking import Ledger
 from sursum.supports import support_of
 from sursum.trace import Trace, table
+from sursum.validation import check_value
 
 _JITTER = 0.1
 _SPREAD = 2.0
@@ -137,6 +139,36 @@ class LogDensity:
             found = self._run(self._at(torch.as_tensor(q, dtype=torch.float64)))
         return {latent.name: found[latent.name].value for latent in self.latents}
 
+    def ravel(self, values: Mapping[str, Tensor]) -> Tensor:
+        """q at constrained values of every latent site, float64 of shape (n,): the inverse of `unravel`.
+
+        Raises:
+            DensityError: a latent site has no value, or one of another shape.
+            ObservationError: a value outside the support of its site.
+        """
+        missing = [latent.name for latent in self.latents if latent.name not in values]
+        if missing:
+            raise DensityError(
+                f"no value is given for the latent sites {', '.join(map(repr, missing))}. Give one for each of "
+                f"{', '.join(repr(latent.name) for latent in self.latents)}."
+            )
+        free: dict[str, Tensor] = {}
+
+        def choose(site: Sample, free_shape: torch.Size, onto: Any) -> Tensor:
+            latent = self._known(site, free_shape)
+            value = torch.as_tensor(values[site.name]).to(latent.dtype)
+            if tuple(value.shape) != latent.shape:
+                raise DensityError(
+                    f"the value given for latent site {site} has shape {tuple(value.shape)}, and the site's is {latent.shape}."
+                )
+            if not own_steps(site):
+                check_value(site.but(value=value))
+            free[site.name] = onto.inv(value)
+            return free[site.name]
+
+        self._run(_Placed(choose=choose))
+        return torch.cat([free[latent.name].reshape(-1).to(torch.float64) for latent in self.latents])
+
     def start(
         self,
         rng: np.random.Generator,
@@ -179,6 +211,12 @@ class LogDensity:
     def with_data(self, *args: Any, **kwargs: Any) -> LogDensity:
         """The density of the same program called with other data."""
         return LogDensity(self.model, args, kwargs, jacobian=self.jacobian)
+
+    def without_jacobian(self) -> LogDensity:
+        """The same density of the constrained values: no log-Jacobian is added."""
+        other = copy.copy(self)
+        other.jacobian = False
+        return other
 
     # What is where.
 

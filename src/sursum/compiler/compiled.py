@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from torch import Tensor
 from sursum.compiler.capture import capture
 from sursum.compiler.double import double
 from sursum.compiler.engine import check_engine, check_replay, native_engine
+from sursum.compiler.export import export
 from sursum.compiler.graph import Graph, Where
 from sursum.compiler.native import Instance, NativeFunction
 from sursum.compiler.replay import BatchReplay, Replay
@@ -116,6 +119,37 @@ class CompiledDensity:
         names, run = self._transform
         chunks = [run(chunk) for chunk in rows.split(_CHUNK)]
         return {name: torch.cat(column) for name, column in zip(names, zip(*chunks, strict=True), strict=True)}
+
+    def export(self, path: str | os.PathLike[str], *, march: str = "native") -> None:
+        """Write the density as a library that needs no Python, and its C text beside it (``model.so``, ``model.c``).
+
+        The library holds the data and stands behind BridgeStan's C interface, so that R, Julia, Rust, C, the `bridgestan`
+        package and nutpie can load it: log density, gradient, Hessian (by differences), and the maps between constrained
+        and unconstrained values. Deterministic sites are its transformed parameters. Names of sites become identifiers
+        (``net.0.weight`` is ``net_0_weight``), elements count from 1, the first index moving fastest.
+
+        Args:
+            path: of the library.
+            march: the processors it is for, as the compiler's ``-march`` takes it, e.g. ``"x86-64-v3"``.
+
+        Raises:
+            CompileError: another engine runs this density; no compiler; a routine of LAPACK without a stand-in; a path
+                that cannot be written.
+
+        Reference: Roualdes, Ward, Carpenter, Seyboldt, Axen, "BridgeStan: efficient in-memory access to the methods of a
+        Stan model" (2023).
+
+        Example:
+            >>> import sursum as su, sursum.distributions as dist, tempfile, pathlib
+            >>> density = su.compile(lambda: su.sample("z", dist.Normal(0.0, 1.0)))
+            >>> with tempfile.TemporaryDirectory() as directory:
+            ...     density.export(f"{directory}/normal.so")
+            ...     sorted(path.name for path in pathlib.Path(directory).iterdir())
+            ['normal.c', 'normal.so']
+        """
+        self._compiled()
+        if self.graph is not None:
+            export(self.density, self.graph, self.points, self.value_and_grad, Path(path), march)
 
     def with_data(self, *args: Any, **kwargs: Any) -> CompiledDensity:
         """The density of the same program on other data."""

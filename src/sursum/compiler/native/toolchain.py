@@ -43,13 +43,14 @@ class Toolchain:
         parts = [source, *self.options(statements), "|", *self.command, self.version, self.machine]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
-    def compile(self, source: str, statements: int) -> bytes:
-        """A shared library made of a C text.
+    def compile(self, source: str, statements: int, *, march: str = "native") -> bytes:
+        """A shared library made of a C text, for this machine or for that of another `march`.
 
         Raises:
             CompileError: the compiler failed; its words are in the message.
         """
-        return _compile(self.command, (*self.options(statements), *self.libraries()), source)
+        options = (f"-march={march}" if flag == "-march=native" else flag for flag in self.options(statements))
+        return _compile(self.command, (*options, *self.libraries()), source)
 
     def libraries(self) -> tuple[str, ...]:
         """What a library is linked with."""

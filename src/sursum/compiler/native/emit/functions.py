@@ -266,7 +266,7 @@ static void su_solve_blas(void *dtrsm, int64_t count, int64_t n, int64_t m, cons
 {
     int rows = (int)m, size = (int)n;
     double one = 1.0;
-    /* Xᵀ Aᵀ = Bᵀ in column-major order: the memory of A, read so, is Aᵀ, or A where it is turned. */
+    /* X' A' = B' in column-major order: the memory of A, read so, is A', or A where it is turned. */
     char *triangle = (upper != turned) ? "L" : "U";
     for (int64_t b = 0; b < count; b++, a += step, x += n * m)
         ((void (*)(char *, char *, char *, char *, int *, int *, double *, const double *, int *, double *, int *))
