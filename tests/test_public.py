@@ -13,13 +13,14 @@ import sursum as su
 PUBLIC = {
     "su": {
         *("sample", "param", "plate", "deterministic", "factor", "scan", "module", "random_module"),
-        *("lift", "reprior", "priors", "handlers", "poutine", "distributions", "infer", "compile"),
+        *("lift", "reprior", "priors", "handlers", "poutine", "distributions", "infer", "compile", "optim"),
         *("trace", "replay", "condition", "uncondition", "substitute", "do", "block", "mask", "scale", "seed", "reparam"),
         *("ParamStore", "Trace", "Posterior", "CompiledDensity", "enable_validation", "validation_enabled"),
     },
     "su.infer": {
         *("MCMC", "NUTS", "LogDensity", "compile_density", "reparam", "fit", "Fit"),
         *("Predictive", "Prediction", "log_likelihood"),
+        *("SVI", "SVIResult", "EarlyStopping", "Trace_ELBO", "autoguide"),
     },
     "su.handlers": {
         *("trace", "replay", "condition", "uncondition", "substitute", "do", "block", "mask", "scale", "seed"),

@@ -1,6 +1,6 @@
 """sursum: lift the parameters of a PyTorch program, from outside, and sample its posterior at the speed of C."""
 
-from sursum import distributions, handlers, infer, poutine, priors
+from sursum import distributions, handlers, infer, optim, poutine, priors
 from sursum.compiler.compiled import CompiledDensity, compile
 from sursum.handlers import (
     ParamStore,
@@ -47,6 +47,7 @@ __all__ = [
     "lift",
     "mask",
     "module",
+    "optim",
     "param",
     "plate",
     "poutine",

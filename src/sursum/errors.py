@@ -10,6 +10,7 @@
     │   ├── ObservationError          observed values outside the support, or not finite
     │   ├── ArgumentError             arguments of a distribution outside their constraints
     │   ├── PlateError                plates that collide or do not fit a site
+    │   ├── GuideError                a guide that does not fit its model
     │   └── DensityError              a log density that cannot be formed, or is not finite where it must be
     ├── ScanError                     a scan whose steps do not fit together
     ├── HandlerError                  handlers left out of order, a program of the wrong kind
@@ -20,7 +21,8 @@
     ├── CompileError                  the native engine could not be built
     ├── SamplingError                 a sampler's settings or its run
     ├── OptimisationError             an optimiser's settings or its run
-    └── PredictionError               a prediction that cannot be made from the draws that are given
+    ├── PredictionError               a prediction that cannot be made from the draws that are given
+    └── VariationalError              settings or a run of variational inference
 
     SursumWarning                     anything that we warn of
     ├── UnusedPriorWarning            a key of a prior that matched no parameter
@@ -77,6 +79,10 @@ class PlateError(SiteError):
     """Plates that collide, or that do not fit a site."""
 
 
+class GuideError(SiteError):
+    """A guide that does not fit its model."""
+
+
 class DensityError(SiteError):
     """A log density that cannot be formed, or is not finite where it must be."""
 
@@ -119,6 +125,10 @@ class OptimisationError(SursumError, ValueError):
 
 class PredictionError(SursumError, ValueError):
     """A prediction that cannot be made from the draws that are given."""
+
+
+class VariationalError(SursumError, ValueError):
+    """Settings of variational inference, or its run."""
 
 
 class SursumWarning(UserWarning):

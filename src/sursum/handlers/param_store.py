@@ -21,6 +21,9 @@ class ParamStore(Messenger):
 
     There is no global store: run a program inside one, ``with store:``, and give ``store.leaves()`` to an optimiser.
 
+    Args:
+        double: keep the leaves in float64, whatever the parameters' dtype; the program still reads values of its own.
+
     Example:
         >>> import sursum as su, torch
         >>> from sursum.distributions import constraints
@@ -30,6 +33,8 @@ class ParamStore(Messenger):
         >>> float(s.detach()), list(store)
         (2.0, ['s'])
     """
+
+    double: bool = field(default=False, kw_only=True)
 
     unconstrained: dict[str, Tensor] = field(init=False, repr=False, default_factory=dict)
     sites: dict[str, Param] = field(init=False, repr=False, default_factory=dict)
@@ -62,7 +67,7 @@ class ParamStore(Messenger):
     def _adopt(self, site: Param) -> None:
         value = site.run().value.detach()
         with torch.no_grad():
-            leaf = bijection(site.constraint).inv(value)
+            leaf = bijection(site.constraint).inv(value.double() if self.double else value)
         if not torch.isfinite(leaf).all():
             raise SiteError(
                 f"parameter {site} starts at {value.tolist()}, on the boundary of {site.constraint!r}. "
@@ -83,8 +88,9 @@ class ParamStore(Messenger):
         return name in self.unconstrained
 
     def __getitem__(self, name: str) -> Tensor:
-        value: Tensor = bijection(self.sites[name].constraint)(self.unconstrained[name])
-        return value
+        site = self.sites[name]
+        value: Tensor = bijection(site.constraint)(self.unconstrained[name])
+        return value.to(site.initial.dtype) if isinstance(site.initial, Tensor) else value
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.unconstrained)

@@ -1,21 +1,27 @@
-"""Inference: a log density from a program, optimisers and samplers for it."""
+"""Inference: a log density from a program, optimisers and samplers for it, and guides fitted to it."""
 
 from sursum.compiler.compiled import compile_density
 from sursum.density import LogDensity
-from sursum.infer import reparam
+from sursum.infer import autoguide, reparam
 from sursum.log_likelihood import log_likelihood
 from sursum.mcmc import MCMC, NUTS
 from sursum.optimise import Fit, fit
 from sursum.prediction import Prediction
 from sursum.predictive import Predictive
+from sursum.vi import SVI, EarlyStopping, SVIResult, Trace_ELBO
 
 __all__ = [
     "MCMC",
     "NUTS",
+    "SVI",
+    "EarlyStopping",
     "Fit",
     "LogDensity",
     "Prediction",
     "Predictive",
+    "SVIResult",
+    "Trace_ELBO",
+    "autoguide",
     "compile_density",
     "fit",
     "log_likelihood",

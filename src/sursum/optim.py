@@ -1,0 +1,215 @@
+"""Optimisers for `SVI`: those of `torch.optim` with their options, gradient clipping and a learning-rate schedule.
+
+Each class here takes the options of the torch optimiser of its name, as a mapping (the way of Pyro) or by keyword.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from sursum.errors import VariationalError
+
+Options = Mapping[str, Any] | Callable[[str], Mapping[str, Any]]
+Scheduler = LRScheduler | ReduceLROnPlateau
+
+
+class Optim:
+    """A torch optimiser that has not got its parameters yet.
+
+    Args:
+        options: options of the torch optimiser, or a function from a parameter's name to its options.
+        clip_norm: the largest norm of the whole gradient; a longer one is scaled down to it.
+        clip_value: the largest size of an element of the gradient.
+        scheduler: from the torch optimiser to a learning-rate scheduler, stepped once a step:
+            ``lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 1000)``.
+        more: further options.
+
+    Raises:
+        VariationalError: clipping at something that is not positive.
+        TypeError: options that the torch optimiser does not have.
+
+    Example:
+        >>> optim = Adam({"lr": 0.01}, clip_norm=10.0)
+        >>> optim.build({"s": torch.zeros(2, requires_grad=True)}).param_groups[0]["lr"]
+        0.01
+    """
+
+    make: ClassVar[Any] = None
+
+    def __init__(
+        self,
+        options: Options | None = None,
+        *,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+        scheduler: Callable[[torch.optim.Optimizer], Scheduler] | None = None,
+        **more: Any,
+    ) -> None:
+        for name, bound in (("clip_norm", clip_norm), ("clip_value", clip_value)):
+            if bound is not None and not bound > 0:
+                raise VariationalError(f"`{name}` is {bound!r}, but must be a number above 0: leave it out for no clipping.")
+        self.options, self.more = options, more
+        self.clip_norm, self.clip_value, self.scheduler = clip_norm, clip_value, scheduler
+        if not callable(options):
+            self.build({"": torch.zeros(1, requires_grad=True)})  # wrong options are found here, and not after an hour
+
+    def build(self, leaves: Mapping[str, Tensor]) -> torch.optim.Optimizer:
+        """The torch optimiser of these parameters, by name."""
+        if not leaves:
+            raise VariationalError(
+                "the optimiser is given no parameters: neither the guide nor the model has one that can be trained. Write "
+                "a param or a module in the guide, use one of infer.autoguide, or set requires_grad on the network."
+            )
+        if callable(self.options):
+            groups = [{"params": [leaf], **self.options(name)} for name, leaf in leaves.items()]
+            return self._made(groups, self.more)
+        return self._made(list(leaves.values()), {**(self.options or {}), **self.more})
+
+    def _made(self, params: Any, options: Mapping[str, Any]) -> torch.optim.Optimizer:
+        optimizer: torch.optim.Optimizer = type(self).make(params, **options)
+        return optimizer
+
+
+class Adam(Optim):
+    """`torch.optim.Adam`; see `Optim` for how it is used."""
+
+    make = torch.optim.Adam
+
+
+class AdamW(Optim):
+    """`torch.optim.AdamW`; see `Optim` for how it is used."""
+
+    make = torch.optim.AdamW
+
+
+class Adamax(Optim):
+    """`torch.optim.Adamax`; see `Optim` for how it is used."""
+
+    make = torch.optim.Adamax
+
+
+class NAdam(Optim):
+    """`torch.optim.NAdam`; see `Optim` for how it is used."""
+
+    make = torch.optim.NAdam
+
+
+class RAdam(Optim):
+    """`torch.optim.RAdam`; see `Optim` for how it is used."""
+
+    make = torch.optim.RAdam
+
+
+class Adagrad(Optim):
+    """`torch.optim.Adagrad`; see `Optim` for how it is used."""
+
+    make = torch.optim.Adagrad
+
+
+class Adadelta(Optim):
+    """`torch.optim.Adadelta`; see `Optim` for how it is used."""
+
+    make = torch.optim.Adadelta
+
+
+class RMSprop(Optim):
+    """`torch.optim.RMSprop`; see `Optim` for how it is used."""
+
+    make = torch.optim.RMSprop
+
+
+class Rprop(Optim):
+    """`torch.optim.Rprop`; see `Optim` for how it is used."""
+
+    make = torch.optim.Rprop
+
+
+class ASGD(Optim):
+    """`torch.optim.ASGD`; see `Optim` for how it is used."""
+
+    make = torch.optim.ASGD
+
+
+class SGD(Optim):
+    """`torch.optim.SGD`; see `Optim` for how it is used."""
+
+    make = torch.optim.SGD
+
+
+class ClippedAdam(Optim):
+    """`torch.optim.Adam` with every element of the gradient clipped, and a learning rate that shrinks at each step.
+
+    Args:
+        options: of Adam, and two more: `clip_norm`, the largest size of an element of the gradient (10 where it is not
+            given), and `lrd`, by which the learning rate is multiplied at each step (1).
+    """
+
+    make = torch.optim.Adam
+
+    def __init__(self, options: Mapping[str, Any] | None = None, **more: Any) -> None:
+        given = {**(options or {}), **more}
+        clip, decay = given.pop("clip_norm", 10.0), given.pop("lrd", 1.0)
+        schedule = None if decay == 1.0 else partial(torch.optim.lr_scheduler.ExponentialLR, gamma=decay)
+        super().__init__(given, clip_value=clip, scheduler=schedule)
+
+
+class _Wrapped(Optim):
+    """An optimiser made by a class or function of the user's."""
+
+    def __init__(self, make: Callable[..., torch.optim.Optimizer]) -> None:
+        self._function = make
+        super().__init__()
+
+    def _made(self, params: Any, options: Mapping[str, Any]) -> torch.optim.Optimizer:
+        found = self._function(params, **options)
+        if not isinstance(found, torch.optim.Optimizer):
+            raise VariationalError(
+                f"`optim` made a {type(found).__name__} of the parameters, and a torch optimiser was expected. "
+                'Give su.optim.Adam({"lr": 0.01}), or a function from parameters to a torch optimiser.'
+            )
+        return found
+
+
+def as_optim(given: Any) -> Optim:
+    """`given`, an optimiser of this module, a torch optimiser's class, or a function from parameters to one, as `Optim`.
+
+    Raises:
+        VariationalError: it is something else, or a torch optimiser that has its parameters already.
+    """
+    if isinstance(given, Optim):
+        return given
+    if isinstance(given, torch.optim.Optimizer):
+        name = type(given).__name__
+        raise VariationalError(
+            f"`optim` is a torch {name} with parameters of its own, and SVI has others. "
+            f'Give su.optim.{name}({{"lr": …}}), or lambda params: torch.optim.{name}(params, lr=…).'
+        )
+    if not callable(given) or (isinstance(given, type) and issubclass(given, Optim)):
+        raise VariationalError(
+            f"`optim` is {given!r}, and an optimiser was expected: su.optim.Adam({{'lr': 0.01}}), torch.optim.Adam, or a "
+            "function from parameters to a torch optimiser."
+        )
+    return _Wrapped(given)
+
+
+__all__ = [
+    "ASGD",
+    "SGD",
+    "Adadelta",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "ClippedAdam",
+    "NAdam",
+    "Optim",
+    "RAdam",
+    "RMSprop",
+    "Rprop",
+]

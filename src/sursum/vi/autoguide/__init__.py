@@ -1,0 +1,29 @@
+"""Guides that are made from a model: `AutoNormal(model)` is a program with the model's latent sites."""
+
+from sursum.vi.autoguide.delta import AutoDelta
+from sursum.vi.autoguide.guide import AutoGuide
+from sursum.vi.autoguide.init import (
+    init_to_feasible,
+    init_to_mean,
+    init_to_median,
+    init_to_sample,
+    init_to_uniform,
+    init_to_value,
+)
+from sursum.vi.autoguide.joint import AutoDiagonalNormal, AutoLowRankMultivariateNormal, AutoMultivariateNormal
+from sursum.vi.autoguide.normal import AutoNormal
+
+__all__ = [
+    "AutoDelta",
+    "AutoDiagonalNormal",
+    "AutoGuide",
+    "AutoLowRankMultivariateNormal",
+    "AutoMultivariateNormal",
+    "AutoNormal",
+    "init_to_feasible",
+    "init_to_mean",
+    "init_to_median",
+    "init_to_sample",
+    "init_to_uniform",
+    "init_to_value",
+]

@@ -1,0 +1,251 @@
+"""`AutoGuide`: a guide made from the model itself.
+
+Called like the model, a guide runs the model and answers its latent sites with draws of its own; nothing else of the model
+leaves. So plates and their subsamples, supports that depend on other sites and hierarchical priors are those of the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions import constraints
+
+from sursum.bijections import bijection
+from sursum.density import _continuous_support as continuous_support
+from sursum.distributions.delta import Delta
+from sursum.distributions.fluent import unwrapped
+from sursum.errors import GuideError
+from sursum.handlers import ParamStore
+from sursum.messages import Frame, Param, Sample, Site
+from sursum.primitives import read
+from sursum.runtime import Messenger, handler, open_plates, perform, refuse_coroutines, required, run_program
+from sursum.vi.autoguide.init import InitLoc, starting_point
+
+AUXILIARY = "is_auxiliary"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A latent site's place in a guide: `free_shape` in unconstrained coordinates, `batch` leftmost dimensions of it.
+
+    Sizes are those of the whole plates. `start` is where the guide starts.
+    """
+
+    site: Sample
+    onto: Any
+    free_shape: torch.Size
+    batch: int
+    start: Tensor
+
+    @property
+    def name(self) -> str:
+        return self.site.name
+
+
+class AutoGuide:
+    r"""A guide :math:`q_\lambda(z)` over all latent sites of `model`.
+
+    Args:
+        model: the program; its latent sites must be continuous.
+        init_loc_fn: from a latent site to a value of it at which the guide starts, or None for the value that the
+            site carries (a lifted parameter's own), else the middle of its support; see `init_to_median` and others.
+        prefix: what the guide's parameters' names begin with.
+
+    Raises:
+        DensityError: a discrete site.
+        GuideError: the model has no latent site, or its sites change from one execution to the next.
+    """
+
+    def __init__(self, model: Callable[..., Any], *, init_loc_fn: InitLoc | None = None, prefix: str = "auto") -> None:
+        refuse_coroutines(model)
+        self.model, self.init_loc_fn, self.prefix = model, init_loc_fn, prefix
+        self.places: dict[str, Place] = {}
+        self._called: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
+
+    # What a kind of guide says.
+
+    def begin(self, outer: tuple[Frame, ...]) -> Mapping[str, Tensor]:
+        """Draw what all sites have in common, inside the plates `outer`; whatever `draw` needs of it."""
+        return {}
+
+    def draw(self, place: Place, site: Sample, onto: Any, begun: Mapping[str, Tensor], outer: tuple[Frame, ...]) -> Sample:
+        """The guide's site for a latent site of the model."""
+        raise NotImplementedError
+
+    def quantile_points(self, levels: Tensor) -> Mapping[str, Tensor]:
+        """Marginal quantiles of the unconstrained coordinates of every site, (levels, *free shape)."""
+        raise NotImplementedError
+
+    # As a program.
+
+    def __call__(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
+        """Draw every latent site. Parameters come from the `ParamStore` around it.
+
+        Returns:
+            The values by site name.
+        """
+        self.set_up(args, kwargs)
+        outer = open_plates()
+        begun = self.begin(outer)
+
+        def answer(site: Sample) -> Sample:
+            place = self.known(site)
+            onto = bijection(continuous_support(site))
+            answered: Sample = perform(self.draw(place, site, onto, begun, outer))
+            return answered
+
+        return run_answered(self.model, args, kwargs, answer)
+
+    def set_up(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Find the model's latent sites, by one run at the values at which the guide starts; once."""
+        if self.places:
+            return
+        found: dict[str, Place] = {}
+
+        def answer(site: Sample) -> Sample:
+            place = found[site.name] = self.placed(site)
+            with torch.no_grad():
+                return site.but(value=place.onto(_present(place.start, site, place)))
+
+        run_answered(self.model, args, kwargs, answer)
+        if not found:
+            raise GuideError(
+                f"{type(self).__name__} found no latent site in its model, so there is nothing to approximate. Give the "
+                "model's parameters priors with lift, or write a sample site without obs."
+            )
+        self.laid_out(found)
+        self.places, self._called = found, (tuple(args), dict(kwargs))
+
+    def laid_out(self, places: Mapping[str, Place]) -> None:
+        """Called once, when the latent sites are known."""
+
+    def placed(self, site: Sample) -> Place:
+        """The place of a latent site."""
+        onto = bijection(continuous_support(site))
+        batch = len(site.fn.batch_shape)
+        present = torch.Size(onto.inverse_shape(site.fn.batch_shape + site.fn.event_shape))
+        whole = list(present)
+        for frame in site.plates:
+            if frame.dim is not None and frame.indices is not None:
+                whole[batch + frame.dim] = frame.size
+        if torch.Size(whole) == present:
+            start = starting_point(site, onto, present, self.init_loc_fn)
+        else:
+            start = _whole_start(site, onto, torch.Size(whole))
+        return Place(site, onto, torch.Size(whole), batch, start)
+
+    def known(self, site: Sample) -> Place:
+        """The place of a latent site that the model has reached again."""
+        place = self.places.get(site.name)
+        if place is None:
+            raise GuideError(
+                f"latent site {site} was not there when {type(self).__name__} was set up, with the sites "
+                f"{', '.join(map(repr, self.places))}. A guide needs the same latent sites in every execution: is a site "
+                "that was observed now without data?"
+            )
+        return place
+
+    def parameter(
+        self, name: str, initial: Callable[[], Tensor], constraint: constraints.Constraint = constraints.real
+    ) -> Tensor:
+        """A parameter of the guide, global whatever plates are open."""
+        value: Tensor = read(Param(name=f"{self.prefix}.{name}", initial=initial, constraint=constraint))
+        return value
+
+    # What has been learnt.
+
+    def median(self, params: ParamStore) -> dict[str, Tensor]:
+        """The guide's median of every latent site, on the support: that of each unconstrained coordinate, mapped.
+
+        Args:
+            params: the store that has the guide's parameters, `svi.params`.
+        """
+        return {name: value[0] for name, value in self.quantiles(params, [0.5]).items()}
+
+    def quantiles(self, params: ParamStore, levels: Sequence[float]) -> dict[str, Tensor]:
+        """Marginal quantiles of every latent site, of shape (levels, *shape of the site).
+
+        Args:
+            params: the store that has the guide's parameters, `svi.params`.
+            levels: probabilities between 0 and 1.
+        """
+        args, kwargs = self._called
+        if not self.places:
+            raise GuideError(f"this {type(self).__name__} has not been fitted yet: run SVI with it first.")
+        rows: list[dict[str, Tensor]] = []
+        with torch.no_grad(), params:
+            points = self.quantile_points(torch.as_tensor(levels, dtype=torch.float64))
+            for k in range(len(levels)):
+
+                def answer(site: Sample, k: int = k) -> Sample:
+                    place = self.known(site)
+                    onto = bijection(continuous_support(site))
+                    return site.but(value=onto(_present(points[site.name][k].to(place.start.dtype), site, place)))
+
+                rows.append(run_answered(self.model, args, kwargs, answer))
+        return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
+
+
+@handler
+class _Answered(Messenger):
+    """Answers the latent sites of a model that is run as a guide; what else it reaches does not leave."""
+
+    answer: Callable[[Sample], Sample] = required()
+    values: dict[str, Tensor] = required()
+
+    def handle(self, site: Site) -> Any:
+        if isinstance(site, Param):
+            return perform(site)
+        if not isinstance(site, Sample) or site.is_observed or site.value is not None:
+            return site.run()
+        if site.infer.get("is_subsample"):
+            return perform(site)
+        if isinstance(unwrapped(site.fn), Delta):
+            return site.but(value=site.fn.rsample())
+        value = self.values[site.name] = self.answer(site).value
+        return site.but(value=value)
+
+
+def run_answered(
+    model: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], answer: Callable[[Sample], Sample]
+) -> dict[str, Tensor]:
+    """The values of the latent sites of one run of `model`, each as `answer` gives it."""
+    values: dict[str, Tensor] = {}
+    with _Answered(answer=answer, values=values):
+        run_program(model, args, kwargs)
+    return values
+
+
+def joined(outer: tuple[Frame, ...], plates: tuple[Frame, ...]) -> tuple[Frame, ...]:
+    """The plates of a guide's site: those around the guide, and those of the model's site."""
+    names = {frame.name for frame in outer}
+    return (*outer, *(frame for frame in plates if frame.name not in names))
+
+
+def _present(whole: Tensor, site: Sample, place: Place) -> Tensor:
+    """The rows of a tensor of the free shape that the plates of `site` have present."""
+    for frame in site.plates:
+        if frame.dim is not None and frame.indices is not None:
+            whole = whole.index_select(place.batch + frame.dim, frame.indices)
+    return whole
+
+
+present = _present
+
+
+def _whole_start(site: Sample, onto: Any, whole: torch.Size) -> Tensor:
+    """Where a site starts of which only a part is present: at its parameter's value, all of it, or at zero."""
+    init = None if site.param is None else site.param.init
+    if init is not None:
+        with torch.no_grad():
+            free: Tensor = onto.inv(init.detach())
+            if free.shape == whole and bool(torch.isfinite(free).all()):
+                return free.clone()
+    return torch.zeros(whole, dtype=site.init.dtype if site.init is not None else torch.get_default_dtype())
+
+
+__all__ = ["AUXILIARY", "AutoGuide", "Place", "joined", "present", "run_answered"]

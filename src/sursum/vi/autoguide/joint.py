@@ -1,0 +1,256 @@
+"""Guides with one distribution over all unconstrained coordinates: normal with a covariance, or of low rank."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions import AffineTransform, Distribution, Transform, constraints
+
+from sursum import distributions as dist
+from sursum.density import _is_identity as is_identity
+from sursum.errors import GuideError
+from sursum.messages import Frame, Sample
+from sursum.placing import place as fit_to_plates
+from sursum.runtime import perform
+from sursum.vi.autoguide.guide import AUXILIARY, AutoGuide, Place, joined
+from sursum.vi.autoguide.init import InitLoc
+from sursum.vi.autoguide.normal import checked_scale
+from sursum.vi.pushforward import Placed, Pushforward, summed_to
+
+
+class JointGuide(AutoGuide):
+    """A guide that draws the unconstrained coordinates of all sites at once, u ∈ Rⁿ, as its auxiliary site ``auto.z``.
+
+    A kind of it says `posterior`, the distribution of u in terms of its parameters.
+    """
+
+    def __init__(
+        self, model: Any, *, init_loc_fn: InitLoc | None = None, init_scale: float = 0.1, prefix: str = "auto"
+    ) -> None:
+        super().__init__(model, init_loc_fn=init_loc_fn, prefix=prefix)
+        self.init_scale = checked_scale(init_scale)
+        self.slices: dict[str, slice] = {}
+        self.start = torch.empty(0)
+
+    def posterior(self) -> Distribution:
+        """The distribution of u, of event shape (n,), with the parameters of the store around it."""
+        raise NotImplementedError
+
+    @property
+    def dim(self) -> int:
+        """n, the number of unconstrained coordinates."""
+        return len(self.start)
+
+    def laid_out(self, places: Mapping[str, Place]) -> None:
+        at = 0
+        for place in places.values():
+            if any(frame.indices is not None for frame in place.site.plates):
+                raise GuideError(
+                    f"latent site {place.site} is in a subsampled plate, and {type(self).__name__} draws all coordinates at "
+                    "once. Use AutoNormal for this site, alone or in an AutoGuideList."
+                )
+            self.slices[place.name] = slice(at, at + place.start.numel())
+            at += place.start.numel()
+        dtype = torch.promote_types(torch.float32, _widest([place.start.dtype for place in places.values()]))
+        self.start = torch.cat([place.start.reshape(-1).to(dtype) for place in places.values()])
+
+    def begin(self, outer: tuple[Frame, ...]) -> Mapping[str, Tensor]:
+        site = Sample(name=f"{self.prefix}.z", fn=self.posterior(), plates=outer, infer={AUXILIARY: True})
+        u: Tensor = perform(fit_to_plates(site)).value
+        return {name: u[..., part] for name, part in self.slices.items()}
+
+    def draw(self, place: Place, site: Sample, onto: Any, begun: Mapping[str, Tensor], outer: tuple[Frame, ...]) -> Sample:
+        u = begun[place.name].to(place.start.dtype)
+        # The plates around the guide stand left of the site's own dimensions.
+        left = u.shape[:-1][: max(u.dim() - 1 - place.batch, 0)]
+        free = u.reshape(left + place.free_shape)
+        value = onto(free)
+        batch = len(left) + place.batch
+        log_density: Tensor | float = 0.0
+        if not is_identity(onto):
+            log_density = -summed_to(onto.log_abs_det_jacobian(free, value), batch)
+        fn = Placed(free, value, log_density, len(site.fn.event_shape))
+        return Sample(name=site.name, fn=fn, plates=joined(outer, site.plates), where=site.where)
+
+
+class AffineLower(Transform):
+    r""":math:`u = \mu + L \varepsilon` with a lower triangular L: its log-Jacobian is :math:`\sum_i \log L_{ii}`."""
+
+    domain = constraints.real_vector
+    codomain = constraints.real_vector
+    bijective = True
+
+    def __init__(self, loc: Tensor, factor: Tensor) -> None:
+        super().__init__()
+        self.loc, self.factor = loc, factor
+
+    def _call(self, x: Tensor) -> Tensor:
+        return self.loc + (self.factor @ x.unsqueeze(-1)).squeeze(-1)
+
+    def _inverse(self, y: Tensor) -> Tensor:
+        centred = (y - self.loc).unsqueeze(-1)
+        solved: Tensor = torch.linalg.solve_triangular(self.factor, centred, upper=False)
+        return solved.squeeze(-1)
+
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
+        return self.factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+
+
+class AutoMultivariateNormal(JointGuide):
+    r"""A normal distribution with a full covariance over all unconstrained coordinates.
+
+    .. math:: u = \mu + L \varepsilon, \quad \varepsilon \sim N(0, I)
+
+    Parameters: ``auto.loc`` (n,) and ``auto.scale_tril`` (n, n), lower triangular.
+
+    Args:
+        model: the program.
+        init_loc_fn: where the mean starts; see `AutoGuide`.
+        init_scale: the initial standard deviation of every coordinate.
+        prefix: what the parameters' names begin with.
+
+    Reference: Kucukelbir et al., "Automatic differentiation variational inference" (2017), section 2.4.
+
+    Example:
+        >>> import torch, sursum as su, sursum.distributions as dist
+        >>> def model():
+        ...     su.sample("y", dist.Normal(su.sample("mu", dist.Normal(0.0, 1.0)), 1.0), obs=torch.tensor(2.0))
+        >>> svi = su.infer.SVI(model, AutoMultivariateNormal(model), su.optim.Adam({"lr": 0.05}), su.infer.Trace_ELBO())
+        >>> result = svi.run(10)
+        >>> svi.params["auto.scale_tril"].shape
+        torch.Size([1, 1])
+    """
+
+    def posterior(self) -> Distribution:
+        loc, factor = self._parameters()
+        return standard(self.dim, loc, AffineLower(loc, factor))
+
+    def _parameters(self) -> tuple[Tensor, Tensor]:
+        loc = self.parameter("loc", self.start.clone)
+        factor = self.parameter(
+            "scale_tril", lambda: torch.eye(self.dim, dtype=self.start.dtype) * self.init_scale, constraints.lower_cholesky
+        )
+        return loc, factor
+
+    def quantile_points(self, levels: Tensor) -> Mapping[str, Tensor]:
+        loc, factor = self._parameters()
+        return unpacked(self, normal_quantiles(levels, loc, factor.double().square().sum(-1).sqrt()))
+
+
+class AutoDiagonalNormal(JointGuide):
+    r"""As `AutoNormal`, a normal distribution for every coordinate, but with one vector of means and one of scales.
+
+    Parameters: ``auto.loc`` and ``auto.scale``, of shape (n,).
+
+    Example:
+        >>> import sursum as su, sursum.distributions as dist
+        >>> guide = AutoDiagonalNormal(lambda: su.sample("s", dist.Exponential(1.0)))
+        >>> with su.ParamStore() as store:
+        ...     _ = guide()
+        >>> list(store.unconstrained)
+        ['auto.loc', 'auto.scale']
+    """
+
+    def posterior(self) -> Distribution:
+        loc, scale = self._parameters()
+        return standard(self.dim, loc, AffineTransform(loc, scale, event_dim=1))
+
+    def _parameters(self) -> tuple[Tensor, Tensor]:
+        loc = self.parameter("loc", self.start.clone)
+        return loc, self.parameter("scale", lambda: torch.full_like(self.start, self.init_scale), constraints.positive)
+
+    def quantile_points(self, levels: Tensor) -> Mapping[str, Tensor]:
+        loc, scale = self._parameters()
+        return unpacked(self, normal_quantiles(levels, loc, scale.double()))
+
+
+class AutoLowRankMultivariateNormal(JointGuide):
+    r"""A normal distribution whose covariance is diagonal plus a matrix of low rank r.
+
+    .. math:: u = \mu + s \odot (F \eta + \varepsilon), \quad \eta \sim N(0, I_r),\; \varepsilon \sim N(0, I_n)
+
+    Parameters: ``auto.loc`` (n,), ``auto.scale`` (n,), ``auto.cov_factor`` (n, r).
+
+    Args:
+        model: the program.
+        rank: r; None is √n, rounded.
+        init_loc_fn: where the mean starts; see `AutoGuide`.
+        init_scale: the initial standard deviation of every coordinate.
+        prefix: what the parameters' names begin with.
+
+    Example:
+        >>> import sursum as su, sursum.distributions as dist, torch
+        >>> def model():
+        ...     return su.sample("z", dist.Normal(torch.zeros(9), 1.0).to_event(1))
+        >>> with su.ParamStore() as store:
+        ...     _ = AutoLowRankMultivariateNormal(model)()
+        >>> store["auto.cov_factor"].shape
+        torch.Size([9, 3])
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        *,
+        rank: int | None = None,
+        init_loc_fn: InitLoc | None = None,
+        init_scale: float = 0.1,
+        prefix: str = "auto",
+    ) -> None:
+        super().__init__(model, init_loc_fn=init_loc_fn, init_scale=init_scale, prefix=prefix)
+        if rank is not None and (not isinstance(rank, int) or rank < 1):
+            raise GuideError(f"`rank` is {rank!r}, but must be an integer of 1 or more: leave it out for √n.")
+        self.rank = rank
+
+    def posterior(self) -> Distribution:
+        loc, scale, factor = self._parameters()
+        return dist.LowRankMultivariateNormal(loc, scale.unsqueeze(-1) * factor, scale.square(), validate_args=False)
+
+    def _parameters(self) -> tuple[Tensor, Tensor, Tensor]:
+        rank = max(round(math.sqrt(self.dim)), 1) if self.rank is None else self.rank
+        loc = self.parameter("loc", self.start.clone)
+        # Half of the variance is that of the factor, whose columns must differ: at zero they would have no gradient.
+        scale = self.parameter("scale", lambda: torch.full_like(self.start, self.init_scale / 2**0.5), constraints.positive)
+        factor = self.parameter("cov_factor", lambda: _columns(self.start, rank))
+        return loc, scale, factor
+
+    def quantile_points(self, levels: Tensor) -> Mapping[str, Tensor]:
+        loc, scale, factor = self._parameters()
+        sd = scale.double() * (1 + factor.double().square().sum(-1)).sqrt()
+        return unpacked(self, normal_quantiles(levels, loc, sd))
+
+
+def standard(dim: int, like: Tensor, onto: Any) -> Distribution:
+    """The distribution of ``onto(ε)`` for ε ~ N(0, I), in the dtype of `like`."""
+    base = dist.Normal(torch.zeros(dim, dtype=like.dtype), torch.ones((), dtype=like.dtype), validate_args=False)
+    return Pushforward(base.to_event(1), onto, torch.Size([dim]))
+
+
+def normal_quantiles(levels: Tensor, loc: Tensor, sd: Tensor) -> Tensor:
+    """Quantiles of normal distributions, (levels, n)."""
+    z: Tensor = torch.special.ndtri(levels)
+    return loc.double() + z.unsqueeze(-1) * sd
+
+
+def unpacked(guide: JointGuide, points: Tensor) -> dict[str, Tensor]:
+    """Rows of u as the sites' coordinates."""
+    return {name: points[:, guide.slices[name]].reshape(len(points), *place.free_shape) for name, place in guide.places.items()}
+
+
+def _columns(like: Tensor, rank: int) -> Tensor:
+    """A factor of unit row norms, each column another wave."""
+    rows = torch.arange(len(like), dtype=like.dtype).unsqueeze(-1)
+    waves = torch.cos(torch.pi * (rows + 0.5) * torch.arange(rank, dtype=like.dtype) / max(len(like), 1))
+    norms: Tensor = waves.norm(dim=-1, keepdim=True)
+    return waves / norms.clamp_min(1e-6)
+
+
+def _widest(dtypes: list[torch.dtype]) -> torch.dtype:
+    widest = dtypes[0]
+    for dtype in dtypes[1:]:
+        widest = torch.promote_types(widest, dtype)
+    return widest

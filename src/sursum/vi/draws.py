@@ -1,0 +1,113 @@
+"""From a fitted guide to a `Posterior`."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sursum.bijections import bijection
+from sursum.density import _dims as dims_of
+from sursum.errors import DiagnosticWarning
+from sursum.handlers import ParamStore, seed
+from sursum.messages import Deterministic, Sample
+from sursum.pareto import pareto_k, verdict
+from sursum.posterior import Posterior
+from sursum.supports import support_of
+from sursum.vi import seeds
+from sursum.vi.pairing import Pair, Program, pair
+from sursum.vi.pushforward import Placed, Pushforward
+
+
+def draw_posterior(
+    model: Program,
+    guide: Program,
+    store: ParamStore,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    number: int,
+    num_draws: int,
+) -> Posterior:
+    """`num_draws` independent draws of the guide as one chain; `number` is the seed.
+
+    Warns:
+        DiagnosticWarning: the Pareto k of the importance weights is above 0.7.
+    """
+    rows: list[dict[str, Tensor]] = []
+    first: Pair | None = None
+    with torch.no_grad(), store:
+        for k in range(num_draws):
+            with seed(rng_seed=seeds.derived(number, seeds.DRAW, k)):
+                drawn = pair(model, guide, args, kwargs)
+            first = first or drawn
+            rows.append(_row(drawn))
+    assert first is not None
+    columns = {key: torch.stack([row[key] for row in rows]).unsqueeze(0) for key in rows[0]}
+    return assembled(first, columns)
+
+
+def _row(drawn: Pair) -> dict[str, Tensor]:
+    """One draw: sites under their names, and under keys that no site can have what else there is."""
+    row = {name: _double(site.value) for name, site in _sites(drawn).items()}
+    free, log_jacobian = _coordinates(drawn)
+    log_p = sum((term.sum().double() for term in drawn.log_p.values()), torch.zeros((), dtype=torch.float64))
+    log_q = sum((term.sum().double() for term in drawn.log_q.values()), torch.zeros((), dtype=torch.float64))
+    return row | {"": torch.cat([*free.values(), torch.zeros(0)]), "/lp": log_p + log_jacobian, "/log_weight": log_p - log_q}
+
+
+def _latents(drawn: Pair) -> dict[str, Sample]:
+    return {name: site for name, site in drawn.model.stochastic.items() if not site.infer.get("is_subsample")}
+
+
+def _sites(drawn: Pair) -> dict[str, Sample | Deterministic]:
+    named = {name: site for name, site in drawn.model.deterministic.items() if isinstance(site.value, Tensor)}
+    return {**_latents(drawn), **named}
+
+
+def _coordinates(drawn: Pair) -> tuple[dict[str, Tensor], Tensor]:
+    """The unconstrained coordinates of every continuous latent site, and the log-Jacobian of them all."""
+    free: dict[str, Tensor] = {}
+    total = torch.zeros((), dtype=torch.float64)
+    for name, site in _latents(drawn).items():
+        support = support_of(site.fn)
+        if support.is_discrete:
+            continue
+        onto = bijection(support)
+        fn = drawn.guide[name].fn if name in drawn.guide else None  # type: ignore[attr-defined]
+        known = fn.free if isinstance(fn, (Placed, Pushforward)) else None
+        inner = onto.inv(site.value) if known is None else known
+        total = total + onto.log_abs_det_jacobian(inner, site.value).sum().double()
+        free[name] = inner.double().reshape(-1)
+    return free, total
+
+
+def assembled(first: Pair, columns: Mapping[str, Tensor]) -> Posterior:
+    """The posterior of columns of draws, (1, draw, …), as `_row` names them."""
+    log_weight = columns["/log_weight"][0].numpy()
+    k = pareto_k(log_weight)
+    said = verdict(k)
+    for text in said:
+        warnings.warn(text, DiagnosticWarning, stacklevel=4)
+    free, _ = _coordinates(first)
+    coordinates: list[str] = []
+    for name, values in free.items():
+        coordinates += [name] if values.numel() == 1 else [f"{name}[{i}]" for i in range(values.numel())]
+    sites = {name: columns[name] for name in _sites(first)}
+    return Posterior(
+        sites,
+        {"lp": columns["/lp"].numpy(), "log_weight": columns["/log_weight"].numpy()},
+        np.ascontiguousarray(columns[""].double().numpy()),
+        latents=tuple(_latents(first)),
+        coordinates=tuple(coordinates),
+        dims={name: dims_of(site) for name, site in {**_sites(first), **first.model.observed}.items()},
+        observed={name: site.value.detach() for name, site in first.model.observed.items()},
+        warnings=said,
+    )
+
+
+def _double(value: Tensor) -> Tensor:
+    return value.double() if value.is_floating_point() else value

@@ -1,0 +1,53 @@
+"""`EarlyStopping`: when there is nothing more to gain."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sursum.errors import VariationalError
+
+
+@dataclass(frozen=True)
+class EarlyStopping:
+    """Stop when the mean loss of `patience` windows in a row is no better than the best before them.
+
+    Better is lower by more than `tolerance`, relative to the size of the loss. The decision depends on the losses alone,
+    so a run that was resumed stops where an uninterrupted one does.
+
+    Args:
+        window: steps in a window, over which the noise of the loss is averaged.
+        patience: windows without gain before the run stops.
+        tolerance: the relative gain that counts.
+
+    Raises:
+        VariationalError: a setting outside its range.
+
+    Example:
+        >>> stopping = EarlyStopping(window=2, patience=1)
+        >>> stopping.stops([3.0, 2.0, 1.0, 1.0]), stopping.stops([1.0] * 4)
+        (False, True)
+    """
+
+    window: int = 100
+    patience: int = 3
+    tolerance: float = 1e-4
+
+    def __post_init__(self) -> None:
+        for name in ("window", "patience"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise VariationalError(f"`{name}` is {value!r}, but must be an integer of 1 or more.")
+        if not self.tolerance >= 0:
+            raise VariationalError(f"`tolerance` is {self.tolerance!r}, but must be a number of 0 or more.")
+
+    def stops(self, losses: Sequence[float]) -> bool:
+        """Whether a run with these losses, of whole windows, ends here."""
+        whole = len(losses) // self.window
+        if whole <= self.patience:
+            return False
+        means = np.asarray(losses[: whole * self.window]).reshape(whole, self.window).mean(axis=1)
+        best, last = means[: -self.patience].min(), means[-self.patience :].min()
+        return bool(last > best - self.tolerance * max(abs(best), 1.0))

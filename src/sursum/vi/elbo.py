@@ -1,0 +1,145 @@
+"""`ELBO`: what all bounds of variational inference have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sursum.errors import VariationalError
+from sursum.handlers import plate
+from sursum.messages import Sample
+from sursum.trace import Trace
+from sursum.vi.pairing import Pair, Program, pair
+
+PARTICLES = "num_particles_vectorized"
+
+
+@dataclass(frozen=True)
+class ELBO:
+    """A bound on the evidence, estimated with draws of the guide; its negative is the loss.
+
+    A kind of it says what one particle is worth (`log_weight`) and how particles are joined (`joined`, `order`).
+
+    Args:
+        num_particles: draws of the guide for one estimate.
+        vectorize_particles: draw them all in one run, in a plate outside of all others; the program must then be written
+            for batches, as it must for plates. The native engine loops over particles in C and needs no such thing.
+        max_plate_nesting: how many dimensions the program's plates take; None finds out by one run.
+    """
+
+    num_particles: int = field(default=1, kw_only=True)
+    vectorize_particles: bool = field(default=False, kw_only=True)
+    max_plate_nesting: int | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.num_particles, bool) or not isinstance(self.num_particles, int) or self.num_particles < 1:
+            raise VariationalError(f"`num_particles` is {self.num_particles!r}, but must be an integer of 1 or more.")
+
+    # What a kind of bound says.
+
+    @property
+    def order(self) -> float:
+        """α: particles are joined as :math:`\\tfrac{1}{1-α} \\log \\tfrac1K \\sum_k w_k^{1-α}`; 1 is the mean of log w."""
+        return 1.0
+
+    def log_weight(self, pair: Pair, keep: int | None) -> Tensor:
+        """log w of a pair's particle, (); of all its particles, (K,), where `keep` is the dimension that they have."""
+        return summed(pair.log_p.values(), keep) - summed(pair.log_q.values(), keep)
+
+    def check(self, guide: Trace) -> None:
+        """Raise where this bound cannot be used with the guide."""
+
+    def score_terms(self, pairs: Sequence[Pair], keep: int | None, baselines: Baselines) -> Tensor | float:
+        """Terms of value zero whose gradient is that of draws which cannot be differentiated."""
+        raise NotImplementedError
+
+    # Estimates.
+
+    def differentiable_loss(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> Tensor:
+        """The negative bound, a scalar whose gradient is an unbiased estimate of the bound's. Parameters come from the
+        `ParamStore` around it."""
+        return self.estimate(model, guide, args, kwargs, {})
+
+    def loss(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> float:
+        """The negative bound, estimated once."""
+        with torch.no_grad():
+            return float(self.estimate(model, guide, args, kwargs, {}))
+
+    def estimate(
+        self, model: Program, guide: Program, args: Sequence[Any], kwargs: Mapping[str, Any], baselines: Baselines
+    ) -> Tensor:
+        """As `differentiable_loss`; `baselines` holds the running averages of score-function terms, and is updated.
+
+        Raises:
+            VariationalError: the loss is not finite; names the site.
+            GuideError: guide and model do not fit.
+        """
+        pairs, keep = self._pairs(model, guide, args, kwargs)
+        log_weights = [self.log_weight(one, keep) for one in pairs]
+        stacked = log_weights[0].reshape(-1) if keep is not None else torch.stack(log_weights)
+        bound = joined(stacked, self.order)
+        for one in pairs:
+            one.check_finite(bound)
+        loss = -bound
+        if any(scored(site) for site in pairs[0].guide.stochastic.values()):
+            self.check(pairs[0].guide)
+            loss = loss - self.score_terms(pairs, keep, baselines)
+        return loss
+
+    def _pairs(
+        self, model: Program, guide: Program, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> tuple[list[Pair], int | None]:
+        if not self.vectorize_particles or self.num_particles == 1:
+            return [pair(model, guide, args, kwargs) for _ in range(self.num_particles)], None
+        nesting = self.max_plate_nesting
+        if nesting is None:
+            with torch.no_grad():
+                nesting = deepest(pair(model, guide, args, kwargs))
+        dim = -1 - nesting
+        with plate(PARTICLES, self.num_particles, dim=dim):
+            return [pair(model, guide, args, kwargs)], dim
+
+
+Baselines = dict[str, Tensor]
+
+
+def joined(log_weights: Tensor, order: float) -> Tensor:
+    """The bound that log weights (K,) give, of order α."""
+    if order == 1.0:
+        return log_weights.mean()
+    power = 1.0 - order
+    count = torch.log(torch.tensor(float(len(log_weights)), dtype=log_weights.dtype))
+    return (torch.logsumexp(power * log_weights, 0) - count) / power
+
+
+def scored(site: Sample) -> bool:
+    """Whether a guide's site has a gradient only through its score function: its draws cannot be differentiated."""
+    return not site.fn.has_rsample and not site.infer.get("is_subsample")
+
+
+def summed(terms: Any, keep: int | None) -> Tensor:
+    """The sum of all elements of `terms`; with `keep`, one for each index of that dimension, (K,)."""
+    total: Tensor | None = None
+    for term in terms:
+        part = term.sum() if keep is None else _by_particle(term, keep)
+        total = part if total is None else total + part
+    return torch.zeros(()) if total is None else total
+
+
+def _by_particle(term: Tensor, keep: int) -> Tensor:
+    """A term summed over all dimensions but `keep`; one that lacks it is the same for every particle."""
+    if term.dim() < -keep:
+        return term.sum()
+    others = [dim for dim in range(-term.dim(), 0) if dim != keep]
+    return term.sum(others) if others else term
+
+
+def deepest(pair: Pair) -> int:
+    """How many dimensions the plates and batches of two traces take."""
+    frames = [-frame.dim for t in (pair.model, pair.guide) for site in t.values() for frame in site.plates if frame.dim]
+    batches = [len(site.fn.batch_shape) for t in (pair.model, pair.guide) for site in t.values() if isinstance(site, Sample)]
+    return max([0, *frames, *batches])

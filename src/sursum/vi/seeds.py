@@ -1,0 +1,18 @@
+"""Where the randomness of each step comes from: (seed, purpose, step), so that no generator's state need be kept."""
+
+from __future__ import annotations
+
+import numpy as np
+
+SET_UP, STEP, EVALUATE, DRAW, NOISE = range(5)
+
+
+def derived(seed: int, purpose: int, index: int) -> int:
+    """A seed of 63 bits; those of different purposes or indices are independent.
+
+    Example:
+        >>> derived(0, STEP, 1) == derived(0, STEP, 1), derived(0, STEP, 1) == derived(0, STEP, 2)
+        (True, False)
+    """
+    words = np.random.SeedSequence([seed, purpose, index]).generate_state(1, np.uint64)
+    return int(words[0] >> np.uint64(1))

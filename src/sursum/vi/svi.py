@@ -1,0 +1,246 @@
+"""`SVI`: stochastic variational inference."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sursum.distributions.randomness import global_seed
+from sursum.errors import VariationalError
+from sursum.handlers import ParamStore, seed
+from sursum.optim import as_optim
+from sursum.posterior import Posterior
+from sursum.runtime import refuse_coroutines
+from sursum.vi import seeds
+from sursum.vi.draws import draw_posterior
+from sursum.vi.early_stopping import EarlyStopping
+from sursum.vi.elbo import ELBO
+from sursum.vi.pairing import pair
+from sursum.vi.progress import progress_for
+from sursum.vi.trace_elbo import Trace_ELBO
+from sursum.vi.training import Training
+
+
+@dataclass(frozen=True)
+class SVIResult:
+    """What a run of `SVI` has come to.
+
+    Args:
+        losses: float64, one for each step of the run.
+        params: the constrained values of all parameters, by name.
+        stopped_early: whether early stopping ended the run.
+        engine: what computed the gradients.
+    """
+
+    losses: Tensor
+    params: Mapping[str, Tensor]
+    stopped_early: bool
+    engine: str
+
+
+class SVI:
+    r"""Fit a guide to the posterior of a model by stochastic gradient steps on a bound of the evidence.
+
+    .. math:: \lambda^* = \arg\max_\lambda E_{q_\lambda(z)}[\log p(x, z) - \log q_\lambda(z)]
+
+    Parameters of the guide, and those of the model that are not lifted, are trained together. They live in `params`, an
+    explicit store: there is no global one.
+
+    Args:
+        model: the program.
+        guide: a program with the model's latent sites, called with the same arguments; one of `infer.autoguide`, or
+            written by hand with `param` and `module`.
+        optim: ``su.optim.Adam({"lr": 0.01})`` or another of `su.optim`, a torch optimiser's class, or a function from
+            parameters to a torch optimiser.
+        loss: the bound.
+        seed: an integer of 0 or more. The same seed gives the same run; randomness of step t comes from (seed, t). None
+            draws a seed from torch's global generator, which otherwise is left alone.
+        early_stopping: when `run` may end before its last step.
+        checkpoint: a file that `run` writes every `checkpoint_every` steps, and at its end; see `save`.
+        checkpoint_every: steps between checkpoints.
+        progress: True or False; None shows it on a terminal.
+
+    Raises:
+        VariationalError: a setting of the wrong kind.
+
+    Reference: Hoffman, Blei, Wang, Paisley, "Stochastic variational inference" (2013).
+
+    Example:
+        >>> import torch, sursum as su, sursum.distributions as dist
+        >>> def model(y):
+        ...     mu = su.sample("mu", dist.Normal(0.0, 1.0))
+        ...     with su.plate("data", len(y)):
+        ...         su.sample("y", dist.Normal(mu, 1.0), obs=y)
+        >>> guide = su.infer.autoguide.AutoNormal(model)
+        >>> svi = su.infer.SVI(model, guide, su.optim.Adam({"lr": 0.05}), su.infer.Trace_ELBO(), seed=0)
+        >>> result = svi.run(300, torch.tensor([1.0, 2.0, 3.0]))
+        >>> abs(float(svi.params["auto.loc.mu"].detach()) - 1.5) < 0.5
+        True
+        >>> svi.sample(100)["mu"].shape
+        torch.Size([1, 100])
+    """
+
+    def __init__(
+        self,
+        model: Callable[..., Any],
+        guide: Callable[..., Any],
+        optim: Any,
+        loss: ELBO | None = None,
+        *,
+        seed: int | None = None,
+        early_stopping: EarlyStopping | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_every: int = 1000,
+        progress: bool | None = None,
+    ) -> None:
+        for what, program in (("model", model), ("guide", guide)):
+            if not callable(program):
+                raise VariationalError(f"`{what}` is {program!r}, but must be a program: a callable.")
+            refuse_coroutines(program)
+        if loss is not None and not isinstance(loss, ELBO):
+            raise VariationalError(f"`loss` is {loss!r}, but must be a bound: give `Trace_ELBO()`, with brackets.")
+        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int) or seed < 0):
+            raise VariationalError(f"`seed` is {seed!r}, but must be an integer of 0 or more.")
+        _at_least_one("checkpoint_every", checkpoint_every)
+        self.model, self.guide, self.loss = model, guide, Trace_ELBO() if loss is None else loss
+        self.early_stopping, self.progress = early_stopping, progress
+        self.checkpoint, self.checkpoint_every = checkpoint, checkpoint_every
+        self._training = Training(as_optim(optim), global_seed() if seed is None else seed)
+        self._called: tuple[tuple[Any, ...], dict[str, Any]] | None = None
+
+    # What there is.
+
+    @property
+    def params(self) -> ParamStore:
+        """The parameters: ``svi.params["s"]`` is the current value, ``with svi.params:`` runs a program with them."""
+        return self._training.store
+
+    @property
+    def losses(self) -> Tensor:
+        """The loss at every step so far, float64."""
+        return torch.tensor(self._training.losses, dtype=torch.float64)
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer | None:
+        """The torch optimiser; None before the first step."""
+        return self._training.optimizer
+
+    # What it does.
+
+    def run(self, num_steps: int, *args: Any, **kwargs: Any) -> SVIResult:
+        """Take `num_steps` steps, on the program as called with these arguments. May be called again, and goes on then.
+
+        Returns:
+            The losses of these steps and the parameters after them.
+
+        Raises:
+            GuideError: the guide's latent sites are not the model's.
+            VariationalError: no parameters; a loss that is not finite, with the site that makes it so.
+        """
+        _at_least_one("num_steps", num_steps)
+        self._set_up(args, kwargs)
+        training, before = self._training, self._training.steps
+        bar, stopped = progress_for(self.progress, num_steps), False
+        try:
+            while training.steps < before + num_steps and not stopped:
+                self._step(args, kwargs)
+                stopped = self._pause()
+                bar.update(training.steps - before, training.losses)
+        finally:
+            bar.close(training.steps - before, training.losses)
+        if self.checkpoint is not None:
+            self.save(self.checkpoint)
+        values = {name: self.params[name].detach() for name in self.params}
+        return SVIResult(self.losses[before:], values, stopped, "eager")
+
+    def step(self, *args: Any, **kwargs: Any) -> float:
+        """One step, for instance on a minibatch; the loss before it."""
+        self._set_up(args, kwargs)
+        self._step(args, kwargs)
+        return self._training.losses[-1]
+
+    def evaluate_loss(self, *args: Any, **kwargs: Any) -> float:
+        """The loss at the current parameters, estimated once, without a step. The same seed and step give the same value."""
+        self._set_up(args, kwargs)
+        with torch.no_grad(), self.params, self._seeded(seeds.EVALUATE, self._training.steps):
+            return float(self.loss.estimate(self.model, self.guide, args, kwargs, {}))
+
+    def sample(self, num_draws: int = 1000, *args: Any, **kwargs: Any) -> Posterior:
+        """Draws of the guide as a posterior: latent and deterministic sites, as `MCMC` gives them.
+
+        How well the guide fits is judged by the Pareto k of the importance weights p/q: `posterior.stats["log_weight"]`
+        holds their logarithms, and above 0.7 there is a warning.
+
+        Args:
+            num_draws: how many, independent of one another, as one chain.
+            args, kwargs: what the program is called with; left out, what it was last called with.
+        """
+        _at_least_one("num_draws", num_draws)
+        if not args and not kwargs and self._called is not None:
+            args, kwargs = self._called
+        self._set_up(args, kwargs)
+        return draw_posterior(self.model, self.guide, self.params, args, kwargs, self._training.seed, num_draws)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write parameters, the optimiser's state, the step and the losses to one file (`.npz`, no pickles)."""
+        self._training.save(path)
+
+    def load(self, path: str | os.PathLike[str]) -> None:
+        """Go on from what `save` wrote, in an SVI of the same model, guide and optimiser: a run that is resumed equals one
+        that was never interrupted, bit for bit."""
+        self._training.load(path)
+
+    # How.
+
+    def _set_up(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Run both programs once, so that the store has their parameters, and make the optimiser."""
+        self._called = (args, kwargs)
+        if self._training.optimizer is None:
+            with torch.no_grad(), self.params, self._seeded(seeds.SET_UP, 0):
+                pair(self.model, self.guide, args, kwargs)
+            self._training.ready()
+
+    def _step(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        training = self._training
+        with torch.inference_mode(False), torch.enable_grad():
+            with self.params, self._seeded(seeds.STEP, training.steps):
+                loss = self.loss.estimate(self.model, self.guide, args, kwargs, training.baselines)
+            leaves = training.leaves
+            if not loss.requires_grad:
+                raise VariationalError(
+                    "the loss does not depend on any parameter. Check that the programs use the parameters that they read, "
+                    "without `detach` or `no_grad`."
+                )
+            slopes = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
+        _check_slopes(leaves, slopes)
+        training.descend(float(loss.detach()), dict(zip(leaves, slopes, strict=True)))
+
+    def _pause(self) -> bool:
+        """What is due between two steps; whether the run ends here."""
+        steps = self._training.steps
+        if self.checkpoint is not None and steps % self.checkpoint_every == 0:
+            self.save(self.checkpoint)
+        stopping = self.early_stopping
+        return stopping is not None and steps % stopping.window == 0 and stopping.stops(self._training.losses)
+
+    def _seeded(self, purpose: int, index: int) -> seed:
+        return seed(rng_seed=seeds.derived(self._training.seed, purpose, index))
+
+
+def _check_slopes(leaves: Mapping[str, Tensor], slopes: tuple[Tensor | None, ...]) -> None:
+    for name, slope in zip(leaves, slopes, strict=True):
+        if slope is not None and not bool(torch.isfinite(slope).all()):
+            raise VariationalError(
+                f"the loss is finite, but its gradient by parameter {name!r} is not. The parameters are those before this "
+                "step. Look for a function with an infinite slope (sqrt or log at zero, a norm of zeros) on its way."
+            )
+
+
+def _at_least_one(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise VariationalError(f"`{name}` is {value!r}, but must be an integer of 1 or more.")

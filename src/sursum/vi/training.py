@@ -1,0 +1,192 @@
+"""`Training`: the state of an optimisation, all of it in one place: parameters, optimiser, step, losses, baselines."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sursum import storage
+from sursum.errors import VariationalError
+from sursum.handlers import ParamStore
+from sursum.optim import Optim, Scheduler
+
+KIND = "sursum SVI"
+VERSION = 1
+
+
+class Training:
+    """Parameters as unconstrained leaves in float64, the torch optimiser that moves them, and what has happened so far.
+
+    Args:
+        optim: makes the optimiser when the parameters are known.
+        seed: of the run; randomness of step t comes from (seed, t).
+    """
+
+    def __init__(self, optim: Optim, seed: int) -> None:
+        self.optim, self.seed = optim, seed
+        self.store = ParamStore(double=True)
+        self.optimizer: torch.optim.Optimizer | None = None
+        self.scheduler: Scheduler | None = None
+        self.losses: list[float] = []
+        self.baselines: dict[str, Tensor] = {}
+        self._held: dict[str, Tensor] = {}
+        self._loaded: tuple[Mapping[str, Any], Mapping[str, NDArray[Any]]] | None = None
+
+    @property
+    def steps(self) -> int:
+        """How many steps have been taken."""
+        return len(self.losses)
+
+    @property
+    def leaves(self) -> dict[str, Tensor]:
+        """The unconstrained tensors that are optimised, by parameter."""
+        return {name: leaf for name, leaf in self.store.unconstrained.items() if leaf.requires_grad}
+
+    def ready(self) -> torch.optim.Optimizer:
+        """The optimiser, with every parameter that the store has now.
+
+        Raises:
+            VariationalError: there are no parameters.
+        """
+        if self.optimizer is None:
+            self._held = self.leaves
+            self.optimizer = self.optim.build(self._held)
+            # Where schedules are evaluated ahead of the steps, torch would warn of the order.
+            self.optimizer._opt_called = True  # type: ignore[attr-defined]
+            self.scheduler = None if self.optim.scheduler is None else self.optim.scheduler(self.optimizer)
+            self._restore()
+        for name, leaf in self.leaves.items():
+            if name not in self._held:
+                self._held[name] = leaf
+                options = self.optim.options
+                self.optimizer.add_param_group({"params": [leaf], **(options(name) if callable(options) else {})})
+        return self.optimizer
+
+    def descend(self, loss: float, gradients: Mapping[str, Tensor | None]) -> None:
+        """One step of the optimiser along these gradients."""
+        optimizer = self.ready()
+        leaves = self.leaves
+        for name, leaf in leaves.items():
+            leaf.grad = gradients.get(name)
+        self._clip([leaf for leaf in leaves.values() if leaf.grad is not None])
+        optimizer.step()
+        optimizer.zero_grad()
+        self.losses.append(loss)
+        self.schedule(loss)
+
+    def _clip(self, leaves: list[Tensor]) -> None:
+        if self.optim.clip_value is not None:
+            torch.nn.utils.clip_grad_value_(leaves, self.optim.clip_value)
+        if self.optim.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(leaves, self.optim.clip_norm)
+
+    def schedule(self, loss: float) -> None:
+        """One step of the learning-rate schedule, if there is one."""
+        if isinstance(self.scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
+            self.scheduler.step(loss)
+        elif self.scheduler is not None:
+            self.scheduler.step()
+
+    # Files.
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write everything to one file (NumPy's `.npz`, no pickles), all or nothing.
+
+        Raises:
+            VariationalError: there is nothing to save yet, or a schedule has a state that is not numbers.
+        """
+        if self.optimizer is None:
+            raise VariationalError("there is nothing to save yet: run SVI, or call `step`, first.")
+        state = self.optimizer.state_dict()
+        arrays: dict[str, NDArray[Any]] = {"losses": np.asarray(self.losses)}
+        arrays |= {f"leaf/{name}": leaf.detach().numpy() for name, leaf in self.store.unconstrained.items()}
+        arrays |= {f"baseline/{name}": value.detach().numpy() for name, value in self.baselines.items()}
+        plain: dict[str, dict[str, Any]] = {}
+        for index, entries in state["state"].items():
+            plain[str(index)] = {}
+            for key, value in entries.items():
+                if isinstance(value, Tensor):
+                    arrays[f"state/{index}/{key}"] = value.detach().numpy()
+                else:
+                    plain[str(index)][key] = value
+        note = {
+            "seed": self.seed,
+            "optimizer": type(self.optimizer).__name__,
+            "groups": [_plain(group) for group in state["param_groups"]],
+            "state": plain,
+            "trained": list(self._held),
+            "scheduler": None if self.scheduler is None else _plain(self.scheduler.state_dict()),
+        }
+        try:
+            storage.write(path, KIND, VERSION, note, arrays)
+        except TypeError as error:
+            raise VariationalError(
+                f"the state of the optimiser or of its schedule cannot be saved: {error}. Numbers, texts and tensors were "
+                "expected in it."
+            ) from error
+
+    def load(self, path: str | os.PathLike[str]) -> None:
+        """Go on from a file that `save` wrote. Nothing in it is executed.
+
+        Raises:
+            SamplingError: the file is truncated, damaged, or something else.
+            VariationalError: it is of other parameters, or of another optimiser.
+        """
+        note, arrays = storage.read(path, KIND, VERSION)
+        before, self._loaded = self._loaded, (note, arrays)
+        if self.optimizer is not None:
+            try:
+                self._restore()
+            except VariationalError:
+                self._loaded = before
+                raise
+
+    def _restore(self) -> None:
+        """Put what was loaded in the place of what there is."""
+        if self._loaded is None or self.optimizer is None:
+            return
+        note, arrays = self._loaded
+        saved = {name.removeprefix("leaf/"): array for name, array in arrays.items() if name.startswith("leaf/")}
+        here = {name: tuple(leaf.shape) for name, leaf in self.store.unconstrained.items()}
+        there = {name: array.shape for name, array in saved.items()}
+        if here != there:
+            raise VariationalError(
+                f"the saved parameters are not those of this model and guide. Saved: {_shapes(there)}; here: {_shapes(here)}. "
+                "Load the file into an SVI of the same model and guide."
+            )
+        if note["optimizer"] != type(self.optimizer).__name__ or list(note["trained"]) != list(self._held):
+            raise VariationalError(
+                f"the file was saved with the optimiser {note['optimizer']}, and this SVI has "
+                f"{type(self.optimizer).__name__} or other trained parameters. Use the optimiser it was saved with."
+            )
+        state: dict[int, dict[str, Any]] = {int(index): dict(entries) for index, entries in note["state"].items()}
+        for name, array in arrays.items():
+            if name.startswith("state/"):
+                _, index, key = name.split("/", 2)
+                state[int(index)][key] = torch.from_numpy(array.copy())
+        with torch.no_grad():
+            for name, leaf in self.store.unconstrained.items():
+                leaf.copy_(torch.from_numpy(saved[name]))
+        self.optimizer.load_state_dict({"state": state, "param_groups": note["groups"]})
+        if self.scheduler is not None and note["scheduler"] is not None:
+            self.scheduler.load_state_dict(note["scheduler"])
+        self.losses = [float(loss) for loss in arrays["losses"]]
+        self.seed = int(note["seed"])
+        prefix = "baseline/"
+        self.baselines = {n.removeprefix(prefix): torch.from_numpy(a) for n, a in arrays.items() if n.startswith(prefix)}
+        self._loaded = None
+
+
+def _plain(state: Mapping[str, Any]) -> dict[str, Any]:
+    """A state without what JSON has no word for and torch makes anew: functions, and methods that it wraps."""
+    return {key: float(v) if isinstance(v, Tensor) and v.dim() == 0 else v for key, v in state.items() if not callable(v)}
+
+
+def _shapes(shapes: Mapping[str, tuple[int, ...]]) -> str:
+    return ", ".join(f"{name!r} {shape}" for name, shape in shapes.items()) or "none"
