@@ -397,7 +397,7 @@ class _Placed(Messenger):
     def _add(self, site: Site, log_jacobian: Tensor) -> None:
         steps = own_steps(site)
         if steps:
-            self.steps.add(site.name, steps[-1], (site, steps[-1].keep(log_jacobian)))
+            self.steps.add(site.name, steps[-1], (site, log_jacobian))
         else:
             self.jacobians[site.name] = site, log_jacobian
 

@@ -51,22 +51,18 @@ class Step(Frame):
     """One step of a scan, the `index`-th of `size`: a frame in time, as a plate is one in space. It has no dimension.
 
     A handler that holds values of all steps along a leading dimension takes this step's by `take`; one that keeps what
-    it sees in each step says so by `keep`, and has the kept of all steps along a leading dimension by `join`, when the
-    scan is over. `loop` is the scan, one object for all of its steps.
+    it sees in each step has that of all steps along a leading dimension by `join`, when the scan is over. `loop` is the
+    scan, one object for all of its steps.
     """
 
     index: int = 0
     loop: Any = None
 
-    rolled: ClassVar[bool] = False  # whether one step is run for all, so that what is wanted of it must be kept now
+    rolled: ClassVar[bool] = False  # whether it stands for all steps, so that what is wanted of each must be computed in it
 
     def take(self, stacked: Tensor) -> Tensor:
         """This step's part of a value with a leading time dimension."""
         return stacked[self.index]
-
-    def keep(self, value: Tensor) -> Tensor:
-        """Marks `value`, made in this step, as one that `join` will be asked for."""
-        return value
 
     def join(self, values: Sequence[Tensor]) -> Tensor:
         """What was kept in every step, in order, along a leading time dimension."""

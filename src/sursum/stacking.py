@@ -36,7 +36,7 @@ class Ledger:
         found = []
         for key in [key for key in self.rows if key[0] is step.loop]:
             mine, name = self.rows.pop(key), key[1]
-            if not step.rolled and len(mine) != step.size:
+            if len(mine) != (2 if step.rolled else step.size):
                 raise ScanError(
                     f"site {name!r} is in {len(mine)} of the {step.size} steps of a {step.name}. Every step needs the same "
                     "sites: leave elements out with poutine.mask, not with `if`."
@@ -78,11 +78,7 @@ class StackedFactor(Factor):
 
 def kept(site: Site, step: Step) -> Kept:
     """`site` as it is kept of `step`."""
-    if not step.rolled:
-        return Kept(site, None)
-    if isinstance(site.value, Tensor):
-        step.keep(site.value)
-    return Kept(site, step.keep(site.log_prob()) if isinstance(site, (Sample, Factor)) else None)
+    return Kept(site, site.log_prob() if step.rolled and isinstance(site, (Sample, Factor)) else None)
 
 
 def stacked(rows: Sequence[Kept], step: Step) -> Site:
@@ -90,7 +86,7 @@ def stacked(rows: Sequence[Kept], step: Step) -> Site:
     first, sites = rows[0].site, [row.site for row in rows]
     _check(sites, step)
     plates = tuple(frame for frame in first.plates if not (isinstance(frame, Step) and frame.loop is step.loop))
-    value = step.join([site.value for site in sites])
+    value = step.join([torch.as_tensor(site.value) for site in sites])
     if isinstance(first, Deterministic):
         return first.but(value=value, plates=plates)
     terms = [row.term for row in rows if row.term is not None]

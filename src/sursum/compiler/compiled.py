@@ -23,6 +23,7 @@ from sursum.compiler.export import export
 from sursum.compiler.graph import Graph, Where
 from sursum.compiler.native import Instance, NativeFunction
 from sursum.compiler.replay import BatchReplay, Replay
+from sursum.compiler.rolled import rolled
 from sursum.density import LogDensity
 from sursum.errors import CompileError, DensityError, EngineWarning, SursumError, UncapturableError
 from sursum.runtime import current_site
@@ -213,7 +214,7 @@ def compile(model: Callable[..., Any], *args: Any, engine: str | None = None, **
         >>> su.compile(lambda: su.sample("z", dist.Normal(0.0, 1.0))).dim
         1
     """
-    return compile_density(LogDensity(model, args, kwargs), engine)
+    return compile_density(LogDensity(rolled(model), args, kwargs), engine)
 
 
 def _points(density: LogDensity) -> tuple[Tensor, Tensor]:

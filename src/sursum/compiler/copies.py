@@ -70,6 +70,11 @@ def _copied(node: Node) -> tuple[Ref, Ref] | None:
         return None
     source, copy = node.args[0], node.outputs[0]
     device = node.kwargs.get("device")
-    if copy is None or source.dtype is not copy.dtype or (device is not None and device.type != "cpu"):
+    if (
+        copy is None
+        or not isinstance(source, Ref)
+        or source.dtype is not copy.dtype
+        or (device is not None and device.type != "cpu")
+    ):
         return None
     return source, copy

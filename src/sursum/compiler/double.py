@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sursum.compiler.copies import without_copies
 from sursum.compiler.fold import fold
-from sursum.compiler.graph import Graph
+from sursum.compiler.graph import Graph, Inner
 from sursum.compiler.prune import merge, prune
 from sursum.compiler.retype import retype
 from sursum.compiler.signs import without_proved_guards
@@ -29,6 +31,14 @@ def double(graph: Graph) -> Graph:
         >>> [node.op.__name__ for node in double(graph).nodes]
         ['sum.default', 'mul.Tensor']
     """
-    graph = without_copies(prune(retype(graph)))
+    graph = without_copies(prune(retype(_inner(graph))))
     graph = without_proved_guards(merge(fold(graph)))
     return prune(graph)
+
+
+def _inner(graph: Graph) -> Graph:
+    """`graph` with the graphs inside its operators in double precision."""
+    if not any(isinstance(node.op, Inner) for node in graph.nodes):
+        return graph
+    nodes = [replace(n, op=n.op.with_graph(double(n.op.graph))) if isinstance(n.op, Inner) else n for n in graph.nodes]
+    return replace(graph, nodes=tuple(nodes))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -52,7 +52,7 @@ class Where:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One ATen operator that computes.
+    """One ATen operator that computes (or an `Inner` one, which has the same attributes).
 
     `args` and `kwargs` are those of the call, with a `Ref` in the place of every tensor (inside lists and tuples as
     well). `outputs` has an entry for every result: a `Ref` for a tensor, None for anything else. A mutable operator
@@ -65,6 +65,18 @@ class Node:
     outputs: tuple[Ref | None, ...]
     writes: tuple[Write, ...]
     where: Where
+
+
+@runtime_checkable
+class Inner(Protocol):
+    """An operator that is no operator of torch's but a graph of its own, run many times: the step of a loop."""
+
+    @property
+    def graph(self) -> Graph:
+        """What is run, a function of one vector of doubles."""
+
+    def with_graph(self, graph: Graph) -> Any:
+        """This operator in double precision, with `graph` in the place of its own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from sursum.compiler import masks, refusals
 from sursum.compiler.graph import Graph, Guard, Node, Ref, Value, Where, Write
@@ -82,6 +82,11 @@ class Recorder(TorchDispatchMode):
             guards=tuple(self._guards),
             outputs=refs,
         )
+
+    def call(self, op: Any, args: tuple[Any, ...]) -> Any:
+        """Runs and records `op`, which is no operator of torch's, as one."""
+        with _disable_current_modes():
+            return self.__torch_dispatch__(op, (), args)
 
     def __torch_dispatch__(
         self,

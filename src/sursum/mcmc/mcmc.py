@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sursum.compiler.compiled import compile_density
+from sursum.compiler.rolled import rolled
 from sursum.density import LogDensity
 from sursum.errors import DiagnosticWarning, SamplingError
 from sursum.mcmc.assemble import assemble
@@ -130,7 +131,7 @@ class MCMC:
 
 def _compiled(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], engine: str | None) -> Any:
     """The program's log density, compiled."""
-    return compile_density(LogDensity(model, args, kwargs), engine)
+    return compile_density(LogDensity(rolled(model), args, kwargs), engine)
 
 
 def _cores() -> int:

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.distributions import Distribution, constraints
 
 from sursum.compiler.compiled import CompiledDensity, compile_density
+from sursum.compiler.rolled import rolled
 from sursum.density import LogDensity
 from sursum.distributions.randomness import global_seed
 from sursum.errors import DensityError, DiagnosticWarning, OptimisationError, SursumError
@@ -128,7 +129,7 @@ def _density(model: Any, args: Any, kwargs: Any, jacobian: bool, engine: str | N
     """The log density by parameters and latent sites, and which of them are parameters."""
     parameters = _Everything()
     by_site: bool | Callable[[Site], bool] = parameters.has_jacobian if jacobian else False
-    density = LogDensity(lift(model, parameters), args, kwargs, jacobian=by_site)
+    density = LogDensity(rolled(lift(model, parameters)), args, kwargs, jacobian=by_site)
     return compile_density(density, engine), parameters.names
 
 

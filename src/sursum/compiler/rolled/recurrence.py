@@ -1,0 +1,140 @@
+"""What must be a loop: one operator of the graph for all steps, and its gradient, which is such a loop backwards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import _disable_current_modes, _get_current_dispatch_mode
+
+from sursum.compiler.graph import Graph, Where
+from sursum.compiler.operators import results_of
+from sursum.compiler.recorder import Recorder
+from sursum.compiler.rolled.tracer import Call, filled
+from sursum.compiler.straight import straight_line
+
+_NOWHERE = Where(None, None)
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """The operators of one step of a loop: from the slots of the carry, of what is another one in each step and of what is
+    fixed, to those of the next carry."""
+
+    calls: tuple[Call, ...]
+    carry: tuple[int, ...]
+    each: tuple[int, ...]
+    fixed: tuple[int, ...]
+    following: tuple[int, ...]
+    reverse: bool
+
+    def run(self, carry: Sequence[Tensor], each: Sequence[Tensor], fixed: Sequence[Tensor]) -> list[Tensor]:
+        """The next carry."""
+        slots = (*self.carry, *self.each, *self.fixed)
+        values = dict(zip(slots, (*carry, *each, *fixed), strict=True))
+        for call in self.calls:
+            results = results_of(call.function(*filled(call.args, values), **filled(call.kwargs, values)))
+            values.update((slot, result) for slot, result in zip(call.outputs, results, strict=True) if slot is not None)
+        return [values[slot] for slot in self.following]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A tensor's place in the flat vector that a step's graph is a function of."""
+
+    start: int
+    stop: int
+    size: tuple[int, ...]
+    dtype: torch.dtype
+
+    def of(self, flat: Tensor) -> Tensor:
+        """The tensor."""
+        return flat[..., self.start : self.stop].reshape(flat.shape[:-1] + self.size).to(self.dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class Recurrence:
+    r"""The operator :math:`c_{t+1} = g(c_t, x_t, w)` for t = 1, …, T: its results are the sequences :math:`c_1, …, c_{T+1}`.
+
+    It stands in a graph where an ATen operator would, with arguments (carry, [x of all steps], w), three lists. `graph` is
+    g as a function of one vector of doubles, (c, x, w), the places of which are in `parts`.
+    """
+
+    graph: Graph
+    carry: tuple[Part, ...]
+    each: tuple[Part, ...]
+    fixed: tuple[Part, ...]
+    length: int
+    reverse: bool
+
+    _schema = torch._C.parse_schema("sursum::recurrence(Tensor[] carry, Tensor[] each, Tensor[] fixed) -> Tensor[]")
+    tags: ClassVar[tuple[Any, ...]] = ()
+    __name__ = "recurrence.default"
+
+    def __str__(self) -> str:
+        return "sursum.recurrence.default"
+
+    @cached_property
+    def _strided(self) -> Any:
+        return straight_line(self.graph, guards=True, strided=True)[1]
+
+    @cached_property
+    def _mapped(self) -> Any:
+        return straight_line(self.graph, guards=False, strided=False)[1]
+
+    def __call__(self, carry: Sequence[Tensor], each: Sequence[Tensor], fixed: Sequence[Tensor]) -> list[Tensor]:
+        tensors = (*carry, *each, *fixed)
+        batched = any(torch._C._functorch.is_batchedtensor(tensor) for tensor in tensors)
+        run = self._mapped if batched else self._strided
+        state = torch.cat([tensor.reshape(-1).double() for tensor in carry])
+        rows = torch.cat([tensor.reshape(self.length, -1).double() for tensor in each], 1).unbind(0) if each else None
+        rest = [torch.cat([tensor.reshape(-1).double() for tensor in fixed])] if fixed else []
+        states = [state]
+        for t in range(self.length - 1, -1, -1) if self.reverse else range(self.length):
+            failed, results = run(torch.cat([state, *([rows[t]] if rows is not None else []), *rest]))
+            if failed is not None:
+                raise torch.linalg.LinAlgError(f"a check fails in step {t} of a scan")
+            state = torch.cat([result.reshape(-1).double() for result in results])
+            states.append(state)
+        table = torch.stack(states[::-1] if self.reverse else states)
+        return [part.of(table).contiguous() for part in self.carry]
+
+    def with_graph(self, graph: Graph) -> Recurrence:
+        """This operator with another graph for its step, in double precision."""
+        carry, each, fixed = (
+            tuple(Part(p.start, p.stop, p.size, torch.float64 if p.dtype.is_floating_point else p.dtype) for p in group)
+            for group in (self.carry, self.each, self.fixed)
+        )
+        return Recurrence(graph, carry, each, fixed, self.length, self.reverse)
+
+
+def operator(step: Step, carry: Sequence[Tensor], each: Sequence[Tensor], fixed: Sequence[Tensor], length: int) -> Recurrence:
+    """The operator for these arguments; its graph is recorded at the values of the first step."""
+    groups, flat, start = [], [], 0
+    for tensors in (carry, [tensor[0] for tensor in each], fixed):
+        parts = []
+        for tensor in tensors:
+            parts.append(Part(start, start + tensor.numel(), tuple(tensor.shape), tensor.dtype))
+            flat.append(tensor.detach().reshape(-1).double())
+            start += tensor.numel()
+        groups.append(tuple(parts))
+    with _disable_current_modes(), torch.no_grad():
+        point = torch.cat(flat)
+        recorder = Recorder(point, lambda: _NOWHERE)
+        with recorder:
+            results = step.run(*([part.of(point) for part in parts] for parts in groups))
+        graph = recorder.graph(results)
+    return Recurrence(graph, groups[0], groups[1], groups[2], length, step.reverse)
+
+
+def apply(op: Recurrence, *args: Sequence[Tensor]) -> list[Tensor]:
+    """Runs the operator, as one operator where a recorder is at work."""
+    mode = _get_current_dispatch_mode()
+    if isinstance(mode, Recorder):
+        found: list[Tensor] = mode.call(op, tuple(map(list, args)))
+        return found
+    return op(*args)
