@@ -24,10 +24,10 @@ LAYERS = [
     {"poutine"},
     {"density"},
     {"compiler"},
-    {"convergence", "storage", "arviz_export"},
+    {"convergence", "storage", "zarr_store", "unfinished", "arviz_export"},
     {"pareto", "optim"},
     {"diagnostics"},
-    {"summary", "ensemble"},
+    {"summary", "ensemble", "posterior_store"},
     {"prediction"},
     {"predictive"},
     {"log_likelihood"},
@@ -40,7 +40,7 @@ LAYERS = [
 ]
 
 # Slow or optional packages: inside the function that needs them, and nowhere else.
-LATE = {"nutpie", "arviz", "scipy", "matplotlib", "IPython", "ipywidgets", "pandas", "pyarrow", "xarray"}
+LATE = {"nutpie", "arviz", "scipy", "matplotlib", "IPython", "ipywidgets", "pandas", "pyarrow", "xarray", "zarr"}
 
 FILES = sorted(ROOT.rglob("*.py"))
 RANK = {entry: rank for rank, layer in enumerate(LAYERS) for entry in layer}

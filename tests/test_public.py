@@ -18,7 +18,7 @@ PUBLIC = {
         *("ParamStore", "Trace", "Posterior", "CompiledDensity", "enable_validation", "validation_enabled"),
     },
     "su.infer": {
-        *("MCMC", "NUTS", "LogDensity", "compile_density", "reparam", "fit", "Fit"),
+        *("MCMC", "NUTS", "Run", "LogDensity", "compile_density", "reparam", "fit", "Fit"),
         *("Predictive", "Prediction", "log_likelihood"),
         *("SVI", "SVIResult", "EarlyStopping", "Trace_ELBO", "autoguide"),
     },

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -30,11 +30,10 @@ def inference_data(
     `dims` names the leading dimensions of sites; the others are called `site_dim_0`, … as ArviZ calls them.
     """
     arviz = _arviz()
-    taken = {*posterior, *observed, "chain", "draw"}
     shapes = {name: array.shape[2:] for name, array in posterior.items()} | {
         name: array.shape for name, array in observed.items()
     }
-    names = {name: _dimensions(name, len(shape), dims.get(name, ()), taken) for name, shape in shapes.items()}
+    names = dimension_names({name: len(shape) for name, shape in shapes.items()}, dims)
     groups: dict[str, Any] = {"posterior": posterior, "sample_stats": stats}
     if all(array.shape[1] for array in warmup.values()):
         groups |= {"warmup_posterior": warmup, "warmup_sample_stats": warmup_stats}
@@ -44,7 +43,13 @@ def inference_data(
     return arviz.from_dict(**filled, dims=names, save_warmup=True)
 
 
-def _dimensions(site: str, count: int, plates: tuple[str, ...], taken: set[str]) -> list[str]:
+def dimension_names(counts: Mapping[str, int], dims: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """A name for each of the dimensions of each site, of which there are `counts`; `dims` names the leading ones."""
+    taken = {*counts, "chain", "draw"}
+    return {name: _dimensions(name, count, dims.get(name, ()), taken) for name, count in counts.items()}
+
+
+def _dimensions(site: str, count: int, plates: Sequence[str], taken: set[str]) -> list[str]:
     """A name for each dimension. A plate that is called like a site gets another name: xarray allows no such pair."""
     named = [f"{plate}_plate" if plate in taken else plate for plate in plates[:count]]
     return [*named, *(f"{site}_dim_{i}" for i in range(len(named), count))]

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sursum import arviz_export, storage
+from sursum import arviz_export, posterior_store, storage
 from sursum.errors import PredictionError
 from sursum.log_likelihood import log_likelihood
 from sursum.prediction import Prediction
@@ -76,7 +76,7 @@ class Posterior(Draws):
 
     Arguments:
         warmup: the draws of the warm-up, in which the sampler still adapts; `posterior.warmup["s"]`.
-        latents: names of the sites that were sampled; the others are deterministic.
+        latents: names of the sites that were sampled, kept or not; the others are deterministic.
         coordinates: names of the n unconstrained coordinates.
         dims: names of plates for the leading dimensions of each site.
         observed: the data, by site name.
@@ -143,6 +143,12 @@ class Posterior(Draws):
                 f"this posterior has no program to {verb} with: it was loaded from a file, or made by hand, and files hold "
                 f"draws only. Give the program: {instead[verb]}."
             )
+        for name in self.latents:
+            if name not in self:
+                raise PredictionError(
+                    f"the draws of latent site {name!r} were not kept, and {verb} needs those of all latent sites. "
+                    "Leave `keep` out, or let it name them."
+                )
         return Program(self.program.model, args, dict(kwargs)) if args or kwargs else self.program
 
     def summary(self, sites: Iterable[str] | None = None, *, limit: int = 12) -> Summary:
@@ -184,23 +190,53 @@ class Posterior(Draws):
         storage.write(path, KIND, VERSION, note, flat)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
-        """The posterior that `save` wrote, bit for bit. Nothing in the file is executed.
+    def load(cls, path: str | os.PathLike[str], *, sites: Iterable[str] | None = None) -> Self:
+        """The posterior that `save` wrote, bit for bit, or that a run with `store=path` has written until now.
+
+        A run need not have come to its end, and may be going on: the posterior has the draws that are complete, as many of
+        each chain as the shortest has, and its first warning says how far each chain has come. Nothing in the file is
+        executed.
+
+        Arguments:
+            path: a file of `save`, or the folder of a store.
+            sites: names of the sites to read; all of them if None.
 
         Raises:
-            SamplingError: the file is truncated, damaged, or something else.
+            SamplingError: the file is truncated, damaged, or something else; no draw, or no such site, is in it.
             FileNotFoundError: there is none.
         """
+        if os.path.isdir(path):
+            return cls._stored(posterior_store.read(path, sites))
         note, flat = storage.read(path, KIND, VERSION)
         groups = {group: {name: flat[f"{group}/{name}"] for name in names} for group, names in note["groups"].items()}
+        if sites is not None:
+            chosen = posterior_store.chosen(path, list(groups["sites"]), sites)
+            for group in ("sites", "warmup sites"):
+                groups[group] = {name: groups[group][name] for name in chosen}
         return cls(
             *_from_groups("", groups),
             warmup=Draws(*_from_groups("warmup ", groups)),
             latents=tuple(note["latents"]),
             coordinates=tuple(note["coordinates"]),
             dims={name: tuple(dims) for name, dims in note["dims"].items()},
-            observed={name: torch.from_numpy(array) for name, array in groups["observed"].items()},
+            observed=_tensors(groups["observed"]),
             warnings=tuple(note["warnings"]),
+        )
+
+    @classmethod
+    def _stored(cls, stored: posterior_store.Stored) -> Self:
+        phases = {
+            phase: (_tensors(stored.sites[phase]), dict(stored.stats[phase]), stored.unconstrained[phase])
+            for phase in posterior_store.PHASES
+        }
+        return cls(
+            *phases["sample"],
+            warmup=Draws(*phases["warmup"]),
+            latents=tuple(stored.note["latents"]),
+            coordinates=tuple(stored.note["coordinates"]),
+            dims={name: tuple(dims) for name, dims in stored.note["dims"].items()},
+            observed=_tensors(stored.observed),
+            warnings=stored.warnings,
         )
 
 
@@ -210,6 +246,10 @@ def _arrays(draws: Draws) -> dict[str, NDArray[Any]]:
 
 def _numpy(tensors: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
     return {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
+
+
+def _tensors(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Tensor]:
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
 def _groups(prefix: str, draws: Draws) -> dict[str, dict[str, NDArray[Any]]]:
@@ -223,5 +263,4 @@ def _groups(prefix: str, draws: Draws) -> dict[str, dict[str, NDArray[Any]]]:
 def _from_groups(
     prefix: str, groups: Mapping[str, Mapping[str, NDArray[Any]]]
 ) -> tuple[dict[str, Tensor], dict[str, NDArray[Any]], NDArray[np.float64]]:
-    sites = {name: torch.from_numpy(array) for name, array in groups[f"{prefix}sites"].items()}
-    return sites, dict(groups[f"{prefix}stats"]), groups[f"{prefix}unconstrained"]["q"]
+    return _tensors(groups[f"{prefix}sites"]), dict(groups[f"{prefix}stats"]), groups[f"{prefix}unconstrained"]["q"]

@@ -4,7 +4,7 @@ from sursum.compiler.compiled import compile_density
 from sursum.density import LogDensity
 from sursum.infer import autoguide, reparam
 from sursum.log_likelihood import log_likelihood
-from sursum.mcmc import MCMC, NUTS
+from sursum.mcmc import MCMC, NUTS, Run
 from sursum.optimise import Fit, fit
 from sursum.prediction import Prediction
 from sursum.predictive import Predictive
@@ -19,6 +19,7 @@ __all__ = [
     "LogDensity",
     "Prediction",
     "Predictive",
+    "Run",
     "SVIResult",
     "Trace_ELBO",
     "autoguide",

@@ -2,5 +2,6 @@
 
 from sursum.mcmc.mcmc import MCMC
 from sursum.mcmc.nuts import NUTS
+from sursum.mcmc.run import Run
 
-__all__ = ["MCMC", "NUTS"]
+__all__ = ["MCMC", "NUTS", "Run"]

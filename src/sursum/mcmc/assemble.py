@@ -11,12 +11,19 @@ from torch import Tensor
 
 from sursum.convergence import mixing
 from sursum.diagnostics import Evidence, diagnose
-from sursum.mcmc.nutpie_door import STATS, ChainTrace
+from sursum.errors import SamplingError
+from sursum.mcmc.keep import Keep
+from sursum.mcmc.nutpie_door import ChainTrace
 from sursum.mcmc.schedule import Outcome
+from sursum.mcmc.spool import STATS
 from sursum.posterior import Draws, Posterior
 from sursum.program import Program
+from sursum.unfinished import common_part, cut_short
 
 Array = NDArray[np.float64]
+
+NOTHING = ChainTrace(np.empty((0, 0)), {}, 0)
+"""The trace of a chain that has not begun."""
 
 
 class Compiled(Protocol):
@@ -28,48 +35,56 @@ class Compiled(Protocol):
     def expand(self, draws: Array, /) -> Mapping[str, Tensor]: ...
 
 
-def assemble(compiled: Compiled, outcome: Outcome, num_samples: int) -> Posterior:
-    """The posterior of a run.
+def assemble(compiled: Compiled, outcome: Outcome, num_samples: int, keep: Keep) -> Posterior:
+    """The posterior of a run, whose chains are in memory.
 
     An interrupted run keeps the chains that have left the warm-up, or all that have begun if none has, each as long as
     the shortest of them.
 
     Raises:
-        KeyboardInterrupt: the run was interrupted before the first draw.
+        SamplingError: no chain has drawn anything.
     """
-    begun = [trace for trace in outcome.traces if trace is not None and len(trace.unconstrained)]
-    if not begun:
-        raise KeyboardInterrupt
-    kept = [trace for trace in begun if len(trace.unconstrained) > trace.num_warmup] or begun
-    warmup_length = min(trace.num_warmup for trace in kept)
-    length = min(len(trace.unconstrained) - trace.num_warmup for trace in kept)
-    before = [slice(0, warmup_length) for _ in kept]
-    after = [slice(trace.num_warmup, trace.num_warmup + length) for trace in kept]
+    traces = [trace or NOTHING for trace in outcome.traces]
+    part = common_part(
+        [trace.num_warmup for trace in traces], [len(trace.unconstrained) - trace.num_warmup for trace in traces]
+    )
+    if not part.chains:
+        raise nothing_yet()
+    kept = [traces[k] for k in part.chains]
+    before = [slice(0, part.warmup) for _ in kept]
+    after = [slice(trace.num_warmup, trace.num_warmup + part.draws) for trace in kept]
     stats, warmup_stats = _stats(kept, after), _stats(kept, before)
     q, warmup_q = _stacked(kept, after), _stacked(kept, before)
     # With no draw there is nothing to compute the shapes from, so they come from the other part.
-    sites = _sites(compiled, q) if length else {}
-    warmup_sites = _sites(compiled, warmup_q) if warmup_length else {name: v[:, :0] for name, v in sites.items()}
+    sites = _sites(compiled, q) if part.draws else {}
+    warmup_sites = _sites(compiled, warmup_q) if part.warmup else {name: v[:, :0] for name, v in sites.items()}
     sites = sites or {name: value[:, :0] for name, value in warmup_sites.items()}
 
     density = compiled.density
-    latents = tuple(latent.name for latent in density.latents)
     coordinates = tuple(density.coordinate_names())
-    found = {name: mixing(sites[name].numpy()) for name in latents}
-    warnings = diagnose(Evidence(found, stats, q, coordinates))
-    if outcome.interrupted:
-        warnings = (_cut_short(len(kept), len(outcome.traces), length, num_samples), *warnings)
+    warnings = diagnose(
+        Evidence({latent.name: mixing(sites[latent.name].numpy()) for latent in density.latents}, stats, q, coordinates)
+    )
+    if outcome.happened:
+        warnings = (cut_short(part, len(outcome.traces), num_samples, outcome.happened), *warnings)
+    names = keep.names(sites)
     return Posterior(
-        sites,
+        {name: sites[name] for name in names},
         stats,
         q,
-        warmup=Draws(warmup_sites, warmup_stats, warmup_q),
-        latents=latents,
+        warmup=Draws({name: warmup_sites[name] for name in names}, warmup_stats, warmup_q),
+        latents=tuple(latent.name for latent in density.latents),
         coordinates=coordinates,
         dims={name: tuple(dims) for name, dims in density.dims.items()},
         observed=dict(density.observed),
         warnings=warnings,
         program=Program(density.model, density.args, density.kwargs),
+    )
+
+
+def nothing_yet() -> SamplingError:
+    return SamplingError(
+        "no chain has drawn anything yet, and at least one draw was expected. Wait a little, or look at `progress`."
     )
 
 
@@ -89,10 +104,3 @@ def _sites(compiled: Compiled, q: Array) -> dict[str, Tensor]:
     values = compiled.expand(q.reshape(chains * length, n))
     doubled = {name: value.double() if value.is_floating_point() else value for name, value in values.items()}
     return {name: value.reshape(chains, length, *value.shape[1:]) for name, value in doubled.items()}
-
-
-def _cut_short(kept: int, asked: int, length: int, wanted: int) -> str:
-    chains = f"all {asked} chains" if kept == asked else f"{kept} of {asked} chains"
-    if length == 0:
-        return f"The run was interrupted during the warm-up: there is no draw of the posterior, only `warmup` of {chains}."
-    return f"The run was interrupted: the posterior has {length} of {wanted} draws of {chains}."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,13 +13,15 @@ from numpy.typing import NDArray
 from sursum.compiler.compiled import compile_density
 from sursum.compiler.rolled import rolled
 from sursum.density import LogDensity
-from sursum.errors import DiagnosticWarning, SamplingError
-from sursum.mcmc.assemble import assemble
+from sursum.errors import SamplingError
 from sursum.mcmc.checks import natural_number, positive_integer, setting
+from sursum.mcmc.keep import Keep
 from sursum.mcmc.nutpie_door import Chain, Settings, start_chain
 from sursum.mcmc.nuts import NUTS
 from sursum.mcmc.progress import Silent, display_for
-from sursum.mcmc.schedule import run_chains
+from sursum.mcmc.recording import Recording
+from sursum.mcmc.run import Run
+from sursum.mcmc.schedule import Schedule
 from sursum.mcmc.seeds import chain_seed, drawn_seed
 from sursum.mcmc.start import find_start, given_start
 from sursum.posterior import Posterior
@@ -48,6 +49,9 @@ class MCMC:
         engine: "native" or "torch"; None is the fastest there is.
         init: where chains start, in unconstrained coordinates, (n,) for all of them or (num_chains, n), and nothing is
             added to it. None starts at the program's own values with a jitter of ±0.1.
+        store: a folder that must not exist yet, to which draws are written as they come, and where `Posterior.load` reads
+            them, also while the run goes on and after it was killed. None keeps them in memory.
+        keep: names of the sites to keep, or patterns (`"net.**"`); None keeps all.
 
     Raises:
         SamplingError: a setting outside its range, or of the wrong type.
@@ -67,6 +71,8 @@ class MCMC:
     progress: bool | None = field(default=None, kw_only=True)
     engine: str | None = field(default=None, kw_only=True)
     init: NDArray[np.float64] | Sequence[float] | None = field(default=None, kw_only=True)
+    store: str | os.PathLike[str] | None = field(default=None, kw_only=True)
+    keep: Sequence[str] | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         setting("kernel", isinstance(self.kernel, NUTS), self.kernel, "a kernel", "give `NUTS(program)`")
@@ -81,6 +87,12 @@ class MCMC:
         setting("engine", known, self.engine, "'native', 'torch' or None", "leave it out for the fastest there is")
         flag = self.progress is None or isinstance(self.progress, bool)
         setting("progress", flag, self.progress, "True, False or None", "leave it out to see it on a terminal")
+        path = self.store is None or isinstance(self.store, (str, os.PathLike))
+        setting("store", path, self.store, "a path", "give the name of a folder, such as 'run.zarr'")
+        names = self.keep is None or (
+            isinstance(self.keep, Sequence) and not isinstance(self.keep, str) and all(isinstance(n, str) for n in self.keep)
+        )
+        setting("keep", names, self.keep, "a sequence of names of sites", "give a list, such as ['mu', 'net.**']")
 
     def run(self, *args: Any, **kwargs: Any) -> Posterior:
         """Sample the program as called with these arguments. May be called again, with other data.
@@ -92,24 +104,47 @@ class MCMC:
             SursumError: the program cannot be sampled.
             Exception: whatever the program raises.
         """
-        density = _compiled(self.kernel.model, args, kwargs, self.engine)
+        run = self._prepared(args, kwargs, watched=False)
+        run.work()
+        return run.announced()
+
+    def start(self, *args: Any, **kwargs: Any) -> Run:
+        """Begin to sample the program as called with these arguments, and return at once.
+
+        Returns:
+            The handle of the run: `progress`, `pause`, `resume`, `partial`, `stop`, `wait`, `result`.
+
+        Raises:
+            SursumError: the program cannot be sampled.
+            Exception: whatever the program raises.
+        """
+        return self._prepared(args, kwargs, watched=True).begin()
+
+    def _prepared(self, args: tuple[Any, ...], kwargs: dict[str, Any], *, watched: bool) -> Run:
+        """A run with everything that concerns the program done, so that what is wrong with it is raised here."""
+        compiled = _compiled(self.kernel.model, args, kwargs, self.engine)
         seed = drawn_seed() if self.seed is None else self.seed
-        given = self._given_starts(density.dim)
-        display = display_for(self.progress, self.num_warmup + self.num_samples)
+        given = self._given_starts(compiled.dim)
+        sources = [chain_seed(seed, k) for k in range(self.num_chains)]
+        starts = [
+            find_start(compiled.density, compiled.value_and_grad, source.start)
+            if given is None
+            else given_start(compiled.density, compiled.value_and_grad, given[k])
+            for k, source in enumerate(sources)
+        ]
+        keep = Keep(None if self.keep is None else tuple(self.keep))
+        lengths = (self.num_warmup, self.num_samples)
+        recording = None if self.store is None else Recording.begin(self.store, compiled, keep, self.num_chains, *lengths)
+        display = display_for(self.progress, sum(lengths))
+        watched = watched or not isinstance(display, Silent)
 
         def start(k: int) -> Chain:
-            source = chain_seed(seed, k)
-            if given is None:
-                q = find_start(density.density, density.value_and_grad, source.start)
-            else:
-                q = given_start(density.density, density.value_and_grad, given[k])
-            return start_chain(density, q, source.sampler, self._settings(), watched=not isinstance(display, Silent))
+            spool = None if recording is None else recording.spool(k)
+            return start_chain(compiled, starts[k], sources[k].sampler, self._settings(), watched=watched, spool=spool)
 
-        outcome = run_chains(start, self.num_chains, min(self.cores or _cores(), self.num_chains), display)
-        posterior = assemble(density, outcome, self.num_samples)
-        for text in posterior.warnings:
-            warnings.warn(text, DiagnosticWarning, stacklevel=2)
-        return posterior
+        cores = min(self.cores or _cores(), self.num_chains)
+        collect = None if recording is None else recording.collect
+        return Run(compiled, Schedule(start, self.num_chains, cores, display, collect), keep, *lengths, recording)
 
     def _settings(self) -> Settings:
         kernel = self.kernel

@@ -1,4 +1,4 @@
-"""The one file that knows nutpie: a log density and a start go in, a running chain comes out.
+"""The one file that calls nutpie: a log density and a start go in, a running chain comes out.
 
 nutpie's public entry takes a Python function. Its raw entry takes the address of a C function, which its Rust threads
 call without Python; it is private, so `tests/mcmc/test_nutpie_door.py` holds it to what is used here, and where it is
@@ -17,9 +17,10 @@ import ctypes
 import math
 import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -27,22 +28,9 @@ from numpy.typing import NDArray
 
 from sursum.arviz_export import ARVIZ_NOTICE
 from sursum.errors import EngineWarning, SamplingError
+from sursum.mcmc.spool import STATS, Block, Spool, signed
 
 Array = NDArray[np.float64]
-
-STATS = {
-    "logp": "lp",
-    "mean_tree_accept": "acceptance_rate",
-    "step_size": "step_size",
-    "depth": "tree_depth",
-    "n_steps": "n_steps",
-    "diverging": "diverging",
-    "energy": "energy",
-    "energy_error": "energy_error",
-    "maxdepth_reached": "reached_max_treedepth",
-    "tuning": "tuning",
-}
-"""nutpie's names of a draw's statistics, and ArviZ's."""
 
 REFRESH = 200
 """Milliseconds between two reports of progress."""
@@ -107,12 +95,17 @@ class ChainTrace:
 
 @dataclass
 class Chain:
-    """A chain that runs in nutpie's threads."""
+    """A chain that runs in nutpie's threads. One thread at a time may call its methods: nutpie's sampler is not shared.
+
+    With a `spool` nutpie writes the draws there, and none stays in memory.
+    """
 
     sampler: Any
     scored: Scored | None
     progress: Progress
+    spool: Spool | None = None
     _trace: ChainTrace | None = field(default=None, init=False)
+    _ended: bool = field(default=False, init=False)
 
     def finished(self) -> bool:
         """Whether it has drawn everything; waits about a millisecond, without the GIL.
@@ -137,15 +130,25 @@ class Chain:
                 "compiled one, run again with `engine='torch'`, and report it."
             ) from error
 
+    def pause(self) -> None:
+        """Rest after the draw that is being made."""
+        if not self._ended:
+            self.sampler.pause()
+
+    def resume(self) -> None:
+        """Go on after `pause`."""
+        if not self._ended:
+            self.sampler.resume()
+
     def stop(self) -> None:
         """End after the draw that is being made; what has been drawn is kept."""
         self._raise()
-        if self._trace is None:
-            self._trace = _read(self.sampler.abort())
+        if not self._ended:
+            self._end(self.sampler.abort())
 
     def cancel(self) -> None:
         """End and forget, if its draws have not been taken: something has gone wrong already."""
-        if self._trace is not None:
+        if self._ended:
             return
         if self.scored is not None:
             self.scored.give_up()
@@ -155,12 +158,26 @@ class Chain:
             if not _is_nutpies(error):
                 raise
 
-    def trace(self) -> ChainTrace:
-        """What was drawn, once the chain has finished or was stopped."""
+    def end(self) -> None:
+        """Take what was drawn, once the chain has finished."""
         self._raise()
-        if self._trace is None:
-            self._trace = _read(self.sampler.wait())
-        return self._trace
+        if not self._ended:
+            self._end(self.sampler.wait())
+
+    def trace(self) -> ChainTrace:
+        """What was drawn: all of it once the chain has ended, else what there is. Not for a chain with a spool."""
+        self._raise()
+        return _read(self.sampler.inspect()) if self._trace is None else self._trace
+
+    def blocks(self) -> Iterator[Block]:
+        """The draws that have come to the spool since they were last asked for."""
+        if self.spool is not None:
+            yield from self.spool.take(None if self._ended else self.sampler._sampler.flush)
+
+    def _end(self, results: Any) -> None:
+        if self.spool is None:
+            self._trace = _read(results)
+        self._ended = True
 
     def _raise(self) -> None:
         if self.scored is not None and self.scored.error is not None:
@@ -193,7 +210,9 @@ class Scored:
         self._given_up = True
 
 
-def start_chain(density: Density, start: Array, seed: int, settings: Settings, *, watched: bool) -> Chain:
+def start_chain(
+    density: Density, start: Array, seed: int, settings: Settings, *, watched: bool, spool: Path | None = None
+) -> Chain:
     """Let a chain run from `start`, exactly there: no jitter is added.
 
     Arguments:
@@ -201,6 +220,7 @@ def start_chain(density: Density, start: Array, seed: int, settings: Settings, *
         start: float64 (n,), where value and gradient are finite and no component of the gradient is zero.
         seed: 64 bits.
         watched: keep `Chain.progress` up to date.
+        spool: an empty folder, where nutpie puts the draws instead of in memory.
     """
     progress = Progress()
     model, scored = _model(density, start)
@@ -217,8 +237,9 @@ def start_chain(density: Density, start: Array, seed: int, settings: Settings, *
         low_rank_modified_mass_matrix=settings.low_rank,
         maxdepth=settings.max_tree_depth,
         target_accept=settings.target_accept,
+        zarr_store=None if spool is None else _nutpie().zarr_store.LocalStore(prefix=str(spool)),
     )
-    return Chain(sampler, scored, progress)
+    return Chain(sampler, scored, progress, None if spool is None else Spool(spool))
 
 
 def _model(density: Density, start: Array) -> tuple[Any, Scored | None]:
@@ -326,12 +347,11 @@ def _read(results: Any) -> ChainTrace:
 
     (draws,), (stats,) = results.get_arrow_trace()
     flat = pyarrow.array(draws.column("q")).flatten().to_numpy(zero_copy_only=False)
-    arrays = {}
-    for theirs, ours in STATS.items():
-        values = np.array(pyarrow.array(stats.column(theirs)).to_numpy(zero_copy_only=False))
-        # Counts as signed integers: those can be subtracted without surprise.
-        arrays[ours] = values.astype(np.int64) if values.dtype.kind == "u" else values
-    unconstrained = np.array(flat, dtype=np.float64).reshape(draws.num_rows, -1)
+    arrays = {
+        ours: signed(np.array(pyarrow.array(stats.column(theirs)).to_numpy(zero_copy_only=False)))
+        for theirs, ours in STATS.items()
+    }
+    unconstrained = np.array(flat, dtype=np.float64).reshape(draws.num_rows, flat.size // max(draws.num_rows, 1))
     return ChainTrace(unconstrained, arrays, int(arrays["tuning"].sum()))
 
 

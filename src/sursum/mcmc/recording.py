@@ -1,0 +1,84 @@
+"""Draws on their way from a chain's spool to the store of the run, with the sites computed from them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sursum import posterior_store
+from sursum.arviz_export import dimension_names
+from sursum.mcmc.keep import Keep
+from sursum.mcmc.nutpie_door import Chain
+from sursum.mcmc.spool import STAT_DTYPES
+from sursum.zarr_store import Column, ZarrStore
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """The store of a run that is going on. What it has taken from a spool is on the disk."""
+
+    store: ZarrStore
+    compiled: Any
+    names: tuple[str, ...]
+
+    @classmethod
+    def begin(cls, path: str | os.PathLike[str], compiled: Any, keep: Keep, chains: int, warmup: int, draws: int) -> Recording:
+        """Make the store.
+
+        Raises:
+            SamplingError: something of that name is there already, or `keep` names a site that is not there.
+        """
+        density = compiled.density
+        values = _arrays(compiled.expand(density.start(np.random.default_rng(0))[None]))
+        names = keep.names(values)
+        observed = {name: value.detach().cpu().numpy() for name, value in density.observed.items()}
+        ranks = {name: values[name].ndim - 1 for name in names} | {name: value.ndim for name, value in observed.items()}
+        dims = dimension_names(ranks, density.dims)
+        store = posterior_store.create(
+            path,
+            chains=chains,
+            lengths={"warmup": warmup, "sample": draws},
+            sites={name: Column(values[name].shape[1:], values[name].dtype, dims[name]) for name in names},
+            stats=STAT_DTYPES,
+            dim=compiled.dim,
+            observed=observed,
+            named=dims,
+            note={
+                "latents": [latent.name for latent in density.latents],
+                "coordinates": list(density.coordinate_names()),
+                "dims": {name: list(plates) for name, plates in density.dims.items()},
+            },
+        )
+        return cls(store, compiled, tuple(names))
+
+    def spool(self, k: int) -> Path:
+        """A folder for the draws of chain k that have not been taken."""
+        path = self.store.path / ".spool" / str(k)
+        path.mkdir(parents=True)
+        return path
+
+    def collect(self, k: int, chain: Chain, ended: bool) -> None:
+        """Take what chain k has drawn, and write it down."""
+        for block in chain.blocks():
+            values = _arrays(self.compiled.expand(block.unconstrained))
+            sites = {name: values[name] for name in self.names}
+            self.store.append(block.phase, k, posterior_store.groups_of(block.phase, sites, block.stats, block.unconstrained))
+        if ended and chain.spool is not None:
+            chain.spool.remove()
+
+    def close(self, happened: str) -> None:
+        """The run has ended: put down how, if it was not by itself."""
+        shutil.rmtree(self.store.path / ".spool", ignore_errors=True)
+        self.store.note(happened=happened)
+
+
+def _arrays(values: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
+    return {name: (value.double() if value.is_floating_point() else value).numpy() for name, value in values.items()}

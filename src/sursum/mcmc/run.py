@@ -1,0 +1,189 @@
+"""A run that is going on: looked at, paused, stopped, waited for."""
+
+from __future__ import annotations
+
+import atexit
+import contextvars
+import threading
+import warnings
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from sursum.errors import DiagnosticWarning, SamplingError
+from sursum.mcmc.assemble import assemble, nothing_yet
+from sursum.mcmc.keep import Keep
+from sursum.mcmc.nutpie_door import Progress
+from sursum.mcmc.recording import Recording
+from sursum.mcmc.schedule import INTERRUPTED, Outcome, Schedule
+from sursum.posterior import Posterior
+from sursum.program import Program
+
+
+@dataclass(eq=False, repr=False)
+class Run:
+    """The handle of a run that `MCMC.start` has begun; any thread may call its methods.
+
+    Example:
+        >>> import sursum as su, sursum.distributions as dist
+        >>> model = lambda: su.sample("z", dist.Normal(0.0, 1.0))
+        >>> run = su.infer.MCMC(su.infer.NUTS(model), num_samples=500, seed=0, progress=False).start()
+        >>> run.wait(60)
+        True
+        >>> run
+        <Run: finished, 4 chains, 6000/6000 draws, 0 divergences>
+        >>> run.result()["z"].shape
+        torch.Size([4, 500])
+    """
+
+    compiled: Any
+    schedule: Schedule
+    keep: Keep
+    num_warmup: int
+    num_samples: int
+    recording: Recording | None = None
+    _posterior: Posterior | None = field(default=None, init=False)
+    _error: BaseException | None = field(default=None, init=False)
+    _outcome: Outcome | None = field(default=None, init=False)
+    _said: bool = field(default=False, init=False)
+    _ended: threading.Event = field(default_factory=threading.Event, init=False)
+    _making: threading.Lock = field(default_factory=threading.Lock, init=False)
+
+    # What happens meanwhile.
+
+    @property
+    def progress(self) -> tuple[Progress, ...]:
+        """How far each chain has come: `draws` (with those of the warm-up), `divergences`, `steps`, `step_size`, `warming`."""
+        return self.schedule.progress()
+
+    @property
+    def state(self) -> str:
+        """ "running", "paused", "finished", "stopped", "interrupted" or "failed"."""
+        if not self._ended.is_set():
+            return "paused" if self.schedule.paused else "running"
+        if self._error is not None or self._outcome is None:
+            return "failed"
+        return self._outcome.happened.removeprefix("was ") or "finished"
+
+    def pause(self) -> None:
+        """Let every chain rest after the draw that it is making."""
+        self.schedule.pause()
+
+    def resume(self) -> None:
+        """Go on after `pause`; the draws are those that there would have been without it."""
+        self.schedule.resume()
+
+    def partial(self) -> Posterior:
+        """The posterior of what there is, while the run goes on; of a run that has ended, all of it.
+
+        Raises:
+            SamplingError: there is no draw yet.
+        """
+        if self._ended.is_set():
+            return self._made()
+        outcome = self.schedule.so_far()
+        if self.recording is not None:
+            return self._stored(self.recording)
+        return assemble(self.compiled, outcome, self.num_samples, self.keep)
+
+    # Its end.
+
+    def stop(self) -> Posterior:
+        """End the run where it is, and give what has been drawn.
+
+        Raises:
+            SamplingError: there is no draw yet.
+        """
+        self.schedule.stop()
+        self._ended.wait()
+        return self.result()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Whether the run has ended, within `timeout` seconds; a run that is paused goes on when it is resumed."""
+        return self._ended.wait(timeout)
+
+    def result(self) -> Posterior:
+        """The posterior, when the run has ended. What is wrong with the draws is said in a `DiagnosticWarning` each, once.
+
+        Raises:
+            SursumError: the run failed.
+            Exception: whatever the program raised.
+        """
+        self._ended.wait()
+        return self.announced()
+
+    def announced(self) -> Posterior:
+        """The posterior, with its warnings said to the caller's caller."""
+        posterior = self._made()
+        if not self._said:
+            self._said = True
+            for text in posterior.warnings:
+                warnings.warn(text, DiagnosticWarning, stacklevel=3)
+        return posterior
+
+    def _made(self) -> Posterior:
+        if self._error is not None:
+            raise self._error
+        with self._making:
+            if self._posterior is None:
+                self._posterior = self._make()
+        return self._posterior
+
+    def _make(self) -> Posterior:
+        if self._outcome is None:
+            raise nothing_yet()
+        try:
+            if self.recording is not None:
+                return self._stored(self.recording)
+            return assemble(self.compiled, self._outcome, self.num_samples, self.keep)
+        except SamplingError:
+            if self._outcome.happened == INTERRUPTED:
+                raise KeyboardInterrupt from None
+            raise
+
+    def _stored(self, recording: Recording) -> Posterior:
+        density = self.compiled.density
+        program = Program(density.model, density.args, density.kwargs)
+        return replace(Posterior.load(recording.store.path), program=program)
+
+    # The work.
+
+    def work(self) -> None:
+        """Run the chains in this thread; what goes wrong is raised by `result`.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C before the first chain began.
+        """
+        try:
+            self._outcome = self.schedule.run()
+        except Exception as error:
+            self._error = error
+        finally:
+            if self.recording is not None:
+                self.recording.close("failed" if self._outcome is None else self._outcome.happened)
+            self._ended.set()
+
+    def begin(self) -> Run:
+        """Run the chains in a thread of their own, which sees the handlers that are entered here."""
+        context = contextvars.copy_context()
+        thread = threading.Thread(target=context.run, args=(self._work_and_leave,), name="sursum run", daemon=True)
+        atexit.register(self._leave)
+        thread.start()
+        return self
+
+    def _work_and_leave(self) -> None:
+        try:
+            self.work()
+        finally:
+            atexit.unregister(self._leave)
+
+    def _leave(self) -> None:
+        """The interpreter ends: so do the chains, before what they call is gone."""
+        self.schedule.stop()
+        self._ended.wait(5.0)
+
+    def __repr__(self) -> str:
+        chains = self.progress
+        done, total = sum(chain.draws for chain in chains), (self.num_warmup + self.num_samples) * len(chains)
+        divergences = sum(chain.divergences for chain in chains)
+        many = "chain" if len(chains) == 1 else "chains"
+        return f"<Run: {self.state}, {len(chains)} {many}, {done}/{total} draws, {divergences} divergences>"

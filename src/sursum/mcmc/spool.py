@@ -1,0 +1,149 @@
+"""What nutpie calls a draw's statistics, and the folder where it puts draws that are not to stay in memory.
+
+nutpie writes a Zarr store as it samples: each array in files of 16 draws, which appear whole, by a rename. A `Spool`
+takes the files that are complete, in order, and removes them, so that what lies there is only what has not been taken.
+`tests/mcmc/test_spool.py` holds nutpie to this layout.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+STATS = {
+    "logp": "lp",
+    "mean_tree_accept": "acceptance_rate",
+    "step_size": "step_size",
+    "depth": "tree_depth",
+    "n_steps": "n_steps",
+    "diverging": "diverging",
+    "energy": "energy",
+    "energy_error": "energy_error",
+    "maxdepth_reached": "reached_max_treedepth",
+    "tuning": "tuning",
+}
+"""nutpie's names of a draw's statistics, and ArviZ's."""
+
+STAT_DTYPES: dict[str, np.dtype[Any]] = {name: np.dtype(np.float64) for name in STATS.values()} | {
+    "tree_depth": np.dtype(np.int64),
+    "n_steps": np.dtype(np.int64),
+    "diverging": np.dtype(np.bool_),
+    "reached_max_treedepth": np.dtype(np.bool_),
+    "tuning": np.dtype(np.bool_),
+}
+"""Of what dtype each statistic is, by ArviZ's names."""
+
+PHASES = {"warmup": "warmup_", "sample": ""}
+"""The two phases of a chain, and what nutpie's groups of each begin with."""
+
+MOST = 1024
+"""Draws taken at once: more would only need more memory."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Consecutive draws of one phase: q (draw, n) and statistics (draw,)."""
+
+    phase: str
+    unconstrained: NDArray[np.float64]
+    stats: Mapping[str, NDArray[Any]]
+
+
+@dataclass(eq=False)
+class Spool:
+    """The folder of one chain."""
+
+    path: Path
+    _taken: dict[str, int] = field(default_factory=lambda: dict.fromkeys(PHASES, 0), init=False)
+    _arrays: dict[str, dict[str, Any]] = field(default_factory=dict, init=False)
+
+    def take(self, flush: Callable[[], None] | None) -> Iterator[Block]:
+        """The draws that have come since the last call, in blocks; a block's files are gone when the next is asked for.
+
+        Arguments:
+            flush: waits until nutpie has written what was drawn before it is called; None where the chain has ended, so
+                that the last file, which may not be full, is complete as well.
+        """
+        # The arrays of a draw are written independently of one another, and a file of zeros not at all: what is there of
+        # the log density is there of the others only after a flush.
+        drawn = {phase: self._drawn(phase, prefix) for phase, prefix in PHASES.items()}
+        if flush is not None and drawn["warmup"] < self._length("warmup"):
+            drawn["sample"] = 0  # in order, although nutpie may be behind with the end of the warm-up
+        if flush is not None and any(drawn[phase] > self._taken[phase] for phase in PHASES):
+            flush()
+        for phase, prefix in PHASES.items():
+            while (begin := self._taken[phase]) < drawn[phase]:
+                end = min(begin + MOST, drawn[phase])
+                values = {name: np.asarray(array[0, begin:end]) for name, array in self._opened(phase, prefix).items()}
+                stats = {ours: signed(values[theirs]) for theirs, ours in STATS.items()}
+                yield Block(phase, np.ascontiguousarray(values["q"], dtype=np.float64), stats)
+                self._taken[phase] = end
+                self._forget(prefix, begin, end)
+
+    def remove(self) -> None:
+        """Delete the folder and what is left in it."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def _drawn(self, phase: str, prefix: str) -> int:
+        """How many draws of a phase have a log density in a file."""
+        arrays = self._opened(phase, prefix)
+        if not arrays:
+            return 0
+        array, folder = arrays["logp"], self.path / f"{prefix}sample_stats" / "logp"
+        size, begin = array.chunks[1], self._taken[phase]
+        end = begin // size
+        while _chunk(folder, end).exists():
+            end += 1
+        # A draw that was not made has the array's fill value, which is not a number.
+        return begin + int(np.isfinite(array[0, begin : end * size]).sum()) if end * size > begin else begin
+
+    def _length(self, phase: str) -> int:
+        """How many draws a phase is to have."""
+        arrays = self._opened(phase, PHASES[phase])
+        return int(arrays["logp"].shape[1]) if arrays else 1
+
+    def _opened(self, phase: str, prefix: str) -> dict[str, Any]:
+        """The arrays of a phase by nutpie's names, and q; none where nutpie has not made them yet."""
+        import zarr
+
+        if phase not in self._arrays:
+            folders = {"q": self.path / f"{prefix}posterior" / "q"}
+            folders |= {name: self.path / f"{prefix}sample_stats" / name for name in STATS}
+            if not all((folder / "zarr.json").exists() for folder in folders.values()):
+                return {}
+            self._arrays[phase] = {
+                name: zarr.open_array(store=str(folder), mode="r", zarr_format=3) for name, folder in folders.items()
+            }
+        return self._arrays[phase]
+
+    def _forget(self, prefix: str, begin: int, end: int) -> None:
+        """Remove the files of draws `begin` to `end`, of all arrays, also of those that nobody reads."""
+        for group in ("posterior", "sample_stats"):
+            for folder in (self.path / f"{prefix}{group}").iterdir():
+                if folder.is_dir():
+                    size = self._arrays["warmup" if prefix else "sample"]["logp"].chunks[1]
+                    for index in range(begin // size, end // size):
+                        _remove(_chunk(folder, index))
+
+
+def signed(values: NDArray[Any]) -> NDArray[Any]:
+    """Counts as signed integers: those can be subtracted without surprise."""
+    return values.astype(np.int64) if values.dtype.kind == "u" else values
+
+
+def _chunk(folder: Path, index: int) -> Path:
+    """The file of the `index`-th chunk of draws, or its folder where a draw has a dimension."""
+    return folder / "c" / "0" / str(index)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

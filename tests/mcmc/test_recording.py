@@ -1,0 +1,192 @@
+"""A run that writes its draws as they come: the same draws, readable at every moment, whatever happens to the writer."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from sursum.errors import DiagnosticWarning, SamplingError
+from sursum.posterior import Posterior
+
+short = pytest.mark.filterwarnings("ignore::sursum.errors.DiagnosticWarning")
+
+
+@short
+def test_a_stored_run_is_bit_for_bit_the_one_in_memory(sampler, native_gaussian, tmp_path):
+    settings = {"num_warmup": 203, "num_samples": 1105, "num_chains": 3, "seed": 4}
+    plain = sampler(native_gaussian(), **settings).run()
+    stored = sampler(native_gaussian(), store=tmp_path / "run.zarr", **settings).run()
+    for other in (stored, Posterior.load(tmp_path / "run.zarr")):
+        assert list(other) == list(plain)
+        for ours, theirs in ((other, plain), (other.warmup, plain.warmup)):
+            np.testing.assert_array_equal(ours.unconstrained, theirs.unconstrained)
+            assert list(ours.stats) == list(theirs.stats)
+            for name in theirs.stats:
+                assert ours.stats[name].dtype == theirs.stats[name].dtype
+                np.testing.assert_array_equal(ours.stats[name], theirs.stats[name])
+            for name in theirs:
+                assert ours[name].dtype == theirs[name].dtype
+                assert torch.equal(ours[name], theirs[name])
+        for name in ("latents", "coordinates", "dims", "warnings"):
+            assert getattr(other, name) == getattr(plain, name)
+        assert torch.equal(other.observed["y"], plain.observed["y"])
+    assert not (tmp_path / "run.zarr" / ".spool").exists()
+
+
+@short
+def test_some_sites_only(sampler, gaussian, tmp_path):
+    sampler(gaussian(), store=tmp_path / "run.zarr", keep=["mu", "floor"]).run()
+    assert list(Posterior.load(tmp_path / "run.zarr")) == ["mu", "floor"]
+    assert list(Posterior.load(tmp_path / "run.zarr", sites=["floor"])) == ["floor"]
+    with pytest.raises(SamplingError, match=r"run\.zarr' holds no site 's'\. It has: 'mu', 'floor'\. Name some of those"):
+        Posterior.load(tmp_path / "run.zarr", sites=["s"])
+
+
+@short
+def test_a_site_that_is_not_kept_is_judged_all_the_same(sampler, gaussian, tmp_path):
+    with pytest.warns(DiagnosticWarning, match=r"sample size of `(mu|s)` is"):
+        sampler(gaussian(), num_warmup=20, num_samples=30, store=tmp_path / "run.zarr", keep=["constant"]).run()
+
+
+@short
+def test_a_store_is_never_written_over(sampler, gaussian, tmp_path):
+    (tmp_path / "run.zarr").mkdir()
+    with pytest.raises(SamplingError, match=r"run\.zarr' is there already, and a store is never written over"):
+        sampler(gaussian(), store=tmp_path / "run.zarr").run()
+    assert list((tmp_path / "run.zarr").iterdir()) == []
+
+
+@short
+def test_a_run_is_read_while_it_is_written(sampler, gaussian, tmp_path):
+    path = tmp_path / "run.zarr"
+
+    def slow(q, value, gradient):
+        time.sleep(0.0003)
+        return value, gradient
+
+    run = sampler(gaussian(value_hook=slow), num_warmup=40, num_samples=10**6, store=path, cores=2).start()
+    seen, end = [], time.monotonic() + 30
+    while len(seen) < 3:
+        assert time.monotonic() < end
+        try:
+            posterior = Posterior.load(path)
+        except SamplingError:
+            continue  # no draws yet
+        if posterior.num_chains == 2 and posterior.num_draws and (not seen or posterior.num_draws > seen[-1].num_draws):
+            seen.append(posterior)
+            assert "The run has not come to its end: the posterior has " in posterior.warnings[0]
+            assert torch.equal(posterior["s"], posterior["pair"][..., 1].exp())
+    assert run.partial().num_draws >= seen[-1].num_draws
+    whole = run.stop()
+    assert whole.warnings[0].startswith("The run was stopped: the posterior has ")
+    for posterior in seen:
+        np.testing.assert_array_equal(posterior.unconstrained, whole.unconstrained[:, : posterior.num_draws])
+        np.testing.assert_array_equal(posterior.stats["lp"], whole.stats["lp"][:, : posterior.num_draws])
+
+
+WRITER = """
+import sys, time, torch, sursum as su, sursum.distributions as dist
+def model():
+    z = su.sample("z", dist.Normal(torch.zeros(3), 1.0).to_event(1))
+    su.deterministic("square", z ** 2)
+mcmc = su.infer.MCMC(
+    su.infer.NUTS(model), num_warmup=100, num_samples=10**6, num_chains=2, cores=2, seed=7, progress=False,
+    store=sys.argv[1], engine="native",
+)
+print("running", flush=True)
+mcmc.run()
+"""
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.filterwarnings("ignore::sursum.errors.DiagnosticWarning")
+def test_after_kill_9_every_complete_draw_is_there(tmp_path, seed):
+    """A process is killed at a random moment of its writing; twice of what it had drawn is compared."""
+    path = tmp_path / "run.zarr"
+    process = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        assert process.stdout.readline() == b"running\n", process.stderr.read()
+        end = time.monotonic() + 60
+        while not (path / "counts" / "sample" / "c").exists():
+            assert time.monotonic() < end
+            assert process.poll() is None, process.stderr.read()
+            time.sleep(0.01)
+        time.sleep(random.Random(seed).uniform(0.2, 1.5))
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+        process.stderr.close()
+    posterior = Posterior.load(path)
+    assert posterior.num_draws > 0
+    assert f"The run has not come to its end: the posterior has {posterior.num_draws} of 1000000 draws" in posterior.warnings[0]
+    assert "Draws that each chain has stored: " in posterior.warnings[0]
+    # What is there is whole: no zeros or gaps, and what the program says of them holds.
+    assert torch.equal(posterior["square"], posterior["z"] ** 2)
+    np.testing.assert_array_equal(posterior["z"].numpy(), posterior.unconstrained)
+    lp = -0.5 * (posterior.unconstrained**2).sum(-1) - 1.5 * np.log(2 * np.pi)
+    np.testing.assert_allclose(posterior.stats["lp"], lp, rtol=1e-12)
+    assert np.abs(posterior.unconstrained).sum(-1).min() > 0
+    assert abs(float(posterior["z"].mean())) < 5 / np.sqrt(posterior.num_draws)
+
+
+PEAK = """
+import resource, sys, torch, sursum as su, sursum.distributions as dist
+def model():
+    z = su.sample("z", dist.Normal(torch.zeros(500), 1.0).to_event(1))
+mcmc = su.infer.MCMC(
+    su.infer.NUTS(model), num_warmup=50, num_samples=int(sys.argv[2]), num_chains=1, seed=7, progress=False,
+    store=sys.argv[1],
+)
+run = mcmc.start()
+run.wait()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.slow
+def test_memory_stays_bounded(tmp_path):
+    """128 MB more of draws, and as much again of sites, take no more than an eighth of that in memory."""
+    peaks = []
+    for draws in (3000, 35000):
+        command = [sys.executable, "-c", PEAK, str(tmp_path / f"{draws}.zarr"), str(draws)]
+        peaks.append(int(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
+    assert (peaks[1] - peaks[0]) * 1024 < 0.25 * 32000 * 500 * 8, peaks
+
+
+def test_what_a_failed_run_has_written_stays(sampler, gaussian, tmp_path):
+    path = tmp_path / "run.zarr"
+    count = [0]
+
+    def hook(q, value, gradient):
+        count[0] += 1
+        if count[0] == 6000:
+            raise LookupError("no such row")
+        time.sleep(0.0002)
+        return value, gradient
+
+    with pytest.raises(LookupError):
+        sampler(gaussian(value_hook=hook), num_warmup=50, num_samples=10**6, num_chains=1, store=path).run()
+    posterior = Posterior.load(path)
+    assert posterior.num_draws > 100
+    assert posterior.warnings[0].startswith("The run failed: the posterior has ")
+    assert not (path / ".spool").exists()
+
+
+@short
+def test_the_store_opens_in_xarray(sampler, gaussian, tmp_path):
+    import xarray
+
+    posterior = sampler(gaussian(), num_samples=40, store=tmp_path / "run.zarr").run()
+    tree = xarray.open_datatree(tmp_path / "run.zarr", engine="zarr", consolidated=False)
+    np.testing.assert_array_equal(tree["posterior"]["pair"].values, posterior["pair"].numpy())
+    assert tree["observed_data"]["y"].dims == ("house",)
+    np.testing.assert_array_equal(tree["sample_stats"]["lp"].values, posterior.stats["lp"])

@@ -1,0 +1,200 @@
+"""The handle of a run: what it says and does while chains run, and that nothing of it changes the draws."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+import sursum as su
+from sursum.errors import DensityError, DiagnosticWarning, PredictionError, SamplingError
+
+short = pytest.mark.filterwarnings("ignore::sursum.errors.DiagnosticWarning")
+
+
+def until(condition, seconds=20.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.005)
+
+
+def slow(q, value, gradient):
+    time.sleep(0.0005)
+    return value, gradient
+
+
+@short
+def test_a_started_run_draws_what_a_run_draws(sampler, gaussian):
+    run = sampler(gaussian(), seed=3).start()
+    assert run.wait(60)
+    assert run.state == "finished"
+    np.testing.assert_array_equal(run.result().unconstrained, sampler(gaussian(), seed=3).run().unconstrained)
+    assert run.result() is run.result()
+    assert run.partial() is run.result()
+
+
+@short
+def test_pause_rests_and_resume_goes_on_with_the_same_draws(sampler, gaussian):
+    run = sampler(gaussian(value_hook=slow), num_warmup=50, num_samples=60, cores=2).start()
+    until(lambda: all(chain.draws for chain in run.progress))
+    run.pause()
+    assert run.state == "paused"
+    time.sleep(0.3)  # the draws that were being made when it was asked
+    before = run.partial().warmup.num_draws + run.partial().num_draws
+    time.sleep(0.3)
+    assert run.partial().warmup.num_draws + run.partial().num_draws == before
+    assert not run.wait(0.01)
+    run.resume()
+    assert run.wait(60)
+    whole = sampler(gaussian(), num_warmup=50, num_samples=60).run()
+    np.testing.assert_array_equal(run.result().unconstrained, whole.unconstrained)
+
+
+@short
+def test_a_paused_run_begins_no_further_chain(sampler, gaussian):
+    run = sampler(gaussian(value_hook=slow), num_warmup=30, num_samples=30, num_chains=3, cores=1).start()
+    until(lambda: run.progress[0].draws > 0)
+    run.pause()
+    time.sleep(0.2)
+    assert [chain.draws > 0 for chain in run.progress] == [True, False, False]
+    run.resume()
+    assert run.result()["mu"].shape == (3, 30)
+
+
+@short
+def test_partial_is_the_beginning_of_the_whole(sampler, gaussian):
+    run = sampler(gaussian(value_hook=slow), num_warmup=50, num_samples=10**6).start()
+    until(lambda: all(not chain.warming and chain.draws > 70 for chain in run.progress))
+    first, second = run.partial(), run.partial()
+    assert 0 < first.num_draws <= second.num_draws
+    np.testing.assert_array_equal(first.unconstrained, second.unconstrained[:, : first.num_draws])
+    assert f"The run is going on: the posterior has {first.num_draws} of 1000000 draws of all 2 chains." in first.warnings
+    last = run.stop()
+    assert run.state == "stopped"
+    np.testing.assert_array_equal(second.unconstrained, last.unconstrained[:, : second.num_draws])
+    assert last.warnings[0].startswith("The run was stopped: the posterior has ")
+    whole = sampler(gaussian(), num_warmup=50, num_samples=last.num_draws).run()
+    np.testing.assert_array_equal(last.unconstrained, whole.unconstrained)
+
+
+def test_before_the_first_draw_there_is_no_posterior(sampler, gaussian):
+    gate = threading.Event()
+
+    def hook(q, value, gradient):
+        if threading.current_thread() is not threading.main_thread():
+            gate.wait(20)
+        return value, gradient
+
+    run = sampler(gaussian(value_hook=hook), num_chains=2, cores=2).start()
+    with pytest.raises(SamplingError, match="no chain has drawn anything yet.+Wait a little, or look at `progress`"):
+        run.partial()
+    run.schedule.stop()
+    gate.set()
+    run.wait(20)
+
+
+def test_what_is_wrong_is_said_once(sampler, gaussian):
+    run = sampler(gaussian(), num_samples=20, num_warmup=20).start()
+    with pytest.warns(DiagnosticWarning):
+        run.result()
+    run.result()
+
+
+def test_an_exception_of_the_program_comes_out_of_result(sampler, gaussian):
+    error = LookupError("no such row")
+
+    def hook(q, value, gradient):
+        if threading.current_thread() is not threading.main_thread():
+            raise error
+        return value, gradient
+
+    run = sampler(gaussian(value_hook=hook)).start()
+    for ask in (run.result, run.partial, run.stop):
+        run.wait(20)
+        with pytest.raises(LookupError) as caught:
+            ask()
+        assert caught.value is error
+    assert run.state == "failed"
+
+
+def test_what_is_wrong_with_the_program_is_raised_at_the_start():
+    mcmc = su.infer.MCMC(su.infer.NUTS(lambda: None))
+    with pytest.raises(DensityError, match="no latent site"):
+        mcmc.start()
+
+
+@short
+def test_it_says_how_far_it_is(sampler, gaussian):
+    run = sampler(gaussian(), num_chains=1).start()
+    run.wait(60)
+    until(lambda: run.progress[0].draws == 400)
+    assert repr(run) == "<Run: finished, 1 chain, 400/400 draws, 0 divergences>"
+
+
+@short
+def test_many_threads_ask_at_once(sampler, gaussian):
+    run = sampler(gaussian(value_hook=slow), num_warmup=60, num_samples=150).start()
+    until(lambda: all(chain.draws for chain in run.progress))
+    failures = []
+
+    def ask():
+        try:
+            while not run.wait(0):
+                run.partial()
+                run.pause()
+                run.resume()
+                repr(run)
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert failures == []
+    whole = sampler(gaussian(), num_warmup=60, num_samples=150).run()
+    np.testing.assert_array_equal(run.result().unconstrained, whole.unconstrained)
+
+
+ABANDONED = """
+import sursum as su, sursum.distributions as dist
+model = lambda: su.sample("z", dist.Normal(0.0, 1.0))
+mcmc = su.infer.MCMC(su.infer.NUTS(model), num_samples=10**7, seed=0, progress=False, engine="torch")
+run = mcmc.start()
+while not any(chain.draws for chain in run.progress):
+    run.wait(0.05)
+print("leaving")
+"""
+
+
+def test_a_program_may_end_while_a_run_goes_on():
+    done = subprocess.run([sys.executable, "-c", ABANDONED], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "leaving\n"), done.stderr
+    assert "panicked" not in done.stderr
+
+
+@short
+def test_keep(sampler, gaussian):
+    posterior = sampler(gaussian(), keep=["mu", "p*"]).run()
+    assert list(posterior) == ["mu", "pair", "positive"]
+    assert list(posterior.warmup) == ["mu", "pair", "positive"]
+    assert posterior.latents == ("mu", "s")
+    with pytest.raises(PredictionError, match=r"the draws of latent site 's' were not kept, and predict needs those of all"):
+        posterior.predict()
+    with pytest.raises(SamplingError, match=r"`keep` names 'nu', and no site of the program is called so\. Did you mean 'mu'"):
+        sampler(gaussian(), keep=["nu"]).run()
+
+
+@pytest.mark.parametrize(
+    ("setting", "found", "expected"),
+    [("keep", "mu", "a sequence of names of sites"), ("keep", [1], "a sequence of names of sites"), ("store", 3, "a path")],
+)
+def test_settings_out_of_range(sampler, gaussian, setting, found, expected):
+    with pytest.raises(SamplingError, match=f"`{setting}` is .+ but must be {expected}: "):
+        sampler(gaussian(), **{setting: found})
