@@ -1,10 +1,11 @@
-"""The line of the user's program from which sursum was called."""
+"""The line of the user's program from which sursum was called: for messages, and for warnings to point to."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import sys
+import warnings
 from types import FrameType
 
 import torch
@@ -27,3 +28,20 @@ def calling_line() -> str | None:
             return f"{os.path.basename(name)}:{frame.f_lineno}"
         frame = frame.f_back
     return None
+
+
+def warn(text: str, category: type[Warning]) -> None:
+    """A warning that points to the innermost line outside sursum and torch, however deep inside it is given.
+
+    Example:
+        >>> import warnings
+        >>> with warnings.catch_warnings(record=True) as caught:
+        ...     warnings.simplefilter("always")
+        ...     warn("no compiler", UserWarning)
+        >>> str(caught[0].message)
+        'no compiler'
+    """
+    level, frame = 1, sys._getframe(0)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_INNER):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(text, category, stacklevel=level)

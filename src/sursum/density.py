@@ -8,7 +8,6 @@ The latent sites are found by one run. Each support is mapped to unconstrained c
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,6 +20,7 @@ from torch import Tensor
 from torch.distributions import ComposeTransform, Distribution, IndependentTransform
 
 from sursum.bijections import bijection
+from sursum.caller import warn
 from sursum.connections import unconnected
 from sursum.distributions.delta import Delta
 from sursum.distributions.fluent import unwrapped
@@ -549,20 +549,18 @@ def _announce_held(found: Trace) -> None:
     held = [site.name for site in found.params.values() if not site.frozen]
     if held:
         one = len(held) == 1
-        warnings.warn(
+        warn(
             f"{'parameter' if one else 'parameters'} {', '.join(map(repr, held))} {'is' if one else 'are'} not lifted, and "
             "held at the present value. Give a prior with lift to make the posterior account for it.",
             HeldParameterWarning,
-            stacklevel=3,
         )
 
 
 def _announce_unconnected(lonely: Sequence[str]) -> None:
     if lonely:
         one = len(lonely) == 1
-        warnings.warn(
+        warn(
             f"the latent {'site' if one else 'sites'} {', '.join(map(repr, lonely))} {'reaches' if one else 'reach'} "
             "nothing but the prior: the posterior will equal it. Check that the program uses the value.",
             UnusedSiteWarning,
-            stacklevel=3,
         )

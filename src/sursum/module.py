@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from typing import Any, TypeVar
 
 from torch import Tensor, nn
@@ -11,7 +10,7 @@ from torch.distributions import constraints
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.parameter import is_lazy
 
-from sursum.caller import calling_line
+from sursum.caller import calling_line, warn
 from sursum.errors import ModuleWarning, SiteError
 from sursum.messages import Param
 from sursum.primitives import read
@@ -74,11 +73,10 @@ def module(name: str, net: M) -> M:
         if not part.training:
             memo |= {id(buffer): buffer for buffer in part.buffers(recurse=False)}
         elif isinstance(part, _NormBase) and part.track_running_stats:
-            warnings.warn(
+            warn(
                 f"layer {path!r} of module {name!r} ({where}) is in training mode: it normalises by the batch, and the "
                 "updates of its running averages are dropped. Call .eval() on it to use the averages that it has.",
                 ModuleWarning,
-                stacklevel=2,
             )
         # Hooks such as weight_norm leave a tensor computed from parameters here, and compute it anew in a forward pass.
         memo |= {id(value): value for value in vars(part).values() if isinstance(value, Tensor) and not value.is_leaf}

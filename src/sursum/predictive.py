@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
@@ -10,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from sursum.caller import warn
 from sursum.distributions.randomness import global_seed
 from sursum.distributions.rebuild import floating_dtype
 from sursum.ensemble import Draw, at_draws
@@ -186,10 +186,9 @@ class GivenDraws:
         met = list(met)
         for name in self.values:
             if name not in met:
-                warnings.warn(
+                warn(
                     f"the draws of {name!r} were not used: the program reached no site of that name.{suggestion(name, met)}",
                     UnusedSiteWarning,
-                    stacklevel=3,
                 )
 
 

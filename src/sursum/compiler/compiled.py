@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sursum.caller import warn
 from sursum.compiler.capture import capture
 from sursum.compiler.double import double
 from sursum.compiler.engine import check_engine, check_replay, native_engine
@@ -25,12 +25,21 @@ from sursum.compiler.native import Instance, NativeFunction
 from sursum.compiler.replay import BatchReplay, Replay
 from sursum.compiler.rolled import rolled
 from sursum.density import LogDensity
-from sursum.errors import CompileError, DensityError, EngineWarning, SursumError, UncapturableError
+from sursum.errors import (
+    ArgumentError,
+    CompileError,
+    DensityError,
+    EngineWarning,
+    ObservationError,
+    SursumError,
+    UncapturableError,
+)
 from sursum.runtime import current_site
 
 Array = NDArray[np.float64]
 
 _PROOFS = 4
+_BESIDE = 0.01
 _NOWHERE = Where(None, None)
 _TRIES = 100
 _CHUNK = 1000
@@ -191,13 +200,13 @@ def compile_density(density: LogDensity, engine: str | None = None) -> CompiledD
     except UncapturableError as error:
         if engine is not None:
             raise
-        warnings.warn(f"the program is run by Python for every gradient, which is slow: {error}", EngineWarning, stacklevel=3)
+        warn(f"the program is run by Python for every gradient, which is slow: {error}", EngineWarning)
         return CompiledDensity(density, "eager", None, None, None, points)
     replay = Replay(graph)
     check_replay(replay, density, points, min((latent.dtype for latent in density.latents), key=lambda d: d.itemsize))
     native = None
     if engine != "torch":
-        native = native_engine(graph, replay, _proof_points(density), density.title, asked=engine == "native")
+        native = native_engine(graph, replay, _proof_points(density, points[0]), density.title, asked=engine == "native")
     return CompiledDensity(density, "torch" if native is None else "native", graph, replay, native, points)
 
 
@@ -227,6 +236,10 @@ def _points(density: LogDensity) -> tuple[Tensor, Tensor]:
             q = torch.from_numpy(density.start(rng))
             with torch.no_grad():
                 finite = bool(torch.isfinite(density(q)))
+        except (ArgumentError, ObservationError) as error:
+            # They may hold elsewhere.
+            failure = error
+            continue
         except SursumError:
             raise
         except (ValueError, torch.linalg.LinAlgError) as error:
@@ -245,10 +258,19 @@ def _points(density: LogDensity) -> tuple[Tensor, Tensor]:
     ) from failure
 
 
-def _proof_points(density: LogDensity) -> list[Tensor]:
-    """Points other than the capture's: starts, and points far out, where checks fail and densities overflow."""
+def _proof_points(density: LogDensity, known: Tensor) -> list[Tensor]:
+    """Points other than the capture's: starts, and points far out, where checks fail and densities overflow.
+
+    Where the program fails at a start, a point beside `known`, at which it runs, takes its place.
+    """
     rng = np.random.default_rng(1)
-    near = [density.start(rng) for _ in range(_PROOFS)]
+    near = []
+    for _ in range(_PROOFS):
+        beside = known.numpy() + rng.uniform(-_BESIDE, _BESIDE, density.dim)
+        try:
+            near.append(density.start(rng))
+        except (ValueError, torch.linalg.LinAlgError):
+            near.append(beside)
     far = [q + rng.normal(scale=scale, size=density.dim) for q, scale in zip(near, (0.3, 1.0, 3.0, 30.0), strict=True)]
     return [torch.from_numpy(q) for q in near + far]
 

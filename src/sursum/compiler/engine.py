@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from sursum.caller import warn
 from sursum.compiler.graph import Graph
 from sursum.compiler.native import NativeFunction, build, prove
 from sursum.compiler.replay import Replay
@@ -42,9 +42,7 @@ def native_engine(graph: Graph, replay: Replay, points: Sequence[Tensor], title:
     except CompileError as error:
         if asked:
             raise
-        warnings.warn(
-            f"the torch engine runs this density, many times slower than C would: {error}", EngineWarning, stacklevel=5
-        )
+        warn(f"the torch engine runs this density, many times slower than C would: {error}", EngineWarning)
         return None
     return native
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import field
 from typing import Any, ClassVar
 
+from sursum.caller import warn
 from sursum.errors import UnusedSiteWarning
 from sursum.messages import Param, Sample, Site
 from sursum.patterns import suggestion
@@ -64,4 +64,4 @@ class Given(Messenger):
                 what = f"{site} is a {site.type} site, which takes no value"
             else:
                 what = f"no site of that name was reached.{suggestion(name, self.met)}"
-            warnings.warn(f"{verb}: the value for {name!r} was not used: {what}", UnusedSiteWarning, stacklevel=4)
+            warn(f"{verb}: the value for {name!r} was not used: {what}", UnusedSiteWarning)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import field
 from typing import Any
 
 from torch import nn
 
+from sursum.caller import warn
 from sursum.errors import UnusedPriorWarning
 from sursum.fitting import Prior, check_kind, entry_for
 from sursum.lifting import again, made, propose, settled
@@ -96,4 +96,4 @@ class lift(Messenger):
                 frozen = "it names what is frozen (requires_grad=False). To lift that as well, write lift(…, frozen=True)."
                 unread = f"no parameter of that name was read.{suggestion(key, self.met)}"
                 text = f"the prior for {key!r} was not used: {frozen if left else unread}"
-                warnings.warn(text, UnusedPriorWarning, stacklevel=4)
+                warn(text, UnusedPriorWarning)

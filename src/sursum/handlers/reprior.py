@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import field
 from typing import Any
 
 from torch.distributions import Distribution
 
+from sursum.caller import warn
 from sursum.distributions.rebuild import tensors
 from sursum.errors import PriorShapeError, PriorTypeError, UnusedPriorWarning
 from sursum.fitting import broadcasts, check_support, expanded, recast_to, with_events
@@ -69,11 +69,10 @@ class reprior(Messenger):
     def finish(self) -> None:
         for key in self.priors:
             if validation_enabled() and not any(matches(key, name) for name in self.met) and self.note(key):
-                warnings.warn(
+                warn(
                     f"reprior: the prior for {key!r} was not used: no latent site of that name was reached."
                     f"{suggestion(key, self.met)}",
                     UnusedPriorWarning,
-                    stacklevel=4,
                 )
 
 

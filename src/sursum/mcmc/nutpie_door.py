@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sursum.arviz_export import ARVIZ_NOTICE
+from sursum.caller import warn
 from sursum.errors import EngineWarning, SamplingError
 from sursum.mcmc.spool import STATS, Block, Spool, signed
 
@@ -248,12 +249,11 @@ def _model(density: Density, start: Array) -> tuple[Any, Scored | None]:
         try:
             return native_model(density, start), None
         except (ImportError, AttributeError, TypeError) as error:
-            warnings.warn(
+            warn(
                 f"nutpie {_nutpie().__version__} does not have the raw entry that was expected ({error}), so chains "
                 "call the compiled density through Python, which is slower. Install a version of nutpie that "
                 "sursum's requirements allow.",
                 EngineWarning,
-                stacklevel=2,
             )
     return python_model(density, start)
 

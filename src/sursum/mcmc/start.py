@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sursum.errors import DensityError, SursumError
+from sursum.errors import ArgumentError, DensityError, ObservationError, SursumError
 
 Array = NDArray[np.float64]
 
@@ -45,6 +45,10 @@ def find_start(density: Startable, value_and_grad: Gradient, rng: np.random.Gene
     for _ in range(TRIES):
         try:
             q = density.start(rng)
+        except (ArgumentError, ObservationError) as error:
+            # They may hold elsewhere.
+            failure = error
+            continue
         except SursumError:
             raise
         except (ValueError, torch.linalg.LinAlgError) as error:

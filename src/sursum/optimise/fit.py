@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
+from sursum.caller import warn
 from sursum.compiler.compiled import CompiledDensity, compile_density
 from sursum.compiler.rolled import rolled
 from sursum.density import LogDensity
@@ -106,7 +106,7 @@ def fit(
     else:
         found = _fit_steps(model, args, kwargs, init, jacobian, num_steps, engine, optim, seed)
     if not found.converged:
-        warnings.warn(found.message, DiagnosticWarning, stacklevel=2)
+        warn(found.message, DiagnosticWarning)
     return found
 
 

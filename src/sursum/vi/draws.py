@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sursum.bijections import bijection
+from sursum.caller import warn
 from sursum.density import _dims as dims_of
 from sursum.errors import DiagnosticWarning
 from sursum.handlers import ParamStore, seed
@@ -91,7 +91,7 @@ def assembled(first: Pair, columns: Mapping[str, Tensor]) -> Posterior:
     k = pareto_k(log_weight)
     said = verdict(k)
     for text in said:
-        warnings.warn(text, DiagnosticWarning, stacklevel=4)
+        warn(text, DiagnosticWarning)
     free, _ = _coordinates(first)
     coordinates: list[str] = []
     for name, values in free.items():

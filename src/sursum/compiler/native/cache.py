@@ -7,10 +7,11 @@ import hashlib
 import os
 import stat
 import tempfile
-import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+from sursum.caller import warn
 from sursum.errors import EngineWarning
 
 #: The end of every library of ours: this mark, then the hash of its key and everything before the mark.
@@ -45,11 +46,10 @@ def open_directory(directory: Path | None) -> Path | None:
 
 
 def _note(error: Exception) -> None:
-    warnings.warn(
+    warn(
         f"compiled densities cannot be kept: {error}. This one is compiled again in every process; set SURSUM_CACHE to "
         "a directory that can be written",
         EngineWarning,
-        stacklevel=2,
     )
 
 
@@ -69,11 +69,18 @@ def intact(key: str, content: bytes) -> bool:
     return mark == MARK and seal == hashlib.sha256(key.encode() + body).digest()
 
 
+@dataclass(frozen=True, slots=True)
 class Library:
-    """A library on disk that may be loaded. `directory` is one of our own that is removed with this object."""
+    """A library on disk that may be loaded, and then `close`d: one that could not be kept lies in a `directory` that goes."""
 
-    def __init__(self, path: Path, directory: tempfile.TemporaryDirectory[str] | None, *, cached: bool) -> None:
-        self.path, self._directory, self.cached = path, directory, cached
+    path: Path
+    cached: bool
+    directory: tempfile.TemporaryDirectory[str] | None = None
+
+    def close(self) -> None:
+        """Removes what is not kept. What has been loaded stays in memory."""
+        if self.directory is not None:
+            self.directory.cleanup()
 
 
 def fetch(directory: Path | None, key: str, source: str, compile: Callable[[], bytes]) -> Library:
@@ -86,7 +93,7 @@ def fetch(directory: Path | None, key: str, source: str, compile: Callable[[], b
         path = directory / f"{key}.so"
         try:
             if intact(key, path.read_bytes()):
-                return Library(path, None, cached=True)
+                return Library(path, cached=True)
         except OSError:
             pass  # not there
     content = sealed(key, compile())
@@ -94,13 +101,13 @@ def fetch(directory: Path | None, key: str, source: str, compile: Callable[[], b
         try:
             _write(directory / f"{key}.c", source.encode("ascii"))
             _write(path, content)
-            return Library(path, None, cached=False)
+            return Library(path, cached=False)
         except OSError as error:
             _note(error)
     private = tempfile.TemporaryDirectory(prefix="sursum-")
     path = Path(private.name, f"{key}.so")
     path.write_bytes(content)
-    return Library(path, private, cached=False)
+    return Library(path, cached=False, directory=private)
 
 
 def _write(path: Path, content: bytes) -> None:

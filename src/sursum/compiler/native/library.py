@@ -74,11 +74,13 @@ class NativeFunction:
     ) -> None:  # fmt: skip
         self.title, self.source, self.dim, self.size, self.density = title, source, dim, size, density
         self.workspace, self.cached, self.shapes = workspace, library.cached, tuple(shapes)
-        self._library = library
         self._arrays = tuple(arrays)
         self._constants = (ctypes.c_void_p * max(len(arrays), 1))(*(a.data_ptr() for a in arrays))
         self._blas = (ctypes.c_void_p * max(len(routines), 1))(*(blas.address(r) for r in routines))
-        loaded = ctypes.CDLL(str(library.path))
+        try:
+            loaded = ctypes.CDLL(str(library.path))
+        finally:
+            library.close()
         self.address: int = ctypes.cast(loaded.sursum_run, ctypes.c_void_p).value or 0
         self._call = SIGNATURE(self.address)
         self._own = threading.local()

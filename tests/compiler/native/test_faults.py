@@ -1,0 +1,420 @@
+"""What can go wrong around a compiled density, and what is done about it."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import stat
+import subprocess
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import sursum as su
+import sursum.distributions as dist
+from sursum.compiler.native import cache, toolchain
+from sursum.compiler.native.cache import default_directory, intact, open_directory, sealed
+from sursum.compiler.native.lower import OPERATORS
+from sursum.compiler.native.proof import ProofError
+from sursum.compiler.native.toolchain import detect, find_compiler, machine
+from sursum.errors import CompileError, DiagnosticWarning, EngineWarning, ObservationError
+
+D = torch.float64
+Q = np.array([0.3, -0.2])
+
+
+def program(y=(1.0, 2.0, 4.0)):
+    mu = su.sample("mu", dist.Normal(torch.zeros((), dtype=D), 2.0))
+    sigma = su.sample("sigma", dist.Exponential(torch.ones((), dtype=D)))
+    su.sample("y", dist.Normal(mu, sigma).expand([len(y)]).to_event(1), obs=torch.tensor(y, dtype=D))
+
+
+def wanted(y=(1.0, 2.0, 4.0)):
+    """The log density and gradient, by hand."""
+    mu, u = Q
+    sigma, y = np.exp(u), np.array(y)
+    z = (y - mu) / sigma
+    value = -(mu**2) / 8 - np.log(2) - sigma + u - (z**2).sum() / 2 - len(y) * u - (len(y) + 1) * np.log(2 * np.pi) / 2
+    return value, np.array([-mu / 4 + z.sum() / sigma, 1 - sigma + (z**2).sum() - len(y)])
+
+
+def check(density, y=(1.0, 2.0, 4.0)):
+    value, gradient = density.value_and_grad(Q)
+    np.testing.assert_allclose(value, wanted(y)[0], rtol=1e-12)
+    np.testing.assert_allclose(gradient, wanted(y)[1], rtol=1e-12)
+
+
+@pytest.fixture
+def cached(tmp_path, monkeypatch):
+    """An empty cache of this test's own."""
+    directory = tmp_path / "cache"
+    monkeypatch.setenv("SURSUM_CACHE", str(directory))
+    return directory
+
+
+def libraries(directory):
+    return sorted(directory.glob("*.so"))
+
+
+# Compilers.
+
+
+@pytest.fixture
+def no_compiler(monkeypatch, cached):
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setenv("PATH", "/nowhere")
+
+
+def test_without_a_compiler_torch_runs_it_and_one_warning_says_what_to_install(no_compiler):
+    with pytest.warns(
+        EngineWarning, match=r"no C compiler: looked for cc, gcc and clang\. Install one .*apt install gcc"
+    ) as caught:
+        density = su.compile(program)
+    assert len(caught) == 1
+    assert Path(caught[0].filename).name == "test_faults.py"
+    assert density.engine == "torch"
+    check(density)
+    with pytest.raises(CompileError, match="no C compiler"):
+        su.compile(program, engine="native")
+
+
+def test_without_a_compiler_everything_works(no_compiler):
+    mcmc = su.infer.MCMC(
+        su.infer.NUTS(program, target_accept=0.99), num_warmup=300, num_samples=600, num_chains=2, seed=3, progress=False
+    )
+    with pytest.warns(EngineWarning, match="no C compiler"):
+        posterior = mcmc.run()
+    assert posterior["mu"].shape == (2, 600)
+
+
+def test_torch_can_be_asked_for_without_a_word(no_compiler, recwarn):
+    check(su.compile(program, engine="torch"))
+    assert not recwarn.list
+
+
+def script(path, text):
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_a_compiler_that_fails_is_quoted(tmp_path, monkeypatch, cached):
+    monkeypatch.setenv("CC", script(tmp_path / "cc", "echo 'internal error: out of ideas' >&2; exit 3"))
+    with pytest.raises(CompileError, match=r"the C compiler .*cc failed; it says:\ninternal error: out of ideas"):
+        su.compile(program, engine="native")
+    with pytest.warns(EngineWarning, match="out of ideas"):
+        check(su.compile(program))
+    assert not libraries(cached)
+
+
+def test_a_compiler_that_fails_late_leaves_nothing_behind(tmp_path, monkeypatch, cached):
+    """It compiles the probes, and not the density."""
+    real = find_compiler()[0]
+    text = f'grep -q sursum_run "$(echo "$@" | tr " " "\\n" | grep density.c)" 2>/dev/null && exit 1; exec {real} "$@"'
+    monkeypatch.setenv("CC", script(tmp_path / "cc", text))
+    with pytest.raises(CompileError, match="failed; it says:\nexit code 1"):
+        su.compile(program, engine="native")
+    assert not libraries(cached)
+    assert not list(cached.glob(".new-*"))
+
+
+def test_a_compiler_that_writes_nothing_has_failed(tmp_path, monkeypatch, cached):
+    monkeypatch.setenv("CC", script(tmp_path / "cc", "exit 0"))
+    with pytest.raises(CompileError, match="failed; it says:\nexit code 0"):
+        su.compile(program, engine="native")
+
+
+@pytest.mark.parametrize("command", ["/nowhere/cc", "no-such-compiler --fast"])
+def test_a_compiler_that_is_not_there_is_named(monkeypatch, cached, command):
+    monkeypatch.setenv("CC", command)
+    with pytest.raises(CompileError, match=f"looked for {command}"):
+        su.compile(program, engine="native")
+
+
+def test_options_in_cc_are_used(monkeypatch, cached, tmp_path):
+    log = tmp_path / "log"
+    monkeypatch.setenv("CC", script(tmp_path / "cc", f'echo "$@" >> {log}; exec {find_compiler()[0]} "$@"') + " -DMINE=1")
+    check(su.compile(program, engine="native"))
+    assert all("-DMINE=1" in line for line in log.read_text().splitlines() if "--version" not in line)
+
+
+@pytest.mark.parametrize("flag", ["-march=native", "-fopenmp-simd", "-mprefer-vector-width=256"])
+def test_a_compiler_without_a_flag_does_without_it(tmp_path, monkeypatch, cached, flag):
+    text = f'case "$*" in *{flag}*) echo "unknown option {flag}" >&2; exit 1;; esac; exec {find_compiler()[0]} "$@"'
+    monkeypatch.setenv("CC", script(tmp_path / "cc", text))
+    check(su.compile(program, engine="native"))
+    assert flag not in detect(None).flags
+
+
+def test_without_libmvec_functions_are_called_one_by_one(monkeypatch, cached):
+    monkeypatch.setattr(toolchain.ctypes, "CDLL", lambda name: (_ for _ in ()).throw(OSError(name)))
+    assert detect(None).vector == frozenset()
+    monkeypatch.undo()
+    monkeypatch.setenv("SURSUM_CACHE", str(cached))
+    monkeypatch.setattr(toolchain, "_vector", lambda command, flags: frozenset())
+    density = su.compile(program, engine="native")
+    check(density)
+    assert "simd(" not in density.source
+
+
+def test_what_is_known_of_the_toolchain_is_found_out_again_where_it_is_damaged(cached):
+    first = detect(open_directory(None))
+    (memory,) = cached.glob("toolchain-*.json")
+    for text in ("", "{", "[]", '{"version": 1}', json.dumps({"version": "x", "flags": 3, "vector": []})):
+        memory.write_text(text)
+        assert detect(open_directory(None)) == first
+    check(su.compile(program, engine="native"))
+
+
+# The cache.
+
+
+def test_the_cache_is_ours_alone(cached):
+    check(su.compile(program, engine="native"))
+    assert stat.S_IMODE(cached.stat().st_mode) == 0o700
+    cached.chmod(0o755)
+    check(su.compile(program, engine="native"))
+    assert stat.S_IMODE(cached.stat().st_mode) == 0o700
+
+
+def test_where_it_is(monkeypatch, tmp_path):
+    monkeypatch.delenv("SURSUM_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert default_directory() == tmp_path / "sursum"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert default_directory() == Path.home() / ".cache" / "sursum"
+
+
+def test_the_same_program_on_other_data_is_compiled_once(cached):
+    first = su.compile(program, engine="native")
+    second = first.with_data((5.0, 6.0, 7.5))
+    assert (first.native.cached, second.native.cached) == (False, True)
+    assert first.source == second.source
+    assert len(libraries(cached)) == 1
+    # Each has its own data, although the system loads one library once.
+    for _ in range(2):
+        check(first)
+        check(second, (5.0, 6.0, 7.5))
+    longer = first.with_data((5.0, 6.0, 7.5, 1.0))
+    assert not longer.native.cached
+    check(longer, (5.0, 6.0, 7.5, 1.0))
+    with pytest.raises(ObservationError, match="'y' .*not finite"):
+        first.with_data((5.0, float("nan"), 7.5))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda good: b"",
+        lambda good: good[:100],
+        lambda good: good[:-1],
+        lambda good: good[: len(good) // 2],
+        lambda good: good[:2000] + bytes(255 - byte for byte in good[2000:2500]) + good[2500:],
+        lambda good: good[:-32] + b"\0" * 32,
+        lambda good: b"not a library at all",
+        lambda good: sealed("an older key", good),
+    ],
+    ids=["empty", "a header", "a byte short", "half", "a hole", "a false seal", "foreign", "older"],
+)
+def test_a_damaged_library_is_never_loaded(cached, damage):
+    good = su.compile(program, engine="native")
+    (path,) = libraries(cached)
+    content = path.read_bytes()
+    del good
+    path.unlink()
+    path.write_bytes(damage(content))
+    density = su.compile(program, engine="native")
+    assert not density.native.cached
+    check(density)
+    assert intact(path.stem, path.read_bytes())
+
+
+def test_a_library_for_another_processor_or_compiler_is_not_taken(cached, monkeypatch):
+    su.compile(program, engine="native")
+    monkeypatch.setattr(toolchain, "machine", lambda: "another processor")
+    assert not su.compile(program, engine="native").native.cached
+    assert len(libraries(cached)) == 2
+    monkeypatch.undo()
+    monkeypatch.setenv("SURSUM_CACHE", str(cached))
+    monkeypatch.setenv("CC", f"{find_compiler()[0]} -DANOTHER=1")
+    assert not su.compile(program, engine="native").native.cached
+    assert len(libraries(cached)) == 3
+    assert "GNU" in machine() or "glibc" in machine() or sys.platform != "linux"
+
+
+@pytest.mark.parametrize("where", ["a file", "under a file", "/proc/nothing"])
+def test_without_a_place_for_it_every_process_compiles(tmp_path, monkeypatch, where):
+    (tmp_path / "a file").write_text("")
+    paths = {
+        "a file": tmp_path / "a file",
+        "under a file": tmp_path / "a file" / "cache",
+        "/proc/nothing": Path("/proc/nothing"),
+    }
+    monkeypatch.setenv("SURSUM_CACHE", str(paths[where]))
+    with pytest.warns(EngineWarning, match="compiled densities cannot be kept: .* set SURSUM_CACHE to a directory"):
+        density = su.compile(program, engine="native")
+    check(density)
+
+
+def test_a_full_disk_is_no_reason_to_fail(cached, monkeypatch):
+    detect(open_directory(None))
+    real = tempfile.mkstemp
+
+    def full(*args, prefix=None, **kwargs):
+        if prefix == ".new-":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(*args, prefix=prefix, **kwargs)
+
+    monkeypatch.setattr(cache.tempfile, "mkstemp", full)
+    with pytest.warns(EngineWarning, match="cannot be kept: .*No space left on device"):
+        density = su.compile(program, engine="native")
+    check(density)
+    assert not libraries(cached)
+
+
+def test_a_directory_of_somebody_else_is_not_used(cached, monkeypatch):
+    cached.mkdir(mode=0o700)
+    monkeypatch.setattr(os, "getuid", lambda: cached.stat().st_uid + 1)
+    with pytest.warns(EngineWarning, match="belongs to somebody else"):
+        assert open_directory(None) is None
+
+
+CHILD = """
+import sys, time, numpy as np
+from tests.compiler.native.test_faults import program, check
+import sursum as su
+print("ready", flush=True)
+sys.stdin.readline()
+density = su.compile(program, engine="native")
+check(density)
+print("done", flush=True)
+"""
+
+
+def test_two_processes_may_compile_one_density_at_once(cached):
+    root = Path(__file__).parents[3]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), str(Path(su.__file__).parents[1])])}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    children = [subprocess.Popen([sys.executable, "-c", CHILD], env=environment, cwd=root, **pipes) for _ in range(2)]
+    for child in children:
+        assert child.stdout.readline() == "ready\n"
+    for child in children:
+        child.stdin.write("go\n")
+        child.stdin.flush()
+    for child in children:
+        assert child.communicate(timeout=120)[0] == "done\n"
+        assert child.returncode == 0
+    (path,) = libraries(cached)
+    assert intact(path.stem, path.read_bytes())
+    assert not list(cached.glob(".new-*"))
+
+
+# Programs.
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        'a"b',
+        "a*/b",
+        "a/*b",
+        "a\nb",
+        "a\\",
+        "a\\\n#error b",
+        "a??/b",
+        "ελληνικά",
+        "a'b",
+        "%s%n",
+        "a\0b",
+        "*/ int x; /*",
+        "x" * 500,
+    ],
+)
+def test_any_name_of_a_site_can_stand_in_the_text(name):
+    density = su.compile(lambda: su.sample(name, dist.Normal(torch.zeros((), dtype=D), 1.0)), engine="native")
+    value, gradient = density.value_and_grad(np.array([2.0]))
+    assert value == pytest.approx(-2 - np.log(2 * np.pi) / 2, rel=1e-13)
+    assert gradient.tolist() == [-2.0]
+    assert density.source.isascii()
+
+
+def test_an_operator_without_c_sends_the_density_to_torch_and_is_named(monkeypatch):
+    monkeypatch.setattr("sursum.compiler.native.lower.OPERATORS", {k: v for k, v in OPERATORS.items() if k != "aten.cosh"})
+
+    def curved():
+        z = su.sample("z", dist.Normal(torch.zeros((), dtype=D), 1.0))
+        su.factor("f", -z.cosh())
+
+    note = r"no C for aten\.cosh\.default .*\(test_faults\.py:\d+\): the torch engine runs it"
+    with pytest.warns(EngineWarning, match=note) as caught:
+        density = su.compile(curved)
+    assert len(caught) == 1
+    assert density.engine == "torch"
+    value, gradient = density.value_and_grad(np.array([1.0]))
+    assert value == pytest.approx(-0.5 - np.log(2 * np.pi) / 2 - np.cosh(1.0), rel=1e-13)
+    assert gradient[0] == pytest.approx(-1.0 - np.sinh(1.0), rel=1e-13)
+    with pytest.raises(CompileError, match=note):
+        su.compile(curved, engine="native")
+    with pytest.raises(CompileError, match="run by the torch engine and has no C"):
+        density.source  # noqa: B018
+
+
+def test_a_wrong_lowering_is_found_and_never_sampled(monkeypatch):
+    """A fault of ours is reported as one, and torch runs the density."""
+    wrong = {**OPERATORS, "aten.exp": OPERATORS["aten.expm1"]}
+    monkeypatch.setattr("sursum.compiler.native.lower.OPERATORS", wrong)
+    with pytest.warns(EngineWarning, match="disagrees with the captured graph.*fault of sursum's native engine: please report"):
+        density = su.compile(program)
+    assert density.engine == "torch"
+    check(density)
+    with pytest.raises(ProofError, match="log density"):
+        su.compile(program, engine="native")
+
+
+def test_a_failing_guard_is_minus_infinity_on_both_engines():
+    """A scale that is negative at some q: Stan rejects there, so do we, and the chain goes on."""
+
+    def risky():
+        a = su.sample("a", dist.Normal(torch.ones((), dtype=D), 1.0))
+        su.sample("y", dist.Normal(torch.zeros((), dtype=D), a), obs=torch.tensor(0.5, dtype=D))
+
+    for engine in ("native", "torch"):
+        density = su.compile(risky, engine=engine)
+        assert density.engine == engine
+        value, gradient = density.value_and_grad(np.array([-0.5]))
+        assert value == -np.inf
+        assert gradient.tolist() == [0.0]
+        for q in (np.nan, np.inf, -np.inf):
+            assert not np.isfinite(density.value_and_grad(np.array([q]))[0])
+        value, _ = density.value_and_grad(np.array([0.5]))
+        assert value == pytest.approx(-0.125 - 0.5 - np.log(0.5) - np.log(2 * np.pi), rel=1e-13)
+    settings = {"num_warmup": 300, "num_samples": 500, "num_chains": 2, "seed": 1, "progress": False}
+    for engine in ("native", "torch"):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            posterior = su.infer.MCMC(su.infer.NUTS(risky), engine=engine, **settings).run()
+        assert any(issubclass(w.category, DiagnosticWarning) and "divergence" in str(w.message) for w in caught)
+        assert posterior["a"].shape == (2, 500)
+        assert float(posterior["a"].min()) > 0
+        assert posterior.stats["diverging"].sum() > 0
+
+
+def test_an_engine_that_there_is_not():
+    with pytest.raises(CompileError, match="there is no engine 'fast'. Choose 'native', 'torch', or None"):
+        su.compile(program, engine="fast")
+
+
+def test_nothing_but_the_c_library_is_included_and_no_array_stands_in_the_text():
+    density = su.compile(program, engine="native")
+    included = set(re.findall(r"#include <(.*)>", density.source))
+    assert included <= {"math.h", "stdbool.h", "stddef.h", "stdint.h"}
+    assert "4.0" not in density.source
+    # Data and workspace are handed in: the text has no object of its own that a second thread could change.
+    assert not re.search(r"^(static )?(double|int64_t|bool|void)\b[^(]*(=|;)", density.source, re.MULTILINE)
