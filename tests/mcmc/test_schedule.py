@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +19,14 @@ from sursum.errors import DiagnosticWarning
 short = pytest.mark.filterwarnings("ignore::sursum.errors.DiagnosticWarning")
 
 
-def interrupting(after: int):
-    """A hook that sends the process Ctrl-C at its `after`-th evaluation, as a user's terminal would."""
-    count = itertools.count(1)
+def interrupting(after: int, chains: int):
+    """A hook that sends the process Ctrl-C, as a user's terminal would, once each of `chains` has evaluated so often."""
+    counts = Counter()
 
     def hook(q, value, gradient):
-        if next(count) == after:
+        mine = threading.get_ident()
+        counts[mine] += 1
+        if counts[mine] == after and sum(count >= after for count in counts.values()) == chains:
             os.kill(os.getpid(), signal.SIGINT)
         return value, gradient
 
@@ -46,7 +49,7 @@ def workers_end() -> bool:
 
 @short
 def test_ctrl_c_returns_what_has_been_drawn(sampler, gaussian):
-    density = gaussian(value_hook=interrupting(6000))
+    density = gaussian(value_hook=interrupting(3000, chains=2))
     with pytest.warns(DiagnosticWarning, match="interrupted") as caught:
         posterior = sampler(density, num_samples=10**6, num_chains=2, cores=2).run()
     chains, draws = posterior["mu"].shape
@@ -64,14 +67,14 @@ def test_ctrl_c_returns_what_has_been_drawn(sampler, gaussian):
 
 @short
 def test_ctrl_c_while_other_chains_wait(sampler, gaussian):
-    density = gaussian(value_hook=interrupting(6000))
+    density = gaussian(value_hook=interrupting(6000, chains=1))
     with pytest.warns(DiagnosticWarning, match=r"The run was interrupted: .+ of 1 of 3 chains\."):
         posterior = sampler(density, num_samples=10**6, num_chains=3, cores=1).run()
     assert posterior["mu"].shape[0] == 1
 
 
 def test_ctrl_c_in_the_warmup(sampler, gaussian):
-    density = gaussian(value_hook=interrupting(2000))
+    density = gaussian(value_hook=interrupting(1000, chains=2))
     with pytest.warns(DiagnosticWarning, match="interrupted during the warm-up: there is no draw of the posterior"):
         posterior = sampler(density, num_warmup=10**6, num_samples=10).run()
     assert posterior["pair"].shape == (2, 0, 2)

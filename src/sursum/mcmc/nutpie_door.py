@@ -177,7 +177,11 @@ class Chain:
 
     def _end(self, results: Any) -> None:
         if self.spool is None:
-            self._trace = _read(results)
+            self._trace = trace = _read(results)
+            # The last report of progress may be older than the last draw.
+            last, after = self.progress, slice(trace.num_warmup, None)
+            last.draws, last.warming = len(trace.unconstrained), len(trace.unconstrained) <= trace.num_warmup
+            last.divergences, last.steps = int(trace.stats["diverging"][after].sum()), int(trace.stats["n_steps"].sum())
         self._ended = True
 
     def _raise(self) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import atexit
 import contextvars
 import threading
-import warnings
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from sursum.caller import warn
 from sursum.errors import DiagnosticWarning, SamplingError
 from sursum.mcmc.assemble import assemble, nothing_yet
 from sursum.mcmc.keep import Keep
@@ -117,7 +117,7 @@ class Run:
         if not self._said:
             self._said = True
             for text in posterior.warnings:
-                warnings.warn(text, DiagnosticWarning, stacklevel=3)
+                warn(text, DiagnosticWarning)
         return posterior
 
     def _made(self) -> Posterior:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import _disable_current_modes, _get_current_dispatch_mode
 
+from sursum.caller import warn
 from sursum.compiler.compare import same_bits
 from sursum.compiler.rolled.evaluation import Evaluation, mappable
 from sursum.compiler.rolled.gradient import recur
@@ -51,11 +51,10 @@ class rolled(Messenger):
             return rolling.run()
         except Unrollable as reason:
             if self.note(f"{loop.name}: {reason}"):
-                warnings.warn(
+                warn(
                     f"{loop.name} is captured step by step, so that its code grows with its {loop.length} steps: {reason}. "
                     "Write the body as operators on tensors, the same in every step.",
                     EngineWarning,
-                    stacklevel=4,
                 )
             rolling.check_again()
             return plain(loop)
