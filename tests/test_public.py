@@ -85,9 +85,9 @@ def state():
         str(_get_current_dispatch_mode()), str(__import__("warnings").filters), torch.are_deterministic_algorithms_enabled(),
     ]
 before, modules = state(), set(sys.modules)
-start = time.perf_counter()
+start = time.process_time()
 import sursum
-took = time.perf_counter() - start
+took = time.process_time() - start
 new = {name for name in set(sys.modules) - modules}
 json.dump({"same": state() == before, "new": sorted(new), "took": took}, sys.stdout)
 """
@@ -111,5 +111,5 @@ def test_importing_loads_nothing_slow(imported, package):
 
 
 def test_importing_is_quick(imported):
-    # The promise is 0.3 s; a busy machine is given ten times as long.
-    assert imported["took"] < 3.0
+    # The promise is 0.3 s; processor time, since a busy machine is no fault, and a slow one is given three times as long.
+    assert imported["took"] < 1.0

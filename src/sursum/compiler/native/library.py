@@ -84,7 +84,9 @@ class NativeFunction:
         self.address: int = ctypes.cast(loaded.sursum_run, ctypes.c_void_p).value or 0
         self._call = SIGNATURE(self.address)
         self._own = threading.local()
-        weakref.finalize(self, _ctypes.dlclose, loaded._handle)
+        closing = weakref.finalize(self, _ctypes.dlclose, loaded._handle)
+        # Not when the process ends: a sampler's threads may still be in there.
+        closing.atexit = False
 
     def instance(self) -> Instance:
         """Data and memory for one more thread."""
