@@ -30,7 +30,7 @@ LAYERS = [
     {"summary", "ensemble", "posterior_store"},
     {"prediction"},
     {"predictive"},
-    {"log_likelihood"},
+    {"log_likelihood", "adding"},
     {"posterior"},
     {"starting"},
     {"mcmc", "vi"},

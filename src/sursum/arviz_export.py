@@ -1,4 +1,7 @@
-"""A posterior as ArviZ's `InferenceData`."""
+"""A posterior as ArviZ knows it: `InferenceData` for ArviZ 0.x, an `xarray.DataTree` for 1.x, with the same groups.
+
+The groups are xarray datasets that are made here, so that nothing depends on how either ArviZ makes them.
+"""
 
 from __future__ import annotations
 
@@ -8,39 +11,72 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
+
+from sursum.errors import ExportError
+from sursum.patterns import suggestion
 
 Arrays = Mapping[str, NDArray[Any]]
 
 ARVIZ_NOTICE = r"\s*ArviZ is undergoing a major refactor"
 """What ArviZ 0.x says, as a FutureWarning, whenever it is imported: nothing that our users could act on."""
 
+DATA = frozenset({"observed_data", "constant_data", "predictions_constant_data"})
+"""Groups of arrays that are no draws."""
+
+GROUPS = DATA | {
+    *("posterior", "sample_stats", "warmup_posterior", "warmup_sample_stats", "log_likelihood", "log_prior"),
+    *("prior", "prior_predictive", "sample_stats_prior", "posterior_predictive", "predictions"),
+}
+"""The groups that both ArviZs know."""
+
 
 def inference_data(
+    groups: Mapping[str, Arrays],
     *,
-    posterior: Arrays,
-    stats: Arrays,
-    warmup: Arrays,
-    warmup_stats: Arrays,
-    observed: Arrays,
-    dims: Mapping[str, tuple[str, ...]],
+    dims: Mapping[str, Sequence[str]],
+    coords: Mapping[str, Sequence[Any]],
 ) -> Any:
-    """Groups of arrays, (chain, draw, *shape) except for the data, as an `arviz.InferenceData`.
+    """Groups of arrays, (chain, draw, *shape) except for data, in the container of the ArviZ that is installed.
 
-    `dims` names the leading dimensions of sites; the others are called `site_dim_0`, … as ArviZ calls them.
+    Args:
+        groups: by ArviZ's names; empty ones are left out.
+        dims: names for the leading dimensions of sites; the others are called `site_dim_0`, … as ArviZ calls them.
+        coords: labels for the places along a dimension.
+
+    Raises:
+        ExportError: labels for a dimension that is not there, or as many as it has not.
     """
+    import xarray
+
+    ranks: dict[str, int] = {}
+    for group, arrays in groups.items():
+        for name, array in arrays.items():
+            ranks.setdefault(name, array.ndim - (0 if group in DATA else 2))
+    names = dimension_names(ranks, dims)
+    lengths: dict[str, int] = {}
+    datasets = {}
+    for group, arrays in groups.items():
+        if not arrays:
+            continue
+        leading = () if group in DATA else ("chain", "draw")
+        variables = {}
+        for name, array in arrays.items():
+            rank = array.ndim - len(leading)
+            # One name may stand for arrays of other shapes in other groups: the likelihood of a vector is one number.
+            named = names[name] if rank == len(names[name]) else dimension_names({name: rank}, dims)[name]
+            lengths |= zip(named, array.shape[len(leading) :], strict=True)
+            variables[name] = ((*leading, *named), array)
+        datasets[group] = xarray.Dataset(variables, attrs={"inference_library": "sursum"})
+    _check(coords, lengths)
+    for group, dataset in datasets.items():
+        labels = {name: coords[str(name)] if name in coords else np.arange(n) for name, n in dataset.sizes.items()}
+        datasets[group] = dataset.assign_coords({name: list(values) for name, values in labels.items()})
     arviz = _arviz()
-    shapes = {name: array.shape[2:] for name, array in posterior.items()} | {
-        name: array.shape for name, array in observed.items()
-    }
-    names = dimension_names({name: len(shape) for name, shape in shapes.items()}, dims)
-    groups: dict[str, Any] = {"posterior": posterior, "sample_stats": stats}
-    if all(array.shape[1] for array in warmup.values()):
-        groups |= {"warmup_posterior": warmup, "warmup_sample_stats": warmup_stats}
-    filled = {group: dict(arrays) for group, arrays in groups.items() if arrays}
-    if observed:
-        filled["observed_data"] = dict(observed)
-    return arviz.from_dict(**filled, dims=names, save_warmup=True)
+    if int(arviz.__version__.split(".")[0]) >= 1:
+        return xarray.DataTree.from_dict({f"/{group}": dataset for group, dataset in datasets.items()})
+    return arviz.InferenceData(**datasets)
 
 
 def dimension_names(counts: Mapping[str, int], dims: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
@@ -53,6 +89,20 @@ def _dimensions(site: str, count: int, plates: Sequence[str], taken: set[str]) -
     """A name for each dimension. A plate that is called like a site gets another name: xarray allows no such pair."""
     named = [f"{plate}_plate" if plate in taken else plate for plate in plates[:count]]
     return [*named, *(f"{site}_dim_{i}" for i in range(len(named), count))]
+
+
+def _check(coords: Mapping[str, Sequence[Any]], lengths: Mapping[str, int]) -> None:
+    for name, labels in coords.items():
+        if name not in lengths:
+            raise ExportError(
+                f"`coords` has labels for {name!r}, and no site has a dimension of that name.{suggestion(name, lengths)} "
+                "Dimensions are called like the plates of the program; `dims` names others."
+            )
+        if len(labels) != lengths[name]:
+            raise ExportError(
+                f"`coords` has {len(labels)} labels for {name!r}, and that dimension has {lengths[name]} places. "
+                "Give one label for each."
+            )
 
 
 def _arviz() -> Any:

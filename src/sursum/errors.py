@@ -19,6 +19,7 @@
     │   ├── UncapturableError             tensors of a kind that a capture does not know
     │   └── EscapeError                   the graph depends on something that the capture cannot see
     ├── CompileError                  the native engine could not be built
+    ├── ExportError                   what cannot be handed over to another library
     ├── SamplingError                 a sampler's settings or its run
     ├── OptimisationError             an optimiser's settings or its run
     ├── PredictionError               a prediction that cannot be made from the draws that are given
@@ -113,6 +114,10 @@ class UncapturableError(CaptureError):
 
 class CompileError(SursumError, RuntimeError):
     """The native engine could not be built."""
+
+
+class ExportError(SursumError, ValueError):
+    """What cannot be handed over to another library."""
 
 
 class SamplingError(SursumError, ValueError):

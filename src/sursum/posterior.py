@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sursum import arviz_export, posterior_store, storage
+from sursum.adding import added
 from sursum.errors import PredictionError
 from sursum.log_likelihood import log_likelihood
 from sursum.prediction import Prediction
@@ -81,6 +82,7 @@ class Posterior(Draws):
         dims: names of plates for the leading dimensions of each site.
         observed: the data, by site name.
         warnings: what is wrong with the run, in plain words; empty where all is well.
+        groups: what was added by `with_groups`, by ArviZ's names of groups.
         program: what was sampled. It stays in the process: a posterior that was loaded or unpickled has None.
 
     Example:
@@ -99,6 +101,7 @@ class Posterior(Draws):
     dims: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     observed: Mapping[str, Tensor] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    groups: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
     program: Program | None = None
 
     def predict(self, *args: Any, seed: int | None = None, chunk: int | None = None, **kwargs: Any) -> Prediction:
@@ -164,21 +167,72 @@ class Posterior(Draws):
         names = list(self) if sites is None else list(sites)
         return summarise({name: self[name].numpy() for name in names}, warnings=self.warnings, limit=limit)
 
-    def to_arviz(self) -> Any:
-        """An `arviz.InferenceData` with the groups posterior, sample_stats, warmup_posterior, warmup_sample_stats and
-        observed_data; the dimensions have the names of the program's plates."""
-        return arviz_export.inference_data(
-            posterior=_arrays(self),
-            stats=self.stats,
-            warmup=_arrays(self.warmup),
-            warmup_stats=self.warmup.stats,
-            observed={name: value.detach().cpu().numpy() for name, value in self.observed.items()},
-            dims=self.dims,
-        )
+    def with_groups(self, *, store: str | os.PathLike[str] | None = None, **groups: Prediction | Mapping[str, Any]) -> Self:
+        """This posterior together with what else there is to keep: predictions, log-likelihoods, draws from the prior, data.
+
+        Args:
+            store: the store of this run; the groups are written there too, in chunks, for `Posterior.load` to read.
+            groups: by ArviZ's names: `posterior_predictive`, `log_likelihood`, `prior`, `prior_predictive`, `predictions`,
+                `constant_data`, …; each a mapping of draws, (chain, draw, *shape) or (draw, *shape), or a `Prediction`. A
+                prediction as `prior` is divided: what is observed here goes to `prior_predictive`. `constant_data` is any
+                arrays.
+
+        Raises:
+            ExportError: a group that ArviZ does not know, or draws that are none.
+            SamplingError: the store is not one of a run, or has such a group already.
+
+        Example:
+            >>> import sursum as su, sursum.distributions as dist, torch
+            >>> def model(y=None):
+            ...     mu = su.sample("mu", dist.Normal(0.0, 1.0))
+            ...     with su.plate("data", 3):
+            ...         return su.sample("y", dist.Normal(mu, 1.0), obs=y)
+            >>> mcmc = su.infer.MCMC(su.infer.NUTS(model), seed=0, progress=False)
+            >>> posterior = mcmc.run(torch.tensor([0.1, 0.2, 0.3]))
+            >>> prior = su.infer.Predictive(model, num_samples=200, seed=0)()
+            >>> whole = posterior.with_groups(posterior_predictive=posterior.predict(seed=0), prior=prior)
+            >>> {group: list(sites) for group, sites in whole.groups.items()}
+            {'posterior_predictive': ['y'], 'prior': ['mu'], 'prior_predictive': ['y']}
+        """
+        found = added(groups, self.sites, self.observed)
+        if store is not None:
+            posterior_store.append_groups(store, {group: _numpy(values) for group, values in found.items()}, self.dims)
+        return replace(self, groups={**self.groups, **found})
+
+    def to_arviz(
+        self,
+        *,
+        coords: Mapping[str, Sequence[Any]] | None = None,
+        dims: Mapping[str, Sequence[str]] | None = None,
+        log_likelihood: bool = False,
+    ) -> Any:
+        """For ArviZ: an `InferenceData` if ArviZ 0.x is installed, an `xarray.DataTree` if it is 1.x.
+
+        The groups are posterior, sample_stats, warmup_posterior, warmup_sample_stats, observed_data, and those of
+        `with_groups`. Dimensions have the names of the program's plates.
+
+        Args:
+            coords: labels for the places along a dimension: `coords={"county": names}`.
+            dims: names of dimensions for arrays that are in no plate: `dims={"x": ["house"]}`.
+            log_likelihood: compute that group as well, if it is not there: `arviz.loo` and `arviz.compare` need it.
+
+        Raises:
+            ExportError: labels for a dimension that is not there, or as many as it has not.
+            PredictionError: the log-likelihood is asked for, and the posterior has no program.
+        """
+        groups: dict[str, Mapping[str, NDArray[Any]]] = {"posterior": _arrays(self), "sample_stats": self.stats}
+        if all(value.shape[1] for value in self.warmup.values()):
+            groups |= {"warmup_posterior": _arrays(self.warmup), "warmup_sample_stats": self.warmup.stats}
+        groups["observed_data"] = _numpy(self.observed)
+        groups |= {group: _numpy(values) for group, values in self.groups.items()}
+        if log_likelihood and "log_likelihood" not in groups:
+            groups["log_likelihood"] = _numpy(self.log_likelihood())
+        return arviz_export.inference_data(groups, dims={**self.dims, **(dims or {})}, coords=coords or {})
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything to one file (NumPy's `.npz`, no pickles), all or nothing. `Posterior.load` reads it."""
         groups = {**_groups("", self), **_groups("warmup ", self.warmup), "observed": _numpy(self.observed)}
+        groups |= {f"added {group}": _numpy(values) for group, values in self.groups.items()}
         note = {
             "latents": self.latents,
             "coordinates": self.coordinates,
@@ -221,6 +275,7 @@ class Posterior(Draws):
             dims={name: tuple(dims) for name, dims in note["dims"].items()},
             observed=_tensors(groups["observed"]),
             warnings=tuple(note["warnings"]),
+            groups={name[6:]: _tensors(arrays) for name, arrays in groups.items() if name.startswith("added ")},
         )
 
     @classmethod
@@ -237,6 +292,7 @@ class Posterior(Draws):
             dims={name: tuple(dims) for name, dims in stored.note["dims"].items()},
             observed=_tensors(stored.observed),
             warnings=stored.warnings,
+            groups={group: _tensors(arrays) for group, arrays in stored.groups.items()},
         )
 
 

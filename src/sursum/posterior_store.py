@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sursum.arviz_export import DATA, dimension_names
 from sursum.convergence import mixing
 from sursum.diagnostics import Evidence, diagnose
 from sursum.errors import SamplingError
 from sursum.unfinished import common_part, cut_short
-from sursum.zarr_store import Column, Table, ZarrStore
+from sursum.zarr_store import MOST_DRAWS, Column, Table, ZarrStore
 
 KIND = "sursum run"
 VERSION = 1
@@ -38,6 +39,7 @@ class Stored:
     stats: Mapping[str, Mapping[str, NDArray[Any]]]
     unconstrained: Mapping[str, NDArray[np.float64]]
     observed: Mapping[str, NDArray[Any]]
+    groups: Groups
     note: Mapping[str, Any]
     warnings: tuple[str, ...]
 
@@ -71,6 +73,48 @@ def create(
             }
             store.add(phase, Table(chains, lengths[phase], groups))
     return ZarrStore(Path(path))
+
+
+def append_groups(path: str | os.PathLike[str], groups: Groups, dims: Mapping[str, Sequence[str]]) -> None:
+    """Write further groups into the store of a run, chunk by chunk; each is seen by readers when it is there.
+
+    Raises:
+        SamplingError: the store is none of a run, or has such a group already.
+    """
+    store, _ = ZarrStore.open(path, KIND, VERSION)
+    for group in groups:
+        if (store.path / group).exists():
+            raise SamplingError(
+                f"{os.fspath(path)!r} has a group {group!r} already, and what is stored is never written over. "
+                "Leave `store` out to have it in memory."
+            )
+    for group, arrays in groups.items():
+        ranks = {name: array.ndim - (0 if group in DATA else 2) for name, array in arrays.items()}
+        named = dimension_names(ranks, dims)
+        if group in DATA:
+            store.put(group, arrays, named)
+            continue
+        chains, draws = next(iter(arrays.values())).shape[:2]
+        columns = {name: Column(array.shape[2:], array.dtype, named[name]) for name, array in arrays.items()}
+        store.add(group, Table(chains, draws, {group: columns}))
+        for chain in range(chains):
+            for begin in range(0, draws, MOST_DRAWS):
+                rows = slice(begin, begin + MOST_DRAWS)
+                store.append(group, chain, {group: {name: array[chain, rows] for name, array in arrays.items()}})
+
+
+def _added(store: ZarrStore) -> Groups:
+    """What `append_groups` has written."""
+    found: dict[str, Mapping[str, NDArray[Any]]] = {}
+    for group in store.tables():
+        if group not in PHASES:
+            counts = store.counts(group)
+            every = range(len(counts))
+            found[group] = {name: store.read(group, group, name, every, min(counts)) for name in store.groups(group)[group]}
+    for group in DATA - {"observed_data"}:
+        if arrays := store.get(group):
+            found[group] = arrays
+    return found
 
 
 def groups_of(phase: str, sites: Mapping[str, Any], stats: Mapping[str, Any], q: NDArray[np.float64]) -> Groups:
@@ -120,7 +164,7 @@ def read(path: str | os.PathLike[str], wanted: Iterable[str] | None = None) -> S
         text = cut_short(part, asked, whole, note.get("happened", "has not come to its end"))
         reached = ", ".join(str(count) for count in counts["sample"])
         warnings = (f"{text} Draws that each chain has stored: {reached}.", *warnings)
-    return Stored(sites, stats, q, store.get("observed_data"), note, warnings)
+    return Stored(sites, stats, q, store.get("observed_data"), _added(store), note, warnings)
 
 
 def chosen(path: str | os.PathLike[str], stored: list[str], wanted: Iterable[str] | None) -> list[str]:

@@ -323,9 +323,9 @@ class NativeModel:
         )
         object.__setattr__(self, "_raw", raw)
 
-    def _make_sampler(self, settings: Any, init_mean: Any, cores: int, progress_type: Any, store: Any) -> Any:
-        """What `nutpie.sample` asks of a model."""
-        return _nutpie()._lib.PySampler.from_pymc(settings, cores, self._raw, progress_type, store)
+    def _make_sampler(self, settings: Any, init_mean: Any, cores: int, progress_type: Any, *rest: Any) -> Any:
+        """What `nutpie.sample` asks of a model; versions differ in the `rest`, of which the last is the storage."""
+        return _nutpie()._lib.PySampler.from_pymc(settings, cores, self._raw, progress_type, *rest)
 
 
 @dataclass(frozen=True, eq=False)
@@ -337,12 +337,12 @@ class _Watched:
     progress: Progress
     coords: Mapping[str, Any] = field(default_factory=dict, init=False)
 
-    def _make_sampler(self, settings: Any, init_mean: Any, cores: int, progress_type: Any, store: Any) -> Any:
+    def _make_sampler(self, settings: Any, init_mean: Any, cores: int, progress_type: Any, *rest: Any) -> Any:
         try:
             kind = _nutpie()._lib.ProgressType.template_callback(REFRESH, _TEMPLATE, cores, self.progress.read)
         except (AttributeError, TypeError):
             kind = progress_type
-        return self.model._make_sampler(settings, init_mean, cores, kind, store)
+        return self.model._make_sampler(settings, init_mean, cores, kind, *rest)
 
 
 def _read(results: Any) -> ChainTrace:
