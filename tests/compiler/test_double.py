@@ -338,3 +338,21 @@ def test_both_ends_of_an_interval_are_kept() -> None:
     assert len(graph.guards) == 1
     assert torch.isfinite(Replay(graph)(torch.zeros(2, dtype=F64))[0])
     assert Replay(graph)(torch.full((2,), 5.0, dtype=F64))[0].item() == -torch.inf
+
+
+def test_a_copy_stays_where_its_layout_decides_what_an_operator_does():
+    """torch takes the LU factors of a row-major matrix's transpose, and the gradient knows which."""
+
+    def f(q):
+        matrix = q.reshape(3, 3) + torch.eye(3, dtype=torch.float64)
+        return torch.linalg.det(matrix.T.contiguous()) + torch.linalg.slogdet(matrix.T.contiguous()).logabsdet
+
+    generator = torch.Generator().manual_seed(0)
+    points = tuple(torch.rand(9, generator=generator, dtype=torch.float64) for _ in range(2))
+    replay = Replay(double(capture(f, points, gradient=True)))
+    q = points[1].clone().requires_grad_()
+    wanted = f(q)
+    (slope,) = torch.autograd.grad(wanted, q)
+    value, gradient = replay(points[1])
+    torch.testing.assert_close(value, wanted.detach(), rtol=1e-12, atol=0)
+    torch.testing.assert_close(gradient, slope, rtol=1e-12, atol=1e-12)

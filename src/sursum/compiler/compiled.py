@@ -208,14 +208,15 @@ def compile_density(density: LogDensity, engine: str | None = None) -> CompiledD
     check_engine(engine)
     points = _points(density)
     try:
-        graph = double(capture(density, points, gradient=True, current_site=_site))
+        captured = capture(density, points, gradient=True, current_site=_site)
+        graph = double(captured)
     except UncapturableError as error:
         if engine is not None:
             raise
         warn(f"the program is run by Python for every gradient, which is slow: {error}", EngineWarning)
         return CompiledDensity(density, "eager", None, None, None, points)
     replay = Replay(graph)
-    check_replay(replay, density, points, min((latent.dtype for latent in density.latents), key=lambda d: d.itemsize))
+    check_replay(replay, density, points, _precision(captured))
     native = None
     if engine != "torch":
         native = native_engine(graph, replay, _proof_points(density, points[0]), density.title, asked=engine == "native")
@@ -236,6 +237,12 @@ def compile(model: Callable[..., Any], *args: Any, engine: str | None = None, **
         1
     """
     return compile_density(LogDensity(rolled(model), args, kwargs), engine)
+
+
+def _precision(captured: Graph) -> torch.dtype:
+    """The lowest precision in which a program computes."""
+    dtypes = {value.dtype for value in captured.values.values() if value.dtype.is_floating_point}
+    return min(dtypes, key=lambda dtype: dtype.itemsize, default=torch.float64)
 
 
 def _points(density: LogDensity) -> tuple[Tensor, Tensor]:

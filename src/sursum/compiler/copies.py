@@ -12,6 +12,11 @@ from sursum.compiler.windows import covers, same_geometry
 
 aten = torch.ops.aten
 
+#: Operators that do different things to different strides, or refuse some: what their gradients do was settled in capture.
+_STRICT = frozenset(
+    getattr(aten, name)
+    for name in ("_linalg_det", "_linalg_slogdet", "_weight_norm_interface", "_weight_norm_interface_backward")
+)
 _COPIES = (aten._to_copy.default, aten.clone.default, aten.alias_copy.default)
 
 
@@ -25,9 +30,12 @@ def without_copies(graph: Graph) -> Graph:
         return graph  # a copy may be one from device to device
     windows: dict[int, set[Ref]] = defaultdict(set)
     written: set[int] = set()
+    strict: set[int] = set()
     for node in graph.nodes:
         for ref in refs_of(node):
             windows[ref.value].add(ref)
+            if node.op.overloadpacket in _STRICT:
+                strict.add(ref.value)
         written.update(write.window.value for write in node.writes)
     for ref in (*graph.outputs, *(guard.ref for guard in graph.guards)):
         windows[ref.value].add(ref)
@@ -48,7 +56,7 @@ def without_copies(graph: Graph) -> Graph:
         if copied is not None and copied[1].value not in written:
             source, copy = resolve(copied[0]), copied[1]
             fits = covers(copy, graph.values[copy.value].numel) and same_geometry(source, copy)
-            if fits or windows[copy.value] <= {copy}:
+            if fits or (windows[copy.value] <= {copy} and copy.value not in strict):
                 original[copy.value] = source, copy
                 continue
         if original.keys().isdisjoint([ref.value for ref in refs_of(node)]):

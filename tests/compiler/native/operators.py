@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
+from .network_operators import LOSSES, NETWORKS, PIECEWISE, SYSTEMS
+
 Case = Callable[[Tensor, Tensor], Tensor | tuple[Tensor, ...] | list[Tensor]]
 aten = torch.ops.aten
 
@@ -102,7 +104,6 @@ POINTWISE: dict[str, list[Case]] = {
     "aten.xlogy": [torch.xlogy, lambda x, y: torch.xlogy(2.0, y), lambda x, y: torch.xlogy(x, 3.0)],
     "aten.special_xlog1py": [torch.special.xlog1py],
     "aten.logaddexp": [torch.logaddexp],
-    "aten.polygamma": [lambda x, y: torch.polygamma(0, x), lambda x, y: torch.polygamma(1, x.abs().clamp(0.01, 50))],
     "aten.relu": [lambda x, y: F.relu(x), lambda x, y: written(x, torch.relu_)],
     "aten.threshold": [lambda x, y: F.threshold(x, 0.5, -2.0)],
     "aten.threshold_backward": [lambda x, y: aten.threshold_backward(x, y, 0.0)],
@@ -119,9 +120,6 @@ POINTWISE: dict[str, list[Case]] = {
     "aten.gelu": [lambda x, y: F.gelu(x), lambda x, y: F.gelu(x, approximate="tanh")],
     "aten.gelu_backward": [lambda x, y: aten.gelu_backward(y, x),
                            lambda x, y: aten.gelu_backward(y, x, approximate="tanh")],
-    "aten.leaky_relu": [lambda x, y: F.leaky_relu(x, 0.1)],
-    "aten.leaky_relu_backward": [lambda x, y: aten.leaky_relu_backward(y, x, 0.1, False)],
-    "aten.hardtanh_backward": [lambda x, y: aten.hardtanh_backward(y, x, -1.0, 1.0)],
     "aten.logit": [lambda x, y: torch.logit(x), lambda x, y: torch.logit(x, eps=0.1)],
     "aten.log_sigmoid_forward": [lambda x, y: F.logsigmoid(x)],
     "aten.log_sigmoid_backward": [lambda x, y: aten.log_sigmoid_backward(y, x, aten.log_sigmoid_forward(x)[1])],
@@ -130,6 +128,27 @@ POINTWISE: dict[str, list[Case]] = {
         lambda x, y: F.binary_cross_entropy_with_logits(x, MASK.double(), weight=WEIGHTS),
         lambda x, y: F.binary_cross_entropy_with_logits(x, MASK.double(), pos_weight=WEIGHTS, reduction="sum"),
     ],
+}  # fmt: skip
+
+SPECIAL: dict[str, list[Case]] = {
+    "aten.polygamma": [lambda x, y: torch.polygamma(0, x), lambda x, y: torch.polygamma(1, x.abs().clamp(0.01, 50)),
+                       lambda x, y: torch.polygamma(2, x.abs().clamp(0.01, 50)), lambda x, y: torch.polygamma(3, x.abs().clamp(0.01, 50))],
+    "aten.mvlgamma": [lambda x, y: torch.mvlgamma(x.abs() + 3, 3), lambda x, y: torch.mvlgamma(x.abs() + 3, 1)],
+    "aten.special_zeta": [lambda x, y: torch.special.zeta(x.clamp(max=500), y.abs().clamp(0.5, 50) + 0.25), lambda x, y: torch.special.zeta(2.5, y),
+                          lambda x, y: torch.special.zeta(x, 1.0)],
+    "aten.i0": [lambda x, y: torch.i0(x), lambda x, y: torch.i0(x * 20)],
+    **{f"aten.special_{name}": [lambda x, y, name=name, k=k: getattr(torch.special, name)(x * k) for k in (1, 20)]
+       for name in ("i0e", "i1", "i1e", "erfcx", "log_ndtr", "entr")},
+    "aten.special_ndtri": [lambda x, y: torch.special.ndtri(x), lambda x, y: torch.special.ndtri(x.sigmoid())],
+    "aten.sinc": [lambda x, y: torch.sinc(x.clamp(-99, 99))],
+    "aten.logaddexp2": [torch.logaddexp2],
+    "aten.heaviside": [torch.heaviside],
+    "aten.fmax": [torch.fmax],
+    "aten.fmin": [torch.fmin],
+    "aten.copysign": [torch.copysign, lambda x, y: torch.copysign(x, -2.0)],
+    "aten.signbit": [lambda x, y: torch.signbit(x)],
+    "aten.deg2rad": [lambda x, y: torch.deg2rad(x)],
+    "aten.rad2deg": [lambda x, y: torch.rad2deg(x)],
 }  # fmt: skip
 
 MEMORY: dict[str, list[Case]] = {
@@ -180,10 +199,14 @@ REDUCTIONS: dict[str, list[Case]] = {
     "aten._is_any_true": [lambda x, y: aten._is_any_true(x > 1)],
     "aten.mean": [lambda x, y: x.mean(), lambda x, y: x.mean(0), lambda x, y: x.mean(1, keepdim=True)],
     "aten.linalg_vector_norm": [lambda x, y, p=p: torch.linalg.vector_norm(x, p, dim=1)
-                                for p in (2, 1, 3, float("inf"), float("-inf"), 0)],
+                                for p in (2, 1, 3, float("inf"), float("-inf"), 0)] + [lambda x, y: torch.linalg.vector_norm(x)],
     "aten.var.correction": [lambda x, y: x.var(), lambda x, y: x.var(0, correction=0)],
     "aten.std.correction": [lambda x, y: x.std(1, keepdim=True)],
     "aten.var_mean.correction": [lambda x, y: torch.var_mean(x, 1)],
+    "aten.std_mean.correction": [lambda x, y: torch.std_mean(x, 1), lambda x, y: torch.std_mean(x)],
+    "aten.nansum": [lambda x, y: x.clamp(-9, 9).nansum(), lambda x, y: x.nansum(0, keepdim=True)],
+    "aten.count_nonzero": [lambda x, y: x.count_nonzero(), lambda x, y: x.count_nonzero(1)],
+    "aten.trace": [lambda x, y: x.trace(), lambda x, y: x.T[1:].trace()],
     "aten.logsumexp": [lambda x, y: x.logsumexp(1), lambda x, y: x.logsumexp((0, 1)),
                        lambda x, y: x.logsumexp(0, keepdim=True)],
     "aten._softmax": [lambda x, y: x.softmax(1), lambda x, y: x.softmax(0)],
@@ -196,7 +219,30 @@ REDUCTIONS: dict[str, list[Case]] = {
     "aten.logcumsumexp": [lambda x, y: x.logcumsumexp(1)],
 }  # fmt: skip
 
+ORDER: dict[str, list[Case]] = {
+    "aten.sort": [lambda x, y: x.sort(1), lambda x, y: x.sort(0, descending=True), lambda x, y: x.sort(dim=1, stable=True),
+                  lambda x, y: (x.T * y.T).sort(0), lambda x, y: x.reshape(-1).sort(), lambda x, y: COLUMNS.where(x > y, 1).sort(1)],
+    "aten.topk": [lambda x, y: x.topk(2, 1)[0], lambda x, y: x.topk(2, 0, largest=False)[0], lambda x, y: WEIGHTS.where(x > y, WEIGHTS + 9).topk(3, 1)],
+    "aten.kthvalue": [lambda x, y: x.kthvalue(2, 1)[0], lambda x, y: WEIGHTS.where(x > y, WEIGHTS + 9).kthvalue(2, 0, keepdim=True)],
+    "aten.median": [lambda x, y: x.median(), lambda x, y: x.median(1)[0], lambda x, y: WEIGHTS.where(x > y, WEIGHTS + 9).median(0, keepdim=True)],
+    "aten.cummax": [lambda x, y: x.cummax(1), lambda x, y: x.cummax(0)],
+    "aten.cummin": [lambda x, y: x.cummin(1), lambda x, y: x.T.cummin(0)],
+    "aten.searchsorted": [lambda x, y: torch.searchsorted(WEIGHTS[0], x), lambda x, y: torch.searchsorted(WEIGHTS, x, right=True),
+                          lambda x, y: torch.searchsorted(WEIGHTS[0], x.reshape(2, 6), side="right")],
+    "aten.bucketize": [lambda x, y: torch.bucketize(x, WEIGHTS[0]), lambda x, y: torch.bucketize(x, WEIGHTS[0], right=True)],
+    "aten.aminmax": [lambda x, y: x.aminmax(), lambda x, y: x.aminmax(dim=1, keepdim=True)],
+}  # fmt: skip
+
 STRUCTURE: dict[str, list[Case]] = {
+    "aten.transpose_": [lambda x, y: written(x * y, lambda c: c.transpose_(0, 1)) + 1, lambda x, y: aten.transpose_(x.clone(), 0, 1).exp()],
+    "aten.t_": [lambda x, y: (x * y).t_() * 2],
+    "aten.squeeze_": [lambda x, y: (x * y)[None].squeeze_(0) * 2],
+    "aten.unsqueeze_": [lambda x, y: (x * y).unsqueeze_(1) * y],
+    "aten.as_strided_": [lambda x, y: (x * y).as_strided_((2, 3), (4, 2), 1) * 2],
+    "aten.roll": [lambda x, y: x.roll(1, 1), lambda x, y: (x * y).roll((-1, 6), (0, 1)), lambda x, y: x.T.roll(5), lambda x, y: x.roll(0, 0)],
+    "aten.rot90": [lambda x, y, k=k: (x + y).rot90(k) for k in (-1, 0, 1, 2, 3)] + [lambda x, y: x[None].rot90(1, (2, 1))],
+    "aten.block_diag": [lambda x, y: torch.block_diag(x, y[0], y[:2], x[0, 0])],
+    "aten.diag_embed": [lambda x, y: aten.diag_embed(x), lambda x, y: torch.diag_embed(x * y, 1), lambda x, y: torch.diag_embed(x, -2, 0, 2)],
     "aten.select_backward": [lambda x, y: aten.select_backward(x[0], [5, 4], 0, 2),
                              lambda x, y: aten.select_backward(x[0], [5, 4], 0, 2) + aten.select_backward(y[0], [5, 4], 0, -1),
                              lambda x, y: aten.select_backward(x[0], [3, 4], 0, 2) + y],
@@ -265,9 +311,14 @@ ALGEBRA: dict[str, list[Case]] = {
         lambda x, y: aten.triangular_solve(y, lower(x), False)[0], lambda x, y: aten.triangular_solve(y, lower(x), False, True)[0]],
     "aten.cholesky_solve": [lambda x, y: torch.cholesky_solve(y, lower(x)), lambda x, y: torch.cholesky_solve(y, lower(x).mT, upper=True)],
     "aten.cholesky_inverse": [lambda x, y: torch.cholesky_inverse(lower(x))],
-    "aten.diag_embed": [lambda x, y: aten.diag_embed(x)],
 }  # fmt: skip
 
-FAMILIES = {"pointwise": POINTWISE, "memory": MEMORY, "reductions": REDUCTIONS, "structure": STRUCTURE,
+FAMILIES = {"pointwise": POINTWISE, "special": SPECIAL, "piecewise": PIECEWISE, "losses": LOSSES, "networks": NETWORKS,
+            "systems": SYSTEMS, "order": ORDER, "memory": MEMORY, "reductions": REDUCTIONS, "structure": STRUCTURE,
             "indexing": INDEXING, "algebra": ALGEBRA}  # fmt: skip
-TAME = frozenset(ALGEBRA) | {"aten.var.correction", "aten.std.correction", "aten.var_mean.correction"}
+TAME = (
+    frozenset(ALGEBRA)
+    | frozenset(NETWORKS)
+    | frozenset(SYSTEMS)
+    | {"aten.std_mean.correction", "aten.var.correction", "aten.std.correction", "aten.var_mean.correction"}
+)

@@ -14,6 +14,7 @@ from sursum.compiler.native.library import NativeFunction
 from sursum.compiler.native.lower import Lowering, lower
 from sursum.compiler.native.schedule import schedule
 from sursum.compiler.native.toolchain import detect
+from sursum.errors import CompileError
 
 
 def translate(
@@ -23,11 +24,18 @@ def translate(
 
     Raises:
         UnsupportedOperator: an operator has no C.
+        CompileError: a fault of ours.
     """
-    program, low = lower(graph, title)
-    fuse(program, low.e)
-    plan = schedule(program, low.e)
-    return emit(program, plan, vector=vector, outputs=destinations(graph), stem=stem), program, low
+    try:
+        program, low = lower(graph, title)
+        fuse(program, low.e)
+        plan = schedule(program, low.e)
+        return emit(program, plan, vector=vector, outputs=destinations(graph), stem=stem), program, low
+    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, AssertionError, NotImplementedError) as error:
+        raise CompileError(
+            f"{title}: the native engine failed on this graph ({type(error).__name__}: {error}). This is a fault of "
+            "sursum's native engine: please report it; the torch engine is right"
+        ) from error
 
 
 def is_density(graph: Graph) -> bool:

@@ -6,6 +6,10 @@ recurrence and asymptotic series, Abramowitz and Stegun 6.3.5–6.3.18 and 6.4.6
 
 from __future__ import annotations
 
+from sursum.compiler.native.emit.lu import LU
+from sursum.compiler.native.emit.order import ORDER
+from sursum.compiler.native.emit.special import SPECIAL
+
 #: Functions of the C library that may have a vector form in libmvec.
 LIBM = frozenset(
     {
@@ -14,17 +18,25 @@ LIBM = frozenset(
     }
 )
 #: Functions of the C library that are one instruction, or have no vector form.
-PLAIN = frozenset(["sqrt", "fabs", "floor", "ceil", "trunc", "rint", "fmod"])
+PLAIN = frozenset(["sqrt", "fabs", "floor", "ceil", "trunc", "rint", "fmod", "copysign"])
 
 #: What a function needs besides itself.
-NEEDS = {"digamma": ("digamma_positive",)}
+NEEDS = {"digamma": ("digamma_positive",), "su_sort": ("su_sift",), "ndtri": ("erfcx",)}
 
 SCALAR = {
+    **SPECIAL,
     "scale": """
 /* What keeps 1 / x finite for a subnormal x: a / x is (a * scale) * (1 / (x * scale)). */
 static inline double su_scale(double x)
 {
     return fabs(x) < 0x1p-1000 ? 0x1p64 : 1.0;
+}
+""",
+    "integer": """
+/* Cut off; the lowest integer where there is none. */
+static inline int64_t su_integer(double x)
+{
+    return x >= -0x1p63 && x < 0x1p63 ? (int64_t)x : INT64_MIN;
 }
 """,
     "lgamma": """
@@ -148,6 +160,8 @@ static int64_t su_intmod(int64_t a, int64_t b)
 }
 
 ARRAYS = {
+    **LU,
+    **ORDER,
     "su_cumsum": """
 /* Sums along the middle of three dimensions. */
 static void su_cumsum(int64_t outer, int64_t n, int64_t inner, const double *x, double *y)

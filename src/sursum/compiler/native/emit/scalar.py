@@ -10,7 +10,7 @@ from sursum.compiler.native.emit.functions import LIBM, PLAIN, SCALAR
 from sursum.compiler.native.expr import Expr
 
 TYPES = {"f": "double", "i": "int64_t", "b": "bool"}
-VARIABLES = ("i", "j", "k", "l", "m", "n", "o", "p")
+VARIABLES = ("i", "j", "k", "l", "m", "n", "o", "p", "r", "u")
 INFIX = {
     "add": "+", "sub": "-", "mul": "*", "div": "/", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==",
     "ne": "!=", "and": "&", "or": "|", "xor": "^",
@@ -141,6 +141,9 @@ class Body:
             return f"-{bracket(args[0])}"
         if e.op == "not":
             return f"!{bracket(args[0])}"
+        if e.op == "cast" and e.kind == "i" and e.args[0].kind == "f":
+            self._used.add("integer")
+            return f"su_integer({args[0]})"
         if e.op == "cast":
             return f"({TYPES[e.kind]}){bracket(args[0])}"
         if e.op == "select":

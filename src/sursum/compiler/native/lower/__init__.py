@@ -11,14 +11,23 @@ from sursum.compiler.native.ir import Program
 from sursum.compiler.native.lower import (
     activation,
     arithmetic,
+    attention,
+    convolution,
     elementary,
     factory,
     indexing,
     linalg,
+    loss,
+    lu,
     matmul,
+    normalise,
+    order,
+    piecewise,
+    pooling,
     reduction,
     scan,
     softmax,
+    special,
     structure,
 )
 from sursum.compiler.native.lower.collect import collect
@@ -30,7 +39,10 @@ from sursum.compiler.native.unsupported import UnsupportedOperator
 OPERATORS: Table = {
     **arithmetic.TABLE,
     **elementary.TABLE,
+    **special.TABLE,
     **activation.TABLE,
+    **piecewise.TABLE,
+    **loss.TABLE,
     **factory.TABLE,
     **reduction.TABLE,
     **softmax.TABLE,
@@ -38,6 +50,12 @@ OPERATORS: Table = {
     **indexing.TABLE,
     **matmul.TABLE,
     **linalg.TABLE,
+    **lu.TABLE,
+    **normalise.TABLE,
+    **convolution.TABLE,
+    **pooling.TABLE,
+    **attention.TABLE,
+    **order.TABLE,
     **scan.TABLE,
 }
 

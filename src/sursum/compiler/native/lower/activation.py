@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from sursum.compiler.graph import Node
+from sursum.compiler.graph import Node, Ref
 from sursum.compiler.native.expr import Expr, Exprs
 from sursum.compiler.native.lower.context import Lowering
+from sursum.compiler.native.lower.structure import join, narrow
 from sursum.compiler.native.lower.table import Table, formulas, number
 
 
@@ -72,29 +73,6 @@ def log_sigmoid_backward(low: Lowering, node: Node) -> None:
     low.finish(node, e.mul(grad, slope))
 
 
-def binary_cross_entropy_with_logits(low: Lowering, node: Node) -> None:
-    """(1 − t)·x − w·log sigmoid x, w = 1 or (p − 1)·t + 1, weighted; none, mean or sum of it"""
-    e = low.e
-    x_ref, t_ref, weight, positive, reduction = (*node.args, None, None, 1)[:5]
-    size = x_ref.size
-    x, t = low.load(x_ref, size), low.load(t_ref, size)
-    logs = log_sigmoid(e, x)
-    if positive is not None:
-        p = low.load(positive, size)
-        logs = e.mul(logs, e.add(e.mul(e.sub(p, e.const(1.0)), t), e.const(1.0)))
-    loss = e.sub(e.mul(e.sub(e.const(1.0), t), x), logs)
-    if weight is not None:
-        loss = e.mul(loss, low.load(weight, size))
-    if reduction == 0:
-        low.finish(node, loss)
-        return
-    total = low.new(())
-    low.reduce(total, "sum", size, range(len(size)), loss)
-    count = max(math.prod(size), 0)
-    value = low.load(total)
-    low.finish(node, value if reduction == 2 else e.div(value, e.const(count)))
-
-
 def elu(e: Exprs, x: Expr, alpha: float = 1, scale: float = 1, input_scale: float = 1) -> Expr:
     """s·x above 0, else α·s·(exp(rx) − 1)"""
     low = e.mul(e.const(alpha * scale), e.call("expm1", e.mul(x, e.const(input_scale))))
@@ -144,28 +122,61 @@ def gelu_backward(e: Exprs, grad: Expr, x: Expr, approximate: str = "none") -> E
     return e.mul(grad, e.add(cdf, e.mul(x, pdf)))
 
 
-def leaky_relu(e: Exprs, x: Expr, slope: float = 0.01) -> Expr:
-    """x above 0, else a·x"""
-    return e.where(e.gt(x, e.const(0.0)), x, e.mul(x, e.const(slope)))
-
-
-def leaky_relu_backward(e: Exprs, grad: Expr, x: Expr, slope: float, _is_result: bool) -> Expr:
-    """∂ above 0, else a·∂"""
-    return e.where(e.gt(x, e.const(0.0)), grad, e.mul(grad, e.const(slope)))
-
-
-def hardtanh_backward(e: Exprs, grad: Expr, x: Expr, lowest: float, highest: float) -> Expr:
-    """∂ strictly between the bounds, else 0"""
-    inside = e.all_of(e.gt(x, e.const(lowest)), e.lt(x, e.const(highest)))
-    return e.where(inside, grad, e.const(0.0))
-
-
 def logit(e: Exprs, x: Expr, eps: float | None = None) -> Expr:
     """log(x / (1 − x)), x first clamped to [ε, 1 − ε] if ε is given"""
     if eps is not None:
         low, high = e.const(eps), e.const(1 - eps)
         x = e.where(e.lt(x, low), low, e.where(e.gt(x, high), high, x))
     return e.call("log", e.div(x, e.sub(e.const(1.0), x)))
+
+
+def logit_backward(e: Exprs, grad: Expr, x: Expr, eps: float | None = None) -> Expr:
+    """∂ / (x·(1 − x)) between ε and 1 − ε (between 0 and 1 without ε), beside it 0 (NaN)"""
+    low, high = (0.0, 1.0) if eps is None else (eps, 1 - eps)
+    slope = e.div(grad, e.mul(x, e.sub(e.const(1.0), x)))
+    if eps is None:  # the sign of a zero does not matter
+        edge = e.any_of(e.eq(x, e.const(0.0)), e.eq(x, e.const(1.0)))
+        slope = e.where(edge, e.mul(grad, e.const(math.inf)), slope)
+    outside = e.any_of(e.lt(x, e.const(low)), e.gt(x, e.const(high)))
+    return e.where(outside, e.const(math.nan if eps is None else 0.0), slope)
+
+
+def _mish_parts(e: Exprs, x: Expr) -> Expr:
+    return e.call("tanh", e.call("log1p", e.call("exp", x)))
+
+
+def mish_backward(e: Exprs, grad: Expr, x: Expr) -> Expr:
+    """∂·(t + x·s·(1 − t²)), t = tanh log(1 + exp x), s = sigmoid x"""
+    t, s = _mish_parts(e, x), sigmoid(e, x)
+    return e.mul(grad, e.add(t, e.mul(e.mul(x, s), e.sub(e.const(1.0), e.mul(t, t)))))
+
+
+def celu(e: Exprs, x: Expr, alpha: float = 1) -> Expr:
+    """x above 0, else α·(exp(x/α) − 1)"""
+    return elu(e, x, alpha, 1.0, 1.0 / alpha)
+
+
+def _halves(ref: Ref, dim: int) -> tuple[Ref, Ref]:
+    n = ref.size[dim] // 2
+    return narrow(ref, dim, 0, n), narrow(ref, dim, n, n)
+
+
+def glu(low: Lowering, node: Node) -> None:
+    """a·sigmoid b, a and b the halves along a dimension"""
+    x = node.args[0]
+    a, b = _halves(x, (node.args[1] if len(node.args) > 1 else -1) % len(x.size))
+    low.finish(node, low.e.mul(low.load(a), sigmoid(low.e, low.load(b))))
+
+
+def glu_backward(low: Lowering, node: Node) -> None:
+    """∂·s by a, ∂·a·s·(1 − s) by b, s = sigmoid b"""
+    e, (grad_ref, x, dim), out = low.e, node.args, low.output(node)
+    dim %= len(x.size)
+    a_ref, b_ref = _halves(x, dim)
+    grad, a, s = low.load(grad_ref), low.load(a_ref), sigmoid(e, low.load(b_ref))
+    first, second = _halves(out, dim)
+    slope = e.mul(e.mul(e.mul(grad, a), s), e.sub(e.const(1.0), s))
+    join(low, out, [(first, e.mul(grad, s)), (second, slope)])
 
 
 def _relu(e: Exprs, x: Any) -> Expr:
@@ -188,12 +199,14 @@ TABLE: Table = {
         "aten.silu_backward": silu_backward,
         "aten.gelu": gelu,
         "aten.gelu_backward": gelu_backward,
-        "aten.leaky_relu": leaky_relu,
-        "aten.leaky_relu_backward": leaky_relu_backward,
-        "aten.hardtanh_backward": hardtanh_backward,
         "aten.logit": logit,
+        "aten.logit_backward": logit_backward,
+        "aten.mish": lambda e, x: e.mul(x, _mish_parts(e, x)),
+        "aten.mish_backward": mish_backward,
+        "aten.celu": celu,
     }),
+    "aten.glu": glu,
+    "aten.glu_backward": glu_backward,
     "aten.log_sigmoid_forward": log_sigmoid_forward,
     "aten.log_sigmoid_backward": log_sigmoid_backward,
-    "aten.binary_cross_entropy_with_logits": binary_cross_entropy_with_logits,
 }  # fmt: skip

@@ -44,13 +44,6 @@ def logaddexp(e: Exprs, a: Expr, b: Expr) -> Expr:
     return e.where(same, a, both)
 
 
-def polygamma(e: Exprs, n: int, x: Expr) -> Expr:
-    """The derivative of order n of digamma, up to the first."""
-    if n > 1:
-        raise NotImplementedError("polygamma of an order above 1")
-    return e.call("trigamma" if n else "digamma", x)
-
-
 TABLE = formulas({
     **{f"aten.{torch}": unary(c) for torch, c in SAME.items()},
     "aten.rsqrt": lambda e, x: e.div(e.const(1.0), e.call("sqrt", x)),
@@ -60,5 +53,4 @@ TABLE = formulas({
     "aten.xlogy": xlogy,
     "aten.special_xlog1py": xlog1py,
     "aten.logaddexp": logaddexp,
-    "aten.polygamma": polygamma,
 })  # fmt: skip

@@ -8,8 +8,7 @@ from typing import Any
 import torch
 
 from sursum.compiler.graph import Node, Ref
-from sursum.compiler.native.affine import Affine
-from sursum.compiler.native.lower.context import Lowering, kind_of
+from sursum.compiler.native.lower.context import Lowering
 from sursum.compiler.native.lower.reduction import axis, broadcast
 from sursum.compiler.native.lower.table import Table
 
@@ -132,23 +131,10 @@ def cholesky_inverse(low: Lowering, node: Node) -> None:
     low.define(out, low.load(second, out.size))
 
 
-def diagonal_embed(low: Lowering, node: Node) -> None:
-    """`diag_embed(x)`, the last dimension on a diagonal"""
-    x, out = node.args[0], low.output(node)
-    if len(node.args) > 1 or node.kwargs:
-        low.fail("diag_embed of another diagonal")
-    e, rank = low.e, len(out.size)
-    same = e.eq(e.index(axis(rank, rank - 2)), e.index(axis(rank, rank - 1)))
-    coefs = (*[s if n != 1 else 0 for s, n in zip(x.stride, x.size, strict=True)], 0)
-    value = low.read(x.value, Affine(x.offset, coefs), out.size, kind_of(x.dtype))
-    low.define(out, e.where(same, value, e.const(0.0)))
-
-
 TABLE: Table = {
     "aten.linalg_cholesky_ex": cholesky,
     "aten.linalg_solve_triangular": solve_triangular,
     "aten.triangular_solve": triangular_solve,
     "aten.cholesky_solve": cholesky_solve,
     "aten.cholesky_inverse": cholesky_inverse,
-    "aten.diag_embed": diagonal_embed,
 }

@@ -12,7 +12,7 @@ from sursum.compiler.graph import Node, Ref
 from sursum.compiler.native.affine import Affine
 from sursum.compiler.native.expr import Expr
 from sursum.compiler.native.lower.context import Lowering
-from sursum.compiler.native.lower.table import Lower, Table
+from sursum.compiler.native.lower.table import Lower, Table, given
 
 
 def dims_of(low: Lowering, ref: Ref, dims: Any) -> tuple[int, ...]:
@@ -146,8 +146,9 @@ def arg_extreme(mode: str) -> Lower:
 def norm(low: Lowering, node: Node) -> None:
     """(Σ |x|ᵖ)^(1/p), p = 1, 2, ∞, −∞ or another"""
     e = low.e
-    x, order, dim = (*node.args, 2, None)[:3]
-    dims = dims_of(low, x, dim)
+    args = given(node)
+    x, order = args["self"], args["ord"]
+    dims = dims_of(low, x, args["dim"])
     size = e.call("fabs", low.load(x))
     out = low.output(node)
     if math.isinf(order):
@@ -177,6 +178,39 @@ def _moments(low: Lowering, node: Node) -> tuple[Ref, Ref, tuple[int, ...]]:
     low.reduce(squares, "sum", x.size, dims, e.mul(away, away))
     freedom = max(count - (1 if correction is None else correction), 0)
     return average, low.temporary(total.size, e.div(low.load(squares), e.const(freedom))), dims
+
+
+def deviation_mean(low: Lowering, node: Node) -> None:
+    """The root of the variance, and the mean"""
+    average, var, dims = _moments(low, node)
+    for k, ref in enumerate((var, average)):
+        out = low.output(node, k)
+        value = _squeezed(low, ref, dims, out)
+        low.define(out, value if k else low.e.call("sqrt", value))
+
+
+def sum_of_numbers(low: Lowering, node: Node) -> None:
+    """The sum of what is not NaN"""
+    e, x = low.e, node.args[0]
+    dims = dims_of(low, x, given(node)["dim"])
+    value = low.load(x)
+    low.reduce(low.output(node), "sum", x.size, dims, e.where(e.isnan(value), e.const(0, value.kind), value))
+
+
+def count_nonzero(low: Lowering, node: Node) -> None:
+    """How many are not 0"""
+    e, x = low.e, node.args[0]
+    dims = dims_of(low, x, given(node).get("dim"))
+    value = low.load(x)
+    low.reduce(low.output(node), "sum", x.size, dims, e.cast(e.ne(value, e.const(0, value.kind)), "i"))
+
+
+def trace(low: Lowering, node: Node) -> None:
+    """The sum of the diagonal of a matrix"""
+    x = node.args[0]
+    n = min(x.size)
+    diagonal = Ref(x.value, (n,), (sum(x.stride),), x.offset, x.dtype)
+    low.reduce(low.output(node), "sum", (n,), (0,), low.load(diagonal))
 
 
 def variance(low: Lowering, node: Node) -> None:
@@ -221,4 +255,8 @@ TABLE: Table = {
     "aten.var.correction": variance,
     "aten.std.correction": deviation,
     "aten.var_mean.correction": variance_mean,
+    "aten.std_mean.correction": deviation_mean,
+    "aten.nansum": sum_of_numbers,
+    "aten.count_nonzero": count_nonzero,
+    "aten.trace": trace,
 }

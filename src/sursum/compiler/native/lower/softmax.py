@@ -24,7 +24,7 @@ def logsumexp(low: Lowering, node: Node) -> None:
     low.define(out, e.add(e.call("log", _squeezed(low, total, dims, out)), _squeezed(low, finite, dims, out)))
 
 
-def _shifted(low: Lowering, x: Ref, dim: int) -> tuple[Ref, Ref, tuple[int, ...]]:
+def softmax_parts(low: Lowering, x: Ref, dim: int) -> tuple[Ref, Ref, tuple[int, ...]]:
     """The largest of each row, and the sum of the exponentials above it."""
     e = low.e
     dims = dims_of(low, x, dim)
@@ -39,7 +39,7 @@ def softmax(low: Lowering, node: Node) -> None:
     """exp(x − m) / Σ exp(x − m)"""
     e = low.e
     x, dim = node.args[0], node.args[1]
-    highest, total, _ = _shifted(low, x, dim)
+    highest, total, _ = softmax_parts(low, x, dim)
     top = e.call("exp", e.sub(low.load(x), low.load(highest, x.size)))
     low.finish(node, e.div(top, low.load(total, x.size)))
 
@@ -48,7 +48,7 @@ def log_softmax(low: Lowering, node: Node) -> None:
     """x − m − log Σ exp(x − m)"""
     e = low.e
     x, dim = node.args[0], node.args[1]
-    highest, total, _ = _shifted(low, x, dim)
+    highest, total, _ = softmax_parts(low, x, dim)
     logs = low.temporary(total.size, e.call("log", low.load(total)))
     low.finish(node, e.sub(e.sub(low.load(x), low.load(highest, x.size)), low.load(logs, x.size)))
 

@@ -12,7 +12,7 @@ from sursum.compiler.native.expr import Expr
 from sursum.compiler.native.ir import Data
 from sursum.compiler.native.lower.context import Lowering, kind_of
 from sursum.compiler.native.lower.reduction import axis
-from sursum.compiler.native.lower.table import Lower, Table
+from sursum.compiler.native.lower.table import Lower, Table, given
 
 
 def embed(low: Lowering, out: Ref, window: Ref, expr: Expr) -> None:
@@ -247,7 +247,72 @@ def accumulate(low: Lowering, node: Node) -> bool:
     return False
 
 
+def renamed(low: Lowering, node: Node) -> None:
+    """`x.transpose_(…)` and its like: the same elements under another window"""
+    write = node.writes[0]
+    low.alias[write.value] = low.alias.get(write.window.value, write.window.value)
+
+
+def roll(low: Lowering, node: Node) -> None:
+    """`roll(x, shifts, dims)`: what leaves at one end comes in at the other"""
+    args, out = given(node), low.output(node)
+    x, shifts, dims = args["self"], args["shifts"], args["dims"]
+    if math.prod(x.size) == 0:
+        low.define(out, low.load(x))
+        return
+    current = x
+    if not dims:
+        flat = low.temporary(x.size, low.load(x))
+        current, dims = window(flat, (math.prod(x.size),), (1,), 0), (0,)
+    for shift, dim in zip(shifts, dims, strict=True):
+        dim %= max(len(current.size), 1)
+        n = current.size[dim]
+        k = shift % n
+        target = low.new(current.size, x.dtype)
+        pieces = [(narrow(target, dim, k, n - k), narrow(current, dim, 0, n - k)),
+                  (narrow(target, dim, 0, k), narrow(current, dim, n - k, k))]  # fmt: skip
+        join(low, target, [(there, low.load(here)) for there, here in pieces if math.prod(here.size)])
+        current = target
+    low.define(out, low.load(window(current, x.size, contiguous(x.size), 0) if current.size != x.size else current))
+
+
+def rot90(low: Lowering, node: Node) -> None:
+    """`rot90(x, k, dims)`"""
+    args = given(node)
+    x, turns, (a, b) = args["self"], args["k"] % 4, args["dims"]
+    rank = len(x.size)
+    size, a, b = low.size(node), a % rank, b % rank
+    index = [axis(rank, d) for d in range(rank)]
+    forth = {d: axis(rank, d) for d in (a, b)}
+    back = {d: Affine(size[d] - 1, tuple(-c for c in axis(rank, d).coefs)) for d in (a, b)}
+    index[a], index[b] = {0: (forth[a], forth[b]), 1: (forth[b], back[a]), 2: (back[a], back[b]), 3: (back[b], forth[a])}[turns]
+    low.finish(node, _moved(low, x, index, size))
+
+
+def block_diagonal(low: Lowering, node: Node) -> None:
+    """`block_diag(matrices)`"""
+    out, parts, row, column = low.output(node), [], 0, 0
+    for t in node.args[0]:
+        n, m = (1, *t.size)[-2:] if t.size else (1, 1)
+        if n * m:
+            parts.append((narrow(narrow(out, 0, row, n), 1, column, m), low.load(t, (n, m))))
+        row, column = row + n, column + m
+    join(low, out, parts)
+
+
+def diagonal_embed(low: Lowering, node: Node) -> None:
+    """`diag_embed(x, offset, dim1, dim2)`: the last dimension on a diagonal"""
+    args, out = given(node), low.output(node)
+    target = diagonal(out, args["offset"], args["dim1"], args["dim2"])
+    embed(low, out, target, low.load(args["self"]))
+
+
 TABLE: Table = {
+    **{f"aten.{name}": renamed for name in ("transpose_", "t_", "squeeze_", "unsqueeze_", "as_strided_")},
+    "aten.roll": roll,
+    "aten.rot90": rot90,
+    "aten.block_diag": block_diagonal,
+    "aten.diag_embed": diagonal_embed,
     "aten.select_backward": select_backward,
     "aten.slice_backward": slice_backward,
     "aten.diagonal_backward": diagonal_backward,

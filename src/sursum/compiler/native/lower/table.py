@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
+
 from sursum.compiler.graph import Node, Ref, map_refs
 from sursum.compiler.native.expr import Expr, Exprs
 from sursum.compiler.native.lower.context import Lowering
@@ -24,9 +26,18 @@ def names(node: Node) -> tuple[str, str]:
     Example: `aten.add_.Tensor` has the names "aten.add.Tensor" and "aten.add".
     """
     namespace, base, overload = str(node.op).split(".")
-    if node.writes and base.endswith("_") and not base.endswith("__"):
+    if node.writes and torch.Tag.inplace_view not in node.op.tags and base.endswith("_") and not base.endswith("__"):
         base = base[:-1]
+        if base == "pow":  # pow.Scalar is a number to the power of a tensor
+            overload = f"Tensor_{overload}"
     return f"{namespace}.{base}.{overload}", f"{namespace}.{base}"
+
+
+def given(node: Node) -> dict[str, Any]:
+    """The arguments of a node by their names in its schema, defaults included."""
+    arguments = node.op._schema.arguments
+    found = {a.name: a.default_value for a in arguments if a.has_default_value()}
+    return found | {a.name: x for a, x in zip(arguments, node.args, strict=False)} | dict(node.kwargs)
 
 
 def number(e: Exprs, x: Any) -> Expr:

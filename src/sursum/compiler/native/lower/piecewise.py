@@ -1,0 +1,103 @@
+"""Activations made of straight pieces, and their backward operators."""
+
+from __future__ import annotations
+
+from sursum.compiler.graph import Node
+from sursum.compiler.native.expr import Expr, Exprs
+from sursum.compiler.native.lower.arithmetic import clamp
+from sursum.compiler.native.lower.context import Lowering
+from sursum.compiler.native.lower.table import Table, formulas
+
+#: 1/6 as torch has it, a float.
+SIXTH = 0.1666666716337204
+
+
+def leaky_relu(e: Exprs, x: Expr, slope: float = 0.01) -> Expr:
+    """x above 0, else a·x"""
+    return e.where(e.gt(x, e.const(0.0)), x, e.mul(x, e.const(slope)))
+
+
+def leaky_relu_backward(e: Exprs, grad: Expr, x: Expr, slope: float, _is_result: bool) -> Expr:
+    """∂ above 0, else a·∂"""
+    return e.where(e.gt(x, e.const(0.0)), grad, e.mul(grad, e.const(slope)))
+
+
+def hardtanh_backward(e: Exprs, grad: Expr, x: Expr, lowest: float, highest: float) -> Expr:
+    """∂ strictly between the bounds, else 0"""
+    inside = e.all_of(e.gt(x, e.const(lowest)), e.lt(x, e.const(highest)))
+    return e.where(inside, grad, e.const(0.0))
+
+
+def hardsigmoid(e: Exprs, x: Expr) -> Expr:
+    """min(max(x + 3, 0), 6) / 6"""
+    return e.div(clamp(e, e.add(x, e.const(3.0)), 0.0, 6.0), e.const(6.0))
+
+
+def hardsigmoid_backward(e: Exprs, grad: Expr, x: Expr) -> Expr:
+    """∂/6 strictly between −3 and 3, else 0"""
+    inside = e.all_of(e.gt(x, e.const(-3.0)), e.lt(x, e.const(3.0)))
+    return e.where(inside, e.mul(grad, e.const(SIXTH)), e.const(0.0))
+
+
+def hardswish(e: Exprs, x: Expr) -> Expr:
+    """x·min(max(x + 3, 0), 6) / 6"""
+    return e.div(e.mul(x, clamp(e, e.add(x, e.const(3.0)), 0.0, 6.0)), e.const(6.0))
+
+
+def hardswish_backward(e: Exprs, grad: Expr, x: Expr) -> Expr:
+    """0 up to −3, ∂ from 3 on, ∂·(x/3 + ½) between"""
+    between = e.mul(grad, e.add(e.div(x, e.const(3.0)), e.const(0.5)))
+    return e.where(e.le(x, e.const(-3.0)), e.const(0.0), e.where(e.lt(x, e.const(3.0)), between, grad))
+
+
+def softshrink(e: Exprs, x: Expr, width: float = 0.5) -> Expr:
+    """x towards 0 by w, and 0 within w of it"""
+    w = e.const(width)
+    above, below = e.sub(x, w), e.add(x, w)
+    return e.where(e.gt(x, w), above, e.where(e.lt(x, e.const(-width)), below, e.mul(x, e.const(0.0))))
+
+
+def hardshrink(e: Exprs, x: Expr, width: float = 0.5) -> Expr:
+    """x, and 0 within w of it"""
+    inside = e.all_of(e.ge(x, e.const(-width)), e.le(x, e.const(width)))
+    return e.where(inside, e.const(0.0), x)
+
+
+def shrink_backward(e: Exprs, grad: Expr, x: Expr, width: float) -> Expr:
+    """∂, and 0 where x is within w of 0"""
+    outside = e.any_of(e.gt(x, e.const(width)), e.lt(x, e.const(-width)))
+    return e.where(outside, grad, e.const(0.0))
+
+
+def prelu(e: Exprs, x: Expr, weight: Expr) -> Expr:
+    """x above 0, else w·x"""
+    return e.where(e.gt(x, e.const(0.0)), x, e.mul(weight, x))
+
+
+def prelu_backward(low: Lowering, node: Node) -> None:
+    """The derivatives of `prelu` by x and by w"""
+    e, size = low.e, low.size(node)
+    grad, x, weight = (low.load(ref, size) for ref in node.args)
+    above = e.gt(x, e.const(0.0))
+    low.define(low.output(node, 0), e.where(above, grad, e.mul(weight, grad)))
+    low.define(low.output(node, 1), e.where(above, e.const(0.0), e.mul(x, grad)))
+
+
+TABLE: Table = {
+    **formulas({
+        "aten.leaky_relu": leaky_relu,
+        "aten.leaky_relu_backward": leaky_relu_backward,
+        "aten.hardtanh": lambda e, x, lowest=-1.0, highest=1.0: clamp(e, x, lowest, highest),
+        "aten.hardtanh_backward": hardtanh_backward,
+        "aten.hardsigmoid": hardsigmoid,
+        "aten.hardsigmoid_backward": hardsigmoid_backward,
+        "aten.hardswish": hardswish,
+        "aten.hardswish_backward": hardswish_backward,
+        "aten.softshrink": softshrink,
+        "aten.softshrink_backward": shrink_backward,
+        "aten.hardshrink": hardshrink,
+        "aten.hardshrink_backward": shrink_backward,
+        "aten._prelu_kernel": prelu,
+    }),
+    "aten._prelu_kernel_backward": prelu_backward,
+}  # fmt: skip

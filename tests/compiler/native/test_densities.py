@@ -1,0 +1,135 @@
+"""The contract of densities: C agrees with the graph's replay and with torch itself, near and far, whatever the program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+import sursum.distributions as dist
+from sursum.bijections import bijection
+from sursum.compiler.compiled import CompiledDensity, compile_density
+from sursum.compiler.native.proof import disagreement
+from sursum.compiler.native.rounding import rounding
+from sursum.density import LogDensity
+
+from .densities import CONSTRAINTS, DISTRIBUTIONS, NETWORKS, constrained, latent, network, observed
+
+#: Programs that the torch engine runs, and the operator that the note names.
+LEFT = {"bilinear": "aten._trilinear", "embedding bag": "aten._embedding_bag"}
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SURSUM_CACHE", str(tmp_path_factory.getbasetemp() / "densities"))
+
+
+def points(dim: int) -> list[np.ndarray]:
+    """Near, far, and where nothing is finite."""
+    rng = np.random.default_rng(3)
+    found = [scale * rng.normal(size=dim) for scale in (0.0, 0.5, 1.0, 4.0, 40.0, 400.0)]
+    for number in (np.inf, -np.inf, np.nan):
+        q = rng.normal(size=dim)
+        q[rng.integers(dim)] = number
+        found.append(q)
+    return found
+
+
+def check(program: Callable[[], object], *, tolerance: float = 1e-9, fused: bool = False) -> CompiledDensity:
+    """Compiles a program natively and compares it with its replay, and with the program run by torch."""
+    density = LogDensity(program, (), {})
+    compiled = compile_density(density, "native")
+    assert compiled.engine == "native"
+    assert compiled.native is not None
+    assert compiled.replay is not None
+    finite = 0
+    for q in points(density.dim):
+        value, gradient = compiled.value_and_grad(q)
+        wanted_value, wanted_gradient = (t.numpy() for t in compiled.replay(torch.from_numpy(q)))
+        if not np.isfinite(q).all() and fused:  # what torch's fused attention makes of NaN is its own affair
+            assert not np.isfinite(value)
+            continue
+        pairs = [(np.array(value), wanted_value)] + ([(gradient, wanted_gradient)] if np.isfinite(wanted_value) else [])
+        wrong = [disagreement(*pair) for pair in pairs]
+        if any(wrong):  # only by what rounding does to the replay itself, and only far out
+            assert np.abs(q).max() > 2, wrong
+            for pair, blur in zip(pairs, rounding(compiled.replay, torch.from_numpy(q)), strict=False):
+                assert disagreement(*pair, blur) is None
+            continue
+        if not np.isfinite(value):
+            continue
+        finite += 1
+        if np.abs(q).max() < 10:
+            point = torch.from_numpy(q).requires_grad_()
+            eager = density(point)
+            (slope,) = torch.autograd.grad(eager, point)
+            assert value == pytest.approx(float(eager.detach()), rel=tolerance, abs=tolerance)
+            np.testing.assert_allclose(
+                gradient, slope.numpy(), rtol=tolerance, atol=tolerance * max(1.0, float(slope.abs().max()))
+            )
+    assert finite >= 2
+    return compiled
+
+
+def precision(name: str) -> float:
+    """How well torch's own result is to be met: of a program in single precision not better than that."""
+    return 1e-9 if name != "GeneralizedPareto" else 1e-4
+
+
+def continuous(name: str) -> bool:
+    """Whether a distribution can be that of an unknown."""
+    count, make, _ = DISTRIBUTIONS[name]
+    example = make(torch.zeros(count, dtype=torch.float64))
+    return not example.support.is_discrete and not isinstance(example, dist.Delta)
+
+
+#: As unknowns the continuous ones are tried always, observed in the long run.
+OBSERVED = [
+    pytest.param(name, marks=[pytest.mark.slow] if continuous(name) else [])
+    for name, (_, _, value) in DISTRIBUTIONS.items() if value is not None
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OBSERVED)
+def test_observed(name: str) -> None:
+    check(observed(name), tolerance=precision(name))
+
+
+@pytest.mark.parametrize("name", [name for name in DISTRIBUTIONS if continuous(name)])
+def test_latent(name: str) -> None:
+    check(latent(name), tolerance=precision(name))
+
+
+@pytest.mark.parametrize("name", CONSTRAINTS)
+def test_constraint(name: str) -> None:
+    check(constrained(name), tolerance=1e-4)  # the site is in single precision
+
+
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name not in LEFT])
+def test_network(name: str) -> None:
+    check(network(name), fused="attention" in name or name == "transformer")
+
+
+@pytest.mark.parametrize(("name", "operator"), LEFT.items())
+def test_what_is_left_goes_to_torch_with_a_note(name: str, operator: str) -> None:
+    with pytest.warns(match=operator):
+        compiled = compile_density(LogDensity(network(name), (), {}))
+    assert compiled.engine == "torch"
+
+
+def test_every_distribution_has_a_row() -> None:
+    kinds = {
+        kind for kind in map(dist.__dict__.get, dist.__all__) if isinstance(kind, type) and issubclass(kind, dist.Distribution)
+    }
+    made = {type(make(torch.zeros(count, dtype=torch.float64))) for count, make, _ in DISTRIBUTIONS.values()}
+    assert kinds - made == {dist.Distribution}
+
+
+def test_every_constraint_has_a_row() -> None:
+    maps = {type(bijection(support)) for support, _ in CONSTRAINTS.values()}
+    assert {kind.__name__ for kind in maps} >= {
+        "OrderedTransform", "OpenedIntervalBijection", "LowerCholeskyBijection", "PositiveDefiniteBijection",
+        "CorrCholeskyBijection", "StickBreakingTransform", "SigmoidTransform", "ExpTransform",
+    }  # fmt: skip
