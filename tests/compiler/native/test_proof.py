@@ -9,7 +9,7 @@ from torch import Tensor
 
 import sursum as su
 import sursum.distributions as dist
-from sursum.compiler.native.proof import ProofError, prove
+from sursum.compiler.native.proof import ProofError, disagreement, prove
 from sursum.compiler.native.rounding import rounding
 
 Q = torch.tensor([0.3, -0.7], dtype=torch.float64)
@@ -81,3 +81,8 @@ def test_a_nearly_singular_covariance_is_compiled() -> None:
             su.sample("k", dist.Poisson(f.exp()), obs=torch.ones_like(x))
 
     assert su.compile(process, engine="native").engine == "native"
+
+
+def test_where_rounding_decides_whether_there_is_a_number_nothing_can_be_told() -> None:
+    assert disagreement(np.array(-1e31), np.array(-6e31), np.array(np.inf)) is None
+    assert disagreement(np.array(-1e31), np.array(-6e31), np.array(1.0)) is not None

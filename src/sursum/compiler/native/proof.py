@@ -26,7 +26,8 @@ class ProofError(CompileError):
 def prove(native: NativeFunction, replay: Callable[[Tensor], Sequence[Tensor]], points: Iterable[Any]) -> int:
     """Compares value and gradient with the graph's replay, at every point: :math:`|a - b| ≤ 10^{-10} \\max(1, ‖b‖_∞)`,
     infinite where that is infinite, NaN where that is NaN, −∞ where a guard fails there. Where they are further apart, but
-    no further than ten times what rounding does to the replay itself (see `rounding`), double precision cannot tell.
+    no further than ten times what rounding does to the replay itself (see `rounding`), double precision cannot tell; nor
+    where rounding decides whether there is a number, as in a matrix of which a last digit decides whether it has a factor.
 
     A gradient counts where the log density is finite: nobody looks at it elsewhere.
 
@@ -65,7 +66,9 @@ def disagreement(found: Doubles, wanted: Doubles, blur: Doubles | None = None) -
     usual = np.isfinite(wanted)
     scale = max(1.0, float(np.abs(wanted[usual]).max())) if usual.any() else 1.0
     allowed = TOLERANCE * scale
-    if blur is not None and np.isfinite(blur).all():
+    if blur is not None and blur.size:
+        if not np.isfinite(blur).all():
+            return None  # rounding decides whether there is a number at all
         allowed = max(allowed, ALLOWANCE * float(blur.max()))
     with np.errstate(invalid="ignore"):
         same = (found == wanted) | (np.isnan(found) & np.isnan(wanted))
