@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any, cast
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +12,7 @@ from torch import Tensor
 
 import sursum as su
 import sursum.distributions as dist
-from sursum.compiler.native.proof import ProofError, disagreement, prove
+from sursum.compiler.native.proof import ProofError, prove
 from sursum.compiler.native.rounding import rounding
 
 Q = torch.tensor([0.3, -0.7], dtype=torch.float64)
@@ -84,5 +87,10 @@ def test_a_nearly_singular_covariance_is_compiled() -> None:
 
 
 def test_where_rounding_decides_whether_there_is_a_number_nothing_can_be_told() -> None:
-    assert disagreement(np.array(-1e31), np.array(-6e31), np.array(np.inf)) is None
-    assert disagreement(np.array(-1e31), np.array(-6e31), np.array(1.0)) is not None
+    def edge(q: Tensor) -> tuple[Tensor, Tensor]:
+        """A density that a last digit of 1/3 + 2/3 moves from a number to −∞."""
+        inside = q[0] / 3.0 + 2.0 * q[0] / 3.0 <= q[0]
+        return torch.where(inside, q[0] * 1.0, -torch.inf), torch.ones_like(q)
+
+    found = SimpleNamespace(title="model", value_and_grad=lambda q: (-np.inf, np.zeros(1)))
+    assert prove(cast(Any, found), edge, [torch.ones(1, dtype=torch.float64)]) == 1
