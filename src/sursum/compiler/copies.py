@@ -34,7 +34,7 @@ def without_copies(graph: Graph) -> Graph:
     for node in graph.nodes:
         for ref in refs_of(node):
             windows[ref.value].add(ref)
-            if node.op.overloadpacket in _STRICT:
+            if getattr(node.op, "overloadpacket", None) in _STRICT:
                 strict.add(ref.value)
         written.update(write.window.value for write in node.writes)
     for ref in (*graph.outputs, *(guard.ref for guard in graph.guards)):
