@@ -28,9 +28,10 @@ def fuse(program: Program, e: Exprs) -> None:
         else:
             uses.update(dict.fromkeys(stage.reads(), 2))
     kept = set(program.outputs) | {value for value, *_ in program.guards} | set(program.in_place.values())
+    overwritten = set(program.in_place.values())
     for stage in program.stages:
         if isinstance(stage, Loop):
-            _into(stage, single, uses, kept, e)
+            _into(stage, single, uses, kept, overwritten, e)
     _prune(program)
 
 
@@ -48,7 +49,7 @@ def _single(program: Program) -> dict[int, Loop]:
     return {value: loop for value, loop in found.items() if count[value] == 1}
 
 
-def _into(stage: Loop, single: dict[int, Loop], uses: Counter[int], kept: set[int], e: Exprs) -> None:
+def _into(stage: Loop, single: dict[int, Loop], uses: Counter[int], kept: set[int], overwritten: set[int], e: Exprs) -> None:
     domain, total = stage.shape, numel(stage.shape)
 
     def change(load: Expr) -> Expr | None:
@@ -56,6 +57,8 @@ def _into(stage: Loop, single: dict[int, Loop], uses: Counter[int], kept: set[in
             return None
         value, access, _ = load.data
         made = single[value]
+        if any(inner.data[0] in overwritten for inner in made.expr.loads()):
+            return None  # a later version takes over that memory, perhaps before this stage runs
         light = made.expr.op in LIGHT and all(a.op in LIGHT for a in made.expr.args)
         if not light:
             size = numel(made.shape)
