@@ -20,7 +20,7 @@ PUBLIC = {
     "su.infer": {
         *("MCMC", "NUTS", "Run", "LogDensity", "compile_density", "reparam", "fit", "Fit"),
         *("Predictive", "Prediction", "log_likelihood"),
-        *("SVI", "SVIResult", "EarlyStopping", "Trace_ELBO", "autoguide"),
+        *("SVI", "SVIResult", "EarlyStopping", "Trace_ELBO", "TraceMeanField_ELBO", "RenyiELBO", "autoguide"),
     },
     "su.handlers": {
         *("trace", "replay", "condition", "uncondition", "substitute", "do", "block", "mask", "scale", "seed"),

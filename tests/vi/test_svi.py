@@ -211,6 +211,9 @@ def test_draws_are_a_posterior():
     torch.testing.assert_close(torch.from_numpy(posterior.stats["log_weight"]), log_p - log_q, rtol=1e-4, atol=1e-4)
     assert posterior.observed["y"].tolist() == Y.tolist()
     assert posterior.to_arviz().posterior["s"].shape == (1, 200)
+    # What the posterior predicts comes from the program at these draws.
+    predicted = posterior.predict(seed=0)
+    assert predicted["y"].shape == (1, 200, 3)
     again = svi.sample(200)
     assert torch.equal(again["s"], posterior["s"])
 

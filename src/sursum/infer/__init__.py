@@ -8,7 +8,7 @@ from sursum.mcmc import MCMC, NUTS, Run
 from sursum.optimise import Fit, fit
 from sursum.prediction import Prediction
 from sursum.predictive import Predictive
-from sursum.vi import SVI, EarlyStopping, SVIResult, Trace_ELBO
+from sursum.vi import SVI, EarlyStopping, RenyiELBO, SVIResult, Trace_ELBO, TraceMeanField_ELBO
 
 __all__ = [
     "MCMC",
@@ -19,8 +19,10 @@ __all__ = [
     "LogDensity",
     "Prediction",
     "Predictive",
+    "RenyiELBO",
     "Run",
     "SVIResult",
+    "TraceMeanField_ELBO",
     "Trace_ELBO",
     "autoguide",
     "compile_density",

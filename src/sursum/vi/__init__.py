@@ -1,7 +1,9 @@
 """Variational inference: a guide is fitted to the posterior of a program."""
 
 from sursum.vi.early_stopping import EarlyStopping
+from sursum.vi.mean_field_elbo import TraceMeanField_ELBO
+from sursum.vi.renyi_elbo import RenyiELBO
 from sursum.vi.svi import SVI, SVIResult
 from sursum.vi.trace_elbo import Trace_ELBO
 
-__all__ = ["SVI", "EarlyStopping", "SVIResult", "Trace_ELBO"]
+__all__ = ["SVI", "EarlyStopping", "RenyiELBO", "SVIResult", "TraceMeanField_ELBO", "Trace_ELBO"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,21 +11,29 @@ from torch import Tensor
 
 from sursum.bijections import bijection
 from sursum.caller import warn
+from sursum.compiler.capture import capture
+from sursum.compiler.compiled import _site as site_at_work
+from sursum.compiler.double import double
+from sursum.compiler.replay import BatchReplay
 from sursum.density import _dims as dims_of
-from sursum.errors import DiagnosticWarning
+from sursum.errors import CaptureError, DiagnosticWarning
 from sursum.handlers import ParamStore, seed
 from sursum.messages import Deterministic, Sample
 from sursum.pareto import pareto_k, verdict
 from sursum.posterior import Posterior
+from sursum.program import Program
 from sursum.supports import support_of
 from sursum.vi import seeds
-from sursum.vi.pairing import Pair, Program, pair
+from sursum.vi.noise import Noise, block
+from sursum.vi.pairing import Pair, must_be_eager, pair
 from sursum.vi.pushforward import Placed, Pushforward
+
+_CHUNK = 1000
 
 
 def draw_posterior(
-    model: Program,
-    guide: Program,
+    model: Callable[..., Any],
+    guide: Callable[..., Any],
     store: ParamStore,
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
@@ -37,17 +45,46 @@ def draw_posterior(
     Warns:
         DiagnosticWarning: the Pareto k of the importance weights is above 0.7.
     """
+    with torch.no_grad(), store, seed(rng_seed=seeds.derived(number, seeds.DRAW, 0)):
+        first = pair(model, guide, args, kwargs)
+
+    def one() -> Pair:
+        return pair(model, guide, args, kwargs)
+
+    columns = None if must_be_eager(first) else _captured(one, store, number, num_draws)
+    program = Program(snapshot(store)(model), tuple(args), dict(kwargs))
+    return assembled(first, columns or _one_by_one(one, store, number, num_draws), program)
+
+
+def _one_by_one(one: Callable[[], Pair], store: ParamStore, number: int, num_draws: int) -> dict[str, Tensor]:
+    """The columns of draws for each of which the programs run."""
     rows: list[dict[str, Tensor]] = []
-    first: Pair | None = None
     with torch.no_grad(), store:
         for k in range(num_draws):
             with seed(rng_seed=seeds.derived(number, seeds.DRAW, k)):
-                drawn = pair(model, guide, args, kwargs)
-            first = first or drawn
-            rows.append(_row(drawn))
-    assert first is not None
-    columns = {key: torch.stack([row[key] for row in rows]).unsqueeze(0) for key in rows[0]}
-    return assembled(first, columns)
+                rows.append(_row(one()))
+    return {key: torch.stack([row[key] for row in rows]).unsqueeze(0) for key in rows[0]}
+
+
+def _captured(one: Callable[[], Pair], store: ParamStore, number: int, num_draws: int) -> dict[str, Tensor] | None:
+    """The same in double precision, by the captured graph of one draw, for all of them at once; None if there is none."""
+    counting = Noise()
+    with torch.no_grad(), store, counting:
+        names = list(_row(one()))
+
+    def row(noise: Tensor) -> tuple[Tensor, ...]:
+        with torch.no_grad(), store, Noise(noise):
+            return tuple(_row(one()).values())
+
+    rows = block(counting.kinds, max(num_draws, 2), seeds.derived(number, seeds.DRAW, 0))
+    if not rows.shape[1]:
+        return None
+    try:
+        replay = BatchReplay(double(capture(row, (rows[0], rows[1]), gradient=False, current_site=site_at_work)))
+        parts = [replay(chunk) for chunk in rows[:num_draws].split(_CHUNK)]
+    except CaptureError:
+        return None
+    return {name: torch.cat(part).unsqueeze(0) for name, part in zip(names, zip(*parts, strict=True), strict=True)}
 
 
 def _row(drawn: Pair) -> dict[str, Tensor]:
@@ -85,7 +122,15 @@ def _coordinates(drawn: Pair) -> tuple[dict[str, Tensor], Tensor]:
     return free, total
 
 
-def assembled(first: Pair, columns: Mapping[str, Tensor]) -> Posterior:
+def snapshot(store: ParamStore) -> ParamStore:
+    """A store with the present values, which later steps do not change."""
+    copy = ParamStore(double=store.double)
+    copy.sites.update(store.sites)
+    copy.unconstrained.update({name: leaf.detach().clone() for name, leaf in store.unconstrained.items()})
+    return copy
+
+
+def assembled(first: Pair, columns: Mapping[str, Tensor], program: Program) -> Posterior:
     """The posterior of columns of draws, (1, draw, …), as `_row` names them."""
     log_weight = columns["/log_weight"][0].numpy()
     k = pareto_k(log_weight)
@@ -106,6 +151,7 @@ def assembled(first: Pair, columns: Mapping[str, Tensor]) -> Posterior:
         dims={name: dims_of(site) for name, site in {**_sites(first), **first.model.observed}.items()},
         observed={name: site.value.detach() for name, site in first.model.observed.items()},
         warnings=said,
+        program=program,
     )
 
 

@@ -13,7 +13,7 @@ from sursum.errors import VariationalError
 from sursum.handlers import plate
 from sursum.messages import Sample
 from sursum.trace import Trace
-from sursum.vi.pairing import Pair, Program, pair
+from sursum.vi.pairing import Pair, Program, pair, scored
 
 PARTICLES = "num_particles_vectorized"
 
@@ -114,11 +114,6 @@ def joined(log_weights: Tensor, order: float) -> Tensor:
     power = 1.0 - order
     count = torch.log(torch.tensor(float(len(log_weights)), dtype=log_weights.dtype))
     return (torch.logsumexp(power * log_weights, 0) - count) / power
-
-
-def scored(site: Sample) -> bool:
-    """Whether a guide's site has a gradient only through its score function: its draws cannot be differentiated."""
-    return not site.fn.has_rsample and not site.infer.get("is_subsample")
 
 
 def summed(terms: Any, keep: int | None) -> Tensor:

@@ -128,6 +128,22 @@ def check_match(model: Trace, guide: Trace) -> None:
         )
 
 
+def scored(site: Sample) -> bool:
+    """Whether a guide's site has a gradient only through its score function: its draws cannot be differentiated."""
+    return not site.fn.has_rsample and not site.infer.get("is_subsample")
+
+
+def must_be_eager(first: Pair) -> str | None:
+    """Why programs with these traces cannot be captured with their noise as an input; None where nothing says so."""
+    for name, site in first.guide.stochastic.items():
+        if scored(site):
+            return f"draws of site {name!r} cannot be differentiated"
+    for other in (*first.guide.values(), *first.model.values()):
+        if any(frame.length != frame.size for frame in other.plates) or other.get("infer", {}).get("is_subsample"):
+            return f"site {other.name!r} is in a subsampled plate"
+    return None
+
+
 def _settled(site: Sample) -> bool:
     """Whether a latent site needs no guide: the indices of a plate, or all mass at a point."""
     return bool(site.infer.get("is_subsample")) or isinstance(unwrapped(site.fn), Delta)

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from sursum.errors import VariationalError
 from sursum.messages import Sample, Site
-from sursum.vi.elbo import Baselines, scored
-from sursum.vi.pairing import Pair
+from sursum.vi.elbo import Baselines
+from sursum.vi.pairing import Pair, scored
 
 _DECAY = 0.9
 _KEYS = frozenset({"use_decaying_avg_baseline", "baseline_beta", "baseline_value"})

@@ -20,6 +20,7 @@ from sursum.vi import seeds
 from sursum.vi.draws import draw_posterior
 from sursum.vi.early_stopping import EarlyStopping
 from sursum.vi.elbo import ELBO
+from sursum.vi.engine import ENGINES, Eager, Engine, engine_for
 from sursum.vi.pairing import pair
 from sursum.vi.progress import progress_for
 from sursum.vi.trace_elbo import Trace_ELBO
@@ -60,6 +61,9 @@ class SVI:
         loss: the bound.
         seed: an integer of 0 or more. The same seed gives the same run; randomness of step t comes from (seed, t). None
             draws a seed from torch's global generator, which otherwise is left alone.
+        engine: what `run` takes its steps with. "native": the loss and its gradient in C, many steps a call; "torch": the
+            same captured graph, replayed; "eager": the programs themselves. None is the fastest that can be had, with a
+            note where that is slow for no good reason; discrete sites and subsampled plates need "eager".
         early_stopping: when `run` may end before its last step.
         checkpoint: a file that `run` writes every `checkpoint_every` steps, and at its end; see `save`.
         checkpoint_every: steps between checkpoints.
@@ -93,6 +97,7 @@ class SVI:
         loss: ELBO | None = None,
         *,
         seed: int | None = None,
+        engine: str | None = None,
         early_stopping: EarlyStopping | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
         checkpoint_every: int = 1000,
@@ -106,11 +111,17 @@ class SVI:
             raise VariationalError(f"`loss` is {loss!r}, but must be a bound: give `Trace_ELBO()`, with brackets.")
         if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int) or seed < 0):
             raise VariationalError(f"`seed` is {seed!r}, but must be an integer of 0 or more.")
+        if engine not in ENGINES:
+            raise VariationalError(
+                f"there is no engine {engine!r}. Choose 'native', 'torch', 'eager', or None for the fastest."
+            )
         _at_least_one("checkpoint_every", checkpoint_every)
         self.model, self.guide, self.loss = model, guide, Trace_ELBO() if loss is None else loss
         self.early_stopping, self.progress = early_stopping, progress
         self.checkpoint, self.checkpoint_every = checkpoint, checkpoint_every
         self._training = Training(as_optim(optim), global_seed() if seed is None else seed)
+        self.engine = engine
+        self._last: tuple[Any, Engine, Any] | None = None
         self._called: tuple[tuple[Any, ...], dict[str, Any]] | None = None
 
     # What there is.
@@ -146,9 +157,10 @@ class SVI:
         self._set_up(args, kwargs)
         training, before = self._training, self._training.steps
         bar, stopped = progress_for(self.progress, num_steps), False
+        engine = self._engine_for(args, kwargs)
         try:
             while training.steps < before + num_steps and not stopped:
-                self._step(args, kwargs)
+                engine.advance(self._until_pause(before + num_steps, engine.chunk))
                 stopped = self._pause()
                 bar.update(training.steps - before, training.losses)
         finally:
@@ -156,12 +168,12 @@ class SVI:
         if self.checkpoint is not None:
             self.save(self.checkpoint)
         values = {name: self.params[name].detach() for name in self.params}
-        return SVIResult(self.losses[before:], values, stopped, "eager")
+        return SVIResult(self.losses[before:], values, stopped, engine.name)
 
     def step(self, *args: Any, **kwargs: Any) -> float:
-        """One step, for instance on a minibatch; the loss before it."""
+        """One step by the programs themselves, for instance on a minibatch; the loss before it. `run` is the fast way."""
         self._set_up(args, kwargs)
-        self._step(args, kwargs)
+        Eager(self.loss, self.model, self.guide, self._training, args, kwargs).advance(1)
         return self._training.losses[-1]
 
     def evaluate_loss(self, *args: Any, **kwargs: Any) -> float:
@@ -205,20 +217,26 @@ class SVI:
                 pair(self.model, self.guide, args, kwargs)
             self._training.ready()
 
-    def _step(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        training = self._training
-        with torch.inference_mode(False), torch.enable_grad():
-            with self.params, self._seeded(seeds.STEP, training.steps):
-                loss = self.loss.estimate(self.model, self.guide, args, kwargs, training.baselines)
-            leaves = training.leaves
-            if not loss.requires_grad:
-                raise VariationalError(
-                    "the loss does not depend on any parameter. Check that the programs use the parameters that they read, "
-                    "without `detach` or `no_grad`."
-                )
-            slopes = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
-        _check_slopes(leaves, slopes)
-        training.descend(float(loss.detach()), dict(zip(leaves, slopes, strict=True)))
+    def _engine_for(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Engine:
+        """The engine for these arguments: that of the last run, if it was called with the same."""
+        key = _identity((args, kwargs))
+        if self._last is None or self._last[0] != key:
+            with torch.no_grad(), self.params, self._seeded(seeds.SET_UP, 0):
+                first = pair(self.model, self.guide, args, kwargs)
+            found = engine_for(self.engine, self.loss, self.model, self.guide, self._training, first, args, kwargs)
+            # The arguments are kept, since an identity holds only as long as the object lives.
+            self._last = (key, found, (args, kwargs))
+        return self._last[1]
+
+    def _until_pause(self, end: int, chunk: int) -> int:
+        """How many steps to take before something is due."""
+        steps = self._training.steps
+        stops = [end, steps + chunk]
+        if self.checkpoint is not None:
+            stops.append(steps + self.checkpoint_every - steps % self.checkpoint_every)
+        if self.early_stopping is not None:
+            stops.append(steps + self.early_stopping.window - steps % self.early_stopping.window)
+        return min(stops) - steps
 
     def _pause(self) -> bool:
         """What is due between two steps; whether the run ends here."""
@@ -232,13 +250,13 @@ class SVI:
         return seed(rng_seed=seeds.derived(self._training.seed, purpose, index))
 
 
-def _check_slopes(leaves: Mapping[str, Tensor], slopes: tuple[Tensor | None, ...]) -> None:
-    for name, slope in zip(leaves, slopes, strict=True):
-        if slope is not None and not bool(torch.isfinite(slope).all()):
-            raise VariationalError(
-                f"the loss is finite, but its gradient by parameter {name!r} is not. The parameters are those before this "
-                "step. Look for a function with an infinite slope (sqrt or log at zero, a norm of zeros) on its way."
-            )
+def _identity(tree: Any) -> Any:
+    """A key that is equal only for the same objects, tensors that nobody has written into since."""
+    if isinstance(tree, (tuple, list)):
+        return (type(tree), *(_identity(item) for item in tree))
+    if isinstance(tree, dict):
+        return tuple((key, _identity(item)) for key, item in tree.items())
+    return id(tree), tree._version if isinstance(tree, Tensor) and not tree.is_inference() else 0
 
 
 def _at_least_one(name: str, value: Any) -> None:

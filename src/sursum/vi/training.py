@@ -174,6 +174,9 @@ class Training:
             for name, leaf in self.store.unconstrained.items():
                 leaf.copy_(torch.from_numpy(saved[name]))
         self.optimizer.load_state_dict({"state": state, "param_groups": note["groups"]})
+        # torch casts some of the state to the parameters' dtype: put back what was saved, bit for bit.
+        for place, leaf in enumerate(p for group in self.optimizer.param_groups for p in group["params"]):
+            self.optimizer.state[leaf].update(state.get(place, {}))
         if self.scheduler is not None and note["scheduler"] is not None:
             self.scheduler.load_state_dict(note["scheduler"])
         self.losses = [float(loss) for loss in arrays["losses"]]
@@ -181,6 +184,19 @@ class Training:
         prefix = "baseline/"
         self.baselines = {n.removeprefix(prefix): torch.from_numpy(a) for n, a in arrays.items() if n.startswith(prefix)}
         self._loaded = None
+
+
+def check_depends(loss: Tensor) -> None:
+    """Raise where a loss has no gradient.
+
+    Raises:
+        VariationalError: it does not depend on any parameter.
+    """
+    if not loss.requires_grad:
+        raise VariationalError(
+            "the loss does not depend on any parameter. Check that the programs use the parameters that they read, "
+            "without `detach` or `no_grad`."
+        )
 
 
 def _plain(state: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """Guides that are made from a model: `AutoNormal(model)` is a program with the model's latent sites."""
 
 from sursum.vi.autoguide.delta import AutoDelta
+from sursum.vi.autoguide.flow import AutoNormalizingFlow
 from sursum.vi.autoguide.guide import AutoGuide
+from sursum.vi.autoguide.guide_list import AutoGuideList
 from sursum.vi.autoguide.init import (
     init_to_feasible,
     init_to_mean,
@@ -17,9 +19,11 @@ __all__ = [
     "AutoDelta",
     "AutoDiagonalNormal",
     "AutoGuide",
+    "AutoGuideList",
     "AutoLowRankMultivariateNormal",
     "AutoMultivariateNormal",
     "AutoNormal",
+    "AutoNormalizingFlow",
     "init_to_feasible",
     "init_to_mean",
     "init_to_median",

@@ -111,7 +111,7 @@ class AutoGuide:
             with torch.no_grad():
                 return site.but(value=place.onto(_present(place.start, site, place)))
 
-        run_answered(self.model, args, kwargs, answer)
+        run_answered(self.model, args, kwargs, answer, alone=True)
         if not found:
             raise GuideError(
                 f"{type(self).__name__} found no latent site in its model, so there is nothing to approximate. Give the "
@@ -186,7 +186,7 @@ class AutoGuide:
                     onto = bijection(continuous_support(site))
                     return site.but(value=onto(_present(points[site.name][k].to(place.start.dtype), site, place)))
 
-                rows.append(run_answered(self.model, args, kwargs, answer))
+                rows.append(run_answered(self.model, args, kwargs, answer, alone=True))
         return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
 
 
@@ -196,6 +196,7 @@ class _Answered(Messenger):
 
     answer: Callable[[Sample], Sample] = required()
     values: dict[str, Tensor] = required()
+    alone: bool = False
 
     def handle(self, site: Site) -> Any:
         if isinstance(site, Param):
@@ -203,7 +204,7 @@ class _Answered(Messenger):
         if not isinstance(site, Sample) or site.is_observed or site.value is not None:
             return site.run()
         if site.infer.get("is_subsample"):
-            return perform(site)
+            return site.run() if self.alone else perform(site)
         if isinstance(unwrapped(site.fn), Delta):
             return site.but(value=site.fn.rsample())
         value = self.values[site.name] = self.answer(site).value
@@ -211,11 +212,16 @@ class _Answered(Messenger):
 
 
 def run_answered(
-    model: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], answer: Callable[[Sample], Sample]
+    model: Callable[..., Any],
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    answer: Callable[[Sample], Sample],
+    *,
+    alone: bool = False,
 ) -> dict[str, Tensor]:
-    """The values of the latent sites of one run of `model`, each as `answer` gives it."""
+    """The values of the latent sites of one run of `model`, each as `answer` gives it; `alone` lets no subsample leave."""
     values: dict[str, Tensor] = {}
-    with _Answered(answer=answer, values=values):
+    with _Answered(answer=answer, values=values, alone=alone):
         run_program(model, args, kwargs)
     return values
 

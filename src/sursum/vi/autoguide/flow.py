@@ -1,0 +1,111 @@
+"""`AutoNormalizingFlow`: a normalising flow of zuko over all unconstrained coordinates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution, constraints
+
+from sursum.distributions.randomness import drawing_from
+from sursum.errors import GuideError
+from sursum.module import module
+from sursum.runtime import current_generator
+from sursum.vi.autoguide.guide import Place
+from sursum.vi.autoguide.init import InitLoc
+from sursum.vi.autoguide.joint import JointGuide
+
+
+class AutoNormalizingFlow(JointGuide):
+    r"""A normalising flow over all unconstrained coordinates, moved and scaled.
+
+    .. math:: u = \mu + \sigma \odot f(\varepsilon), \quad \varepsilon \sim N(0, I)
+
+    Parameters: ``auto.loc`` and ``auto.scale`` (n,), and those of the flow's networks, ``auto.flow.…``. Needs zuko:
+    ``pip install 'sursum[flows]'``.
+
+    Args:
+        model: the program.
+        flow: from n to a flow of zuko with n features, ``lambda n: zuko.flows.NSF(n, transforms=3)``; None is two masked
+            autoregressive transforms with 32 hidden features, inverted, so that one pass of their networks draws.
+        init_loc_fn: where μ starts; see `AutoGuide`.
+        init_scale: the initial σ.
+        prefix: what the parameters' names begin with.
+
+    Raises:
+        GuideError: zuko is not installed.
+
+    References: Rezende, Mohamed, "Variational inference with normalizing flows" (2015); Kingma et al., "Improved variational
+    inference with inverse autoregressive flow" (2016).
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        *,
+        flow: Callable[[int], nn.Module] | None = None,
+        init_loc_fn: InitLoc | None = None,
+        init_scale: float = 0.5,
+        prefix: str = "auto",
+    ) -> None:
+        super().__init__(model, init_loc_fn=init_loc_fn, init_scale=init_scale, prefix=prefix)
+        self._make = inverse_autoregressive if flow is None else flow
+        self.flow: nn.Module = nn.Module()
+
+    def laid_out(self, places: Mapping[str, Place]) -> None:
+        super().laid_out(places)
+        with drawing_from(current_generator()):
+            self.flow = self._make(self.dim).eval()
+
+    def posterior(self) -> Distribution:
+        loc = self.parameter("loc", self.start.clone)
+        scale = self.parameter("scale", lambda: torch.full_like(self.start, self.init_scale), constraints.positive)
+        return Moved(module(f"{self.prefix}.flow", self.flow)(), loc, scale)
+
+    def quantile_points(self, levels: Tensor) -> Mapping[str, Tensor]:
+        raise GuideError("a normalising flow has no quantiles in closed form: take those of `svi.sample(1000)`.")
+
+
+class Moved(Distribution):
+    r"""The distribution of :math:`\mu + \sigma x` for x from a flow. It keeps its last draw, whose density it then knows."""
+
+    arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
+    has_rsample = True
+
+    def __init__(self, flow: Any, loc: Tensor, scale: Tensor) -> None:
+        self.flow, self.loc, self.scale = flow, loc, scale
+        self.drawn: Tensor | None = None
+        self.density: Tensor | None = None
+        super().__init__(flow.batch_shape, torch.Size([loc.shape[-1]]), validate_args=False)
+
+    @constraints.dependent_property
+    def support(self) -> Any:
+        return constraints.real_vector
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> Moved:
+        return Moved(self.flow.expand(torch.Size(batch_shape)), self.loc, self.scale)
+
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        x, log_density = self.flow.rsample_and_log_prob(torch.Size(sample_shape))
+        self.drawn = self.loc + self.scale * x
+        self.density = log_density - self.scale.log().sum(-1)
+        return self.drawn
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        if value is self.drawn and self.density is not None:
+            return self.density
+        log_density: Tensor = self.flow.log_prob((value - self.loc) / self.scale)
+        return log_density - self.scale.log().sum(-1)
+
+
+def inverse_autoregressive(features: int) -> nn.Module:
+    """Two masked autoregressive transforms, used in the direction in which drawing takes one pass."""
+    try:
+        import zuko  # type: ignore[import-untyped]  # zuko has no annotations that count
+    except ImportError as error:
+        raise GuideError("AutoNormalizingFlow needs zuko, which is not installed: pip install 'sursum[flows]'.") from error
+    forward = zuko.flows.MAF(features, transforms=2, hidden_features=(32,))
+    inverted: nn.Module = zuko.flows.Flow(forward.transform.inv, forward.base)
+    return inverted

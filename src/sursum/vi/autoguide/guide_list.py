@@ -1,0 +1,112 @@
+"""`AutoGuideList`: several guides, each for some of the sites."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from sursum.bijections import bijection
+from sursum.density import _continuous_support as continuous_support
+from sursum.errors import GuideError
+from sursum.handlers import trace
+from sursum.messages import Sample
+from sursum.runtime import open_plates, perform, refuse_coroutines, run_program
+from sursum.vi.autoguide.guide import AutoGuide, run_answered
+
+
+class AutoGuideList(AutoGuide):
+    """A guide whose parts are other guides, each for the sites that its own model shows.
+
+    A part is an automatic guide of the model with the other sites hidden, ``AutoDelta(su.poutine.block(model,
+    expose=["s"]))``, or a program written by hand that draws some of the sites. The parameters of the k-th automatic part
+    begin with ``auto.k``.
+
+    Args:
+        model: the program.
+        prefix: what the parts' parameters' names begin with.
+
+    Raises:
+        GuideError: a site that no part has, or that two have.
+
+    Example:
+        >>> import sursum as su, sursum.distributions as dist
+        >>> from sursum.infer.autoguide import AutoDelta, AutoNormal
+        >>> def model():
+        ...     return su.sample("m", dist.Normal(0.0, 1.0)) + su.sample("s", dist.Exponential(1.0))
+        >>> guide = AutoGuideList(model)
+        >>> guide.append(AutoNormal(su.poutine.block(model, expose=["m"])))
+        >>> guide.append(AutoDelta(su.poutine.block(model, expose=["s"])))
+        >>> with su.ParamStore() as store:
+        ...     _ = guide()
+        >>> list(store.unconstrained)
+        ['auto.0.loc.m', 'auto.0.scale.m', 'auto.1.loc.s']
+    """
+
+    def __init__(self, model: Callable[..., Any], *, prefix: str = "auto") -> None:
+        super().__init__(model, prefix=prefix)
+        self.parts: list[AutoGuide | Callable[..., Any]] = []
+
+    def append(self, part: AutoGuide | Callable[..., Any]) -> None:
+        """Add a part.
+
+        Raises:
+            GuideError: the list is in use already, or the part is no program.
+        """
+        if self.places:
+            raise GuideError("an AutoGuideList that has been used gets no further parts: make a new list.")
+        if not callable(part):
+            raise GuideError(f"a part of an AutoGuideList is {part!r}, but must be a guide: a callable.")
+        refuse_coroutines(part)
+        if isinstance(part, AutoGuide):
+            part.prefix = f"{self.prefix}.{len(self.parts)}"
+        self.parts.append(part)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
+        """Draw every latent site; see `AutoGuide`."""
+        self.set_up(args, kwargs)
+        outer = open_plates()
+        drawn: dict[str, Sample] = {}
+        begun: dict[int, Mapping[str, Tensor]] = {}
+        for k, part in enumerate(self.parts):
+            if isinstance(part, AutoGuide):
+                begun[k] = part.begin(outer)
+            else:
+                with trace() as by_hand:
+                    run_program(part, args, kwargs)
+                drawn |= by_hand.trace.stochastic
+
+        def answer(site: Sample) -> Sample:
+            if site.name in drawn:
+                return site.but(value=drawn[site.name].value)
+            k, part = self._owner(site)
+            onto = bijection(continuous_support(site))
+            answered: Sample = perform(part.draw(part.known(site), site, onto, begun[k], outer))
+            return answered
+
+        return run_answered(self.model, args, kwargs, answer)
+
+    def set_up(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        for part in self.parts:
+            if isinstance(part, AutoGuide):
+                part.set_up(args, kwargs)
+        super().set_up(args, kwargs)
+
+    def _owner(self, site: Sample) -> tuple[int, AutoGuide]:
+        owners = [(k, p) for k, p in enumerate(self.parts) if isinstance(p, AutoGuide) and site.name in p.places]
+        if len(owners) != 1:
+            have = "no part" if not owners else " and ".join(f"part {k}" for k, _ in owners)
+            raise GuideError(
+                f"latent site {site} belongs to {have} of this AutoGuideList, and to one it must. Hide it from the other "
+                "parts, or show it to one, with su.poutine.block(model, expose=[…])."
+            )
+        return owners[0]
+
+    def quantile_points(self, levels: Tensor) -> Mapping[str, Tensor]:
+        points: dict[str, Tensor] = {}
+        for part in self.parts:
+            if not isinstance(part, AutoGuide):
+                raise GuideError("a part that was written by hand has no quantiles: take those of `svi.sample(1000)`.")
+            points |= part.quantile_points(levels)
+        return points

@@ -1,0 +1,140 @@
+"""Noise as an input: while a program draws, its numbers come from a vector that the caller gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+
+from sursum.errors import CaptureError
+from sursum.runtime import current_site
+
+aten = torch.ops.aten
+NORMAL, UNIFORM = "normal", "uniform"
+
+_DRAW: Mapping[str, Callable[..., Tensor]] = {NORMAL: torch.randn, UNIFORM: torch.rand}
+
+_MOVED = {aten.normal.Tensor_Tensor, aten.normal.Tensor_float, aten.normal.float_Tensor}
+_STANDARD = {aten.randn.default: NORMAL, aten.rand.default: UNIFORM, aten.normal.float_float: NORMAL}
+_LIKE = {aten.randn_like.default: NORMAL, aten.rand_like.default: UNIFORM}
+_FILLED = {
+    aten.normal_.default: NORMAL,
+    aten.uniform_.default: UNIFORM,
+    aten.exponential_.default: UNIFORM,
+    aten.cauchy_.default: UNIFORM,
+}
+
+
+class Noise(TorchDispatchMode):
+    """While this is entered, normal and uniform draws are the elements of `source`, in the order in which they are asked for.
+
+    `kinds` says after a run what was asked for: "normal" or "uniform", and how many. Without a source any numbers are
+    given, and only the kinds are found.
+
+    Args:
+        source: float64, (k,); standard normal and uniform numbers, as `kinds` of an earlier run says.
+
+    Raises:
+        CaptureError: a draw of another kind, which is not a smooth function of such numbers.
+    """
+
+    def __init__(self, source: Tensor | None = None) -> None:
+        super().__init__()
+        self.kinds: list[tuple[str, int]] = []
+        self._source, self._used = source, 0
+        self._generator = torch.Generator().manual_seed(0)
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """False: torch would import Dynamo, two seconds, to wrap this mode otherwise."""
+        return False
+
+    def __torch_dispatch__(
+        self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = dict(kwargs or {})
+        if torch.Tag.nondeterministic_seeded not in func.tags:
+            return func(*args, **kwargs)
+        if func in _MOVED:
+            return self._moved(*args)
+        if func in _STANDARD:
+            size = args[2] if func is aten.normal.float_float else args[0]
+            drawn = self._next(_STANDARD[func], size, kwargs.get("dtype"))
+            return drawn if func is not aten.normal.float_float else args[0] + args[1] * drawn
+        if func in _LIKE:
+            return self._next(_LIKE[func], args[0].shape, kwargs.get("dtype") or args[0].dtype)
+        if func in _FILLED:
+            target, given = args[0], {**dict(zip(_parameters(func), args[1:], strict=False)), **kwargs}
+            drawn = self._next(_FILLED[func], target.shape, target.dtype)
+            return target.copy_(_shaped(func, drawn, given))
+        site = current_site()
+        raise CaptureError(
+            f"the draw by {func.name()}{'' if site is None else f' at site {site}'} is no smooth function of normal or "
+            "uniform numbers, so it cannot be an input of a compiled loss."
+        )
+
+    def _moved(self, mean: Any, sd: Any) -> Tensor:
+        like = mean if isinstance(mean, Tensor) else sd
+        shape = torch.broadcast_shapes(*(part.shape for part in (mean, sd) if isinstance(part, Tensor)))
+        drawn = self._next(NORMAL, shape, like.dtype)
+        if not _everywhere(sd, 1.0):
+            drawn = drawn * sd
+        return drawn if _everywhere(mean, 0.0) else drawn + mean
+
+    def _next(self, kind: str, shape: Any, dtype: torch.dtype | None) -> Tensor:
+        shape = torch.Size(shape)
+        count, dtype = shape.numel(), dtype or torch.get_default_dtype()
+        self.kinds.append((kind, count))
+        if self._source is None:
+            return _DRAW[kind](shape, dtype=dtype, generator=self._generator)
+        start, self._used = self._used, self._used + count
+        if self._used > len(self._source):
+            raise CaptureError(
+                f"the program draws more numbers than in its first run, where there were {len(self._source)}: what it draws "
+                "depends on the values, and cannot be an input of a compiled loss."
+            )
+        # Composite operators would reach a recorder whole from in here, so these are the basic ones.
+        part = aten.view.default(aten.slice.Tensor(self._source, 0, start, self._used), shape)
+        taken: Tensor = part if part.dtype is dtype else aten._to_copy.default(part, dtype=dtype)
+        return taken
+
+
+def _everywhere(part: Any, value: float) -> bool:
+    """Whether a number or a constant tensor is `value` everywhere; asked outside of any recording."""
+    if not isinstance(part, Tensor):
+        return bool(part == value)
+    if part.requires_grad or part.grad_fn is not None:
+        return False
+    with _disable_current_modes():
+        return bool((part == value).all())
+
+
+def _parameters(func: Any) -> list[str]:
+    return [argument.name for argument in func._schema.arguments[1:]]
+
+
+def _shaped(func: Any, drawn: Tensor, given: Mapping[str, Any]) -> Tensor:
+    """Standard numbers as those of the distribution that an operator fills a tensor with."""
+    filled: Tensor
+    if func is aten.normal_.default:
+        filled = given.get("mean", 0.0) + given.get("std", 1.0) * drawn
+    elif func is aten.uniform_.default:
+        low, high = given.get("from", 0.0), given.get("to", 1.0)
+        filled = low + (high - low) * drawn
+    elif func is aten.exponential_.default:
+        filled = -torch.log1p(-drawn) / given.get("lambd", 1.0)
+    else:
+        filled = given.get("median", 0.0) + given.get("sigma", 1.0) * torch.tan(torch.pi * (drawn - 0.5))
+    return filled
+
+
+def block(kinds: Sequence[tuple[str, int]], rows: int, seed: int) -> Tensor:
+    """`rows` rows of such numbers, float64, from a generator of this seed."""
+    generator = torch.Generator().manual_seed(seed)
+    if all(kind == NORMAL for kind, _ in kinds):
+        return torch.randn(rows, sum(count for _, count in kinds), generator=generator, dtype=torch.float64)
+    parts = [_DRAW[kind](rows, count, generator=generator, dtype=torch.float64) for kind, count in kinds]
+    return torch.cat(parts, dim=1)
