@@ -166,14 +166,32 @@ def test_a_run_in_pieces_is_the_run_in_one():
     assert torch.equal(runs[0].params["auto.loc.z"], runs[1].params["auto.loc.z"])
 
 
-def test_other_data_are_compiled_anew_and_data_written_into_as_well():
-    svi = SVI(model, autoguide.AutoDelta(model), su.optim.SGD(lr=1e-12), seed=0)
-    y = Y.clone()
-    before = float(svi.run(1, y).losses[0])
+def test_other_data_are_compiled_anew_and_what_changed_outside_as_well():
+    weight = {"beta": 1.0}
+
+    def annealed(y=Y):
+        mu = su.sample("mu", dist.Normal(torch.zeros((), dtype=torch.float64), 2.0))
+        with su.poutine.scale(scale=weight["beta"]):
+            su.sample("y", dist.Normal(mu, 1.0).expand([4]).to_event(1), obs=y)
+
+    svi = SVI(annealed, autoguide.AutoDelta(annealed), su.optim.SGD(lr=1e-12), seed=0)
+    y, seen = Y.clone(), []
+
+    def loss(*args):
+        seen.append(float(svi.run(1, *args).losses[0]))
+        assert seen[-1] == pytest.approx(svi.evaluate_loss(*args), rel=1e-6)
+        return svi._last[1]
+
+    first = loss(y)
+    assert loss(y) is first
     y += 1.0
-    after = float(svi.run(1, y).losses[0])
-    assert after == pytest.approx(svi.evaluate_loss(y), rel=1e-6)
-    assert abs(before - after) > 0.1
+    second = loss(y)
+    weight["beta"] = 0.5
+    third = loss(y)
+    fourth = loss(Y)
+    assert len({id(engine) for engine in (first, second, third, fourth)}) == 4
+    assert seen[0] == pytest.approx(seen[1])
+    assert len({round(value, 6) for value in seen[1:]}) == 4
 
 
 def test_noise_becomes_the_numbers_that_distributions_want():

@@ -309,6 +309,23 @@ def test_settings_of_the_wrong_kind(settings, message):
         SVI(**{"model": model, "guide": guide, "optim": adam()} | settings)
 
 
+def test_data_of_another_size_under_local_sites():
+    def local(y=Y):
+        with su.plate("data", len(y)):
+            su.sample("y", dist.Normal(su.sample("z", dist.Normal(0.0, 1.0).expand([len(y)])), 1.0), obs=y)
+
+    svi = SVI(local, AutoNormal(local), adam(), seed=0)
+    svi.evaluate_loss(Y)
+    with pytest.raises(GuideError, match=r"latent site 'z' .* has shape \(2,\), and had \(3,\) when AutoNormal was set up"):
+        svi.evaluate_loss(Y[:2])
+    fresh, message = AutoNormal(local), r"latent site 'y' .* was not there when AutoNormal was set up, with the sites 'z'"
+    with svi.params:
+        fresh(Y)
+        fresh.model = su.poutine.uncondition(local)
+        with pytest.raises(GuideError, match=message):
+            fresh(Y)
+
+
 def test_number_of_steps():
     with pytest.raises(VariationalError, match=r"`num_steps` is 0, but must be an integer of 1 or more"):
         SVI(model, guide, adam()).run(0)

@@ -31,16 +31,18 @@ class Engine(Protocol):
     """Something that takes steps."""
 
     name: str
-    chunk: int
 
     def advance(self, steps: int) -> None:
         """Take so many steps."""
+
+    def still_right(self) -> bool:
+        """Whether the programs are what they were when this engine was made."""
 
 
 class Eager:
     """Runs the programs at every step, handlers and all."""
 
-    name, chunk = "eager", 1
+    name = "eager"
 
     def __init__(
         self, loss: ELBO, model: Program, guide: Program, training: Training, args: Sequence[Any], kwargs: Mapping[str, Any]
@@ -50,6 +52,9 @@ class Eager:
     def advance(self, steps: int) -> None:
         for _ in range(steps):
             self._step()
+
+    def still_right(self) -> bool:
+        return True
 
     def _step(self) -> None:
         training = self.training
@@ -84,7 +89,16 @@ class Captured:
         if goal.native is not None and rule is not None and not plateau:
             clip = (training.optim.clip_value or 0.0, training.optim.clip_norm or 0.0)
             self._loop = Loop(goal, loss.num_particles, loss.order, rule, clip)
-        self.chunk = 100 * _LONGEST if self._loop is not None else 16
+
+    def still_right(self) -> bool:
+        """Whether the programs still give the captured loss: data may have been written into, or a number that they read
+        from outside may be another one."""
+        row = self._noise(self.training.steps)[0].reshape(self.loss.num_particles, -1)[0]
+        q = torch.cat([torch.from_numpy(self.goal.coordinates()), row])
+        with torch.no_grad():
+            now, then = float(self.goal.particle(q)), self.goal.loss_and_grad(q)[0]
+        exact = all(site.initial is None or site.initial.dtype is torch.float64 for site in self.goal.store.sites.values())  # type: ignore[union-attr]
+        return abs(now - then) <= (1e-9 if exact else 1e-4) * max(1.0, abs(then))
 
     def advance(self, steps: int) -> None:
         while steps:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,9 @@ from sursum.vi.pairing import pair
 from sursum.vi.progress import progress_for
 from sursum.vi.trace_elbo import Trace_ELBO
 from sursum.vi.training import Training
+
+_GLANCE = 0.1
+_CHUNK = 2**17
 
 
 @dataclass(frozen=True)
@@ -158,9 +162,13 @@ class SVI:
         training, before = self._training, self._training.steps
         bar, stopped = progress_for(self.progress, num_steps), False
         engine = self._engine_for(args, kwargs)
+        chunk = 1
         try:
             while training.steps < before + num_steps and not stopped:
-                engine.advance(self._until_pause(before + num_steps, engine.chunk))
+                began = time.monotonic()
+                engine.advance(self._until_pause(before + num_steps, chunk))
+                # As many steps between two looks at the clock as take a tenth of a second or so.
+                chunk = min(2 * chunk, _CHUNK) if time.monotonic() - began < _GLANCE / 2 else max(chunk // 2, 1)
                 stopped = self._pause()
                 bar.update(training.steps - before, training.losses)
         finally:
@@ -218,9 +226,9 @@ class SVI:
             self._training.ready()
 
     def _engine_for(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Engine:
-        """The engine for these arguments: that of the last run, if it was called with the same."""
+        """The engine for these arguments: that of the last run, if it is still right."""
         key = _identity((args, kwargs))
-        if self._last is None or self._last[0] != key:
+        if self._last is None or self._last[0] != key or not self._last[1].still_right():
             with torch.no_grad(), self.params, self._seeded(seeds.SET_UP, 0):
                 first = pair(self.model, self.guide, args, kwargs)
             found = engine_for(self.engine, self.loss, self.model, self.guide, self._training, first, args, kwargs)
@@ -251,12 +259,12 @@ class SVI:
 
 
 def _identity(tree: Any) -> Any:
-    """A key that is equal only for the same objects, tensors that nobody has written into since."""
+    """A key that is equal only for the same objects."""
     if isinstance(tree, (tuple, list)):
         return (type(tree), *(_identity(item) for item in tree))
     if isinstance(tree, dict):
         return tuple((key, _identity(item)) for key, item in tree.items())
-    return id(tree), tree._version if isinstance(tree, Tensor) and not tree.is_inference() else 0
+    return id(tree)
 
 
 def _at_least_one(name: str, value: Any) -> None:

@@ -147,6 +147,14 @@ class AutoGuide:
                 f"{', '.join(map(repr, self.places))}. A guide needs the same latent sites in every execution: is a site "
                 "that was observed now without data?"
             )
+        shape, wanted = (one.fn.batch_shape + one.fn.event_shape for one in (site, place.site))
+        whole = all(frame.indices is None for frame in site.plates)
+        if whole and shape[len(shape) - len(wanted) :] != wanted:
+            raise GuideError(
+                f"latent site {site} has shape {tuple(shape)}, and had {tuple(wanted)} when {type(self).__name__} was set up. "
+                "A guide needs the same latent sites in every execution: make a new one for data of another size, or draw "
+                "minibatches by a plate's subsample_size."
+            )
         return place
 
     def parameter(
