@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
@@ -123,14 +124,12 @@ def _split(block: NDArray[Any]) -> Array:
 
 def _normal_scores(halves: Array) -> Array:
     """Normal quantiles of the average ranks within each row of the block, by Blom's offset of 3/8."""
-    from scipy.special import ndtri  # type: ignore[import-untyped]
-
     p, size = len(halves), halves[0].size
     flat = halves.reshape(p, size)
     order = np.argsort(flat, axis=1)
     ordered = np.take_along_axis(flat, order, axis=1)
     # An average rank is a whole or a half number, so there are few different scores: look them up.
-    table = ndtri((np.arange(2 * size - 1) / 2.0 + 0.625) / (size + 0.25))
+    table = torch.special.ndtri(torch.from_numpy((np.arange(2 * size - 1) / 2.0 + 0.625) / (size + 0.25))).numpy()
     scores: Array = np.empty_like(flat)
     np.put_along_axis(scores, order, table[_sum_of_ends(ordered)], axis=1)
     return scores.reshape(halves.shape)

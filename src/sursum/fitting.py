@@ -17,6 +17,7 @@ from sursum.distributions.fluent import Independent
 from sursum.distributions.randomness import drawing_from
 from sursum.distributions.rebuild import floating_dtype, recast
 from sursum.distributions.select import select
+from sursum.distributions.shapes import broadcast_shapes
 from sursum.errors import DensityError, PriorShapeError, PriorSupportError, PriorTypeError
 from sursum.messages import Frame, Param, Sample
 from sursum.patterns import lookup
@@ -200,7 +201,7 @@ def with_events(prior: Distribution, count: int) -> Distribution:
 def broadcasts(small: torch.Size, large: torch.Size) -> bool:
     """Whether a tensor of shape `small` expands to `large`."""
     try:
-        return bool(torch.broadcast_shapes(small, large) == large)
+        return bool(broadcast_shapes(small, large) == large)
     except RuntimeError:
         return False
 

@@ -17,6 +17,7 @@ from torch.distributions import Distribution, TransformedDistribution, constrain
 from torch.distributions.utils import lazy_property
 
 from sursum.distributions.fluent import Masked, unwrapped
+from sursum.distributions.shapes import broadcast_shapes
 from sursum.errors import ArgumentError, ObservationError, SiteError
 from sursum.messages import Sample
 from sursum.supports import support_of
@@ -99,7 +100,7 @@ def check_shape(site: Sample) -> None:
     shape = fn.batch_shape + fn.event_shape
     events = len(fn.event_shape)
     try:
-        joint = torch.broadcast_shapes(shape, value.shape)
+        joint = broadcast_shapes(shape, value.shape)
     except RuntimeError:
         joint = None
     fits = joint in (shape, value.shape) and (not events or value.shape[-events:] == fn.event_shape)

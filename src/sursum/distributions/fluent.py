@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from sursum.distributions.missing import masked, stand_in
+from sursum.distributions.shapes import broadcast_shapes
 
 
 class Fluent:
@@ -51,7 +52,7 @@ class Masked(Fluent, torch.distributions.Distribution):
 
     def __init__(self, base_dist: Any, mask: Tensor | bool) -> None:
         self.mask_tensor = torch.as_tensor(mask)
-        shape = torch.broadcast_shapes(base_dist.batch_shape, self.mask_tensor.shape)
+        shape = broadcast_shapes(base_dist.batch_shape, self.mask_tensor.shape)
         self.base_dist = base_dist if base_dist.batch_shape == shape else base_dist.expand(shape)
         self.has_rsample = base_dist.has_rsample
         super().__init__(shape, base_dist.event_shape, validate_args=False)

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from sursum.distributions.fluent import Fluent
+from sursum.distributions.shapes import broadcast_shapes
 from sursum.errors import DensityError
 
 
@@ -62,7 +63,7 @@ class ImproperUniform(Fluent, torch.distributions.Distribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         return torch.zeros(
-            torch.broadcast_shapes(self.batch_shape, value.shape[: value.dim() - len(self.event_shape)]),
+            broadcast_shapes(self.batch_shape, value.shape[: value.dim() - len(self.event_shape)]),
             dtype=value.dtype,
             device=value.device,
         )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from sursum.distributions.shapes import broadcast_shapes
+
 
 def stand_in(value: Tensor, mask: Tensor, events: int) -> Tensor:
     """`value`, and wherever `mask` is False the first value where it is True.
@@ -26,7 +28,7 @@ def stand_in(value: Tensor, mask: Tensor, events: int) -> Tensor:
         tensor([2., 2., 3.])
     """
     split = value.dim() - events
-    batch, event = torch.broadcast_shapes(mask.shape, value.shape[:split]), value.shape[split:]
+    batch, event = broadcast_shapes(mask.shape, value.shape[:split]), value.shape[split:]
     mask = mask.to(value.device).expand(batch)
     if not mask.numel():
         return value
