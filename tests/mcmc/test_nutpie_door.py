@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -32,6 +34,15 @@ short = pytest.mark.filterwarnings("ignore::sursum.errors.DiagnosticWarning")
         ("PyVariable.new_variables", None),
         ("PySampler.from_pymc", ["settings", "cores", "model", "progress_type", *EXTRA, "store"]),
         ("ProgressType.template_callback", ["rate", "template", "n_cores", "callback"]),
+        ("ProgressType.none", None),
+        ("PyStorage.arrow", None),
+        ("PyNutsSettings.Diag", None),
+        ("PyNutsSettings.LowRank", None),
+        ("PySampler.is_finished", ["self"]),
+        ("PySampler.is_empty", ["self", "ignore_error"]),
+        ("PySampler.wait", None),
+        ("PySampler.abort", ["self"]),
+        ("PySampler.take_results", ["self"]),
     ],
 )
 def test_the_raw_entry_is_what_we_use(name, parameters):
@@ -119,6 +130,26 @@ def test_without_the_raw_entry_chains_call_python(sampler, gaussian, native_gaus
         posterior = sampler(native_gaussian(covariance=((1.0, 0.0), (0.0, 1.0))), num_samples=500).run()
     again = sampler(gaussian(covariance=((1.0, 0.0), (0.0, 1.0))), num_samples=500).run()
     np.testing.assert_array_equal(posterior.unconstrained, again.unconstrained)
+
+
+def test_sampling_imports_neither_arviz_nor_pandas_nor_sympy_and_nutpie_can_be_imported_afterwards():
+    """Those take longer to import than the model takes to sample."""
+    script = """
+import sys, warnings
+import sursum as su, sursum.distributions as dist
+program = lambda: su.sample("x", dist.Normal(0.0, 1.0).expand([3]).to_event(1))
+lifted = su.lift(lambda: su.param("w", 0.0), dist.Normal(0.0, 1.0))
+for model in (program, lifted):
+    su.infer.MCMC(su.infer.NUTS(model), num_warmup=300, num_samples=300, seed=1, progress=False).run()
+slow = {"arviz", "pandas", "xarray", "matplotlib", "sympy", "numba", "scipy"} & set(sys.modules)
+assert not slow, slow
+ours = sys.modules["nutpie._lib"]
+warnings.simplefilter("ignore")
+import nutpie
+assert nutpie._lib is ours
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @short

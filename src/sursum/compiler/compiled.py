@@ -107,6 +107,17 @@ class CompiledDensity:
         """
         return self._compiled().address
 
+    @property
+    def copy_address(self) -> int:
+        """The address of ``int64_t f(size_t n, size_t n, const double *q, double *out, void *user_data)``, which copies q.
+
+        Samplers that store what such a function gives them need no Python for it.
+
+        Raises:
+            CompileError: another engine runs this density.
+        """
+        return self._compiled().copy_address
+
     def instance(self) -> Instance:
         """Data and workspace for one more thread that calls `address`."""
         return self._compiled().instance()

@@ -14,6 +14,9 @@ goes on), a negative one stops the chain. `copy` writes q to `out`: nutpie store
 from __future__ import annotations
 
 import ctypes
+import importlib.machinery
+import importlib.metadata
+import importlib.util
 import math
 import sys
 import warnings
@@ -228,9 +231,21 @@ def start_chain(
         spool: an empty folder, where nutpie puts the draws instead of in memory.
     """
     progress = Progress()
-    model, scored = _model(density, start)
+    if density.engine == "native":
+        try:
+            model = native_model(density, start)
+            sampler = model.sampler(seed, settings, progress if watched else None, spool)
+            return Chain(sampler, None, progress, None if spool is None else Spool(spool))
+        except (ImportError, AttributeError, TypeError) as error:
+            warn(
+                f"nutpie {_version()} does not have the raw entry that was expected ({error}), so chains "
+                "call the compiled density through Python, which is slower. Install a version of nutpie that "
+                "sursum's requirements allow.",
+                EngineWarning,
+            )
+    slow, scored = python_model(density, start)
     sampler = _nutpie().sample(
-        _Watched(model, density.dim, progress) if watched else model,
+        _Watched(slow, density.dim, progress) if watched else slow,
         draws=settings.num_samples,
         tune=settings.num_warmup,
         chains=1,
@@ -245,21 +260,6 @@ def start_chain(
         zarr_store=None if spool is None else _nutpie().zarr_store.LocalStore(prefix=str(spool)),
     )
     return Chain(sampler, scored, progress, None if spool is None else Spool(spool))
-
-
-def _model(density: Density, start: Array) -> tuple[Any, Scored | None]:
-    """The density as a model of nutpie's, through the raw entry if it is native."""
-    if density.engine == "native":
-        try:
-            return native_model(density, start), None
-        except (ImportError, AttributeError, TypeError) as error:
-            warn(
-                f"nutpie {_nutpie().__version__} does not have the raw entry that was expected ({error}), so chains "
-                "call the compiled density through Python, which is slower. Install a version of nutpie that "
-                "sursum's requirements allow.",
-                EngineWarning,
-            )
-    return python_model(density, start)
 
 
 def python_model(density: Density, start: Array) -> tuple[Any, Scored]:
@@ -304,11 +304,10 @@ class NativeModel:
     instance: int
     start: Array
     keep_alive: Any
-    coords: Mapping[str, Any] = field(default_factory=dict, init=False)
     _raw: Any = field(init=False)
 
     def __post_init__(self) -> None:
-        lib = _nutpie()._lib
+        lib = _lib()
         sizes: dict[str, int] = {}  # filled by `new_variables`, read by `PyMcModel`
         variables = lib.PyVariable.new_variables(["q"], ["float64"], [(self.n_dim,)], sizes, {})
         raw = lib.PyMcModel(
@@ -323,9 +322,45 @@ class NativeModel:
         )
         object.__setattr__(self, "_raw", raw)
 
-    def _make_sampler(self, settings: Any, init_mean: Any, cores: int, progress_type: Any, *rest: Any) -> Any:
-        """What `nutpie.sample` asks of a model; versions differ in the `rest`, of which the last is the storage."""
-        return _nutpie()._lib.PySampler.from_pymc(settings, cores, self._raw, progress_type, *rest)
+    def sampler(self, seed: int, settings: Settings, progress: Progress | None, spool: Path | None) -> NativeSampler:
+        """A sampler of one chain that runs already, as `nutpie.sample` would start it."""
+        lib = _lib()
+        found = (lib.PyNutsSettings.LowRank if settings.low_rank else lib.PyNutsSettings.Diag)(seed)
+        found.num_tune, found.num_draws, found.num_chains = settings.num_warmup, settings.num_samples, 1
+        found.maxdepth, found.target_accept = settings.max_tree_depth, settings.target_accept
+        kind = _reporting(progress, 1, lib.ProgressType.none())
+        storage = lib.PyStorage.arrow() if spool is None else lib.PyStorage.zarr(lib.store.LocalStore(prefix=str(spool)))
+        return NativeSampler(lib.PySampler.from_pymc(found, 1, self._raw, kind, storage))
+
+
+@dataclass(frozen=True, eq=False)
+class NativeSampler:
+    """A running sampler of nutpie's raw entry, with the verbs of the one that `nutpie.sample` gives."""
+
+    raw: Any
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether it has drawn everything."""
+        return bool(self.raw.is_finished())
+
+    def wait(self) -> Any:
+        """What was drawn, once it has finished."""
+        self.raw.wait(None)
+        return self.raw.take_results()
+
+    def abort(self) -> Any:
+        """What was drawn; the draw that is being made is the last."""
+        self.raw.abort()
+        return self.raw.take_results()
+
+    def cancel(self) -> None:
+        """End and forget."""
+        self.raw.abort()
+
+    def __del__(self) -> None:
+        if not self.raw.is_empty(ignore_error=True):
+            self.raw.abort()
 
 
 @dataclass(frozen=True, eq=False)
@@ -338,24 +373,27 @@ class _Watched:
     coords: Mapping[str, Any] = field(default_factory=dict, init=False)
 
     def _make_sampler(self, settings: Any, init_mean: Any, cores: int, progress_type: Any, *rest: Any) -> Any:
-        try:
-            kind = _nutpie()._lib.ProgressType.template_callback(REFRESH, _TEMPLATE, cores, self.progress.read)
-        except (AttributeError, TypeError):
-            kind = progress_type
+        # Versions differ in the `rest`, of which the last is the storage.
+        kind = _reporting(self.progress, cores, progress_type)
         return self.model._make_sampler(settings, init_mean, cores, kind, *rest)
+
+
+def _reporting(progress: Progress | None, cores: int, silent: Any) -> Any:
+    """How a sampler reports to `progress`, where nutpie lets it; else `silent`."""
+    try:
+        return silent if progress is None else _lib().ProgressType.template_callback(REFRESH, _TEMPLATE, cores, progress.read)
+    except (AttributeError, TypeError):
+        return silent
 
 
 def _read(results: Any) -> ChainTrace:
     """nutpie's Arrow tables of one chain as arrays."""
-    import pyarrow  # type: ignore[import-untyped]
+    from arro3.core import list_flatten  # nutpie's own; a conversion by pyarrow would import pandas
 
     (draws,), (stats,) = results.get_arrow_trace()
-    flat = pyarrow.array(draws.column("q")).flatten().to_numpy(zero_copy_only=False)
-    arrays = {
-        ours: signed(np.array(pyarrow.array(stats.column(theirs)).to_numpy(zero_copy_only=False)))
-        for theirs, ours in STATS.items()
-    }
-    unconstrained = np.array(flat, dtype=np.float64).reshape(draws.num_rows, flat.size // max(draws.num_rows, 1))
+    arrays = {ours: signed(np.array(stats.column(theirs).to_numpy())) for theirs, ours in STATS.items()}
+    flat = np.array(list_flatten(draws.column("q")).to_numpy(), dtype=np.float64)
+    unconstrained = flat.reshape(draws.num_rows, flat.size // max(draws.num_rows, 1))
     return ChainTrace(unconstrained, arrays, int(arrays["tuning"].sum()))
 
 
@@ -377,3 +415,26 @@ def _nutpie() -> Any:
             warnings.filterwarnings("ignore", message=ARVIZ_NOTICE, category=FutureWarning)
         import nutpie  # type: ignore[import-untyped]
     return nutpie
+
+
+def _lib() -> Any:
+    """The package's extension module alone: of the seconds that the package takes, nearly all go to ArviZ and pandas.
+
+    It goes into `sys.modules` under its own name, so that whoever imports the package later has the same module.
+    """
+    name = "nutpie._lib"
+    if name not in sys.modules:
+        package = importlib.util.find_spec("nutpie")
+        places = package.submodule_search_locations if package is not None else None
+        spec = importlib.machinery.PathFinder.find_spec(name, places) if places is not None else None
+        if spec is None or spec.loader is None:
+            return _nutpie()._lib
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        sys.modules.setdefault(name, module)
+    return sys.modules[name]
+
+
+def _version() -> str:
+    """nutpie's version."""
+    return importlib.metadata.version("nutpie")

@@ -65,7 +65,8 @@ class NativeFunction:
     `int64_t f(size_t dim, const double *q, double *grad, double *logp, void *user_data)` at `address` gives 0, or a
     number above 0 where the density cannot be used: 1 a guard failed (log density −∞, gradient 0), 2 the log density
     is not finite, 3 a component of the gradient is not; and −1 if `dim` is wrong. `user_data` is `instance().pointer`,
-    one instance for each thread. `source` is the C text.
+    one instance for each thread. `copy_address` is that of a function that copies q for samplers, 0 where the graph is no
+    density. `source` is the C text.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class NativeFunction:
         finally:
             library.close()
         self.address: int = ctypes.cast(loaded.sursum_run, ctypes.c_void_p).value or 0
+        self.copy_address: int = (ctypes.cast(loaded.sursum_copy, ctypes.c_void_p).value or 0) if density else 0
         self._call = SIGNATURE(self.address)
         self._own = threading.local()
         closing = weakref.finalize(self, _ctypes.dlclose, loaded._handle)

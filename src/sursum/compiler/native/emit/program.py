@@ -320,5 +320,13 @@ class _Emitter:
             "    return finite == 0.0 ? 0 : 3;",
             "}",
             "",
+            "/* For samplers, which store what they are given here: the draw itself. */",
+            f"int64_t {self.stem}_copy(size_t dim, size_t size, const double *q, double *out, void *user_data)",
+            "{",
+            f"    for (size_t i = 0; i < {dim}; i++)",
+            "        out[i] = q[i];",
+            f"    return dim == {dim} && size == {dim} && user_data ? 0 : -1;",
+            "}",
+            "",
         ]
         return "\n".join(lines)
