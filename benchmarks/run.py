@@ -1,27 +1,46 @@
-"""Run every model on every system, each in a fresh process, and print one markdown table.
+"""Run models on systems, each in a fresh process, and print one markdown table.
 
-python benchmarks/run.py [--models eight_schools radon] [--runs 1]
+python benchmarks/run.py [--models eight_schools radon] [--systems sursum NumPyro] [--runs 1] [--quick]
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
+import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
-MODELS = ("eight_schools", "radon")
-SIDES = {
-    "sursum": ["sursum_side"],
-    "NumPyro, parallel": ["numpyro_side", "--method", "parallel"],
-    "NumPyro, vectorized": ["numpyro_side", "--method", "vectorized"],
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.models import MODELS  # noqa: E402
+
+#: System → the ways in which it may run; the one whose warm run is the fastest stands for it.
+SYSTEMS = {
+    "sursum": [["sursum_side"]],
+    "NumPyro": [["numpyro_side", "--method", "parallel"], ["numpyro_side", "--method", "vectorized"]],
+    "PyMC + nutpie": [["pymc_side"]],
+    "Pyro": [["pyro_side"]],
 }
+PACKAGES = {
+    "sursum": ("torch", "nutpie"),
+    "NumPyro": ("numpyro", "jax"),
+    "PyMC + nutpie": ("pymc", "numba"),
+    "Pyro": ("pyro-ppl",),
+}
+#: Draws of models that take some system minutes; the totals are extrapolated in proportion, and marked.
+SHORT = {"logistic_large": 100, "gaussian_process": 300, "markov": 500, "network": 500}
+#: Pyro's draws: it takes about a millisecond a step.
+PYRO = 50
 COLUMNS = {
     "gradient": "gradient µs",
     "leapfrog": "leapfrog µs",
@@ -31,75 +50,138 @@ COLUMNS = {
     "warm": "warm s",
     "rate": "min ESS/s",
 }
-RATIOS = {"gradient": False, "leapfrog": False, "draw": False, "compile": False, "cold": False, "warm": False, "rate": True}
+MORE_IS_BETTER = {"rate"}
+#: Standard errors of the difference between two posterior means: more is a fault somewhere.
+LIMIT = 5.0
 
 
-def measure(model: str, side: list[str]) -> dict[str, Any]:
-    """The figures of one system on one model, from a process of its own."""
+class Refused(Exception):
+    """A system cannot run a model; the last line of what it says."""
+
+
+def measure(model: str, side: list[str], draws: int | None, toolchain: Path, limit: float) -> dict[str, Any]:
+    """The figures of one system on one model, from a process of its own with a cache of its own."""
     command = [sys.executable, "-m", f"benchmarks.{side[0]}", model, *side[1:]]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if draws is not None:
+        command += ["--warmup", str(draws), "--draws", str(draws)]
+    with tempfile.TemporaryDirectory() as cache:
+        shutil.copytree(toolchain, cache, dirs_exist_ok=True)
+        threads = {"OMP_NUM_THREADS": "1"} if side[0] != "numpyro_side" else {}
+        settings = os.environ | {"SURSUM_CACHE": cache, "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+        try:
+            done = subprocess.run(
+                command, cwd=ROOT, env=settings | threads, capture_output=True, text=True, check=False, timeout=limit
+            )
+        except subprocess.TimeoutExpired:
+            raise Refused(f"not done after {limit:.0f} s") from None
     if done.returncode:
-        raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr}")
+        raise Refused((done.stderr.strip().splitlines() or ["?"])[-1][:300])
     figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    figures["rate"] = figures["ess"] / figures["warm"]
     return figures
+
+
+def known_toolchain(directory: str) -> Path:
+    """A cache that knows the C compiler and nothing else: a machine finds that out once."""
+    code = (
+        "import sys; from pathlib import Path; from sursum.compiler.native.toolchain import detect; detect(Path(sys.argv[1]))"
+    )
+    subprocess.run([sys.executable, "-c", code, directory], cwd=ROOT, check=True)
+    return Path(directory)
 
 
 def middle(runs: list[dict[str, Any]]) -> dict[str, Any]:
     """The medians of several runs."""
-    return runs[0] | {key: statistics.median(run[key] for run in runs) for key in (*COLUMNS, "ess", "steps")}
+    numbers = {key: [run[key] for run in runs if run.get(key) is not None] for key in (*COLUMNS, "kernel", "steps")}
+    return runs[0] | {key: statistics.median(found) if found else None for key, found in numbers.items()}
 
 
-def compare_means(model: str, figures: dict[str, dict[str, Any]]) -> str:
-    """How far the systems' posterior means are apart, in standard errors; too far is an error."""
-    sides = list(figures.values())
-    worst = 0.0
-    for one in sides:
-        for other in sides:
-            for name, mean in one["means"].items():
-                error = (one["errors"][name] ** 2 + other["errors"][name] ** 2) ** 0.5
-                worst = max(worst, abs(mean - other["means"][name]) / error)
-    if worst > 5.0:
-        raise SystemExit(f"{model}: posterior means differ by {worst:.1f} standard errors: no time is worth printing")
-    return f"{model}: posterior means agree, the largest difference is {worst:.1f} standard errors."
+def compare_means(figures: dict[str, dict[str, Any]]) -> tuple[float, str]:
+    """The largest difference of two systems' posterior means, in standard errors, and where it is."""
+    sides = [(name, row["moments"]) for name, row in figures.items() if row["moments"]]
+    worst = (0.0, "nothing to compare")
+    for k, (one, left) in enumerate(sides):
+        for other, right in sides[k + 1 :]:
+            for name in left:
+                for a, b, s, t in zip(*left[name][:1], *right[name][:1], left[name][1], right[name][1], strict=True):
+                    worst = max(worst, (abs(a - b) / (s**2 + t**2) ** 0.5, f"{name}, {one} and {other}"))
+    return worst
+
+
+def cell(row: dict[str, Any], key: str) -> str:
+    """A figure of the table."""
+    value = row[key]
+    if value is None:
+        return "–"
+    mark = "≈ " if key in ("cold", "warm") and row["extrapolated"] else ""
+    return f"{mark}{value:.3g}"
+
+
+def table(model: str, figures: dict[str, dict[str, Any]]) -> None:
+    """A model's rows: its systems, and how much better than the best of the others sursum is."""
+    for name, row in figures.items():
+        kernel = f" (kernel {row['kernel']:.3g})" if row.get("kernel") else ""
+        cells = [cell(row, key) + (kernel if key == "gradient" else "") for key in COLUMNS]
+        print(f"| {model} | {name} | " + " | ".join(cells) + " |")
+    others = [row for name, row in figures.items() if name != "sursum"]
+    if "sursum" not in figures or not others:
+        return
+    ratios = []
+    for key in COLUMNS:
+        theirs = [row[key] for row in others if row[key]]
+        if not theirs or not figures["sursum"][key]:
+            ratios.append("–")
+            continue
+        more = key in MORE_IS_BETTER
+        ratio = figures["sursum"][key] / max(theirs) if more else min(theirs) / figures["sursum"][key]
+        ratios.append(f"**{ratio:.3g}**")
+    print(f"| {model} | **times better than the best peer** | " + " | ".join(ratios) + " |", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
+    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
     parser.add_argument("--runs", type=int, default=1, help="runs of each system; medians are printed")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the draws, extrapolated")
+    parser.add_argument("--limit", type=float, default=900.0, help="seconds that a process may take")
     options = parser.parse_args()
-    head = ["model", "system", *COLUMNS.values()]
+    packages = [package for name in options.systems for package in PACKAGES[name]]
     print(
-        f"{platform.machine()}, Python {platform.python_version()}, "
-        + ", ".join(f"{name} {version(name)}" for name in ("sursum", "torch", "nutpie", "numpyro", "jax"))
+        f"{datetime.date.today()}, {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
+        + ", ".join(f"{name} {version(name)}" for name in packages)
     )
-    print("\n| " + " | ".join(head) + " |\n|" + "---|" * len(head))
+    print("\n| model | system | " + " | ".join(COLUMNS.values()) + " |\n|" + "---|" * (2 + len(COLUMNS)))
     notes = []
-    for model in options.models:
-        runs: dict[str, list[dict[str, Any]]] = {name: [] for name in SIDES}
-        for _ in range(options.runs):
-            for name, side in SIDES.items():
-                runs[name].append(measure(model, side))
-        figures = {name: middle(found) for name, found in runs.items()}
-        for name, row in figures.items():
-            print(f"| {model} | {name} | " + " | ".join(f"{row[key]:.3g}" for key in COLUMNS) + " |")
-        ours, peers = figures["sursum"], [row for name, row in figures.items() if name != "sursum"]
-        best = {key: (max if more else min)(row[key] for row in peers) for key, more in RATIOS.items()}
-        ratios = {key: ours[key] / best[key] if RATIOS[key] else best[key] / ours[key] for key in COLUMNS}
-        print(
-            f"| {model} | **times better than the best NumPyro** | "
-            + " | ".join(f"**{ratios[key]:.3g}**" for key in COLUMNS)
-            + " |",
-            flush=True,
-        )
-        notes.append(compare_means(model, figures))
-        notes.append(
-            f"{model}: the kernel written by hand takes {ours['kernel']:.3g} µs a gradient, sursum's C "
-            f"{ours['gradient'] / ours['kernel']:.2f} times that; {ours['steps']:.1f} leapfrog steps a draw against "
-            f"{peers[0]['steps']:.1f}."
-        )
-    print("\n" + "\n".join(notes))
+    with tempfile.TemporaryDirectory() as directory:
+        toolchain = known_toolchain(directory)
+        for model in options.models:
+            figures: dict[str, dict[str, Any]] = {}
+            for name in options.systems:
+                draws = SHORT.get(model, 1000) // (10 if options.quick else 1)
+                draws = min(draws, PYRO) if name == "Pyro" else draws
+                ways = []
+                for side in SYSTEMS[name]:
+                    try:
+                        given = None if draws == 1000 else draws
+                        runs = [measure(model, side, given, toolchain, options.limit) for _ in range(options.runs)]
+                        ways.append(middle(runs))
+                    except Refused as refusal:
+                        notes.append(f"{model}: {' '.join([name, *side[2:]])} did not run: {refusal}")
+                if ways:
+                    figures[name] = min(ways, key=lambda row: row["warm"])
+            table(model, figures)
+            difference, where = compare_means(figures)
+            if difference > LIMIT:
+                notes.append(f"{model}: POSTERIOR MEANS DIFFER by {difference:.1f} standard errors ({where}): trust no time")
+            else:
+                notes.append(
+                    f"{model}: posterior means agree, the largest difference is {difference:.1f} standard errors ({where})"
+                )
+            steps = ", ".join(f"{name} {row['steps']:.1f}" for name, row in figures.items())
+            notes.append(f"{model}: leapfrog steps a draw: {steps}")
+    print("\n" + "\n".join(f"- {note}" for note in notes))
+    if any("DIFFER" in note for note in notes):
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":

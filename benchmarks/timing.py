@@ -1,22 +1,33 @@
-"""What both sides of a benchmark measure with."""
+"""What every side of a benchmark measures with, and how it reports."""
 
 from __future__ import annotations
 
+import argparse
 import ctypes
-import os
-import subprocess
-import tempfile
+import json
 import time
 import warnings
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
 
+from benchmarks.kernels import library
+from benchmarks.models import MODELS, Array
+
 T = TypeVar("T")
-KERNELS = Path(__file__).parent / "kernels"
-FLAGS = ["-O3", "-march=native", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared"]
+
+#: What every run is brought to: 4 × (1000 + 1000).
+CHAINS, FULL = 4, 2000
+
+
+def options(description: str | None) -> argparse.ArgumentParser:
+    """The options that every side understands."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("model", choices=MODELS)
+    parser.add_argument("--warmup", type=int, default=1000, help="draws of each chain before those that count")
+    parser.add_argument("--draws", type=int, default=1000, help="draws of each chain; other than 1000 extrapolates to that")
+    return parser
 
 
 def timed(run: Callable[[], T]) -> tuple[float, T]:
@@ -26,32 +37,25 @@ def timed(run: Callable[[], T]) -> tuple[float, T]:
     return time.perf_counter() - start, result
 
 
-def without_cache(run: Callable[[], Any]) -> float:
-    """Seconds that `run` takes with an empty cache of compiled densities; the median of three."""
-    before = os.environ.get("SURSUM_CACHE")
-    seconds = []
-    for _ in range(3):
-        with tempfile.TemporaryDirectory() as directory:
-            os.environ["SURSUM_CACHE"] = directory
-            seconds.append(timed(run)[0])
-    if before is None:
-        del os.environ["SURSUM_CACHE"]
-    else:
-        os.environ["SURSUM_CACHE"] = before
-    return float(np.median(seconds))
+def report(**figures: Any) -> None:
+    """One line of JSON on standard output, the last."""
+    print(json.dumps(figures))
 
 
-def _library(*names: str) -> ctypes.CDLL:
-    directory = tempfile.mkdtemp()
-    path = Path(directory) / "kernels.so"
-    sources = [str(KERNELS / f"{name}.c") for name in names]
-    subprocess.run([os.environ.get("CC", "cc"), *FLAGS, *sources, "-o", str(path), "-lm"], check=True)
-    return ctypes.CDLL(str(path))
+def totals(cold: float, warm: float, warmup: int, draws: int) -> dict[str, Any]:
+    """Cold and warm seconds of 4 × (1000 + 1000), extrapolated in proportion to the draws where fewer were made."""
+    factor = FULL / (warmup + draws)
+    return {"cold": cold + warm * (factor - 1.0), "warm": warm * factor, "extrapolated": factor != 1.0}
 
 
-def _clocked(address: int, dim: int, q: np.ndarray, user_data: int, target: float = 0.3) -> float:
-    """Seconds per call, called from C: the least of five loops of about `target` seconds."""
-    clock = _library("timing").seconds
+def extra_draws(seconds_per_draw: float) -> int:
+    """How many draws more the long run of a chain makes: about three seconds' worth."""
+    return int(np.clip(3.0 / seconds_per_draw, 100, 20000))
+
+
+def raw_seconds(address: int, dim: int, user_data: int, q: Array, target: float = 0.2) -> float:
+    """Seconds of a value and gradient at the C function at `address`, called from C: the least of five loops."""
+    clock = library("timing").seconds
     clock.restype = ctypes.c_double
     q = np.ascontiguousarray(q, dtype=np.float64)
     gradient, value = np.zeros(dim), np.zeros(1)
@@ -61,40 +65,27 @@ def _clocked(address: int, dim: int, q: np.ndarray, user_data: int, target: floa
         seconds: float = clock(ctypes.c_void_p(address), ctypes.c_size_t(dim), *pointers, ctypes.c_int64(calls))
         return seconds
 
-    calls = max(1, int(target / max(loop(1000) / 1000, 1e-9)))
+    calls = max(1, int(target / max(loop(10) / 10, 1e-9)))
     return min(loop(calls) for _ in range(5)) / calls
 
 
-def raw_seconds(address: int, dim: int, instance: Any, q: np.ndarray) -> float:
-    """Seconds of a value and gradient at the C function at `address`."""
-    return _clocked(address, dim, q, instance.pointer)
-
-
-def kernel_seconds(model: str) -> float:
-    """Seconds of a value and gradient of the kernel written by hand, compiled with the same flags."""
-    from benchmarks import models
-
-    library = _library(model)
-    address = ctypes.cast(getattr(library, model), ctypes.c_void_p).value or 0
-    rng = np.random.default_rng(0)
-    if model == "eight_schools":
-        data = np.concatenate([models.EFFECT, models.ERROR])
-        return _clocked(address, 10, rng.normal(size=10), data.ctypes.data)
-    county, floor, y = models.survey()
-    columns = [np.ascontiguousarray(county, dtype=np.int64), floor, y]
-    pointers = (ctypes.c_void_p * 3)(*(column.ctypes.data for column in columns))
-    return _clocked(address, 5 + 2 * models.GROUPS, 0.1 * rng.normal(size=175), ctypes.addressof(pointers))
-
-
-def smallest_ess(draws: np.ndarray) -> float:
+def smallest_ess(draws: Array) -> float:
     """The smallest bulk effective sample size of draws (chain, draw, n)."""
     arviz = _arviz()
     return float(min(arviz.ess(draws[..., i], method="bulk") for i in range(draws.shape[-1])))
 
 
-def standard_error(draws: np.ndarray) -> float:
-    """The Monte-Carlo standard error of the mean of draws (chain, draw)."""
-    return float(draws.std(ddof=1) / np.sqrt(_arviz().ess(draws, method="mean")))
+def moments(model: str, samples: Mapping[str, Any]) -> dict[str, list[list[float]]]:
+    """Mean and Monte-Carlo standard error of every element of the sites that are compared, by site."""
+    found = {}
+    for name in MODELS[model].compared:
+        draws = np.asarray(samples[name], dtype=np.float64)
+        flat = draws.reshape(*draws.shape[:2], -1)
+        # (`arviz.mcse` fails beside some versions of numba.)
+        size = [float(_arviz().ess(flat[..., i], method="mean")) for i in range(flat.shape[-1])]
+        errors = (flat.std(axis=(0, 1)) / np.sqrt(size)).tolist()
+        found[name] = [flat.mean(axis=(0, 1)).tolist(), errors]
+    return found
 
 
 def _arviz() -> Any:

@@ -1,15 +1,20 @@
 /* Eight schools, non-centred, as one would write it by hand: log density and gradient.
 
    mu ~ Normal(0, 5), tau ~ HalfCauchy(5), z_j ~ Normal(0, 1), y_j ~ Normal(mu + tau z_j, sigma_j);
-   q = (mu, log tau, z_1 ... z_8). `data` holds y_1 ... y_8 and sigma_1 ... sigma_8. */
+   q = (mu, log tau, z_1 ... z_8). */
 
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>
 
-int64_t eight_schools(size_t dim, const double *restrict q, double *restrict grad, double *restrict logp, void *data)
+struct eight_schools {
+    const double *error, *effect;
+};
+
+int64_t kernel(size_t dim, const double *restrict q, double *restrict grad, double *restrict logp, void *user_data)
 {
-    const double *const restrict y = data, *const restrict sigma = y + 8;
+    const struct eight_schools *const data = user_data;
+    const double *const restrict y = data->effect, *const restrict sigma = data->error;
     if (dim != 10)
         return -1;
     const double mu = q[0], tau = exp(q[1]), *const z = q + 2;

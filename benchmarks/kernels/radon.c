@@ -15,7 +15,7 @@ struct radon {
     const double *floor, *y;
 };
 
-int64_t radon(size_t dim, const double *restrict q, double *restrict grad, double *restrict logp, void *user_data)
+int64_t kernel(size_t dim, const double *restrict q, double *restrict grad, double *restrict logp, void *user_data)
 {
     const struct radon *const data = user_data;
     const int64_t *const restrict group = data->group;

@@ -1,0 +1,50 @@
+"""The benchmarks compare like with like: kernels and compiled densities are one function, whatever system writes a model."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import sursum as su
+from benchmarks import sursum_models
+from benchmarks.kernels import KERNELS, Kernel
+from benchmarks.models import MODELS
+
+LONG = ("logistic_large", "volatility")  # a matrix of 40 MB, and a loop of a thousand steps
+
+
+@pytest.mark.parametrize("model", [pytest.param(m, marks=[pytest.mark.slow] if m in LONG else []) for m in KERNELS])
+@pytest.mark.filterwarnings("ignore::sursum.errors.EngineWarning")
+def test_a_kernel_and_the_compiled_density_agree(model):
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        program, data = sursum_models.load(model)
+        density = su.compile(program, *data, engine="native")
+    finally:
+        torch.set_default_dtype(before)
+    kernel = Kernel(model)
+    order = kernel.order(density.density.latents)
+    assert sorted(order) == list(range(density.dim))
+    rng = np.random.default_rng(0)
+    for scale in (0.1, 0.5, 1.0):
+        q = scale * rng.normal(size=density.dim)
+        value, gradient = density.value_and_grad(q)
+        by_hand, slopes = kernel.value_and_grad(q[order])
+        assert abs(value - by_hand) <= 1e-11 * max(1.0, abs(by_hand))
+        np.testing.assert_allclose(gradient[order], slopes, rtol=0, atol=1e-11 * max(1.0, np.abs(slopes).max()))
+
+
+@pytest.mark.parametrize("system", ["sursum", "numpyro", "pyro", "pymc"])
+def test_every_system_has_every_model(system):
+    """Read, not imported: the peers need not be installed."""
+    text = (Path(__file__).parent.parent / "benchmarks" / f"{system}_models.py").read_text()
+    (programs,) = (
+        node.value for node in ast.parse(text).body
+        if isinstance(node, ast.AnnAssign) and getattr(node.target, "id", "") == "PROGRAMS"
+    )  # fmt: skip
+    assert [key.value for key in programs.keys] == list(MODELS)
