@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-
-import sursum as su
 from benchmarks import sursum_models
 from benchmarks.kernels import KERNELS, Kernel
 from benchmarks.models import MODELS
+
+import sursum as su
 
 LONG = ("logistic_large", "volatility")  # a matrix of 40 MB, and a loop of a thousand steps
 
