@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { rows = ROWS, columns = COLUMNS, block = 50 };
+enum { rows = ROWS, columns = COLUMNS, block = 40 };
 
 __attribute__((simd("notinbranch"))) extern double exp(double);
 __attribute__((simd("notinbranch"))) extern double log1p(double);
@@ -38,7 +38,7 @@ int64_t kernel(size_t dim, const double *restrict q, double *restrict grad, doub
 #pragma omp simd reduction(+ : fit, d_alpha)
         for (int i = 0; i < block; i++) {
             const double eta = alpha + r[i], e = exp(-fabs(eta));
-            fit += y[start + i] * eta - (fmax(eta, 0.0) + log1p(e));
+            fit += y[start + i] * eta - ((eta > 0.0 ? eta : 0.0) + log1p(e));
             r[i] = y[start + i] - (eta >= 0.0 ? 1.0 : e) / (1.0 + e);
             d_alpha += r[i];
         }
