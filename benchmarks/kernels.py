@@ -17,7 +17,7 @@ from benchmarks import models
 
 SOURCES = Path(__file__).parent / "kernels"
 FLAGS = ("-O3", "-march=native", "-mprefer-vector-width=256", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math",
-         "-std=gnu11", "-fPIC", "-shared")  # fmt: skip
+         "-std=gnu11", "-fPIC", "-shared", "-mtune-ctrl=^use_gather_2parts,^use_gather_4parts,^use_gather")  # fmt: skip
 
 #: Model → its C file, the order in which q holds the sites, definitions for the compiler.
 KERNELS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
