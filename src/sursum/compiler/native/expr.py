@@ -224,6 +224,8 @@ class Exprs:
 
     def isnan(self, x: Expr) -> Expr:
         """Whether x is NaN."""
+        if x.op == "const":
+            return self.const(math.isnan(x.data), "b")
         return self.ne(x, x) if x.kind == "f" else self.const(0, "b")
 
     def _logic(self, op: str, a: Expr, b: Expr) -> Expr:

@@ -104,10 +104,15 @@ def _times(text: str, stride: int) -> str:
 
 
 class Nest:
-    """A loop nest: what stands before it, at the head of each loop, in the body, at the foot of each loop."""
+    """A loop nest: what stands before it, at the head of each loop, in the body, at the foot of each loop.
 
-    def __init__(self, group: Group, names: Names, where: Callable[[Where], list[str]]) -> None:
-        self.shape, self.serial, self.names = group.shape, group.serial, names
+    The `first` of two nests over one shape clears the memory that both sum into; the other goes `step` rows at a time.
+    """
+
+    def __init__(
+        self, group: Group, names: Names, where: Callable[[Where], list[str]], *, first: bool = True, step: int = 1
+    ) -> None:
+        self.shape, self.serial, self.names, self.first, self.step = group.shape, group.serial, names, first, step
         depth = len(self.shape)
         self.head: list[list[str]] = [[] for _ in range(depth + 1)]
         self.foot: list[list[str]] = [[] for _ in range(depth + 1)]
@@ -118,6 +123,10 @@ class Nest:
         self.levels: dict[int, int] = {}
         self.body = Body(self._load, names.used, names.fresh, depth)
         self.inner = self.body.lines[depth]
+        self.wide: Nest | None = None
+        if group.jammed:
+            rows = len(group.jammed) // len(group.stages)
+            self.wide = Nest(Group(group.shape, group.serial, [*group.jammed]), names, where, first=False, step=rows)
         for stage in group.stages:
             assert isinstance(stage, Loop)
             self.notes += where(stage.where)
@@ -140,7 +149,8 @@ class Nest:
         if stage.mode == "set" and not stage.indices:
             self.levels[stage.value] = level
             if names.local(stage.value):
-                self.inside[stage.value] = self.body.name(text, kind, level, names.wish(stage.value))
+                wish = names.wish(stage.value) if self.step == 1 else None
+                self.inside[stage.value] = self.body.name(text, kind, level, wish)
                 return
             name = self._named(text, kind, level)
             self.inside[stage.value] = name
@@ -162,7 +172,7 @@ class Nest:
         outer = {d for d in stage.reduced if d < first}
         scalar = names.scalar(stage.value) if not outer else None
         start = START[stage.mode, kind]
-        if outer:
+        if outer and self.first:
             self._clear(stage, start)
         if first == depth:
             name = self._named(text, kind, level)
@@ -210,23 +220,58 @@ class Nest:
 
     def lines(self) -> list[str]:
         """The nest as C."""
+        return [*self.opening(), *self.loops("0", str(self.shape[0]), self.shape[0]), *self.foot[0]]
+
+    def opening(self) -> list[str]:
+        """What stands before the outermost loop."""
+        wide = self.wide.opening() if self.wide is not None else []
+        return [*self.notes, *wide, *self.body.lines[0], *self.head[0]]
+
+    def loops(self, start: str, stop: str, rows: int | None) -> list[str]:
+        """The loops, the outermost from `start` to `stop`, which are so many `rows` apart, if that is known."""
+        if self.wide is None:
+            return self._loops(f"int64_t i = {start}", f"i < {stop}", "i++")
+        step = self.wide.step
+        whole = self.wide._loops(f"int64_t i = {start}", f"i + {step} <= {stop}", f"i += {step}")
+        if rows is not None and rows % step == 0:
+            return whole
+        rest = f"{start} + ({stop} - {start}) / {step} * {step}" if rows is None else f"{start} + {rows // step * step}"
+        return [*whole, *self._loops(f"int64_t i = {rest}", f"i < {stop}", "i++")]
+
+    def _loops(self, begin: str, going: str, step: str) -> list[str]:
         depth = len(self.shape)
-        lines = [*self.notes]
+        lines: list[str] = []
         indent = ""
         for d, n in enumerate(self.shape):
-            lines += [indent + line for line in (*self.body.lines[d], *self.head[d])]
+            if d:
+                lines += [indent + line for line in (*self.body.lines[d], *self.head[d])]
             if d == depth - 1 and not self.serial:
                 clauses = "".join(f" reduction({op}:{', '.join(vs)})" for op, vs in self.clauses.items())
                 lines.append(f"#pragma omp simd{clauses}")
             v = VARIABLES[d]
-            lines.append(f"{indent}for (int64_t {v} = 0; {v} < {n}; {v}++) {{")
+            lines.append(f"{indent}for (int64_t {v} = 0; {v} < {n}; {v}++) {{" if d else f"for ({begin}; {going}; {step}) {{")
             indent += "    "
         lines += [indent + line for line in self.inner]
         for d in range(depth - 1, -1, -1):
             indent = "    " * d
             lines.append(indent + "}")
-            lines += [indent + line for line in self.foot[d]]
+            lines += [indent + line for line in self.foot[d] if d]
         return lines
+
+
+def tiled(groups: Sequence[Group], block: int, names: Names, where: Callable[[Where], list[str]]) -> list[str]:
+    """Nests over the same rows, `block` rows at a time."""
+    nests = [Nest(group, names, where) for group in groups]
+    rows = groups[0].shape[0]
+    stop, known = (f"start + {block}", block) if rows % block == 0 else ("stop", None)
+    lines = [line for nest in nests for line in nest.opening()]
+    lines.append(f"for (int64_t start = 0; start < {rows}; start += {block}) {{")
+    if rows % block:
+        lines.append(f"    const int64_t stop = start + {block} < {rows} ? start + {block} : {rows};")
+    for nest in nests:
+        lines += ["    " + line if not line.startswith("#") else line for line in nest.loops("start", stop, known)]
+    lines.append("}")
+    return lines + [line for nest in nests for line in nest.foot[0]]
 
 
 def _simple(text: str) -> bool:

@@ -9,7 +9,7 @@ from sursum.compiler.graph import Where
 from sursum.compiler.native.affine import Affine
 from sursum.compiler.native.emit.comment import comment
 from sursum.compiler.native.emit.functions import ARRAYS, LIBM, NEEDS, SCALAR
-from sursum.compiler.native.emit.group import comments, lines_of
+from sursum.compiler.native.emit.group import comments, lines_of, tiled
 from sursum.compiler.native.emit.scalar import TYPES, place
 from sursum.compiler.native.ir import Call, Operand, Program
 from sursum.compiler.native.memory import Layout, called, layout
@@ -62,6 +62,7 @@ class _Emitter:
     def __init__(self, program: Program, plan: Schedule, vector: frozenset[str], outputs: Sequence[int], stem: str) -> None:
         self.program, self.plan, self.vector, self.stem = program, plan, vector, stem
         self.used: set[str] = set()
+        self.tiles = {first: (last, block) for first, last, block in plan.tiles}
         self.parts = self._split()
         self.part_of = {g: p for p, groups in enumerate(self.parts) for g in groups}
         self.called = called(program)
@@ -84,14 +85,17 @@ class _Emitter:
 
     def _split(self) -> list[list[int]]:
         parts: list[list[int]] = [[]]
-        weight = 0
-        for k, group in enumerate(self.plan.groups):
-            size = len(group.stages) * (2 if group.shape else 1) + len(group.shape) * 4
+        weight, k = 0, 0
+        while k < len(self.plan.groups):
+            run = range(k, self.tiles[k][0] + 1) if k in self.tiles else range(k, k + 1)
+            members = [self.plan.groups[g] for g in run]
+            size = sum(len(g.stages) * (2 if g.shape else 1) + len(g.shape) * 4 for g in members)
             if weight + size > PART and parts[-1]:
                 parts.append([])
                 weight = 0
-            parts[-1].append(k)
+            parts[-1].extend(run)
             weight += size
+            k = run.stop
         return parts
 
     def _spilled(self) -> set[int]:
@@ -210,8 +214,13 @@ class _Emitter:
     def _function(self, part: int, groups: Sequence[int]) -> str:
         self._part, self._declared, self._last = part, {}, Where(None, None)
         lines: list[str] = []
+        skip = -1
         for k in groups:
-            lines += ["", *self._group(self.plan.groups[k])]
+            if k in self.tiles:
+                skip, block = self.tiles[k]
+                lines += ["", *tiled(self.plan.groups[k : skip + 1], block, self, self.where)]
+            elif k > skip:
+                lines += ["", *self._group(self.plan.groups[k])]
         if part == len(self.parts) - 1:
             lines += self._copies()
         attribute = "__attribute__((noinline)) " if len(self.parts) > 1 else ""

@@ -13,8 +13,10 @@ from sursum.compiler.native.lower.table import Table, formulas, number
 
 
 def sigmoid(e: Exprs, x: Expr) -> Expr:
-    """1 / (1 + exp(−x))"""
-    return e.div(e.const(1.0), e.add(e.const(1.0), e.call("exp", e.neg(e.double(x)))))
+    """1 / (1 + z) where x ≥ 0, z / (1 + z) elsewhere, z = exp(−|x|): the exponential that log sigmoid and softplus have."""
+    x, one = e.double(x), e.const(1.0)
+    z = e.call("exp", e.neg(e.call("fabs", x)))
+    return e.div(e.where(e.ge(x, e.const(0.0)), one, z), e.add(one, z))
 
 
 def sigmoid_backward(e: Exprs, grad: Expr, y: Expr) -> Expr:
