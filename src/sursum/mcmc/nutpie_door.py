@@ -337,30 +337,42 @@ class NativeModel:
 class NativeSampler:
     """A running sampler of nutpie's raw entry, with the verbs of the one that `nutpie.sample` gives."""
 
-    raw: Any
+    _sampler: Any
 
     @property
     def is_finished(self) -> bool:
         """Whether it has drawn everything."""
-        return bool(self.raw.is_finished())
+        return bool(self._sampler.is_finished())
 
     def wait(self) -> Any:
         """What was drawn, once it has finished."""
-        self.raw.wait(None)
-        return self.raw.take_results()
+        self._sampler.wait(None)
+        return self._sampler.take_results()
 
     def abort(self) -> Any:
         """What was drawn; the draw that is being made is the last."""
-        self.raw.abort()
-        return self.raw.take_results()
+        self._sampler.abort()
+        return self._sampler.take_results()
 
     def cancel(self) -> None:
         """End and forget."""
-        self.raw.abort()
+        self._sampler.abort()
+
+    def inspect(self) -> Any:
+        """What has been drawn so far."""
+        return self._sampler.inspect()
+
+    def pause(self) -> None:
+        """Rest after the draw that is being made."""
+        self._sampler.pause()
+
+    def resume(self) -> None:
+        """Go on."""
+        self._sampler.resume()
 
     def __del__(self) -> None:
-        if not self.raw.is_empty(ignore_error=True):
-            self.raw.abort()
+        if not self._sampler.is_empty(ignore_error=True):
+            self._sampler.abort()
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from sursum.compiler.native.blas import one_thread
 from sursum.mcmc.nutpie_door import Chain, ChainTrace, Progress
 from sursum.mcmc.progress import Display
 
@@ -58,8 +59,8 @@ class Schedule:
         happened = ""
         try:
             try:
-                if not self._watch():
-                    happened = STOPPED
+                with one_thread():
+                    happened = "" if self._watch() else STOPPED
             except KeyboardInterrupt:
                 if not self._chains:
                     raise
