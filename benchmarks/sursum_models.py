@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -82,13 +83,16 @@ def volatility() -> Any:
         sigma = su.sample("sigma", dist.HalfNormal(1.0))
         with su.plate("time", len(y)):
             z = su.sample("z", dist.Normal(0.0, 1.0))
-        h = z[0] / torch.sqrt(1.0 - phi * phi)
-        found = [h]
-        for t in range(1, len(y)):
-            h = phi * h + z[t]
-            found.append(h)
+        first = z[0] / torch.sqrt(1.0 - phi * phi)
+
+        def step(u: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+            u = phi * u + z
+            return u, u
+
+        _, rest = su.scan(step, first, z[1:])
+        u = torch.cat([first[None], rest])
         with su.plate("time", len(y)):
-            su.sample("y", dist.Normal(0.0, torch.exp(0.5 * (mu + sigma * torch.stack(found)))), obs=y)
+            su.sample("y", dist.Normal(0.0, torch.exp(0.5 * (mu + sigma * u))), obs=y)
 
     return program
 
@@ -98,10 +102,12 @@ def markov() -> Any:
         with su.plate("state", models.STATES):
             theta = su.sample("theta", dist.Dirichlet(torch.ones(models.STATES)))
             phi = su.sample("phi", dist.Dirichlet(torch.as_tensor(models.concentration())))
-        step, emitted = torch.log(theta), torch.log(phi).T[y]
-        a = emitted[0] - torch.log(torch.tensor(float(models.STATES)))
-        for t in range(1, len(y)):
-            a = emitted[t] + torch.logsumexp(a[:, None] + step, 0)
+        moves, emitted = torch.log(theta), torch.log(phi).T[y]
+
+        def step(a: Tensor, emitted: Tensor) -> tuple[Tensor, None]:
+            return emitted + torch.logsumexp(a[:, None] + moves, 0), None
+
+        a, _ = su.scan(step, emitted[0] - math.log(models.STATES), emitted[1:])
         su.factor("y", torch.logsumexp(a, 0))
 
     return program
