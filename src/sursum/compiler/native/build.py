@@ -10,11 +10,9 @@ from sursum.compiler.native.cache import fetch, open_directory
 from sursum.compiler.native.emit import Emitted, emit
 from sursum.compiler.native.fuse import fuse
 from sursum.compiler.native.ir import Program
-from sursum.compiler.native.jam import jam
 from sursum.compiler.native.library import NativeFunction
 from sursum.compiler.native.lower import Lowering, lower
 from sursum.compiler.native.schedule import schedule
-from sursum.compiler.native.tile import tile
 from sursum.compiler.native.toolchain import detect
 from sursum.errors import CompileError
 
@@ -32,8 +30,6 @@ def translate(
         program, low = lower(graph, title)
         fuse(program, low.e)
         plan = schedule(program, low.e)
-        tile(program, plan)
-        jam(plan, low.e)
         return emit(program, plan, vector=vector, outputs=destinations(graph), stem=stem), program, low
     except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, AssertionError, NotImplementedError) as error:
         raise CompileError(

@@ -6,14 +6,37 @@ from collections.abc import Sequence
 
 from sursum.compiler.native.affine import Affine
 from sursum.compiler.native.expr import Exprs
+from sursum.compiler.native.fuse import PLAIN
 from sursum.compiler.native.ir import Loop
+
+#: An innermost dimension shorter than this is no vector, and one of this length is worth strides.
+SHORT, LONG = 8, 16
 
 
 def canonical(loop: Loop, e: Exprs) -> None:
     """Brings a loop into that form, in place."""
-    order = _order(loop)
-    _apply(loop, [loop.shape[d] for d in order], _permutation(order, len(loop.shape)), e, order)
+    _permute(loop, _order(loop), e)
     _merge(loop, e)
+    vector = _whole_vectors(loop)
+    if vector is not None:
+        _permute(loop, [d for d in range(len(loop.shape)) if d != vector] + [vector], e)
+
+
+def _permute(loop: Loop, order: Sequence[int], e: Exprs) -> None:
+    _apply(loop, [loop.shape[d] for d in order], _permutation(order, len(loop.shape)), e, order)
+
+
+def _whole_vectors(loop: Loop) -> int | None:
+    """The longest dimension, where the innermost has but a few elements and a function is called for each of them.
+
+    Functions cost most by far, and a few at a time are computed one by one.
+    """
+    if len(loop.shape) < 2 or loop.shape[-1] >= SHORT or loop.indices:
+        return None
+    longest = max(range(len(loop.shape)), key=lambda d: loop.shape[d])
+    if loop.shape[longest] < LONG or all(x.op in PLAIN for x in loop.expr.walk()):
+        return None
+    return longest
 
 
 def _order(loop: Loop) -> list[int]:

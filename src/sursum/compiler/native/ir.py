@@ -102,3 +102,31 @@ class Program:
     outputs: list[int] = field(default_factory=list)
     blas: list[str] = field(default_factory=list)
     in_place: dict[int, int] = field(default_factory=dict)  # new version → old version whose memory it takes over
+
+
+@dataclass(slots=True)
+class Group:
+    """Stages that run in one loop nest over `shape` (or straight on, where that is empty), or one call.
+
+    `jammed` are the stages of several rows at a time: see `jam`.
+    """
+
+    shape: tuple[int, ...]
+    serial: bool
+    stages: list[Stage] = field(default_factory=list)
+    jammed: list[Loop] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Schedule:
+    """Groups in order; which values live only inside one iteration of one; the groups that write and read the rest.
+
+    `tiles` are runs of groups, (first, last, rows of a block), that go over their rows together: see `tile`.
+    """
+
+    groups: list[Group]
+    local: set[int]
+    first: dict[int, int]
+    last: dict[int, int]
+    inside: dict[int, int]  # value made by one plain loop → its group
+    tiles: list[tuple[int, int, int]] = field(default_factory=list)

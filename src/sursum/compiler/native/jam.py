@@ -11,8 +11,7 @@ from dataclasses import replace
 from sursum.compiler.native.affine import Affine
 from sursum.compiler.native.expr import Exprs
 from sursum.compiler.native.fuse import PLAIN
-from sursum.compiler.native.ir import Loop
-from sursum.compiler.native.schedule import Group, Schedule
+from sursum.compiler.native.ir import Group, Loop, Schedule
 
 #: Rows at a time.
 ROWS = 4

@@ -7,11 +7,12 @@ a pointwise value may be read in the very iteration that makes it.
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass, field
 
 from sursum.compiler.native.canonical import canonical
 from sursum.compiler.native.expr import Exprs
-from sursum.compiler.native.ir import Call, Loop, Program, Stage
+from sursum.compiler.native.ir import Call, Group, Loop, Program, Schedule, Stage
+from sursum.compiler.native.jam import jam
+from sursum.compiler.native.tile import tile
 
 Key = tuple[object, ...]
 
@@ -19,37 +20,12 @@ Key = tuple[object, ...]
 MOST = 150
 
 
-@dataclass(slots=True)
-class Group:
-    """Stages that run in one loop nest over `shape` (or straight on, where that is empty), or one call.
-
-    `jammed` are the stages of several rows at a time: see `jam`.
-    """
-
-    shape: tuple[int, ...]
-    serial: bool
-    stages: list[Stage] = field(default_factory=list)
-    jammed: list[Loop] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class Schedule:
-    """Groups in order; which values live only inside one iteration of one; the groups that write and read the rest.
-
-    `tiles` are runs of groups, (first, last, rows of a block), that go over their rows together: see `tile`.
-    """
-
-    groups: list[Group]
-    local: set[int]
-    first: dict[int, int]
-    last: dict[int, int]
-    inside: dict[int, int]  # value made by one plain loop → its group
-    tiles: list[tuple[int, int, int]] = field(default_factory=list)
-
-
 def schedule(program: Program, e: Exprs) -> Schedule:
-    """Puts the stages of a program into groups."""
-    return _Scheduler(program, e).run()
+    """Puts the stages of a program into groups, and the groups into tiles."""
+    plan = _Scheduler(program, e).run()
+    tile(program, plan)
+    jam(plan, e)
+    return plan
 
 
 class _Scheduler:
@@ -141,3 +117,6 @@ class _Scheduler:
             self.first[value] = min(self.first.get(value, place), place)
         if isinstance(stage, Loop) and stage.mode == "set" and self.stages_of[stage.value] == 1:
             self.store[stage.value] = stage
+
+
+__all__ = ["Group", "Schedule", "schedule"]

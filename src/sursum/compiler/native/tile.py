@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
 from sursum.compiler.native.affine import Affine
-from sursum.compiler.native.ir import Call, Loop, Program
-from sursum.compiler.native.schedule import Group, Schedule
+from sursum.compiler.native.ir import Call, Group, Loop, Program, Schedule
 
 #: Bytes of a shared array from which a tile is worth its overhead, and bytes of rows in one block: L1 holds 32 kB or more.
 LEAST, BLOCK = 32_768, 16_384
