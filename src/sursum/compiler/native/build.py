@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from sursum.compiler.graph import Graph
 from sursum.compiler.native.cache import fetch, open_directory
-from sursum.compiler.native.emit import Emitted, emit
+from sursum.compiler.native.emit import Emitted, emit, emit_loop
 from sursum.compiler.native.fuse import fuse
 from sursum.compiler.native.ir import Program
 from sursum.compiler.native.library import NativeFunction
@@ -30,12 +32,37 @@ def translate(
         program, low = lower(graph, title)
         fuse(program, low.e)
         plan = schedule(program, low.e)
-        return emit(program, plan, vector=vector, outputs=destinations(graph), stem=stem), program, low
+        loops = _loops(program, vector, stem)
+        emitted = emit(program, plan, vector=vector, outputs=destinations(graph), stem=stem)
+        return _joined(emitted, loops), program, low
     except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, AssertionError, NotImplementedError) as error:
         raise CompileError(
             f"{title}: the native engine failed on this graph ({type(error).__name__}: {error}). This is a fault of "
             "sursum's native engine: please report it; the torch engine is right"
         ) from error
+
+
+def _loops(program: Program, vector: frozenset[str], stem: str) -> list[Emitted]:
+    """The C of the loops in time that a program calls."""
+    found = []
+    for loop in program.loops:
+        if loop.call in program.stages:
+            loop.call.function = f"{stem}_{loop.call.function}"
+            fuse(loop.program, loop.exprs)
+            found.append(emit_loop(loop, schedule(loop.program, loop.exprs), vector=vector))
+    return found
+
+
+def _joined(emitted: Emitted, loops: Sequence[Emitted]) -> Emitted:
+    """A program and its loops, which stand before it."""
+    every = [*loops, emitted]
+    return replace(
+        emitted,
+        declared=tuple(dict.fromkeys(line for one in every for line in one.declared)),
+        helpers=tuple(dict.fromkeys(text for one in every for text in one.helpers)),
+        body="\n".join(one.body for one in every),
+        statements=sum(one.statements for one in every),
+    )
 
 
 def is_density(graph: Graph) -> bool:

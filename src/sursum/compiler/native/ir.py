@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from sursum.compiler.graph import Where
 from sursum.compiler.native.affine import Affine
-from sursum.compiler.native.expr import Expr
+from sursum.compiler.native.expr import Expr, Exprs
 
 #: How a loop stage puts its result: written, added to what is there, or reduced over `Stage.reduced` dimensions.
 REDUCTIONS = ("sum", "prod", "max", "min", "all", "any")
@@ -77,6 +77,7 @@ class Call:
     where: Where
     after: tuple[int, ...] = ()
     also: tuple[int, ...] = ()  # further values that it writes
+    checked: bool = False  # whether it gives other than 0 where a guard fails
 
     def reads(self) -> Iterator[int]:
         """The values that it is given, other than to fill."""
@@ -102,6 +103,8 @@ class Program:
     outputs: list[int] = field(default_factory=list)
     blas: list[str] = field(default_factory=list)
     in_place: dict[int, int] = field(default_factory=dict)  # new version → old version whose memory it takes over
+    parameters: dict[int, str] = field(default_factory=dict)  # values that a step is handed, and their names in C
+    loops: list[Recurrent] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -130,3 +133,21 @@ class Schedule:
     last: dict[int, int]
     inside: dict[int, int]  # value made by one plain loop → its group
     tiles: list[tuple[int, int, int]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Recurrent:
+    """A loop in time that a `Call` runs: a program for one step, which makes the next row of a table of `width` doubles a
+    row out of the last one. `outputs` are the places of the step's outputs in a row; `carry` is the parameter that is the
+    row before, `rows` those that move on by so many elements in each step, `fixed` those that do not."""
+
+    call: Call
+    program: Program
+    exprs: Exprs
+    length: int
+    reverse: bool
+    width: int
+    outputs: list[int]
+    carry: int
+    rows: list[tuple[int, int]]
+    fixed: list[int]

@@ -69,7 +69,8 @@ def call(stage: Call, names: Names) -> list[str]:
     """A call of a C function on arrays."""
     names.used.add(stage.function)
     args = [names.operand(a) if isinstance(a, Operand) else str(a) for a in stage.args]
-    return [f"{stage.function}({', '.join(args)});"]
+    text = f"{stage.function}({', '.join(args)})"
+    return [f"if ({text}) return 1;" if stage.checked else f"{text};"]
 
 
 def straight(stages: Sequence[Loop], names: Names, where: Callable[[Where], list[str]]) -> list[str]:

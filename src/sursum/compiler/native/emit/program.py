@@ -55,10 +55,12 @@ def emit(program: Program, plan: Schedule, *, vector: frozenset[str], outputs: S
     """The C of a scheduled program. `vector` names the functions that have a vector form in libmvec; `outputs` says
     where each output goes: −1 for the log density, else its place (in doubles) in the result array; the entry is
     called ``<stem>_run``."""
-    return _Emitter(program, plan, vector, outputs, stem).emit()
+    return Emitter(program, plan, vector, outputs, stem).emit()
 
 
-class _Emitter:
+class Emitter:
+    """Writes the functions of one program."""
+
     def __init__(self, program: Program, plan: Schedule, vector: frozenset[str], outputs: Sequence[int], stem: str) -> None:
         self.program, self.plan, self.vector, self.stem = program, plan, vector, stem
         self.used: set[str] = set()
@@ -80,6 +82,12 @@ class _Emitter:
         self._fresh = 0
         self._declared: dict[int, None] = {}
         self._last = Where(None, None)
+
+    workspace = "double *const w = __builtin_assume_aligned(self->workspace, 64);"
+
+    def signature(self) -> str:
+        """The parameters of each function."""
+        return "const struct instance *self, double *out, double *logp"
 
     # The division into functions --------------------------------------------------------------------------------------
 
@@ -161,6 +169,8 @@ class _Emitter:
     def array(self, value: int) -> str:
         """The name of an array, which the function will declare."""
         self._declared[value] = None
+        if value in self.program.parameters:
+            return self.program.parameters[value]
         if value == self.program.input:
             return "q"
         if value in self.constants:
@@ -225,7 +235,7 @@ class _Emitter:
             lines += self._copies()
         attribute = "__attribute__((noinline)) " if len(self.parts) > 1 else ""
         return "\n".join([
-            f"static {attribute}int {self.stem}_part_{part}(const struct instance *self, double *out, double *logp)",
+            f"static {attribute}int {self.stem}_part_{part}({self.signature()})",
             "{",
             *("    " + line if line and not line.startswith("#") else line for line in [*self._declarations(), *lines]),
             "    return 0;",
@@ -256,6 +266,8 @@ class _Emitter:
     def _declarations(self) -> list[str]:
         lines = []
         for value in self._declared:
+            if value in self.program.parameters:
+                continue
             data = self.program.data[value]
             kind, shape = TYPES[data.kind], "x".join(map(str, data.shape)) or "1"
             name = self.array(value)
@@ -272,7 +284,7 @@ class _Emitter:
                 else:
                     lines.append(f"{kind} *const {name} = ({kind} *)(w + {offset // 8});  /* {shape} */")
         if any("= w +" in line or "(w +" in line for line in lines):
-            lines.insert(0, "double *const w = __builtin_assume_aligned(self->workspace, 64);")
+            lines.insert(0, self.workspace)
         return lines
 
     def _title(self) -> tuple[str, ...]:

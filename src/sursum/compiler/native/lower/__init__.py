@@ -24,6 +24,7 @@ from sursum.compiler.native.lower import (
     order,
     piecewise,
     pooling,
+    recurrence,
     reduction,
     scan,
     softmax,
@@ -57,6 +58,7 @@ OPERATORS: Table = {
     **attention.TABLE,
     **order.TABLE,
     **scan.TABLE,
+    **recurrence.TABLE,
 }
 
 
@@ -72,13 +74,16 @@ def lowering(node: Node) -> Lower:
     raise UnsupportedOperator(str(node.op), node.where, "")
 
 
-def lower(graph: Graph, title: str) -> tuple[Program, Lowering]:
-    """The loop program of a graph, and the lowering that holds its arrays.
+def lower(graph: Graph, title: str, blas: list[str] | None = None) -> tuple[Program, Lowering]:
+    """The loop program of a graph, and the lowering that holds its arrays. A graph inside another one shares its list of
+    routines, `blas`.
 
     Raises:
         UnsupportedOperator: an operator, or this form of it, has no C.
     """
-    low = Lowering(graph, title)
+    low = Lowering(graph, title, lower)
+    if blas is not None:
+        low.program.blas = blas
     for node in graph.nodes:
         low.node = node
         try:

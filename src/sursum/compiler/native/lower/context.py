@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -57,8 +57,9 @@ class Lowering:
     reduction, `call` as a C function; `fail` says that this form of an operator has no C.
     """
 
-    def __init__(self, graph: Graph, title: str) -> None:
+    def __init__(self, graph: Graph, title: str, inner: Callable[[Graph, str, list[str]], tuple[Program, Lowering]]) -> None:
         self.e = Exprs()
+        self.inner = inner  # lowers a graph inside this one
         self.graph = graph
         self.definitions: dict[int, Definition] = {}
         self.alias: dict[int, int] = {}

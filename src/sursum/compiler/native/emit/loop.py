@@ -1,0 +1,72 @@
+"""A loop in time as C: a function for the step, and one that runs it."""
+
+from __future__ import annotations
+
+from sursum.compiler.native.emit.comment import comment
+from sursum.compiler.native.emit.program import Emitted, Emitter
+from sursum.compiler.native.emit.scalar import TYPES
+from sursum.compiler.native.ir import Recurrent
+from sursum.compiler.native.schedule import Schedule
+from sursum.compiler.native.unsupported import UnsupportedOperator
+
+#: So many bytes may lie on the stack: sampler threads have little of it.
+STACK = 32768
+
+
+def emit_loop(loop: Recurrent, plan: Schedule, *, vector: frozenset[str]) -> Emitted:
+    """The C of a loop, whose function is the one that its call names.
+
+    Raises:
+        UnsupportedOperator: a step needs more memory than there is on a stack.
+    """
+    return _LoopEmitter(loop, plan, vector).emit()
+
+
+class _LoopEmitter(Emitter):
+    workspace = "w = __builtin_assume_aligned(w, 64);"
+
+    def __init__(self, loop: Recurrent, plan: Schedule, vector: frozenset[str]) -> None:
+        super().__init__(loop.program, plan, vector, loop.outputs, loop.call.function)
+        self.loop = loop
+        if self.layout.size > STACK:
+            detail = f"a step of the loop needs {self.layout.size} bytes of workspace"
+            raise UnsupportedOperator("sursum.recurrence", loop.call.where, detail)
+
+    def _arrays(self) -> list[int]:
+        return [*(value for value, _ in self.loop.rows), *self.loop.fixed]
+
+    def _declared_as(self, value: int) -> str:
+        return f"const {TYPES[self.kind(value)]} *restrict {self.program.parameters[value]}"
+
+    def signature(self) -> str:
+        given = [self._declared_as(value) for value in (self.loop.carry, *self._arrays())]
+        return ", ".join(["const struct instance *self", "double *w", "double *restrict out", *given])
+
+    def _title(self) -> tuple[str, ...]:
+        return ()
+
+    def _main(self, count: int) -> str:
+        """The function that runs the steps."""
+        loop, names = self.loop, self.program.parameters
+        given = ", ".join(["const struct instance *self", "double *table", *map(self._declared_as, self._arrays())])
+        before, after = ("t + 1", "t") if loop.reverse else ("t", "t + 1")
+        rows = [f"{names[value]} + t * {step}" if step else names[value] for value, step in loop.rows]
+        args = ", ".join([
+            "self", "w", f"table + ({after}) * {loop.width}", f"table + ({before}) * {loop.width}",
+            *rows, *(names[value] for value in loop.fixed),
+        ])  # fmt: skip
+        steps = " || ".join(f"{self.stem}_part_{part}({args})" for part in range(count))
+        last = loop.length - 1
+        head = f"int64_t t = {last}; t >= 0; t--" if loop.reverse else f"int64_t t = 0; t <= {last}; t++"
+        return "\n".join([
+            comment(f"{loop.program.title}: {loop.length} steps{', the last one first' if loop.reverse else ''}"),
+            f"static __attribute__((noinline)) int {self.stem}({given})",
+            "{",
+            f"    double w[{max(self.layout.size // 8, 8)}] __attribute__((aligned(64)));",
+            f"    for ({head})",
+            f"        if ({steps})",
+            "            return 1;",
+            "    return 0;",
+            "}",
+            "",
+        ])  # fmt: skip

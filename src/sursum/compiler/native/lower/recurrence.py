@@ -1,0 +1,133 @@
+"""A loop in time: its step is lowered as a program of its own, which a C function runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sursum.compiler.graph import Node, Ref
+from sursum.compiler.native.affine import Affine, contiguous, numel
+from sursum.compiler.native.expr import Expr, Exprs
+from sursum.compiler.native.ir import Call, Data, Loop, Operand, Program, Recurrent
+from sursum.compiler.native.lower.context import Lowering, Made, kind_of
+from sursum.compiler.native.lower.table import Table
+
+
+@dataclass(frozen=True)
+class _Segment:
+    """A part of the vector that a step is a function of, as an array of its own."""
+
+    start: int
+    stop: int
+    value: int
+
+
+def recurrence(low: Lowering, node: Node) -> None:
+    """`recurrence(carry, [x of all steps], w)`: the sequences of the carry"""
+    op: Any = node.op
+    carry, each, fixed = node.args
+    program, inner = low.inner(op.graph, "a step", low.program.blas)
+    width = sum(part.stop - part.start for part in op.carry)
+    segments = [_Segment(0, width, _parameter(program, inner, "c", (width,)))]
+    for letter, parts in (("x", op.each), ("f", op.fixed)):
+        for k, part in enumerate(parts):
+            size = (part.stop - part.start,)
+            segments.append(_Segment(part.start, part.stop, _parameter(program, inner, f"{letter}{k}", size)))
+    _redirect(program, inner.e, segments)
+    program.dim = 0
+    constants = sorted(program.constants.items(), key=lambda item: item[1])
+    for k, (value, _) in enumerate(constants):
+        program.parameters[value] = f"k{k}"
+    program.constants = {}
+
+    table = low.new((op.length + 1, width))
+    low._declare(table)
+    stages: list[Loop | Call] = []
+    row = op.length * width if op.reverse else 0
+    for part, ref in zip(op.carry, carry, strict=True):
+        if numel(ref.size):
+            store = Affine(row + part.start, _steps(ref.size))
+            stages.append(Loop(table.value, ref.size, store, low.e.double(low.load(ref)), "set", low.where))
+    moving = [_row_major(low, ref) for ref in each]
+    still = [low.dense(ref) for ref in fixed] + [low.constant(inner.arrays[place]) for _, place in constants]
+    args = [_operand(low, ref) for ref in (*moving, *still)]
+    call = Call(
+        table.value, f"loop_{len(low.program.loops)}", ("self", Operand(table.value, 0, True), *args), low.where, checked=True
+    )
+    stages.append(call)
+    low.definitions[table.value] = Made(tuple(stages))
+    count = len(op.each)
+    low.program.loops.append(
+        Recurrent(
+            call=call,
+            program=program,
+            exprs=inner.e,
+            length=op.length,
+            reverse=op.reverse,
+            width=width,
+            outputs=[part.start for part in op.carry],
+            carry=segments[0].value,
+            rows=[(s.value, ref.stride[0]) for s, ref in zip(segments[1 : 1 + count], moving, strict=True)],
+            fixed=[s.value for s in segments[1 + count :]] + [value for value, _ in constants],
+        )
+    )
+    for out, part in zip(node.outputs, op.carry, strict=True):
+        if out is not None:
+            size = (op.length + 1, *part.size)
+            low.define(out, low.load(Ref(table.value, size, (width, *contiguous(part.size)), part.start, table.dtype)))
+
+
+def _parameter(program: Program, inner: Lowering, name: str, size: tuple[int, ...]) -> int:
+    value = inner.new(size).value
+    program.data[value] = Data(numel(size), "f", size)
+    program.parameters[value] = name
+    return value
+
+
+def _steps(size: Sequence[int]) -> tuple[int, ...]:
+    return tuple(s if n != 1 else 0 for s, n in zip(contiguous(size), size, strict=True))
+
+
+def _row_major(low: Lowering, ref: Ref) -> Ref:
+    """The tensor, or a copy of it, in which each row is one stretch of doubles."""
+    rest = ref.size[1:]
+    packed = all(a == b for n, a, b in zip(rest, ref.stride[1:], contiguous(rest), strict=True) if n != 1)
+    return ref if packed and ref.stride[0] >= 0 and kind_of(ref.dtype) == "f" else low.dense(ref)
+
+
+def _operand(low: Lowering, ref: Ref) -> Operand:
+    return Operand(low.alias.get(ref.value, ref.value), ref.offset, False)
+
+
+def _redirect(program: Program, e: Exprs, segments: Sequence[_Segment]) -> None:
+    """Reads of the step's vector become reads of the array that holds that part of it."""
+
+    def place(low: int, high: int) -> _Segment:
+        found = next((s for s in segments if s.start <= low and high < s.stop), None)
+        if found is None:
+            raise NotImplementedError("a step reads across two of its arguments")
+        return found
+
+    for stage in program.stages:
+        if isinstance(stage, Call):
+            stage.args = tuple(
+                Operand(s.value, arg.offset - s.start, False)
+                if isinstance(arg, Operand) and arg.value == program.input and (s := place(arg.offset, arg.offset))
+                else arg
+                for arg in stage.args
+            )
+            continue
+
+        def change(load: Expr, shape: tuple[int, ...] = stage.shape) -> Expr | None:
+            if load.op != "load" or load.data[0] != program.input:
+                return None
+            _, affine, strides = load.data
+            found = place(*affine.span(shape))
+            return e.load(found.value, Affine(affine.offset - found.start, affine.coefs), load.kind, load.args, strides)
+
+        stage.expr = e.rewrite(stage.expr, change)
+        stage.indices = tuple(e.rewrite(index, change) for index in stage.indices)
+
+
+TABLE: Table = {"sursum.recurrence": recurrence}
