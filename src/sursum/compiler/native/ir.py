@@ -138,8 +138,9 @@ class Schedule:
 @dataclass(slots=True)
 class Recurrent:
     """A loop in time that a `Call` runs: a program for one step, which makes the next row of a table of `width` doubles a
-    row out of the last one. `outputs` are the places of the step's outputs in a row; `carry` is the parameter that is the
-    row before, `rows` those that move on by so many elements in each step, `fixed` those that do not."""
+    row out of the last one, and a row of `kept` doubles of another table. `outputs` are the places of the step's outputs,
+    those from `width` on in the other table; `carry` is the parameter that is the row before, `rows` those that move on by
+    so many elements in each step, `fixed` those that do not."""
 
     call: Call
     program: Program
@@ -147,6 +148,7 @@ class Recurrent:
     length: int
     reverse: bool
     width: int
+    kept: int
     outputs: list[int]
     carry: int
     rows: list[tuple[int, int]]

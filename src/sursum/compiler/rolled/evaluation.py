@@ -54,6 +54,7 @@ class Evaluation:
         length: T.
         recur: runs what must be a loop.
         reverse: whether the steps run from the last to the first.
+        known: values of all steps that need not be computed.
     """
 
     def __init__(
@@ -65,11 +66,15 @@ class Evaluation:
         *,
         recur: Recur,
         reverse: bool = False,
+        known: Mapping[int, Tensor] | None = None,
     ) -> None:
         self._recur = recur
         self.trace, self.init, self.following, self.length, self.reverse = trace, init, following, length, reverse
         self.values: dict[int, Tensor] = {**trace.fixed, **trace.rows}
         self.each: set[int] = set(trace.rows)
+        if known:
+            self.values.update(known)
+            self.each.update(known)
         self.last: list[Tensor] = list(init)
         self._maker = {slot: call for call in trace.calls for slot in call.outputs if slot is not None}
         self._number = {id(call): k for k, call in enumerate(trace.calls)}
@@ -82,7 +87,9 @@ class Evaluation:
 
     def _dependencies(self) -> dict[int, int]:
         """For every slot the parts of the carry that it depends on, as bits."""
-        bits = dict.fromkeys(self.values, 0) | {slot: 1 << k for k, slot in enumerate(self.trace.carry)}
+        bits = dict.fromkeys((*self.trace.fixed, *self.trace.rows), 0) | {
+            slot: 1 << k for k, slot in enumerate(self.trace.carry)
+        }
         for call in self.trace.calls:
             found = 0
             for slot in call.reads():

@@ -89,6 +89,10 @@ class Emitter:
         """The parameters of each function."""
         return "const struct instance *self, double *out, double *logp"
 
+    def result(self, target: int) -> tuple[str, int]:
+        """The array in which an output is wanted, and its place there."""
+        return "out", target
+
     # The division into functions --------------------------------------------------------------------------------------
 
     def _split(self) -> list[list[int]]:
@@ -176,7 +180,8 @@ class Emitter:
         if value in self.constants:
             return f"c{self.constants[value]}"
         if value in self.direct:
-            return "out" if self.target[value] == 0 else f"o{self.number(value)}"
+            base, start = self.result(self.target[value])
+            return base if start == 0 else f"o{self.number(value)}"
         return f"v{self.number(value)}"
 
     def operand(self, operand: Operand) -> str:
@@ -194,7 +199,7 @@ class Emitter:
             lines.append(f"if (!{name}) return 1;")
         if value in self.target:
             target = self.target[value]
-            lines.append(f"*logp = {name};" if target < 0 else f"out[{target}] = {name};")
+            lines.append(f"*logp = {name};" if target < 0 else "{}[{}] = {};".format(*self.result(target), name))
         return lines
 
     def where(self, where: Where) -> list[str]:
@@ -260,7 +265,8 @@ class Emitter:
             if target < 0:
                 lines.append(f"*logp = {self.array(value)}[0];")
             elif n:
-                lines.append(f"for (int64_t i = 0; i < {n}; i++) out[{target} + i] = {self.array(value)}[i];")
+                base, start = self.result(target)
+                lines.append(f"for (int64_t i = 0; i < {n}; i++) {base}[{start} + i] = {self.array(value)}[i];")
         return lines
 
     def _declarations(self) -> list[str]:
@@ -274,8 +280,9 @@ class Emitter:
             if value in self.constants:
                 lines.append(f"const {kind} *const restrict {name} = self->constants[{self.constants[value]}];  /* {shape} */")
             elif value in self.direct:
-                if self.target[value]:
-                    lines.append(f"double *const {name} = out + {self.target[value]};  /* {shape} */")
+                base, start = self.result(self.target[value])
+                if start:
+                    lines.append(f"double *const {name} = {base} + {start};  /* {shape} */")
             else:
                 offset = self.layout.offset[value]
                 if data.kind == "f":

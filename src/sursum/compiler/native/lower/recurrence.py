@@ -41,8 +41,9 @@ def recurrence(low: Lowering, node: Node) -> None:
         program.parameters[value] = f"k{k}"
     program.constants = {}
 
-    table = low.new((op.length + 1, width))
+    table, kept = low.new((op.length + 1, width)), low.new((op.length, sum(part.stop - part.start for part in op.kept)))
     low._declare(table)
+    low._declare(kept)
     stages: list[Loop | Call] = []
     row = op.length * width if op.reverse else 0
     for part, ref in zip(op.carry, carry, strict=True):
@@ -52,11 +53,17 @@ def recurrence(low: Lowering, node: Node) -> None:
     moving = [_row_major(low, ref) for ref in each]
     still = [low.dense(ref) for ref in fixed] + [low.constant(inner.arrays[place]) for _, place in constants]
     args = [_operand(low, ref) for ref in (*moving, *still)]
-    call = Call(
-        table.value, f"loop_{len(low.program.loops)}", ("self", Operand(table.value, 0, True), *args), low.where, checked=True
-    )
+    written = [Operand(table.value, 0, True)]
+    also: tuple[int, ...] = ()
+    if op.kept:
+        written.append(Operand(kept.value, 0, True))
+        also = (kept.value,)
+    name = f"loop_{len(low.program.loops)}"
+    call = Call(table.value, name, ("self", *written, *args), low.where, also=also, checked=True)
     stages.append(call)
     low.definitions[table.value] = Made(tuple(stages))
+    if op.kept:
+        low.definitions[kept.value] = Made((call,))
     count = len(op.each)
     low.program.loops.append(
         Recurrent(
@@ -66,16 +73,18 @@ def recurrence(low: Lowering, node: Node) -> None:
             length=op.length,
             reverse=op.reverse,
             width=width,
-            outputs=[part.start for part in op.carry],
+            kept=kept.size[1],
+            outputs=[*(part.start for part in op.carry), *(width + part.start for part in op.kept)],
             carry=segments[0].value,
             rows=[(s.value, ref.stride[0]) for s, ref in zip(segments[1 : 1 + count], moving, strict=True)],
             fixed=[s.value for s in segments[1 + count :]] + [value for value, _ in constants],
         )
     )
-    for out, part in zip(node.outputs, op.carry, strict=True):
+    sources = [(part, table) for part in op.carry] + [(part, kept) for part in op.kept]
+    for out, (part, source) in zip(node.outputs, sources, strict=True):
         if out is not None:
-            size = (op.length + 1, *part.size)
-            low.define(out, low.load(Ref(table.value, size, (width, *contiguous(part.size)), part.start, table.dtype)))
+            size, stride = (source.size[0], *part.size), (source.size[1], *contiguous(part.size))
+            low.define(out, low.load(Ref(source.value, size, stride, part.start, source.dtype)))
 
 
 def _parameter(program: Program, inner: Lowering, name: str, size: tuple[int, ...]) -> int:
