@@ -10,6 +10,7 @@ from pathlib import Path
 from sursum.compiler.graph import Graph
 from sursum.compiler.native.cache import fetch, open_directory
 from sursum.compiler.native.emit import Emitted, emit, emit_loop
+from sursum.compiler.native.flat import flatten_functions
 from sursum.compiler.native.fuse import fuse
 from sursum.compiler.native.ir import Program
 from sursum.compiler.native.library import NativeFunction
@@ -31,6 +32,7 @@ def translate(
     try:
         program, low = lower(graph, title)
         fuse(program, low.e)
+        flatten_functions(program, low.e, vector)
         plan = schedule(program, low.e)
         loops = _loops(program, vector, stem)
         emitted = emit(program, plan, vector=vector, outputs=destinations(graph), stem=stem)

@@ -232,10 +232,10 @@ class Evaluation:
 
         tensors = [self.values[slot] for slot in slots]
         if call.site is None:
-            results = self._mapped(run, tensors, slots, bool(varying))
+            results = self._mapped(call, run, tensors, slots, bool(varying))
         else:
             with at_site(call.site):
-                results = self._mapped(run, tensors, slots, bool(varying))
+                results = self._mapped(call, run, tensors, slots, bool(varying))
         for filled_slot, result in zip(call.outputs, results, strict=True):
             if filled_slot is not None:
                 self.values[filled_slot] = result
@@ -243,10 +243,15 @@ class Evaluation:
                     self.each.add(filled_slot)
 
     def _mapped(
-        self, run: Callable[..., tuple[Any, ...]], tensors: list[Tensor], slots: list[int], varying: bool
+        self, call: Call, run: Callable[..., tuple[Any, ...]], tensors: list[Tensor], slots: list[int], varying: bool
     ) -> tuple[Any, ...]:
         if not varying:
             return run(*tensors)
+        if call.function is aten.index_select.default and slots[0] not in self.each:
+            # As one selection: mapped, it would be one of a copy of the table for each step, and its gradient another.
+            dim, index = call.args[1] % tensors[0].dim(), tensors[1]
+            found = tensors[0].index_select(dim, index.reshape(-1))
+            return (found.unflatten(dim, tuple(index.shape)).movedim(dim, 0),)
         dims = tuple(0 if slot in self.each else None for slot in slots)
         results: tuple[Any, ...] = torch.vmap(run, in_dims=dims)(*tensors)
         return results
