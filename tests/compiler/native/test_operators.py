@@ -127,4 +127,5 @@ def test_rows_use_their_operator(family: str) -> None:
 
 
 def test_every_entry_has_a_row() -> None:
-    assert set(OPERATORS) == {name for rows in FAMILIES.values() for name in rows}
+    # A recurrence is no operator of torch's: its contract is test_recurrence.py.
+    assert set(OPERATORS) - {"sursum.recurrence"} == {name for rows in FAMILIES.values() for name in rows}

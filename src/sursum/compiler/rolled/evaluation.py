@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from sursum.compiler.operators import results_of
+from sursum.compiler.rolled.mapping import rewritten
 from sursum.compiler.rolled.recurrence import Step
 from sursum.compiler.rolled.tracer import Call, Slot, Trace, filled
 from sursum.runtime import at_site
@@ -19,25 +19,6 @@ aten = torch.ops.aten
 #: Runs a loop: of a step, its first carry, what is another one in each step, what is fixed, and the number of steps it makes
 #: the sequences of the carry, one longer.
 Recur = Callable[[Step, Sequence[Tensor], Sequence[Tensor], Sequence[Tensor], int], list[Tensor]]
-
-
-def _is_close(one: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Tensor:
-    """`torch.isclose`, which cannot be mapped, in operators that can."""
-    difference = (one - other).abs()
-    close = (one == other) | (torch.isfinite(difference) & (difference <= atol + (rtol * other).abs()))
-    return close | (one.isnan() & other.isnan()) if equal_nan else close
-
-
-_REWRITTEN: Mapping[Any, Callable[..., Any]] = MappingProxyType({aten.isclose.default: _is_close})
-
-
-def mappable(call: Call) -> bool:
-    """Whether an operator can be run for all steps at once."""
-    op = call.function
-    return op in _REWRITTEN or any(
-        torch._C._dispatch_has_kernel_for_dispatch_key(op.name(), key)  # type: ignore[attr-defined]
-        for key in ("FuncTorchBatched", "FuncTorchBatchedDecomposition")
-    )
 
 
 class Evaluation:
@@ -227,7 +208,7 @@ class Evaluation:
 
         def run(*tensors: Tensor) -> tuple[Any, ...]:
             values = dict(zip(slots, tensors, strict=True))
-            function = _REWRITTEN.get(call.function, call.function)
+            function = rewritten(call.function)
             return tuple(results_of(function(*filled(call.args, values), **filled(call.kwargs, values))))
 
         tensors = [self.values[slot] for slot in slots]

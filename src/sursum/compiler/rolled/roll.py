@@ -12,9 +12,10 @@ from torch.utils._python_dispatch import _disable_current_modes, _get_current_di
 
 from sursum.caller import warn
 from sursum.compiler.compare import same_bits
-from sursum.compiler.rolled.evaluation import Evaluation, mappable
+from sursum.compiler.rolled.evaluation import Evaluation
 from sursum.compiler.rolled.gradient import recur
 from sursum.compiler.rolled.indexing import SelectByTensor
+from sursum.compiler.rolled.mapping import mappable
 from sursum.compiler.rolled.tracer import Check, Trace, Tracer, Unrollable, check_same
 from sursum.errors import ArgumentError, EngineWarning, EscapeError
 from sursum.messages import Step
@@ -117,7 +118,7 @@ class _Rolling:
         with _disable_current_modes():
             check_same(trace, other.tracer.trace)
         for call in trace.calls:
-            if call.reads_any(step.tracer.varying) and not mappable(call):
+            if call.reads_any(step.tracer.varying) and not mappable(call.function):
                 raise Unrollable(f"{call.function} cannot be run for several steps at once")
         self.evaluation = Evaluation(trace, loop.init, following, loop.length, recur=recur)
         for check in trace.checks:

@@ -14,6 +14,7 @@ from sursum.compiler.compare import same_bits
 from sursum.compiler.lines import Lines
 from sursum.compiler.masks import is_mask
 from sursum.compiler.operators import Operator, results_of
+from sursum.compiler.rolled.mapping import is_composite, mappable
 from sursum.messages import Site
 from sursum.runtime import current_site
 
@@ -90,7 +91,7 @@ class Tracer(TorchDispatchMode):
         self.trace = Trace()
         self.failure: Unrollable | None = None
         self.refused = False  # a check of arguments failed: the step is about to raise, and says why
-        self._grad = None if differentiates else torch.is_grad_enabled()
+        self._grad = torch.is_grad_enabled() and not differentiates
         self._lines = Lines()
         self._operators: dict[Any, Operator] = {}
         self._ids: dict[int, int] = {}
@@ -175,8 +176,11 @@ class Tracer(TorchDispatchMode):
             raise Unrollable(f"{facts.name} draws at random{here}")
         if varying and (facts.dynamic or (facts.indexes and any(map(is_mask, args[1])))):
             raise Unrollable(f"the shape of what {facts.name} gives may be another one in every step{here}")
-        if varying and self._grad is not None and torch.is_grad_enabled() is not self._grad:
+        if varying and self._grad and not torch.is_grad_enabled():
             raise Unrollable(f"{facts.name} is run inside an autograd.Function or under no_grad{here}")
+        if varying and not mappable(op) and is_composite(op):
+            with self:
+                return op.decompose(*args, **kwargs)
         out = op(*args, **kwargs)
         outputs = tuple(self._enter(item) if isinstance(item, Tensor) else None for item in results_of(out))
         call = Call(op, marked[0], marked[1], outputs, site)
