@@ -193,9 +193,13 @@ class LogDensity:
         def choose(site: Sample, free_shape: torch.Size, onto: Any) -> Tensor:
             latent = self._known(site, free_shape)
             width = latent.stop - latent.start
-            if site.name in values:
+            carried = _carried(site, onto)
+            if values and carried is not None and site.infer.get("is_recalled"):
+                # What a site was replaced by may be known by name as well, but from other coordinates.
+                free = carried.double().reshape(-1).numpy()
+            elif site.name in values:
                 free = _given(site, values[site.name], onto)
-            elif (carried := _carried(site, onto)) is None:
+            elif carried is None:
                 free = rng.uniform(-spread, spread, width)
             else:
                 free = carried.double().reshape(-1).numpy() + rng.uniform(-jitter, jitter, width)

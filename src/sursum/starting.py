@@ -14,6 +14,14 @@ from sursum.handlers import ParamStore
 from sursum.patterns import suggestion
 from sursum.posterior import Draws
 
+Init = Mapping[str, Any] | ParamStore | None
+"""A mapping from site names to values, as a `Fit` and a `Posterior` are; or a store of parameters."""
+
+
+def is_named(init: Any) -> bool:
+    """Whether `init` speaks of sites by name."""
+    return isinstance(init, (Mapping, ParamStore))
+
 
 def named_values(init: Any, rng: np.random.Generator) -> dict[str, Tensor]:
     """The constrained values by site name that `init` stands for.

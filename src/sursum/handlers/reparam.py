@@ -115,11 +115,11 @@ class LocScaleReparam:
 
 
 def _started(site: Sample) -> Sample:
-    """`site` with the value that is recalled for it as the one to start from."""
-    held = recall(site.name) if site.init is None and isinstance(site.fn, Distribution) else None
+    """`site` with the value that is recalled for it as the one to start from, and with a note of that."""
+    held = recall(site.name) if isinstance(site.fn, Distribution) else None
     if held is None or held.shape != site.fn.batch_shape + site.fn.event_shape:
         return site
-    return site.but(init=held.detach())
+    return site.but(init=held.detach(), infer={**site.infer, "is_recalled": True})
 
 
 def _base(fn: Distribution) -> tuple[Any, int]:

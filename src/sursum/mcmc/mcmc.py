@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,8 +23,9 @@ from sursum.mcmc.recording import Recording
 from sursum.mcmc.run import Run
 from sursum.mcmc.schedule import Schedule
 from sursum.mcmc.seeds import chain_seed, drawn_seed
-from sursum.mcmc.start import find_start, given_start
+from sursum.mcmc.start import find_start, given_start, named_start
 from sursum.posterior import Posterior
+from sursum.starting import Init, check_names, is_named, named_values
 
 ENGINES = (None, "native", "torch")
 
@@ -47,8 +48,10 @@ class MCMC:
         cores: how many chains run at once; None is as many as there are chains or cores.
         progress: True or False; None shows it on a terminal and in a notebook.
         engine: "native" or "torch"; None is the fastest there is.
-        init: where chains start, in unconstrained coordinates, (n,) for all of them or (num_chains, n), and nothing is
-            added to it. None starts at the program's own values with a jitter of ±0.1.
+        init: where chains start, and nothing is added to it: constrained values by site name (a mapping, a `Fit`, a
+            `ParamStore`), sites that are not named starting as usual; a `Posterior`, of which each chain takes a draw of
+            its own; a sequence of such, one for each chain; or unconstrained coordinates, (n,) for all chains or
+            (num_chains, n). None starts at the program's own values with a jitter of ±0.1.
         store: a folder that must not exist yet, to which draws are written as they come, and where `Posterior.load` reads
             them, also while the run goes on and after it was killed. None keeps them in memory.
         keep: names of the sites to keep, or patterns (`"net.**"`); None keeps all.
@@ -70,7 +73,7 @@ class MCMC:
     cores: int | None = field(default=None, kw_only=True)
     progress: bool | None = field(default=None, kw_only=True)
     engine: str | None = field(default=None, kw_only=True)
-    init: NDArray[np.float64] | Sequence[float] | None = field(default=None, kw_only=True)
+    init: Init | NDArray[np.float64] | Sequence[float] | Sequence[Init] = field(default=None, kw_only=True)
     store: str | os.PathLike[str] | None = field(default=None, kw_only=True)
     keep: Sequence[str] | None = field(default=None, kw_only=True)
 
@@ -124,14 +127,9 @@ class MCMC:
         """A run with everything that concerns the program done, so that what is wrong with it is raised here."""
         compiled = _compiled(self.kernel.model, args, kwargs, self.engine)
         seed = drawn_seed() if self.seed is None else self.seed
-        given = self._given_starts(compiled.dim)
+        begin = self._begin(compiled)
         sources = [chain_seed(seed, k) for k in range(self.num_chains)]
-        starts = [
-            find_start(compiled.density, compiled.value_and_grad, source.start)
-            if given is None
-            else given_start(compiled.density, compiled.value_and_grad, given[k])
-            for k, source in enumerate(sources)
-        ]
+        starts = [begin(k, source.start) for k, source in enumerate(sources)]
         keep = Keep(None if self.keep is None else tuple(self.keep))
         lengths = (self.num_warmup, self.num_samples)
         recording = None if self.store is None else Recording.begin(self.store, compiled, keep, self.num_chains, *lengths)
@@ -150,11 +148,41 @@ class MCMC:
         kernel = self.kernel
         return Settings(self.num_warmup, self.num_samples, kernel.target_accept, kernel.max_tree_depth, kernel.low_rank)
 
-    def _given_starts(self, n: int) -> NDArray[np.float64] | None:
-        """The starts of all chains, (num_chains, n), if there are any."""
-        if self.init is None:
-            return None
-        given = np.array(self.init, dtype=np.float64)
+    def _begin(self, compiled: Any) -> Callable[[int, np.random.Generator], NDArray[np.float64]]:
+        """Where chain k starts, by the randomness of its start."""
+        density, value_and_grad, init = compiled.density, compiled.value_and_grad, self.init
+        if init is None:
+            return lambda k, rng: find_start(density, value_and_grad, rng)
+        each = isinstance(init, (list, tuple)) and any(is_named(one) for one in init)
+        if not each and not is_named(init):
+            given = self._given_starts(compiled.dim)
+            return lambda k, rng: given_start(density, value_and_grad, given[k])
+        ones: Sequence[Any] = init if each else [init] * self.num_chains  # type: ignore[assignment]
+        if len(ones) != self.num_chains:
+            raise SamplingError(
+                f"`init` has values for {len(ones)} chains, but must have them for {self.num_chains}, or be one for all of "
+                "them: `num_chains` says how many there are."
+            )
+        for one in ones:
+            check_names(one, density.dims)
+
+        def start(k: int, rng: np.random.Generator) -> NDArray[np.float64]:
+            one = ones[k]
+            # Of a whole state nothing is left to chance, wherever reparameterisation has put it.
+            exact = {} if isinstance(one, dict) else {"jitter": 0.0}
+            return named_start(density, value_and_grad, named_values(one, rng), rng, **exact)
+
+        return start
+
+    def _given_starts(self, n: int) -> NDArray[np.float64]:
+        """The starts of all chains, (num_chains, n)."""
+        try:
+            given = np.array(self.init, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise SamplingError(
+                f"`init` is {type(self.init).__name__}, but must be values by site name (a mapping, a Fit, a Posterior, a "
+                "ParamStore), or unconstrained coordinates: leave it out to start at the program's own values."
+            ) from None
         if given.shape not in ((n,), (self.num_chains, n)):
             raise SamplingError(
                 f"`init` has shape {given.shape}, but must have shape ({n},) or ({self.num_chains}, {n}): the "

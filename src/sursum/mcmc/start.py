@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from sursum.errors import ArgumentError, DensityError, ObservationError, SursumE
 Array = NDArray[np.float64]
 
 TRIES = 100
+NUDGE = 1e-3
 
 
 class Startable(Protocol):
@@ -23,6 +25,15 @@ class Startable(Protocol):
     def site_at(self, index: int) -> str: ...
 
     def explain(self, q: Array) -> str: ...
+
+
+class Named(Startable, Protocol):
+    """What is asked of a log density that starts at values by name."""
+
+    @property
+    def latents(self) -> Any: ...
+
+    def not_finite(self, q: Array) -> list[str]: ...
 
 
 class Gradient(Protocol):
@@ -106,3 +117,46 @@ def given_start(density: Startable, value_and_grad: Gradient, q: Array) -> Array
             "and the sampler needs one that is not. Move the start a little (add 1e-3), or leave `init` out."
         )
     return q
+
+
+def named_start(
+    density: Named, value_and_grad: Gradient, values: Mapping[str, Any], rng: np.random.Generator, **spread: float
+) -> Array:
+    """A point with these constrained values by site name; the sites that are not named start as usual.
+
+    Nothing is added to the values, unless a component of the gradient is exactly zero there, as it may be at a mode:
+    such a coordinate is moved by up to a thousandth.
+
+    Args:
+        density, value_and_grad, rng: as in `find_start`.
+        values: by site name.
+        spread: of the other sites, as `LogDensity.start` takes it.
+
+    Raises:
+        DensityError: a value that its site cannot have; no point with a finite density and gradient.
+    """
+    named = all(latent.name in values for latent in density.latents)
+    q = np.empty(0)
+    for _ in range(1 if named else TRIES):
+        q = density.start(rng, values, **spread)  # type: ignore[call-arg]
+        for _ in range(TRIES):
+            value, gradient = value_and_grad(q)
+            if not (np.isfinite(value) and np.isfinite(gradient).all()):
+                break
+            if gradient.all():
+                return q
+            flat = gradient == 0.0
+            q[flat] += rng.uniform(-NUDGE, NUDGE, int(flat.sum())) * np.maximum(1.0, np.abs(q[flat]))
+    value, gradient = value_and_grad(q)
+    if np.isfinite(value) and np.isfinite(gradient).all():
+        site = density.site_at(int(np.flatnonzero(gradient == 0.0)[0]))
+        raise DensityError(
+            f"no chain could start at `init`: the gradient of the log density by site {site!r} is exactly zero there and "
+            "around. A density that changes with every site was expected. Remove the site, or start elsewhere."
+        )
+    culprits = density.not_finite(q) or [density.site_at(int(np.flatnonzero(~np.isfinite(gradient))[0]))]
+    names = ", ".join(map(repr, culprits[:3]))
+    raise DensityError(
+        f"no chain could start at `init`: the log density or its gradient is not finite there, by {names}. At that point:\n"
+        f"{density.explain(q)}\nGive values at which the data are possible."
+    )
