@@ -18,7 +18,7 @@ PUBLIC = {
         *("ParamStore", "Trace", "Posterior", "CompiledDensity", "enable_validation", "validation_enabled"),
     },
     "su.infer": {
-        *("MCMC", "NUTS", "Run", "LogDensity", "compile_density", "reparam", "fit", "Fit"),
+        *("MCMC", "NUTS", "Run", "LogDensity", "compile_density", "reparam", "fit", "Fit", "laplace", "Pathfinder"),
         *("Predictive", "Prediction", "log_likelihood"),
         *("SVI", "SVIResult", "EarlyStopping", "Trace_ELBO", "TraceMeanField_ELBO", "RenyiELBO", "autoguide"),
     },

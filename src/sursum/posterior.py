@@ -17,6 +17,7 @@ from sursum import arviz_export, posterior_store, storage
 from sursum.adding import added
 from sursum.errors import PredictionError
 from sursum.log_likelihood import log_likelihood
+from sursum.pareto import LIMIT
 from sursum.prediction import Prediction
 from sursum.predictive import Predictive
 from sursum.program import Program
@@ -84,6 +85,8 @@ class Posterior(Draws):
         warnings: what is wrong with the run, in plain words; empty where all is well.
         groups: what was added by `with_groups`, by ArviZ's names of groups.
         program: what was sampled. It stays in the process: a posterior that was loaded or unpickled has None.
+        pareto_k: of an approximation, the Pareto k-hat of its importance weights: up to 0.7 the draws can be trusted. NaN
+            where it cannot be told, None for MCMC.
 
     Example:
         >>> import numpy as np, torch
@@ -103,6 +106,7 @@ class Posterior(Draws):
     warnings: tuple[str, ...] = ()
     groups: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
     program: Program | None = None
+    pareto_k: float | None = None
 
     def predict(self, *args: Any, seed: int | None = None, chunk: int | None = None, **kwargs: Any) -> Prediction:
         """Draw what the program predicts, once at every draw of the posterior; see `Predictive`.
@@ -165,7 +169,8 @@ class Posterior(Draws):
             A table that prints itself, warnings included, and is read as `summary["theta"]["mean"]`.
         """
         names = list(self) if sites is None else list(sites)
-        return summarise({name: self[name].numpy() for name in names}, warnings=self.warnings, limit=limit)
+        said = (*_trusted(self.pareto_k), *self.warnings)
+        return summarise({name: self[name].numpy() for name in names}, warnings=said, limit=limit)
 
     def with_groups(self, *, store: str | os.PathLike[str] | None = None, **groups: Prediction | Mapping[str, Any]) -> Self:
         """This posterior together with what else there is to keep: predictions, log-likelihoods, draws from the prior, data.
@@ -238,6 +243,7 @@ class Posterior(Draws):
             "coordinates": self.coordinates,
             "dims": {name: list(dims) for name, dims in self.dims.items()},
             "warnings": self.warnings,
+            "pareto_k": self.pareto_k,
             "groups": {group: list(arrays) for group, arrays in groups.items()},
         }
         flat = {f"{group}/{name}": array for group, arrays in groups.items() for name, array in arrays.items()}
@@ -276,6 +282,7 @@ class Posterior(Draws):
             observed=_tensors(groups["observed"]),
             warnings=tuple(note["warnings"]),
             groups={name[6:]: _tensors(arrays) for name, arrays in groups.items() if name.startswith("added ")},
+            pareto_k=note.get("pareto_k"),
         )
 
     @classmethod
@@ -294,6 +301,13 @@ class Posterior(Draws):
             warnings=stored.warnings,
             groups={group: _tensors(arrays) for group, arrays in stored.groups.items()},
         )
+
+
+def _trusted(k: float | None) -> tuple[str, ...]:
+    """What a summary says of a Pareto k that no warning speaks of."""
+    if k is None or k > LIMIT:
+        return ()
+    return (f"Pareto k is {k:.2f}." if np.isfinite(k) else "There is no Pareto k: the weights are all alike, or too few.",)
 
 
 def _arrays(draws: Draws) -> dict[str, NDArray[Any]]:

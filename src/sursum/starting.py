@@ -23,6 +23,19 @@ def is_named(init: Any) -> bool:
     return isinstance(init, (Mapping, ParamStore))
 
 
+def each_draw(init: Any, count: int) -> Any:
+    """What `init` says to each of `count` chains: an `SVI`, which can be drawn from, says a draw to each."""
+    draw = getattr(init, "sample", None)
+    if not callable(draw):
+        return init
+    draws = draw(count)
+    return [Started({name: value[0, k] for name, value in draws.items()}) for k in range(count)]
+
+
+class Started(dict[str, Tensor]):
+    """A whole state, by name: it may know more than a program has."""
+
+
 def named_values(init: Any, rng: np.random.Generator) -> dict[str, Tensor]:
     """The constrained values by site name that `init` stands for.
 
@@ -58,7 +71,7 @@ def check_names(init: Any, known: Iterable[str]) -> None:
     Raises:
         DensityError: a name that is no site's.
     """
-    if not isinstance(init, dict):
+    if not isinstance(init, dict) or isinstance(init, Started):
         return
     known = tuple(known)
     for name in init:

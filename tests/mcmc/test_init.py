@@ -106,6 +106,15 @@ def test_each_chain_takes_a_draw_of_a_posterior():
     assert torch.equal(starts(schools, posterior, num_chains=2)[1]["theta"], found[1]["theta"])
 
 
+def test_an_svi_gives_each_chain_a_draw():
+    svi = su.infer.SVI(decentred, su.infer.autoguide.AutoNormal(decentred), su.optim.Adam({"lr": 0.05}), seed=0)
+    svi.run(5)
+    draws = svi.sample(2)
+    for k, start in enumerate(starts(schools, svi)):
+        np.testing.assert_allclose(start["theta"], draws["theta"][0, k], rtol=1e-6)
+        np.testing.assert_allclose(start["tau"], draws["tau"][0, k], rtol=1e-6)
+
+
 @pytest.mark.filterwarnings("ignore::sursum.errors.DiagnosticWarning")
 def test_a_run_starts_another():
     settings = {"num_warmup": 150, "num_samples": 60, "num_chains": 2, "progress": False}

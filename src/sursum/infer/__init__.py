@@ -5,7 +5,7 @@ from sursum.density import LogDensity
 from sursum.infer import autoguide, reparam
 from sursum.log_likelihood import log_likelihood
 from sursum.mcmc import MCMC, NUTS, Run
-from sursum.optimise import Fit, fit
+from sursum.optimise import Fit, Pathfinder, fit, laplace
 from sursum.prediction import Prediction
 from sursum.predictive import Predictive
 from sursum.vi import SVI, EarlyStopping, RenyiELBO, SVIResult, Trace_ELBO, TraceMeanField_ELBO
@@ -17,6 +17,7 @@ __all__ = [
     "EarlyStopping",
     "Fit",
     "LogDensity",
+    "Pathfinder",
     "Prediction",
     "Predictive",
     "RenyiELBO",
@@ -27,6 +28,7 @@ __all__ = [
     "autoguide",
     "compile_density",
     "fit",
+    "laplace",
     "log_likelihood",
     "reparam",
 ]

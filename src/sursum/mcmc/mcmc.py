@@ -25,7 +25,7 @@ from sursum.mcmc.schedule import Schedule
 from sursum.mcmc.seeds import chain_seed, drawn_seed
 from sursum.mcmc.start import find_start, given_start, named_start
 from sursum.posterior import Posterior
-from sursum.starting import Init, check_names, is_named, named_values
+from sursum.starting import Init, Started, check_names, each_draw, is_named, named_values
 
 ENGINES = (None, "native", "torch")
 
@@ -50,7 +50,7 @@ class MCMC:
         engine: "native" or "torch"; None is the fastest there is.
         init: where chains start, and nothing is added to it: constrained values by site name (a mapping, a `Fit`, a
             `ParamStore`), sites that are not named starting as usual; a `Posterior`, of which each chain takes a draw of
-            its own; a sequence of such, one for each chain; or unconstrained coordinates, (n,) for all chains or
+            its own; a fitted `SVI`, likewise; a sequence of such, one for each chain; or unconstrained coordinates, (n,) for all chains or
             (num_chains, n). None starts at the program's own values with a jitter of ±0.1.
         store: a folder that must not exist yet, to which draws are written as they come, and where `Posterior.load` reads
             them, also while the run goes on and after it was killed. None keeps them in memory.
@@ -140,7 +140,7 @@ class MCMC:
             spool = None if recording is None else recording.spool(k)
             return start_chain(compiled, starts[k], sources[k].sampler, self._settings(), watched=watched, spool=spool)
 
-        cores = min(self.cores or _cores(), self.num_chains)
+        cores = min(self.cores or available_cores(), self.num_chains)
         collect = None if recording is None else recording.collect
         return Run(compiled, Schedule(start, self.num_chains, cores, display, collect), keep, *lengths, recording)
 
@@ -150,7 +150,7 @@ class MCMC:
 
     def _begin(self, compiled: Any) -> Callable[[int, np.random.Generator], NDArray[np.float64]]:
         """Where chain k starts, by the randomness of its start."""
-        density, value_and_grad, init = compiled.density, compiled.value_and_grad, self.init
+        density, value_and_grad, init = compiled.density, compiled.value_and_grad, each_draw(self.init, self.num_chains)
         if init is None:
             return lambda k, rng: find_start(density, value_and_grad, rng)
         each = isinstance(init, (list, tuple)) and any(is_named(one) for one in init)
@@ -169,7 +169,7 @@ class MCMC:
         def start(k: int, rng: np.random.Generator) -> NDArray[np.float64]:
             one = ones[k]
             # Of a whole state nothing is left to chance, wherever reparameterisation has put it.
-            exact = {} if isinstance(one, dict) else {"jitter": 0.0}
+            exact = {} if isinstance(one, dict) and not isinstance(one, Started) else {"jitter": 0.0}
             return named_start(density, value_and_grad, named_values(one, rng), rng, **exact)
 
         return start
@@ -197,7 +197,7 @@ def _compiled(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], engine:
     return compile_density(LogDensity(rolled(model), args, kwargs), engine)
 
 
-def _cores() -> int:
+def available_cores() -> int:
     """How many cores this process may use."""
     count = getattr(os, "process_cpu_count", None)
     if count is not None:

@@ -2,5 +2,7 @@
 
 from sursum.optimise.fit import fit
 from sursum.optimise.fitted import Fit
+from sursum.optimise.laplace import laplace
+from sursum.optimise.pathfinder import Pathfinder
 
-__all__ = ["Fit", "fit"]
+__all__ = ["Fit", "Pathfinder", "fit", "laplace"]

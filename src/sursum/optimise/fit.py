@@ -31,6 +31,7 @@ Array = NDArray[np.float64]
 NUM_STEPS = 1000
 _STILL = 1e-2
 TRIES = 100
+_AROUND = 0.1
 
 
 def fit(
@@ -159,21 +160,26 @@ def _fit_compiled(model: Any, args: Any, kwargs: Any, init: Any, jacobian: bool,
     )
 
 
-def start_point(compiled: CompiledDensity, init: Any) -> Point:
+def start_point(compiled: CompiledDensity, init: Any, around: np.random.Generator | None = None) -> Point:
     """Where an optimiser starts: at carried or given values, at 0 else; anywhere near if that has no density.
+
+    With `around`, a source of randomness: within ±0.1 of carried or given values, and anywhere else.
 
     Raises:
         DensityError: the log density or its gradient is not finite, given values or not; names the sites.
     """
     density = compiled.density
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(0) if around is None else around
     values = named_values(init, rng)
     check_names(init, density.dims)
     first: Array | None = None
     failure: Exception | None = None
     for attempt in range(TRIES):
+        exact = {"jitter": 0.0, "spread": 0.0} if around is None and not attempt else {}
         try:
-            q = density.start(rng, values) if attempt else density.start(rng, values, jitter=0.0, spread=0.0)
+            q = density.start(rng, values, **exact)
+            if around is not None and values:
+                q += rng.uniform(-_AROUND, _AROUND, len(q))
         except SursumError:
             raise
         except (ValueError, torch.linalg.LinAlgError) as error:
@@ -183,7 +189,7 @@ def start_point(compiled: CompiledDensity, init: Any) -> Point:
         if np.isfinite(value) and np.isfinite(gradient).all():
             return Point(q, value, gradient)
         first = q if first is None else first
-        if values.keys() >= {latent.name for latent in density.latents}:
+        if around is None and values.keys() >= {latent.name for latent in density.latents}:
             break
     if first is None:
         raise DensityError(

@@ -102,7 +102,8 @@ def lbfgs(value_and_grad: ValueAndGrad, start: Point, num_steps: int, history: i
         options={"maxiter": num_steps, "maxfun": 20 * num_steps, "maxcor": history, "ftol": 1e-13, "gtol": 1e-9},
     )
     gradient = climb.path[-1].gradient
-    gain = 0.5 * float(gradient @ found.hess_inv.dot(gradient))
+    with np.errstate(over="ignore", invalid="ignore"):
+        gain = 0.5 * float(gradient @ found.hess_inv.dot(gradient))
     return climb.path, gain, str(found.message)
 
 

@@ -152,6 +152,7 @@ def assembled(first: Pair, columns: Mapping[str, Tensor], program: Program) -> P
         observed={name: site.value.detach() for name, site in first.model.observed.items()},
         warnings=said,
         program=program,
+        pareto_k=k,
     )
 
 

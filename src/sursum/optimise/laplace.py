@@ -1,0 +1,103 @@
+"""`laplace`: the Gaussian that has the posterior's mode and curvature."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from sursum.compiler.compiled import CompiledDensity, compile_density
+from sursum.density import LogDensity
+from sursum.distributions.randomness import global_seed
+from sursum.errors import OptimisationError
+from sursum.mcmc.checks import natural_number, positive_integer
+from sursum.optimise.approximation import as_posterior, log_densities
+from sursum.optimise.curvature import Curvature, curvature
+from sursum.optimise.fit import NUM_STEPS, describe, start_point
+from sursum.optimise.maximise import Maximum, maximise
+from sursum.pareto import pareto_k
+from sursum.posterior import Posterior
+
+
+def laplace(
+    model: Callable[..., Any],
+    *args: Any,
+    num_samples: int = 1000,
+    seed: int | None = None,
+    init: Any = None,
+    num_steps: int = NUM_STEPS,
+    engine: str | None = None,
+    **kwargs: Any,
+) -> Posterior:
+    r"""Laplace's approximation of the posterior, in unconstrained coordinates q.
+
+    .. math:: q \sim N(\hat q, A^{-1}), \qquad \hat q = \arg\max_q \log p(q), \qquad A = -\nabla^2 \log p(\hat q)
+
+    where :math:`\log p(q)` has the log-Jacobians of the supports, as samplers see it. A is taken from fourth-order
+    differences of the compiled gradient (6 n gradients), exact to some 1e-12.
+
+    Args:
+        model: the program. Parameters that are not lifted are held at their value.
+        args, kwargs: what it is called with. The names of the settings here are not passed on.
+        num_samples: independent draws, as one chain.
+        seed: an integer of 0 or more; None takes one from torch's global generator, which otherwise is left alone.
+        init: where the search for the mode starts, as for `fit`.
+        num_steps: the steps of that search, at most.
+        engine: "native" or "torch"; None is the fastest there is.
+
+    Returns:
+        A `Posterior`. `posterior.pareto_k` judges it by the importance weights p/N of the draws, whose logarithms are
+        ``posterior.stats["log_weight"]``.
+
+    Raises:
+        OptimisationError: there is no mode, or no strict one.
+
+    Warns:
+        DiagnosticWarning: Pareto k-hat is above 0.7.
+
+    References
+        Tierney, Kadane (1986), Accurate approximations for posterior moments and marginal densities, JASA 81.
+
+    Example:
+        >>> import torch, sursum as su, sursum.distributions as dist
+        >>> def model(y):
+        ...     mu = su.sample("mu", dist.Normal(0.0, 1.0))
+        ...     with su.plate("data", len(y)):
+        ...         su.sample("y", dist.Normal(mu, 1.0), obs=y)
+        >>> posterior = su.infer.laplace(model, torch.tensor([1.0, 2.0, 3.0]), seed=0)
+        >>> round(float(posterior["mu"].mean()), 1), round(float(posterior["mu"].std()), 1)
+        (1.5, 0.5)
+    """
+    positive_integer("num_samples", num_samples, "1000 is usual")
+    positive_integer("num_steps", num_steps, f"{NUM_STEPS} is usual")
+    if seed is not None:
+        natural_number("seed", seed, "leave it out for one from torch's global generator")
+    compiled = compile_density(LogDensity(model, args, kwargs), engine)
+    mode, bend = find_mode(compiled, init, num_steps)
+    rng = np.random.default_rng(global_seed() if seed is None else seed)
+    noise = rng.standard_normal((num_samples, compiled.dim))
+    draws = mode.point.q + noise @ bend.factor.T
+    log_q = -0.5 * (noise**2).sum(1) + 0.5 * bend.log_det - 0.5 * compiled.dim * np.log(2.0 * np.pi)
+    log_p = log_densities(compiled, draws)
+    stats = {"lp": log_p, "log_weight": log_p - log_q}
+    return as_posterior(compiled, draws, stats, pareto_k=pareto_k(log_p - log_q), stacklevel=2)
+
+
+def find_mode(compiled: CompiledDensity, init: Any, num_steps: int) -> tuple[Maximum, Curvature]:
+    """The mode of a log density, and its curvature there.
+
+    Raises:
+        OptimisationError: there is none, or no strict one.
+    """
+    mode = maximise(compiled.value_and_grad, start_point(compiled, init), num_steps)
+    if not mode.converged:
+        raise OptimisationError(f"Laplace's approximation needs the mode. {describe(mode, compiled.density, num_steps)}")
+    bend = curvature(compiled.value_and_grad, mode.point.q)
+    if not bend.definite:
+        names = ", ".join(repr(name) for name in dict.fromkeys(compiled.density.site_at(i) for i in bend.flat()))
+        raise OptimisationError(
+            f"Laplace's approximation needs a strict mode, and where the search ended the log density does not fall "
+            f"along {names}. Give the site a prior that determines it, or start elsewhere by `init`."
+        )
+    return mode, bend

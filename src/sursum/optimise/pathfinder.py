@@ -1,0 +1,166 @@
+"""`Pathfinder`: draws from the best Gaussian on the path of an optimiser."""
+
+from __future__ import annotations
+
+import contextvars
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sursum.compiler.compiled import CompiledDensity, compile_density
+from sursum.density import LogDensity
+from sursum.distributions.randomness import global_seed
+from sursum.errors import OptimisationError
+from sursum.mcmc.checks import natural_number, positive_integer, setting
+from sursum.mcmc.mcmc import available_cores
+from sursum.optimise.approximation import as_posterior, log_densities
+from sursum.optimise.bfgs import Gaussian, gaussians
+from sursum.optimise.fit import start_point
+from sursum.optimise.maximise import Point, lbfgs
+from sursum.pareto import resampled, smooth
+from sursum.posterior import Posterior
+from sursum.starting import Init
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Pathfinder:
+    r"""Variational inference along the path of L-BFGS: quick draws that are about right, and good starts for MCMC.
+
+    From a start of its own each path climbs the log density. At every point the optimiser's inverse Hessian makes a
+    Gaussian; the one with the largest evidence bound
+
+    .. math:: \mathrm{ELBO} = E_q[\log p(q) - \log \phi(q)]
+
+    is drawn from. The draws of all paths are resampled by Pareto-smoothed importance weights :math:`p / \phi`.
+
+    Arguments:
+        model: the program, with handlers around it or without.
+        num_samples: draws of the posterior.
+        num_paths: paths, each from a start of its own; 1 is single-path Pathfinder.
+        num_draws: draws of each path, from which those of the posterior are resampled.
+        num_elbo_draws: draws by which the ELBO is estimated at each point of a path.
+        num_steps: steps of each path, at most.
+        history: steps that the inverse Hessian remembers.
+        seed: an integer of 0 or more. The same seed gives the same draws, whatever `cores`, and path k is the same
+            whatever `num_paths`. None takes a seed from torch's global generator, which otherwise is left alone.
+        cores: how many paths run at once; None is as many as there are paths or cores.
+        engine: "native" or "torch"; None is the fastest there is.
+        init: around what the paths start, as for `MCMC`: each within ±0.1 of it, in unconstrained coordinates. None starts
+            around the program's own values, and at random where it has none.
+
+    Raises:
+        SamplingError: a setting outside its range, or of the wrong type.
+
+    References
+        Zhang, Carpenter, Gelman, Vehtari (2022), Pathfinder: Parallel quasi-Newton variational inference, JMLR 23.
+
+    Example:
+        >>> import torch, sursum as su, sursum.distributions as dist
+        >>> def model(y):
+        ...     mu = su.sample("mu", dist.Normal(0.0, 1.0))
+        ...     with su.plate("data", len(y)):
+        ...         su.sample("y", dist.Normal(mu, 1.0), obs=y)
+        >>> posterior = su.infer.Pathfinder(model, seed=0).run(torch.tensor([1.0, 2.0, 3.0]))
+        >>> round(float(posterior["mu"].mean()), 1), round(float(posterior["mu"].std()), 1)
+        (1.5, 0.5)
+    """
+
+    model: Callable[..., Any]
+    num_samples: int = field(default=1000, kw_only=True)
+    num_paths: int = field(default=4, kw_only=True)
+    num_draws: int = field(default=1000, kw_only=True)
+    num_elbo_draws: int = field(default=25, kw_only=True)
+    num_steps: int = field(default=1000, kw_only=True)
+    history: int = field(default=6, kw_only=True)
+    seed: int | None = field(default=None, kw_only=True)
+    cores: int | None = field(default=None, kw_only=True)
+    engine: str | None = field(default=None, kw_only=True)
+    init: Init = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        setting("model", callable(self.model), self.model, "a program, a callable", "give the function or `nn.Module`")
+        for name in ("num_samples", "num_paths", "num_draws", "num_elbo_draws", "num_steps", "history"):
+            usual = type(self).__dataclass_fields__[name].default
+            positive_integer(name, getattr(self, name), f"{usual} is usual")
+        if self.seed is not None:
+            natural_number("seed", self.seed, "leave it out for one from torch's global generator")
+        if self.cores is not None:
+            positive_integer("cores", self.cores, "leave it out to use all")
+
+    def run(self, *args: Any, **kwargs: Any) -> Posterior:
+        """Approximate the posterior of the program as called with these arguments. May be called again, with other data.
+
+        Returns:
+            The draws, as one chain; `posterior.pareto_k` judges them. ``posterior.stats`` has for each draw the log
+            density `lp`, the log weight `log_weight`, before smoothing, and the `path` that it comes from.
+
+        Raises:
+            OptimisationError: no path has found a Gaussian.
+
+        Warns:
+            DiagnosticWarning: some paths have failed; Pareto k-hat is above 0.7.
+        """
+        compiled = compile_density(LogDensity(self.model, args, kwargs), self.engine)
+        seed = global_seed() if self.seed is None else self.seed
+        choosing, *sources = np.random.SeedSequence(seed).spawn(1 + self.num_paths)
+        rngs = [np.random.default_rng(source) for source in sources]
+        starts = [start_point(compiled, self.init, rng) for rng in rngs]
+        contexts = [contextvars.copy_context() for _ in starts]
+        with ThreadPoolExecutor(min(self.cores or available_cores(), self.num_paths)) as pool:
+            climbs = [
+                pool.submit(context.run, self._path, compiled, start, rng)
+                for context, start, rng in zip(contexts, starts, rngs, strict=True)
+            ]
+            found = [climb.result() for climb in climbs]
+        kept = [(k, *one) for k, one in enumerate(found) if one is not None]
+        if not kept:
+            raise OptimisationError(
+                f"none of {len(found)} paths has found a Gaussian: the log density has no curvature along them that could be "
+                "one's, or the paths started at a mode and went nowhere. Start elsewhere by `init`, raise `num_paths`, or "
+                "use MCMC."
+            )
+        draws = np.concatenate([one for _, one, _, _ in kept])
+        log_p = np.concatenate([one for _, _, one, _ in kept])
+        log_weight = log_p - np.concatenate([one for _, _, _, one in kept])
+        path = np.repeat([k for k, *_ in kept], self.num_draws)
+        smoothed = smooth(log_weight)
+        chosen = resampled(smoothed, self.num_samples, np.random.default_rng(choosing))
+        return as_posterior(
+            compiled,
+            draws[chosen],
+            {"lp": log_p[chosen], "log_weight": log_weight[chosen], "path": path[chosen]},
+            pareto_k=smoothed.pareto_k,
+            doubts=_lost(len(found) - len(kept), len(found)),
+            stacklevel=2,
+        )
+
+    def _path(self, compiled: CompiledDensity, start: Point, rng: np.random.Generator) -> tuple[Array, Array, Array] | None:
+        """Draws from the best Gaussian of a path, log p and log φ of them; None where there is none."""
+        path, _, _ = lbfgs(compiled.value_and_grad, start, self.num_steps, self.history)
+        best: Gaussian | None = None
+        highest = -np.inf
+        for gaussian in gaussians(path, self.history):
+            draws, log_q = gaussian.draw(self.num_elbo_draws, rng)
+            elbo = float(np.mean(log_densities(compiled, draws) - log_q))
+            if elbo > highest:
+                best, highest = gaussian, elbo
+        if best is None:
+            return None
+        draws, log_q = best.draw(self.num_draws, rng)
+        log_p = log_densities(compiled, draws)
+        return (draws, log_p, log_q) if np.isfinite(log_p).any() else None
+
+
+def _lost(lost: int, count: int) -> tuple[str, ...]:
+    if not lost:
+        return ()
+    return (
+        f"{lost} of {count} paths found no Gaussian, and are left out. Look at where the log density is finite, or start "
+        "nearer by `init`.",
+    )
