@@ -56,7 +56,7 @@ def smooth(log_weights: Array) -> Smoothed:
     if np.isnan(log_weights).any() or np.isposinf(log_weights).any() or not present.any():
         raise ValueError("importance weights must be numbers, not all of them 0")
     kept = log_weights[present]
-    if len(kept) < _FEWEST or np.ptp(kept) < 1e-8:
+    if len(kept) < _FEWEST or np.ptp(kept) < 1e-6:
         weights, k = kept, np.nan
     else:
         weights, k = arviz_quietly().psislw(kept.copy())
