@@ -49,9 +49,9 @@ class MCMC:
         progress: True or False; None shows it on a terminal and in a notebook.
         engine: "native" or "torch"; None is the fastest there is.
         init: where chains start, and nothing is added to it: constrained values by site name (a mapping, a `Fit`, a
-            `ParamStore`), sites that are not named starting as usual; a `Posterior`, of which each chain takes a draw of
-            its own; a fitted `SVI`, likewise; a sequence of such, one for each chain; or unconstrained coordinates, (n,) for all chains or
-            (num_chains, n). None starts at the program's own values with a jitter of ±0.1.
+            `ParamStore`), sites that are not named starting as usual; a `Posterior` or a fitted `SVI`, of which each chain
+            takes a draw of its own; a sequence of such, one for each chain; or unconstrained coordinates, (n,) for all
+            chains or (num_chains, n). None starts at the program's own values with a jitter of ±0.1.
         store: a folder that must not exist yet, to which draws are written as they come, and where `Posterior.load` reads
             them, also while the run goes on and after it was killed. None keeps them in memory.
         keep: names of the sites to keep, or patterns (`"net.**"`); None keeps all.
@@ -157,7 +157,7 @@ class MCMC:
         if not each and not is_named(init):
             given = self._given_starts(compiled.dim)
             return lambda k, rng: given_start(density, value_and_grad, given[k])
-        ones: Sequence[Any] = init if each else [init] * self.num_chains  # type: ignore[assignment]
+        ones: Sequence[Any] = init if each else [init] * self.num_chains
         if len(ones) != self.num_chains:
             raise SamplingError(
                 f"`init` has values for {len(ones)} chains, but must have them for {self.num_chains}, or be one for all of "
