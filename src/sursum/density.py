@@ -128,10 +128,12 @@ class LogDensity:
         return total
 
     def transform(self, q: Tensor) -> dict[str, Tensor]:
-        """The values at `q` of the latent sites, then of the deterministic ones."""
+        """The values at `q` of the latent sites, then of the deterministic ones: latent sites with a `Delta` are that, too."""
         found = self._run(self._at(q))
         values = {latent.name: found[latent.name].value for latent in self.latents}
-        return values | {name: torch.as_tensor(site.value) for name, site in found.deterministic.items()}
+        points = (site for site in found.stochastic.values() if isinstance(unwrapped(site.fn), Delta))
+        fixed = {site.name: site.value for site in (*points, *found.deterministic.values())}
+        return values | {name: torch.as_tensor(fixed[name]) for name in found if name in fixed}
 
     def unravel(self, q: Tensor) -> dict[str, Tensor]:
         """The constrained values at `q` of the latent sites."""

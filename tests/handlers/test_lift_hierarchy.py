@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.distributions as td
@@ -296,3 +297,21 @@ def test_the_flat_prior() -> None:
     assert density.dim == 1 + 2 * 2
     values = density.unravel(q)
     assert float(density(q)) == pytest.approx(float(-values["s"] + values["p"].log().sum()), rel=1e-6)
+
+
+def test_a_delta_prior_is_kept_with_what_is_sampled() -> None:
+    """A prior that draws standardised sites and says by a `Delta` what they amount to: nothing else to infer there."""
+
+    def standardised(theta: torch.Tensor) -> dist.Distribution:
+        z = su.sample("z", dist.Normal(torch.zeros_like(theta), 1.0).to_event(1))
+        return dist.Delta(3.0 + 2.0 * z)
+
+    def program() -> None:
+        theta = su.param("theta", torch.zeros(2))
+        su.sample("y", dist.Normal(theta, 1.0).to_event(1), obs=torch.ones(2))
+
+    density = su.compile(su.lift(program, {"theta": standardised}))
+    assert [latent.name for latent in density.density.latents] == ["z"]
+    values = density.expand(np.array([[0.5, -1.0], [0.0, 2.0]]))
+    assert list(values) == ["z", "theta"]
+    assert torch.equal(values["theta"], 3.0 + 2.0 * values["z"])

@@ -1,0 +1,231 @@
+"""Every example of the gallery runs from the command line, draws its picture, and its numbers are right.
+
+Where the posterior can be had exactly (a conjugate form, a sum over a grid) the run is held to that within its Monte-Carlo
+error; elsewhere to the maximum of the likelihood with latent effects integrated out, or to the truth behind simulated data.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import minimize
+from scipy.special import expit, gammaln, logsumexp
+from scipy.stats import norm, poisson
+
+import sursum as su
+from tests.test_examples import monte_carlo_error
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+# Runs are short, and the diagnostics say so.
+pytestmark = pytest.mark.filterwarnings("ignore::sursum.errors.DiagnosticWarning")
+
+Run = Callable[[str, int], tuple[ModuleType, su.Posterior]]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs an example as from the command line; gives the module and its posterior."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+
+    def command(name: str, draws: int) -> tuple[ModuleType, su.Posterior]:
+        spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        monkeypatch.setattr(sys, "argv", [f"{name}.py", "--draws", str(draws), "--out", str(tmp_path)])
+        posterior = module.main()
+        assert "ess_bulk" in capsys.readouterr().out
+        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        return module, posterior
+
+    return command
+
+
+def agrees(draws: torch.Tensor, mean: float, sd: float | None = None, grid: float = 0.0) -> None:
+    """Mean (and sd) of draws within four Monte-Carlo errors, and what the grid may be off."""
+    values = draws.numpy()
+    error = 4 * monte_carlo_error(values) + grid
+    assert abs(values.mean() - mean) < error, (values.mean(), mean, error)
+    if sd is not None:
+        # The standard error of an sd is that of the mean over √2 for normal tails; √2 is spared for heavier ones.
+        assert abs(values.std() - sd) < error, (values.std(), sd, error)
+
+
+def near(draws: torch.Tensor, estimate: Any, share: float = 0.5) -> None:
+    """The posterior mean is within a share of the posterior sd of an estimate that uses the likelihood alone."""
+    values = draws.flatten(0, 1).numpy()
+    assert np.all(np.abs(values.mean(0) - estimate) < share * values.std(0)), (values.mean(0), estimate, values.std(0))
+
+
+def maximum(log_likelihood: Callable[[np.ndarray], float], start: list[float]) -> np.ndarray:
+    found = minimize(lambda x: -log_likelihood(x), np.array(start), method="BFGS", options={"gtol": 1e-3})
+    assert found.success or found.status == 2, found.message
+    return found.x
+
+
+def test_change_point(run: Run) -> None:
+    """Exponential(1) is Gamma(1, 1): given the year the rates are Gamma, and the year's weights are known."""
+    module, posterior = run("change_point", 500)
+    y = module.read_disasters()[1].numpy()
+    k = np.arange(1, len(y))
+    early, late = np.cumsum(y)[:-1], y.sum() - np.cumsum(y)[:-1]
+    weights = gammaln(1 + early) - (1 + early) * np.log(1 + k) + gammaln(1 + late) - (1 + late) * np.log(1 + len(y) - k)
+    weights = np.exp(weights - logsumexp(weights))
+    agrees(posterior["early"], float(weights @ ((1 + early) / (1 + k))))
+    agrees(posterior["late"], float(weights @ ((1 + late) / (1 + len(y) - k))))
+    for year in np.argsort(weights)[-5:]:
+        agrees(posterior["switch"][..., year], float(weights[year]))
+
+
+def test_change_point_sums_over_all_years(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    import change_point  # type: ignore[import-not-found]
+
+    y = change_point.read_disasters()[1]
+    by_hand = logsumexp([poisson.logpmf(y, 2.0).sum() for k in range(1, len(y))])
+    assert abs(float(su.trace(change_point.mining).get_trace(y).log_prob_sum()) - (by_hand - np.log(len(y) - 1))) < 1e-3
+
+
+def test_horseshoe(run: Run) -> None:
+    module, posterior = run("horseshoe", 150)
+    low, high = np.quantile(posterior["beta"].flatten(0, 1).numpy(), [0.05, 0.95], axis=0)
+    found = np.flatnonzero((low > 0) | (high < 0))
+    assert set(np.flatnonzero(module.TRUTH.numpy())) <= set(found)
+    assert len(found) <= 5
+    assert float(posterior["beta"].mean((0, 1))[module.TRUTH == 0].abs().max()) < 0.4
+
+
+@pytest.mark.slow
+def test_varying_effects(run: Run) -> None:
+    module, posterior = run("varying_effects", 500)
+    county, floor, y = (value.double().numpy() for value in module.read_survey())
+    houses = [county == k for k in range(module.COUNTIES)]
+
+    def marginal(at: np.ndarray) -> float:
+        """Counties' effects integrated out: the y of a county are jointly normal."""
+        spread, total = np.exp(at[2:4]), 0.0
+        covariance = np.array([[spread[0] ** 2, (r := np.tanh(at[4]) * spread.prod())], [r, spread[1] ** 2]])
+        for mine in houses:
+            x = np.stack([np.ones(mine.sum()), floor[mine]], 1)
+            cov, rest = x @ covariance @ x.T + np.exp(2 * at[5]) * np.eye(len(x)), y[mine] - x @ at[:2]
+            total -= 0.5 * (np.linalg.slogdet(cov)[1] + rest @ np.linalg.solve(cov, rest))
+        return total
+
+    best = maximum(marginal, [1.5, -0.7, -1.0, -1.0, 0.0, -0.3])
+    near(posterior["mean"], best[:2])
+    near(posterior["sigma"], np.exp(best[5]))
+    near(posterior["spread"], np.exp(best[2:4]), share=1.0)
+    factor = posterior["factor"]
+    assert torch.allclose(factor @ factor.mT * torch.eye(2, dtype=torch.float64), torch.eye(2, dtype=torch.float64))
+    standardised = posterior["standardised"] @ (posterior["spread"][..., None] * factor).mT
+    assert torch.allclose(posterior["effect"], posterior["mean"][..., None, :] + standardised)
+
+
+def test_gaussian_process(run: Run) -> None:
+    module, posterior = run("gaussian_process", 500)
+    x, y = module.simulate()
+    names = ("length", "height", "noise")
+    priors = (torch.distributions.InverseGamma(3.0, 5.0), su.distributions.HalfNormal(2.0), su.distributions.HalfNormal(1.0))
+    axes = [torch.linspace(*ends, 20, dtype=torch.float64) for ends in ((0.5, 4.0), (0.5, 7.0), (0.17, 0.75))]
+    grid = torch.cartesian_prod(*axes)
+    length, height, noise = (grid[:, k, None, None] for k in range(3))
+    covariance = module.kernel(x, x, length, height) + noise.square() * torch.eye(len(x), dtype=x.dtype)
+    log_weights = torch.distributions.MultivariateNormal(torch.zeros_like(x), covariance).log_prob(y)
+    log_weights += sum(prior.log_prob(grid[:, k]) for k, prior in enumerate(priors))
+    weights = log_weights.softmax(0)
+    for k, name in enumerate(names):
+        mean = weights @ grid[:, k]
+        agrees(posterior[name], float(mean), float((weights @ (grid[:, k] - mean).square()).sqrt()), grid=1e-2)
+    places = torch.tensor([1.0, 6.0, 8.0], dtype=torch.float64)
+    values = module.function_values(posterior, x, y, places)
+    assert torch.all((values.mean(0) - module.truth(places)).abs() < 3 * values.std(0))
+    assert values[:, 1].std() > 2 * values[:, 0].std()  # nothing was measured near 6
+
+
+def test_stochastic_volatility(run: Run) -> None:
+    module, posterior = run("stochastic_volatility", 200)
+    h = module.simulate()[1].numpy()
+    low, high = np.quantile(posterior["h"].flatten(0, 1).numpy(), [0.05, 0.95], axis=0)
+    assert 0.8 < ((low < h) & (h < high)).mean() <= 1.0
+    for name, value in module.TRUTH.items():
+        near(posterior[name], value, share=2.0)
+
+
+def test_item_response(run: Run) -> None:
+    module, posterior = run("item_response", 300)
+    answers = module.read_answers().numpy()
+    nodes, weights = np.polynomial.hermite_e.hermegauss(41)
+    patterns, students = np.unique(answers, axis=0, return_counts=True)
+
+    def marginal(at: np.ndarray) -> float:
+        """Abilities integrated out by Gauss–Hermite quadrature."""
+        right = expit(np.exp(at[5]) * nodes[:, None] - at[:5])[:, None]
+        likelihood = np.where(patterns == 1, right, 1 - right).prod(-1)
+        return float(students @ np.log(weights @ likelihood / weights.sum()))
+
+    best = maximum(marginal, [-2.0, -1.0, 0.0, -1.0, -2.0, 0.0])
+    near(posterior["difficulty"], best[:5], share=0.35)
+    near(posterior["spread"], np.exp(best[5]), share=0.5)
+
+
+def test_survival(run: Run) -> None:
+    module, posterior = run("survival", 500)
+    weeks, relapsed, treated = (value.double().numpy() for value in module.read_trial())
+    scale, effect, shape = np.meshgrid(
+        np.linspace(1.4, 3.4, 61), np.linspace(-0.3, 3.5, 61), np.linspace(0.5, 2.4, 61), indexing="ij"
+    )
+    log_weights = norm.logpdf(scale, 2, 2) + norm.logpdf(effect, 0, 2) + norm.logpdf(np.log(shape)) - np.log(shape)
+    for t, event, group in zip(weeks, relapsed, treated, strict=True):
+        z = np.log(t) - scale - effect * group
+        log_weights += event * (np.log(shape) + shape * z - np.log(t)) - np.exp(shape * z)
+    w = np.exp(log_weights - logsumexp(log_weights))
+    for name, values in (("log_scale", scale), ("effect", effect), ("shape", shape)):
+        mean = (w * values).sum()
+        agrees(posterior[name], mean, np.sqrt((w * (values - mean) ** 2).sum()), grid=2e-3)
+
+
+def test_mixture(run: Run) -> None:
+    module, posterior = run("mixture", 400)
+    y = module.read_waits().double().numpy()
+
+    def likelihood(at: np.ndarray) -> float:
+        parts = norm.logpdf(y[:, None], at[:2], np.exp(at[2:4])) + np.log([expit(at[4]), expit(-at[4])])
+        return float(logsumexp(parts, axis=1).sum())
+
+    best = maximum(likelihood, [55.0, 80.0, 1.7, 1.7, -0.5])
+    near(posterior["mean"], best[:2])
+    near(posterior["sigma"], np.exp(best[2:4]))
+    near(posterior["share"], expit(best[4]))
+    at = torch.linspace(0, 140, 300, dtype=torch.float64)
+    total = torch.trapezoid(module.densities(posterior, at).sum(-1).mean(0), at)
+    assert abs(float(total) - 1.0) < 1e-3
+
+
+def test_missing_data(run: Run) -> None:
+    module, posterior = run("missing_data", 400)
+    x, y, _ = (value.double().numpy() for value in module.simulate())
+    known = ~np.isnan(x)
+
+    def marginal(at: np.ndarray) -> float:
+        """Missing x integrated out: what is left of them is y, normal."""
+        centre, spread, intercept, slope, sigma = at[0], np.exp(at[1]), at[2], at[3], np.exp(at[4])
+        total = norm.logpdf(x[known], centre, spread).sum() + norm.logpdf(y[known], intercept + slope * x[known], sigma).sum()
+        alone = norm.logpdf(y[~known], intercept + slope * centre, np.hypot(slope * spread, sigma))
+        return float(total + alone.sum())
+
+    best = maximum(marginal, [0.0, 0.0, 0.0, 1.0, 0.0])
+    near(posterior["slope"], best[3], share=0.3)
+    near(posterior["intercept"], best[2], share=0.3)
+    near(posterior["sigma"], np.exp(best[4]))
+    near(posterior["slope"], module.SLOPE, share=2.0)
+    slope, error = module.complete_cases(*module.simulate()[:2])
+    assert slope < module.SLOPE - 2 * error
