@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow lint bench posteriordb clean
+.PHONY: demo test test-slow lint bench posteriordb docs gallery clean
 
 demo: $(READY)
 	$(BIN)/python examples/radon.py
@@ -26,6 +26,15 @@ bench: $(READY)
 
 posteriordb: $(READY)
 	$(BIN)/python -m benchmarks.posteriordb --write benchmarks/posteriordb/results.md
+
+# The site, in out/site; every Python block of it runs, and a warning is an error.
+docs: $(READY)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	$(BIN)/python -m sphinx -b html -W --keep-going -q docs out/site
+
+# The pictures of the gallery, by running every example.
+gallery: $(READY)
+	for example in examples/*.py; do $(BIN)/python $$example --out docs/gallery || exit 1; done
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "sursum needs Python 3.11 or newer")'

@@ -1,7 +1,7 @@
 """Stochastic volatility: daily returns whose log variance wanders, with one latent step a day.
 
-The data are simulated, so that the truth is known. The log volatility is an autoregression over the days, a `scan`; its steps
-are standardised parameters.
+The data are simulated, so that the truth is known. The log volatility is an autoregression over the days, a loop; its steps are
+standardised parameters.
 
     python examples/stochastic_volatility.py    # prints the parameters, writes out/stochastic_volatility.png
 """
@@ -21,23 +21,19 @@ DAYS = 250
 TRUTH = {"level": -0.5, "persistence": 0.95, "spread": 0.25}
 
 
-def path(level: Tensor, persistence: Tensor, spread: Tensor, steps: Tensor) -> Tensor:
+def wander(level: Tensor, persistence: Tensor, spread: Tensor, steps: Tensor) -> Tensor:
     """h_t = level + φ (h_{t−1} − level) + spread·z_t, from h_0 = level + spread·z_0 / √(1 − φ²)."""
-
-    def step(h: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-        h = level + persistence * (h - level) + spread * z
-        return h, h
-
-    first = level + spread * steps[0] / (1 - persistence.square()).sqrt()
-    _, later = su.scan(step, first, steps[1:])
-    return torch.cat([first[None], later])
+    path = [level + spread * steps[0] / (1 - persistence.square()).sqrt()]
+    for z in steps[1:]:
+        path.append(level + persistence * (path[-1] - level) + spread * z)
+    return torch.stack(path)
 
 
 def simulate(seed: int = 0) -> tuple[Tensor, Tensor]:
     """Returns (percent), and the log volatility behind them."""
     generator = torch.Generator().manual_seed(seed)
     steps, noise = torch.randn(2, DAYS, generator=generator)
-    h = path(*(torch.tensor(value) for value in TRUTH.values()), steps)
+    h = wander(*(torch.tensor(value) for value in TRUTH.values()), steps)
     return noise * (h / 2).exp(), h
 
 
@@ -47,7 +43,7 @@ def returns(percent: Tensor) -> None:
     persistence = su.param("persistence", torch.tensor(0.9), constraint=constraints.unit_interval)
     spread = su.param("spread", torch.tensor(0.2), constraint=constraints.positive)
     steps = su.param("steps", torch.zeros(len(percent)))
-    h = su.deterministic("h", path(level, persistence, spread, steps))
+    h = su.deterministic("h", wander(level, persistence, spread, steps))
     with su.plate("day", len(percent)):
         su.sample("percent", dist.Normal(0.0, (h / 2).exp()), obs=percent)
 

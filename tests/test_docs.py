@@ -1,0 +1,69 @@
+"""Every Python block of the documentation runs, and warns of nothing; the site builds."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / "_ext" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+blocks = load("blocks")
+RUN = [page for page in PAGES if any(blocks.runs(code) for code in blocks.blocks(page.read_text()))]
+
+
+@pytest.mark.parametrize("page", RUN, ids=lambda page: page.stem)
+def test_a_pages_blocks_run(page: Path, tmp_path: Path) -> None:
+    namespace: dict[str, Any] = {}
+    with contextlib.chdir(tmp_path):
+        for number, code in enumerate(blocks.blocks(page.read_text())):
+            if blocks.runs(code):
+                blocks.run(code, namespace, f"{page.name}, block {number}")
+
+
+def test_blocks_are_found_in_order_and_fragments_left_out() -> None:
+    page = "```python\na = 1\n```\ntext\n```python\n    print(a)\n```\n```py\nb\n```\n```python\nprint(a)\n```\n"
+    found = list(blocks.blocks(page))
+    assert found == ["a = 1", "    print(a)", "print(a)"]
+    assert [blocks.runs(code) for code in found] == [True, False, True]
+    namespace: dict[str, Any] = {}
+    assert [blocks.run(code, namespace, "page") for code in found if blocks.runs(code)] == ["", "1\n"]
+
+
+def test_a_block_that_warns_fails() -> None:
+    with pytest.raises(UserWarning, match="mind"):
+        blocks.run("import warnings; warnings.warn('mind')", {}, "page")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([\w/.-]+\.md)(?:#[\w-]+)?\)", page.read_text()):
+        assert (page.parent / target).exists(), target
+
+
+@pytest.mark.slow
+def test_the_site_builds(tmp_path: Path) -> None:
+    pytest.importorskip("sphinx")
+    command = [sys.executable, "-m", "sphinx", "-b", "html", "-W", "--keep-going", "-q", "docs", str(tmp_path)]
+    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
+    assert built.returncode == 0, built.stderr
+    assert "greatest" in (tmp_path / "posteriors.html").read_text()
+    assert "sursum_part" in (tmp_path / "native.html").read_text()
