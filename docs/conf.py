@@ -14,7 +14,6 @@ release = "0.1.0"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton", "mathml", "generated", "executed"]
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["_build", "_ext", "_static"]
-suppress_warnings = ["toc.empty_glob"]  # the contents name pages in their order, whether or not all are there
 
 myst_enable_extensions = ["colon_fence", "dollarmath", "deflist"]
 myst_heading_anchors = 3

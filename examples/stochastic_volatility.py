@@ -55,7 +55,7 @@ def posterior(percent: Tensor, draws: int = 1000) -> su.Posterior:
         "spread": dist.HalfNormal(0.5),
         "steps": dist.Normal(0.0, 1.0),
     }
-    kernel = su.infer.NUTS(su.lift(returns, priors), target_accept=0.98)
+    kernel = su.infer.NUTS(su.lift(returns, priors), target_accept=0.99)
     return su.infer.MCMC(kernel, num_warmup=draws, num_samples=draws, num_chains=4, seed=0).run(percent)
 
 

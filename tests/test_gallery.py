@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import change_point
 import numpy as np
 import pytest
 import torch
@@ -33,7 +34,6 @@ Run = Callable[[str, int], tuple[ModuleType, su.Posterior]]
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Runs an example as from the command line; gives the module and its posterior."""
-    monkeypatch.syspath_prepend(str(EXAMPLES))
 
     def command(name: str, draws: int) -> tuple[ModuleType, su.Posterior]:
         spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
@@ -86,13 +86,27 @@ def test_change_point(run: Run) -> None:
         agrees(posterior["switch"][..., year], float(weights[year]))
 
 
-def test_change_point_sums_over_all_years(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(EXAMPLES))
-    import change_point  # type: ignore[import-not-found]
-
+def test_change_point_sums_over_all_years() -> None:
     y = change_point.read_disasters()[1]
     by_hand = logsumexp([poisson.logpmf(y, 2.0).sum() for k in range(1, len(y))])
     assert abs(float(su.trace(change_point.mining).get_trace(y).log_prob_sum()) - (by_hand - np.log(len(y) - 1))) < 1e-3
+
+
+def test_eight_schools(run: Run) -> None:
+    """Everything is normal given tau: a sum over a grid of it."""
+    module, posterior = run("eight_schools", 500)
+    y, sigma = module.EFFECT.double().numpy(), module.ERROR.double().numpy()
+    tau = np.linspace(0.0, 80.0, 4001)[1:]
+    precision = 1 / (sigma**2 + tau[:, None] ** 2)
+    total = precision.sum(1) + 1 / 25
+    mu = (precision * y).sum(1) / total
+    log_weights = 0.5 * (np.log(precision).sum(1) - np.log(total) - (precision * y**2).sum(1) + total * mu**2)
+    log_weights -= np.log1p((tau / 5) ** 2)
+    w = np.exp(log_weights - logsumexp(log_weights))
+    agrees(posterior["tau"], w @ tau)
+    agrees(posterior["mu"], w @ mu, np.sqrt(w @ (1 / total + mu**2) - (w @ mu) ** 2))
+    first = (y[0] / sigma[0] ** 2 + mu / tau**2) / (1 / sigma[0] ** 2 + 1 / tau**2)
+    agrees(posterior["theta"][..., 0], w @ first)
 
 
 def test_horseshoe(run: Run) -> None:

@@ -93,7 +93,7 @@ def _module(name: str, known: set[int]) -> str:
 
 
 def _auto(kind: str, name: str, *, members: bool = False) -> str:
-    options = "   :members:\n   :undoc-members:\n" if members and kind == "autoclass" else ""
+    options = "   :members:\n" if members and kind == "autoclass" else ""
     return f"```{{eval-rst}}\n.. {kind}:: {name}\n{options}```"
 
 
@@ -166,19 +166,22 @@ class Details(SphinxDirective):
 
 
 def contents(app: Sphinx, page: str, text: list[str]) -> None:
-    """The contents name pages in their order; those of parts that are not there yet are left out."""
+    """The contents name pages in their order, and `*` stands for those that are not named; what is not there is left out."""
     if page == app.config.root_doc:
+        there = {path.stem for path in (ROOT / "docs").glob("*.md")} - {page}
         lines = text[0].splitlines()
-        text[0] = "\n".join(line for line in lines if "[" not in line or not re.fullmatch(r"\w+\[\w\]", line) or _exists(line))
-
-
-def _exists(pattern: str) -> bool:
-    return any((ROOT / "docs").glob(f"{pattern}.md"))
+        named = {line for line in lines if re.fullmatch(r"[a-z]+", line)}
+        kept = [line for line in lines if line not in named or line in there]
+        kept[kept.index("*") : kept.index("*") + 1] = sorted(there - named)
+        text[0] = "\n".join(kept)
 
 
 def readable(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
     """Shapes such as (chain, draw, *shape) are no emphasis."""
-    lines[:] = [re.sub(r"(?<![\w*`])\*(?=[a-z])(?![^*]*[\w.]\*)", r"\\*", line) for line in lines]
+    for k, line in enumerate(lines):
+        parts = re.split(r"(`+[^`]*`+)", line)  # code stays as it is
+        parts[::2] = [re.sub(r"(?<![\w*\\])\*(?=[a-z])(?![^*]*[\w.]\*)", r"\\*", part) for part in parts[::2]]
+        lines[k] = "".join(parts)
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
