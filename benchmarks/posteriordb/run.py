@@ -77,8 +77,8 @@ def table(verdicts: Sequence[Verdict]) -> str:
     """The verdicts as a markdown table."""
     count = sum(len(verdict.judgement.scores) for verdict in verdicts)
     lines = [
-        "| posterior | unknowns | draws | smallest ESS | largest R-hat | divergent | greatest \\|z\\| | of | verdict |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- | --- |",
+        "| posterior | verdict | greatest \\|z\\| | of | unknowns | draws | smallest ESS | largest R-hat | divergent |",
+        "| --- | --- | ---: | --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     for verdict in verdicts:
         judgement = verdict.judgement
@@ -86,8 +86,8 @@ def table(verdicts: Sequence[Verdict]) -> str:
         word = "agrees" if verdict.agrees else "not fit to be judged" if judgement.unfit else "**disagrees**"
         again = ", in its second run" if verdict.runs == 2 else ""
         lines.append(
-            f"| {verdict.case.name} | {verdict.dim} | 4 × {verdict.draws} | {judgement.ess:.0f} | {judgement.r_hat:.4f} "
-            f"| {judgement.divergent:.2%} | {abs(z):.2f} | {figure} of `{name}` | {word}{again} |"
+            f"| {verdict.case.name} | {word}{again} | {abs(z):.2f} | {figure} of `{name}` | {verdict.dim} "
+            f"| 4 × {verdict.draws} | {judgement.ess:.0f} | {judgement.r_hat:.4f} | {judgement.divergent:.2%} |"
         )
     used = ", ".join(f"{name} {version(name)}" for name in ("sursum", "torch", "nutpie", "numpy"))
     lines += [

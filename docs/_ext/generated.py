@@ -26,7 +26,7 @@ def eight_schools() -> str:
     """The program of the eight schools beside the C that runs it."""
     schools = _example("eight_schools")
     source = inspect.getsource(schools)
-    program = source[source.index("def schools(") : source.index("def main(")].rstrip()
+    program = source[source.index("def schools(") : source.index("def posterior(")].rstrip()
     density = su.compile(schools.lifted(), schools.ERROR, schools.EFFECT, engine="native")
     lines = density.source.splitlines()
     start = next(k for k, line in enumerate(lines) if line.startswith("static int sursum_part"))
