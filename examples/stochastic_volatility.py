@@ -1,7 +1,7 @@
 """Stochastic volatility: daily returns whose log variance wanders, with one latent step a day.
 
-The data are simulated, so that the truth is known. The log volatility is an autoregression over the days, a loop; its steps are
-standardised parameters.
+The data are simulated, so that the truth is known. The log volatility is an autoregression over the days, a `scan`; its
+steps are standardised parameters.
 
     python examples/stochastic_volatility.py    # prints the parameters, writes out/stochastic_volatility.png
 """
@@ -23,10 +23,14 @@ TRUTH = {"level": -0.5, "persistence": 0.95, "spread": 0.25}
 
 def wander(level: Tensor, persistence: Tensor, spread: Tensor, steps: Tensor) -> Tensor:
     """h_t = level + φ (h_{t−1} − level) + spread·z_t, from h_0 = level + spread·z_0 / √(1 − φ²)."""
-    path = [level + spread * steps[0] / (1 - persistence.square()).sqrt()]
-    for z in steps[1:]:
-        path.append(level + persistence * (path[-1] - level) + spread * z)
-    return torch.stack(path)
+
+    def step(h: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+        h = level + persistence * (h - level) + spread * z
+        return h, h
+
+    first = level + spread * steps[0] / (1 - persistence.square()).sqrt()
+    _, later = su.scan(step, first, steps[1:])
+    return torch.cat([first[None], later])
 
 
 def simulate(seed: int = 0) -> tuple[Tensor, Tensor]:

@@ -27,25 +27,31 @@ def load(name: str) -> ModuleType:
 
 
 blocks = load("blocks")
-RUN = [page for page in PAGES if any(blocks.runs(code) for code in blocks.blocks(page.read_text()))]
+PROGRAMS = {page: blocks.program(list(blocks.blocks(page.read_text()))) for page in PAGES}
+RUN = [page for page in PAGES if PROGRAMS[page]]
 
 
 @pytest.mark.parametrize("page", RUN, ids=lambda page: page.stem)
 def test_a_pages_blocks_run(page: Path, tmp_path: Path) -> None:
     namespace: dict[str, Any] = {}
     with contextlib.chdir(tmp_path):
-        for number, code in enumerate(blocks.blocks(page.read_text())):
-            if blocks.runs(code):
-                blocks.run(code, namespace, f"{page.name}, block {number}")
+        for number, code in enumerate(PROGRAMS[page]):
+            blocks.run(code, namespace, f"{page.name}, block {number}")
+
+
+def test_the_pages_that_teach_run() -> None:
+    names = {page.stem for page in RUN}
+    assert {"README", "index", "start", "lift", "native", "handlers", "inference", "extending", "porting", "errors"} <= names
 
 
 def test_blocks_are_found_in_order_and_fragments_left_out() -> None:
-    page = "```python\na = 1\n```\ntext\n```python\n    print(a)\n```\n```py\nb\n```\n```python\nprint(a)\n```\n"
+    page = "```python\nimport sursum; a = 1\n```\ntext\n```python\n    print(a)\n```\n```py\nb\n```\n```python\nprint(a)\n```\n"
     found = list(blocks.blocks(page))
-    assert found == ["a = 1", "    print(a)", "print(a)"]
-    assert [blocks.runs(code) for code in found] == [True, False, True]
+    assert found == ["import sursum; a = 1", "    print(a)", "print(a)"]
+    assert blocks.program(found) == [found[0], found[2]]
+    assert blocks.program(found[1:]) == []
     namespace: dict[str, Any] = {}
-    assert [blocks.run(code, namespace, "page") for code in found if blocks.runs(code)] == ["", "1\n"]
+    assert [blocks.run(code, namespace, "page") for code in blocks.program(found)] == ["", "1\n"]
 
 
 def test_a_block_that_warns_fails() -> None:

@@ -28,11 +28,14 @@ def garch(y: Tensor, sigma1: Tensor) -> None:
     alpha1 = su.param("alpha1", y.new_tensor(0.3), constraint=constraints.unit_interval)
     room = 1 - alpha1
     beta1 = su.param("beta1", 0.5 * room, constraint=constraints.interval(torch.zeros_like(room), room))
-    shocks = (y - mu).square()
-    variances = [sigma1.square()]
-    for shock in shocks[:-1]:
-        variances.append(alpha0 + alpha1 * shock + beta1 * variances[-1])
-    scale = torch.stack(variances).sqrt()
+
+    def step(variance: Tensor, shock: Tensor) -> tuple[Tensor, Tensor]:
+        variance = alpha0 + alpha1 * shock + beta1 * variance
+        return variance, variance
+
+    first = sigma1.square()
+    _, later = su.scan(step, first, (y[:-1] - mu).square())
+    scale = torch.cat([first[None], later]).sqrt()
     with su.plate("step", len(y)):
         su.sample("y", dist.Normal(mu, scale), obs=y)
 
@@ -50,9 +53,11 @@ def hidden_markov(y: Tensor) -> None:
 
     emission = dist.Normal(mu, 1.0).log_prob(y[:, None])
     steps = transition.log()
-    ahead = emission[0]
-    for now in emission[1:]:
-        ahead = now + (ahead[:, None] + steps).logsumexp(0)
+
+    def step(ahead: Tensor, now: Tensor) -> tuple[Tensor, None]:
+        return now + (ahead[:, None] + steps).logsumexp(0), None
+
+    ahead, _ = su.scan(step, emission[0], emission[1:])
     su.factor("y", ahead.logsumexp(0))
 
 

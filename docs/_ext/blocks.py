@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from typing import Any
 
 
-def runs(code: str) -> bool:
-    """Whether a block is run: a fragment, whose first line is indented, is not."""
-    return not code.startswith((" ", "\t"))
+def program(page: list[str]) -> list[str]:
+    """Which of a page's blocks run: none where the first does not import sursum, else all but fragments, which are indented."""
+    if not page or "sursum" not in page[0]:
+        return []
+    return [code for code in page if not code.startswith((" ", "\t"))]
 
 
 def run(code: str, namespace: dict[str, Any], name: str) -> str:

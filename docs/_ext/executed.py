@@ -13,7 +13,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.logging import getLogger
 
-from blocks import run, runs
+from blocks import program, run
 
 log = getLogger(__name__)
 
@@ -22,11 +22,11 @@ def execute(app: Sphinx, doctree: nodes.document) -> None:
     """Run the blocks of one page. (Docstrings' examples are doctests, and run with the tests.)"""
     page = app.env.docname
     namespace: dict[str, Any] = {}
-    for number, block in enumerate(list(doctree.findall(nodes.literal_block))):
+    found = [block for block in doctree.findall(nodes.literal_block) if _is_ours(block, doctree)]
+    running = program([block.astext() for block in found])
+    for number, block in enumerate(found):
         code = block.astext()
-        if block.get("language") != "python" or not block.get("source", str(doctree["source"])).endswith(".md"):
-            continue
-        if "shown" in block.get("classes", []) or not runs(code):
+        if code not in running:
             continue
         try:
             with tempfile.TemporaryDirectory() as here, contextlib.chdir(here):
@@ -38,6 +38,12 @@ def execute(app: Sphinx, doctree: nodes.document) -> None:
             output = nodes.literal_block(printed, printed.rstrip("\n"), language="text", classes=["output"])
             holder = block.parent if isinstance(block.parent, nodes.container) and "literal-block-wrapper" in block.parent["classes"] else block
             holder.parent.insert(holder.parent.index(holder) + 1, output)
+
+
+def _is_ours(block: nodes.literal_block, doctree: nodes.document) -> bool:
+    """Whether a block stands on the page itself, neither included nor in a docstring."""
+    source = block.get("source", str(doctree["source"]))
+    return block.get("language") == "python" and source.endswith(".md") and "shown" not in block.get("classes", [])
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
