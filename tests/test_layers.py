@@ -40,7 +40,10 @@ LAYERS = [
 ]
 
 # Slow or optional packages: inside the function that needs them, and nowhere else.
-LATE = {"nutpie", "arviz", "scipy", "matplotlib", "IPython", "ipywidgets", "pandas", "pyarrow", "arro3", "xarray", "zarr", "zuko"}
+LATE = {
+    *("nutpie", "arviz", "scipy", "matplotlib", "IPython", "ipywidgets", "pandas", "pyarrow", "arro3", "xarray", "zarr"),
+    "zuko",
+}
 
 FILES = sorted(ROOT.rglob("*.py"))
 RANK = {entry: rank for rank, layer in enumerate(LAYERS) for entry in layer}
