@@ -77,12 +77,12 @@ def layout(program: Program, plan: Schedule, spilled: set[int], outside: set[int
     heirs = {old: new for new, old in program.in_place.items()}
 
     def last(value: int) -> int:
-        """When a stretch is dead: after the last version that lies in it."""
+        """When a stretch is dead: after the last version that lies in it; never, where that is copied out at the end."""
         end = plan.last[value]
         while value in heirs:
             value = heirs[value]
             end = max(end, plan.last.get(value, end))
-        return end
+        return len(plan.groups) if value in program.outputs else end
 
     starts: dict[int, list[int]] = {}
     for value, group in plan.first.items():

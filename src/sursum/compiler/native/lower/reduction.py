@@ -59,7 +59,7 @@ def reduction(mode: str) -> Lower:
         expr = low.load(x)
         if mode in ("all", "any"):
             expr = low.e.cast(expr, "b")
-        if mode in ("max", "min") and math.prod(x.size) == 0:
+        if mode in ("max", "min") and math.prod(x.size) == 0 < math.prod(low.size(node)):
             low.fail("an extreme of nothing")
         low.reduce(low.output(node), mode, x.size, dims, expr)
 
