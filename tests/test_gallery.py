@@ -109,6 +109,7 @@ def test_eight_schools(run: Run) -> None:
     agrees(posterior["theta"][..., 0], w @ first)
 
 
+@pytest.mark.slow
 def test_horseshoe(run: Run) -> None:
     module, posterior = run("horseshoe", 150)
     low, high = np.quantile(posterior["beta"].flatten(0, 1).numpy(), [0.05, 0.95], axis=0)
@@ -144,6 +145,7 @@ def test_varying_effects(run: Run) -> None:
     assert torch.allclose(posterior["effect"], posterior["mean"][..., None, :] + standardised)
 
 
+@pytest.mark.slow
 def test_gaussian_process(run: Run) -> None:
     module, posterior = run("gaussian_process", 500)
     x, y = module.simulate()
