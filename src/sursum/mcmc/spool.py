@@ -84,8 +84,10 @@ class Spool:
                 stats = {ours: signed(values[theirs]) for theirs, ours in STATS.items()}
                 yield Block(phase, np.ascontiguousarray(values["q"], dtype=np.float64), stats)
                 self._taken[phase] = end
+                self._forget(prefix, begin, end)
+            if flush is None and drawn[phase]:
                 # Arrays that nobody reads may have been written after their chunk was forgotten.
-                self._forget(prefix, 0 if flush is None else begin, end)
+                self._forget(prefix, 0, drawn[phase])
 
     def remove(self) -> None:
         """Delete the folder and what is left in it."""
