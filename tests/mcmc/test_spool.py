@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ def test_the_layout_is_what_we_read(chain, tmp_path):
     """If this fails nutpie has changed: adapt `mcmc/spool.py`, or bound the version in pyproject.toml."""
     running = chain(tmp_path)
     while not running.finished():
-        pass
+        time.sleep(0.001)
     running.end()
     for prefix, draws in (("warmup_", 203), ("", 517)):
         for name in ("q", *STATS):
@@ -41,11 +42,12 @@ def test_the_layout_is_what_we_read(chain, tmp_path):
 def test_what_is_taken_is_what_was_drawn_and_its_files_are_gone(chain, tmp_path):
     plain, spooled = chain(None), chain(tmp_path)
     while not plain.finished():
-        pass
+        time.sleep(0.001)
     plain.end()
     blocks = []
     while not spooled.finished():
         blocks += spooled.blocks()
+        time.sleep(0.001)
     spooled.end()
     blocks += spooled.blocks()
     assert [block.phase for block in blocks] == sorted((block.phase for block in blocks), reverse=True)
