@@ -13,13 +13,13 @@ import sursum as su
 PUBLIC = {
     "su": {
         *("sample", "param", "plate", "deterministic", "factor", "scan", "module", "random_module"),
-        *("lift", "reprior", "priors", "handlers", "poutine", "distributions", "infer", "compile", "optim"),
+        *("lift", "reprior", "report", "priors", "handlers", "poutine", "distributions", "infer", "compile", "optim"),
         *("trace", "replay", "condition", "uncondition", "substitute", "do", "block", "mask", "scale", "seed", "reparam"),
         *("ParamStore", "Trace", "Posterior", "CompiledDensity", "enable_validation", "validation_enabled"),
     },
     "su.infer": {
         *("MCMC", "NUTS", "Run", "LogDensity", "compile_density", "reparam", "fit", "Fit", "laplace", "Pathfinder"),
-        *("Predictive", "Prediction", "log_likelihood"),
+        *("Predictive", "Prediction", "ModuleEnsemble", "log_likelihood"),
         *("SVI", "SVIResult", "EarlyStopping", "Trace_ELBO", "TraceMeanField_ELBO", "RenyiELBO", "autoguide"),
     },
     "su.handlers": {

@@ -23,6 +23,7 @@ from sursum.handlers import (
 from sursum.module import module
 from sursum.posterior import Posterior
 from sursum.primitives import deterministic, factor, param, sample
+from sursum.report import report
 from sursum.scan import scan
 from sursum.trace import Trace
 from sursum.validation import enable_validation, validation_enabled
@@ -55,6 +56,7 @@ __all__ = [
     "random_module",
     "reparam",
     "replay",
+    "report",
     "reprior",
     "sample",
     "scale",

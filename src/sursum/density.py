@@ -35,6 +35,7 @@ from sursum.errors import (
 )
 from sursum.handlers import trace
 from sursum.messages import Factor, Frame, Sample, Site, Step
+from sursum.mismatch import mismatch
 from sursum.originals import watch_originals
 from sursum.runtime import Messenger, at_site, handler, own_steps, perform, refuse_coroutines, required, run_program
 from sursum.stacking import Ledger
@@ -105,6 +106,7 @@ class LogDensity:
             self.dims: dict[str, tuple[str, ...]] = {
                 name: _dims(site) for name, site in found.items() if isinstance(site.value, Tensor)
             }
+            self.networks = frozenset(name for name, site in found.items() if _is_weight(site))
             _announce_held(found)
             if self.observed or any(isinstance(site, Factor) for site in found.values()):
                 _announce_unconnected(unconnected(found, leaves))
@@ -300,7 +302,13 @@ class LogDensity:
 
     def _run(self, at: _Placed) -> Trace:
         with trace() as recorder, at as running:
-            result = run_program(self.model, self.args, self.kwargs)
+            try:
+                result = run_program(self.model, self.args, self.kwargs)
+            except RuntimeError as error:
+                instead = mismatch(error, recorder.trace, (self.args, self.kwargs))
+                if instead is None:
+                    raise
+                raise instead from error
         at.jacobians = running.jacobians
         found = Trace(recorder.trace.nodes, result)
         gone = next((latent for latent in self.latents if latent.name not in running.placed), None)
@@ -422,6 +430,11 @@ class _Recalled(Messenger):
 
     def recall(self, name: str) -> Tensor | None:
         return self.values.get(name)
+
+
+def _is_weight(site: Site) -> bool:
+    """Whether a latent site is a network's parameter."""
+    return isinstance(site, Sample) and site.param is not None and site.param.owner is not None
 
 
 def _refuse_subsamples(found: Trace) -> None:

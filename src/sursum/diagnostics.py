@@ -19,19 +19,27 @@ R_HAT = 1.01
 ESS_PER_CHAIN = 100
 E_BFMI = 0.3
 
+_UNIDENTIFIED = (
+    "It is a weight of a network, and those are not identified: units can change places and signs can turn without any "
+    "change in what the network computes. Judge the run by predictions, `posterior.predict(x).summary()`, or by both, "
+    "`posterior.summary(predictions=posterior.predict(x))`."
+)
+
 
 @dataclass(frozen=True)
 class Evidence:
     """What the warnings are drawn from.
 
     `mixing` is that of the latent sites, by name; `stats` are the sampler's, each (chain, draw); `unconstrained` are
-    the draws of q, (chain, draw, n), and `coordinates` the names of its coordinates.
+    the draws of q, (chain, draw, n), and `coordinates` the names of its coordinates. `networks` names the latent
+    sites that are weights of networks.
     """
 
     mixing: Mapping[str, Mixing]
     stats: Mapping[str, NDArray[Any]]
     unconstrained: NDArray[np.float64]
     coordinates: Sequence[str]
+    networks: frozenset[str] = frozenset()
 
 
 def diagnose(evidence: Evidence) -> tuple[str, ...]:
@@ -80,28 +88,41 @@ def _gathering(evidence: Evidence, diverging: NDArray[np.bool_]) -> str:
 
 
 def _r_hat(evidence: Evidence) -> Iterator[str]:
-    found = _worst({name: found.r_hat for name, found in evidence.mixing.items()}, np.argmax)
-    if found is not None and found[1] > R_HAT:
+    for mixing, is_network in _apart(evidence):
+        found = _worst({name: found.r_hat for name, found in mixing.items()}, np.argmax)
+        if found is None or found[1] <= R_HAT:
+            continue
         name, value = found
         shown = f"{value:.4f}" if value < 1.1 else f"{value:.3g}"
         yield (
-            f"R-hat of `{name}` is {shown}, above {R_HAT}: the chains do not agree on it. Run longer "
-            "(`num_warmup`, `num_samples`), or reparametrise; until then trust none of its summaries."
+            f"R-hat of `{name}` is {shown}, above {R_HAT}: the chains do not agree on it. "
+            + (
+                _UNIDENTIFIED
+                if is_network
+                else "Run longer (`num_warmup`, `num_samples`), or reparametrise; until then trust none of its summaries."
+            )
         )
 
 
 def _ess(evidence: Evidence) -> Iterator[str]:
-    bulk = _worst({name: found.ess_bulk for name, found in evidence.mixing.items()}, np.argmin)
-    tail = _worst({name: found.ess_tail for name, found in evidence.mixing.items()}, np.argmin)
-    if bulk is None or tail is None:
-        return
-    wanted = ESS_PER_CHAIN * len(evidence.unconstrained)
-    kind, (name, value) = min(("bulk", bulk), ("tail", tail), key=lambda found: found[1][1])
-    if value < wanted:
-        yield (
-            f"The {kind} effective sample size of `{name}` is {value:.0f}, below {wanted} ({ESS_PER_CHAIN} per chain): "
-            "its summaries are imprecise. Draw more samples, or reparametrise."
-        )
+    for mixing, is_network in _apart(evidence):
+        bulk = _worst({name: found.ess_bulk for name, found in mixing.items()}, np.argmin)
+        tail = _worst({name: found.ess_tail for name, found in mixing.items()}, np.argmin)
+        if bulk is None or tail is None:
+            continue
+        wanted = ESS_PER_CHAIN * len(evidence.unconstrained)
+        kind, (name, value) = min(("bulk", bulk), ("tail", tail), key=lambda found: found[1][1])
+        if value < wanted:
+            yield (
+                f"The {kind} effective sample size of `{name}` is {value:.0f}, below {wanted} ({ESS_PER_CHAIN} per chain): "
+                "its summaries are imprecise. " + (_UNIDENTIFIED if is_network else "Draw more samples, or reparametrise.")
+            )
+
+
+def _apart(evidence: Evidence) -> Iterator[tuple[Mapping[str, Mixing], bool]]:
+    """Sites that mean something by themselves, then the weights of networks."""
+    for is_network in (False, True):
+        yield {name: one for name, one in evidence.mixing.items() if (name in evidence.networks) is is_network}, is_network
 
 
 def _tree_depth(evidence: Evidence) -> Iterator[str]:

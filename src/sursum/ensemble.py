@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,7 +35,7 @@ Run = Callable[[Mapping[str, Tensor], Draw], Mapping[str, Tensor]]
 
 
 def at_draws(
-    run: Run, values: Mapping[str, Tensor], count: int, *, seed: int | None = None, chunk: int | None = None
+    run: Run, values: Mapping[str, Tensor], count: int, *, seed: Sequence[int] | None = None, chunk: int | None = None
 ) -> dict[str, Tensor]:
     """What `run` gives at each of `count` draws, stacked: tensors of shape (count, *shape).
 
@@ -43,35 +43,41 @@ def at_draws(
         run: one execution.
         values: the draws by site name, each (count, *shape).
         count: how many there are.
-        seed: the streams of random numbers derive from it, one for each draw; may be None where nothing is drawn.
+        seed: the streams of random numbers derive from these, one for each draw; may be None where nothing is drawn.
         chunk: how many draws are taken at once; None is as many as fit into `BUDGET`.
 
     Raises:
         PredictionError: a result that has not the same shape in every draw.
         Exception: whatever `run` raises.
     """
-    streams = np.random.SeedSequence(0 if seed is None else seed).generate_state(count, np.uint64).tolist()
-    with torch.no_grad(), warnings.catch_warnings():
-        # Nothing that a user could act on: the draws come more slowly, and are right.
-        warnings.filterwarnings("ignore", message="There is a performance drop because we have not yet implemented")
-        with _Meter() as meter:
-            first = _single(run, values, 0, streams)
-        results = {name: value.new_empty((count, *value.shape)) for name, value in first.items()}
-        step = chunk or max(1, min(count, BUDGET // max(1, meter.bytes)))
-        mapped = count > 1
-        for begin in range(0, count, step):
-            rows = range(begin, min(begin + step, count))
-            piece = _mapped(run, values, rows, streams) if mapped else None
-            if mapped and begin == 0:
-                # What vmap maps wrongly, if there is such a thing, shows at the first draw.
-                mapped = piece is not None and _agree(first, {name: value[0] for name, value in piece.items()})
-            if mapped and piece is not None:
-                for name, value in piece.items():
-                    results[name][rows.start : rows.stop] = value
-                continue
-            for k in rows:
-                _keep(results, k, first if k == 0 else _single(run, values, k, streams))
+    results: dict[str, Tensor] = {}
+    with torch.no_grad():
+        for rows, piece in pieces(run, values, count, seed=seed, chunk=chunk):
+            for name, value in piece.items():
+                if not rows.start:
+                    results[name] = value.new_empty((count, *value.shape[1:]))
+                results[name][rows.start : rows.stop] = value
     return results
+
+
+def pieces(
+    run: Run, values: Mapping[str, Tensor], count: int, *, seed: Sequence[int] | None = None, chunk: int | None = None
+) -> Iterator[tuple[range, Mapping[str, Tensor]]]:
+    """The parts of `at_draws`, one after the other: which draws, and what `run` gives there, stacked."""
+    streams = np.random.SeedSequence(seed or 0).generate_state(count, np.uint64).tolist()
+    with _Meter() as meter:
+        first = _single(run, values, 0, streams)
+    step = chunk or max(1, min(count, BUDGET // max(1, meter.bytes)))
+    mapped = count > 1
+    for begin in range(0, count, step):
+        rows = range(begin, min(begin + step, count))
+        piece = _mapped(run, values, rows, streams) if mapped else None
+        if mapped and begin == 0:
+            # What vmap maps wrongly, if there is such a thing, shows at the first draw.
+            mapped = piece is not None and _agree(first, {name: value[0] for name, value in piece.items()})
+        if not mapped or piece is None:
+            piece = _stacked(first, ((k, first if k == 0 else _single(run, values, k, streams)) for k in rows))
+        yield rows, piece
 
 
 def _single(run: Run, values: Mapping[str, Tensor], k: int, streams: Sequence[int]) -> dict[str, Tensor]:
@@ -87,15 +93,19 @@ def _drawn(site: Sample, generator: torch.Generator | None) -> Tensor:
     return value
 
 
-def _keep(results: Mapping[str, Tensor], k: int, found: Mapping[str, Tensor]) -> None:
-    for name in results.keys() | found.keys():
-        here, there = (tuple(m[name].shape) if name in m else None for m in (found, {n: v[0] for n, v in results.items()}))
-        if here != there:
-            raise PredictionError(
-                f"site {name!r} has shape {there} at the first draw and {here} at draw {k} (None: it was not reached). "
-                "Draws are stacked, so the same sites with the same shapes are needed in every execution."
-            )
-        results[name][k] = found[name]
+def _stacked(first: Mapping[str, Tensor], found: Iterable[tuple[int, Mapping[str, Tensor]]]) -> dict[str, Tensor]:
+    """What was found at some draws, stacked; `first` was found at the very first one."""
+    columns: dict[str, list[Tensor]] = {name: [] for name in first}
+    for k, values in found:
+        for name in first.keys() | values.keys():
+            there, here = (tuple(one[name].shape) if name in one else None for one in (first, values))
+            if here != there:
+                raise PredictionError(
+                    f"site {name!r} has shape {there} at the first draw and {here} at draw {k} (None: it was not reached). "
+                    "Draws are stacked, so the same sites with the same shapes are needed in every execution."
+                )
+            columns[name].append(values[name])
+    return {name: torch.stack(column) for name, column in columns.items()}
 
 
 def _mapped(run: Run, values: Mapping[str, Tensor], rows: range, streams: Sequence[int]) -> dict[str, Tensor] | None:
@@ -110,7 +120,10 @@ def _mapped(run: Run, values: Mapping[str, Tensor], rows: range, streams: Sequen
     index = torch.arange(rows.start, rows.stop)
     part = {name: value[rows.start : rows.stop] for name, value in values.items()}
     try:
-        results, passed = torch.func.vmap(one, randomness="error")(part, index)
+        with warnings.catch_warnings():
+            # Nothing that a user could act on: the draws come more slowly, and are right.
+            warnings.filterwarnings("ignore", message="There is a performance drop because we have not yet implemented")
+            results, passed = torch.func.vmap(one, randomness="error")(part, index)
     except Exception:
         # Whatever it is, the draws one by one either do without it or raise it in terms of the program.
         return None

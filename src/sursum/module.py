@@ -70,9 +70,10 @@ def module(name: str, net: M) -> M:
             )
         )
     for path, part in net.named_modules():
-        if not part.training:
-            memo |= {id(buffer): buffer for buffer in part.buffers(recurse=False)}
-        elif isinstance(part, _NormBase) and part.track_running_stats:
+        # A clone and not a deep copy, which gives a new tensor the other's memory: captures know no such thing.
+        buffers = part.buffers(recurse=False)
+        memo |= {id(buffer): buffer.clone() if part.training else buffer for buffer in buffers}
+        if part.training and isinstance(part, _NormBase) and part.track_running_stats:
             warn(
                 f"layer {path!r} of module {name!r} ({where}) is in training mode: it normalises by the batch, and the "
                 "updates of its running averages are dropped. Call .eval() on it to use the averages that it has.",

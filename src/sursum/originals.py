@@ -32,7 +32,8 @@ class watch_originals(TorchFunctionMode):
         result = func(*args, **(kwargs or {}))
         # Its shape, its size, its gradient are no reads of the value; `weight.T` is.
         if func != vars(torch._C.TensorBase)["grad"].__get__ and _holds_tensor(result):
-            for tensor in _parameters((args, kwargs)):
+            # A deep copy of one tensor is given what else has been copied, in a memo: that is not read.
+            for tensor in _parameters(args[:1] if func is Tensor.__deepcopy__ else (args, kwargs)):
                 self._read.setdefault(id(tensor), (tensor, calling_line()))
         return result
 

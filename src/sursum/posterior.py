@@ -6,20 +6,23 @@ import difflib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from sursum import arviz_export, posterior_store, storage
 from sursum.adding import added
+from sursum.distributions.randomness import drawing_from
 from sursum.errors import PredictionError
 from sursum.log_likelihood import log_likelihood
+from sursum.module_ensemble import ModuleEnsemble, network_draws
 from sursum.pareto import LIMIT
 from sursum.prediction import Prediction
-from sursum.predictive import Predictive
+from sursum.predictive import Answers, Predictive
 from sursum.program import Program
 from sursum.summary import Summary, summarise
 
@@ -139,6 +142,25 @@ class Posterior(Draws):
         program = self._program("log_likelihood", args, kwargs)
         return log_likelihood(program.model, self, *program.args, chunk=chunk, **program.kwargs)
 
+    def module(self, name: str = "", net: nn.Module | None = None, *, chunk: int | None = None) -> ModuleEnsemble:
+        """The network called `name` in the program, at every draw of the posterior, as one module.
+
+        Args:
+            name: as in ``module(name, net)``; empty where the network is the whole program, ``lift(net, prior)``.
+            net: the network; needed where the posterior has no program (it was loaded from a file).
+            chunk: how many draws are taken at once; None chooses by the memory that one takes.
+
+        Returns:
+            A module with ``nets(x)`` of shape (chain · draw, *shape of net(x)), in the network's dtype and on its device;
+            ``nets[i]`` is the network of one draw, and iterating gives all of them.
+
+        Raises:
+            PredictionError: no such network, or nothing of it was lifted.
+        """
+        first = {site: self[site][0, 0] for site in self.latents or self if site in self}
+        run = None if self.program is None else partial(_at_draw, self.program, first)
+        return ModuleEnsemble(*network_draws(name, net, self, run), chunk=chunk)
+
     def _program(self, verb: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Program:
         """The program as it is to be called: with these arguments or, without any, as it was for the fit."""
         if self.program is None:
@@ -158,19 +180,34 @@ class Posterior(Draws):
                 )
         return Program(self.program.model, args, dict(kwargs)) if args or kwargs else self.program
 
-    def summary(self, sites: Iterable[str] | None = None, *, limit: int = 12) -> Summary:
+    def summary(
+        self,
+        sites: Iterable[str] | None = None,
+        *,
+        predictions: Mapping[str, Tensor] | None = None,
+        limit: int = 12,
+    ) -> Summary:
         """Mean, sd, 5 %, 50 % and 95 % quantiles, bulk and tail effective sample size and R-hat of each site.
 
         Arguments:
             sites: names of the sites to show; all of them if None.
+            predictions: draws by name, (chain, draw, *shape), such as `posterior.predict(x)`, to be judged beside the
+                sites: weights of networks are not identified, and what they predict is.
             limit: how many elements of a site to print; the table holds all of them.
 
         Returns:
             A table that prints itself, warnings included, and is read as `summary["theta"]["mean"]`.
         """
         names = list(self) if sites is None else list(sites)
+        shown = {name: self[name] for name in names} | {f"{name} (predicted)": v for name, v in (predictions or {}).items()}
+        for name, value in shown.items():
+            if value.shape[:2] != self.unconstrained.shape[:2]:
+                raise PredictionError(
+                    f"the draws of {name} have shape {tuple(value.shape)}, and those of this posterior begin with "
+                    f"{self.unconstrained.shape[:2]}. Give `posterior.predict(x)`, or draws of (chain, draw, *shape)."
+                )
         said = (*_trusted(self.pareto_k), *self.warnings)
-        return summarise({name: self[name].numpy() for name in names}, warnings=said, limit=limit)
+        return summarise({n: v.detach().cpu().numpy() for n, v in shown.items()}, warnings=said, limit=limit)
 
     def with_groups(self, *, store: str | os.PathLike[str] | None = None, **groups: Prediction | Mapping[str, Any]) -> Self:
         """This posterior together with what else there is to keep: predictions, log-likelihoods, draws from the prior, data.
@@ -308,6 +345,12 @@ def _trusted(k: float | None) -> tuple[str, ...]:
     if k is None or k > LIMIT:
         return ()
     return (f"Pareto k is {k:.2f}." if np.isfinite(k) else "There is no Pareto k: the weights are all alike, or too few.",)
+
+
+def _at_draw(program: Program, values: Mapping[str, Tensor]) -> None:
+    """One execution at one draw; what has none is drawn, from a generator of its own."""
+    with drawing_from(torch.Generator().manual_seed(0)), Answers(values=values, draw=lambda site: site.run().value):
+        program()
 
 
 def _arrays(draws: Draws) -> dict[str, NDArray[Any]]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from sursum.caller import warn
 from sursum.distributions.randomness import global_seed
@@ -16,6 +17,7 @@ from sursum.ensemble import Draw, at_draws
 from sursum.errors import ObservationError, PredictionError, UnusedSiteWarning
 from sursum.handlers import trace
 from sursum.messages import Deterministic, Param, Sample, Site
+from sursum.mismatch import mismatch
 from sursum.patterns import suggestion
 from sursum.prediction import Prediction
 from sursum.runtime import Messenger, handler, perform, refuse_coroutines, required, run_program
@@ -103,10 +105,19 @@ class Predictive:
     def __call__(self, *args: Any, **kwargs: Any) -> Prediction:
         """Predict with the program called with these arguments; data that it would observe may be left None.
 
+        A `DataLoader` in the place of the first argument stands for its batches, each of which is what the program is called
+        with, or a tuple of that; sites with a row for every row of a batch are put together.
+
         Raises:
             PredictionError: draws that do not fit the program as it is called now.
             Exception: whatever the program raises.
         """
+        seed = global_seed() if self.seed is None else self.seed
+        if args and isinstance(args[0], DataLoader):
+            return joined([(len(b[0]), self._predict((*b, *args[1:]), kwargs, (seed, i))) for i, b in batches(args[0])])
+        return self._predict(args, kwargs, (seed,))
+
+    def _predict(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], seed: tuple[int, ...]) -> Prediction:
         if self.posterior_samples is None:
             draws = GivenDraws({}, torch.Size([self.num_samples or NUM_SAMPLES]))
         else:
@@ -117,7 +128,13 @@ class Predictive:
 
         def run(values: Mapping[str, Tensor], draw: Draw) -> dict[str, Tensor]:
             with Answers(values=values, draw=draw) as answers, trace() as recorder:
-                run_program(self.model, args, kwargs)
+                try:
+                    run_program(self.model, args, kwargs)
+                except RuntimeError as error:
+                    instead = mismatch(error, recorder.trace, (args, kwargs))
+                    if instead is None:
+                        raise
+                    raise instead from error
             found = recorder.trace
             met.update(dict.fromkeys(found))
             drawn.update(dict.fromkeys(name for name in answers.drawn if wanted is None or name in wanted))
@@ -130,7 +147,6 @@ class Predictive:
             kept = wanted or [n for n, s in found.items() if n in answers.drawn or isinstance(s, Deterministic)]
             return {name: torch.as_tensor(found[name].value) for name in kept}
 
-        seed = global_seed() if self.seed is None else self.seed
         results = at_draws(run, draws.values, draws.count, seed=seed, chunk=self.chunk)
         draws.announce_unused(met)
         return Prediction(
@@ -190,6 +206,25 @@ class GivenDraws:
                     f"the draws of {name!r} were not used: the program reached no site of that name.{suggestion(name, met)}",
                     UnusedSiteWarning,
                 )
+
+
+def batches(loader: Iterable[Any]) -> Iterator[tuple[int, tuple[Any, ...]]]:
+    """The batches of a data loader as the arguments of a program, numbered."""
+    for i, batch in enumerate(loader):
+        yield i, tuple(batch) if isinstance(batch, (list, tuple)) else (batch,)
+
+
+def joined(parts: Sequence[tuple[int, Prediction]]) -> Prediction:
+    """Predictions of batches, with the number of their rows, as one."""
+    if not parts:
+        raise PredictionError("the data loader has no batches, so there is nothing to predict.")
+    first = parts[0][1]
+    ndims = first.batch_ndims
+    sites = {}
+    for name, value in first.items():
+        by_row = value.dim() > ndims and all(part[name].shape[ndims] == rows for rows, part in parts)
+        sites[name] = torch.cat([part[name] for _, part in parts], ndims) if by_row else value
+    return Prediction(sites, ndims, first.drawn)
 
 
 @handler

@@ -1,11 +1,20 @@
-"""Priors by rule: callables for `lift`, each of which a user could have written."""
+"""Priors by rule: callables for `lift`, each of which a user could have written.
+
+What they are told is in `lift`: the parameter's current value and, by keyword, its name and constraint.
+"""
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+
+import torch
 from torch import Tensor
-from torch.distributions import constraints
+from torch.distributions import Distribution, HalfCauchy, HalfNormal, Laplace, Normal, constraints
 
 from sursum.distributions.improper import ImproperUniform
+from sursum.errors import PriorShapeError, PriorTypeError
+from sursum.primitives import sample
 
 
 def flat(init: Tensor | None = None, *, constraint: constraints.Constraint = constraints.real) -> ImproperUniform:
@@ -19,3 +28,159 @@ def flat(init: Tensor | None = None, *, constraint: constraints.Constraint = con
     """
     shape = () if init is None else tuple(init.shape)
     return ImproperUniform(constraint, event_shape=shape[len(shape) - constraint.event_dim :])
+
+
+@dataclass(frozen=True)
+class _Scaled:
+    """A rule with a scale."""
+
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.scale, bool) or not isinstance(self.scale, (int, float)) or not 0.0 < self.scale < math.inf:
+            raise PriorTypeError(
+                f"su.priors.{type(self).__name__}: the scale must be a positive number, and is {self.scale!r}."
+            )
+
+    def _value(self, init: Tensor | None, name: str) -> Tensor:
+        """The parameter's value, which some rules need."""
+        if init is None:
+            raise PriorShapeError(
+                f"su.priors.{type(self).__name__} needs the value of parameter {name!r}, for its shape, and the program "
+                "gives none. Write param(name, init), or give this parameter a Distribution."
+            )
+        return init
+
+
+@dataclass(frozen=True)
+class fan_in(_Scaled):
+    r"""Normal weights that keep the variance of a layer's output, whatever the number of its inputs.
+
+    .. math:: w_{ij} \sim N\!\left(0, \frac{scale^2}{n_{in}}\right), \qquad n_{in} = \text{elements of } w / \text{rows of } w
+
+    A weight's first dimension counts its outputs, as in `Linear` and `Conv2d` (where n_in is channels · kernel) and in
+    recurrent layers. Parameters with fewer than two dimensions (biases, norms' gains) are N(0, scale²). In an `Embedding`
+    rows are looked up and not summed over: give it a Distribution.
+
+    Args:
+        scale: the standard deviation of an output whose inputs have variance 1.
+
+    References:
+        Neal (1996), Bayesian Learning for Neural Networks, section 2.1. LeCun et al. (1998), Efficient BackProp, 4.6.
+
+    Example:
+        >>> import sursum as su, torch
+        >>> su.priors.fan_in()(torch.zeros(3, 16))
+        Normal(loc: 0.0, scale: 0.25)
+    """
+
+    def __call__(self, init: Tensor | None = None, *, name: str = "") -> Distribution:
+        value = self._value(init, name)
+        count = value[0].numel() if value.dim() > 1 else 1
+        return Normal(0.0, self.scale / math.sqrt(max(count, 1)))
+
+
+@dataclass(frozen=True)
+class laplace(_Scaled):
+    r"""Double exponential weights, :math:`p(w) \propto e^{-|w| / scale}`: the MAP estimate is the lasso's.
+
+    Args:
+        scale: the mean of |w|.
+
+    References:
+        Tibshirani (1996), Regression shrinkage and selection via the lasso, section 5. Williams (1995), Bayesian
+        regularization and pruning using a Laplace prior.
+
+    Example:
+        >>> import sursum as su, torch
+        >>> su.priors.laplace(0.5)(torch.zeros(3))
+        Laplace(loc: 0.0, scale: 0.5)
+    """
+
+    def __call__(self, init: Tensor | None = None) -> Distribution:
+        return Laplace(0.0, float(self.scale))
+
+
+@dataclass(frozen=True)
+class around(_Scaled):
+    r"""Normal about the parameter's present value, :math:`w \sim N(w_0, scale^2)`: for what was trained before.
+
+    Args:
+        scale: how far the posterior may go from there.
+
+    Example:
+        >>> import sursum as su, torch
+        >>> su.priors.around(0.1)(torch.tensor([1.0, 2.0])).mean
+        tensor([1., 2.])
+    """
+
+    def __call__(self, init: Tensor | None = None, *, name: str = "") -> Distribution:
+        return Normal(self._value(init, name).detach().clone(), float(self.scale))
+
+
+@dataclass(frozen=True)
+class hierarchical(_Scaled):
+    r"""Normal weights whose scale is learnt, one for all parameters of a layer.
+
+    .. math:: w \mid \sigma_{layer} \sim N(0, \sigma_{layer}^2), \qquad \sigma_{layer} \sim N^+(0, scale^2)
+
+    The scale of the parameters ``net.0.weight`` and ``net.0.bias`` is the site ``net.0.prior_scale``. Where the data say
+    little about a layer its weights and its scale depend on each other strongly, and samplers like the standardised form
+    better: ``su.reparam(lifted, {"net.**": LocScaleReparam(0.0)})``.
+
+    Args:
+        scale: the scale of the half-normal.
+
+    References:
+        Neal (1996), Bayesian Learning for Neural Networks, section 1.2.2. Gelman (2006), Prior distributions for variance
+        parameters in hierarchical models.
+
+    Example:
+        >>> import sursum as su, torch
+        >>> list(su.trace(su.lift(torch.nn.Linear(2, 1), su.priors.hierarchical())).get_trace(torch.ones(2)))
+        ['prior_scale', 'weight', 'bias']
+    """
+
+    def __call__(self, init: Tensor | None = None, *, name: str = "") -> Distribution:
+        layer = name.rpartition(".")[0]
+        site = f"{layer}.prior_scale" if layer else "prior_scale"
+        learnt = sample(site, HalfNormal(torch.tensor(float(self.scale), dtype=_dtype(init))))
+        return Normal(torch.zeros_like(learnt), learnt)
+
+
+@dataclass(frozen=True)
+class horseshoe(_Scaled):
+    r"""Weights most of which are nearly zero, and a few of which are as large as they like.
+
+    .. math:: w_i \sim N(0, \tau^2 \lambda_i^2), \qquad \lambda_i \sim C^+(0, 1), \qquad \tau \sim C^+(0, scale^2)
+
+    For the parameter ``beta``, τ is the site ``beta.global_scale`` and λ the site ``beta.local_scale``. Its posterior has
+    funnels; standardise it, ``su.reparam(lifted, {"beta": LocScaleReparam(0.0)})``, and sample with
+    ``target_accept=0.99``.
+
+    Args:
+        scale: of τ; with p₀ of p weights expected to be large, n observations and noise σ, about
+            p₀ / (p − p₀) · σ / √n.
+
+    References:
+        Carvalho, Polson, Scott (2010), The horseshoe estimator for sparse signals, section 1. Piironen, Vehtari (2017),
+        Sparsity information and regularization in the horseshoe and other shrinkage priors, section 3.
+
+    Example:
+        >>> import sursum as su, torch
+        >>> model = lambda: su.param("beta", torch.zeros(3))
+        >>> list(su.trace(su.lift(model, su.priors.horseshoe(0.1))).get_trace())
+        ['beta.global_scale', 'beta.local_scale', 'beta']
+    """
+
+    def __call__(self, init: Tensor | None = None, *, name: str = "") -> Distribution:
+        value = self._value(init, name)
+        dtype = _dtype(init)
+        tau = sample(f"{name}.global_scale", HalfCauchy(torch.tensor(float(self.scale), dtype=dtype)))
+        each: Distribution = HalfCauchy(torch.ones(value.shape, dtype=dtype))
+        lam = sample(f"{name}.local_scale", torch.distributions.Independent(each, value.dim()))
+        return Normal(torch.zeros_like(lam), tau * lam)
+
+
+def _dtype(init: Tensor | None) -> torch.dtype:
+    return init.dtype if init is not None and init.is_floating_point() else torch.get_default_dtype()

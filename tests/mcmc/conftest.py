@@ -50,6 +50,7 @@ class Gaussian:
 
     latents = (Latent("mu", ()), Latent("s", ()))
     model = staticmethod(lambda: None)
+    networks: frozenset[str] = frozenset()
     args: tuple[Any, ...] = ()
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     dims: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: {"pair": ("side",), "y": ("house",)})

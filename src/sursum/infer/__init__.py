@@ -5,6 +5,7 @@ from sursum.density import LogDensity
 from sursum.infer import autoguide, reparam
 from sursum.log_likelihood import log_likelihood
 from sursum.mcmc import MCMC, NUTS, Run
+from sursum.module_ensemble import ModuleEnsemble
 from sursum.optimise import Fit, Pathfinder, fit, laplace
 from sursum.prediction import Prediction
 from sursum.predictive import Predictive
@@ -17,6 +18,7 @@ __all__ = [
     "EarlyStopping",
     "Fit",
     "LogDensity",
+    "ModuleEnsemble",
     "Pathfinder",
     "Prediction",
     "Predictive",

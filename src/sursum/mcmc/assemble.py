@@ -62,9 +62,8 @@ def assemble(compiled: Compiled, outcome: Outcome, num_samples: int, keep: Keep)
 
     density = compiled.density
     coordinates = tuple(density.coordinate_names())
-    warnings = diagnose(
-        Evidence({latent.name: mixing(sites[latent.name].numpy()) for latent in density.latents}, stats, q, coordinates)
-    )
+    found = {latent.name: mixing(sites[latent.name].numpy()) for latent in density.latents}
+    warnings = diagnose(Evidence(found, stats, q, coordinates, density.networks))
     if outcome.happened:
         warnings = (cut_short(part, len(outcome.traces), num_samples, outcome.happened), *warnings)
     names = keep.names(sites)

@@ -189,7 +189,7 @@ class MCMC:
                 "unconstrained coordinates of one start, or of one for each chain. Give "
                 "`posterior.unconstrained[:, -1]`, or leave it out."
             )
-        return np.ascontiguousarray(np.broadcast_to(given, (self.num_chains, n)))
+        return np.array(np.broadcast_to(given, (self.num_chains, n)), order="C")
 
 
 def _compiled(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], engine: str | None) -> Any:
