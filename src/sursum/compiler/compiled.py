@@ -25,6 +25,7 @@ from sursum.compiler.graph import Graph, Where
 from sursum.compiler.native import Instance, NativeFunction
 from sursum.compiler.replay import BatchReplay, Replay
 from sursum.compiler.rolled import rolled
+from sursum.compiler.unrolled import note_long_loops
 from sursum.density import LogDensity
 from sursum.errors import (
     ArgumentError,
@@ -226,6 +227,7 @@ def compile_density(density: LogDensity, engine: str | None = None) -> CompiledD
             raise
         warn(f"the program is run by Python for every gradient, which is slow: {error}", EngineWarning)
         return CompiledDensity(density, "eager", None, None, None, points)
+    note_long_loops(graph)
     replay = Replay(graph)
     check_replay(replay, density, points, _precision(captured))
     native = None
