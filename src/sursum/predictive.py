@@ -19,6 +19,7 @@ from sursum.handlers import trace
 from sursum.messages import Deterministic, Param, Sample, Site
 from sursum.mismatch import mismatch
 from sursum.patterns import suggestion
+from sursum.placing import by_step
 from sursum.prediction import Prediction
 from sursum.runtime import Messenger, handler, perform, refuse_coroutines, required, run_program
 from sursum.validation import check_shape
@@ -244,9 +245,10 @@ class Answers(Messenger):
             if site.infer.get("is_subsample"):
                 return perform(site.but(value=torch.arange(site.fn.size)))
             if site.name in self.values:
-                return perform(_given(site.but(is_observed=False), self.values[site.name]))
+                return perform(_given(site.but(is_observed=False), by_step(site, self.values[site.name])))
             if self.draw is not None and (site.is_observed or site.value is None):
-                self.drawn.append(site.name)
+                if site.name not in self.drawn:
+                    self.drawn.append(site.name)
                 site = site.but(is_observed=False, value=None)
                 return perform(site.but(value=self.draw(site)))
             if self.draw is None and not site.is_observed and site.value is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -58,6 +58,11 @@ class StackedSample(Sample):
 
     term: Tensor | None = None
     parts: tuple[Any, ...] = ()
+
+    def but(self, **changes: Any) -> Self:
+        """This message with some fields changed, in its parts as well."""
+        shared = {name: change for name, change in changes.items() if name in ("scale", "mask")}
+        return super().but(**changes, parts=tuple(part.but(**shared) for part in self.parts))
 
     def log_prob(self) -> Tensor:
         """The log density of every step, one element per batch element, scaled and masked."""

@@ -26,7 +26,7 @@ from sursum.handlers import ParamStore, seed, trace
 from sursum.messages import Factor, Frame, Sample, Site
 from sursum.optimise.fitted import started
 from sursum.placing import plate_scale
-from sursum.runtime import Messenger, handler, perform, run_program
+from sursum.runtime import Messenger, handler, own_steps, perform, run_program
 from sursum.supports import support_of
 from sursum.trace import Trace
 
@@ -61,6 +61,11 @@ class Ascent(Messenger):
             raise DensityError(
                 f"latent site {site} is discrete ({type(site.fn).__name__}), and gradients need continuous sites. Sum it "
                 "out, for example with MixtureSameFamily, or observe it with condition."
+            )
+        if own_steps(site):
+            raise DensityError(
+                f"latent site {site} is in a scan, which optimisation on subsamples does not know. Leave subsample_size and "
+                "subsample out of the program's plates."
             )
         onto = bijection(support)
         if site.name not in self.leaves:

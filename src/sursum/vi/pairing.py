@@ -14,6 +14,7 @@ from sursum.distributions.fluent import unwrapped
 from sursum.errors import GuideError, VariationalError
 from sursum.handlers import trace
 from sursum.messages import Factor, Sample, Site
+from sursum.placing import by_step
 from sursum.runtime import Messenger, at_site, handler, perform, required, run_program
 from sursum.trace import Trace
 from sursum.validation import check_shape, check_value
@@ -85,7 +86,7 @@ class _Drawn(Messenger):
         if isinstance(site, Sample) and not site.is_observed and site.value is None:
             node = self.guide.get(site.name)
             if isinstance(node, Sample):
-                site = site.but(value=node.value)
+                site = site.but(value=by_step(site, node.value))
                 self._check(site, node)
             elif isinstance(unwrapped(site.fn), Delta):
                 site = site.but(value=site.fn.rsample())
