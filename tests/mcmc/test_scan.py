@@ -6,6 +6,7 @@ import torch
 
 import sursum as su
 import sursum.distributions as dist
+from sursum.errors import GuideError
 
 T = 12
 LEVEL, NOISE = 0.7, 0.5
@@ -59,3 +60,29 @@ def test_predictions_and_likelihoods_by_step(posterior):
     steps = prior["x"].diff(dim=1) / LEVEL
     assert float(steps.std()) == pytest.approx(1.0, abs=4.5 / (2 * steps.numel()) ** 0.5)
 
+
+def test_automatic_guides_refuse_loops():
+    guide = su.infer.autoguide.AutoNormal(local_level)
+    svi = su.infer.SVI(local_level, guide, su.optim.Adam(lr=0.01), su.infer.Trace_ELBO())
+    with pytest.raises(GuideError, match="latent site 'x' .* is in a scan, which automatic guides do not know"):
+        svi.run(1, Y)
+
+
+def test_a_guide_with_a_scan_of_its_own():
+    mean, covariance = exact()
+
+    def guide(y):
+        def step(_, row):
+            su.sample("x", dist.Normal(row[0], row[1]))
+            return None, None
+
+        loc = su.param("loc", torch.zeros(T))
+        sd = su.param("sd", torch.ones(T), constraint=dist.constraints.positive)
+        su.scan(step, None, (torch.stack([loc, sd], 1)))
+
+    svi = su.infer.SVI(local_level, guide, su.optim.Adam(lr=0.05), su.infer.Trace_ELBO(), seed=0)
+    svi.run(300, Y)
+    # The best factorised guide has the posterior's mean, and the variances given all others.
+    found = svi.params["loc"].detach().numpy()
+    assert np.abs(found - mean).max() < 0.25
+    assert np.abs(svi.params["sd"].detach().numpy() / np.sqrt(1 / np.diag(np.linalg.inv(covariance))) - 1.0).max() < 0.35

@@ -22,7 +22,7 @@ from sursum.errors import GuideError
 from sursum.handlers import ParamStore
 from sursum.messages import Frame, Param, Sample, Site
 from sursum.primitives import read
-from sursum.runtime import Messenger, handler, open_plates, perform, refuse_coroutines, required, run_program
+from sursum.runtime import Messenger, handler, open_plates, own_steps, perform, refuse_coroutines, required, run_program
 from sursum.vi.autoguide.init import InitLoc, starting_point
 
 AUXILIARY = "is_auxiliary"
@@ -215,6 +215,11 @@ class _Answered(Messenger):
             return site.run() if self.alone else perform(site)
         if isinstance(unwrapped(site.fn), Delta):
             return site.but(value=site.fn.rsample())
+        if own_steps(site):
+            raise GuideError(
+                f"latent site {site} is in a scan, which automatic guides do not know. Write the guide as a program with a "
+                "scan of its own, or sample with MCMC."
+            )
         value = self.values[site.name] = self.answer(site).value
         return site.but(value=value)
 
