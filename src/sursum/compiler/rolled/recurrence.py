@@ -97,18 +97,18 @@ class Recurrence:
         tensors = (*carry, *each, *fixed)
         batched = any(torch._C._functorch.is_batchedtensor(tensor) for tensor in tensors)
         run = self._mapped if batched else self._strided
-        state = torch.cat([tensor.reshape(-1).double() for tensor in carry])
+        state = _flat(carry)
         rows = torch.cat([tensor.reshape(self.length, -1).double() for tensor in each], 1).unbind(0) if each else None
-        rest = [torch.cat([tensor.reshape(-1).double() for tensor in fixed])] if fixed else []
+        rest = [_flat(fixed)] if fixed else []
         states, kept, count = [state], [], len(self.carry)
         for t in range(self.length - 1, -1, -1) if self.reverse else range(self.length):
             failed, results = run(torch.cat([state, *([rows[t]] if rows is not None else []), *rest]))
             if failed is not None:
                 raise torch.linalg.LinAlgError(f"a check fails in step {t} of a scan")
-            state = torch.cat([result.reshape(-1).double() for result in results[:count]])
+            state = _flat(results[:count])
             states.append(state)
             if self.kept:
-                kept.append(torch.cat([result.reshape(-1).double() for result in results[count:]]))
+                kept.append(_flat(results[count:]))
         found = _columns(states, self.carry, self.reverse)
         return found + _columns(kept, self.kept, self.reverse) if kept else found
 
@@ -119,6 +119,12 @@ class Recurrence:
             for group in (self.carry, self.each, self.fixed, self.kept)
         )
         return Recurrence(graph, carry, each, fixed, kept, self.length, self.reverse)
+
+
+def _flat(tensors: Sequence[Tensor]) -> Tensor:
+    """Tensors as one vector of doubles."""
+    parts = [tensor.reshape(-1).double() for tensor in tensors]
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def _columns(rows: list[Tensor], parts: Sequence[Part], reverse: bool) -> list[Tensor]:
