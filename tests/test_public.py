@@ -18,13 +18,24 @@ PUBLIC = {
         *("ParamStore", "Trace", "Posterior", "CompiledDensity", "enable_validation", "validation_enabled"),
     },
     "su.infer": {
-        *("MCMC", "NUTS", "Run", "LogDensity", "compile_density", "reparam", "fit", "Fit", "laplace", "Pathfinder"),
+        *("MCMC", "NUTS", "Run", "LogDensity", "compile_density", "reparam"),
+        *("fit", "Fit", "laplace", "Pathfinder", "Importance"),
         *("Predictive", "Prediction", "ModuleEnsemble", "log_likelihood"),
         *("SVI", "SVIResult", "EarlyStopping", "Trace_ELBO", "TraceMeanField_ELBO", "RenyiELBO", "autoguide"),
     },
     "su.handlers": {
         *("trace", "replay", "condition", "uncondition", "substitute", "do", "block", "mask", "scale", "seed"),
-        *("lift", "reprior", "reparam", "plate", "random_module", "ParamStore", "LocScaleReparam", "Reparam"),
+        *(
+            "lift",
+            "reprior",
+            "reparam",
+            "plate",
+            "random_module",
+            "ParamStore",
+            "LocScaleReparam",
+            "TransformReparam",
+            "Reparam",
+        ),
         *("Messenger", "handler", "perform", "Trace"),
     },
 }

@@ -39,7 +39,8 @@ def smooth(log_weights: Array) -> Smoothed:
             a weight of 0.
 
     Returns:
-        Normalised weights and k. Fewer than 25 draws, or weights that are all alike, are not smoothed, and have no k.
+        Normalised weights and k. Fewer than 25 different weights, or weights that are all alike, are not smoothed, and have no
+        k.
 
     References
         Vehtari, Simpson, Gelman, Yao, Gabry (2024), Pareto smoothed importance sampling, JMLR 25; by ArviZ. Yao, Vehtari,
@@ -56,7 +57,8 @@ def smooth(log_weights: Array) -> Smoothed:
     if np.isnan(log_weights).any() or np.isposinf(log_weights).any() or not present.any():
         raise ValueError("importance weights must be numbers, not all of them 0")
     kept = log_weights[present]
-    if len(kept) < _FEWEST or np.ptp(kept) < 1e-6:
+    # A few values that recur have no tail, however heavy ArviZ may find it.
+    if len(np.unique(kept)) < _FEWEST or np.ptp(kept) < 1e-6:
         weights, k = kept, np.nan
     else:
         weights, k = arviz_quietly().psislw(kept.copy())

@@ -4,17 +4,19 @@ from sursum.handlers.block import block
 from sursum.handlers.condition import condition
 from sursum.handlers.do import do
 from sursum.handlers.lift import lift
+from sursum.handlers.loc_scale import LocScaleReparam
 from sursum.handlers.mask import mask
 from sursum.handlers.param_store import ParamStore
 from sursum.handlers.plate import plate
 from sursum.handlers.random_module import random_module
-from sursum.handlers.reparam import LocScaleReparam, Reparam, reparam
+from sursum.handlers.reparam import Reparam, reparam
 from sursum.handlers.replay import replay
 from sursum.handlers.reprior import reprior
 from sursum.handlers.scale import scale
 from sursum.handlers.seed import seed
 from sursum.handlers.substitute import substitute
 from sursum.handlers.trace import trace
+from sursum.handlers.transform_reparam import TransformReparam
 from sursum.handlers.uncondition import uncondition
 from sursum.runtime import Messenger, handler, perform
 from sursum.trace import Trace
@@ -52,6 +54,7 @@ __all__ = [
     "SubstituteMessenger",
     "Trace",
     "TraceMessenger",
+    "TransformReparam",
     "UnconditionMessenger",
     "block",
     "condition",

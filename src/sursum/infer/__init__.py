@@ -10,6 +10,7 @@ from sursum.optimise import Fit, Pathfinder, fit, laplace
 from sursum.prediction import Prediction
 from sursum.predictive import Predictive
 from sursum.vi import SVI, EarlyStopping, RenyiELBO, SVIResult, Trace_ELBO, TraceMeanField_ELBO
+from sursum.vi.importance import Importance
 
 __all__ = [
     "MCMC",
@@ -17,6 +18,7 @@ __all__ = [
     "SVI",
     "EarlyStopping",
     "Fit",
+    "Importance",
     "LogDensity",
     "ModuleEnsemble",
     "Pathfinder",

@@ -1,0 +1,54 @@
+"""`TransformReparam`: a transformed distribution, drawn before its transforms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.distributions import Independent, TransformedDistribution
+
+from sursum.errors import SiteError
+from sursum.handlers.reparam import base_of
+from sursum.messages import Sample
+from sursum.runtime import at_site, perform
+
+
+@dataclass(frozen=True)
+class TransformReparam:
+    r"""A site with a `TransformedDistribution`, :math:`x = T(x')` with :math:`x' \sim F`, drawn from F.
+
+    The auxiliary site is called ``<name>_base``. It pays where T depends on other latent sites, and lets another `reparam`
+    outside work on the base: ``reparam(reparam(model, {"x": TransformReparam()}), {"x_base": LocScaleReparam()})``.
+
+    Raises:
+        SiteError: a site whose distribution is not a transformed one, or is by a map that is not one to one.
+
+    Example:
+        >>> import sursum as su, sursum.distributions as dist
+        >>> model = lambda: su.sample("x", dist.LogNormal(0.0, 1.0))
+        >>> list(su.poutine.trace(su.reparam(model, {"x": TransformReparam()})).get_trace())
+        ['x_base', 'x']
+    """
+
+    def __call__(self, site: Sample) -> Tensor:
+        fn, events = base_of(site.fn)
+        if not isinstance(fn, TransformedDistribution) or not all(transform.bijective for transform in fn.transforms):
+            raise SiteError(
+                f"site {site} has no base to be drawn from: TransformReparam needs a TransformedDistribution whose "
+                f"transforms are one to one, such as LogNormal, and this is {type(fn).__name__}."
+            )
+        base = fn.base_dist
+        start = site.init
+        for transform in reversed(fn.transforms):
+            start = None if start is None else transform.inv(start)
+        auxiliary = site.but(
+            name=f"{site.name}_base",
+            fn=Independent(base, events) if events else base,
+            init=None if start is None else start.detach(),
+        )
+        with at_site(auxiliary):
+            value: Tensor = perform(auxiliary).value
+        for transform in fn.transforms:
+            value = transform(value)
+        return torch.as_tensor(value)

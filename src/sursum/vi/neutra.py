@@ -1,0 +1,183 @@
+"""`NeuTraReparam`: all latent sites at once, in the coordinates in which a fitted guide is a standard normal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions import Independent, Normal
+
+from sursum.bijections import bijection
+from sursum.density import _continuous_support as continuous_support
+from sursum.errors import GuideError, SiteError
+from sursum.handlers import ParamStore
+from sursum.messages import Factor, Sample
+from sursum.runtime import at_site, perform
+from sursum.vi.autoguide.joint import JointGuide
+from sursum.vi.pushforward import Pushforward, summed_to
+
+
+@dataclass(frozen=True)
+class Transport:
+    r"""A bijection :math:`u = T(\varepsilon)` of :math:`R^n`, and which coordinates of u are whose.
+
+    Arguments:
+        onto: T, with ``log_abs_det_jacobian``.
+        slices: the coordinates of each site, by name.
+        dtype: of ε and u.
+    """
+
+    onto: Any
+    slices: Mapping[str, slice]
+    dtype: torch.dtype
+
+    @property
+    def dim(self) -> int:
+        """n."""
+        return max(int(part.stop) for part in self.slices.values())
+
+
+def transport(guide: JointGuide, params: ParamStore) -> Transport:
+    """The map from standard normal noise to a fitted guide's unconstrained coordinates, its parameters held.
+
+    Raises:
+        GuideError: a guide that has not been fitted, or that is no such map.
+    """
+    if not isinstance(guide, JointGuide):
+        raise GuideError(
+            f"NeuTraReparam needs a guide that maps a standard normal to all coordinates at once, and this is a "
+            f"{type(guide).__name__}. AutoMultivariateNormal is one."
+        )
+    if not guide.places:
+        raise GuideError(f"this {type(guide).__name__} has not been fitted yet: run SVI with it first.")
+    with torch.no_grad(), params:
+        found = guide.posterior()
+    if not isinstance(found, Pushforward):
+        raise GuideError(
+            f"the draws of {type(guide).__name__} are no one-to-one map of a standard normal in as many coordinates, as "
+            "NeuTraReparam needs. AutoMultivariateNormal's are."
+        )
+    return Transport(found.onto, guide.slices, guide.start.dtype)
+
+
+class NeuTraReparam:
+    r"""Latent sites in the coordinates ε in which a fitted guide is standard normal, :math:`u = T(\varepsilon)`.
+
+    .. math:: \log p(\varepsilon) = \log p(u) + \log\left|\det\tfrac{\partial u}{\partial \varepsilon}\right|
+
+    where :math:`\log p(u)` has the log-Jacobians of the supports. The better the guide, the more the density of ε is a
+    standard normal, which is what a sampler likes best. The posterior is unchanged, however bad the guide. The auxiliary
+    site is called ``neutra_base``; it must stand for all sites of the guide: ``su.reparam(model, {"**": neutra})``.
+
+    Args:
+        guide: a fitted guide of the model: `AutoMultivariateNormal`, `AutoDiagonalNormal`.
+        params: the store that has its parameters, `svi.params`. They are held.
+
+    Raises:
+        GuideError: a guide that has not been fitted, or that is no such map.
+
+    Reference: Hoffman et al., "NeuTra-lizing bad geometry in Hamiltonian Monte Carlo using neural transport" (2019).
+
+    Example:
+        >>> import torch, sursum as su, sursum.distributions as dist
+        >>> def model():
+        ...     su.sample("y", dist.Normal(su.sample("mu", dist.Normal(0.0, 1.0)), 1.0), obs=torch.tensor(2.0))
+        >>> guide = su.infer.autoguide.AutoMultivariateNormal(model)
+        >>> svi = su.infer.SVI(model, guide, su.optim.Adam({"lr": 0.05}), su.infer.Trace_ELBO())
+        >>> result = svi.run(20)
+        >>> neutra = su.infer.reparam.NeuTraReparam(guide, svi.params)
+        >>> su.infer.LogDensity(su.reparam(model, {"**": neutra})).coordinate_names()
+        ['neutra_base[0]']
+    """
+
+    def __init__(self, guide: JointGuide, params: ParamStore) -> None:
+        self.transport = transport(guide, params)
+
+    def __call__(self, site: Sample) -> Tensor:
+        raise SiteError(f"site {site} is written by NeuTraReparam through `reparam` only: su.reparam(model, {{'**': neutra}}).")
+
+    def fresh(self) -> _Execution:
+        """One execution, in which all sites share a draw."""
+        return _Execution(self.transport)
+
+    def finish(self) -> None:
+        """Nothing: it is an execution that ends."""
+
+
+@dataclass(eq=False)
+class _Execution:
+    """The sites of one execution, each at its part of u."""
+
+    transport: Transport
+    u: Tensor | None = None
+    placed: set[str] = field(default_factory=set)
+
+    def __call__(self, site: Sample) -> Tensor:
+        part = self.transport.slices.get(site.name)
+        if part is None:
+            raise SiteError(
+                f"latent site {site} is not in the guide that NeuTraReparam was given, which has "
+                f"{', '.join(map(repr, self.transport.slices))}. Leave it out of the configuration, or fit a guide of this "
+                "program."
+            )
+        if self.u is None:
+            self.u = self._draw(site)
+        onto = bijection(continuous_support(site))
+        shape = onto.inverse_shape(site.fn.batch_shape + site.fn.event_shape)
+        if torch.Size(shape).numel() != part.stop - part.start:
+            raise SiteError(
+                f"latent site {site} has {torch.Size(shape).numel()} coordinates, and {part.stop - part.start} in the guide "
+                "that NeuTraReparam was given. Fit a guide of the program as it is called now."
+            )
+        free = self.u[part].reshape(shape)
+        value: Tensor = onto(free)
+        with at_site(site):
+            score = site.but(value=value, scale=1.0, mask=None).log_prob()
+            # As a density has it: scale and mask belong to the prior, the Jacobian is whole.
+            perform(
+                Factor(
+                    name=f"{site.name}_log_prob",
+                    value=score,
+                    scale=site.scale,
+                    mask=site.mask,
+                    plates=site.plates,
+                    where=site.where,
+                )
+            )
+            jacobian = summed_to(onto.log_abs_det_jacobian(free, value), 0)
+            perform(Factor(name=f"{site.name}_log_jacobian", value=jacobian, where=site.where))
+        self.placed.add(site.name)
+        return value
+
+    def _draw(self, site: Sample) -> Tensor:
+        """u for one draw of the noise, with a factor that replaces the noise's density by the Jacobian."""
+        zeros = torch.zeros(self.transport.dim, dtype=self.transport.dtype)
+        noise = Sample(
+            name="neutra_base",
+            fn=Independent(Normal(zeros, torch.ones_like(zeros), validate_args=False), 1),
+            generator=site.generator,
+            where=site.where,
+        )
+        with at_site(noise):
+            drawn = perform(noise).value
+            u: Tensor = self.transport.onto(drawn)
+            log_jacobian = summed_to(self.transport.onto.log_abs_det_jacobian(drawn, u), 0)
+            correction = log_jacobian - noise.fn.log_prob(drawn)
+            perform(Factor(name="neutra_log_det", value=correction, where=site.where))
+        return u
+
+    def fresh(self) -> _Execution:
+        return _Execution(self.transport)
+
+    def finish(self) -> None:
+        """That all coordinates of the noise are accounted for: one that is not would be drawn from a flat density."""
+        missing = self.transport.slices.keys() - self.placed
+        if self.placed and missing:
+            raise SiteError(
+                f"NeuTraReparam wrote {', '.join(map(repr, sorted(self.placed)))}, and its guide has "
+                f"{', '.join(map(repr, sorted(missing)))} as well, in the same coordinates. Name them all: "
+                "su.reparam(model, {'**': neutra})."
+            )

@@ -1,0 +1,95 @@
+"""Neural transport: the density in a guide's coordinates, for several sites with supports of their own."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import sursum as su
+import sursum.distributions as dist
+from sursum.errors import GuideError, SiteError
+from sursum.infer.reparam import NeuTraReparam
+
+double = lambda value: torch.tensor(value, dtype=torch.float64)
+autoguide = su.infer.autoguide
+
+
+def model():
+    mu = su.sample("mu", dist.Normal(double(0.0), 5.0))
+    tau = su.sample("tau", dist.HalfNormal(double(5.0)))
+    with su.plate("school", 3):
+        theta = su.sample("theta", dist.Normal(mu, tau))
+        su.sample("y", dist.Normal(theta, 10.0), obs=double([28.0, 8.0, -3.0]))
+
+
+def fitted(kind=autoguide.AutoMultivariateNormal, steps=0):
+    guide = kind(model)
+    svi = su.infer.SVI(model, guide, su.optim.Adam({"lr": 0.05}), seed=0, progress=False)
+    svi.run(max(steps, 1))
+    rng = torch.Generator().manual_seed(1)
+    for leaf in svi.params.leaves() if not steps else ():
+        leaf.data += 0.3 * torch.randn(leaf.shape, generator=rng, dtype=leaf.dtype)
+    return guide, svi.params
+
+
+@pytest.mark.parametrize("kind", [autoguide.AutoMultivariateNormal, autoguide.AutoDiagonalNormal])
+def test_the_density_is_that_of_the_program_by_change_of_variables(kind):
+    guide, params = fitted(kind)
+    neutra = NeuTraReparam(guide, params)
+    density = su.infer.LogDensity(su.reparam(model, {"**": neutra}))
+    original = su.infer.LogDensity(model)
+    assert original.coordinate_names() == ["mu", "tau", "theta[0]", "theta[1]", "theta[2]"]
+    assert density.coordinate_names() == [f"neutra_base[{i}]" for i in range(5)]
+    for seed in range(3):
+        noise = torch.randn(5, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+        slopes = torch.autograd.functional.jacobian(neutra.transport.onto, noise)
+        with torch.no_grad():
+            u = neutra.transport.onto(noise)
+            np.testing.assert_allclose(float(density(noise)), float(original(u) + slopes.slogdet()[1]), rtol=1e-10)
+            np.testing.assert_allclose(density.transform(noise)["theta"], original.transform(u)["theta"], rtol=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore::sursum.errors.DiagnosticWarning")
+def test_a_run_of_nuts_has_the_programs_sites():
+    guide, params = fitted(steps=100)
+    program = su.reparam(model, {"**": NeuTraReparam(guide, params)})
+    mcmc = su.infer.MCMC(su.infer.NUTS(program, target_accept=0.9), num_warmup=300, num_samples=500, num_chains=2, seed=0)
+    posterior = mcmc.run()
+    assert posterior["theta"].shape == (2, 500, 3)
+    reference = su.infer.MCMC(su.infer.NUTS(model, target_accept=0.95), num_warmup=500, num_samples=2000, num_chains=2, seed=1)
+    exact = reference.run()
+    ours, theirs = posterior.summary()["mu"], exact.summary()["mu"]
+    error = np.hypot(ours["sd"] / ours["ess_bulk"] ** 0.5, theirs["sd"] / theirs["ess_bulk"] ** 0.5)
+    assert abs(ours["mean"] - theirs["mean"]) < 4 * error
+
+
+class TestBadInput:
+    def test_a_guide_that_is_no_map(self):
+        with pytest.raises(GuideError, match="needs a guide that maps a standard normal .* this is a AutoNormal"):
+            NeuTraReparam(autoguide.AutoNormal(model), su.ParamStore())
+        guide, params = fitted(autoguide.AutoLowRankMultivariateNormal)
+        with pytest.raises(GuideError, match="AutoLowRankMultivariateNormal are no one-to-one map"):
+            NeuTraReparam(guide, params)
+
+    def test_a_guide_that_is_not_fitted(self):
+        with pytest.raises(GuideError, match="AutoMultivariateNormal has not been fitted yet: run SVI"):
+            NeuTraReparam(autoguide.AutoMultivariateNormal(model), su.ParamStore())
+
+    def test_only_some_of_the_sites(self):
+        neutra = NeuTraReparam(*fitted())
+        with pytest.raises(SiteError, match=r"wrote 'mu', 'tau', and its guide has 'theta' as well.*Name them all"):
+            su.reparam(model, {"mu": neutra, "tau": neutra})()
+
+    def test_another_program(self):
+        neutra = NeuTraReparam(*fitted())
+        with pytest.raises(SiteError, match="latent site 'other' .* is not in the guide .* which has 'mu', 'tau', 'theta'"):
+            su.reparam(lambda: su.sample("other", dist.Normal(0.0, 1.0)), {"**": neutra})()
+        with pytest.raises(SiteError, match="latent site 'mu' .* has 2 coordinates, and 1 in the guide"):
+            su.reparam(lambda: su.sample("mu", dist.Normal(torch.zeros(2), 1.0)), {"**": neutra})()
+
+    def test_without_reparam(self):
+        neutra = NeuTraReparam(*fitted())
+        site = su.trace(model).get_trace()["mu"]
+        with pytest.raises(SiteError, match="is written by NeuTraReparam through `reparam` only"):
+            neutra(site)
