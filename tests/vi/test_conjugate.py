@@ -10,6 +10,7 @@ import sursum as su
 import sursum.distributions as dist
 from sursum.errors import EngineWarning
 from sursum.infer import SVI, RenyiELBO, Trace_ELBO, TraceMeanField_ELBO, autoguide
+from sursum.vi.autoguide.joint import AffineLower, standard
 
 D = torch.float64
 POSITIVE = dist.constraints.positive
@@ -131,11 +132,27 @@ def test_guides_with_a_covariance_find_the_exact_posterior(normal_normal, guide,
     torch.testing.assert_close(svi.guide.median(svi.params)["w"].double(), mean, rtol=0, atol=0.03 * float(sd.min()))
     quantiles = svi.guide.quantiles(svi.params, [0.025, 0.975])["w"]
     torch.testing.assert_close((quantiles[1] - quantiles[0]).double() / 3.919928, sd, rtol=0.05, atol=0)
+    if guide == "multivariate":
+        factor = svi.guide.scale_tril(svi.params)
+        torch.testing.assert_close(factor @ factor.T, covariance, rtol=0, atol=0.05 * float(covariance.diagonal().min()))
     found_mean, found = moments(svi.sample(4000))
     assert (abs(found_mean - mean) < 4 * sd / 4000**0.5 + 0.03 * sd).all()
     # The sd of a sample covariance is (σᵢσⱼ)√((1 + ρ²)/N).
     scale = sd.unsqueeze(0) * sd.unsqueeze(1)
     assert (abs(found - covariance) < 5 * scale * (2 / 4000) ** 0.5 + 0.06 * scale).all()
+
+
+def test_densities_of_guides_at_values_that_they_did_not_draw():
+    """A pushforward without a draw of its own inverts the map."""
+    loc, scale = torch.tensor([1.0, -2.0, 0.5], dtype=D), torch.tensor([0.5, 2.0, 1.0], dtype=D)
+    lower = torch.tensor([[0.0, 0, 0], [0.4, 0, 0], [-1.0, 0.3, 0]], dtype=D)
+    factor = scale.unsqueeze(-1) * (lower + torch.eye(3, dtype=D))
+    exact = torch.distributions.MultivariateNormal(loc, scale_tril=factor)
+    found = standard(3, loc, AffineLower(loc, scale, lower))
+    value = torch.tensor([0.3, 0.1, -0.7], dtype=D)
+    assert float(found.log_prob(value)) == pytest.approx(float(exact.log_prob(value)), rel=1e-12)
+    drawn = found.rsample()
+    assert float(found.log_prob(drawn)) == pytest.approx(float(exact.log_prob(drawn)), rel=1e-12)
 
 
 @pytest.mark.parametrize("guide", [autoguide.AutoNormal, autoguide.AutoDiagonalNormal])

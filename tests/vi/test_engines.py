@@ -157,6 +157,22 @@ def test_a_compiled_run_that_was_killed_and_resumed_equals_one_that_was_not(engi
         assert torch.equal(second.params.unconstrained[name], leaf)
 
 
+def test_going_back_to_a_file_in_the_middle_of_a_run_repeats_it(tmp_path):
+    svi = SVI(model, autoguide.AutoNormal(model), su.optim.Adam(lr=0.01), seed=3)
+    svi.run(10)
+    svi.save(tmp_path / "state.npz")
+    once = svi.run(20).losses
+    svi.optimizer.param_groups[0]["betas"] = (0.5, 0.5)
+    assert not torch.equal(svi.run(20).losses, once)
+    svi.load(tmp_path / "state.npz")
+    assert svi.optimizer.param_groups[0]["betas"] == [0.9, 0.999]
+    assert torch.equal(svi.run(20).losses, once)
+    other = SVI(model, autoguide.AutoNormal(model), su.optim.Adam(lr=0.01), seed=4)
+    other.run(5)
+    other.load(tmp_path / "state.npz")
+    assert torch.equal(other.run(20).losses, once)
+
+
 def test_a_run_in_pieces_is_the_run_in_one():
     runs = [SVI(model, autoguide.AutoNormal(model), su.optim.Adam(lr=0.01), seed=3) for _ in range(2)]
     runs[0].run(40)

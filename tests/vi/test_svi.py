@@ -164,6 +164,15 @@ def test_loading_what_was_saved_for_something_else(tmp_path):
         another.run(1)
 
 
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_a_run_where_gradients_are_off(mode):
+    with mode():
+        svi = SVI(model, guide, adam(), seed=0)
+        losses = torch.cat([svi.run(3).losses, torch.tensor([svi.step()])])
+    plain = SVI(model, guide, adam(), seed=0)
+    assert torch.equal(torch.cat([plain.run(3).losses, torch.tensor([plain.step()])]), losses)
+
+
 def test_clipping():
     plain = SVI(model, guide, su.optim.SGD(lr=1.0), seed=0)
     plain.run(1)
@@ -228,7 +237,36 @@ def test_a_guide_that_is_far_from_the_posterior_is_warned_about():
     assert "Pareto k" in str(posterior.summary())
 
 
+def walk(y):
+    def step(x, y):
+        x = su.sample("x", dist.Normal(0.9 * x, 0.5))
+        su.sample("y", dist.Normal(x, 0.3), obs=y)
+        return x, None
+
+    su.scan(step, torch.tensor(0.0, dtype=torch.float64), y)
+
+
+def test_a_model_with_a_scan_takes_a_guide_that_draws_all_steps_at_once():
+    y = torch.tensor([0.5, 1.0, -0.3, 0.2], dtype=torch.float64)
+
+    def steps(y):
+        loc = su.param("loc", torch.zeros(4, dtype=torch.float64))
+        su.sample("x", dist.Delta(loc, event_dim=1))
+
+    svi = SVI(walk, steps, adam(0.03), seed=0)
+    svi.run(1500, y)
+    # The mode is the mean of a normal posterior with this precision.
+    difference = torch.eye(4, dtype=torch.float64) - 0.9 * torch.diag(torch.ones(3, dtype=torch.float64), -1)
+    precision = difference.T @ difference / 0.25 + torch.eye(4, dtype=torch.float64) / 0.09
+    torch.testing.assert_close(svi.params["loc"].detach(), torch.linalg.solve(precision, y / 0.09), rtol=0, atol=1e-3)
+
+
 # Bad input.
+
+
+def test_automatic_guides_take_no_scans():
+    with pytest.raises(GuideError, match=r"latent site 'x' .* is in a scan, which automatic guides do not take"):
+        SVI(walk, AutoNormal(walk), adam()).run(1, torch.zeros(3, dtype=torch.float64))
 
 
 def test_a_guide_with_other_sites():

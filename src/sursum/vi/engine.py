@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sursum.compiler.native.blas import one_thread
 from sursum.errors import CaptureError, CompileError, EngineWarning, VariationalError
 from sursum.handlers import seed
 from sursum.vi import seeds
@@ -83,7 +84,7 @@ class Captured:
         self._rows = max(1, min(_LONGEST, _BLOCK // width))
         self._drawn: tuple[int, Tensor] = (-1, torch.empty(0))
         optimizer = training.ready()
-        rule = rule_of(optimizer)
+        rule = self._rule = rule_of(optimizer)
         plateau = isinstance(training.scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)
         self._loop: Loop | None = None
         if goal.native is not None and rule is not None and not plateau:
@@ -93,6 +94,8 @@ class Captured:
     def still_right(self) -> bool:
         """Whether the programs still give the captured loss: data may have been written into, or a number that they read
         from outside may be another one."""
+        if rule_of(self.training.ready()) != self._rule:
+            return False  # somebody has changed the optimiser
         row = self._noise(self.training.steps)[0].reshape(self.loss.num_particles, -1)[0]
         q = torch.cat([torch.from_numpy(self.goal.coordinates()), row])
         with torch.no_grad():
@@ -101,14 +104,15 @@ class Captured:
         return abs(now - then) <= (1e-9 if exact else 1e-4) * max(1.0, abs(then))
 
     def advance(self, steps: int) -> None:
-        while steps:
-            noise = self._noise(self.training.steps)[:steps]
-            if self._loop is None:
-                self._step(noise[0])
-                steps -= 1
-            else:
-                self._many(self._loop, noise)
-                steps -= len(noise)
+        with one_thread():  # with more of them products of matrices have other bits
+            while steps:
+                noise = self._noise(self.training.steps)[:steps]
+                if self._loop is None:
+                    self._step(noise[0])
+                    steps -= 1
+                else:
+                    self._many(self._loop, noise)
+                    steps -= len(noise)
 
     def _noise(self, step: int) -> Tensor:
         """The noise of this step and of those after it, as far as its block goes: (steps, particles · noise)."""

@@ -214,6 +214,7 @@ class SVI:
         """Go on from what `save` wrote, in an SVI of the same model, guide and optimiser: a run that is resumed equals one
         that was never interrupted, bit for bit."""
         self._training.load(path)
+        self._last = None
 
     # How.
 
@@ -221,7 +222,7 @@ class SVI:
         """Run both programs once, so that the store has their parameters, and make the optimiser."""
         self._called = (args, kwargs)
         if self._training.optimizer is None:
-            with torch.no_grad(), self.params, self._seeded(seeds.SET_UP, 0):
+            with torch.inference_mode(False), torch.no_grad(), self.params, self._seeded(seeds.SET_UP, 0):
                 pair(self.model, self.guide, args, kwargs)
             self._training.ready()
 

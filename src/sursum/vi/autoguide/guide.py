@@ -217,8 +217,8 @@ class _Answered(Messenger):
             return site.but(value=site.fn.rsample())
         if own_steps(site):
             raise GuideError(
-                f"latent site {site} is in a scan, which automatic guides do not know. Write the guide as a program with a "
-                "scan of its own, or sample with MCMC."
+                f"latent site {site} is in a scan, which automatic guides do not take. Write the guide by hand: draw "
+                f"{site.name!r} with a leading dimension, time, for example from a normal distribution whose mean is a param."
             )
         value = self.values[site.name] = self.answer(site).value
         return site.but(value=value)

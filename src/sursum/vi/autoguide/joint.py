@@ -13,6 +13,7 @@ from torch.distributions import AffineTransform, Distribution, Transform, constr
 from sursum import distributions as dist
 from sursum.density import _is_identity as is_identity
 from sursum.errors import GuideError
+from sursum.handlers import ParamStore
 from sursum.messages import Frame, Sample
 from sursum.placing import place as fit_to_plates
 from sursum.runtime import perform
@@ -78,34 +79,37 @@ class JointGuide(AutoGuide):
 
 
 class AffineLower(Transform):
-    r""":math:`u = \mu + L \varepsilon` with a lower triangular L: its log-Jacobian is :math:`\sum_i \log L_{ii}`."""
+    r""":math:`u = \mu + s \odot (\varepsilon + U \varepsilon)` with U strictly lower triangular: its log-Jacobian is
+    :math:`\sum_i \log s_i`."""
 
     domain = constraints.real_vector
     codomain = constraints.real_vector
     bijective = True
 
-    def __init__(self, loc: Tensor, factor: Tensor) -> None:
+    def __init__(self, loc: Tensor, scale: Tensor, lower: Tensor) -> None:
         super().__init__()
-        self.loc, self.factor = loc, factor
+        self.loc, self.scale, self.lower = loc, scale, lower
 
     def _call(self, x: Tensor) -> Tensor:
-        return self.loc + (self.factor @ x.unsqueeze(-1)).squeeze(-1)
+        return self.loc + self.scale * (x + (self.lower @ x.unsqueeze(-1)).squeeze(-1))
 
     def _inverse(self, y: Tensor) -> Tensor:
-        centred = (y - self.loc).unsqueeze(-1)
-        solved: Tensor = torch.linalg.solve_triangular(self.factor, centred, upper=False)
+        centred = ((y - self.loc) / self.scale).unsqueeze(-1)
+        solved: Tensor = torch.linalg.solve_triangular(self.lower, centred, upper=False, unitriangular=True)
         return solved.squeeze(-1)
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
-        return self.factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        return self.scale.log().sum(-1)
 
 
 class AutoMultivariateNormal(JointGuide):
     r"""A normal distribution with a full covariance over all unconstrained coordinates.
 
-    .. math:: u = \mu + L \varepsilon, \quad \varepsilon \sim N(0, I)
+    .. math:: u = \mu + s \odot (\varepsilon + U \varepsilon), \quad \varepsilon \sim N(0, I)
 
-    Parameters: ``auto.loc`` (n,) and ``auto.scale_tril`` (n, n), lower triangular.
+    Parameters: ``auto.loc`` and ``auto.scale`` (n,), and ``auto.lower``, the n(n − 1)/2 elements below the diagonal of U, row
+    by row. In relation to the scales a step of the optimiser means as much in every row. `scale_tril` gives the Cholesky
+    factor.
 
     Args:
         model: the program.
@@ -121,24 +125,35 @@ class AutoMultivariateNormal(JointGuide):
         ...     su.sample("y", dist.Normal(su.sample("mu", dist.Normal(0.0, 1.0)), 1.0), obs=torch.tensor(2.0))
         >>> svi = su.infer.SVI(model, AutoMultivariateNormal(model), su.optim.Adam({"lr": 0.05}), su.infer.Trace_ELBO())
         >>> result = svi.run(10)
-        >>> svi.params["auto.scale_tril"].shape
+        >>> svi.guide.scale_tril(svi.params).shape
         torch.Size([1, 1])
     """
 
     def posterior(self) -> Distribution:
-        loc, factor = self._parameters()
-        return standard(self.dim, loc, AffineLower(loc, factor))
+        loc, scale, lower = self._parameters()
+        return standard(self.dim, loc, AffineLower(loc, scale, lower))
 
-    def _parameters(self) -> tuple[Tensor, Tensor]:
+    def scale_tril(self, params: ParamStore) -> Tensor:
+        """The Cholesky factor of the covariance of u, (n, n).
+
+        Args:
+            params: the store that has the guide's parameters, `svi.params`.
+        """
+        with torch.no_grad(), params:
+            _, scale, lower = self._parameters()
+            return scale.unsqueeze(-1) * (lower + torch.eye(self.dim, dtype=lower.dtype))
+
+    def _parameters(self) -> tuple[Tensor, Tensor, Tensor]:
+        n, dtype = self.dim, self.start.dtype
         loc = self.parameter("loc", self.start.clone)
-        factor = self.parameter(
-            "scale_tril", lambda: torch.eye(self.dim, dtype=self.start.dtype) * self.init_scale, constraints.lower_cholesky
-        )
-        return loc, factor
+        scale = self.parameter("scale", lambda: torch.full_like(self.start, self.init_scale), constraints.positive)
+        elements = self.parameter("lower", lambda: torch.zeros(n * (n - 1) // 2, dtype=dtype))
+        rows, columns = torch.tril_indices(n, n, -1)
+        return loc, scale, torch.zeros(n, n, dtype=dtype).index_put((rows, columns), elements)
 
     def quantile_points(self, levels: Tensor) -> Mapping[str, Tensor]:
-        loc, factor = self._parameters()
-        return unpacked(self, normal_quantiles(levels, loc, factor.double().square().sum(-1).sqrt()))
+        loc, scale, lower = self._parameters()
+        return unpacked(self, normal_quantiles(levels, loc, scale.double() * (1 + lower.double().square().sum(-1)).sqrt()))
 
 
 class AutoDiagonalNormal(JointGuide):
