@@ -35,8 +35,9 @@ LAYERS = [
     {"starting"},
     {"mcmc", "vi"},
     {"optimise"},
-    {"infer"},
+    {"infer", "doctor"},
     {"__init__"},
+    {"__main__"},
 ]
 
 # Slow or optional packages: inside the function that needs them, and nowhere else.

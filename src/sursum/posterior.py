@@ -87,6 +87,7 @@ class Posterior(Draws):
         observed: the data, by site name.
         warnings: what is wrong with the run, in plain words; empty where all is well.
         groups: what was added by `with_groups`, by ArviZ's names of groups.
+        notes: how the draws came about, where that was not in one run.
         program: what was sampled. It stays in the process: a posterior that was loaded or unpickled has None.
         pareto_k: of an approximation, the Pareto k-hat of its importance weights: up to 0.7 the draws can be trusted. NaN
             where it cannot be told, None for MCMC.
@@ -108,6 +109,7 @@ class Posterior(Draws):
     observed: Mapping[str, Tensor] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     groups: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     program: Program | None = None
     pareto_k: float | None = None
 
@@ -281,6 +283,7 @@ class Posterior(Draws):
             "dims": {name: list(dims) for name, dims in self.dims.items()},
             "warnings": self.warnings,
             "pareto_k": self.pareto_k,
+            "notes": self.notes,
             "groups": {group: list(arrays) for group, arrays in groups.items()},
         }
         flat = {f"{group}/{name}": array for group, arrays in groups.items() for name, array in arrays.items()}
@@ -318,6 +321,7 @@ class Posterior(Draws):
             dims={name: tuple(dims) for name, dims in note["dims"].items()},
             observed=_tensors(groups["observed"]),
             warnings=tuple(note["warnings"]),
+            notes=tuple(note.get("notes", ())),
             groups={name[6:]: _tensors(arrays) for name, arrays in groups.items() if name.startswith("added ")},
             pareto_k=note.get("pareto_k"),
         )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +14,9 @@ from numpy.typing import NDArray
 from sursum.compiler.compiled import compile_density
 from sursum.compiler.rolled import rolled
 from sursum.density import LogDensity
-from sursum.errors import SamplingError
+from sursum.errors import DiagnosticWarning, SamplingError
 from sursum.mcmc.checks import natural_number, positive_integer, setting
+from sursum.mcmc.extend import check_same, joined, whitened
 from sursum.mcmc.keep import Keep
 from sursum.mcmc.nutpie_door import Chain, Settings, start_chain
 from sursum.mcmc.nuts import NUTS
@@ -22,10 +24,13 @@ from sursum.mcmc.progress import Silent, display_for
 from sursum.mcmc.recording import Recording
 from sursum.mcmc.run import Run
 from sursum.mcmc.schedule import Schedule
-from sursum.mcmc.seeds import chain_seed, drawn_seed
+from sursum.mcmc.seeds import ChainSeed, chain_seed, drawn_seed
 from sursum.mcmc.start import find_start, given_start, named_start
 from sursum.posterior import Posterior
 from sursum.starting import Init, Started, check_names, each_draw, is_named, named_values
+
+EXTENSION_WARMUP = 200
+"""Draws of warm-up before those that `extend` adds."""
 
 ENGINES = (None, "native", "torch")
 
@@ -126,10 +131,69 @@ class MCMC:
     def _prepared(self, args: tuple[Any, ...], kwargs: dict[str, Any], *, watched: bool) -> Run:
         """A run with everything that concerns the program done, so that what is wrong with it is raised here."""
         compiled = _compiled(self.kernel.model, args, kwargs, self.engine)
-        seed = drawn_seed() if self.seed is None else self.seed
         begin = self._begin(compiled)
-        sources = [chain_seed(seed, k) for k in range(self.num_chains)]
+        sources = self._sources(self.num_chains)
         starts = [begin(k, source.start) for k, source in enumerate(sources)]
+        return self._launched(compiled, compiled, starts, sources, watched=watched)
+
+    def extend(self, posterior: Posterior, num_samples: int, *args: Any, **kwargs: Any) -> Posterior:
+        """Add draws to a posterior: each chain goes on from its last draw.
+
+        The sampler cannot be given the scales that it had found; so it works in coordinates that are scaled by the spread
+        of the draws, and adapts in a short warm-up, which is left out. `posterior.notes` says so. With `store` the new
+        draws, and they alone, are written to a store of their own.
+
+        Args:
+            posterior: of this program and these data; also one that was loaded, or that a killed run has left in a store.
+            num_samples: how many draws to add to each chain.
+            args, kwargs: what the program is called with, the same as before; without any, what `posterior` remembers. One
+                that was loaded remembers none.
+
+        Returns:
+            The posterior of all draws; groups that were added to the old one are not in it.
+
+        Raises:
+            SamplingError: the posterior is of another program or of other data, or has no draws.
+        """
+        positive_integer("num_samples", num_samples, "1000 is usual")
+        if not args and not kwargs and posterior.program is not None:
+            args, kwargs = posterior.program.args, dict(posterior.program.kwargs)
+        longer = replace(
+            self,
+            num_samples=num_samples,
+            num_warmup=min(self.num_warmup, EXTENSION_WARMUP),
+            num_chains=posterior.num_chains,
+            keep=tuple(posterior),
+            init=None,
+        )
+        compiled = _compiled(self.kernel.model, args, kwargs, self.engine)
+        check_same(compiled, posterior)
+        white = whitened(compiled.density, posterior)
+        sampled = compile_density(cast(LogDensity, white), self.engine)
+        sources = longer._sources(posterior.num_chains, posterior.num_draws)
+        starts = [given_start(white, sampled.value_and_grad, white.inward(q)) for q in posterior.unconstrained[:, -1]]
+        run = longer._launched(compiled, sampled, starts, sources, watched=False, outward=white.outward)
+        run.work()
+        whole = joined(posterior, run.silently(), longer.num_warmup)
+        for text in whole.warnings:
+            warnings.warn(text, DiagnosticWarning, stacklevel=2)
+        return whole
+
+    def _sources(self, num_chains: int, after: int = 0) -> list[ChainSeed]:
+        seed = drawn_seed() if self.seed is None else self.seed
+        return [chain_seed(seed, k, after) for k in range(num_chains)]
+
+    def _launched(
+        self,
+        compiled: Any,
+        sampled: Any,
+        starts: Sequence[NDArray[np.float64]],
+        sources: Sequence[ChainSeed],
+        *,
+        watched: bool,
+        outward: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None = None,
+    ) -> Run:
+        """A run of the density `sampled`, whose draws `outward` maps to the coordinates of `compiled`."""
         keep = Keep(None if self.keep is None else tuple(self.keep))
         lengths = (self.num_warmup, self.num_samples)
         recording = None if self.store is None else Recording.begin(self.store, compiled, keep, self.num_chains, *lengths)
@@ -138,7 +202,9 @@ class MCMC:
 
         def start(k: int) -> Chain:
             spool = None if recording is None else recording.spool(k)
-            return start_chain(compiled, starts[k], sources[k].sampler, self._settings(), watched=watched, spool=spool)
+            chain = start_chain(sampled, starts[k], sources[k].sampler, self._settings(), watched=watched, spool=spool)
+            chain.outward = outward
+            return chain
 
         cores = min(self.cores or available_cores(), self.num_chains)
         collect = None if recording is None else recording.collect

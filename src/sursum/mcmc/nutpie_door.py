@@ -22,9 +22,9 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,17 +97,22 @@ class ChainTrace:
     num_warmup: int
 
 
+Drawn = TypeVar("Drawn", ChainTrace, Block)
+
+
 @dataclass
 class Chain:
     """A chain that runs in nutpie's threads. One thread at a time may call its methods: nutpie's sampler is not shared.
 
-    With a `spool` nutpie writes the draws there, and none stays in memory.
+    With a `spool` nutpie writes the draws there, and none stays in memory. `outward` maps the points that were sampled to
+    the coordinates that are wanted.
     """
 
     sampler: Any
     scored: Scored | None
     progress: Progress
     spool: Spool | None = None
+    outward: Callable[[Array], Array] | None = None
     _trace: ChainTrace | None = field(default=None, init=False)
     _ended: bool = field(default=False, init=False)
 
@@ -169,18 +174,24 @@ class Chain:
             self._end(self.sampler.wait())
 
     def trace(self) -> ChainTrace:
-        """What was drawn: all of it once the chain has ended, else what there is. Not for a chain with a spool."""
+        """What was drawn: all of it once the chain has finished, else what there is. Not for a chain with a spool."""
         self._raise()
-        return _read(self.sampler.inspect()) if self._trace is None else self._trace
+        if not self._ended and self.finished():
+            self.end()
+        return self._mapped(_read(self.sampler.inspect())) if self._trace is None else self._trace
 
     def blocks(self) -> Iterator[Block]:
         """The draws that have come to the spool since they were last asked for."""
         if self.spool is not None:
-            yield from self.spool.take(None if self._ended else self.sampler._sampler.flush)
+            for block in self.spool.take(None if self._ended else self.sampler._sampler.flush):
+                yield self._mapped(block)
+
+    def _mapped(self, drawn: Drawn) -> Drawn:
+        return drawn if self.outward is None else replace(drawn, unconstrained=self.outward(drawn.unconstrained))
 
     def _end(self, results: Any) -> None:
         if self.spool is None:
-            self._trace = trace = _read(results)
+            self._trace = trace = self._mapped(_read(results))
             # The last report of progress may be older than the last draw.
             last, after = self.progress, slice(trace.num_warmup, None)
             last.draws, last.warming = len(trace.unconstrained), len(trace.unconstrained) <= trace.num_warmup
@@ -260,6 +271,14 @@ def start_chain(
         zarr_store=None if spool is None else _nutpie().zarr_store.LocalStore(prefix=str(spool)),
     )
     return Chain(sampler, scored, progress, None if spool is None else Spool(spool))
+
+
+def raw_entry() -> str:
+    """What of nutpie's raw entry is missing; nothing where all of it is there."""
+    found = _nutpie()._lib
+    return ", ".join(
+        name for name in ("LogpFunc", "ExpandFunc", "PyVariable", "PyMcModel", "PySampler") if not hasattr(found, name)
+    )
 
 
 def python_model(density: Density, start: Array) -> tuple[Any, Scored]:

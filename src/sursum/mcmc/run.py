@@ -120,6 +120,11 @@ class Run:
                 warn(text, DiagnosticWarning)
         return posterior
 
+    def silently(self) -> Posterior:
+        """The posterior, and nothing is said about it."""
+        self._ended.wait()
+        return self._made()
+
     def _made(self) -> Posterior:
         if self._error is not None:
             raise self._error

@@ -16,14 +16,16 @@ class ChainSeed:
     sampler: int
 
 
-def chain_seed(seed: int, chain: int) -> ChainSeed:
-    """The randomness of chain `chain` of a run with `seed`; streams of different pairs are independent.
+def chain_seed(seed: int, chain: int, after: int = 0) -> ChainSeed:
+    """The randomness of chain `chain` of a run with `seed`, or of what is added `after` so many draws; all independent.
 
     Example:
         >>> chain_seed(0, 1).sampler == chain_seed(0, 1).sampler, chain_seed(0, 1).sampler == chain_seed(1, 0).sampler
         (True, False)
     """
-    start, sampler = np.random.SeedSequence(seed, spawn_key=(chain,)).spawn(2)
+    key = (chain, after) if after else (chain,)
+    # Children have longer keys than their parents: a zero keeps them apart from the draws that are added.
+    start, sampler = np.random.SeedSequence(seed, spawn_key=key).spawn(2)
     return ChainSeed(np.random.default_rng(start), int(sampler.generate_state(1, np.uint64)[0]))
 
 

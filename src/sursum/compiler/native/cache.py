@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from sursum.errors import EngineWarning
 
 #: The end of every library of ours: this mark, then the hash of its key and everything before the mark.
 MARK = b"sursum library 1"
+#: Names of the files that we write: libraries, their texts, what was found out of the toolchain, and halves of these.
+OURS = re.compile(r"[0-9a-f]{64}\.(so|c)|toolchain-[0-9a-f]{16}\.json|\.new-.*")
 
 
 def default_directory() -> Path:
@@ -25,6 +28,21 @@ def default_directory() -> Path:
         return Path(asked)
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "sursum"
+
+
+def contents(directory: Path) -> list[Path]:
+    """The files of ours in a directory; none where there is no such directory."""
+    if not directory.is_dir():
+        return []
+    return sorted(file for file in directory.iterdir() if file.is_file() and OURS.fullmatch(file.name))
+
+
+def clear(directory: Path) -> list[Path]:
+    """Remove our files, and no others, from a directory; those that could not be removed are returned."""
+    for file in contents(directory):
+        with contextlib.suppress(OSError):
+            file.unlink()
+    return contents(directory)
 
 
 def open_directory(directory: Path | None) -> Path | None:

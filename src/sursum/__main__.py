@@ -1,0 +1,47 @@
+"""`python -m sursum doctor` and `python -m sursum cache`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from sursum.compiler.native.cache import clear, contents, default_directory
+from sursum.doctor import examine
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; 0 if all is well, 1 if the doctor found something that does not work, 2 for a command that is none."""
+    parser = argparse.ArgumentParser(prog="python -m sursum", description="What there is to do outside of a program.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("doctor", help="say what this machine offers, and whether sampling works on it")
+    cache = commands.add_parser("cache", help="say what compiled densities are kept")
+    cache.add_argument("--clear", action="store_true", help="remove them")
+    options = parser.parse_args(arguments)
+    return _doctor() if options.command == "doctor" else _cache(options.clear)
+
+
+def _doctor() -> int:
+    failed = 0
+    for finding in examine():
+        print(finding, flush=True)
+        failed += finding.works is False
+    print("\nAll is well." if not failed else f"\n{failed} thing{'s do' if failed > 1 else ' does'} not work.")
+    return 1 if failed else 0
+
+
+def _cache(clearing: bool) -> int:
+    place = default_directory()
+    files = contents(place)
+    size = sum(file.stat().st_size for file in files) / 1e6
+    if clearing:
+        left = clear(place)
+        print(f"{place}: removed {len(files) - len(left)} files, {size:.1f} MB")
+        for file in left:
+            print(f"could not remove {file}")
+        return 1 if left else 0
+    print(f"{place}: {len(files)} files, {size:.1f} MB")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,77 @@
+"""More draws of a posterior: whether they are of the same one, where they begin, and both together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sursum.convergence import mixing
+from sursum.diagnostics import Evidence, diagnose
+from sursum.errors import SamplingError
+from sursum.mcmc.whitened import Whitened
+from sursum.posterior import Posterior
+
+LIKE = 1e-6
+"""How far the log density of a stored draw may be from that of the program now, relatively: other data are further away."""
+
+
+def check_same(compiled: Any, posterior: Posterior) -> None:
+    """Raise SamplingError unless `posterior` consists of draws of this density."""
+    names = tuple(compiled.density.coordinate_names())
+    if not posterior.num_draws:
+        raise SamplingError("the posterior has no draws to go on from. Run the program first.")
+    if names != posterior.coordinates:
+        known, new = posterior.coordinates, names
+        differing = [*(name for name in known if name not in new), *(name for name in new if name not in known)]
+        raise SamplingError(
+            f"the posterior is not one of this program: {len(posterior.coordinates)} unconstrained coordinates were "
+            f"expected to be the same, and {differing[0] if differing else 'their order'!r} differs. Give the program, with "
+            "its arguments, that was sampled."
+        )
+    for k, q in enumerate(posterior.unconstrained[:, -1]):
+        value, _ = compiled.value_and_grad(q)
+        stored = float(posterior.stats["lp"][k, -1])
+        if not abs(value - stored) <= LIKE * max(1.0, abs(stored)):
+            raise SamplingError(
+                f"the posterior is not one of these data: at the last draw of chain {k} the log density was {stored:.6g}, "
+                f"and is {value:.6g} for the program as it is called now. Give the program and the arguments that were sampled."
+            )
+
+
+def whitened(density: Any, posterior: Posterior) -> Whitened:
+    """The density in coordinates scaled by the spread of the draws, all chains together."""
+    q = posterior.unconstrained
+    scales = q.reshape(-1, q.shape[2]).std(axis=0)
+    known = np.isfinite(scales) & (scales > 0.0)
+    return Whitened(density, q.mean(axis=(0, 1)), np.where(known, scales, 1.0))
+
+
+def joined(first: Posterior, second: Posterior, num_warmup: int) -> Posterior:
+    """The draws of `first`, and after them those of `second`, of as many chains; what is wrong is judged anew."""
+    count = second.num_chains
+    sites = {name: torch.cat([first[name][:count], second[name]], dim=1) for name in first if name in second}
+    stats: Mapping[str, NDArray[Any]] = {
+        name: np.concatenate([values[:count], second.stats[name]], axis=1) for name, values in first.stats.items()
+    }
+    q = np.concatenate([first.unconstrained[:count], second.unconstrained], axis=1)
+    found = {name: mixing(sites[name].numpy()) for name in first.latents if name in sites}
+    said = tuple(text for text in second.warnings if text.startswith("The run "))
+    note = (
+        f"{second.num_draws} draws of each chain were added after the first {first.num_draws}: from its last draw on, in "
+        f"coordinates scaled by the spread of the draws, after {num_warmup} draws of warm-up, which are left out."
+    )
+    return replace(
+        first,
+        sites=sites,
+        stats=stats,
+        unconstrained=q,
+        warnings=(*said, *diagnose(Evidence(found, stats, q, first.coordinates))),
+        groups={},
+        notes=(*first.notes, note),
+        program=second.program,
+    )

@@ -1,0 +1,53 @@
+"""A log density in coordinates in which the posterior has unit scales."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Whitened:
+    r"""The density at q = c + s ∘ x as a function of x: :math:`\log p(c + s \circ x)`, for a compiler to compile.
+
+    The constant log-Jacobian Σ log s is left out, so that values are those of `density` itself.
+
+    Args:
+        density: a `LogDensity`.
+        centre, scales: c and s, float64 (n,).
+    """
+
+    density: Any
+    centre: Array
+    scales: Array
+
+    def __call__(self, x: Tensor) -> Tensor:
+        value: Tensor = self.density(torch.from_numpy(self.centre) + torch.from_numpy(self.scales) * x)
+        return value
+
+    def __getattr__(self, name: str) -> Any:
+        # Names, shapes and data are those of the density.
+        return getattr(self.density, name)
+
+    def start(self, rng: np.random.Generator) -> Array:
+        """A starting point of the density, in these coordinates."""
+        return self.inward(self.density.start(rng))
+
+    def inward(self, q: Array) -> Array:
+        """x of q."""
+        return np.ascontiguousarray((q - self.centre) / self.scales)
+
+    def outward(self, x: Array) -> Array:
+        """q of x."""
+        return self.centre + self.scales * x
+
+    def explain(self, x: Array) -> str:
+        """A table of every site at x."""
+        return str(self.density.explain(self.outward(np.asarray(x))))

@@ -1,0 +1,112 @@
+"""More draws of a posterior that is there: they go on from it, are draws of it, and it says what was done."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import sursum as su
+import sursum.distributions as dist
+from sursum.convergence import mixing
+from sursum.errors import SamplingError
+from sursum.mcmc.extend import whitened
+from sursum.posterior import Posterior
+
+short = pytest.mark.filterwarnings("ignore::sursum.errors.DiagnosticWarning")
+
+SCALES = torch.tensor([1e-3, 1.0, 1e3], dtype=torch.float64)
+
+
+def model(y):
+    """A posterior of very different scales: normal, with mean y and these standard deviations."""
+    z = su.sample("z", dist.Normal(torch.zeros(3, dtype=torch.float64), 1e6).to_event(1))
+    su.deterministic("double", 2 * z)
+    su.sample("y", dist.Normal(z, SCALES).to_event(1), obs=y)
+
+
+Y = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
+
+
+def mcmc(**settings):
+    return su.infer.MCMC(su.infer.NUTS(model), **{"num_chains": 3, "seed": 0, "progress": False, **settings})
+
+
+@pytest.fixture(scope="module")
+def posterior():
+    return mcmc().run(Y)
+
+
+@short
+def test_the_added_draws_are_draws_of_the_posterior(posterior):
+    whole = mcmc().extend(posterior, 1500)
+    assert whole.unconstrained.shape == (3, 2500, 3)
+    np.testing.assert_array_equal(whole.unconstrained[:, :1000], posterior.unconstrained)
+    new = whole["z"][:, 1000:].numpy()
+    ess = mixing(new).ess_bulk
+    sd = SCALES.numpy()
+    assert np.all(np.abs(new.mean(axis=(0, 1)) - Y.numpy()) < 4 * sd / np.sqrt(ess))
+    assert np.all(np.abs(new.std(axis=(0, 1)) / sd - 1) < 4 / np.sqrt(2 * ess))
+    assert torch.equal(whole["double"], 2 * whole["z"])
+    density = su.compile(model, Y)
+    wanted = [[density.value_and_grad(q)[0] for q in chain[-5:]] for chain in whole.unconstrained]
+    np.testing.assert_allclose(whole.stats["lp"][:, -5:], wanted, rtol=1e-9)
+    assert whole.warmup is posterior.warmup
+    assert whole.notes == (
+        "1500 draws of each chain were added after the first 1000: from its last draw on, in coordinates scaled by the spread "
+        "of the draws, after 200 draws of warm-up, which are left out.",
+    )
+
+
+@short
+def test_it_begins_at_the_last_draws_in_whitened_coordinates(posterior):
+    density = su.infer.LogDensity(model, (Y,))
+    white = whitened(density, posterior)
+    q = posterior.unconstrained[:, -1]
+    np.testing.assert_allclose(white.outward(white.inward(q)), q, rtol=1e-12)
+    spread = white.inward(posterior.unconstrained.reshape(-1, 3)).std(axis=0)
+    np.testing.assert_allclose(spread, 1.0, rtol=1e-6)
+    x = torch.from_numpy(white.inward(q[0]))
+    assert abs(float(white(x)) - float(density(torch.from_numpy(q[0])))) < 1e-9
+
+
+@short
+def test_the_same_seed_gives_the_same_and_not_the_first_draws_again(posterior):
+    one, two = (mcmc(cores=cores).extend(posterior, 50) for cores in (1, 3))
+    np.testing.assert_array_equal(one.unconstrained, two.unconstrained)
+    again = mcmc().extend(one, 50)
+    assert not np.equal(again.unconstrained[:, -50:], one.unconstrained[:, -50:]).any()
+    assert len(again.notes) == 2
+
+
+@short
+def test_a_stored_posterior_is_extended_into_another_store(tmp_path):
+    mcmc(num_warmup=200, num_samples=100, num_chains=2, store=tmp_path / "a.zarr").run(Y)
+    loaded = Posterior.load(tmp_path / "a.zarr")
+    whole = mcmc(store=tmp_path / "b.zarr").extend(loaded, 80, Y)
+    assert whole["z"].shape == (2, 180, 3)
+    added = Posterior.load(tmp_path / "b.zarr")
+    np.testing.assert_array_equal(added.unconstrained, whole.unconstrained[:, 100:])
+    assert torch.equal(added["double"], whole["double"][:, 100:])
+    whole.save(tmp_path / "whole.npz")
+    assert Posterior.load(tmp_path / "whole.npz").notes == whole.notes
+
+
+def test_other_data_and_other_programs_are_refused(posterior):
+    with pytest.raises(
+        SamplingError, match=r"not one of these data: at the last draw of chain 0 the log density was .+, and is"
+    ):
+        mcmc().extend(posterior, 10, Y + 1)
+
+    def other(y):
+        w = su.sample("w", dist.Normal(0.0, 1.0))
+        su.sample("y", dist.Normal(w, SCALES).to_event(1), obs=y)
+
+    elsewhere = su.infer.MCMC(su.infer.NUTS(other), seed=0, progress=False)
+    with pytest.raises(SamplingError, match=r"not one of this program.+'z\[0\]'"):
+        elsewhere.extend(posterior, 10, Y)
+    with pytest.raises(SamplingError, match="`num_samples` is 0, but must be an integer of 1 or more"):
+        mcmc().extend(posterior, 0)
+    empty = Posterior({}, {}, np.empty((2, 0, 3)), coordinates=posterior.coordinates)
+    with pytest.raises(SamplingError, match="has no draws to go on from"):
+        mcmc().extend(empty, 10, Y)

@@ -1,0 +1,75 @@
+"""`python -m sursum`, as a user calls it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+
+def call(*arguments, **environment):
+    command = [sys.executable, "-m", "sursum", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=240, env={**os.environ, **environment})
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return tmp_path / "cache"
+
+
+def test_all_is_well_and_then_the_cache_is_cleared(cache):
+    done = call("doctor", SURSUM_CACHE=str(cache))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.endswith("\nAll is well.\n")
+    lines = done.stdout.splitlines()
+    for name in (
+        "python",
+        "torch",
+        "compiler",
+        "flags",
+        "vector math",
+        "BLAS",
+        "nutpie",
+        "cache",
+        "native engine",
+        "torch engine",
+    ):
+        assert any(line[8:].startswith(name) for line in lines), name
+    assert "-O3" in done.stdout
+    assert done.stdout.count("right mean") == 2
+    assert str(cache) in done.stdout
+
+    (cache / "letter.txt").write_text("not ours")
+    shown = call("cache", SURSUM_CACHE=str(cache))
+    assert (shown.returncode, shown.stdout.split(": ")[0]) == (0, str(cache))
+    count = shown.stdout.split(": ")[1].split()[0]
+    assert int(count) >= 3  # a library, its text, the toolchain
+    cleared = call("cache", "--clear", SURSUM_CACHE=str(cache))
+    assert (cleared.returncode, cleared.stderr) == (0, "")
+    assert cleared.stdout.startswith(f"{cache}: removed {count} files")
+    assert [file.name for file in cache.iterdir()] == ["letter.txt"]
+
+
+def test_without_a_compiler(cache):
+    done = call("doctor", SURSUM_CACHE=str(cache), CC="no-such-compiler")
+    assert done.returncode == 1
+    assert "FAILED  compiler" in done.stdout
+    assert "no C compiler: looked for no-such-compiler. Install one" in done.stdout
+    assert "FAILED  native engine" in done.stdout
+    assert "    ok  torch engine" in done.stdout
+    assert "things do not work." in done.stdout
+
+
+def test_a_cache_that_is_not_there(cache):
+    done = call("cache", "--clear", SURSUM_CACHE=str(cache))
+    assert (done.returncode, done.stdout) == (0, f"{cache}: removed 0 files, 0.0 MB\n")
+    assert not cache.exists()
+
+
+@pytest.mark.parametrize("arguments", [(), ("docter",), ("cache", "--burn")])
+def test_commands_that_are_none(arguments):
+    done = call(*arguments)
+    assert done.returncode == 2
+    assert "usage: python -m sursum" in done.stderr
