@@ -20,7 +20,7 @@ PUBLIC = {
     "su.infer": {
         *("MCMC", "NUTS", "Run", "LogDensity", "compile_density", "reparam"),
         *("fit", "Fit", "laplace", "Pathfinder", "Importance"),
-        *("Predictive", "Prediction", "ModuleEnsemble", "log_likelihood"),
+        *("Predictive", "Prediction", "ModuleEnsemble", "log_likelihood", "sbc", "SBC"),
         *("SVI", "SVIResult", "EarlyStopping", "Trace_ELBO", "TraceMeanField_ELBO", "RenyiELBO", "autoguide"),
     },
     "su.handlers": {

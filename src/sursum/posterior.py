@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sursum import arviz_export, posterior_store, storage
+from sursum import arviz_export, posterior_store, posterior_view, storage
 from sursum.adding import added
 from sursum.distributions.randomness import drawing_from
 from sursum.errors import PredictionError
@@ -210,6 +210,11 @@ class Posterior(Draws):
                 )
         said = (*_trusted(self.pareto_k), *self.warnings)
         return summarise({n: v.detach().cpu().numpy() for n, v in shown.items()}, warnings=said, limit=limit)
+
+    def _repr_html_(self) -> str:
+        table = summarise(_arrays(self), limit=6)._repr_html_()
+        head = f"Posterior: {self.num_chains} chains of {self.num_draws} draws"
+        return posterior_view.page(head, self.warnings, self.notes, table, _arrays(self))
 
     def with_groups(self, *, store: str | os.PathLike[str] | None = None, **groups: Prediction | Mapping[str, Any]) -> Self:
         """This posterior together with what else there is to keep: predictions, log-likelihoods, draws from the prior, data.

@@ -64,7 +64,7 @@ def test_predictions_and_likelihoods_by_step(posterior):
 def test_automatic_guides_refuse_loops():
     guide = su.infer.autoguide.AutoNormal(local_level)
     svi = su.infer.SVI(local_level, guide, su.optim.Adam(lr=0.01), su.infer.Trace_ELBO())
-    with pytest.raises(GuideError, match="latent site 'x' .* is in a scan, which automatic guides do not know"):
+    with pytest.raises(GuideError, match="latent site 'x' .* is in a scan, which automatic guides do not take"):
         svi.run(1, Y)
 
 

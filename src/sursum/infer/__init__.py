@@ -9,12 +9,14 @@ from sursum.module_ensemble import ModuleEnsemble
 from sursum.optimise import Fit, Pathfinder, fit, laplace
 from sursum.prediction import Prediction
 from sursum.predictive import Predictive
+from sursum.sbc import SBC, sbc
 from sursum.vi import SVI, EarlyStopping, RenyiELBO, SVIResult, Trace_ELBO, TraceMeanField_ELBO
 from sursum.vi.importance import Importance
 
 __all__ = [
     "MCMC",
     "NUTS",
+    "SBC",
     "SVI",
     "EarlyStopping",
     "Fit",
@@ -35,4 +37,5 @@ __all__ = [
     "laplace",
     "log_likelihood",
     "reparam",
+    "sbc",
 ]

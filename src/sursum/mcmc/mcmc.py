@@ -130,7 +130,10 @@ class MCMC:
 
     def _prepared(self, args: tuple[Any, ...], kwargs: dict[str, Any], *, watched: bool) -> Run:
         """A run with everything that concerns the program done, so that what is wrong with it is raised here."""
-        compiled = _compiled(self.kernel.model, args, kwargs, self.engine)
+        return self.prepared(_compiled(self.kernel.model, args, kwargs, self.engine), watched=watched)
+
+    def prepared(self, compiled: Any, *, watched: bool = False) -> Run:
+        """A run of a density that is compiled already, whatever the program of the kernel; `work` is still to do."""
         begin = self._begin(compiled)
         sources = self._sources(self.num_chains)
         starts = [begin(k, source.start) for k, source in enumerate(sources)]
