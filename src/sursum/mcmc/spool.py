@@ -85,9 +85,9 @@ class Spool:
                 yield Block(phase, np.ascontiguousarray(values["q"], dtype=np.float64), stats)
                 self._taken[phase] = end
                 self._forget(prefix, begin, end)
-            if flush is None and drawn[phase]:
+            if flush is None and self._taken[phase]:
                 # Arrays that nobody reads may have been written after their chunk was forgotten.
-                self._forget(prefix, 0, drawn[phase])
+                self._forget(prefix, 0, self._taken[phase])
 
     def remove(self) -> None:
         """Delete the folder and what is left in it."""
