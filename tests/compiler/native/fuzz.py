@@ -58,7 +58,7 @@ def changed(x: Tensor, change: Callable[[Tensor], object]) -> Tensor:
 def definite(x: Tensor) -> Tensor:
     """A positive definite matrix of the squares of a square matrix."""
     x = x.clamp(-3, 3).nan_to_num()
-    return x @ x.mT + 2.0 * torch.eye(x.shape[-1], dtype=D)
+    return x @ x.mT + 2.0 * torch.eye(x.shape[-2], dtype=D)
 
 
 def weights(x: Tensor) -> Tensor:

@@ -382,7 +382,8 @@ class Lowering:
             return
         if numel(size) == 0:
             empty = {"sum": 0.0, "prod": 1.0, "all": 1.0, "any": 0.0, "max": float("-inf"), "min": float("inf")}
-            self._fill(ref.value, self.e.const(empty[mode], expr.kind))
+            finite = expr.kind == "f" or mode not in ("max", "min")  # an extreme of nothing has no elements, or is refused
+            self._fill(ref.value, self.e.const(empty[mode] if finite else 0, expr.kind))
             return
         loop = Loop(ref.value, tuple(size), store, expr, mode, self.where, frozenset(dims))
         self.definitions[ref.value] = Made((loop,))
