@@ -35,7 +35,7 @@ def neutra():
     with su.ParamStore() as store:
         guide()
     store.unconstrained["auto.loc"] = double([-0.3])
-    store.unconstrained["auto.scale_tril"] = double([0.4])
+    store.unconstrained["auto.scale"] = double([0.4])
     return NeuTraReparam(guide, store)
 
 

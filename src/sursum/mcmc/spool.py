@@ -85,7 +85,7 @@ class Spool:
                 yield Block(phase, np.ascontiguousarray(values["q"], dtype=np.float64), stats)
                 self._taken[phase] = end
                 self._forget(prefix, begin, end)
-            if flush is None and self._taken[phase]:
+            if flush is None and self._taken[phase] and self.path.exists():
                 # Arrays that nobody reads may have been written after their chunk was forgotten.
                 self._forget(prefix, 0, self._taken[phase])
 
