@@ -31,11 +31,11 @@ def transformed():
 
 
 def neutra():
-    guide = su.infer.autoguide.AutoMultivariateNormal(normal)
+    guide = su.infer.autoguide.AutoMultivariateNormal(normal, init_scale=1.5)
     with su.ParamStore() as store:
         guide()
-    store.unconstrained["auto.loc"] = double([-0.3])
-    store.unconstrained["auto.scale"] = double([0.4])
+    for leaf in store.leaves():
+        leaf.data.add_(0.2)
     return NeuTraReparam(guide, store)
 
 
