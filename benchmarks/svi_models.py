@@ -29,7 +29,7 @@ def data(name: str) -> tuple[np.ndarray, ...]:
     if name == "eight_schools":
         return models.ERROR, models.EFFECT
     if name == "radon":
-        return models.survey()
+        return tuple(models.survey().values())
     rng = np.random.default_rng(0)
     if name == "logistic":
         x = rng.normal(size=(1000, 25))
