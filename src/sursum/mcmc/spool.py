@@ -70,6 +70,8 @@ class Spool:
             flush: waits until nutpie has written what was drawn before it is called; None where the chain has ended, so
                 that the last file, which may not be full, is complete as well.
         """
+        if not (self.path / "zarr.json").exists():
+            return  # not begun, or removed
         # The arrays of a draw are written independently of one another, and a file of zeros not at all: what is there of
         # the log density is there of the others only after a flush.
         drawn = {phase: self._drawn(phase, prefix) for phase, prefix in PHASES.items()}
