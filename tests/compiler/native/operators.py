@@ -104,7 +104,7 @@ POINTWISE: dict[str, list[Case]] = {
     "aten.xlogy": [torch.xlogy, lambda x, y: torch.xlogy(2.0, y), lambda x, y: torch.xlogy(x, 3.0)],
     "aten.special_xlog1py": [torch.special.xlog1py],
     "aten.logaddexp": [torch.logaddexp],
-    "aten.relu": [lambda x, y: F.relu(x), lambda x, y: written(x, torch.relu_)],
+    "aten.relu": [lambda x, y: F.relu(x), lambda x, y: torch.atan2(F.relu(x), y), lambda x, y: written(x, torch.relu_)],
     "aten.threshold": [lambda x, y: F.threshold(x, 0.5, -2.0)],
     "aten.threshold_backward": [lambda x, y: aten.threshold_backward(x, y, 0.0)],
     "aten.sigmoid": [lambda x, y: x.sigmoid()],

@@ -182,7 +182,7 @@ def glu_backward(low: Lowering, node: Node) -> None:
 
 
 def _relu(e: Exprs, x: Any) -> Expr:
-    return e.where(e.le(x, e.const(0, x.kind)), e.const(0, x.kind), x)
+    return e.where(e.lt(x, e.const(0, x.kind)), e.const(0, x.kind), x)
 
 
 TABLE: Table = {
