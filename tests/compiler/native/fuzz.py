@@ -105,7 +105,7 @@ POINTWISE: tuple[Step, ...] = (
     lambda x, y, p: torch.addcmul(x, y, y, value=0.5),
     lambda x, y, p: x.neg().reciprocal(),
     lambda x, y, p: torch.hypot(x, y),
-    lambda x, y, p: torch.atan2(x, y),
+    lambda x, y, p: torch.atan2(x, y.abs()),  # on its cut the sign of a zero would decide
     lambda x, y, p: (torch.floor, torch.sign, torch.round, torch.trunc)[p % 4](x) * y,
     lambda x, y, p: x * (y > 0),
     lambda x, y, p: torch.i0(x.clamp(-9, 9)),

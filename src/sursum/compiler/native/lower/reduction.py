@@ -157,6 +157,9 @@ def norm(low: Lowering, node: Node) -> None:
     if order == 0:
         low.reduce(out, "sum", x.size, dims, e.double(e.ne(size, e.const(0.0))))
         return
+    if math.prod(x.size[d] for d in dims) == 1:  # of one number: no power of it may underflow
+        low.reduce(out, "max", x.size, dims, size)
+        return
     total = low.new(kept(x.size, dims))
     low.reduce(total, "sum", x.size, dims, e.pow(size, e.const(order)))
     low.define(out, e.pow(_squeezed(low, total, dims, out), e.const(1 / order)))
