@@ -13,7 +13,20 @@ import sursum as su
 PUBLIC = {
     "su": {
         *("sample", "param", "plate", "deterministic", "factor", "scan", "module", "random_module"),
-        *("lift", "reprior", "report", "priors", "handlers", "poutine", "distributions", "infer", "compile", "optim"),
+        *(
+            "lift",
+            "reprior",
+            "report",
+            "render",
+            "Rendering",
+            "priors",
+            "handlers",
+            "poutine",
+            "distributions",
+            "infer",
+            "compile",
+            "optim",
+        ),
         *("trace", "replay", "condition", "uncondition", "substitute", "do", "block", "mask", "scale", "seed", "reparam"),
         *("ParamStore", "Trace", "Posterior", "CompiledDensity", "enable_validation", "validation_enabled"),
     },

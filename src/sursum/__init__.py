@@ -23,6 +23,7 @@ from sursum.handlers import (
 from sursum.module import module
 from sursum.posterior import Posterior
 from sursum.primitives import deterministic, factor, param, sample
+from sursum.render import Rendering, render
 from sursum.report import report
 from sursum.scan import scan
 from sursum.trace import Trace
@@ -34,6 +35,7 @@ __all__ = [
     "CompiledDensity",
     "ParamStore",
     "Posterior",
+    "Rendering",
     "Trace",
     "block",
     "compile",
@@ -54,6 +56,7 @@ __all__ = [
     "poutine",
     "priors",
     "random_module",
+    "render",
     "reparam",
     "replay",
     "report",

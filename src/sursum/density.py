@@ -40,7 +40,8 @@ from sursum.originals import watch_originals
 from sursum.runtime import Messenger, at_site, handler, own_steps, perform, refuse_coroutines, required, run_program
 from sursum.stacking import Ledger
 from sursum.supports import support_of
-from sursum.trace import Trace, table
+from sursum.tables import Table
+from sursum.trace import Trace
 from sursum.validation import check_value
 
 _JITTER = 0.1
@@ -277,7 +278,7 @@ class LogDensity:
             except (ValueError, torch.linalg.LinAlgError) as error:
                 log_prob = str(error).splitlines()[0]
             rows.append((name, _brief(site.value), log_prob, site.where or ""))
-        return table(rows)
+        return Table(rows)
 
     # Runs.
 

@@ -15,8 +15,9 @@ from sursum.distributions.fluent import Independent
 from sursum.distributions.randomness import drawing_from
 from sursum.handlers import trace
 from sursum.messages import Deterministic, Param, Sample, Site
-from sursum.runtime import Messenger, handler, perform, run_program
-from sursum.trace import table
+from sursum.provenance import Provenance
+from sursum.runtime import Messenger, handler, perform, required, run_program
+from sursum.tables import Table, html_table
 
 COLUMNS = ("parameter", "is", "prior", "shape", "count", "why")
 _SHOWN = 4
@@ -56,14 +57,12 @@ class Report:
     def __str__(self) -> str:
         if not self.rows:
             return self._total()
-        return f"{table([COLUMNS, *(row.cells for row in self.rows)])}\n\n{self._total()}"
+        return f"{Table([COLUMNS, *(row.cells for row in self.rows)])}\n\n{self._total()}"
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th>{name}</th>" for name in COLUMNS)
-        body = "".join("<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in row.cells) + "</tr>" for row in self.rows)
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><p>{html.escape(self._total())}</p>"
+        return f"{html_table(COLUMNS, (row.cells for row in self.rows))}<p>{html.escape(self._total())}</p>"
 
     def _total(self) -> str:
         if not self.rows:
@@ -102,46 +101,39 @@ def report(program: Callable[..., Any], *args: Any, **kwargs: Any) -> Report:
         <BLANKLINE>
         4 numbers lifted; 9 held at their value.
     """
-    with torch.enable_grad(), drawing_from(torch.Generator().manual_seed(0)), _Leaves() as drawn, trace() as recorder:
+    with drawing_from(torch.Generator().manual_seed(0)), Provenance() as seen, _Marks(seen=seen), trace() as recorder:
         run_program(program, args, kwargs)
-    leaves = {id(value): name for name, value in drawn.leaves.items()}
-    rows = [row for site in recorder.trace.values() for row in _rows(site, leaves)]
+        # Inside, since some distributions compute an argument when it is asked for.
+        rows = [row for site in recorder.trace.values() for row in _rows(site, seen)]
     return Report(tuple(rows))
 
 
 @handler
-class _Leaves(Messenger):
-    """Makes a leaf of the autograd graph of every latent value, so that priors show what they depend on."""
+class _Marks(Messenger):
+    """Marks every latent value with its name, so that priors show what they depend on."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.leaves: dict[str, Tensor] = {}
-
-    def fresh(self) -> _Leaves:
-        copy = super().fresh()
-        copy.leaves = self.leaves
-        return copy
+    seen: Provenance = required()
 
     def handle(self, site: Site) -> Any:
         out = perform(site)
-        if isinstance(out, Sample) and not out.is_observed and isinstance(out.value, Tensor) and out.value.is_floating_point():
-            out = out.but(value=out.value.detach().requires_grad_())
-            self.leaves[out.name] = out.value
+        if isinstance(out, Sample) and not out.is_observed and isinstance(out.value, Tensor):
+            out = out.but(value=out.value.clone())
+            self.seen.mark(out.value, out.name)
         return out
 
 
-def _rows(site: Site, leaves: dict[int, str]) -> Iterator[Row]:
+def _rows(site: Site, seen: Provenance) -> Iterator[Row]:
     if not isinstance(site.value, Tensor):
         return
     shape, count = tuple(site.value.shape), site.value.numel()
     if isinstance(site, Param):
         yield Row(site.name, "held", None, shape, count, _why_held(site))
     elif isinstance(site, Sample) and site.param is not None:
-        yield Row(site.name, "observed" if site.is_observed else "lifted", _described(site.fn, leaves), shape, count)
+        yield Row(site.name, "observed" if site.is_observed else "lifted", _described(site.fn, seen), shape, count)
     elif isinstance(site, Deterministic) and site.param is not None:
         yield Row(site.name, "lifted", "reparameterised", shape, count)
     elif isinstance(site, Sample) and not site.is_observed and not site.infer.get("is_subsample"):
-        yield Row(site.name, "hyper", _described(site.fn, leaves), shape, count)
+        yield Row(site.name, "hyper", _described(site.fn, seen), shape, count)
 
 
 def _why_held(site: Param) -> str:
@@ -153,7 +145,7 @@ def _why_held(site: Param) -> str:
     return "no prior names it"
 
 
-def _described(fn: Any, leaves: dict[int, str]) -> str:
+def _described(fn: Any, seen: Provenance) -> str:
     """A prior in a few words: its family and arguments, an argument that is the same for all elements as one number."""
     if not isinstance(fn, Distribution):
         return f"a function, {fn!r}"
@@ -161,35 +153,17 @@ def _described(fn: Any, leaves: dict[int, str]) -> str:
         fn = fn.base_dist
     # An argument given in another form (probs for logits) is a lazy property, and not shown.
     names = [n for n in fn.arg_constraints if n in vars(fn) or isinstance(getattr(type(fn), n, None), property)]
-    arguments = ", ".join(f"{name}={_argument(getattr(fn, name), leaves)}" for name in names)
+    arguments = ", ".join(f"{name}={_argument(getattr(fn, name), seen)}" for name in names)
     return f"{type(fn).__name__}({arguments})"
 
 
-def _argument(value: Any, leaves: dict[int, str]) -> str:
+def _argument(value: Any, seen: Provenance) -> str:
     if not isinstance(value, Tensor):
         return str(value)
-    reached = list(dict.fromkeys(leaves[found] for found in _reached(value) if found in leaves))
+    reached = sorted(seen.of(value))
     if reached:
         return f"f({', '.join(reached)})"
     flat = value.detach().reshape(-1)
     if flat.numel() and bool((flat == flat[0]).all()):
         return f"{float(flat[0]):.{_SHOWN}g}"
     return f"tensor {tuple(value.shape)}"
-
-
-def _reached(value: Tensor) -> Iterator[int]:
-    """The leaves that a tensor was computed from, as identities, in no order that matters."""
-    if value.grad_fn is None:
-        yield id(value)
-        return
-    stack: list[Any] = [value.grad_fn]
-    seen: set[Any] = set()
-    while stack:
-        node = stack.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        variable = getattr(node, "variable", None)
-        if variable is not None:
-            yield id(variable)
-        stack.extend(child for child, _ in node.next_functions)

@@ -32,7 +32,8 @@ from sursum.handlers import condition, trace, uncondition
 from sursum.handlers import seed as seeded
 from sursum.mcmc import MCMC, NUTS
 from sursum.patterns import suggestion
-from sursum.trace import Trace, table
+from sursum.tables import Table
+from sursum.trace import Trace
 
 REFERENCES = 2000
 """Samples of uniform numbers from which the distribution of the test statistic is known."""
@@ -82,7 +83,7 @@ class SBC:
         verdict = "passed" if self.passed() else "FAILED: the ranks are not uniform"
         head = f"{self.num_simulations} simulations, ranks among {self.num_draws} draws: {verdict}."
         wrong = f" {self.divergences} of them had divergences." if self.divergences else ""
-        return f"{head}{wrong} If all is well, mean ranks are near 0.5 and their sd near 0.289.\n\n{table(rows)}"
+        return f"{head}{wrong} If all is well, mean ranks are near 0.5 and their sd near 0.289.\n\n{Table(rows)}"
 
     __repr__ = __str__
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from sursum.convergence import mixing
 from sursum.diagnostics import element_name
+from sursum.tables import html_table
 
 QUANTILES = (0.05, 0.5, 0.95)
 COLUMNS = ("mean", "sd", "5%", "50%", "95%", "ess_bulk", "ess_tail", "r_hat")
@@ -65,10 +66,8 @@ class Summary(Mapping[str, Statistics]):
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th>{html.escape(name)}</th>" for name in ("", *COLUMNS))
-        body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in self._rows())
         notes = "".join(f"<p>{html.escape(text)}</p>" for text in self.warnings)
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{notes}"
+        return html_table(("", *COLUMNS), self._rows()) + notes
 
     def _rows(self) -> Iterator[tuple[str, ...]]:
         for name, statistics in self.statistics.items():

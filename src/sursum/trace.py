@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch.distributions import Distribution
 from sursum.errors import DuplicateSiteError, PlateError
 from sursum.messages import Deterministic, Factor, Frame, Param, Sample, Site
 from sursum.runtime import at_site
+from sursum.tables import Table
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,8 +122,8 @@ class Trace(Mapping[str, Site]):
 
     # Tables.
 
-    def format_shapes(self) -> str:
-        """A table of the sites: type, shapes of distribution and value, plates, line of the program."""
+    def format_shapes(self) -> Table:
+        """A table of the sites: type, shapes of distribution and value, plates, line of the program; HTML in a notebook."""
         rows = [("site", "type", "batch", "event", "value", "plates", "line")]
         for name, site in self.nodes.items():
             fn = site.fn if isinstance(site, Sample) and isinstance(site.fn, Distribution) else None
@@ -138,14 +139,7 @@ class Trace(Mapping[str, Site]):
                     site.where or "",
                 )
             )
-        return table(rows)
-
-
-def table(rows: Sequence[tuple[str, ...]]) -> str:
-    """`rows` in columns, the first being the head."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([lines[0], "  ".join("─" * width for width in widths), *lines[1:]])
+        return Table(rows)
 
 
 def _shape(shape: torch.Size) -> str:

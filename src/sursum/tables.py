@@ -1,0 +1,53 @@
+"""Tables of text, for a terminal and, as HTML, for a notebook."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Sequence
+from typing import Self
+
+
+class Table(str):
+    """The text of a table, which a notebook shows as HTML; `rows` are its cells, the first row being the head.
+
+    Example:
+        >>> found = Table([("site", "type"), ("mu", "sample")])
+        >>> found
+        site  type
+        ────  ──────
+        mu    sample
+        >>> found._repr_html_().count("<tr>")
+        2
+    """
+
+    rows: tuple[tuple[str, ...], ...]
+
+    def __new__(cls, rows: Sequence[tuple[str, ...]]) -> Self:
+        made = super().__new__(cls, _text(rows))
+        made.rows = tuple(rows)
+        return made
+
+    def __getnewargs__(self) -> tuple[tuple[tuple[str, ...], ...]]:  # type: ignore[override]
+        return (self.rows,)
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def __str__(self) -> str:
+        return self[:]
+
+    def _repr_html_(self) -> str:
+        return html_table(self.rows[0], self.rows[1:])
+
+
+def html_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """The HTML of a table; whatever the cells hold is shown as it is."""
+    top = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)
+    body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _text(rows: Sequence[tuple[str, ...]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join([lines[0], "  ".join("─" * width for width in widths), *lines[1:]])
