@@ -25,7 +25,7 @@ LAYERS = [
     {"density"},
     {"compiler"},
     {"convergence", "storage", "zarr_store", "unfinished", "arviz_export"},
-    {"pareto", "optim"},
+    {"pareto", "optim", "curvature"},
     {"diagnostics"},
     {"summary", "ensemble", "posterior_store", "posterior_view"},
     {"prediction"},

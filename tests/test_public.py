@@ -65,6 +65,12 @@ def test_the_public_list_is_what_is_there(where):
     assert sorted(set(module.__all__)) == sorted(module.__all__)
 
 
+def test_guides_are_listed():
+    kinds = {"Delta", "Normal", "DiagonalNormal", "MultivariateNormal", "LowRankMultivariateNormal", "LaplaceApproximation"}
+    listed = {name for name in su.infer.autoguide.__all__ if name.startswith("Auto")}
+    assert listed == {f"Auto{kind}" for kind in (*kinds, "NormalizingFlow", "Guide", "GuideList")}
+
+
 def test_poutine_is_the_handlers():
     assert all(getattr(su.poutine, name) is getattr(su.handlers, name) for name in su.handlers.__all__)
 

@@ -51,6 +51,7 @@ GUIDES = {
     "delta": autoguide.AutoDelta,
     "diagonal": autoguide.AutoDiagonalNormal,
     "multivariate": autoguide.AutoMultivariateNormal,
+    "laplace": autoguide.AutoLaplaceApproximation,
     "low rank": autoguide.AutoLowRankMultivariateNormal,
     "flow": autoguide.AutoNormalizingFlow,
     "list": None,

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sursum.compiler.compiled import CompiledDensity
+from sursum.curvature import Curvature, curvature
 from sursum.diagnostics import element_name
 from sursum.handlers import ParamStore
 from sursum.messages import Param, Sample, Site
-from sursum.optimise.curvature import Curvature, curvature
 from sursum.patterns import suggestion
 from sursum.runtime import Messenger, handler, perform, required
 

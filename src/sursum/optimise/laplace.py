@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from sursum.compiler.compiled import CompiledDensity, compile_density
+from sursum.curvature import Curvature, curvature
 from sursum.density import LogDensity
 from sursum.distributions.randomness import global_seed
 from sursum.errors import OptimisationError
 from sursum.mcmc.checks import natural_number, positive_integer
 from sursum.optimise.approximation import as_posterior, log_densities
-from sursum.optimise.curvature import Curvature, curvature
 from sursum.optimise.fit import NUM_STEPS, describe, start_point
 from sursum.optimise.maximise import Maximum, maximise
 from sursum.pareto import pareto_k

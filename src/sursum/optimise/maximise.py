@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from sursum.optimise.curvature import curvature
+from sursum.curvature import curvature
 
 Array = NDArray[np.float64]
 ValueAndGrad = Callable[[Array], tuple[float, Array]]

@@ -18,6 +18,7 @@ from sursum.optim import as_optim
 from sursum.posterior import Posterior
 from sursum.runtime import refuse_coroutines
 from sursum.vi import seeds
+from sursum.vi.autoguide.guide import AutoGuide
 from sursum.vi.draws import draw_posterior
 from sursum.vi.early_stopping import EarlyStopping
 from sursum.vi.elbo import ELBO
@@ -204,7 +205,10 @@ class SVI:
         if not args and not kwargs and self._called is not None:
             args, kwargs = self._called
         self._set_up(args, kwargs)
-        return draw_posterior(self.model, self.guide, self.params, args, kwargs, self._training.seed, num_draws)
+        guide = self.guide
+        if isinstance(guide, AutoGuide):
+            guide = guide.approximation(self.params, args, kwargs)
+        return draw_posterior(self.model, guide, self.params, args, kwargs, self._training.seed, num_draws)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write parameters, the optimiser's state, the step and the losses to one file (`.npz`, no pickles)."""

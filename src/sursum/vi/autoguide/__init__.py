@@ -13,6 +13,7 @@ from sursum.vi.autoguide.init import (
     init_to_value,
 )
 from sursum.vi.autoguide.joint import AutoDiagonalNormal, AutoLowRankMultivariateNormal, AutoMultivariateNormal
+from sursum.vi.autoguide.laplace import AutoLaplaceApproximation
 from sursum.vi.autoguide.normal import AutoNormal
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "AutoDiagonalNormal",
     "AutoGuide",
     "AutoGuideList",
+    "AutoLaplaceApproximation",
     "AutoLowRankMultivariateNormal",
     "AutoMultivariateNormal",
     "AutoNormal",

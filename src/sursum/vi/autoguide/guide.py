@@ -166,6 +166,10 @@ class AutoGuide:
 
     # What has been learnt.
 
+    def approximation(self, params: ParamStore, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> AutoGuide:
+        """The guide whose draws stand for the posterior, once this one is trained: itself, for most."""
+        return self
+
     def median(self, params: ParamStore) -> dict[str, Tensor]:
         """The guide's median of every latent site, on the support: that of each unconstrained coordinate, mapped.
 

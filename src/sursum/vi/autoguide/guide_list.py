@@ -14,6 +14,7 @@ from sursum.handlers import trace
 from sursum.messages import Sample
 from sursum.runtime import open_plates, perform, refuse_coroutines, run_program
 from sursum.vi.autoguide.guide import AutoGuide, run_answered
+from sursum.vi.autoguide.laplace import AutoLaplaceApproximation
 
 
 class AutoGuideList(AutoGuide):
@@ -58,6 +59,11 @@ class AutoGuideList(AutoGuide):
             raise GuideError("an AutoGuideList that has been used gets no further parts: make a new list.")
         if not callable(part):
             raise GuideError(f"a part of an AutoGuideList is {part!r}, but must be a guide: a callable.")
+        if isinstance(part, AutoLaplaceApproximation):
+            raise GuideError(
+                "AutoLaplaceApproximation takes the curvature of all sites together, and is no part of an AutoGuideList. Use "
+                "AutoMultivariateNormal for these sites."
+            )
         refuse_coroutines(part)
         if isinstance(part, AutoGuide):
             part.prefix = f"{self.prefix}.{len(self.parts)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sursum.optimise.curvature import curvature
+from sursum.curvature import curvature
 
 
 def quartic(q):
