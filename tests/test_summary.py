@@ -62,3 +62,9 @@ def test_a_notebook_shows_a_table_with_names_escaped():
     assert "<td>a&lt;b</td>" in page
     assert "<p>x &lt; y</p>" in page
     assert page.count("<th>") == len(COLUMNS) + 1
+
+
+def test_a_site_without_elements_has_no_row():
+    table = summarise({"empty": np.zeros((2, 10, 0)), "x": np.linspace(0.0, 1.0, 20).reshape(2, 10)})
+    assert list(table.statistics) == ["x"]
+    assert "empty" not in str(table)

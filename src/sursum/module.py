@@ -48,6 +48,10 @@ def module(name: str, net: M) -> M:
         (['net.weight', 'net.bias'], torch.Size([3, 1]))
     """
     where, generator, plates = calling_line(), current_generator(), open_plates()
+    if not isinstance(net, nn.Module):
+        raise SiteError(
+            f"module {name!r} ({where}) must be a torch.nn.Module, and is {net!r}. Read single tensors with param(…)."
+        )
     memo: dict[int, Any] = {}
     held: dict[str, Any] = {}
     for path, parameter in net.named_parameters():

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from torch.distributions import Bernoulli, ContinuousBernoulli, Gamma, MultivariateNormal, Normal
 from torch.nn import functional
 
+import sursum as su
+import sursum.distributions as dist
 from sursum.compiler.capture import capture
 from sursum.compiler.compare import compare, same_bits
 from sursum.compiler.graph import Graph, Where, refs_of
@@ -460,3 +462,15 @@ def test_bits_are_compared_by_dtype_shape_and_sign() -> None:
     assert not same_bits(torch.tensor([1]), torch.tensor([1.0]))
     assert not same_bits(torch.tensor([1.0]), torch.tensor([1.0, 1.0]))
     assert not same_bits(torch.tensor([float("nan"), 1.0]), torch.tensor([1.0, float("nan")]))
+
+
+def test_a_branch_that_both_points_of_a_capture_take_alike_is_found():
+    """Through NumPy, where no operator shows it, and constant around the initial values."""
+
+    def clamped():
+        a = su.sample("a", dist.Normal(torch.zeros((), dtype=torch.float64), 1.0))
+        shift = torch.tensor(min(max(float(a.detach().numpy()), -30.0), -1.0), dtype=torch.float64)
+        su.sample("y", dist.Normal(shift + a, 1.0), obs=torch.tensor(1.0, dtype=torch.float64))
+
+    with pytest.raises(EscapeError, match="away from the points of the capture the program is another one.*torch.where"):
+        su.compile(clamped)

@@ -19,7 +19,7 @@ from sursum.caller import warn
 from sursum.compiler.benchmark import Benchmark, benchmark
 from sursum.compiler.capture import capture
 from sursum.compiler.double import double
-from sursum.compiler.engine import check_engine, check_replay, native_engine
+from sursum.compiler.engine import check_branches, check_engine, check_replay, native_engine
 from sursum.compiler.export import export
 from sursum.compiler.graph import Graph, Where
 from sursum.compiler.native import Instance, NativeFunction
@@ -42,12 +42,13 @@ Array = NDArray[np.float64]
 
 _PROOFS = 4
 _BESIDE = 0.01
+_REACHES = (2.0, 2.0, 8.0)
 _NOWHERE = Where(None, None)
 _TRIES = 100
 _CHUNK = 1000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CompiledDensity:
     """The log density of a program, captured as a graph and run by an engine.
 
@@ -69,6 +70,10 @@ class CompiledDensity:
     native: NativeFunction | None
     points: tuple[Tensor, Tensor]
 
+    def __repr__(self) -> str:
+        sites = ", ".join(latent.name for latent in self.density.latents)
+        return f"<CompiledDensity of {self.density.title}: {self.dim} unknowns ({sites}), {self.engine} engine>"
+
     @property
     def dim(self) -> int:
         """n, the number of unconstrained coordinates."""
@@ -78,8 +83,17 @@ class CompiledDensity:
         """Log density and gradient at q, float64 of shape (n,); −∞ and zeros where a check of the program fails.
 
         Any thread may call this.
+
+        Raises:
+            DensityError: `q` is no array of n real numbers.
         """
-        q = np.ascontiguousarray(q, dtype=np.float64)
+        try:
+            q = np.ascontiguousarray(q.detach() if isinstance(q, Tensor) else q)
+            if q.dtype.kind not in "fiub":
+                raise TypeError(f"its elements are of {q.dtype}")
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise DensityError(f"q must be an array of {self.dim} real numbers, and is not: {error}.") from error
+        q = q.astype(np.float64, copy=False)
         if q.shape != (self.dim,):
             raise DensityError(f"the density has {self.dim} unconstrained coordinates, and q has shape {q.shape}.")
         if self.native is not None:
@@ -230,6 +244,7 @@ def compile_density(density: LogDensity, engine: str | None = None) -> CompiledD
     note_long_loops(graph)
     replay = Replay(graph)
     check_replay(replay, density, points, _precision(captured))
+    check_branches(replay, density, _far_points(points[0]), _precision(captured))
     native = None
     if engine != "torch":
         native = native_engine(graph, replay, _proof_points(density, points[0]), density.title, asked=engine == "native")
@@ -305,6 +320,12 @@ def _proof_points(density: LogDensity, known: Tensor) -> list[Tensor]:
             near.append(beside)
     far = [q + rng.normal(scale=scale, size=density.dim) for q, scale in zip(near, (0.3, 1.0, 3.0, 30.0), strict=True)]
     return [torch.from_numpy(q) for q in near + far]
+
+
+def _far_points(known: Tensor) -> list[Tensor]:
+    """Points well away from those of the capture, where a program may take another branch."""
+    rng = np.random.default_rng(2)
+    return [known + torch.from_numpy(rng.uniform(-reach, reach, len(known))) for reach in _REACHES]
 
 
 def _eager(density: LogDensity) -> Callable[[Tensor], tuple[Tensor, ...]]:

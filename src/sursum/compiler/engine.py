@@ -12,7 +12,7 @@ from sursum.caller import warn
 from sursum.compiler.graph import Graph
 from sursum.compiler.native import NativeFunction, build, prove
 from sursum.compiler.replay import Replay
-from sursum.errors import CaptureError, CompileError, EngineWarning
+from sursum.errors import CaptureError, CompileError, EngineWarning, EscapeError
 
 ENGINES = (None, "native", "torch")
 
@@ -65,4 +65,33 @@ def check_replay(replay: Replay, eager: Callable[[Tensor], Tensor], points: Sequ
             raise CaptureError(
                 f"the captured graph gives a log density of {found} where the program itself gives {wanted}. This is a "
                 "fault of sursum's capture: please report it."
+            )
+
+
+def check_branches(
+    replay: Callable[[Tensor], Sequence[Tensor]],
+    eager: Callable[[Tensor], Tensor],
+    points: Sequence[Tensor],
+    dtype: torch.dtype,
+) -> None:
+    """That the program is the same graph away from the points of the capture, as far as that can be seen from its value.
+
+    Far out a program in single precision is not accurate, so only a difference that no rounding makes is an error.
+
+    Raises:
+        EscapeError: the program took another branch, which no operator showed.
+    """
+    tolerance = 1e-3 if dtype is torch.float64 else 0.1
+    for q in points:
+        try:
+            with torch.no_grad():
+                wanted = float(eager(q))
+        except (ValueError, ArithmeticError, torch.linalg.LinAlgError):
+            continue
+        found = float(replay(q)[0])
+        if np.isfinite(wanted) and np.isfinite(found) and not abs(found - wanted) <= tolerance * max(1.0, abs(wanted)):
+            raise EscapeError(
+                f"away from the points of the capture the program is another one: its log density there is {wanted}, and "
+                f"{found} by the captured graph. The likely cause is a value of q that left torch (.numpy(), tolist, float of "
+                "a NumPy number) and chose a branch. Write the choice with torch.where."
             )

@@ -1,0 +1,41 @@
+"""What a compiled density is given, and how it shows itself."""
+
+import numpy as np
+import pytest
+import torch
+
+import sursum as su
+import sursum.distributions as dist
+from sursum.errors import DensityError, SiteError
+
+
+@pytest.fixture(scope="module")
+def density():
+    def normal():
+        su.sample("z", dist.Normal(torch.zeros(2, dtype=torch.float64), 1.0).to_event(1))
+
+    return su.compile(normal)
+
+
+@pytest.mark.parametrize("q", [[1.0, 2.0], np.array([1, 2]), torch.tensor([1.0, 2.0], requires_grad=True)])
+def test_any_array_of_real_numbers_will_do(density, q):
+    value, gradient = density.value_and_grad(q)
+    assert value == pytest.approx(-2.5 - np.log(2 * np.pi))
+    assert gradient.tolist() == [-1.0, -2.0]
+
+
+@pytest.mark.parametrize("q", ["a", np.array([1j, 0.0]), None, [[1.0], [1.0, 2.0]], {"z": 1.0}])
+def test_anything_else_is_refused(density, q):
+    with pytest.raises(DensityError, match="q must be an array of 2 real numbers, and is not: "):
+        density.value_and_grad(q)
+    with pytest.raises(DensityError, match=r"has 2 unconstrained coordinates, and q has shape \(3,\)"):
+        density.value_and_grad(np.zeros(3))
+
+
+def test_it_shows_itself_in_a_line(density):
+    assert repr(density).endswith("normal: 2 unknowns (z), native engine>")
+
+
+def test_a_module_that_is_none_is_refused():
+    with pytest.raises(SiteError, match=r"module 'net' \(test_compiled.py:\d+\) must be a torch.nn.Module, and is None"):
+        su.module("net", None)
