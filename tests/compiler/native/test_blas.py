@@ -1,9 +1,10 @@
-"""SciPy's BLAS: its addresses, and one thread while chains run."""
+"""The BLAS of torch and of SciPy: addresses, and one thread while chains run."""
 
 from __future__ import annotations
 
 import threading
 
+import numpy as np
 import pytest
 import scipy.linalg
 import torch
@@ -42,6 +43,58 @@ def test_an_address_is_found_for_both_libraries():
     assert blas.address("dgemm") != blas.address("dpotrf") != 0
     with pytest.raises(KeyError):
         blas.address("dnothing")
+
+
+def product(n):
+    """A density with a product of n by n matrices in it."""
+    a = torch.randn(n, n, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+    def program():
+        w = su.sample("w", dist.Normal(torch.zeros(n, n, dtype=torch.float64), 1.0).to_event(2))
+        su.factor("f", -((a @ w) ** 2).sum())
+
+    return su.compile(program, engine="native")
+
+
+def test_products_of_torch_where_it_has_mkl_and_of_scipy_elsewhere(monkeypatch):
+    density = product(40)
+    q = np.random.default_rng(0).normal(size=1600)
+    found = density.value_and_grad(q)
+    w = torch.tensor(q, requires_grad=True)
+    a = torch.randn(40, 40, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    ((-((a @ w.reshape(40, 40)) ** 2)).sum() - 0.5 * (w**2).sum()).backward()
+    np.testing.assert_allclose(found[1], w.grad.numpy(), rtol=1e-11, atol=1e-9)
+    monkeypatch.setattr(blas, "_mkl", lambda: None)
+    assert blas.address("threads") == 0
+    other = product(40)
+    assert other.source == density.source, "the text does not depend on the machine's BLAS"
+    np.testing.assert_allclose(other.value_and_grad(q)[1], found[1], rtol=1e-11, atol=1e-9)
+
+
+def test_products_have_the_same_bits_whatever_number_of_threads_torch_has():
+    density, q = product(200), np.random.default_rng(0).normal(size=40000)
+    before = torch.get_num_threads()
+    found = []
+    try:
+        for number in (1, 2):
+            torch.set_num_threads(number)
+            found.append(density.value_and_grad(q))
+    finally:
+        torch.set_num_threads(before)
+    assert found[0][0] == found[1][0]
+    np.testing.assert_array_equal(found[0][1], found[1][1])
+
+
+def test_the_number_of_threads_of_mkl_is_as_before_after_a_product():
+    library = blas._mkl()
+    if library is None:
+        pytest.skip("this torch has no MKL that others may call")
+    library.MKL_Set_Num_Threads_Local(2)
+    try:
+        product(40).value_and_grad(np.zeros(1600))
+        assert library.MKL_Get_Max_Threads() == 2
+    finally:
+        library.MKL_Set_Num_Threads_Local(0)
 
 
 @pytest.mark.usefixtures("two_threads")

@@ -1,4 +1,4 @@
-"""BLAS and LAPACK as addresses: those that SciPy brings along; and how many threads those use."""
+"""BLAS and LAPACK as addresses, those that torch or SciPy bring along; and how many threads those use."""
 
 from __future__ import annotations
 
@@ -12,12 +12,23 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
+import torch
+
 #: Which of SciPy's modules exports a routine.
 LAPACK = frozenset({"dpotrf", "dpotrs", "dtrtrs", "dgetrf", "dgetrs"})
 
 
+#: What is taken from torch where it has MKL and lets others call it, whose products of matrices are 1.1 to 2 times as fast as
+#: SciPy's: the routine's name there. `threads` sets how many threads MKL uses for the thread that calls it, and returns the
+#: number before.
+MKL = {"dgemm": "dgemm_", "threads": "MKL_Set_Num_Threads_Local"}
+
+
 def address(routine: str) -> int:
     """The address of a routine, which takes its arguments as Fortran does, by reference.
+
+    Products of matrices are torch's own where it has MKL; all else is SciPy's. The address of ``threads`` is 0 where there is
+    no MKL, and nothing needs to be done.
 
     Raises:
         KeyError: SciPy exports no such routine.
@@ -26,6 +37,11 @@ def address(routine: str) -> int:
         >>> address("dgemm") != 0
         True
     """
+    library = _mkl() if routine in MKL else None
+    if library is not None:
+        return int(ctypes.cast(library[MKL[routine]], ctypes.c_void_p).value or 0)
+    if routine == "threads":
+        return 0
     module = import_module(f"scipy.linalg.cython_{'lapack' if routine in LAPACK else 'blas'}")  # slow: at its door
     capsule = module.__pyx_capi__[routine]
     name = ctypes.pythonapi.PyCapsule_GetName
@@ -79,6 +95,15 @@ class _Shared:
 
 
 _SHARED = _Shared()
+
+
+def _mkl() -> ctypes.CDLL | None:
+    """The library of torch, which is loaded already, if MKL is a part of it that others may call."""
+    path = Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"
+    if not torch.backends.mkl.is_available() or not path.exists():
+        return None
+    library = ctypes.CDLL(str(path))
+    return library if all(hasattr(library, name) for name in MKL.values()) else None
 
 
 def _openblas() -> ctypes.CDLL | None:

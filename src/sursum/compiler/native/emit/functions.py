@@ -288,13 +288,16 @@ static void su_solve_blas(void *dtrsm, int64_t count, int64_t n, int64_t m, cons
 }
 """,
     "su_gemm": """
-/* C = A B in column-major order. */
-static void su_gemm(void *dgemm, char ta, char tb, int m, int n, int k, const double *a, int lda, const double *b,
-                    int ldb, double *c, int ldc)
+/* C = A B in column-major order, by one thread: `threads`, if there is such a function, sets how many BLAS uses here. */
+static void su_gemm(void *dgemm, void *threads, char ta, char tb, int m, int n, int k, const double *a, int lda,
+                    const double *b, int ldb, double *c, int ldc)
 {
     double one = 1.0, zero = 0.0;
+    const int before = threads ? ((int (*)(int))threads)(1) : 0;
     ((void (*)(char *, char *, int *, int *, int *, double *, const double *, int *, const double *, int *, double *,
                double *, int *))dgemm)(&ta, &tb, &m, &n, &k, &one, a, &lda, b, &ldb, &zero, c, &ldc);
+    if (threads)
+        ((int (*)(int))threads)(before);
 }
 """,
 }

@@ -11,7 +11,7 @@ from sursum.compiler.native.lower.context import Lowering, kind_of
 from sursum.compiler.native.lower.table import Table, number
 
 #: From so many multiplications on, dgemm is faster than loops of ours.
-LARGE = 40_000
+LARGE = 4_000
 
 
 def _read(low: Lowering, ref: Ref, dims: tuple[int | None, ...], size: tuple[int, ...]) -> Expr:
@@ -69,7 +69,7 @@ def _gemm(low: Lowering, a: Ref, b: Ref, out: Ref) -> None:
     turn = {"T": "N", "N": "T"}  # of the transposes
     (m, k), n = a.size, b.size[1]
     low.call(
-        row, "su_gemm", low.blas("dgemm"), f"'{turn[b_form[0]]}'", f"'{turn[a_form[0]]}'", n, m, k,
+        row, "su_gemm", low.blas("dgemm"), low.blas("threads"), f"'{turn[b_form[0]]}'", f"'{turn[a_form[0]]}'", n, m, k,
         b, b_form[1], a, a_form[1], row, n,
     )  # fmt: skip
     if row is not out:

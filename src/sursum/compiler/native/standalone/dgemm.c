@@ -4,14 +4,27 @@ static void su_dgemm(const char *ta, const char *tb, const int *m, const int *n,
                      const int *ldc)
 {
     const bool turned = *ta == 'T';
+    const int64_t step = *tb == 'T' ? *ldb : 1; /* from one element of a column of op(B) to the next */
     for (int64_t j = 0; j < *n; j++) {
         double *const column = c + j * *ldc;
+        const double *const other = b + (*tb == 'T' ? j : j * *ldb);
         for (int64_t i = 0; i < *m; i++)
             column[i] = *beta == 0.0 ? 0.0 : *beta * column[i];
-        for (int64_t l = 0; l < *k; l++) {
-            const double f = *alpha * (*tb == 'T' ? b[j + l * *ldb] : b[l + j * *ldb]);
-            for (int64_t i = 0; i < *m; i++)
-                column[i] += f * (turned ? a[l + i * *lda] : a[i + l * *lda]);
-        }
+        if (turned)
+            for (int64_t i = 0; i < *m; i++) {
+                const double *const row = a + i * *lda;
+                double total = 0.0;
+#pragma omp simd reduction(+ : total)
+                for (int64_t l = 0; l < *k; l++)
+                    total += row[l] * other[l * step];
+                column[i] += *alpha * total;
+            }
+        else
+            for (int64_t l = 0; l < *k; l++) {
+                const double f = *alpha * other[l * step];
+#pragma omp simd
+                for (int64_t i = 0; i < *m; i++)
+                    column[i] += f * a[i + l * *lda];
+            }
     }
 }
