@@ -1,29 +1,35 @@
-r"""A lifted network against NumPyro's `random_flax_module` and Pyro's `PyroModule`.
+r"""A lifted network against NumPyro's `random_flax_module`, Pyro's `PyroModule` and `posteriors`.
 
 The regression of `examples/diabetes_network.py`, in double precision, 331 patients and 98 unknowns,
 
 .. math:: y_i \sim N(f_w(x_i), \sigma), \quad f: 10 \to 8 \to 1 \text{ with tanh}, \quad
           w_{ij} \sim N(0, 1 / n_{in}), \quad b_j \sim N(0, 1), \quad \sigma \sim N^+(0, 1)
 
-with target acceptance 0.8. Each system runs in a process of its own (NumPyro needs `flax` beside it):
+with NUTS and target acceptance 0.8; `posteriors` has no NUTS and runs SGHMC on all rows, with a step that is small enough not
+to bias it. Each system runs in a process of its own (NumPyro needs `flax` beside it, `posteriors` is in no extra):
 
-    python benchmarks/networks.py [--draws 500] [--sides sursum numpyro pyro]
+    python benchmarks/networks.py [--draws 500] [--sides sursum numpyro pyro posteriors]
 
 Printed are the seconds of a first and of a second run (compiled before, other seed), the smallest bulk effective sample size of
-f at the 111 held-out patients per second of the second run, and their mean log score with its Monte-Carlo error. On a busy
-machine read the CPU seconds, of all threads of the process.
+f at the 111 held-out patients, that per second and per CPU second of the second run, and their mean log score with its
+Monte-Carlo error. On a busy machine read the CPU seconds, of all threads of the process. Pyro, at about a millisecond a
+leapfrog step, makes 50 + 50 draws of one chain: its seconds and effective draws, marked ≈, are extrapolated to four such
+chains, two at a time, of as many draws as the others make.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
 import os
+import platform
 import subprocess
 import sys
 import time
 import warnings
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +37,10 @@ import numpy as np
 
 ROOT = Path(__file__).parent.parent
 HIDDEN, HELD_OUT, CHAINS = 8, 111, 4
+#: Draws of Pyro's one chain, and as many of warm-up; chains that would run at once on two cores.
+PYRO, CORES = 50, 2
+#: SGHMC's step, friction, and steps from one draw to the next.
+STEP, FRICTION, THINNING = 5e-3, 2.0, 40
 Draws = dict[str, np.ndarray]
 """`f`, (chain, draw, held-out row), and `sigma`, (chain, draw)."""
 
@@ -164,7 +174,46 @@ def pyro_side(draws: int) -> Callable[[int], Draws]:
     return run
 
 
-SIDES = {"sursum": sursum_side, "numpyro": numpyro_side, "pyro": pyro_side}
+def posteriors_side(draws: int) -> Callable[[int], Draws]:
+    import posteriors
+    import torch
+    from torch.func import functional_call
+
+    torch.set_num_threads(1)
+    torch.set_default_dtype(torch.float64)
+    x, y, x_new, _ = (torch.from_numpy(part) for part in patients())
+    net = torch.nn.Sequential(torch.nn.Linear(10, HIDDEN), torch.nn.Tanh(), torch.nn.Linear(HIDDEN, 1))
+    scales = {name: value.shape[-1] ** -0.5 if value.dim() == 2 else 1.0 for name, value in net.named_parameters()}
+
+    def forward(w: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+        return functional_call(net, {name: w[name] for name in scales}, (x,)).squeeze(-1)
+
+    def log_posterior(w: dict[str, torch.Tensor], batch: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        """Of all chains together: their gradients do not mix."""
+        f, log_sigma = torch.func.vmap(lambda one: forward(one, x))(w), w["log_sigma"]
+        prior = sum(-0.5 * (w[name] / scale).square().sum() for name, scale in scales.items())
+        prior = prior + (log_sigma - 0.5 * (2.0 * log_sigma).exp()).sum()
+        misfit = ((y - f) * (-log_sigma).exp()[:, None]).square().sum()
+        return prior - 0.5 * misfit - len(y) * log_sigma.sum(), f
+
+    sampler = posteriors.sgmcmc.sghmc.build(log_posterior, lr=STEP, alpha=FRICTION)
+
+    def run(seed: int) -> Draws:
+        torch.manual_seed(seed)
+        w = {name: 0.1 * torch.randn(CHAINS, *value.shape) for name, value in net.named_parameters()}
+        state = sampler.init(w | {"log_sigma": torch.zeros(CHAINS)})
+        kept: list[dict[str, torch.Tensor]] = []
+        for step in range(2 * draws * THINNING):
+            state, _ = sampler.update(state, None)
+            if step >= draws * THINNING and step % THINNING == 0:
+                kept.append(dict(state.params))
+        f = torch.stack([torch.func.vmap(lambda one: forward(one, x_new))(w) for w in kept], 1)
+        return {"f": f.detach().numpy(), "sigma": torch.stack([w["log_sigma"].exp() for w in kept], 1).numpy()}
+
+    return run
+
+
+SIDES = {"sursum": sursum_side, "numpyro": numpyro_side, "pyro": pyro_side, "posteriors": posteriors_side}
 
 
 def score(draws: Draws) -> tuple[float, float, float]:
@@ -182,18 +231,37 @@ def score(draws: Draws) -> tuple[float, float, float]:
 
 
 def one_side(name: str, draws: int) -> dict[str, float]:
-    """Both runs of one system, in this process."""
+    """Both runs of one system, in this process; Pyro compiles nothing, and makes one run of few draws."""
     warnings.simplefilter("ignore")
+    made = min(draws, PYRO) if name == "pyro" else draws
     start = time.perf_counter()
-    run = SIDES[name](draws)
-    run(0)
-    first = time.perf_counter() - start
+    run = SIDES[name](made)
+    if name != "pyro":
+        run(0)
+        first = time.perf_counter() - start
     start, used = time.perf_counter(), time.process_time()
     found = run(1)
     second, cpu = time.perf_counter() - start, time.process_time() - used
     ess, log_score, error = score(found)
+    if name == "pyro":
+        factor = CHAINS * draws / made
+        second, cpu, ess = second * factor / CORES, cpu * factor, ess * factor
+        first = second
     figures = {"first": first, "second": second, "cpu": cpu, "ess": ess, "log_score": log_score, "error": error}
-    return figures | {"rate": ess / second, "cpu_rate": ess / cpu}
+    return figures | {"rate": ess / second, "cpu_rate": ess / cpu, "chains": found["f"].shape[0], "draws": made}
+
+
+def versions(names: list[str]) -> str:
+    """What was measured, and on what."""
+    packages = {
+        "sursum": ("torch", "nutpie"),
+        "numpyro": ("numpyro", "flax", "jax"),
+        "pyro": ("pyro-ppl",),
+        "posteriors": ("posteriors",),
+    }
+    found = [f"{package} {version(package)}" for name in names for package in packages[name]]
+    where = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    return f"{datetime.date.today()}, {where}, {', '.join(found)}"
 
 
 def main() -> None:
@@ -205,10 +273,10 @@ def main() -> None:
     if options.side:
         print(json.dumps(one_side(options.side, options.draws)))
         return
-    chains = {name: 1 if name == "pyro" else CHAINS for name in options.sides}
-    print(
-        "| system | chains × draws | first run s | second run s | min ESS of f | ESS/s | held-out log score |\n|" + "---|" * 7
-    )
+    columns = (
+        "system", "chains × draws", "first run s", "second run s", "CPU s", "min ESS of f", "ESS/s", "ESS/CPU s", "log score"
+    )  # fmt: skip
+    print(f"{versions(options.sides)}\n\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}", flush=True)
     figures: dict[str, dict[str, float]] = {}
     for name in options.sides:
         command = [sys.executable, "-m", "benchmarks.networks", "--side", name, "--draws", str(options.draws)]
@@ -216,10 +284,12 @@ def main() -> None:
         if done.returncode:
             raise SystemExit(f"{name} failed:\n{done.stderr}")
         row = figures[name] = json.loads(done.stdout.splitlines()[-1])
-        shape = f"{chains[name]} × ({options.draws} + {options.draws})"
+        about = "≈ " if row["draws"] != options.draws else ""
+        numbers = (row["first"], row["second"], row["cpu"], row["ess"], row["rate"], row["cpu_rate"])
+        cells = [f"{about}{number:.3g}" for number in numbers]
         print(
-            f"| {name} | {shape} | {row['first']:.1f} | {row['second']:.1f} | {row['cpu']:.1f} | {row['ess']:.0f} | "
-            f"{row['rate']:.1f} | {row['cpu_rate']:.1f} | {row['log_score']:.4f} ± {row['error']:.4f} |",
+            f"| {name} | {row['chains']:.0f} × ({row['draws']:.0f} + {row['draws']:.0f}) | {' | '.join(cells)} | "
+            f"{row['log_score']:.4f} ± {row['error']:.4f} |",
             flush=True,
         )
     for name, row in figures.items():
