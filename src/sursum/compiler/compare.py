@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sursum.compiler.graph import Graph, Guard, Inner, Node, Ref, refs_of
+from sursum.compiler.graph import Graph, Guard, Node, Ref, is_inner, refs_of
 from sursum.compiler.refusals import place
 from sursum.errors import EscapeError
 
@@ -32,7 +32,7 @@ def compare(first: Graph, second: Graph) -> None:
         if one is None or other is None:
             lengths = f"one run has {len(first.nodes)} operators and the other {len(second.nodes)}"
             raise _escape(lengths, _BRANCH, one, other)
-        if isinstance(one.op, Inner) and isinstance(other.op, Inner):
+        if is_inner(one.op) and is_inner(other.op):
             compare(one.op.graph, other.op.graph)
         elif one.op is not other.op:
             raise _escape(f"{one.op} in one run is {other.op} in the other", _BRANCH, one, other)

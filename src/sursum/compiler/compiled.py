@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -232,7 +233,7 @@ def compile_density(density: LogDensity, engine: str | None = None) -> CompiledD
         EngineWarning: the program has tensors that a capture does not know.
     """
     check_engine(engine)
-    points = _points(density)
+    points, values = _points(density)
     try:
         captured = capture(density, points, gradient=True, current_site=_site)
         graph = double(captured)
@@ -243,7 +244,7 @@ def compile_density(density: LogDensity, engine: str | None = None) -> CompiledD
         return CompiledDensity(density, "eager", None, None, None, points)
     note_long_loops(graph)
     replay = Replay(graph)
-    check_replay(replay, density, points, _precision(captured))
+    check_replay(replay, points, values, _precision(captured))
     check_branches(replay, density, _far_points(points[0]), _precision(captured))
     native = None
     if engine != "torch":
@@ -273,16 +274,17 @@ def _precision(captured: Graph) -> torch.dtype:
     return min(dtypes, key=lambda dtype: dtype.itemsize, default=torch.float64)
 
 
-def _points(density: LogDensity) -> tuple[Tensor, Tensor]:
-    """Two points at which the program runs and has a finite density, if such are found; they differ everywhere."""
+def _points(density: LogDensity) -> tuple[tuple[Tensor, Tensor], tuple[float, float]]:
+    """Two points at which the program runs and has a finite density, if such are found, and its log densities there; they
+    differ everywhere."""
     rng = np.random.default_rng(0)
-    runs: list[Tensor] = []
+    runs: list[tuple[Tensor, float]] = []
     failure: Exception | None = None
     for _ in range(_TRIES):
         try:
             q = torch.from_numpy(density.start(rng))
             with torch.no_grad():
-                finite = bool(torch.isfinite(density(q)))
+                value = float(density(q))
         except (ArgumentError, ObservationError) as error:
             # They may hold elsewhere.
             failure = error
@@ -292,13 +294,13 @@ def _points(density: LogDensity) -> tuple[Tensor, Tensor]:
         except (ValueError, torch.linalg.LinAlgError) as error:
             failure = error
             continue
-        runs.append(q)
-        if finite:
-            runs = [q] + [other for other in runs if other is not q]
+        finite = math.isfinite(value)
+        runs = [(q, value), *runs] if finite else [*runs, (q, value)]
         if len(runs) > 1 and finite:
-            return runs[0], runs[1]
+            break
     if len(runs) > 1:
-        return runs[0], runs[1]
+        (one, there), (other, here) = runs[:2]
+        return (one, other), (there, here)
     raise DensityError(
         f"the program fails wherever it was tried, {_TRIES} times: {failure}. "
         "Give its parameters initial values at which it runs, or constrain what its distributions are given."

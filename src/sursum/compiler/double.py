@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from sursum.compiler.copies import without_copies
 from sursum.compiler.fold import fold
-from sursum.compiler.graph import Graph, Inner
+from sursum.compiler.graph import Graph, is_inner
 from sursum.compiler.prune import merge, prune
 from sursum.compiler.retype import retype
 from sursum.compiler.signs import without_proved_guards
@@ -38,7 +38,7 @@ def double(graph: Graph) -> Graph:
 
 def _inner(graph: Graph) -> Graph:
     """`graph` with the graphs inside its operators in double precision."""
-    if not any(isinstance(node.op, Inner) for node in graph.nodes):
+    if not any(is_inner(node.op) for node in graph.nodes):
         return graph
-    nodes = [replace(n, op=n.op.with_graph(double(n.op.graph))) if isinstance(n.op, Inner) else n for n in graph.nodes]
+    nodes = [replace(n, op=n.op.with_graph(double(n.op.graph))) if is_inner(n.op) else n for n in graph.nodes]
     return replace(graph, nodes=tuple(nodes))

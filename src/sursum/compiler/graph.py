@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeGuard
 
 import torch
 from torch import Tensor
@@ -67,7 +67,6 @@ class Node:
     where: Where
 
 
-@runtime_checkable
 class Inner(Protocol):
     """An operator that is no operator of torch's but a graph of its own, run many times: the step of a loop."""
 
@@ -77,6 +76,11 @@ class Inner(Protocol):
 
     def with_graph(self, graph: Graph) -> Any:
         """This operator in double precision, with `graph` in the place of its own."""
+
+
+def is_inner(op: Any) -> TypeGuard[Inner]:
+    """Whether an operator is an `Inner` one; asking a protocol instead takes 30 µs a node."""
+    return not isinstance(op, torch._ops.OpOverload)
 
 
 @dataclass(frozen=True, slots=True)

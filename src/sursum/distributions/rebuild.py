@@ -15,9 +15,14 @@ from torch import Tensor
 from torch.distributions import Distribution, Transform, constraints
 from torch.distributions.transforms import _InverseTransform
 
+_LEAVES = frozenset({bool, int, float, str, type(None), torch.Size})
+"""Most of what there is in a distribution: asked before the slower questions."""
+
 
 def rebuild(part: Any, change: Callable[[Tensor], Tensor]) -> Any:
     """`part`, a distribution or something inside one, with `change(tensor)` for every tensor in it."""
+    if type(part) in _LEAVES:
+        return part
     if isinstance(part, Tensor):
         return change(part)
     if isinstance(part, (list, tuple)) and not isinstance(part, torch.Size):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 from torch import Tensor
 from torch.distributions import Distribution, Independent
@@ -20,13 +21,18 @@ class Reparam(Protocol):
     def __call__(self, site: Sample) -> Tensor: ...
 
 
-@runtime_checkable
-class SharedReparam(Reparam, Protocol):
-    """A way to write several sites together: each execution works with a copy of its own."""
+class SharedReparam(ABC):
+    """A way to write several sites together, a `Reparam` of which each execution works with a copy of its own."""
 
+    @abstractmethod
+    def __call__(self, site: Sample) -> Tensor:
+        """The value of one of the sites."""
+
+    @abstractmethod
     def fresh(self) -> SharedReparam:
         """The copy for one execution."""
 
+    @abstractmethod
     def finish(self) -> None:
         """Called on the copy when the execution ends."""
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sursum.compiler.compiled import CompiledDensity
 from sursum.errors import DiagnosticWarning
+from sursum.optimise.evaluator import evaluator
 from sursum.pareto import verdict
 from sursum.posterior import Posterior
 from sursum.program import Program
@@ -20,7 +21,8 @@ Array = NDArray[np.float64]
 
 def log_densities(compiled: CompiledDensity, draws: Array) -> Array:
     """The log density at each draw, (N, n) to (N,); −∞ where it has none."""
-    values = np.array([compiled.value_and_grad(q)[0] for q in draws])
+    value_and_grad = evaluator(compiled)
+    values = np.array([value_and_grad(q)[0] for q in draws])
     return np.where(np.isnan(values) | np.isposinf(values), -np.inf, values)
 
 

@@ -21,6 +21,7 @@ from sursum.errors import DensityError, DiagnosticWarning, OptimisationError, Su
 from sursum.handlers import ParamStore, lift, substitute
 from sursum.messages import Site
 from sursum.optimise.ascent import Optim, ascend
+from sursum.optimise.evaluator import evaluator
 from sursum.optimise.fitted import Fit, started
 from sursum.optimise.maximise import Maximum, Point, maximise
 from sursum.priors import flat
@@ -137,7 +138,7 @@ def _density(model: Any, args: Any, kwargs: Any, jacobian: bool, engine: str | N
 def _fit_compiled(model: Any, args: Any, kwargs: Any, init: Any, jacobian: bool, num_steps: int, engine: str | None) -> Fit:
     compiled, parameters = _density(model, args, kwargs, jacobian, engine)
     start = start_point(compiled, init)
-    found = maximise(compiled.value_and_grad, start, num_steps)
+    found = maximise(evaluator(compiled), start, num_steps)
     store = ParamStore()
     sites = _sites(compiled.density, found.point.q)
     latents = {latent.name: sites[latent.name] for latent in compiled.density.latents if latent.name not in parameters}

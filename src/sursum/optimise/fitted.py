@@ -17,6 +17,7 @@ from sursum.curvature import Curvature, curvature
 from sursum.diagnostics import element_name
 from sursum.handlers import ParamStore
 from sursum.messages import Param, Sample, Site
+from sursum.optimise.evaluator import evaluator
 from sursum.patterns import suggestion
 from sursum.runtime import Messenger, handler, perform, required
 
@@ -103,7 +104,7 @@ class Fit(Mapping[str, Tensor]):
 
     @cached_property
     def _bend(self) -> Curvature | None:
-        return None if self.density is None else curvature(self.density.value_and_grad, self.unconstrained)
+        return None if self.density is None else curvature(evaluator(self.density), self.unconstrained)
 
     def __str__(self) -> str:
         rows = [("", "value", "standard error"), *self._rows()]

@@ -14,6 +14,7 @@ from sursum.distributions.randomness import global_seed
 from sursum.errors import OptimisationError
 from sursum.mcmc.checks import natural_number, positive_integer
 from sursum.optimise.approximation import as_posterior, log_densities
+from sursum.optimise.evaluator import evaluator
 from sursum.optimise.fit import NUM_STEPS, describe, start_point
 from sursum.optimise.maximise import Maximum, maximise
 from sursum.pareto import pareto_k
@@ -90,10 +91,11 @@ def find_mode(compiled: CompiledDensity, init: Any, num_steps: int) -> tuple[Max
     Raises:
         OptimisationError: there is none, or no strict one.
     """
-    mode = maximise(compiled.value_and_grad, start_point(compiled, init), num_steps)
+    value_and_grad = evaluator(compiled)
+    mode = maximise(value_and_grad, start_point(compiled, init), num_steps)
     if not mode.converged:
         raise OptimisationError(f"Laplace's approximation needs the mode. {describe(mode, compiled.density, num_steps)}")
-    bend = curvature(compiled.value_and_grad, mode.point.q)
+    bend = curvature(value_and_grad, mode.point.q)
     if not bend.definite:
         names = ", ".join(repr(name) for name in dict.fromkeys(compiled.density.site_at(i) for i in bend.flat()))
         raise OptimisationError(

@@ -19,6 +19,7 @@ from sursum.mcmc.checks import natural_number, positive_integer, setting
 from sursum.mcmc.mcmc import available_cores
 from sursum.optimise.approximation import as_posterior, log_densities
 from sursum.optimise.bfgs import Gaussian, gaussians
+from sursum.optimise.evaluator import evaluator
 from sursum.optimise.fit import start_point
 from sursum.optimise.maximise import Point, lbfgs
 from sursum.pareto import resampled, smooth
@@ -142,7 +143,7 @@ class Pathfinder:
 
     def _path(self, compiled: CompiledDensity, start: Point, rng: np.random.Generator) -> tuple[Array, Array, Array] | None:
         """Draws from the best Gaussian of a path, log p and log φ of them; None where there is none."""
-        path, _, _ = lbfgs(compiled.value_and_grad, start, self.num_steps, self.history)
+        path, _, _ = lbfgs(evaluator(compiled), start, self.num_steps, self.history)
         best: Gaussian | None = None
         highest = -np.inf
         for gaussian in gaussians(path, self.history):

@@ -14,6 +14,7 @@ from sursum.bijections import bijection
 from sursum.density import _continuous_support as continuous_support
 from sursum.errors import GuideError, SiteError
 from sursum.handlers import ParamStore
+from sursum.handlers.reparam import SharedReparam
 from sursum.messages import Factor, Sample
 from sursum.runtime import at_site, perform
 from sursum.vi.autoguide.joint import JointGuide
@@ -63,7 +64,7 @@ def transport(guide: JointGuide, params: ParamStore) -> Transport:
     return Transport(found.onto, guide.slices, guide.start.dtype)
 
 
-class NeuTraReparam:
+class NeuTraReparam(SharedReparam):
     r"""Latent sites in the coordinates ε in which a fitted guide is standard normal, :math:`u = T(\varepsilon)`.
 
     .. math:: \log p(\varepsilon) = \log p(u) + \log\left|\det\tfrac{\partial u}{\partial \varepsilon}\right|
@@ -108,7 +109,7 @@ class NeuTraReparam:
 
 
 @dataclass(eq=False)
-class _Execution:
+class _Execution(SharedReparam):
     """The sites of one execution, each at its part of u."""
 
     transport: Transport

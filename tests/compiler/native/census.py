@@ -48,7 +48,7 @@ def programs() -> dict[str, Make]:
 def graph(program: Callable[[], Any]) -> Graph:
     """Value and gradient of a program, as they are compiled."""
     density = LogDensity(program, (), {})
-    return double(capture(density, _points(density), gradient=True))
+    return double(capture(density, _points(density)[0], gradient=True))
 
 
 @dataclass

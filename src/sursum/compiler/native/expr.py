@@ -17,11 +17,12 @@ class Expr:
     Equal expressions of one `Exprs` are one object, so that identity is equality.
     """
 
-    __slots__ = ("args", "data", "depth", "kind", "op")
+    __slots__ = ("_loads", "args", "data", "depth", "kind", "op")
 
     def __init__(self, op: str, args: tuple[Expr, ...], data: Any, kind: str) -> None:
         self.op, self.args, self.data, self.kind = op, args, data, kind
         self.depth: int = 1 + max((a.depth for a in args), default=0)
+        self._loads: tuple[Expr, ...] | None = None
 
     def walk(self) -> Iterator[Expr]:
         """Every distinct expression below and including this one, operands first."""
@@ -36,9 +37,11 @@ class Expr:
                 stack.append((expr, True))
                 stack.extend((a, False) for a in expr.args)
 
-    def loads(self) -> Iterator[Expr]:
-        """Every distinct load."""
-        return (e for e in self.walk() if e.op == "load")
+    def loads(self) -> tuple[Expr, ...]:
+        """Every distinct load; found once, since everything that looks at loops asks for it again and again."""
+        if self._loads is None:
+            self._loads = tuple(e for e in self.walk() if e.op == "load")
+        return self._loads
 
     def affines(self) -> Iterator[Affine]:
         """Every affine index that occurs."""
