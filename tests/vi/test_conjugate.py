@@ -122,7 +122,7 @@ def moments(posterior, name="w"):
 @pytest.mark.parametrize("loss", [Trace_ELBO(), RenyiELBO(0.5, num_particles=2)], ids=["trace", "renyi"])
 def test_guides_with_a_covariance_find_the_exact_posterior(normal_normal, guide, loss):
     model, args, mean, precision, evidence = normal_normal
-    svi = fitted(model, GAUSSIAN[guide](model), loss, args, steps=20000)
+    svi = fitted(model, GAUSSIAN[guide](model), loss, args, steps=40000)
     # There every draw gives the evidence, so that the noise of the gradient goes to zero as well.
     losses = svi.losses[-100:]
     assert float(losses.std()) < 0.05

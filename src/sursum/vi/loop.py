@@ -44,7 +44,7 @@ struct task {
     double *point;          /* dim + noise */
     double *out;            /* particles (1 + dim) */
     double *weight;         /* particles */
-    double *slope;          /* dim */
+    double *slope;          /* dim; with one particle the gradient in `out` itself */
     double *first, *second; /* the optimiser's running averages, dim each */
 };
 
@@ -60,7 +60,6 @@ static int evaluate(const struct task *t, const double *noise, double *loss)
     }
     if (t->particles == 1) {
         *loss = t->out[0];
-        memcpy(t->slope, t->out + 1, sizeof(double) * n);
         return 0;
     }
     if (t->order == 1.0) {
@@ -134,13 +133,14 @@ static void move(const struct task *t, double rate, int64_t step)
                 g[i] += t->decay * x[i];
     }
     if (t->rule == ADAM) {
-        const double size = rate / (1.0 - pow(t->a, step)), root = sqrt(1.0 - pow(t->b, step));
-        const double a = 1.0 - t->a, b = 1.0 - t->b, beta = t->b, eps = t->eps;
+        /* m / (sqrt(v) / root + eps) with one division: most of a step's time may go into roots and divisions. */
+        const double root = sqrt(1.0 - pow(t->b, step)), size = rate / (1.0 - pow(t->a, step)) * root;
+        const double a = 1.0 - t->a, b = 1.0 - t->b, beta = t->b, eps = t->eps * root;
 #pragma omp simd
         for (int64_t i = 0; i < n; i++) {
             m[i] += a * (g[i] - m[i]);
             v[i] = beta * v[i] + b * g[i] * g[i];
-            x[i] -= size * m[i] / (sqrt(v[i]) / root + eps);
+            x[i] -= size * m[i] / (sqrt(v[i]) + eps);
         }
     } else if (t->rule == ADAGRAD) {
         const double size = rate / (1.0 + (step - 1) * t->a), eps = t->eps;
@@ -272,7 +272,8 @@ class Loop:
         n, k = objective.dim, objective.noise
         self._instance = objective.native.instance()
         self._point, self._out, self._weight = np.zeros(n + k), np.zeros(particles * (1 + n)), np.zeros(particles)
-        self._slope, self._first, self._second = np.zeros(n), np.zeros(n), np.zeros(n)
+        self._slope = self._out[1:] if particles == 1 else np.zeros(n)
+        self._first, self._second = np.zeros(n), np.zeros(n)
         self._task = _Task(
             objective.native.address, self._instance.pointer, n, k, particles, order, *clip,
             rule.number, rule.a, rule.b, rule.eps, rule.decay, int(rule.flag), 0,

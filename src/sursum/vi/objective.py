@@ -115,25 +115,29 @@ def objective(
     kinds = tuple(counting.kinds)
     n, k = len(start), sum(count for _, count in kinds)
 
-    def particle(q: Tensor) -> Tensor:
-        """−log w at q = (λ, ε)."""
-        at = 0
+    def parts(q: Tensor) -> list[Tensor]:
+        """λ by parameter, each flat."""
+        return list(q[:n].split([store.unconstrained[name].numel() for name in names]))
+
+    def at(flat: Sequence[Tensor], noise: Tensor) -> Tensor:
         leaves = dict(store.unconstrained)
-        for name in names:
-            size = store.unconstrained[name].numel()
-            leaves[name] = q[at : at + size].reshape(store.unconstrained[name].shape)
-            at += size
-        with _with_leaves(store, leaves), Noise(q[n:]):
+        leaves |= {name: part.reshape(leaves[name].shape) for name, part in zip(names, flat, strict=True)}
+        with _with_leaves(store, leaves), Noise(noise):
             drawn: Pair = pair(model, guide, args, kwargs)
         return -loss.log_weight(drawn, None)
 
-    def with_gradient(q: Tensor) -> tuple[Tensor, Tensor]:
-        leaf = q[:n].detach().requires_grad_()
-        value = particle(torch.cat([leaf, q[n:]]))
+    def particle(q: Tensor) -> Tensor:
+        """−log w at q = (λ, ε)."""
+        return at(parts(q), q[n:])
+
+    def with_gradient(q: Tensor) -> tuple[Tensor, ...]:
+        # A leaf for each parameter: the gradient by one vector would be a sum of vectors of zeros but for a part each.
+        flat = [part.detach().requires_grad_() for part in parts(q)]
+        value = at(flat, q[n:])
         check_depends(value)
-        (slope,) = torch.autograd.grad(value, leaf, allow_unused=True, materialize_grads=True)
+        slopes = torch.autograd.grad(value, flat, allow_unused=True, materialize_grads=True)
         # One element and not a scalar: the loss is no log density, whose C function has another form.
-        return value.reshape(1), slope
+        return value.reshape(1), torch.cat(slopes)
 
     rng = np.random.default_rng(0)
 

@@ -149,7 +149,7 @@ class AutoMultivariateNormal(JointGuide):
         scale = self.parameter("scale", lambda: torch.full_like(self.start, self.init_scale), constraints.positive)
         elements = self.parameter("lower", lambda: torch.zeros(n * (n - 1) // 2, dtype=dtype))
         rows, columns = torch.tril_indices(n, n, -1)
-        return loc, scale, torch.zeros(n, n, dtype=dtype).index_put((rows, columns), elements)
+        return loc, scale, torch.zeros(n * n, dtype=dtype).index_put((rows * n + columns,), elements).reshape(n, n)
 
     def quantile_points(self, levels: Tensor) -> Mapping[str, Tensor]:
         loc, scale, lower = self._parameters()
