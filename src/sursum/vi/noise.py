@@ -137,5 +137,7 @@ def block(kinds: Sequence[tuple[str, int]], rows: int, seed: int) -> Tensor:
     generator = np.random.Generator(np.random.SFC64(seed))
     if all(kind == NORMAL for kind, _ in kinds):
         return torch.from_numpy(generator.standard_normal((rows, sum(count for _, count in kinds))))
-    draw = {NORMAL: generator.standard_normal, UNIFORM: generator.random}
-    return torch.from_numpy(np.concatenate([draw[kind]((rows, count)) for kind, count in kinds], axis=1))
+    parts = [
+        generator.standard_normal((rows, count)) if kind == NORMAL else generator.random((rows, count)) for kind, count in kinds
+    ]
+    return torch.from_numpy(np.concatenate(parts, axis=1))
