@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
+import sursum as su
+
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs" / "handlers").glob("*.md"))]
 
 
 def load(name: str) -> ModuleType:
@@ -31,7 +33,7 @@ PROGRAMS = {page: blocks.program(list(blocks.blocks(page.read_text()))) for page
 RUN = [page for page in PAGES if PROGRAMS[page]]
 
 
-@pytest.mark.parametrize("page", RUN, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", RUN, ids=lambda page: str(page.relative_to(ROOT)))
 def test_a_pages_blocks_run(page: Path, tmp_path: Path) -> None:
     namespace: dict[str, Any] = {}
     with contextlib.chdir(tmp_path):
@@ -42,6 +44,11 @@ def test_a_pages_blocks_run(page: Path, tmp_path: Path) -> None:
 def test_the_pages_that_teach_run() -> None:
     names = {page.stem for page in RUN}
     assert {"README", "index", "start", "lift", "native", "handlers", "inference", "extending", "porting", "errors"} <= names
+
+
+def test_every_verb_has_a_page_that_runs() -> None:
+    verbs = {name for name in su.handlers.__all__ if name[0].islower()} - {"handler", "perform"}
+    assert {page.stem for page in RUN if page.parent.name == "handlers"} == verbs | {"ParamStore"}
 
 
 def test_blocks_are_found_in_order_and_fragments_left_out() -> None:
@@ -59,7 +66,7 @@ def test_a_block_that_warns_fails() -> None:
         blocks.run("import warnings; warnings.warn('mind')", {}, "page")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([\w/.-]+\.md)(?:#[\w-]+)?\)", page.read_text()):
         assert (page.parent / target).exists(), target

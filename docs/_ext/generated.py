@@ -19,7 +19,7 @@ from sursum import diagnostics, errors
 ROOT = Path(__file__).parent.parent.parent
 
 
-HANDLERS = sorted(name for name in su.handlers.__all__ if name[0].islower() and name not in ("handler", "perform"))
+HANDLERS = sorted(path.stem for path in (ROOT / "docs" / "handlers").glob("*.md"))
 
 
 def eight_schools() -> str:
@@ -38,11 +38,6 @@ def eight_schools() -> str:
 def error_tree() -> str:
     """The tree of errors and warnings, as `errors.py` draws it."""
     return f"```text\n{_block(inspect.getdoc(errors) or '', 'SursumError')}\n```"
-
-
-def handlers() -> str:
-    """A section for each handler, from its docstring."""
-    return "\n\n".join(f"### {name}\n\n{_auto('autoclass', f'sursum.handlers.{name}')}" for name in HANDLERS)
 
 
 def our_distributions() -> str:
@@ -140,7 +135,7 @@ def _gallery_section(path: Path) -> str:
 
 FUNCTIONS: dict[str, Callable[[], str]] = {
     f.__name__: f
-    for f in (eight_schools, error_tree, handlers, our_distributions, torch_distributions, thresholds, api, gallery)
+    for f in (eight_schools, error_tree, our_distributions, torch_distributions, thresholds, api, gallery)
 }
 
 
