@@ -169,7 +169,7 @@ def test_progress_is_reported(sampler, native_gaussian):
     trace = chain.trace()
     assert (chain.progress.draws, chain.progress.divergences, chain.progress.warming) == (3000, 0, False)
     assert chain.progress.steps == trace.stats["n_steps"].sum()
-    assert abs(chain.progress.step_size - trace.stats["step_size"][-1]) < 0.006
+    assert chain.progress.step_size == trace.stats["step_size"][-1]
 
 
 def test_progress_reads_what_the_template_writes():

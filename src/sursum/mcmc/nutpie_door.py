@@ -192,10 +192,12 @@ class Chain:
     def _end(self, results: Any) -> None:
         if self.spool is None:
             self._trace = trace = self._mapped(_read(results))
-            # The last report of progress may be older than the last draw.
+            # The last report of progress may be older than the last draw; of a short chain there may be none.
             last, after = self.progress, slice(trace.num_warmup, None)
             last.draws, last.warming = len(trace.unconstrained), len(trace.unconstrained) <= trace.num_warmup
             last.divergences, last.steps = int(trace.stats["diverging"][after].sum()), int(trace.stats["n_steps"].sum())
+            if len(trace.unconstrained):
+                last.step_size = float(trace.stats["step_size"][-1])
         self._ended = True
 
     def _raise(self) -> None:
