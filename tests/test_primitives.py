@@ -1,7 +1,9 @@
 """What a program is written with."""
 
+import re
 import sys
 
+import numpy as np
 import pytest
 import torch
 
@@ -191,3 +193,35 @@ def test_a_deterministic_site_adds_nothing():
 def test_observing_an_array_is_refused_with_the_remedy():
     with pytest.raises(ObservationError, match=r"given to site 'y' .* is a list. It must be a tensor: torch.as_tensor"):
         su.sample("y", dist.Normal(0.0, 1.0), obs=[1.0, 2.0])
+
+
+@pytest.mark.parametrize("value", ["b", None, [1.0], {"x": 1.0}, print])
+def test_what_is_no_number_is_no_deterministic_value_and_no_term(value):
+    kind = re.escape(type(value).__name__)
+    with pytest.raises(
+        SiteError, match=rf"deterministic site 'a' \(test_primitives\.py:\d+\) is .*, an? {kind}\. A tensor or a n"
+    ):
+        su.deterministic("a", value)
+    with pytest.raises(
+        SiteError, match=rf"the term of the factor 'a' \(test_primitives\.py:\d+\) is .*, an? {kind}\. A tensor of"
+    ):
+        su.factor("a", value)
+
+
+def test_a_complex_term_is_refused():
+    with pytest.raises(
+        SiteError, match=r"the term of the factor 'a' .*, a tensor of torch\.complex64\. A tensor of real numbers"
+    ):
+        su.factor("a", torch.tensor(1j))
+
+
+@pytest.mark.parametrize("value", [True, 2, 0.5, np.float64(0.5), np.ones(3)])
+def test_numbers_of_any_kind_are_kept(value):
+    assert su.deterministic("a", value) is value
+
+
+def test_complex_observations_are_refused_with_the_remedy():
+    with pytest.raises(
+        ObservationError, match=r"to site 'y' \(test_primitives\.py:\d+\) is complex \(torch\.complex64\).*value\.real"
+    ):
+        su.sample("y", dist.Normal(0.0, 1.0), obs=torch.tensor(1j))

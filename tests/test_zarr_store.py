@@ -115,6 +115,8 @@ def test_every_file_that_is_missing_or_cut_is_noticed(store):
         relative = file.relative_to(copy)
         if not file.is_file() or relative.parts[:2] == ("posterior", "zarr.json") or relative.parts == ("counts", "zarr.json"):
             continue
+        if relative.parts[0] == "synced":
+            continue  # without it all that is counted is looked at: see test_what_was_not_synced_may_be_lost
         target = store.path / relative
         whole = target.read_bytes()
         if relative.parts[:3] != ("counts", "sample", "c"):  # a count that is missing is that of a chain that has not begun

@@ -21,6 +21,8 @@
     ├── CompileError                  the native engine could not be built
     ├── ExportError                   what cannot be handed over to another library
     ├── SamplingError                 a sampler's settings or its run
+    │   └── StorageError                  a file or store that cannot be read or written
+    │       └── MissingFileError              nothing is at the path, or the folder to write to is not there
     ├── OptimisationError             an optimiser's settings or its run
     ├── PredictionError               a prediction that cannot be made from the draws that are given
     └── VariationalError              settings or a run of variational inference
@@ -33,8 +35,8 @@
     ├── EngineWarning                 another engine is used than the one that was expected
     └── DiagnosticWarning             what the diagnostics found wrong with a run
 
-Where a Python user would expect `TypeError` or `ValueError` the classes derive from those as well. A message says what
-happened at which site, what was expected and what was found, and what to do.
+Where a Python user would expect `TypeError`, `ValueError` or `OSError` the classes derive from those as well. A message says
+what happened at which site, what was expected and what was found, and what to do.
 """
 
 from __future__ import annotations
@@ -122,6 +124,14 @@ class ExportError(SursumError, ValueError):
 
 class SamplingError(SursumError, ValueError):
     """A sampler's settings, or its run."""
+
+
+class StorageError(SamplingError, OSError):
+    """A file or store that cannot be read, because it is damaged or something else, or that cannot be written."""
+
+
+class MissingFileError(StorageError, FileNotFoundError):
+    """Nothing is at the path that is to be read, or the folder to write to is not there."""
 
 
 class OptimisationError(SursumError, ValueError):

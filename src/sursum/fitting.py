@@ -61,8 +61,10 @@ def consult(entry: Any, site: Param, value: Tensor | None) -> Any:
     if isinstance(entry, Distribution):
         return entry
     told = {"name": site.name, "constraint": site.constraint, "event_dim": site.event_dim}
+    given, named = ([] if value is None else [value]), _accepted(entry, told)
+    _check_arity(entry, site, given, named)
     with drawing_from(site.generator):
-        answer = entry(*([] if value is None else [value]), **_accepted(entry, told))
+        answer = entry(*given, **named)
     if answer is None or isinstance(answer, (Distribution, Tensor)):
         return answer
     raise PriorTypeError(
@@ -82,6 +84,23 @@ def _accepted(entry: Callable[..., Any], told: dict[str, Any]) -> dict[str, Any]
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return told
     return {p.name: told[p.name] for p in parameters if p.kind is p.KEYWORD_ONLY and p.name in told}
+
+
+def _check_arity(entry: Callable[..., Any], site: Param, given: list[Tensor], named: dict[str, Any]) -> None:
+    """That `entry` can be called so. A TypeError from inside of it is its own, and passes as it is."""
+    try:
+        signature = inspect.signature(entry)
+    except (TypeError, ValueError):
+        return
+    try:
+        signature.bind(*given, **named)
+    except TypeError as error:
+        what = "the parameter's current value" if given else "nothing, for the program gives the parameter no value"
+        raise PriorTypeError(
+            f"the prior of parameter {site} is a function with the signature {signature}, which cannot be called: {error}. It "
+            f"gets {what} as its only positional argument, and by keyword what it takes of `name`, `constraint` and "
+            "`event_dim`: write `lambda value: dist.Normal(0.0, 1.0)`, or `def prior(value, *, name): …`."
+        ) from None
 
 
 def fit(prior: Distribution, site: Param, value: Tensor | None, plates: tuple[Frame, ...], key: str | None) -> Distribution:

@@ -279,7 +279,11 @@ class Posterior(Draws):
         return arviz_export.inference_data(groups, dims={**self.dims, **(dims or {})}, coords=coords or {})
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write everything to one file (NumPy's `.npz`, no pickles), all or nothing. `Posterior.load` reads it."""
+        """Write everything to one file (NumPy's `.npz`, no pickles), all or nothing. `Posterior.load` reads it.
+
+        Raises:
+            StorageError: the file system refuses; what was at `path` is as it was.
+        """
         groups = {**_groups("", self), **_groups("warmup ", self.warmup), "observed": _numpy(self.observed)}
         groups |= {f"added {group}": _numpy(values) for group, values in self.groups.items()}
         note = {
@@ -307,8 +311,9 @@ class Posterior(Draws):
             sites: names of the sites to read; all of them if None.
 
         Raises:
-            SamplingError: the file is truncated, damaged, or something else; no draw, or no such site, is in it.
-            FileNotFoundError: there is none.
+            MissingFileError: nothing is at `path`.
+            StorageError: the file is truncated, damaged, or something else, or the file system refuses.
+            SamplingError: no draw, or no such site, is in it.
         """
         if os.path.isdir(path):
             return cls._stored(posterior_store.read(path, sites))

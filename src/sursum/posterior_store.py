@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from sursum.arviz_export import DATA, dimension_names
 from sursum.convergence import mixing
 from sursum.diagnostics import Evidence, diagnose
-from sursum.errors import SamplingError
+from sursum.errors import SamplingError, StorageError
 from sursum.unfinished import common_part, cut_short
 from sursum.zarr_store import MOST_DRAWS, Column, Table, ZarrStore
 
@@ -127,15 +127,17 @@ def read(path: str | os.PathLike[str], wanted: Iterable[str] | None = None) -> S
     """What a run has written until now, finished or not; of the sites only those `wanted`, if any are named.
 
     Raises:
-        SamplingError: this is no such store, it is damaged, has no draw yet, or no such site.
-        FileNotFoundError: there is none.
+        MissingFileError: there is none.
+        StorageError: this is no such store, or it is damaged.
+        SamplingError: it has no draw yet, or no such site.
     """
     store, note = ZarrStore.open(path, KIND, VERSION)
     if not {"warmup", "sample"} <= set(store.tables()):
-        raise SamplingError(
+        raise StorageError(
             f"{os.fspath(path)!r} could not be read: it holds no draws. A store that a run of sursum wrote was expected."
         )
-    counts = {phase: store.counts(phase) for phase in PHASES}
+    sound = {phase: store.sound(phase) for phase in PHASES}
+    counts = {phase: found for phase, (found, _) in sound.items()}
     part = common_part(counts["warmup"], counts["sample"])
     if not part.chains:
         raise SamplingError(
@@ -163,7 +165,8 @@ def read(path: str | os.PathLike[str], wanted: Iterable[str] | None = None) -> S
     if (len(part.chains), part.draws) != (asked, whole):
         text = cut_short(part, asked, whole, note.get("happened", "has not come to its end"))
         reached = ", ".join(str(count) for count in counts["sample"])
-        warnings = (f"{text} Draws that each chain has stored: {reached}.", *warnings)
+        lost = " Those that came last were lost, as in a power cut." if any(lost for _, lost in sound.values()) else ""
+        warnings = (f"{text} Draws that each chain has stored: {reached}.{lost}", *warnings)
     return Stored(sites, stats, q, store.get("observed_data"), _added(store), note, warnings)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, constraints
@@ -135,18 +136,27 @@ def deterministic(name: str, value: Tensor, event_dim: int | None = None) -> Ten
 
     Args:
         name: the site's name.
-        value: any tensor.
+        value: any tensor, or a number.
         event_dim: how many rightmost dimensions make up one value; those left of them are the plates'.
 
     Returns:
         The value.
+
+    Raises:
+        SiteError: the value is neither a tensor nor a number.
 
     Example:
         >>> import sursum as su, torch
         >>> su.deterministic("twice", 2 * torch.tensor(3.0))
         tensor(6.)
     """
-    site = Deterministic(name=_checked(name), value=value, event_dim=event_dim, plates=open_plates(), where=calling_line())
+    name = _checked(name)
+    if not isinstance(value, (Tensor, int, float, np.ndarray, np.generic)):
+        raise SiteError(
+            f"the value of the deterministic site {name!r} ({calling_line()}) is {value!r}, {_kind(value)}. A tensor or a "
+            "number was expected: torch.as_tensor(value)."
+        )
+    site = Deterministic(name=name, value=value, event_dim=event_dim, plates=open_plates(), where=calling_line())
     with at_site(site):
         out: Tensor = perform(site).value
     return out
@@ -160,6 +170,7 @@ def factor(name: str, log_factor: Tensor) -> None:
         log_factor: a tensor; inside plates it is expanded to their sizes, as a distribution is, and scaled with them.
 
     Raises:
+        SiteError: the term is neither a tensor of real numbers nor a number.
         PlateError: the tensor does not fit the open plates.
 
     Example:
@@ -169,9 +180,15 @@ def factor(name: str, log_factor: Tensor) -> None:
         >>> float(t.trace.log_prob_sum())
         -2.0
     """
-    plates = open_plates()
+    name, plates = _checked(name), open_plates()
+    number = isinstance(log_factor, (Tensor, int, float, np.ndarray, np.generic))
+    if not number or (isinstance(log_factor, Tensor) and log_factor.is_complex()):
+        raise SiteError(
+            f"the term of the factor {name!r} ({calling_line()}) is {log_factor!r}, {_kind(log_factor)}. A tensor of real "
+            "numbers, or a number, was expected."
+        )
     site = Factor(
-        name=_checked(name),
+        name=name,
         value=torch.as_tensor(log_factor),
         plates=plates,
         scale=plate_scale(plates),
@@ -179,6 +196,14 @@ def factor(name: str, log_factor: Tensor) -> None:
     )
     with at_site(site):
         perform(place(site))
+
+
+def _kind(value: Any) -> str:
+    """What `value` is, with its article."""
+    if isinstance(value, Tensor):
+        return f"a tensor of {value.dtype}"
+    kind = type(value).__name__
+    return f"{'an' if kind[0] in 'aeiouAEIOU' else 'a'} {kind}"
 
 
 def _checked(name: str) -> str:

@@ -90,6 +90,12 @@ class Messenger:
                 verb = type(self).__name__
                 raise TypeError(f"{verb} needs `{item.name}`: {verb}(model, {item.name}=…) or with {verb}({item.name}=…)")
         if self.fn is not None:
+            if not callable(self.fn):
+                verb = type(self).__name__
+                raise HandlerError(
+                    f"{verb} got {self.fn!r} for its program. A function or a module was expected, something that can be "
+                    f"called: {verb}(model, …), or as a decorator or in a `with` block {verb}(…) with its arguments by keyword."
+                )
             refuse_coroutines(self.fn)
 
     def handle(self, site: Site) -> Any:

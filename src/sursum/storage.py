@@ -7,6 +7,7 @@ a name may hold any character.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -18,7 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sursum.errors import SamplingError
+from sursum.errors import StorageError
+from sursum.files import reading, sync_folder, writing
 
 HEADER = "header"
 
@@ -26,34 +28,43 @@ HEADER = "header"
 def write(path: str | os.PathLike[str], kind: str, version: int, note: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
     """Write `arrays` and the JSON-able `note` to `path`, all or nothing.
 
-    The file appears under its name only when it is whole: it is written beside it and renamed.
+    The file appears under its name only when it is whole and on the disk: it is written beside it and renamed.
+
+    Raises:
+        StorageError: the file system refuses; what was at `path` is as it was.
     """
     target = Path(path)
     header = {"kind": kind, "version": version, "names": list(arrays), "note": dict(note)}
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-    try:
-        with open(temporary, "xb") as file:
-            with zipfile.ZipFile(file, "w") as archive:
-                _add(archive, HEADER, np.frombuffer(json.dumps(header).encode(), dtype=np.uint8))
-                for i, array in enumerate(arrays.values()):
-                    _add(archive, str(i), np.asarray(array))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with writing(path, "What was there is as it was"):
+        try:
+            with open(temporary, "xb") as file:
+                with zipfile.ZipFile(file, "w") as archive:
+                    _add(archive, HEADER, np.frombuffer(json.dumps(header).encode(), dtype=np.uint8))
+                    for i, array in enumerate(arrays.values()):
+                        _add(archive, str(i), np.asarray(array))
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, target)
+            sync_folder(target.parent)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
 
 
 def read(path: str | os.PathLike[str], kind: str, version: int) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """The note and the arrays of a file that `write` made.
 
     Raises:
-        SamplingError: the file is not whole, of another kind, or of a later version.
+        MissingFileError: there is none.
+        StorageError: the file is not whole, of another kind, or of a later version, or the file system refuses.
     """
     damaged = (zipfile.BadZipFile, ValueError, EOFError, KeyError, TypeError, json.JSONDecodeError, NotImplementedError)
+    with reading(path, f"a {kind} file written by `save`"):
+        opened = open(path, "rb")  # noqa: SIM115 - closed below: only what opening says is of the file system
     try:
-        with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
+        with opened as file, zipfile.ZipFile(file) as archive:
             header = json.loads(bytes(_member(archive, HEADER)))
             if header["kind"] != kind:
                 raise ValueError(f"it holds a {header['kind']!r}")
@@ -62,7 +73,7 @@ def read(path: str | os.PathLike[str], kind: str, version: int) -> tuple[dict[st
             names: list[str] = header["names"]
             return header["note"], {name: _member(archive, str(i)) for i, name in enumerate(names)}
     except damaged as error:
-        raise SamplingError(
+        raise StorageError(
             f"{os.fspath(path)!r} could not be read: {error}. A whole {kind} file written by `save` was expected. "
             "Save it again, or give the path of another file."
         ) from error

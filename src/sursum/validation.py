@@ -97,6 +97,11 @@ def check_shape(site: Sample) -> None:
         raise ObservationError(
             f"the value given to site {site} is a {type(value).__name__}. It must be a tensor: torch.as_tensor(value)."
         )
+    if value.is_complex():
+        raise ObservationError(
+            f"the value given to site {site} is complex ({value.dtype}). Real values were expected. Give its real and its "
+            "imaginary part (`value.real`, `value.imag`) to a site each, or `torch.view_as_real(value)` to one."
+        )
     shape = fn.batch_shape + fn.event_shape
     events = len(fn.event_shape)
     try:

@@ -3,10 +3,12 @@
     run.zarr/zarr.json            what it is: kind, version and a note
     run.zarr/<group>/<array>      (chain, draw, *shape), in chunks of one chain and some draws
     run.zarr/counts/<table>       (chain,), how many draws of each chain are complete in the groups of a table
+    run.zarr/synced/<table>       (chain,), how many of these are on the disk, and there after a power cut
 
 A table is a set of groups that grow together. Chunks appear whole, by a rename, each with a checksum, and a table's count
-goes up after its chunks are there; so what is counted can be read, whenever the writer was killed. Reading decodes
-numbers and JSON, by Zarr's own codecs of a fixed list, and executes nothing.
+goes up after its chunks are there; so what is counted can be read, whenever the writer was killed. After a power cut files
+that had not been synced may be missing or empty: `sound` counts without those. Reading decodes numbers and JSON, by Zarr's
+own codecs of a fixed list, and executes nothing.
 """
 
 from __future__ import annotations
@@ -25,11 +27,14 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
-from sursum.errors import SamplingError
+from sursum.errors import SamplingError, StorageError
+from sursum.files import reading, sync, sync_folder, writing
 
 CHUNK_BYTES = 1 << 20
 MOST_DRAWS = 1024
 COUNTS = "counts"
+SYNCED = "synced"
+EXPECTED = "a whole store that a run of sursum wrote"
 CODECS = {"bytes", "zstd", "crc32c"}
 
 
@@ -57,6 +62,7 @@ class ZarrStore:
 
     path: Path
     _arrays: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
+    _unsynced: set[Path] = field(default_factory=set, init=False, repr=False)
 
     # Writing.
 
@@ -71,25 +77,34 @@ class ZarrStore:
         import zarr
 
         target = Path(path)
-        if target.exists():
+        if os.path.lexists(target):
             raise SamplingError(
                 f"{os.fspath(path)!r} is there already, and a store is never written over. Give another path, remove it, or "
                 f"go on from it: `mcmc.extend(Posterior.load({os.fspath(path)!r}), …)`."
             )
-        target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
         attributes = {"kind": kind, "version": version, "note": dict(note)}
-        try:
-            zarr.create_group(store=str(temporary), zarr_format=3, attributes=attributes)
-            zarr.create_group(store=str(temporary), path=COUNTS, zarr_format=3)
-            yield cls(temporary)
-            temporary.rename(target)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
+        with writing(path):
+            try:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                zarr.create_group(store=str(temporary), zarr_format=3, attributes=attributes)
+                for group in (COUNTS, SYNCED):
+                    zarr.create_group(store=str(temporary), path=group, zarr_format=3)
+                yield cls(temporary)
+                for file in temporary.rglob("*"):
+                    sync(file)
+                temporary.rename(target)
+                sync_folder(target.parent)
+            except BaseException:
+                shutil.rmtree(temporary, ignore_errors=True)
+                raise
 
-    def add(self, name: str, table: Table) -> None:
-        """Make room for a table. Readers see it when all of it is there."""
+    def add(self, name: str, table: Table, note: Mapping[str, Any] | None = None) -> None:
+        """Make room for a table. Readers see it, and what is said of it in `note`, when all of it is there."""
+        with writing(self.path, "What the store held is in it"):
+            self._add(name, table, note)
+
+    def _add(self, name: str, table: Table, note: Mapping[str, Any] | None) -> None:
         import zarr
 
         keys: dict[str, dict[str, str]] = {}
@@ -107,21 +122,49 @@ class ZarrStore:
                     ("chain", "draw", *column.dims) if len(column.dims) == len(column.shape) else None,
                     {"name": column_name},
                 )
-        self._new(f"{COUNTS}/{name}", (table.chains,), (1,), np.dtype(np.int64), ("chain",), {"groups": keys})
+        if (self.path / SYNCED / "zarr.json").exists():
+            self._new(f"{SYNCED}/{name}", (table.chains,), (1,), np.dtype(np.int64), ("chain",), {})
+        self._new(f"{COUNTS}/{name}", (table.chains,), (1,), np.dtype(np.int64), ("chain",), {"groups": keys, **(note or {})})
 
     def append(self, name: str, chain: int, values: Mapping[str, Mapping[str, NDArray[Any]]]) -> None:
         """Write the next draws of a chain: by group and name, (draw, *shape), all of the same number of draws."""
-        counts = self._open(f"{COUNTS}/{name}", mode="r+")
-        keys = counts.attrs["groups"]
-        begin = int(counts[chain])
-        (length,) = {len(array) for arrays in values.values() for array in arrays.values()}
-        for group, arrays in values.items():
-            for array_name, array in arrays.items():
-                self._open(f"{group}/{keys[group][array_name]}", mode="r+")[chain, begin : begin + length] = array
-        counts[chain] = begin + length
+        with writing(self.path, "The draws that it counts are in it"):
+            counts = self._open(f"{COUNTS}/{name}", mode="r+")
+            keys = counts.attrs["groups"]
+            begin = int(counts[chain])
+            (length,) = {len(array) for arrays in values.values() for array in arrays.values()}
+            for group, arrays in values.items():
+                for array_name, array in arrays.items():
+                    key = f"{group}/{keys[group][array_name]}"
+                    self._open(key, mode="r+")[chain, begin : begin + length] = array
+                    self._unsynced.update(self._chunks(key, chain, begin, begin + length))
+            counts[chain] = begin + length
+
+    def sync(self, name: str) -> None:
+        """Have what is counted of a table on the disk, and say so in the store.
+
+        Once a file is synced the system need not write it again before it changes: the cost is that of the files which have
+        changed since the last time.
+        """
+        with writing(self.path, "The draws that it counts are in it"):
+            files = {file for file in self._unsynced if file.exists()}
+            folders = {parent for file in files for parent in file.relative_to(self.path).parents}
+            counts = self._open(f"{COUNTS}/{name}")[...]
+            for file in (*files, *(self.path / folder for folder in folders)):
+                sync(file)
+            self._unsynced.clear()
+            if (self.path / SYNCED / name / "zarr.json").exists():
+                self._open(f"{SYNCED}/{name}", mode="r+")[...] = counts
+                for kind in (SYNCED, COUNTS):
+                    for file in (self.path / kind / name).rglob("*"):
+                        sync(file)
 
     def put(self, group: str, arrays: Mapping[str, NDArray[Any]], dims: Mapping[str, Sequence[str]]) -> None:
         """Write a group of whole arrays, which do not grow."""
+        with writing(self.path, "What the store held is in it"):
+            self._put(group, arrays, dims)
+
+    def _put(self, group: str, arrays: Mapping[str, NDArray[Any]], dims: Mapping[str, Sequence[str]]) -> None:
         import zarr
 
         keys = dict(zip(arrays, safe_names(arrays), strict=True))
@@ -141,11 +184,14 @@ class ZarrStore:
     def note(self, **changes: Any) -> None:
         """Change entries of the note, all or nothing."""
         file = self.path / "zarr.json"
-        content = json.loads(file.read_text(encoding="utf-8"))
-        content["attributes"]["note"] |= changes
-        temporary = file.with_name(f".zarr.json.{secrets.token_hex(4)}")
-        temporary.write_text(json.dumps(content), encoding="utf-8")
-        temporary.replace(file)
+        with writing(self.path, "The draws that it counts are in it"):
+            content = json.loads(file.read_text(encoding="utf-8"))
+            content["attributes"]["note"] |= changes
+            temporary = file.with_name(f".zarr.json.{secrets.token_hex(4)}")
+            temporary.write_text(json.dumps(content), encoding="utf-8")
+            sync(temporary)
+            temporary.replace(file)
+            sync_folder(self.path)
 
     # Reading.
 
@@ -154,8 +200,8 @@ class ZarrStore:
         """A store and its note.
 
         Raises:
-            SamplingError: there is something else, or a store of a later version.
-            FileNotFoundError: there is nothing.
+            MissingFileError: there is nothing.
+            StorageError: there is something else, or a store of a later version.
         """
         store = cls(Path(path))
         with _reading(path):
@@ -185,26 +231,60 @@ class ZarrStore:
         with _reading(self.path):
             return [int(count) for count in self._open(f"{COUNTS}/{name}")[:]]
 
-    def read(self, name: str, group: str, array: str, chains: Sequence[int], draws: int) -> NDArray[Any]:
-        """The first `draws` draws of some chains, (chain, draw, *shape); no more than are counted.
+    def read(self, name: str, group: str, array: str, chains: Sequence[int], draws: int, begin: int = 0) -> NDArray[Any]:
+        """The draws from `begin` to `draws` of some chains, (chain, draw, *shape); no more than are counted.
 
         Raises:
-            SamplingError: chunks are missing or damaged.
+            StorageError: chunks are missing or damaged.
         """
         with _reading(self.path):
-            key = self._open(f"{COUNTS}/{name}").attrs["groups"][group][array]
-            found = self._open(f"{group}/{key}")
-            values = np.empty((len(chains), draws, *found.shape[2:]), dtype=found.dtype)
+            key = self._key(name, group, array)
+            found = self._open(key)
+            values = np.empty((len(chains), draws - begin, *found.shape[2:]), dtype=found.dtype)
             if not values.size:
                 return values
             for i, chain in enumerate(chains):
                 # Zarr would read a chunk that is missing as zeros.
-                for index in range(-(-draws // found.chunks[1])):
-                    place = "/".join(map(str, (chain, index, *[0] * len(found.shape[2:]))))
-                    if not (self.path / group / key / "c" / place).exists():
-                        raise ValueError(f"chunk {place} of {array!r} in {group!r} is missing")
-                values[i] = found[chain, :draws]
+                for file in self._chunks(key, chain, begin, draws):
+                    if not file.exists():
+                        raise ValueError(
+                            f"chunk {file.relative_to(self.path / key / 'c')} of {array!r} in {group!r} is missing"
+                        )
+                values[i] = found[chain, begin:draws]
             return values
+
+    def column(self, name: str, group: str, array: str) -> Column:
+        """The shape and dtype of a draw of an array."""
+        with _reading(self.path):
+            found = self._open(self._key(name, group, array))
+            return Column(tuple(found.shape[2:]), found.dtype)
+
+    def sound(self, name: str) -> tuple[list[int], bool]:
+        """How many draws of each chain of a table are counted and there, and whether a power cut has cost any.
+
+        What was counted but not synced is looked at; where a part of it is missing or damaged, what was synced counts.
+        """
+        if not (self.path / SYNCED).exists():
+            return self.counts(name), False  # written before there was any syncing
+        try:
+            with _reading(self.path):
+                synced = [int(count) for count in self._open(f"{SYNCED}/{name}")[...]]
+        except StorageError:
+            synced = [0] * len(self.counts(name))
+        try:
+            counts = self.counts(name)
+            if any(count < least for count, least in zip(counts, synced, strict=True)):
+                return synced, True
+            for group, arrays in self.groups(name).items():
+                for array in arrays:
+                    for chain, (begin, end) in enumerate(zip(synced, counts, strict=True)):
+                        for first in range(begin, end, MOST_DRAWS):
+                            self.read(name, group, array, [chain], min(first + MOST_DRAWS, end), first)
+        except StorageError:
+            if not any(synced):
+                raise
+            return synced, True
+        return counts, False
 
     def get(self, group: str) -> dict[str, NDArray[Any]]:
         """The arrays that `put` wrote; none where it did not write such a group."""
@@ -216,6 +296,18 @@ class ZarrStore:
             return {name: np.asarray(self._open(f"{group}/{key}")[...]) for name, key in keys.items()}
 
     # Arrays.
+
+    def _key(self, name: str, group: str, array: str) -> str:
+        """Where an array of a table is."""
+        return f"{group}/{self._open(f'{COUNTS}/{name}').attrs['groups'][group][array]}"
+
+    def _chunks(self, key: str, chain: int, begin: int, end: int) -> Iterator[Path]:
+        """The files that draws `begin` to `end` of a chain are in."""
+        array = self._open(key)
+        rest = [0] * (len(array.shape) - 2)
+        if 0 not in array.shape:
+            for index in range(begin // array.chunks[1], -(-end // array.chunks[1])):
+                yield self.path.joinpath(key, "c", *map(str, (chain, index, *rest)))
 
     def _new(
         self,
@@ -270,11 +362,12 @@ class _reading:
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, FileNotFoundError) and not Path(self.path).exists():
-            return
+        if isinstance(error, OSError) and not (isinstance(error, FileNotFoundError) and os.path.exists(self.path)):
+            with reading(self.path, EXPECTED):
+                raise error
         if isinstance(error, Exception):
-            raise SamplingError(
-                f"{os.fspath(self.path)!r} could not be read: {error}. A whole store that a run of sursum wrote was expected. "
+            raise StorageError(
+                f"{os.fspath(self.path)!r} could not be read: {error}. {EXPECTED[0].upper()}{EXPECTED[1:]} was expected. "
                 "Give the path of another, or sample again."
             ) from error
 

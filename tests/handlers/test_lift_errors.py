@@ -176,3 +176,37 @@ def test_a_lifted_parameter_and_a_sample_site_of_one_name() -> None:
 
     with pytest.raises(DuplicateSiteError, match="two sites are named 's'"):
         su.trace(su.lift(program, NORMAL)).get_trace()
+
+
+def test_a_program_that_cannot_be_called() -> None:
+    for wrong, shown in ((3, "3"), ("model", "'model'"), ({"y": 1.0}, r"\{'y': 1\.0\}")):
+        message = rf"lift got {shown} for its program\. A function or a module was expected.*: lift\(model, …\)"
+        with pytest.raises(HandlerError, match=message):
+            su.lift(wrong, NORMAL)  # type: ignore[arg-type]
+    with pytest.raises(HandlerError, match="condition got 3 for its program"):
+        su.condition(3, data={})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("prior", [lambda: NORMAL, lambda a, b: NORMAL, lambda value, *, shape: NORMAL])
+def test_a_prior_that_cannot_be_called_so(prior: Any) -> None:
+    def program() -> None:
+        su.param("s", torch.tensor(1.0))
+
+    message = (
+        r"prior of parameter 's' \(test_lift_errors\.py:\d+\) is a function with the signature \(.*\), which cannot be called: "
+    )
+    with pytest.raises(PriorTypeError, match=message + r".*the parameter's current value as its only positional argument"):
+        su.lift(program, {"s": prior})()
+
+
+def test_a_prior_of_a_parameter_without_a_value_is_called_without_one() -> None:
+    with pytest.raises(PriorTypeError, match=r"It gets nothing, for the program gives the parameter no value"):
+        su.lift(lambda: su.param("s"), lambda value: NORMAL)()
+
+
+def test_a_mistake_inside_a_prior_is_its_own() -> None:
+    def prior(value: torch.Tensor) -> Any:
+        return len(3)  # type: ignore[arg-type]
+
+    with pytest.raises(TypeError, match=r"object of type 'int' has no len\(\)"):
+        su.lift(lambda: su.param("s", torch.tensor(1.0)), prior)()

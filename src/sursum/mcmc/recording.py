@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ from sursum.mcmc.nutpie_door import Chain
 from sursum.mcmc.spool import STAT_DTYPES
 from sursum.zarr_store import Column, ZarrStore
 
+SYNC = 10.0
+"""Seconds between two times that everything is synced to the disk, which takes milliseconds for each file that has changed."""
+
 
 @dataclass(frozen=True, eq=False)
 class Recording:
@@ -28,6 +32,7 @@ class Recording:
     store: ZarrStore
     compiled: Any
     names: tuple[str, ...]
+    synced: list[float] = field(default_factory=lambda: [time.monotonic()], init=False, repr=False)
 
     @classmethod
     def begin(cls, path: str | os.PathLike[str], compiled: Any, keep: Keep, chains: int, warmup: int, draws: int) -> Recording:
@@ -71,13 +76,22 @@ class Recording:
             values = _arrays(self.compiled.expand(block.unconstrained))
             sites = {name: values[name] for name in self.names}
             self.store.append(block.phase, k, posterior_store.groups_of(block.phase, sites, block.stats, block.unconstrained))
+        if time.monotonic() - self.synced[-1] > SYNC:
+            self._sync()
         if ended and chain.spool is not None:
             chain.spool.remove()
 
     def close(self, happened: str) -> None:
         """The run has ended: put down how, if it was not by itself."""
         shutil.rmtree(self.store.path / ".spool", ignore_errors=True)
+        self._sync()
         self.store.note(happened=happened)
+
+    def _sync(self) -> None:
+        """Have what has been taken on the disk: a power cut costs what came after."""
+        for phase in posterior_store.PHASES:
+            self.store.sync(phase)
+        self.synced[:] = [time.monotonic()]
 
 
 def _arrays(values: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:

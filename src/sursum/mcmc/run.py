@@ -163,9 +163,13 @@ class Run:
         except Exception as error:
             self._error = error
         finally:
-            if self.recording is not None:
-                self.recording.close("failed" if self._outcome is None else self._outcome.happened)
-            self._ended.set()
+            try:
+                if self.recording is not None:
+                    self.recording.close("failed" if self._outcome is None else self._outcome.happened)
+            except Exception as error:
+                self._error = self._error or error  # of two faults the first, which may be the cause of the other
+            finally:
+                self._ended.set()
 
     def begin(self) -> Run:
         """Run the chains in a thread of their own, which sees the handlers that are entered here."""

@@ -1,0 +1,104 @@
+"""What the file system refuses, said in terms of what was to be read or written."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from pathlib import Path
+
+from sursum.errors import MissingFileError, StorageError
+
+_REMEDIES = {
+    errno.EACCES: "Give a path where you have the rights for that, or change those of this one.",
+    errno.EPERM: "Give a path where you have the rights for that, or change those of this one.",
+    errno.EROFS: "Its file system can only be read: give a path on another.",
+    errno.ENOSPC: "The disk is full: make room, give a path on another disk, or keep fewer sites (`keep`).",
+    errno.EDQUOT: "Your share of the disk is used up: make room, give a path on another disk, or keep fewer sites (`keep`).",
+    errno.EFBIG: "Files may not be that large here: raise the limit, or keep fewer sites (`keep`).",
+    errno.EISDIR: "A folder has that name: give the name of a file.",
+    errno.ENOTDIR: "A file stands where a folder was expected: give another path.",
+}
+
+
+class reading:
+    """In a `with` block: what the file system says of `path` becomes an error that says what was `expected` there.
+
+    Raises:
+        MissingFileError: nothing is at `path`.
+        StorageError: it cannot be read.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], expected: str) -> None:
+        self.path, self.expected = path, expected
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        name = os.fspath(self.path)
+        if isinstance(error, FileNotFoundError) and not os.path.lexists(name):
+            near = Path(name).parent
+            where = f"the folder {os.fspath(near)!r} holds none" if near.is_dir() else f"there is no folder {os.fspath(near)!r}"
+            raise MissingFileError(
+                f"there is nothing at {name!r} to read: {where}, and {self.expected} was expected. Give its path; one that is "
+                f"relative begins at {os.getcwd()!r}."
+            ) from error
+        if isinstance(error, OSError) and not isinstance(error, StorageError):
+            raise StorageError(
+                f"{name!r} could not be read: {_said(error)}. {self.expected[0].upper()}{self.expected[1:]} was expected. "
+                f"{_REMEDIES.get(error.errno or 0, 'Give the path of another.')}"
+            ) from error
+
+
+class writing:
+    """In a `with` block: what the file system says becomes an error about `path`, and about what is there now.
+
+    Raises:
+        MissingFileError: the folder to write to is not there.
+        StorageError: it cannot be written.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], left: str = "Nothing was written") -> None:
+        self.path, self.left = path, left
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        name = os.fspath(self.path)
+        if not isinstance(error, OSError) or isinstance(error, StorageError):
+            return
+        parent = Path(name).parent
+        if isinstance(error, FileNotFoundError) and not parent.is_dir():
+            raise MissingFileError(
+                f"{name!r} could not be written: there is no folder {os.fspath(parent)!r}. A path in a folder that exists was "
+                "expected. Make the folder, or give another path."
+            ) from error
+        raise StorageError(
+            f"{name!r} could not be written: {_said(error)}. {self.left}. "
+            f"{_REMEDIES.get(error.errno or 0, 'Give another path.')}"
+        ) from error
+
+
+def sync(path: str | os.PathLike[str]) -> None:
+    """Have a file's contents on the disk, or a folder's names: they are there after a power cut as well."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except PermissionError:
+        if os.path.isdir(path):
+            return  # not every system opens folders
+        raise
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_folder(path: str | os.PathLike[str]) -> None:
+    """`sync` of a folder that may be of another file system, which may know no such thing."""
+    with contextlib.suppress(OSError):
+        sync(path)
+
+
+def _said(error: OSError) -> str:
+    """The system's words, without the names of our temporary files."""
+    return (error.strerror or str(error)).lower()
