@@ -12,11 +12,12 @@ from sursum.arviz_export import DATA, GROUPS
 from sursum.errors import ExportError
 from sursum.patterns import suggestion
 from sursum.prediction import Prediction
+from sursum.stored import StoredSites
 
 ADDABLE = sorted(GROUPS - {"posterior", "sample_stats", "warmup_posterior", "warmup_sample_stats", "observed_data"})
 
 
-def added(groups: Mapping[str, Any], sites: Iterable[str], observed: Iterable[str]) -> dict[str, dict[str, Tensor]]:
+def added(groups: Mapping[str, Any], sites: Iterable[str], observed: Iterable[str]) -> dict[str, Mapping[str, Tensor]]:
     """The groups to add to a posterior of `sites` in which `observed` were observed.
 
     Raises:
@@ -30,7 +31,7 @@ def added(groups: Mapping[str, Any], sites: Iterable[str], observed: Iterable[st
         {'prior': {'mu': (1, 5)}, 'prior_predictive': {'y': (1, 5, 3)}}
     """
     known, seen = set(sites), set(observed)
-    found: dict[str, dict[str, Tensor]] = {}
+    found: dict[str, Mapping[str, Tensor]] = {}
     for group, given in groups.items():
         if group not in ADDABLE:
             raise ExportError(f"there is no group {group!r} to be added.{suggestion(group, ADDABLE)}")
@@ -38,20 +39,28 @@ def added(groups: Mapping[str, Any], sites: Iterable[str], observed: Iterable[st
             raise ExportError(
                 f"the group {group!r} is a {type(given).__name__}. Give a mapping from names to draws, or a Prediction."
             )
-        values = {str(name): torch.as_tensor(value).detach().cpu() for name, value in given.items()}
-        if group not in DATA:
+        sites = given.sites if isinstance(given, Prediction) else given
+        values: dict[str, Tensor] | StoredSites
+        if isinstance(sites, StoredSites) and group not in DATA:
+            values = sites.only(sites)  # they stay where they are
+        else:
+            values = {str(name): torch.as_tensor(value).detach().cpu() for name, value in given.items()}
+        if group not in DATA and isinstance(values, dict):
             values = _by_chain(group, values, given.batch_ndims if isinstance(given, Prediction) else None)
         if isinstance(given, Prediction) and group == "prior":
-            found.setdefault("prior", {}).update({name: value for name, value in values.items() if name not in seen})
-            predicted = {name: value for name, value in values.items() if name in seen}
-            if predicted:
-                found.setdefault("prior_predictive", {}).update(predicted)
+            found["prior"] = _some(values, (name for name in values if name not in seen))
+            if any(name in seen for name in values):
+                found["prior_predictive"] = _some(values, (name for name in values if name in seen))
         elif isinstance(given, Prediction):
             # Sites that the posterior has itself are there already.
-            found[group] = {name: value for name, value in values.items() if name in given.drawn or name not in known}
+            found[group] = _some(values, (name for name in values if name in given.drawn or name not in known))
         else:
             found[group] = values
     return found
+
+
+def _some(values: Mapping[str, Tensor], names: Iterable[str]) -> Mapping[str, Tensor]:
+    return values.only(names) if isinstance(values, StoredSites) else {name: values[name] for name in names}
 
 
 def _by_chain(group: str, values: Mapping[str, Tensor], leading: int | None) -> dict[str, Tensor]:

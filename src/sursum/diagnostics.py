@@ -6,7 +6,7 @@ Betancourt (2016) for E-BFMI. Nothing is said about a run that has nothing wrong
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sursum.convergence import Mixing, e_bfmi
+from sursum.stored import StoredArray
 
 R_HAT = 1.01
 ESS_PER_CHAIN = 100
@@ -77,14 +78,24 @@ def _gathering(evidence: Evidence, diverging: NDArray[np.bool_]) -> str:
     draws = evidence.unconstrained
     if diverging.all() or draws.shape[2] == 0:
         return ""
-    spread = draws.std(axis=(0, 1))
-    shift = (draws[diverging].mean(axis=0) - draws.mean(axis=(0, 1))) / np.where(spread > 0, spread, np.inf)
+    mean = sum(part.sum(axis=(0, 1)) for part in _parts(draws)) / diverging.size
+    spread = np.sqrt(sum(((part - mean) ** 2).sum(axis=(0, 1)) for part in _parts(draws)) / diverging.size)
+    place, there = 0, np.zeros(draws.shape[2])
+    for part in _parts(draws):
+        there += part[diverging[:, place : place + part.shape[1]]].sum(axis=0)
+        place += part.shape[1]
+    shift = (there / diverging.sum() - mean) / np.where(spread > 0, spread, np.inf)
     shift = np.nan_to_num(shift)
     worst = int(np.abs(shift).argmax())
     # A mean of k independent draws strays by 1/√k standard deviations; four of those are no accident.
     if abs(shift[worst]) < max(0.5, 4.0 / np.sqrt(diverging.sum())):
         return ""
     return f", most of them at {'low' if shift[worst] < 0 else 'high'} values of `{evidence.coordinates[worst]}`"
+
+
+def _parts(draws: NDArray[np.float64]) -> Iterable[NDArray[np.float64]]:
+    """The draws, of a store in parts of bounded size."""
+    return draws.blocks() if isinstance(draws, StoredArray) else (draws,)
 
 
 def _r_hat(evidence: Evidence) -> Iterator[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -34,8 +34,17 @@ Run = Callable[[Mapping[str, Tensor], Draw], Mapping[str, Tensor]]
 """One execution: from the values of one draw, and a way to draw further sites, to what is kept of it."""
 
 
+class Sliceable(Protocol):
+    """What is asked of the draws of a site, (count, *shape): parts of them, as a tensor has."""
+
+    @property
+    def shape(self) -> torch.Size: ...
+
+    def __getitem__(self, key: Any, /) -> Tensor: ...
+
+
 def at_draws(
-    run: Run, values: Mapping[str, Tensor], count: int, *, seed: Sequence[int] | None = None, chunk: int | None = None
+    run: Run, values: Mapping[str, Sliceable], count: int, *, seed: Sequence[int] | None = None, chunk: int | None = None
 ) -> dict[str, Tensor]:
     """What `run` gives at each of `count` draws, stacked: tensors of shape (count, *shape).
 
@@ -61,30 +70,49 @@ def at_draws(
 
 
 def pieces(
-    run: Run, values: Mapping[str, Tensor], count: int, *, seed: Sequence[int] | None = None, chunk: int | None = None
+    run: Run,
+    values: Mapping[str, Sliceable],
+    count: int,
+    *,
+    seed: Sequence[int] | None = None,
+    chunk: int | None = None,
+    done: Sequence[int] = (0,),
 ) -> Iterator[tuple[range, Mapping[str, Tensor]]]:
-    """The parts of `at_draws`, one after the other: which draws, and what `run` gives there, stacked."""
+    """The parts of `at_draws`, one after the other: which draws, and what `run` gives there, stacked.
+
+    The draws are those of as many chains as `done` has numbers, one chain after the other, of each of which the first so
+    many are passed over. No chain comes further ahead of the others than one part.
+    """
     streams = np.random.SeedSequence(seed or 0).generate_state(count, np.uint64).tolist()
+    each = count // len(done)
     with _Meter() as meter:
-        first = _single(run, values, 0, streams)
-    step = chunk or max(1, min(count, BUDGET // max(1, meter.bytes)))
-    mapped = count > 1
-    for begin in range(0, count, step):
-        rows = range(begin, min(begin + step, count))
-        piece = _mapped(run, values, rows, streams) if mapped else None
-        if mapped and begin == 0:
-            # What vmap maps wrongly, if there is such a thing, shows at the first draw.
-            mapped = piece is not None and _agree(first, {name: value[0] for name, value in piece.items()})
-        if not mapped or piece is None:
-            piece = _stacked(first, ((k, first if k == 0 else _single(run, values, k, streams)) for k in rows))
-        yield rows, piece
+        first = _single(run, {name: value[:1] for name, value in values.items()}, 0, streams[0])
+    step = chunk or max(1, min(each, BUDGET // max(1, meter.bytes)))
+    mapped, compared = count > 1, False
+    for begin in range(0, each, step):
+        for chain, had in enumerate(done):
+            rows = range(chain * each + max(begin, had), chain * each + min(begin + step, each))
+            if not rows:
+                continue
+            part = {name: value[rows.start : rows.stop] for name, value in values.items()}
+            piece = _mapped(run, part, rows, streams) if mapped else None
+            if mapped and not compared:
+                # What vmap maps wrongly, if there is such a thing, shows at the first draw.
+                one = _single(run, part, 0, streams[rows.start]) if rows.start else first
+                mapped = piece is not None and agree(one, {name: value[0] for name, value in piece.items()})
+                compared = True
+            if not mapped or piece is None:
+                piece = _stacked(
+                    first, ((k, first if k == 0 else _single(run, part, k - rows.start, streams[k])) for k in rows)
+                )
+            yield rows, piece
 
 
-def _single(run: Run, values: Mapping[str, Tensor], k: int, streams: Sequence[int]) -> dict[str, Tensor]:
-    """Draw k by itself. All that is random in it comes from its stream, layers in training mode included."""
-    generator = torch.Generator().manual_seed(streams[k])
+def _single(run: Run, values: Mapping[str, Tensor], place: int, stream: int) -> dict[str, Tensor]:
+    """One of some draws by itself. All that is random in it comes from its stream, layers in training mode included."""
+    generator = torch.Generator().manual_seed(stream)
     with drawing_from(generator):
-        return dict(run({name: value[k] for name, value in values.items()}, lambda site: _drawn(site, None)))
+        return dict(run({name: value[place] for name, value in values.items()}, lambda site: _drawn(site, None)))
 
 
 def _drawn(site: Sample, generator: torch.Generator | None) -> Tensor:
@@ -118,19 +146,19 @@ def _mapped(run: Run, values: Mapping[str, Tensor], rows: range, streams: Sequen
         return found, checks.passed()
 
     index = torch.arange(rows.start, rows.stop)
-    part = {name: value[rows.start : rows.stop] for name, value in values.items()}
     try:
         with warnings.catch_warnings():
             # Nothing that a user could act on: the draws come more slowly, and are right.
             warnings.filterwarnings("ignore", message="There is a performance drop because we have not yet implemented")
-            results, passed = torch.func.vmap(one, randomness="error")(part, index)
+            results, passed = torch.func.vmap(one, randomness="error")(values, index)
     except Exception:
         # Whatever it is, the draws one by one either do without it or raise it in terms of the program.
         return None
     return results if bool(passed.all()) else None
 
 
-def _agree(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
+def agree(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
+    """Whether two executions gave the same, up to rounding."""
     return one.keys() == other.keys() and all(
         one[name].shape == other[name].shape
         and one[name].dtype == other[name].dtype

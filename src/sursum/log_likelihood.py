@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,8 +11,9 @@ from torch import Tensor
 from sursum.ensemble import Draw, at_draws
 from sursum.errors import PredictionError
 from sursum.handlers import trace
-from sursum.predictive import Answers, GivenDraws, Sampled, whole_number
+from sursum.predictive import Answers, GivenDraws, Sampled, two_dimensions, whole_number
 from sursum.runtime import refuse_coroutines, run_program
+from sursum.streaming import Stream
 
 
 def log_likelihood(
@@ -20,8 +22,9 @@ def log_likelihood(
     *args: Any,
     chunk: int | None = None,
     batch_ndims: int | None = None,
+    store: str | os.PathLike[str] | None = None,
     **kwargs: Any,
-) -> dict[str, Tensor]:
+) -> Mapping[str, Tensor]:
     r"""The pointwise log-likelihood, :math:`\log p(y_i \mid z^{(s)})` of every observation i at every draw s.
 
     Plates are whole and no `scale` is applied; an observation that is masked out has 0.
@@ -32,11 +35,14 @@ def log_likelihood(
         args, kwargs: what the program is called with, data included: those of the fit, or held-out ones.
         chunk: how many draws are taken at once; None chooses by the memory that one takes.
         batch_ndims: how many leading dimensions of the mapping's tensors count draws. 1 if left out; a `Posterior` has 2.
+        store: the store of a run, to whose group `log_likelihood` it is written as it is computed, in bounded memory; what is
+            returned is read from there when it is asked for. After a kill the same call goes on from what was written.
 
     Returns:
         For every observed site float64 of shape (chain, draw, *batch shape), from a mapping (draw, *batch shape).
 
     Raises:
+        SamplingError: the store is none of a run, or has that group already.
         PredictionError: nothing is observed, or a latent site has no draws.
 
     References:
@@ -68,5 +74,8 @@ def log_likelihood(
             )
         return {name: site.but(scale=1.0).log_prob().double() for name, site in observed.items()}
 
+    if store is not None:
+        stored = Stream(store, "log_likelihood", *two_dimensions(draws.shape)).fill(run, draws.values, chunk=chunk)
+        return stored.only(stored, flat=len(draws.shape) == 1)
     results = at_draws(run, draws.values, draws.count, chunk=chunk)
     return {name: value.unflatten(0, draws.shape) for name, value in results.items()}

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 import torch
@@ -22,8 +22,9 @@ from sursum.log_likelihood import log_likelihood
 from sursum.module_ensemble import ModuleEnsemble, network_draws
 from sursum.pareto import LIMIT
 from sursum.prediction import Prediction
-from sursum.predictive import Answers, Predictive
+from sursum.predictive import PREDICTED, Answers, Predictive
 from sursum.program import Program
+from sursum.stored import arrays_of, shape_of
 from sursum.summary import Summary, summarise
 
 KIND = "sursum posterior"
@@ -71,7 +72,7 @@ class Draws(Mapping[str, Tensor]):
         return int(self.unconstrained.shape[1])
 
     def __repr__(self) -> str:
-        sites = ", ".join(f"{name} {tuple(value.shape[2:])}" for name, value in self.sites.items())
+        sites = ", ".join(f"{name} {shape_of(self.sites, name)[2:]}" for name in self.sites)
         return f"<{type(self).__name__}: {self.num_chains} × {self.num_draws} draws of {sites}>"
 
 
@@ -113,7 +114,14 @@ class Posterior(Draws):
     program: Program | None = None
     pareto_k: float | None = None
 
-    def predict(self, *args: Any, seed: int | None = None, chunk: int | None = None, **kwargs: Any) -> Prediction:
+    def predict(
+        self,
+        *args: Any,
+        seed: int | None = None,
+        chunk: int | None = None,
+        store: str | os.PathLike[str] | None = None,
+        **kwargs: Any,
+    ) -> Prediction:
         """Draw what the program predicts, once at every draw of the posterior; see `Predictive`.
 
         Args:
@@ -121,28 +129,41 @@ class Posterior(Draws):
                 Without any, it is called as it was for the fit, and what it observes is drawn: replicated data.
             seed: the same seed gives the same predictions; None draws one from torch's global generator.
             chunk: how many draws are taken at once; None chooses by the memory that one takes.
+            store: the store of this run, to which predictions are written as they are made, in bounded memory: without
+                arguments as the group `posterior_predictive`, with arguments as `predictions`.
 
         Returns:
             Draws of (chain, draw, *shape) by site name, with their mean, sd and quantiles.
 
         Raises:
             PredictionError: the posterior has no program, or its draws do not fit as the program is called now.
+            SamplingError: the store is none of a run, or has that group already.
         """
         program = self._program("predict", args, kwargs)
-        return Predictive(program.model, self, seed=seed, chunk=chunk)(*program.args, **program.kwargs)
+        group = None if store is None else PREDICTED[1] if args or kwargs else PREDICTED[0]
+        predictive = Predictive(program.model, self, seed=seed, chunk=chunk, store=store, group=group)
+        return predictive(*program.args, **program.kwargs)
 
-    def log_likelihood(self, *args: Any, chunk: int | None = None, **kwargs: Any) -> dict[str, Tensor]:
+    def log_likelihood(
+        self,
+        *args: Any,
+        chunk: int | None = None,
+        store: str | os.PathLike[str] | None = None,
+        **kwargs: Any,
+    ) -> Mapping[str, Tensor]:
         """The log-likelihood of every observation at every draw, float64, (chain, draw, *batch) by site name.
 
         Args:
             args, kwargs: what the program is called with; without any, what it was called with for the fit.
             chunk: how many draws are taken at once; None chooses by the memory that one takes.
+            store: the store of this run, to whose group `log_likelihood` it is written as it is computed, in bounded memory.
 
         Raises:
             PredictionError: the posterior has no program.
+            SamplingError: the store is none of a run, or has that group already.
         """
         program = self._program("log_likelihood", args, kwargs)
-        return log_likelihood(program.model, self, *program.args, chunk=chunk, **program.kwargs)
+        return log_likelihood(program.model, self, *program.args, chunk=chunk, store=store, **program.kwargs)
 
     def module(self, name: str = "", net: nn.Module | None = None, *, chunk: int | None = None) -> ModuleEnsemble:
         """The network called `name` in the program, at every draw of the posterior, as one module.
@@ -201,7 +222,11 @@ class Posterior(Draws):
             A table that prints itself, warnings included, and is read as `summary["theta"]["mean"]`.
         """
         names = list(self) if sites is None else list(sites)
-        shown = {name: self[name] for name in names} | {f"{name} (predicted)": v for name, v in (predictions or {}).items()}
+        for name in names:
+            if name not in self.sites:
+                self[name]  # raises, and says which there are
+        predicted = predictions.sites if isinstance(predictions, Prediction) else predictions or {}
+        shown = arrays_of(self.sites, names) | {f"{name} (predicted)": v for name, v in arrays_of(predicted).items()}
         for name, value in shown.items():
             if value.shape[:2] != self.unconstrained.shape[:2]:
                 raise PredictionError(
@@ -209,12 +234,12 @@ class Posterior(Draws):
                     f"{self.unconstrained.shape[:2]}. Give `posterior.predict(x)`, or draws of (chain, draw, *shape)."
                 )
         said = (*_trusted(self.pareto_k), *self.warnings)
-        return summarise({n: v.detach().cpu().numpy() for n, v in shown.items()}, warnings=said, limit=limit)
+        return summarise(shown, warnings=said, limit=limit)
 
     def _repr_html_(self) -> str:
-        table = summarise(_arrays(self), limit=6)._repr_html_()
+        table = summarise(arrays_of(self.sites), limit=6)._repr_html_()
         head = f"Posterior: {self.num_chains} chains of {self.num_draws} draws"
-        return posterior_view.page(head, self.warnings, self.notes, table, _arrays(self))
+        return posterior_view.page(head, self.warnings, self.notes, table, arrays_of(self.sites))
 
     def with_groups(self, *, store: str | os.PathLike[str] | None = None, **groups: Prediction | Mapping[str, Any]) -> Self:
         """This posterior together with what else there is to keep: predictions, log-likelihoods, draws from the prior, data.
@@ -270,7 +295,7 @@ class Posterior(Draws):
             PredictionError: the log-likelihood is asked for, and the posterior has no program.
         """
         groups: dict[str, Mapping[str, NDArray[Any]]] = {"posterior": _arrays(self), "sample_stats": self.stats}
-        if all(value.shape[1] for value in self.warmup.values()):
+        if all(shape_of(self.warmup.sites, name)[1] for name in self.warmup):
             groups |= {"warmup_posterior": _arrays(self.warmup), "warmup_sample_stats": self.warmup.stats}
         groups["observed_data"] = _numpy(self.observed)
         groups |= {group: _numpy(values) for group, values in self.groups.items()}
@@ -285,7 +310,7 @@ class Posterior(Draws):
             StorageError: the file system refuses; what was at `path` is as it was.
         """
         groups = {**_groups("", self), **_groups("warmup ", self.warmup), "observed": _numpy(self.observed)}
-        groups |= {f"added {group}": _numpy(values) for group, values in self.groups.items()}
+        groups |= {f"added {group}": arrays_of(values) for group, values in self.groups.items()}
         note = {
             "latents": self.latents,
             "coordinates": self.coordinates,
@@ -295,6 +320,7 @@ class Posterior(Draws):
             "notes": self.notes,
             "groups": {group: list(arrays) for group, arrays in groups.items()},
         }
+        # What lies in a store is read array by array.
         flat = {f"{group}/{name}": array for group, arrays in groups.items() for name, array in arrays.items()}
         storage.write(path, KIND, VERSION, note, flat)
 
@@ -305,6 +331,9 @@ class Posterior(Draws):
         A run need not have come to its end, and may be going on: the posterior has the draws that are complete, as many of
         each chain as the shortest has, and its first warning says how far each chain has come. Nothing in the file is
         executed.
+
+        What lies in a store stays there: a site is read when it is asked for, so that memory holds no more than what is
+        looked at. `unconstrained` is an array that reads what is taken of it. Copies and pickles hold the draws themselves.
 
         Arguments:
             path: a file of `save`, or the folder of a store.
@@ -339,7 +368,7 @@ class Posterior(Draws):
     @classmethod
     def _stored(cls, stored: posterior_store.Stored) -> Self:
         phases = {
-            phase: (_tensors(stored.sites[phase]), dict(stored.stats[phase]), stored.unconstrained[phase])
+            phase: (stored.sites[phase], stored.stats[phase], cast(Any, stored.unconstrained[phase]))
             for phase in posterior_store.PHASES
         }
         return cls(
@@ -350,7 +379,7 @@ class Posterior(Draws):
             dims={name: tuple(dims) for name, dims in stored.note["dims"].items()},
             observed=_tensors(stored.observed),
             warnings=stored.warnings,
-            groups={group: _tensors(arrays) for group, arrays in stored.groups.items()},
+            groups={**stored.groups, **{group: _tensors(arrays) for group, arrays in stored.data.items()}},
         )
 
 
@@ -381,7 +410,7 @@ def _tensors(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Tensor]:
 
 def _groups(prefix: str, draws: Draws) -> dict[str, dict[str, NDArray[Any]]]:
     return {
-        f"{prefix}sites": _arrays(draws),
+        f"{prefix}sites": arrays_of(draws.sites),
         f"{prefix}stats": dict(draws.stats),
         f"{prefix}unconstrained": {"q": draws.unconstrained},
     }

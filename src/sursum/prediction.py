@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sursum.errors import PredictionError
+from sursum.stored import arrays_of, shape_of
 from sursum.summary import Summary, summarise
 
 
@@ -47,11 +48,11 @@ class Prediction(Mapping[str, Tensor]):
         return len(self.sites)
 
     def __repr__(self) -> str:
-        sites = ", ".join(f"{name} {tuple(value.shape[self.batch_ndims :])}" for name, value in self.sites.items())
+        sites = ", ".join(f"{name} {shape_of(self.sites, name)[self.batch_ndims :]}" for name in self.sites)
         return f"<Prediction: {' × '.join(map(str, self._draws_shape()))} draws of {sites}>"
 
     def _draws_shape(self) -> torch.Size:
-        return next((value.shape[: self.batch_ndims] for value in self.sites.values()), torch.Size())
+        return next((torch.Size(shape_of(self.sites, name)[: self.batch_ndims]) for name in self.sites), torch.Size())
 
     def mean(self, site: str | None = None) -> Tensor:
         """The mean over all draws, of the shape of the site; `site` may be left out where one was drawn."""
@@ -85,7 +86,10 @@ class Prediction(Mapping[str, Tensor]):
     def summary(self, sites: Sequence[str] | None = None, *, limit: int = 12) -> Summary:
         """Mean, sd, quantiles, effective sample sizes and R-hat of each site, as `Posterior.summary` gives them."""
         names = list(self) if sites is None else list(sites)
-        arrays = {name: self[name].detach().cpu().numpy() for name in names}
+        for name in names:
+            if name not in self.sites:
+                self[name]  # raises, and says which there are
+        arrays = arrays_of(self.sites, names)
         return summarise({n: a if self.batch_ndims == 2 else a[None] for n, a in arrays.items()}, limit=limit)
 
     def _flat(self, site: str | None) -> Tensor:

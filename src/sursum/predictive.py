@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
@@ -13,7 +14,7 @@ from torch.utils.data import DataLoader
 from sursum.caller import warn
 from sursum.distributions.randomness import global_seed
 from sursum.distributions.rebuild import floating_dtype
-from sursum.ensemble import Draw, at_draws
+from sursum.ensemble import Draw, Sliceable, at_draws
 from sursum.errors import ObservationError, PredictionError, UnusedSiteWarning
 from sursum.handlers import trace
 from sursum.messages import Deterministic, Param, Sample, Site
@@ -22,9 +23,14 @@ from sursum.patterns import suggestion
 from sursum.placing import by_step
 from sursum.prediction import Prediction
 from sursum.runtime import Messenger, handler, perform, refuse_coroutines, required, run_program
+from sursum.stored import Rows, StoredArray, StoredSites
+from sursum.streaming import Stream
 from sursum.validation import check_shape
 
 NUM_SAMPLES = 1000
+
+PREDICTED = ("posterior_predictive", "predictions")
+"""ArviZ's names for predictions from a posterior: of the data that were observed, and of others."""
 
 
 @runtime_checkable
@@ -59,9 +65,15 @@ class Predictive:
         chunk: how many draws are taken at once; None chooses by the memory that one takes.
         sites: names of the sites that are kept; None keeps all that are drawn or deterministic.
         batch_ndims: how many leading dimensions of the mapping's tensors count draws. 1 if left out; a `Posterior` has 2.
+        store: the store of a run. Predictions are written there as they are made, and the memory that they take does not
+            grow with their number; what is returned is read from there when it is asked for. After a kill the same call goes
+            on from what was written.
+        group: their name in the store: "posterior_predictive" if left out, or "predictions" for those of other inputs.
+            Predictions from the prior are divided into `prior` and `prior_predictive`.
 
     Raises:
         PredictionError: draws that do not fit the program, or one another.
+        SamplingError: the store is none of a run, or has that group already.
 
     Warns:
         UnusedSiteWarning: draws of a site that the program has not.
@@ -86,6 +98,8 @@ class Predictive:
     chunk: int | None = field(default=None, kw_only=True)
     sites: Iterable[str] | None = field(default=None, kw_only=True)
     batch_ndims: int | None = field(default=None, kw_only=True)
+    store: str | os.PathLike[str] | None = field(default=None, kw_only=True)
+    group: str | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         if not callable(self.model):
@@ -94,6 +108,11 @@ class Predictive:
         whole_number("num_samples", self.num_samples, 1)
         whole_number("chunk", self.chunk, 1)
         whole_number("seed", self.seed, 0)
+        if self.group is not None and (self.store is None or self.posterior_samples is None or self.group not in PREDICTED):
+            raise PredictionError(
+                f"`group` is {self.group!r}, but must be {' or '.join(map(repr, PREDICTED))}, with a `store` and posterior "
+                "samples: it names predictions in a store. Those from the prior are called `prior` and `prior_predictive`."
+            )
         if self.posterior_samples is None:
             return
         draws = GivenDraws.of(self.posterior_samples, self.batch_ndims)
@@ -113,16 +132,38 @@ class Predictive:
             PredictionError: draws that do not fit the program as it is called now.
             Exception: whatever the program raises.
         """
+        if self.store is not None and args and isinstance(args[0], DataLoader):
+            raise PredictionError(
+                "a data loader was given together with `store`, and what belongs to a draw must be written at once. Give the "
+                "inputs as one tensor, or leave `store` out."
+            )
+        draws = self._draws()
+        stream = None if self.store is None else Stream(self.store, self._table(), *two_dimensions(draws.shape))
+        if stream is not None:
+            seed = stream.seed(self.seed, global_seed)
+            return self._predict(args, kwargs, (seed,), draws, stream)
         seed = global_seed() if self.seed is None else self.seed
         if args and isinstance(args[0], DataLoader):
-            return joined([(len(b[0]), self._predict((*b, *args[1:]), kwargs, (seed, i))) for i, b in batches(args[0])])
-        return self._predict(args, kwargs, (seed,))
+            return joined([(len(b[0]), self._predict((*b, *args[1:]), kwargs, (seed, i), draws)) for i, b in batches(args[0])])
+        return self._predict(args, kwargs, (seed,), draws)
 
-    def _predict(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], seed: tuple[int, ...]) -> Prediction:
+    def _draws(self) -> GivenDraws:
         if self.posterior_samples is None:
-            draws = GivenDraws({}, torch.Size([self.num_samples or NUM_SAMPLES]))
-        else:
-            draws = GivenDraws.of(self.posterior_samples, self.batch_ndims)
+            return GivenDraws({}, torch.Size([self.num_samples or NUM_SAMPLES]))
+        return GivenDraws.of(self.posterior_samples, self.batch_ndims)
+
+    def _table(self) -> str:
+        """What the predictions are called in a store."""
+        return "prior" if self.posterior_samples is None else self.group or PREDICTED[0]
+
+    def _predict(
+        self,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        seed: tuple[int, ...],
+        draws: GivenDraws,
+        stream: Stream | None = None,
+    ) -> Prediction:
         wanted = None if self.sites is None else list(self.sites)
         drawn: dict[str, None] = {}
         met: dict[str, None] = {}
@@ -148,6 +189,12 @@ class Predictive:
             kept = wanted or [n for n, s in found.items() if n in answers.drawn or isinstance(s, Deterministic)]
             return {name: torch.as_tensor(found[name].value) for name in kept}
 
+        if stream is not None:
+            prior = self.posterior_samples is None
+            placed = (lambda name: "prior_predictive" if name in stream.observed else "prior") if prior else None
+            stored = stream.fill(run, draws.values, placed=placed, seed=seed, chunk=self.chunk)
+            draws.announce_unused(met)
+            return Prediction(stored.only(stored, flat=len(draws.shape) == 1), len(draws.shape), tuple(drawn))
         results = at_draws(run, draws.values, draws.count, seed=seed, chunk=self.chunk)
         draws.announce_unused(met)
         return Prediction(
@@ -159,7 +206,7 @@ class Predictive:
 class GivenDraws:
     """Draws with their leading dimensions flattened into one: `values`, each (count, *shape)."""
 
-    values: Mapping[str, Tensor]
+    values: Mapping[str, Sliceable]
     shape: torch.Size
 
     @property
@@ -183,12 +230,14 @@ class GivenDraws:
                 "to tensors whose leading dimension counts the draws."
             )
         leading = leading if batch_ndims is None else batch_ndims
-        values = {name: torch.as_tensor(samples[name]) for name in names}
+        sites = getattr(samples, "sites", None)
+        stored = sites.arrays if isinstance(sites, StoredSites) and not sites.flat and leading == 2 else {}
+        values = {name: stored[name] if name in stored else torch.as_tensor(samples[name]) for name in names}
         if not values:
             raise PredictionError("the posterior samples are empty. Leave them out to predict from the prior.")
-        shape = next(iter(values.values())).shape[:leading]
+        shape = torch.Size(next(iter(values.values())).shape[:leading])
         for name, value in values.items():
-            if value.dim() < leading or value.shape[:leading] != shape:
+            if len(value.shape) < leading or value.shape[:leading] != shape:
                 raise PredictionError(
                     f"the posterior samples of site {name!r} have shape {tuple(value.shape)}, and those of "
                     f"{next(iter(values))!r} have {tuple(shape)} for their first {leading}, which count the draws. "
@@ -196,7 +245,8 @@ class GivenDraws:
                 )
         if not shape.numel():
             raise PredictionError(f"there are no draws: the first {leading} dimensions of the samples are {tuple(shape)}.")
-        return cls({name: value.flatten(0, leading - 1) for name, value in values.items()}, shape)
+        flat = {n: Rows(v) if isinstance(v, StoredArray) else v.flatten(0, leading - 1) for n, v in values.items()}
+        return cls(flat, shape)
 
     def announce_unused(self, met: Iterable[str]) -> None:
         """Warn of draws of sites that the program has not: those that it has instead were drawn without them."""
@@ -207,6 +257,11 @@ class GivenDraws:
                     f"the draws of {name!r} were not used: the program reached no site of that name.{suggestion(name, met)}",
                     UnusedSiteWarning,
                 )
+
+
+def two_dimensions(shape: torch.Size) -> tuple[int, int]:
+    """How many chains there are, and how many draws of each, where draws have these leading dimensions."""
+    return (1, shape[0]) if len(shape) == 1 else (shape[:-1].numel(), shape[-1])
 
 
 def batches(loader: Iterable[Any]) -> Iterator[tuple[int, tuple[Any, ...]]]:

@@ -87,7 +87,9 @@ class Summary(Mapping[str, Statistics]):
 def summarise(sites: Mapping[str, NDArray[Any]], *, warnings: tuple[str, ...] = (), limit: int = 12) -> Summary:
     """The table of draws of shape (chain, draw, *shape) by site name, any real, integer or boolean dtype."""
     # A site without elements, such as one of an empty plate, has no row.
-    return Summary({name: _statistics(draws) for name, draws in sites.items() if 0 not in draws.shape[2:]}, warnings, limit)
+    return Summary(
+        {name: _statistics(np.asarray(draws)) for name, draws in sites.items() if 0 not in draws.shape[2:]}, warnings, limit
+    )
 
 
 def _statistics(draws: NDArray[Any]) -> Statistics:

@@ -109,6 +109,8 @@ class ZarrStore:
 
         keys: dict[str, dict[str, str]] = {}
         for group, columns in table.groups.items():
+            if not self.has(group) and (self.path / group).exists():
+                shutil.rmtree(self.path / group)  # what a writer that was killed had begun
             if not (self.path / group / "zarr.json").exists():
                 zarr.create_group(store=str(self.path), path=group, zarr_format=3)
             keys[group] = dict(zip(columns, safe_names(columns), strict=True))
@@ -225,6 +227,26 @@ class ZarrStore:
         with _reading(self.path):
             keys = self._open(f"{COUNTS}/{name}").attrs["groups"]
             return {group: list(names) for group, names in keys.items()}
+
+    def has(self, group: str) -> bool:
+        """Whether a group is there, as one of a table or as whole arrays."""
+        if any(group in self.groups(name) for name in self.tables()):
+            return True
+        file = self.path / group / "zarr.json"
+        with _reading(self.path):
+            return file.exists() and "names" in json.loads(file.read_text(encoding="utf-8")).get("attributes", {})
+
+    def told(self, name: str) -> dict[str, Any]:
+        """What was said of a table when it was added."""
+        with _reading(self.path):
+            return {key: value for key, value in self._open(f"{COUNTS}/{name}").attrs.items() if key != "groups"}
+
+    def asked(self, name: str) -> tuple[int, int]:
+        """How many chains a table is for, and how many draws of each."""
+        with _reading(self.path):
+            group, keys = next(iter(self._open(f"{COUNTS}/{name}").attrs["groups"].items()))
+            chains, draws = self._open(f"{group}/{next(iter(keys.values()))}").shape[:2]
+            return int(chains), int(draws)
 
     def counts(self, name: str) -> list[int]:
         """How many draws of each chain are complete."""

@@ -55,7 +55,7 @@ class Recording:
             stats=STAT_DTYPES,
             dim=compiled.dim,
             observed=observed,
-            named=dims,
+            dims=dims,
             note={
                 "latents": [latent.name for latent in density.latents],
                 "coordinates": list(density.coordinate_names()),
