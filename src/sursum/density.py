@@ -221,6 +221,12 @@ class LogDensity:
         """The density of the same program called with other data."""
         return LogDensity(self.model, args, kwargs, jacobian=self.jacobian)
 
+    def under(self, handler: Callable[[Callable[..., Any]], Callable[..., Any]]) -> LogDensity:
+        """The same density, its program run under a handler that leaves the sites as they are."""
+        other = copy.copy(self)
+        other.model = handler(self.model)
+        return other
+
     def without_jacobian(self) -> LogDensity:
         """The same density of the constrained values: no log-Jacobian is added."""
         other = copy.copy(self)

@@ -19,6 +19,7 @@ from sursum.compiler.native import lower
 from sursum.compiler.native import standalone as standalone_package
 from sursum.distributions import constraints
 from sursum.errors import CompileError, DensityError, ObservationError
+from sursum.infer.reparam import LocScaleReparam
 
 D = torch.float64
 DRIVER = Path(__file__).parent / "driver.c"
@@ -66,7 +67,36 @@ def process():
     su.factor("product", -(square @ square).square().sum() * 1e-6)
 
 
-PROGRAMS = {"schools": schools, "shapes": shapes, "single": single, "process": process}
+def scanned():
+    """Loops in time: states drawn in every step, and a forward algorithm."""
+    y = torch.sin(torch.arange(30.0, dtype=D))
+    phi, scale = su.sample("phi", dist.Uniform(-1.0, torch.ones((), dtype=D))), su.sample("scale", dist.LogNormal(0.0, 0.5))
+    moves = su.sample("moves", dist.Dirichlet(torch.ones(3, 3, dtype=D)).to_event(1)).log()
+
+    def step(h, y):
+        h = su.sample("h", dist.Normal(phi * h, scale))
+        su.sample("y", dist.Normal(0.0, (h / 2).exp()), obs=y)
+        return h, h
+
+    def forward(a, y):
+        return torch.logsumexp(a[:, None] + moves, 0) - (y - torch.arange(3.0)) ** 2, None
+
+    last, path = su.scan(step, torch.tensor(0.5, dtype=D), y)
+    su.deterministic("last", last)
+    su.deterministic("path", path)
+    su.factor("seen", su.scan(forward, torch.zeros(3, dtype=D), y)[0].logsumexp(0))
+
+
+scanned_apart = su.reparam(scanned, {"h": LocScaleReparam(0.0)})
+
+PROGRAMS = {
+    "schools": schools,
+    "shapes": shapes,
+    "single": single,
+    "process": process,
+    "scanned": scanned,
+    "scanned_apart": scanned_apart,
+}
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +130,7 @@ def test_bridgestan_says_what_the_density_says(exported, name):
     density, path = exported[name]
     model = loaded(path)
     assert ".".join(map(str, model.model_version())) == version("bridgestan")
-    assert model.name() == name
+    assert model.name() == density.density.title
     assert model.param_unc_num() == density.dim == len(model.param_unc_names())
     bare = su.infer.compile_density(density.density.without_jacobian(), engine="torch")
     for q in points(density):
@@ -127,6 +157,12 @@ def test_values_are_the_programs_in_column_major_order(exported, name):
         np.testing.assert_allclose(model.param_unconstrain(model.param_constrain(q)), q, rtol=1e-6, atol=1e-6)
         json = {n: v.numpy() for n, v in zip(identifiers(list(sites)), latents, strict=False)}
         np.testing.assert_allclose(model.param_unconstrain_json(json), q, rtol=1e-6, atol=1e-6)
+
+
+def test_loops_in_time_stay_loops(exported):
+    for name, loops in (("scanned", 2), ("scanned_apart", 4)):
+        text = exported[name][1].with_suffix(".c").read_text()
+        assert len(re.findall("^static .*int density_loop_[0-9]+[(]", text, re.MULTILINE)) == loops
 
 
 def test_names_are_identifiers_and_elements_count_from_one(exported):

@@ -10,12 +10,24 @@ import sursum as su
 import sursum.distributions as dist
 from sursum.compiler.compiled import compile_density
 from sursum.compiler.rolled import rolled
+from sursum.compiler.rolled.expansion import log_sum_exp
 from sursum.compiler.rolled.indexing import SelectByTensor
 from sursum.errors import ArgumentError, DensityError, EngineWarning, EscapeError, UnusedSiteWarning
 from sursum.infer import LogDensity
 from sursum.infer.reparam import LocScaleReparam
+from sursum.runtime import Messenger, handler
+from sursum.scan import plain
 
 P = su.poutine
+
+
+@handler
+class unrolled(Messenger):
+    """Runs scans step by step."""
+
+    @property
+    def roller(self):
+        return plain
 
 
 def normal(*shape):
@@ -162,7 +174,7 @@ def test_it_is_the_loop_written_out(name, steps):
         warnings.simplefilter("error")
         warnings.simplefilter("ignore", UnusedSiteWarning)  # of one step not all is used
         one = compile_density(LogDensity(rolled(MODELS[name]), (y,)), "torch")
-        other = compile_density(LogDensity(MODELS[name], (y,)), "torch")
+        other = compile_density(LogDensity(unrolled(MODELS[name]), (y,)), "torch")
     assert [(x.name, x.shape) for x in one.density.latents] == [(x.name, x.shape) for x in other.density.latents]
     rng = np.random.default_rng(0)
     for _ in range(3):
@@ -191,10 +203,65 @@ def test_what_does_not_go_round_in_a_circle_is_no_loop():
     assert names.count("sursum.recurrence.default") == 2
 
 
+@pytest.mark.parametrize("keepdim", [False, True])
+@pytest.mark.parametrize("dim", [0, -1, (0, 2), (2, 1, 0)])
+def test_log_sum_exp_is_that_of_torch(dim, keepdim):
+    x = normal(2, 3, 4).double()
+    x[0, 1], x[1, 2, 3], x[1, 0, 0] = -torch.inf, torch.inf, -torch.inf
+    x[:, :, 1] = normal(2, 3).double()
+    results = []
+    for function in (lambda x: log_sum_exp(x, dim, keepdim)[0], lambda x: torch.logsumexp(x, dim, keepdim)):
+        leaf = x.clone().requires_grad_()
+        out = function(leaf)
+        (slope,) = torch.autograd.grad(out[out.isfinite()].square().sum(), leaf)
+        results.append((out.detach(), slope))
+    for mine, wanted in zip(*results, strict=True):
+        assert mine.shape == wanted.shape
+        assert torch.allclose(mine, wanted, rtol=1e-14, atol=0.0, equal_nan=True)
+
+
+def test_the_loop_backwards_computes_no_exponential_again():
+    graph = su.compile(hidden_markov, data("hidden_markov", 40), engine="torch").graph
+    loops = [node.op for node in graph.nodes if str(node.op) == "sursum.recurrence.default"]
+    exponentials = [sum(node.op is torch.ops.aten.exp.default for node in loop.graph.nodes) for loop in loops]
+    assert exponentials == [1, 0]
+    # Nor does what is computed for all steps at once: every exponential outside is one of a single step.
+    outside = [node.outputs[0] for node in graph.nodes if node.op is torch.ops.aten.exp.default]
+    assert all(len(ref.size) < 3 for ref in outside)
+
+
+def test_a_step_is_given_what_it_reads():
+    """Parts of a carry of several shapes and dtypes, turned round and sliced."""
+
+    def model(y):
+        a = su.sample("a", dist.Normal(0.0, 1.0))
+        rows = torch.stack([y, y + 1.0, y - 1.0], -1).reshape(len(y), 3, 1).transpose(1, 2)
+
+        def step(carry, x):
+            matrix, count, flag = carry
+            matrix = (matrix.T * 0.5 + torch.sin(a * x + matrix[:, :1])).flip(1)
+            return (matrix, count + 1, matrix[0, 0] > 0), matrix[1:, ::2] * count + flag
+
+        _, ys = su.scan(step, (torch.zeros(3, 3), torch.tensor(0), torch.tensor(True)), rows)
+        su.sample("y", dist.Normal(ys.sum((1, 2)), 1.0), obs=y)
+
+    one = compile_density(LogDensity(rolled(model), (normal(6),)), "native")
+    assert sum(str(node.op) == "sursum.recurrence.default" for node in one.graph.nodes) == 2
+    agree(one, compile_density(LogDensity(unrolled(model), (normal(6),)), "torch"))
+
+
 def test_compile_rolls():
     density = su.compile(standardised, normal(9), engine="torch")
     assert len(density.graph.nodes) < 200
     assert len(density.with_data(normal(30)).graph.nodes) == len(density.graph.nodes)
+
+
+def test_every_density_that_is_compiled_rolls():
+    wanted = len(su.compile(standardised, normal(9), engine="torch").graph.nodes)
+    density = LogDensity(standardised, (normal(9),))
+    assert len(compile_density(density, "torch").graph.nodes) == wanted
+    assert len(compile_density(density.without_jacobian(), "torch").graph.nodes) < wanted
+    assert not isinstance(density.model, rolled)  # which is left as it is
 
 
 def test_a_check_that_fails_in_one_step():
@@ -224,7 +291,7 @@ def falls_back(model, *args, match):
     """The density of a program whose scan cannot be rolled, and of the same program unrolled."""
     with pytest.warns(EngineWarning, match=match):
         one = compile_density(LogDensity(rolled(model), args), "torch")
-    return one, compile_density(LogDensity(model, args), "torch")
+    return one, compile_density(LogDensity(unrolled(model), args), "torch")
 
 
 def agree(one, other):
@@ -322,7 +389,7 @@ def test_several_scans():
 
     one = compile_density(LogDensity(rolled(model), (normal(6),)), "torch")
     assert sum(str(node.op) == "sursum.recurrence.default" for node in one.graph.nodes) == 4
-    agree(one, compile_density(LogDensity(model, (normal(6),)), "torch"))
+    agree(one, compile_density(LogDensity(unrolled(model), (normal(6),)), "torch"))
 
 
 def test_randomness_in_a_body_is_refused():

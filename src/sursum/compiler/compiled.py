@@ -20,7 +20,7 @@ from sursum.caller import warn
 from sursum.compiler.benchmark import Benchmark, benchmark
 from sursum.compiler.capture import capture
 from sursum.compiler.double import double
-from sursum.compiler.engine import check_branches, check_engine, check_replay, native_engine
+from sursum.compiler.engine import Build, Remembered, check_branches, check_engine, check_replay, native_engine
 from sursum.compiler.export import export
 from sursum.compiler.graph import Graph, Where
 from sursum.compiler.native import Instance, NativeFunction
@@ -41,7 +41,8 @@ from sursum.runtime import current_site
 
 Array = NDArray[np.float64]
 
-_PROOFS = 4
+_PROOFS = 2
+_SCALES = (0.3, 3.0, 30.0)
 _BESIDE = 0.01
 _REACHES = (2.0, 2.0, 8.0)
 _NOWHERE = Where(None, None)
@@ -219,7 +220,7 @@ class CompiledDensity:
 
 
 def compile_density(density: LogDensity, engine: str | None = None) -> CompiledDensity:
-    """Capture `density` and make it ready to run.
+    """Capture `density` and make it ready to run. A scan of its program stays a loop.
 
     Args:
         density: the log density of a program.
@@ -233,6 +234,8 @@ def compile_density(density: LogDensity, engine: str | None = None) -> CompiledD
         EngineWarning: the program has tensors that a capture does not know.
     """
     check_engine(engine)
+    if isinstance(density, LogDensity) and not isinstance(density.model, rolled):
+        density = density.under(rolled)
     points, values = _points(density)
     try:
         captured = capture(density, points, gradient=True, current_site=_site)
@@ -244,11 +247,14 @@ def compile_density(density: LogDensity, engine: str | None = None) -> CompiledD
         return CompiledDensity(density, "eager", None, None, None, points)
     note_long_loops(graph)
     replay = Replay(graph)
-    check_replay(replay, points, values, _precision(captured))
-    check_branches(replay, density, _far_points(points[0]), _precision(captured))
-    native = None
-    if engine != "torch":
-        native = native_engine(graph, replay, _proof_points(density, points[0]), density.title, asked=engine == "native")
+    known, far = Remembered(replay), _far_points(points[0])
+    with Build(None if engine == "torch" else graph, density.title) as building:  # the C compiler works beside what follows
+        check_replay(known, points, values, _precision(captured))
+        check_branches(known, density, far, _precision(captured))
+        proofs = [] if engine == "torch" else [*points, *far, *_proof_points(density, points[0])]
+        for q in proofs:
+            known(q)
+    native = native_engine(building, replay, known, proofs, asked=engine == "native") if engine != "torch" else None
     return CompiledDensity(density, "torch" if native is None else "native", graph, replay, native, points)
 
 
@@ -308,7 +314,7 @@ def _points(density: LogDensity) -> tuple[tuple[Tensor, Tensor], tuple[float, fl
 
 
 def _proof_points(density: LogDensity, known: Tensor) -> list[Tensor]:
-    """Points other than the capture's: starts, and points far out, where checks fail and densities overflow.
+    """Points where the program has not been run yet: starts, and points far out, where checks fail and densities overflow.
 
     Where the program fails at a start, a point beside `known`, at which it runs, takes its place.
     """
@@ -320,7 +326,7 @@ def _proof_points(density: LogDensity, known: Tensor) -> list[Tensor]:
             near.append(density.start(rng))
         except (ValueError, torch.linalg.LinAlgError):
             near.append(beside)
-    far = [q + rng.normal(scale=scale, size=density.dim) for q, scale in zip(near, (0.3, 1.0, 3.0, 30.0), strict=True)]
+    far = [near[k % _PROOFS] + rng.normal(scale=scale, size=density.dim) for k, scale in enumerate(_SCALES)]
     return [torch.from_numpy(q) for q in near + far]
 
 

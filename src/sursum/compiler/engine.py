@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Self
 
 import numpy as np
 import torch
@@ -14,6 +17,8 @@ from sursum.compiler.native import NativeFunction, build, prove
 from sursum.compiler.replay import Replay
 from sursum.errors import CaptureError, CompileError, EngineWarning, EscapeError
 
+Replayed = Callable[[Tensor], Sequence[Tensor]]
+
 ENGINES = (None, "native", "torch")
 
 
@@ -23,22 +28,77 @@ def check_engine(engine: str | None) -> None:
         raise CompileError(f"there is no engine {engine!r}. Choose 'native', 'torch', or None for the fastest there is.")
 
 
-def native_engine(graph: Graph, replay: Replay, points: Sequence[Tensor], title: str, *, asked: bool) -> NativeFunction | None:
+class Remembered:
+    """A replay that is run once for every point, however often it is asked for."""
+
+    def __init__(self, replay: Callable[[Tensor], tuple[Tensor, ...]]) -> None:
+        self._replay = replay
+        self._found: dict[bytes, tuple[Tensor, ...]] = {}
+
+    def __call__(self, q: Tensor) -> tuple[Tensor, ...]:
+        key = q.numpy().tobytes()
+        found = self._found.get(key)
+        if found is None:
+            found = self._found[key] = self._replay(q)
+        return found
+
+
+class Build:
+    """The C of a graph, made in a thread of its own while it is entered; of no graph, nothing.
+
+    Most of the time a C compiler, another process, is waited for.
+    """
+
+    def __init__(self, graph: Graph | None, title: str) -> None:
+        self._graph, self._title = graph, title
+        self._native: NativeFunction | None = None
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._work, name="sursum-build")
+
+    def _work(self) -> None:
+        try:
+            if self._graph is not None:
+                self._native = build(self._graph, title=self._title)
+        except BaseException as error:
+            self._failure = error
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self._thread.join()
+
+    def result(self) -> NativeFunction:
+        """The function, or the error that building it raised.
+
+        Raises:
+            CompileError: there is no compiler, or it failed; or an operator has no C.
+        """
+        if self._failure is not None:
+            raise self._failure
+        assert self._native is not None
+        return self._native
+
+
+def native_engine(
+    building: Build, replay: Replay, known: Remembered, points: Sequence[Tensor], *, asked: bool
+) -> NativeFunction | None:
     """The graph in C, proved against its replay at `points`; None, with one note, where torch must run it.
 
     Args:
-        graph: in double precision.
+        building: makes it.
         replay: of the same graph.
-        points: where value and gradient are compared, not those of the capture.
-        title: what the C text calls the density.
+        known: what it gives.
+        points: where value and gradient are compared, most of them not those of the capture.
         asked: whether the native engine was asked for by name: then there is no falling back.
 
     Raises:
         CompileError: the engine was asked for and cannot be had.
     """
     try:
-        native = build(graph, title=title)
-        prove(native, replay, points)
+        native = building.result()
+        prove(native, replay, points, known=known)
     except CompileError as error:
         if asked:
             raise
@@ -47,8 +107,13 @@ def native_engine(graph: Graph, replay: Replay, points: Sequence[Tensor], title:
     return native
 
 
-def check_replay(replay: Replay, points: Sequence[Tensor], values: Sequence[float], dtype: torch.dtype) -> None:
-    """That the replay's log density is the program's own, `values` at the points, to the program's precision.
+def check_replay(replay: Replayed, points: Sequence[Tensor], values: Sequence[float], dtype: torch.dtype) -> None:
+    """That the replay's log density is the program's own, to the program's precision.
+
+    Args:
+        replay: of the captured graph.
+        points, values: where they are compared, and what the program itself gives there.
+        dtype: of the program.
 
     Raises:
         CaptureError: they differ: a fault of ours.
@@ -64,7 +129,7 @@ def check_replay(replay: Replay, points: Sequence[Tensor], values: Sequence[floa
 
 
 def check_branches(
-    replay: Callable[[Tensor], Sequence[Tensor]],
+    replay: Replayed,
     eager: Callable[[Tensor], Tensor],
     points: Sequence[Tensor],
     dtype: torch.dtype,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -34,6 +34,20 @@ def straight_line(graph: Graph, *, guards: bool, strided: bool) -> tuple[str, Ru
     scope = writer.scope
     exec(compile(source, "<replay>", "exec"), scope)
     return source, scope["replay"]
+
+
+def split_line(graph: Graph) -> tuple[tuple[Ref, ...], Callable[..., tuple[int | None, tuple[Tensor, ...]]]] | None:
+    """The windows through which `graph` reads its input, and its `straight_line` as a function of these tensors, with guards.
+
+    Who runs a graph again and again makes the windows of an input that stays the same once. None where the graph writes
+    into its input.
+    """
+    writer = _Writer(graph, True, True)
+    if graph.input in writer.written:
+        return None
+    windows = tuple(writer.windows[graph.input])
+    exec(compile(writer.write(windows), "<replay>", "exec"), writer.scope)
+    return windows, writer.scope["replay"]
 
 
 class _Writer:
@@ -75,12 +89,16 @@ class _Writer:
             for _, guard in guarded:
                 self.windows[guard.ref.value].add(guard.ref)
 
-    def write(self) -> str:
+    def write(self, windows: Sequence[Ref] | None = None) -> str:
+        """The source: a function of q, or of these windows on it."""
         graph, values = self.graph, self.graph.values
-        q = flat(graph.input, values[graph.input].numel, values[graph.input].dtype)
-        self._hold(q, "q")
-        if self.strided:
-            self.lines.append(f"q = {self._bind('laid_out', _laid_out(q))}(q)")
+        if windows is None:
+            q = flat(graph.input, values[graph.input].numel, values[graph.input].dtype)
+            self._hold(q, "q")
+            if self.strided:
+                self.lines.append(f"q = {self._bind('laid_out', _laid_out(q))}(q)")
+        else:
+            self.names[graph.input] = {ref: f"q{k}" for k, ref in enumerate(windows)}
         for value in graph.constants:
             self._guards_of(value)
         self._guards_of(graph.input)
@@ -91,7 +109,8 @@ class _Writer:
             self._drop([value for value in sorted(dead) if self.last[value] == position])
         outputs = [self._output(ref) for ref in graph.outputs]
         self.lines.append(f"return None, ({''.join(item + ', ' for item in outputs)})")
-        return "def replay(q):\n" + "".join(f"    {line}\n" for line in self.lines)
+        given = "q" if windows is None else ", ".join(f"q{k}" for k in range(len(windows)))
+        return f"def replay({given}):\n" + "".join(f"    {line}\n" for line in self.lines)
 
     def _node(self, position: int, node: Node) -> None:
         varies = any(ref.value in self.varying for ref in refs_of(node))

@@ -23,13 +23,22 @@ class ProofError(CompileError):
     """The C of a density and its graph disagree: a fault of ours."""
 
 
-def prove(native: NativeFunction, replay: Callable[[Tensor], Sequence[Tensor]], points: Iterable[Any]) -> int:
+Replayed = Callable[[Tensor], Sequence[Tensor]]
+
+
+def prove(native: NativeFunction, replay: Replayed, points: Iterable[Any], *, known: Replayed | None = None) -> int:
     """Compares value and gradient with the graph's replay, at every point: :math:`|a - b| ≤ 10^{-10} \\max(1, ‖b‖_∞)`,
     infinite where that is infinite, NaN where that is NaN, −∞ where a guard fails there. Where they are further apart, but
     no further than ten times what rounding does to the replay itself (see `rounding`), double precision cannot tell; nor
     where rounding decides whether there is a number, as in a matrix of which a last digit decides whether it has a factor.
 
     A gradient counts where the log density is finite: nobody looks at it elsewhere.
+
+    Arguments:
+        native: the C.
+        replay: of the graph; run anew, with other roundings, where the two differ.
+        points: where they are compared.
+        known: gives what the replay gives, and may remember it.
 
     Returns:
         At how many of the points the log density is finite.
@@ -41,7 +50,8 @@ def prove(native: NativeFunction, replay: Callable[[Tensor], Sequence[Tensor]], 
     for k, point in enumerate(points):
         q = torch.as_tensor(point, dtype=torch.float64).numpy().copy()
         value, grad = native.value_and_grad(q)
-        wanted_value, wanted_grad = (t.detach().to(torch.float64).numpy() for t in replay(torch.from_numpy(q.copy())))
+        outputs = (known or replay)(torch.from_numpy(q.copy()))
+        wanted_value, wanted_grad = (t.detach().to(torch.float64).numpy() for t in outputs)
         pairs = [("log density", np.array(value), wanted_value)]
         if np.isfinite(wanted_value):
             finite += 1

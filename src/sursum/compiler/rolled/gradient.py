@@ -12,6 +12,7 @@ from torch.autograd.function import once_differentiable
 from torch.utils._python_dispatch import _disable_current_modes
 
 from sursum.compiler.rolled.evaluation import Evaluation
+from sursum.compiler.rolled.expansion import expanded, log_sum_exp
 from sursum.compiler.rolled.recurrence import Step, apply, operator
 from sursum.compiler.rolled.tracer import Call, Trace, Tracer
 
@@ -43,6 +44,7 @@ def recur(step: Step, carry: Sequence[Tensor], each: Sequence[Tensor], fixed: Se
     tensors = (*carry, *each, *fixed)
     if not torch.is_grad_enabled() or not any(tensor.requires_grad for tensor in tensors):
         return apply(operator(step, carry, each, fixed, length), carry, each, fixed)
+    step = expanded(step)
     # A step whose gradient cannot be traced is found out now, when the scan can still be run step by step.
     candidates = tuple(slot for call in step.calls if _is_costly(call) for slot in call.outputs if slot is not None)
     first, before = [tensor[:1] for tensor in each], [tensor.unsqueeze(0) for tensor in carry]
@@ -54,6 +56,8 @@ def recur(step: Step, carry: Sequence[Tensor], each: Sequence[Tensor], fixed: Se
 
 def _is_costly(call: Call) -> bool:
     """Whether a value is kept for the gradient rather than computed once more."""
+    if call.function is log_sum_exp:
+        return True
     name = str(call.function).removeprefix("aten.").split(".")[0]
     return name in _COSTLY or name.startswith(("linalg_", "special_"))
 

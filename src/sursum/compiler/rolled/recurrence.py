@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import _disable_current_modes, _get_current_dispatch_mode
 
-from sursum.compiler.graph import Graph, Where
+from sursum.compiler.graph import Graph, Ref, Where
 from sursum.compiler.operators import results_of
 from sursum.compiler.recorder import Recorder
 from sursum.compiler.rolled.tracer import Call, filled
-from sursum.compiler.straight import straight_line
+from sursum.compiler.straight import split_line, straight_line
 
 _NOWHERE = Where(None, None)
 
@@ -82,11 +82,21 @@ class Recurrence:
         return "sursum.recurrence.default"
 
     @cached_property
-    def _strided(self) -> Any:
+    def _split(self) -> tuple[list[_Window], Callable[..., tuple[int | None, tuple[Tensor, ...]]]] | None:
+        """What a step reads of its arguments, and the step as a function of that; None where it must be given all at once."""
+        split = split_line(self.graph)
+        if split is None:
+            return None
+        windows = [_Window.of(ref, (self.carry, self.each, self.fixed)) for ref in split[0]]
+        known = [window for window in windows if window is not None]
+        return (known, split[1]) if len(known) == len(windows) else None
+
+    @cached_property
+    def _whole(self) -> Callable[[Tensor], tuple[int | None, tuple[Tensor, ...]]]:
         return straight_line(self.graph, guards=True, strided=True)[1]
 
     @cached_property
-    def _mapped(self) -> Any:
+    def _mapped(self) -> Callable[[Tensor], tuple[int | None, tuple[Tensor, ...]]]:
         return straight_line(self.graph, guards=False, strided=False)[1]
 
     def __call__(self, carry: Sequence[Tensor], each: Sequence[Tensor], fixed: Sequence[Tensor]) -> list[Tensor]:
@@ -94,23 +104,50 @@ class Recurrence:
             return self._run(carry, each, fixed)
 
     def _run(self, carry: Sequence[Tensor], each: Sequence[Tensor], fixed: Sequence[Tensor]) -> list[Tensor]:
-        tensors = (*carry, *each, *fixed)
-        batched = any(torch._C._functorch.is_batchedtensor(tensor) for tensor in tensors)
-        run = self._mapped if batched else self._strided
-        state = _flat(carry)
-        rows = torch.cat([tensor.reshape(self.length, -1).double() for tensor in each], 1).unbind(0) if each else None
-        rest = [_flat(fixed)] if fixed else []
-        states, kept, count = [state], [], len(self.carry)
+        batched = any(torch._C._functorch.is_batchedtensor(tensor) for tensor in (*carry, *each, *fixed))
+        count, state = len(self.carry), [*carry] if batched else [_double(tensor) for tensor in carry]
+        states, kept = [state], []
+        if batched or self._split is None:
+            run = self._joined(each, fixed, self._mapped if batched else self._whole)
+        else:
+            run = self._separate(each, fixed)
         for t in range(self.length - 1, -1, -1) if self.reverse else range(self.length):
-            failed, results = run(torch.cat([state, *([rows[t]] if rows is not None else []), *rest]))
+            failed, results = run(t, state)
             if failed is not None:
                 raise torch.linalg.LinAlgError(f"a check fails in step {t} of a scan")
-            state = _flat(results[:count])
+            state = [*results[:count]] if batched else [_double(tensor) for tensor in results[:count]]
             states.append(state)
-            if self.kept:
-                kept.append(_flat(results[count:]))
+            kept.append(results[count:])
         found = _columns(states, self.carry, self.reverse)
-        return found + _columns(kept, self.kept, self.reverse) if kept else found
+        return found + _columns(kept, self.kept, self.reverse) if self.kept else found
+
+    def _joined(self, each: Sequence[Tensor], fixed: Sequence[Tensor], run: Callable[..., Any]) -> Callable[..., Any]:
+        """One step as a function of its number and the carry, given to the graph as one vector."""
+        rows = torch.cat([tensor.reshape(self.length, -1).double() for tensor in each], 1).unbind(0) if each else None
+        rest = [_flat(fixed)] if fixed else []
+        return lambda t, state: run(torch.cat([_flat(state), *([rows[t]] if rows is not None else []), *rest]))
+
+    def _separate(self, each: Sequence[Tensor], fixed: Sequence[Tensor]) -> Callable[..., Any]:
+        """The same, given as the windows that the graph reads: of all but the carry they are made once for all steps."""
+        assert self._split is not None
+        windows, run = self._split
+        widths = [part.stop - part.start for part in self.each]
+        moving = [_double(tensor.reshape(self.length, width)) for tensor, width in zip(each, widths, strict=True)]
+        still = [_double(tensor) for tensor in fixed]
+        columns: list[Any] = []
+        for window in windows:
+            if window.group == 1:
+                columns.append(window.rows(moving[window.part]))
+            else:
+                columns.append(window.on(still[window.part]) if window.group == 2 else None)
+
+        def step(t: int, state: Sequence[Tensor]) -> Any:
+            return run(*[
+                window.on(state[window.part]) if column is None else column[t] if window.group == 1 else column
+                for window, column in zip(windows, columns, strict=True)
+            ])  # fmt: skip
+
+        return step
 
     def with_graph(self, graph: Graph) -> Recurrence:
         """This operator with another graph for its step, in double precision."""
@@ -121,16 +158,55 @@ class Recurrence:
         return Recurrence(graph, carry, each, fixed, kept, self.length, self.reverse)
 
 
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """A window on one part of a step's vector: of which of the three lists, which part, and where in it."""
+
+    group: int
+    part: int
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+    offset: int
+
+    @classmethod
+    def of(cls, ref: Ref, groups: Sequence[Sequence[Part]]) -> _Window | None:
+        """A window on the vector; None where it reads across two parts."""
+        end = ref.offset + sum(s * (n - 1) for s, n in zip(ref.stride, ref.size, strict=True))
+        for group, parts in enumerate(groups):
+            for number, part in enumerate(parts):
+                if part.start <= ref.offset and end < part.stop:
+                    return cls(group, number, ref.size, ref.stride, ref.offset - part.start)
+        return None
+
+    def on(self, tensor: Tensor) -> Tensor:
+        """The window on a contiguous tensor that holds the part."""
+        return torch.as_strided(tensor, self.size, self.stride, tensor.storage_offset() + self.offset)
+
+    def rows(self, table: Tensor) -> tuple[Tensor, ...]:
+        """The window on each row of a contiguous table."""
+        size, stride = (table.shape[0], *self.size), (table.stride(0), *self.stride)
+        return torch.as_strided(table, size, stride, table.storage_offset() + self.offset).unbind(0)
+
+
+def _double(tensor: Tensor) -> Tensor:
+    """A contiguous tensor of doubles: this one, if it is that."""
+    tensor = tensor if tensor.dtype is torch.float64 else tensor.double()
+    return tensor if tensor.is_contiguous() else tensor.contiguous()
+
+
 def _flat(tensors: Sequence[Tensor]) -> Tensor:
     """Tensors as one vector of doubles."""
     parts = [tensor.reshape(-1).double() for tensor in tensors]
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
-def _columns(rows: list[Tensor], parts: Sequence[Part], reverse: bool) -> list[Tensor]:
-    """The parts of rows, each along a leading dimension; rows made from the last to the first are turned round."""
-    table = torch.stack(rows[::-1] if reverse else rows)
-    return [part.of(table).contiguous() for part in parts]
+def _columns(rows: Sequence[Sequence[Tensor]], parts: Sequence[Part], reverse: bool) -> list[Tensor]:
+    """Rows of tensors, each along a leading dimension; rows made from the last to the first are turned round."""
+    columns = zip(*(rows[::-1] if reverse else rows), strict=True)
+    return [
+        torch.stack([tensor.reshape(part.size) for tensor in column]).to(part.dtype)
+        for column, part in zip(columns, parts, strict=True)
+    ]
 
 
 def _parts(tensors: Sequence[Tensor], start: int) -> tuple[tuple[Part, ...], int]:

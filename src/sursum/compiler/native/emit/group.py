@@ -10,6 +10,7 @@ from sursum.compiler.native.affine import Affine
 from sursum.compiler.native.emit.comment import comment
 from sursum.compiler.native.emit.scalar import TYPES, VARIABLES, Body, bracket
 from sursum.compiler.native.expr import Expr
+from sursum.compiler.native.fuse import PLAIN
 from sursum.compiler.native.ir import Call, Loop, Operand
 from sursum.compiler.native.schedule import Group
 
@@ -20,6 +21,9 @@ START = {
     ("any", "b"): "0", ("max", "f"): "-INFINITY", ("min", "f"): "INFINITY", ("max", "i"): "INT64_MIN",
     ("min", "i"): "INT64_MAX", ("max", "b"): "0", ("min", "b"): "1", ("sum", "b"): "0",
 }  # fmt: skip
+
+#: So many doubles are a vector.
+LANES = 4
 
 
 class Names(Protocol):
@@ -124,6 +128,9 @@ class Nest:
         self.levels: dict[int, int] = {}
         self.body = Body(self._load, names.used, names.fresh, depth)
         self.inner = self.body.lines[depth]
+        # A few elements of plain arithmetic are no vector: as scalars they stay in registers.
+        plain = all(x.op in PLAIN for stage in group.stages if isinstance(stage, Loop) for x in stage.expr.walk())
+        self.vector = group.shape[-1] >= LANES or not plain
         self.wide: Nest | None = None
         if group.jammed:
             rows = len(group.jammed) // len(group.stages)
@@ -246,7 +253,7 @@ class Nest:
         for d, n in enumerate(self.shape):
             if d:
                 lines += [indent + line for line in (*self.body.lines[d], *self.head[d])]
-            if d == depth - 1 and not self.serial:
+            if d == depth - 1 and not self.serial and self.vector:
                 clauses = "".join(f" reduction({op}:{', '.join(vs)})" for op, vs in self.clauses.items())
                 lines.append(f"#pragma omp simd{clauses}")
             v = VARIABLES[d]
