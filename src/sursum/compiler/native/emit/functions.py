@@ -9,6 +9,7 @@ from __future__ import annotations
 from sursum.compiler.native.emit.lu import LU
 from sursum.compiler.native.emit.order import ORDER
 from sursum.compiler.native.emit.special import SPECIAL
+from sursum.compiler.native.emit.unfold import UNFOLD
 
 #: Functions of the C library that may have a vector form in libmvec.
 LIBM = frozenset(
@@ -21,7 +22,9 @@ LIBM = frozenset(
 PLAIN = frozenset(["sqrt", "fabs", "floor", "ceil", "trunc", "rint", "fmod", "copysign"])
 
 #: What a function needs besides itself.
-NEEDS = {"digamma": ("digamma_positive",), "su_sort": ("su_sift",), "ndtri": ("erfcx",)}
+NEEDS = {"digamma": ("digamma_positive",), "su_sort": ("su_sift",), "ndtri": ("erfcx",)} | dict.fromkeys(
+    ("su_correlate", "su_weigh"), ("su_gemm", "su_unfold")
+)
 
 SCALAR = {
     **SPECIAL,
@@ -162,6 +165,7 @@ static int64_t su_intmod(int64_t a, int64_t b)
 ARRAYS = {
     **LU,
     **ORDER,
+    **UNFOLD,
     "su_cumsum": """
 /* Sums along the middle of three dimensions. */
 static void su_cumsum(int64_t outer, int64_t n, int64_t inner, const double *x, double *y)
@@ -288,14 +292,14 @@ static void su_solve_blas(void *dtrsm, int64_t count, int64_t n, int64_t m, cons
 }
 """,
     "su_gemm": """
-/* C = A B in column-major order, by one thread: `threads`, if there is such a function, sets how many BLAS uses here. */
+/* C = A B + beta C in column-major order, by one thread: `threads`, if there is one, sets how many BLAS uses here. */
 static void su_gemm(void *dgemm, void *threads, char ta, char tb, int m, int n, int k, const double *a, int lda,
-                    const double *b, int ldb, double *c, int ldc)
+                    const double *b, int ldb, double beta, double *c, int ldc)
 {
-    double one = 1.0, zero = 0.0;
+    double one = 1.0;
     const int before = threads ? ((int (*)(int))threads)(1) : 0;
     ((void (*)(char *, char *, int *, int *, int *, double *, const double *, int *, const double *, int *, double *,
-               double *, int *))dgemm)(&ta, &tb, &m, &n, &k, &one, a, &lda, b, &ldb, &zero, c, &ldc);
+               double *, int *))dgemm)(&ta, &tb, &m, &n, &k, &one, a, &lda, b, &ldb, &beta, c, &ldc);
     if (threads)
         ((int (*)(int))threads)(before);
 }

@@ -1,4 +1,7 @@
-"""Convolutions as sums over affine windows: of any rank, transposed or not, and their gradients."""
+"""Convolutions as sums over affine windows: of any rank, transposed or not, and their gradients.
+
+Small ones are loops; larger ones unfold the windows of a sample into a matrix, and are its product with the weights.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,16 @@ import math
 from collections.abc import Sequence
 
 from sursum.compiler.graph import Node, Ref
-from sursum.compiler.native.affine import Affine
+from sursum.compiler.native.affine import Affine, contiguous
 from sursum.compiler.native.lower.context import Lowering
 from sursum.compiler.native.lower.structure import embed, narrow
 from sursum.compiler.native.lower.table import Table, given
 
 #: The loop nest has batch, group, channel and place of the result, and channel and place of what is summed.
 MOST = 3
+
+#: From so many multiplications for a sample on, products of matrices by BLAS are faster than loops of ours.
+LARGE = 4_000
 
 
 def spread(low: Lowering, x: Ref, before: Sequence[int], after: Sequence[int], step: Sequence[int]) -> Ref:
@@ -49,14 +55,20 @@ def correlate(
     mine, theirs = out.size[1] // groups, x.size[1] // groups
     size = (out.size[0], groups, mine, *outer, theirs, *kernel)
     zero = [0] * rank
-    xs = [x.stride[0], theirs * x.stride[1], 0, *(s * t for s, t in zip(x.stride[2:], step, strict=True)),
-          x.stride[1], *(s * t for s, t in zip(x.stride[2:], gap, strict=True))]  # fmt: skip
     across, along = weight.stride[:2]
     group, own, summed = (mine * across, across, along) if weight_first else (theirs * across, along, across)
     sign, start = 1, weight.offset
     if turned:
         sign = -1
         start += sum((n - 1) * s for n, s in zip(kernel, weight.stride[2:], strict=True))
+    if _is_large(mine, theirs, outer, kernel):
+        ws = [group, own, summed, *(sign * s for s in weight.stride[2:])]
+        matrix = (groups, mine, theirs, *kernel)
+        w = low.dense(low.temporary(matrix, low.read(weight.value, Affine(start, tuple(ws)), matrix, "f")))
+        _product(low, "su_correlate", out, out.size, x, w, groups, mine, outer, kernel, step, gap)
+        return
+    xs = [x.stride[0], theirs * x.stride[1], 0, *(s * t for s, t in zip(x.stride[2:], step, strict=True)),
+          x.stride[1], *(s * t for s, t in zip(x.stride[2:], gap, strict=True))]  # fmt: skip
     ws = [0, group, own, *zero, summed, *(sign * s for s in weight.stride[2:])]
     product = low.e.mul(
         low.read(x.value, Affine(x.offset, tuple(xs)), size, "f"), low.read(weight.value, Affine(start, tuple(ws)), size, "f")
@@ -72,6 +84,9 @@ def weigh(
     rank = len(step)
     places, kernel = small.size[2:], out.size[2:]
     a, b = small.size[1] // groups, large.size[1] // groups
+    if _is_large(a, b, places, kernel):
+        _product(low, "su_weigh", out, out.size, large, low.dense(small), groups, a, places, kernel, step, gap)
+        return
     size = (groups, a, b, *kernel, small.size[0], *places)
     zero = [0] * rank
     first = [a * small.stride[1], small.stride[1], 0, *zero, small.stride[0], *small.stride[2:]]
@@ -83,6 +98,28 @@ def weigh(
     )
     split = Ref(out.value, size[: 3 + rank], (a * out.stride[0], *out.stride), out.offset, out.dtype)
     low.reduce(split, "sum", size, range(3 + rank, len(size)), product)
+
+
+def _is_large(mine: int, theirs: int, places: Sequence[int], kernel: Sequence[int]) -> bool:
+    width, count = theirs * math.prod(kernel), math.prod(places)
+    return mine * width * count >= LARGE and min(mine, width, count) > 1
+
+
+def _product(
+    low: Lowering, function: str, out: Ref, size: tuple[int, ...], x: Ref, other: Ref, groups: int, mine: int,
+    places: Sequence[int], kernel: Sequence[int], step: Sequence[int], gap: Sequence[int],
+) -> None:  # fmt: skip
+    """`out` by a function of `emit/unfold.py`, which unfolds the windows of x; `other` is contiguous."""
+    theirs = x.size[1] // groups
+    columns = low.new((theirs * math.prod(kernel) * math.prod(places),))
+    row = out if out.stride == contiguous(size) else low.new(size)
+    numbers = [n for sizes in (places, kernel, x.size[2:], step, gap) for n in (*[1] * (MOST - len(sizes)), *sizes)]
+    low.call(
+        row, function, low.blas("dgemm"), low.blas("threads"), x.size[0], groups, mine, theirs, *numbers,
+        low.dense(x), other, columns, row, also=(columns,),
+    )  # fmt: skip
+    if row is not out:
+        low.define(out, low.load(row))
 
 
 def _ones(step: Sequence[int]) -> list[int]:
