@@ -7,7 +7,6 @@ import time
 _STARTED = time.perf_counter()
 
 import json  # noqa: E402
-import sys  # noqa: E402
 from collections.abc import Callable  # noqa: E402
 from typing import Any  # noqa: E402
 
@@ -67,20 +66,53 @@ PROGRAMS: dict[str, Callable[..., None]] = {
 }
 
 
+def end(guide: Any, params: dict[str, Any]) -> svi_models.Normal:
+    """A guide as it is with these parameters."""
+    if isinstance(guide, autoguide.AutoMultivariateNormal):
+        # One vector for all sites, by the alphabet.
+        shapes = {name: np.size(value) for name, value in sorted(guide._init_locs.items())}
+        return svi_models.Normal(shapes, np.asarray(params["auto_loc"]), np.asarray(params["auto_scale_tril"]))
+    names = [name.removesuffix("_auto_loc") for name in params if name.endswith("_auto_loc")]
+    loc, scale = ([np.ravel(params[f"{name}_auto_{kind}"]) for name in names] for kind in ("loc", "scale"))
+    sizes = {name: part.size for name, part in zip(names, loc, strict=True)}
+    return svi_models.Normal(sizes, np.concatenate(loc), np.diag(np.concatenate(scale)))
+
+
+def put(guide: Any, params: dict[str, Any], path: Any) -> dict[str, Any]:
+    """The parameters of the guide in a file."""
+    if isinstance(guide, autoguide.AutoMultivariateNormal):
+        found = svi_models.Normal.read(path, sorted(guide._init_locs))
+        return {"auto_loc": jnp.asarray(found.loc), "auto_scale_tril": jnp.asarray(found.factor)}
+    names = [name.removesuffix("_auto_loc") for name in params if name.endswith("_auto_loc")]
+    held = {}
+    for name, parts in svi_models.Normal.read(path, names).parts().items():
+        for kind, part in zip(("loc", "scale"), parts, strict=True):
+            held[f"{name}_auto_{kind}"] = jnp.asarray(part).reshape(params[f"{name}_auto_{kind}"].shape)
+    return held
+
+
 def main() -> None:
-    name, guide = sys.argv[1:3]
+    options = svi_models.options(__doc__).parse_args()
+    name, guide = options.model, options.guide
     program = PROGRAMS[name]
     data = tuple(jnp.asarray(part) for part in svi_models.data(name))
     imported = time.perf_counter() - _STARTED
 
-    def run(seed: int, steps: int, optim: Any) -> np.ndarray:
+    def run(seed: int, steps: int, optim: Any) -> tuple[Any, Any]:
         # Both sides start at zero in unconstrained coordinates.
         start = numpyro.infer.init_to_feasible
         q = getattr(autoguide, guide)(program, init_scale=svi_models.SCALE, init_loc_fn=start)
         svi = SVI(program, q, optim, Trace_ELBO())
         result = svi.run(jax.random.PRNGKey(seed), steps, *data, progress_bar=False)
-        return np.asarray(result.losses)
+        return q, jax.block_until_ready(result)
 
+    if options.at is not None:
+        q, result = run(1, 1, numpyro.optim.Adam(svi_models.RATE))
+        params = put(q, result.params, options.at)
+        loss = lambda key: Trace_ELBO().loss(key, params, program, q, *data)
+        losses = jax.jit(lambda keys: jax.lax.map(loss, keys))(jax.random.split(jax.random.PRNGKey(0), svi_models.DRAWS))
+        print(json.dumps(svi_models.estimate(np.asarray(losses))))
+        return
     whole, _ = timing.timed(lambda: run(0, svi_models.STEPS, numpyro.optim.Adam(svi_models.RATE)))
     # The body of `svi.run`, compiled once: what one more step costs, without the compiler's time.
     q = getattr(autoguide, guide)(program, init_scale=svi_models.SCALE, init_loc_fn=numpyro.infer.init_to_feasible)
@@ -89,15 +121,18 @@ def main() -> None:
     loop = jax.jit(lambda state: jax.lax.scan(lambda state, _: svi.update(state, *data), state, None, length=svi_models.STEPS))
     jax.block_until_ready(loop(state))
     seconds = min(timing.timed(lambda: jax.block_until_ready(loop(state)))[0] for _ in range(5)) / svi_models.STEPS
-    tail = run(2, svi_models.LONG, numpyro.optim.Adam(svi_models.rate))[-svi_models.TAIL :]
+    long = [run(2 + k, svi_models.LONG, numpyro.optim.Adam(svi_models.rate)) for k in range(svi_models.SEEDS.get(name, 1))]
+    tails = [np.asarray(result.losses)[-svi_models.TAIL :] for _, result in long]
+    if options.keep is not None:
+        q, result = long[0]
+        end(q, result.params).write(options.keep)
     print(
         json.dumps(
             {
                 "step": seconds * 1e6,
                 "whole": whole,
                 "import": imported,
-                "loss": float(tail.mean()),
-                "error": float(tail.reshape(20, -1).mean(1).std() / 20**0.5),
+                "ends": [svi_models.estimate(tail.reshape(20, -1).mean(1)) for tail in tails],
             }
         )
     )

@@ -8,11 +8,12 @@ _STARTED = time.perf_counter()
 
 import json  # noqa: E402
 import os  # noqa: E402
-import sys  # noqa: E402
 import tempfile  # noqa: E402
+import warnings  # noqa: E402
 from collections.abc import Callable  # noqa: E402
 from typing import Any  # noqa: E402
 
+import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
 import sursum as su  # noqa: E402
@@ -66,8 +67,40 @@ PROGRAMS: dict[str, Callable[..., None]] = {
 }
 
 
+def end(svi: su.infer.SVI) -> svi_models.Normal:
+    """The guide as it is now."""
+    params, guide = svi.params, svi.guide
+    if isinstance(guide, su.infer.autoguide.AutoMultivariateNormal):
+        sizes = {name: part.stop - part.start for name, part in guide.slices.items()}
+        return svi_models.Normal(sizes, params["auto.loc"].detach().numpy(), guide.scale_tril(params).numpy())
+    names = [name.removeprefix("auto.loc.") for name in params if name.startswith("auto.loc.")]
+    loc, scale = ([params[f"auto.{kind}.{name}"].detach().reshape(-1).numpy() for name in names] for kind in ("loc", "scale"))
+    sizes = {name: part.size for name, part in zip(names, loc, strict=True)}
+    return svi_models.Normal(sizes, np.concatenate(loc), np.diag(np.concatenate(scale)))
+
+
+def put(svi: su.infer.SVI, path: Any) -> None:
+    """Make the guide the one in a file."""
+    leaves = svi.params.unconstrained
+    with torch.no_grad():
+        if isinstance(svi.guide, su.infer.autoguide.AutoMultivariateNormal):
+            found = svi_models.Normal.read(path, list(svi.guide.slices))
+            scale = np.diag(found.factor)
+            below = np.tril_indices(len(scale), -1)
+            leaves["auto.loc"].copy_(torch.from_numpy(found.loc))
+            leaves["auto.scale"].copy_(torch.from_numpy(np.log(scale)))
+            leaves["auto.lower"].copy_(torch.from_numpy((found.factor / scale[:, None])[below]))
+            return
+        names = [name.removeprefix("auto.loc.") for name in svi.params if name.startswith("auto.loc.")]
+        for name, (loc, scale) in svi_models.Normal.read(path, names).parts().items():
+            for kind, part in (("loc", loc), ("scale", np.log(scale))):
+                leaf = leaves[f"auto.{kind}.{name}"]
+                leaf.copy_(torch.from_numpy(np.ascontiguousarray(part)).reshape(leaf.shape))
+
+
 def main() -> None:
-    name, guide = sys.argv[1:3]
+    options = svi_models.options(__doc__).parse_args()
+    name, guide = options.model, options.guide
     program = PROGRAMS[name]
     data = tuple(torch.from_numpy(part) for part in svi_models.data(name))
     imported = time.perf_counter() - _STARTED
@@ -77,6 +110,13 @@ def main() -> None:
         optim = su.optim.Adam({"lr": svi_models.RATE}, scheduler=schedule)
         return su.infer.SVI(program, q, optim, seed=seed, progress=False, engine="native")
 
+    if options.at is not None:
+        held = svi(1)
+        held.run(1, *data)
+        put(held, options.at)
+        warnings.simplefilter("ignore")  # of the guide's fit, which is not judged here
+        print(json.dumps(svi_models.estimate(-held.sample(svi_models.DRAWS).stats["log_weight"][0])))
+        return
     with tempfile.TemporaryDirectory() as directory:  # an empty cache: the compiler's time is counted
         os.environ["SURSUM_CACHE"] = directory
         whole, _ = timing.timed(lambda: svi(0).run(svi_models.STEPS, *data))
@@ -85,15 +125,17 @@ def main() -> None:
     first = fitted.run(svi_models.STEPS, *data)
     seconds = min(timing.timed(lambda: fitted.run(svi_models.STEPS, *data))[0] for _ in range(5)) / svi_models.STEPS
     schedule = lambda optimizer: torch.optim.lr_scheduler.LambdaLR(optimizer, lambda t: svi_models.rate(t) / svi_models.RATE)
-    tail = svi(2, schedule).run(svi_models.LONG, *data).losses[-svi_models.TAIL :]
+    long = [svi(2 + k, schedule) for k in range(svi_models.SEEDS.get(name, 1))]
+    tails = [one.run(svi_models.LONG, *data).losses[-svi_models.TAIL :].numpy() for one in long]
+    if options.keep is not None:
+        end(long[0]).write(options.keep)
     print(
         json.dumps(
             {
                 "step": seconds * 1e6,
                 "whole": whole,
                 "import": imported,
-                "loss": float(tail.mean()),
-                "error": float(tail.reshape(20, -1).mean(1).std() / 20**0.5),
+                "ends": [svi_models.estimate(tail.reshape(20, -1).mean(1)) for tail in tails],
                 "engine": first.engine,
             }
         )
