@@ -199,11 +199,13 @@ class LogDensity:
             latent = self._known(site, free_shape)
             width = latent.stop - latent.start
             carried = _carried(site, onto)
+            if carried is not None:  # in a scan it is that of each step
+                carried = carried.expand(free_shape)
             if values and carried is not None and site.infer.get("is_recalled"):
                 # What a site was replaced by may be known by name as well, but from other coordinates.
                 free = carried.double().reshape(-1).numpy()
             elif site.name in values:
-                free = _given(site, values[site.name], onto)
+                free = _given(site, values[site.name], onto, latent.shape)
             elif carried is None:
                 free = rng.uniform(-spread, spread, width)
             else:
@@ -501,9 +503,8 @@ def _carried(site: Sample, onto: Any) -> Tensor | None:
         return free.clone() if bool(torch.isfinite(free).all()) else None
 
 
-def _given(site: Sample, value: Any, onto: Any) -> np.ndarray:
-    """A value that was given for a site, in unconstrained coordinates."""
-    shape = site.fn.batch_shape + site.fn.event_shape
+def _given(site: Sample, value: Any, onto: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """A value of that shape that was given for a site, in a scan for all steps, in unconstrained coordinates."""
     value = torch.as_tensor(value).detach().to(torch.float64)
     start = f"the value to start from that was given for site {site}"
     if value.shape != shape:

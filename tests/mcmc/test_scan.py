@@ -6,7 +6,6 @@ import torch
 
 import sursum as su
 import sursum.distributions as dist
-from sursum.errors import GuideError
 
 T = 12
 LEVEL, NOISE = 0.7, 0.5
@@ -59,13 +58,6 @@ def test_predictions_and_likelihoods_by_step(posterior):
     assert prior["x"].shape == (300, T)
     steps = prior["x"].diff(dim=1) / LEVEL
     assert float(steps.std()) == pytest.approx(1.0, abs=4.5 / (2 * steps.numel()) ** 0.5)
-
-
-def test_automatic_guides_refuse_loops():
-    guide = su.infer.autoguide.AutoNormal(local_level)
-    svi = su.infer.SVI(local_level, guide, su.optim.Adam(lr=0.01), su.infer.Trace_ELBO())
-    with pytest.raises(GuideError, match="latent site 'x' .* is in a scan, which automatic guides do not take"):
-        svi.run(1, Y)
 
 
 def test_a_guide_with_a_scan_of_its_own():

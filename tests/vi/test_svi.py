@@ -264,11 +264,6 @@ def test_a_model_with_a_scan_takes_a_guide_that_draws_all_steps_at_once():
 # Bad input.
 
 
-def test_automatic_guides_take_no_scans():
-    with pytest.raises(GuideError, match=r"latent site 'x' .* is in a scan, which automatic guides do not take"):
-        SVI(walk, AutoNormal(walk), adam()).run(1, torch.zeros(3, dtype=torch.float64))
-
-
 def test_a_guide_with_other_sites():
     def other(y=Y):
         su.sample("nu", dist.Normal(su.param("loc", torch.tensor(0.0)), 1.0))

@@ -49,5 +49,5 @@ class AutoDelta(AutoGuide):
         return self.parameter(f"loc.{place.name}", lambda: place.start.clone())
 
     def quantile_points(self, levels: Tensor) -> Mapping[str, Tensor]:
-        points = {name: self._parameter(place).double() for name, place in self.places.items()}
+        points = {name: self._parameter(place).detach().double() for name, place in self.places.items()}
         return {name: point.expand(len(levels), *point.shape) for name, point in points.items()}

@@ -7,7 +7,7 @@ leaves. So plates and their subsamples, supports that depend on other sites and 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -20,19 +20,22 @@ from sursum.distributions.delta import Delta
 from sursum.distributions.fluent import unwrapped
 from sursum.errors import GuideError
 from sursum.handlers import ParamStore
-from sursum.messages import Frame, Param, Sample, Site
+from sursum.messages import Frame, Param, Sample, Site, Step
 from sursum.primitives import read
 from sursum.runtime import Messenger, handler, open_plates, own_steps, perform, refuse_coroutines, required, run_program
+from sursum.supports import inside
 from sursum.vi.autoguide.init import InitLoc, starting_point
 
 AUXILIARY = "is_auxiliary"
+#: From a latent site, and the steps of scans that it is in, to the site with its value: that of all steps.
+Answer = Callable[[Sample, "tuple[Step, ...]"], Sample]
 
 
 @dataclass(frozen=True)
 class Place:
     """A latent site's place in a guide: `free_shape` in unconstrained coordinates, `batch` leftmost dimensions of it.
 
-    Sizes are those of the whole plates. `start` is where the guide starts.
+    Sizes are those of the whole plates. `start` is where the guide starts. A site in a scan has its steps leftmost.
     """
 
     site: Sample
@@ -92,7 +95,7 @@ class AutoGuide:
         outer = open_plates()
         begun = self.begin(outer)
 
-        def answer(site: Sample) -> Sample:
+        def answer(site: Sample, steps: tuple[Step, ...]) -> Sample:
             place = self.known(site)
             onto = bijection(continuous_support(site))
             answered: Sample = perform(self.draw(place, site, onto, begun, outer))
@@ -106,8 +109,8 @@ class AutoGuide:
             return
         found: dict[str, Place] = {}
 
-        def answer(site: Sample) -> Sample:
-            place = found[site.name] = self.placed(site)
+        def answer(site: Sample, steps: tuple[Step, ...]) -> Sample:
+            place = found[site.name] = self.placed(site, steps)
             with torch.no_grad():
                 return site.but(value=place.onto(_present(place.start, site, place)))
 
@@ -123,11 +126,13 @@ class AutoGuide:
     def laid_out(self, places: Mapping[str, Place]) -> None:
         """Called once, when the latent sites are known."""
 
-    def placed(self, site: Sample) -> Place:
-        """The place of a latent site."""
+    def placed(self, site: Sample, steps: tuple[Step, ...]) -> Place:
+        """The place of a latent site, in all steps of the scans that it is in."""
         onto = bijection(continuous_support(site))
         batch = len(site.fn.batch_shape)
         present = torch.Size(onto.inverse_shape(site.fn.batch_shape + site.fn.event_shape))
+        if steps:
+            return self._in_all_steps(site, onto, present, [step.size for step in steps])
         whole = list(present)
         for frame in site.plates:
             if frame.dim is not None and frame.indices is not None:
@@ -137,6 +142,24 @@ class AutoGuide:
         else:
             start = _whole_start(site, onto, torch.Size(whole))
         return Place(site, onto, torch.Size(whole), batch, start)
+
+    def _in_all_steps(self, site: Sample, onto: Any, one: torch.Size, steps: list[int]) -> Place:
+        """The place of a site in a scan. Each step starts where the first does, or at its part of a given value."""
+        if any(frame.indices is not None for frame in site.plates) or site.mask is not None:
+            which = "a mask" if site.mask is not None else "a subsampled plate"
+            raise GuideError(
+                f"latent site {site} is in a scan and in {which}, which may differ from step to step: automatic guides draw "
+                f"all steps at once. Write the guide by hand: draw {site.name!r} with a leading dimension, time."
+            )
+        whole = torch.Size([*steps, *one])
+        given = None if self.init_loc_fn is None else self.init_loc_fn(site)
+        wide = torch.Size([*steps, *site.fn.batch_shape, *site.fn.event_shape])
+        if given is not None and torch.as_tensor(given).shape == wide:
+            every = site.but(fn=site.fn.expand(torch.Size([*steps, *site.fn.batch_shape])))
+            start = starting_point(every, onto, whole, lambda _: given)
+        else:
+            start = starting_point(site, onto, one, None if given is None else lambda _: given).expand(whole).clone()
+        return Place(site, onto, whole, len(steps) + len(site.fn.batch_shape), start)
 
     def known(self, site: Sample) -> Place:
         """The place of a latent site that the model has reached again."""
@@ -193,22 +216,24 @@ class AutoGuide:
             points = self.quantile_points(torch.as_tensor(levels, dtype=torch.float64))
             for k in range(len(levels)):
 
-                def answer(site: Sample, k: int = k) -> Sample:
+                def answer(site: Sample, steps: tuple[Step, ...], k: int = k) -> Sample:
                     place = self.known(site)
                     onto = bijection(continuous_support(site))
                     return site.but(value=onto(_present(points[site.name][k].to(place.start.dtype), site, place)))
 
                 rows.append(run_answered(self.model, args, kwargs, answer, alone=True))
-        return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
+        return {name: torch.stack([row[name] for row in rows]).detach() for name in rows[0]}
 
 
 @handler
 class _Answered(Messenger):
     """Answers the latent sites of a model that is run as a guide; what else it reaches does not leave."""
 
-    answer: Callable[[Sample], Sample] = required()
+    answer: Answer = required()
     values: dict[str, Tensor] = required()
     alone: bool = False
+
+    whole: dict[str, tuple[Any, Any, Tensor]] = field(init=False, repr=False, default_factory=dict)
 
     def handle(self, site: Site) -> Any:
         if isinstance(site, Param):
@@ -219,20 +244,35 @@ class _Answered(Messenger):
             return site.run() if self.alone else perform(site)
         if isinstance(unwrapped(site.fn), Delta):
             return site.but(value=site.fn.rsample())
-        if own_steps(site):
-            raise GuideError(
-                f"latent site {site} is in a scan, which automatic guides do not take. Write the guide by hand: draw "
-                f"{site.name!r} with a leading dimension, time, for example from a normal distribution whose mean is a param."
-            )
-        value = self.values[site.name] = self.answer(site).value
+        steps = own_steps(site)
+        if steps:
+            return site.but(value=self._in_step(site, steps))
+        value = self.values[site.name] = self.answer(site, ()).value
         return site.but(value=value)
+
+    def _in_step(self, site: Sample, steps: tuple[Step, ...]) -> Tensor:
+        """This step's part of a value for all steps, which is drawn in the first of them."""
+        support = continuous_support(site)
+        loop, first, value = self.whole.get(site.name, (None, None, None))
+        if loop is not steps[0].loop or value is None:
+            first, value = support, self.answer(site, steps).value
+            self.whole[site.name], self.values[site.name] = (steps[0].loop, first, value), value
+        elif support is not first and not (inside(support, first) and inside(first, support)):
+            raise GuideError(
+                f"latent site {site} has the support {support!r} in this step of a scan and {first!r} in the first one: "
+                "automatic guides draw all steps at once, on one support. Write the guide by hand, or draw the site on a fixed "
+                "support and transform it in the program."
+            )
+        for step in steps:
+            value = step.take(value)
+        return value
 
 
 def run_answered(
     model: Callable[..., Any],
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
-    answer: Callable[[Sample], Sample],
+    answer: Answer,
     *,
     alone: bool = False,
 ) -> dict[str, Tensor]:
@@ -244,9 +284,9 @@ def run_answered(
 
 
 def joined(outer: tuple[Frame, ...], plates: tuple[Frame, ...]) -> tuple[Frame, ...]:
-    """The plates of a guide's site: those around the guide, and those of the model's site."""
+    """The plates of a guide's site: those around the guide, and those of the model's site, which has all steps of a scan."""
     names = {frame.name for frame in outer}
-    return (*outer, *(frame for frame in plates if frame.name not in names))
+    return (*outer, *(frame for frame in plates if frame.name not in names and not isinstance(frame, Step)))
 
 
 def _present(whole: Tensor, site: Sample, place: Place) -> Tensor:

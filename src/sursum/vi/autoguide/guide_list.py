@@ -11,7 +11,7 @@ from sursum.bijections import bijection
 from sursum.density import _continuous_support as continuous_support
 from sursum.errors import GuideError
 from sursum.handlers import trace
-from sursum.messages import Sample
+from sursum.messages import Sample, Step
 from sursum.runtime import open_plates, perform, refuse_coroutines, run_program
 from sursum.vi.autoguide.guide import AutoGuide, run_answered
 from sursum.vi.autoguide.laplace import AutoLaplaceApproximation
@@ -83,7 +83,7 @@ class AutoGuideList(AutoGuide):
                     run_program(part, args, kwargs)
                 drawn |= by_hand.trace.stochastic
 
-        def answer(site: Sample) -> Sample:
+        def answer(site: Sample, steps: tuple[Step, ...]) -> Sample:
             if site.name in drawn:
                 return site.but(value=drawn[site.name].value)
             k, part = self._owner(site)
