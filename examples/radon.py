@@ -86,7 +86,7 @@ def picture(path: Path, houses: np.ndarray, alone: np.ndarray, together: np.ndar
     axes.set_xlabel("houses measured in the county")
     axes.set_ylabel("county intercept: log radon in a basement (log pCi/L)")
     axes.set_title("Radon in 85 Minnesota counties: the same program, fitted and lifted")
-    axes.legend(frameon=False, loc="lower right")
+    axes.legend(frameon=False, loc="upper right")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
     plt.close(figure)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import importlib.util
 import re
 import subprocess
@@ -44,11 +45,36 @@ def test_a_pages_blocks_run(page: Path, tmp_path: Path) -> None:
 def test_the_pages_that_teach_run() -> None:
     names = {page.stem for page in RUN}
     assert {"README", "index", "start", "lift", "native", "handlers", "inference", "extending", "porting", "errors"} <= names
+    without = {page.stem for page in PAGES if not list(blocks.blocks(page.read_text()))}
+    assert names | without == {page.stem for page in PAGES}, "a page whose first block does not import sursum does not run"
 
 
 def test_every_verb_has_a_page_that_runs() -> None:
     verbs = {name for name in su.handlers.__all__ if name[0].islower()} - {"handler", "perform"}
     assert {page.stem for page in RUN if page.parent.name == "handlers"} == verbs | {"ParamStore"}
+
+
+def test_every_example_is_in_the_gallery_with_its_picture() -> None:
+    examples = {path.stem for path in (ROOT / "examples").glob("*.py")} - {"tools"}
+    assert {path.stem for path in (ROOT / "docs" / "gallery").glob("*.png")} == examples
+
+
+def test_the_api_page_has_every_public_name() -> None:
+    """Of every `__all__`: on the page of the API, of handlers or of distributions."""
+    sys.path.insert(0, str(ROOT / "docs" / "_ext"))
+    try:
+        generated = load("generated")
+    finally:
+        sys.path.pop(0)
+    page = generated.api() + generated.our_distributions()
+    shown = {match.rpartition(".")[2] for match in re.findall(r"\.\. auto(?:class|function):: (\S+)", page)}
+    shown |= {*generated.HANDLERS, *re.findall(r"`(\w+)`", generated.torch_distributions())}
+    shown |= {"Distribution", "kl_divergence", "register_kl"}  # torch's own, which docs/distributions.md speaks of
+    for module in (*generated.PUBLIC, "sursum.distributions"):
+        names = getattr(importlib.import_module(module), "__all__", ())
+        values = {name: getattr(importlib.import_module(module), name) for name in names}
+        missing = [n for n, v in values.items() if callable(v) and n not in shown and getattr(v, "__name__", n) not in shown]
+        assert not missing, (module, missing)
 
 
 def test_blocks_are_found_in_order_and_fragments_left_out() -> None:

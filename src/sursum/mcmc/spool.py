@@ -42,8 +42,8 @@ STAT_DTYPES: dict[str, np.dtype[Any]] = {name: np.dtype(np.float64) for name in 
 PHASES = {"warmup": "warmup_", "sample": ""}
 """The two phases of a chain, and what nutpie's groups of each begin with."""
 
-MOST = 1024
-"""Draws taken at once: more would only need more memory."""
+MOST, MOST_BYTES = 1024, 1 << 20
+"""Draws taken at once, and how large their q may be together: more would only need more memory."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,9 @@ class Spool:
             flush()
         for phase, prefix in PHASES.items():
             while (begin := self._taken[phase]) < drawn[phase]:
-                end = min(begin + MOST, drawn[phase])
-                values = {name: np.asarray(array[0, begin:end]) for name, array in self._opened(phase, prefix).items()}
+                arrays = self._opened(phase, prefix)
+                end = min(begin + max(1, min(MOST, MOST_BYTES // max(1, 8 * arrays["q"].shape[-1]))), drawn[phase])
+                values = {name: np.asarray(array[0, begin:end]) for name, array in arrays.items()}
                 stats = {ours: signed(values[theirs]) for theirs, ours in STATS.items()}
                 yield Block(phase, np.ascontiguousarray(values["q"], dtype=np.float64), stats)
                 self._taken[phase] = end
