@@ -29,6 +29,7 @@ LAYERS = [
     {"diagnostics"},
     {"summary", "ensemble", "posterior_store", "posterior_view"},
     {"prediction", "streaming"},
+    {"data_loaders"},
     {"predictive"},
     {"log_likelihood", "adding", "module_ensemble"},
     {"posterior"},

@@ -18,6 +18,7 @@ from sursum import ensemble
 from sursum.distributions import constraints
 from sursum.errors import PredictionError, UnusedSiteWarning
 from sursum.infer import Predictive
+from sursum.messages import Sample
 
 X = torch.linspace(-1.0, 1.0, 6)
 
@@ -345,3 +346,47 @@ def test_another_shape_at_another_draw() -> None:
 
     with pytest.raises(PredictionError, match=r"site 'y' has shape \([12],\) at the first draw and \([12],\) at draw \d+"):
         Predictive(program, num_samples=50, seed=0)()
+
+
+# Devices. There is one here: what belongs on another is looked at with fake tensors.
+
+
+def test_draws_follow_the_device_of_the_program() -> None:
+    from torch._subclasses import FakeTensorMode
+
+    from sursum.predictive import _given
+
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        loc = torch.zeros(3, device="cuda")
+        site = Sample(name="z", fn=dist.Normal(loc, torch.ones(3, device="cuda"), validate_args=False))
+        assert _given(site, torch.zeros(3, dtype=torch.float64)).value.device.type == "cuda"
+        lifted = site.but(init=torch.zeros(3, device="cuda", dtype=torch.float16))
+        value = _given(lifted, torch.zeros(3, dtype=torch.float64)).value
+        assert (value.device.type, value.dtype) == ("cuda", torch.float16)
+
+
+def test_a_draw_on_another_device_has_a_generator_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    from sursum.distributions import randomness
+
+    class There:
+        """A generator of a device that this machine has not."""
+
+        def __init__(self, device: torch.device) -> None:
+            self.device, self.seed = device, -1
+
+        def manual_seed(self, seed: int) -> There:
+            self.seed = seed
+            return self
+
+    here, cuda = torch.Generator().manual_seed(0), torch.device("cuda:0")
+    drawing = randomness.drawing_from(here)
+    assert drawing._on(torch.device("cpu")) is here
+    assert drawing._on(torch.device("meta")) is here
+    monkeypatch.setattr(torch, "Generator", There)
+    first, second = drawing._on(cuda), drawing._on(torch.device("cuda:1"))
+    assert (first.device, drawing._on(cuda)) == (cuda, first)
+    assert first.seed != second.seed
+    monkeypatch.undo()
+    assert randomness._device(((), {"device": "cuda:0"})) == cuda
+    assert randomness._device((([torch.ones(2, device="meta")],), {})).type == "meta"
+    assert randomness._device(((2,), {})).type == "cpu"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from torch import Tensor, nn
 from torch.distributions import constraints
@@ -34,7 +34,8 @@ def module(name: str, net: M) -> M:
         A module of the same class.
 
     Raises:
-        SiteError: a lazy network whose parameters have no shapes yet.
+        SiteError: a lazy network whose parameters have no shapes yet, or one on the meta device; one that makes copies of
+            itself in a way of its own (TorchScript).
 
     Warns:
         ModuleWarning: a normalising layer with running averages is in training mode.
@@ -52,6 +53,8 @@ def module(name: str, net: M) -> M:
         raise SiteError(
             f"module {name!r} ({where}) must be a torch.nn.Module, and is {net!r}. Read single tensors with param(…)."
         )
+    while isinstance(original := getattr(net, "_orig_mod", None), nn.Module):
+        net = cast(M, original)  # what torch.compile wraps: a program is captured, and run by engines of our own
     memo: dict[int, Any] = {}
     held: dict[str, Any] = {}
     for path, parameter in net.named_parameters():
@@ -60,6 +63,11 @@ def module(name: str, net: M) -> M:
             raise SiteError(
                 f"parameter {full!r} ({where}) of a lazy network has no shape yet. Run the network once on data "
                 "before it is used in a program."
+            )
+        if parameter.is_meta:
+            raise SiteError(
+                f"parameter {full!r} ({where}) is on the meta device, so it has a shape and no values. Give the network "
+                "memory, net.to_empty(device='cpu'), and load its state, before it is used in a program."
             )
         memo[id(parameter)] = held[path] = read(
             Param(
@@ -84,8 +92,13 @@ def module(name: str, net: M) -> M:
                 ModuleWarning,
             )
         # Hooks such as weight_norm leave a tensor computed from parameters here, and compute it anew in a forward pass.
-        memo |= {id(value): value for value in vars(part).values() if isinstance(value, Tensor) and not value.is_leaf}
+        for value in vars(part).values():
+            if isinstance(value, Tensor) and id(value) not in memo:
+                memo[id(value)] = value.clone() if part.training and value.is_leaf else value
     copied = copy.deepcopy(net, memo)
+    for part in copied.modules():
+        if isinstance(part, nn.Embedding | nn.EmbeddingBag):
+            part.sparse = False  # a way to store gradients, which are dense here
     now = dict(copied.named_parameters(remove_duplicate=False))
     lost = [path for path, value in held.items() if now.get(path) is not value]
     if lost:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -12,8 +12,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from sursum.caller import warn
+from sursum.data_loaders import batches, generator_left_alone, joined, rows
 from sursum.distributions.randomness import global_seed
-from sursum.distributions.rebuild import floating_dtype
+from sursum.distributions.rebuild import floating_dtype, tensors
 from sursum.ensemble import Draw, Sliceable, at_draws
 from sursum.errors import ObservationError, PredictionError, UnusedSiteWarning
 from sursum.handlers import trace
@@ -125,11 +126,13 @@ class Predictive:
     def __call__(self, *args: Any, **kwargs: Any) -> Prediction:
         """Predict with the program called with these arguments; data that it would observe may be left None.
 
-        A `DataLoader` in the place of the first argument stands for its batches, each of which is what the program is called
-        with, or a tuple of that; sites with a row for every row of a batch are put together.
+        A `DataLoader` in the place of the first argument stands for its batches, in its order, each of which is what the
+        program is called with, or a tuple of that; sites with a row for every row of a batch are put together. What is drawn
+        at random depends on the batches, as every batch has streams of its own: the same seed and batches give the same.
 
         Raises:
-            PredictionError: draws that do not fit the program as it is called now.
+            PredictionError: draws that do not fit the program as it is called now; a site that is another one in every batch
+                and has no rows to put together.
             Exception: whatever the program raises.
         """
         if self.store is not None and args and isinstance(args[0], DataLoader):
@@ -144,7 +147,9 @@ class Predictive:
             return self._predict(args, kwargs, (seed,), draws, stream)
         seed = global_seed() if self.seed is None else self.seed
         if args and isinstance(args[0], DataLoader):
-            return joined([(len(b[0]), self._predict((*b, *args[1:]), kwargs, (seed, i), draws)) for i, b in batches(args[0])])
+            with generator_left_alone(self.seed is not None):
+                found = [(rows(b), self._predict((*b, *args[1:]), kwargs, (seed, i), draws)) for i, b in batches(args[0])]
+            return joined(found)
         return self._predict(args, kwargs, (seed,), draws)
 
     def _draws(self) -> GivenDraws:
@@ -264,25 +269,6 @@ def two_dimensions(shape: torch.Size) -> tuple[int, int]:
     return (1, shape[0]) if len(shape) == 1 else (shape[:-1].numel(), shape[-1])
 
 
-def batches(loader: Iterable[Any]) -> Iterator[tuple[int, tuple[Any, ...]]]:
-    """The batches of a data loader as the arguments of a program, numbered."""
-    for i, batch in enumerate(loader):
-        yield i, tuple(batch) if isinstance(batch, (list, tuple)) else (batch,)
-
-
-def joined(parts: Sequence[tuple[int, Prediction]]) -> Prediction:
-    """Predictions of batches, with the number of their rows, as one."""
-    if not parts:
-        raise PredictionError("the data loader has no batches, so there is nothing to predict.")
-    first = parts[0][1]
-    ndims = first.batch_ndims
-    sites = {}
-    for name, value in first.items():
-        by_row = value.dim() > ndims and all(part[name].shape[ndims] == rows for rows, part in parts)
-        sites[name] = torch.cat([part[name] for _, part in parts], ndims) if by_row else value
-    return Prediction(sites, ndims, first.drawn)
-
-
 @handler
 class Answers(Messenger):
     """Gives sites the values of one draw and, where `draw` is there, draws all others, observed or not.
@@ -314,16 +300,17 @@ class Answers(Messenger):
         elif isinstance(site, Param) and site.name in self.values:
             like = site.init
             value = self.values[site.name]
-            site = site.but(value=value if like is None else value.to(like.dtype))
+            site = site.but(value=value if like is None else value.to(dtype=like.dtype, device=like.device))
         return perform(site)
 
 
 def _given(site: Sample, value: Tensor) -> Sample:
-    """`site` with a draw of its own, in the dtype in which the program computes."""
+    """`site` with a draw of its own, in the dtype and on the device in which the program computes."""
     like = floating_dtype(site.fn) if site.init is None or not site.init.is_floating_point() else site.init.dtype
     if value.is_floating_point():
         value = value.to(like or torch.get_default_dtype())
-    site = site.but(value=value)
+    there = [site.init] if site.init is not None else tensors(site.fn)
+    site = site.but(value=value.to(there[0].device) if there else value)
     try:
         check_shape(site)
     except ObservationError as error:

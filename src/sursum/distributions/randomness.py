@@ -13,12 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 
 class _Drawing(TorchDispatchMode):
     def __init__(self, generator: torch.Generator) -> None:
         super().__init__()
         self._generator = generator
+        self._elsewhere: dict[torch.device, torch.Generator] = {}
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -31,10 +33,27 @@ class _Drawing(TorchDispatchMode):
         kwargs = dict(kwargs or {})
         if torch.Tag.nondeterministic_seeded in func.tags and kwargs.get("generator") is None:
             if any(argument.name == "generator" for argument in func._schema.arguments):
-                kwargs["generator"] = self._generator
+                kwargs["generator"] = self._on(_device((args, kwargs)))
             elif hasattr(func.overloadpacket, "generator"):
-                return func.overloadpacket.generator(*args, generator=self._generator, **kwargs)
+                return func.overloadpacket.generator(*args, generator=self._on(_device((args, kwargs))), **kwargs)
         return func(*args, **kwargs)
+
+    def _on(self, device: torch.device) -> torch.Generator:
+        """The generator itself or, on another device than its own, one there whose seed is drawn from it."""
+        if device.type in (self._generator.device.type, "meta"):
+            return self._generator
+        if device not in self._elsewhere:
+            seed = int(torch.randint(2**62, (), generator=self._generator, device=self._generator.device))
+            self._elsewhere[device] = torch.Generator(device).manual_seed(seed)
+        return self._elsewhere[device]
+
+
+def _device(arguments: Any) -> torch.device:
+    """Where an operator with these arguments makes its result."""
+    _, kwargs = arguments
+    if kwargs.get("device") is not None:
+        return torch.device(kwargs["device"])
+    return next((leaf.device for leaf in tree_leaves(arguments) if isinstance(leaf, Tensor)), torch.device("cpu"))
 
 
 def drawing_from(generator: torch.Generator | None) -> AbstractContextManager[Any]:
