@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import compileall
 import datetime
+import importlib.util
 import json
 import os
 import platform
@@ -31,13 +32,17 @@ SYSTEMS = {
     "NumPyro": [["numpyro_side", "--method", "parallel"], ["numpyro_side", "--method", "vectorized"]],
     "PyMC + nutpie": [["pymc_side"]],
     "Pyro": [["pyro_side"]],
+    "Stan": [["stan_side"]],
 }
 PACKAGES = {
     "sursum": ("torch", "nutpie"),
     "NumPyro": ("numpyro", "jax"),
     "PyMC + nutpie": ("pymc", "numba"),
     "Pyro": ("pyro-ppl",),
+    "Stan": ("pystan", "httpstan"),
 }
+#: Under which name a package is imported, where it is another.
+IMPORTS = {"pyro-ppl": "pyro", "pystan": "stan"}
 #: Draws of models that take some system minutes; the totals are extrapolated in proportion, and marked.
 SHORT = {"logistic_large": 100, "gaussian_process": 300, "markov": 500, "network": 500}
 #: The same for one system: Pyro takes about a millisecond a step, PyMC half of one in the loops of volatility and markov.
@@ -68,7 +73,8 @@ def measure(model: str, side: list[str], draws: int | None, toolchain: Path, lim
     with tempfile.TemporaryDirectory() as cache:
         shutil.copytree(toolchain, cache, dirs_exist_ok=True)
         threads = {"OMP_NUM_THREADS": "1"} if side[0] != "numpyro_side" else {}
-        settings = os.environ | {"SURSUM_CACHE": cache, "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+        path = f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+        settings = os.environ | {"SURSUM_CACHE": cache, "XDG_CACHE_HOME": cache, "PYTHONPATH": path}
         try:
             done = subprocess.run(
                 command, cwd=ROOT, env=settings | threads, capture_output=True, text=True, check=False, timeout=limit
@@ -152,10 +158,15 @@ def table(model: str, figures: dict[str, dict[str, Any]]) -> None:
     print(f"| {model} | **times better than the best peer** | " + " | ".join(ratios) + " |", flush=True)
 
 
+def there(name: str) -> bool:
+    """Whether a system is installed."""
+    return all(importlib.util.find_spec(IMPORTS.get(package, package)) is not None for package in PACKAGES[name])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
-    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
+    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=[name for name in SYSTEMS if there(name)])
     parser.add_argument("--runs", type=int, default=1, help="runs of each system; medians are printed")
     parser.add_argument("--quick", action="store_true", help="a tenth of the draws, extrapolated")
     parser.add_argument("--limit", type=float, default=900.0, help="seconds that a process may take")

@@ -48,3 +48,8 @@ def test_every_system_has_every_model(system):
         if isinstance(node, ast.AnnAssign) and getattr(node.target, "id", "") == "PROGRAMS"
     )  # fmt: skip
     assert [key.value for key in programs.keys] == list(MODELS)
+
+
+def test_stan_has_every_model():
+    programs = {path.stem for path in (Path(__file__).parent.parent / "benchmarks" / "stan").glob("*.stan")}
+    assert programs == {name.removesuffix("_small").removesuffix("_large") for name in MODELS}
