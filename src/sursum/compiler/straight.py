@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -68,6 +68,7 @@ class _Writer:
         self.last: dict[int, int] = {}
         self.windows: dict[int, set[Ref]] = defaultdict(set)
         self.written: set[int] = set()
+        self.given = Counter(ref.value for ref in graph.outputs)
         self._survey()
 
     def _survey(self) -> None:
@@ -243,7 +244,7 @@ class _Writer:
     def _output(self, ref: Ref) -> str:
         """An output, which its receiver may write into: not a constant, nor a window on something else."""
         name = self._read(ref)
-        alone = sum(other.value == ref.value for other in self.graph.outputs) == 1
+        alone = self.given[ref.value] == 1
         mine = alone and ref.value not in self.graph.constants and ref.value != self.graph.input
         return name if mine and numel_of(ref) == self.graph.values[ref.value].numel else f"{name}.clone()"
 

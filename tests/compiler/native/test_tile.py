@@ -10,6 +10,7 @@ import torch
 
 import sursum as su
 import sursum.distributions as dist
+from sursum.compiler.native import tile
 from sursum.compiler.native.proof import disagreement
 
 TILED = "for (int64_t start = 0;"
@@ -107,3 +108,29 @@ def test_scales_that_depend_on_the_sum_need_a_second_sweep():
         su.factor("f", -torch.log1p((r / scale) ** 2).sum())
 
     compiled(program, x, y)
+
+
+def test_what_must_run_before_a_group_is_found_by_value():
+    rng = np.random.default_rng(0)
+    some = lambda: frozenset(rng.integers(0, 12, size=rng.integers(0, 4)).tolist())
+    facts = [tile.Facts(some(), some(), some()) for _ in range(60)]
+    for g, group in enumerate(facts):
+        wanted = set()
+        for h, other in enumerate(facts[:g]):
+            touched = other.reads | other.writes
+            if other.writes & (group.reads | group.writes) or touched & group.after or other.reads & group.writes:
+                wanted.add(h)
+        assert tile.needed(facts)[g] == wanted
+
+
+def test_groups_without_a_large_array_are_not_compared_with_each_other(monkeypatch):
+    monkeypatch.setattr(tile, "needed", lambda facts: pytest.fail("every group is compared with those before it"))
+
+    def model():
+        a = su.sample("a", dist.Normal(torch.zeros(20, 16), 1.0).to_event(2))
+        x = torch.full((20,), 0.3)
+        for k in range(30):
+            x = torch.tanh((a.T @ x).sum() * x + 0.1 * k)
+        su.factor("f", -x.square().sum())
+
+    assert su.compile(model, engine="native").engine == "native"

@@ -36,10 +36,24 @@ class Facts:
         reads = {v for s in group.stages for v in s.reads()}
         return cls(frozenset(reads), frozenset(writes), frozenset(v for s in group.stages for v in s.after))
 
-    def needs(self, other: Facts) -> bool:
-        """Whether `other`, which comes first in the text, must."""
-        touched = other.reads | other.writes
-        return bool(other.writes & (self.reads | self.writes) or touched & self.after or other.reads & self.writes)
+
+def needed(facts: list[Facts]) -> list[set[int]]:
+    """For each group those before it that must run before it: that write what it reads or writes, read what it writes, or
+    touch what it must come after."""
+    writers: dict[int, list[int]] = {}
+    readers: dict[int, list[int]] = {}
+    found: list[set[int]] = []
+    for g, group in enumerate(facts):
+        before: set[int] = set()
+        for value in group.reads | group.writes | group.after:
+            before.update(writers.get(value, ()))
+        for value in group.writes | group.after:
+            before.update(readers.get(value, ()))
+        found.append(before)
+        for places, values in ((writers, group.writes), (readers, group.reads)):
+            for value in values:
+                places.setdefault(value, []).append(g)
+    return found
 
 
 def tile(program: Program, plan: Schedule) -> None:
@@ -48,15 +62,21 @@ def tile(program: Program, plan: Schedule) -> None:
     if not any(_rows(group) and len(group.shape) > 1 for group in groups):
         return
     facts = [Facts.of(group) for group in groups]
-    direct = [{h for h in range(g) if facts[g].needs(facts[h])} for g in range(len(groups))]
-    before: list[set[int]] = []
-    for needed in direct:
-        before.append(needed.union(*(before[h] for h in needed)))
+    sharing = _sharing(program, groups, facts)
+    if not sharing:
+        return
+    direct = needed(facts)
+    before: list[int] = []  # all that must run before a group, as bits
+    for found_before in direct:
+        bits = 0
+        for h in found_before:
+            bits |= before[h] | 1 << h
+        before.append(bits)
     taken: set[int] = set()
     tiles: list[list[int]] = []
     order = list(range(len(groups)))
     for first in range(len(groups)):
-        if first in taken or not _rows(groups[first]):
+        if first in taken or first not in sharing:
             continue
         found = _grow(program, groups, facts, before, first, taken)
         if len(found) < 2:
@@ -77,20 +97,36 @@ def _rows(group: Group) -> int:
     return group.shape[0] if group.shape[0] >= 2 * ROWS else 0
 
 
+def _sharing(program: Program, groups: list[Group], facts: list[Facts]) -> set[int]:
+    """The groups that could be the first of a tile: they have a large array in common with another one."""
+    touching: dict[int, list[int]] = {}
+    for g, group in enumerate(groups):
+        if _rows(group):
+            for value in facts[g].reads | facts[g].writes:
+                if program.data[value].numel * 8 >= LEAST:
+                    touching.setdefault(value, []).append(g)
+    return {g for found in touching.values() if len(found) > 1 for g in found}
+
+
 def _grow(
-    program: Program, groups: list[Group], facts: list[Facts], before: list[set[int]], first: int, taken: set[int]
+    program: Program, groups: list[Group], facts: list[Facts], before: list[int], first: int, taken: set[int]
 ) -> list[int]:
-    """The groups that can share a tile with `first`, without those at the ends that share no large array."""
+    """The groups that can share a tile with `first`, without those at the end that share no large array."""
     rows, found = groups[first].shape[0], [first]
+    members = 1 << first
+    following = 0  # groups outside that must run after a member
     for g in range(first + 1, len(groups)):
-        if g in taken or _rows(groups[g]) != rows:
-            continue
-        members = {*found, g}
-        between = before[g] - members
-        if any(before[h] & members for h in between):
-            continue
-        if all(_row_by_row(groups[h], groups[g], facts[h].writes & facts[g].reads) for h in found):
+        joins = (
+            g not in taken
+            and _rows(groups[g]) == rows
+            and not before[g] & following
+            and all(_row_by_row(groups[h], groups[g], facts[h].writes & facts[g].reads) for h in found)
+        )
+        if joins:
             found.append(g)
+            members |= 1 << g
+        elif before[g] & members:
+            following |= 1 << g
     while len(found) > 1 and not any(_shares(program, facts[found[-1]], facts[h]) for h in found[:-1]):
         found.pop()
     while len(found) > 1 and not any(_shares(program, facts[found[0]], facts[h]) for h in found[1:]):
