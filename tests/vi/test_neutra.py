@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+import zuko
 
 import sursum as su
 import sursum.distributions as dist
 from sursum.errors import GuideError, SiteError
 from sursum.infer.reparam import NeuTraReparam
+from sursum.vi.autoguide.flow import inverse_autoregressive
 
 double = lambda value: torch.tensor(value, dtype=torch.float64)
 autoguide = su.infer.autoguide
@@ -50,6 +52,57 @@ def test_the_density_is_that_of_the_program_by_change_of_variables(kind):
             np.testing.assert_allclose(density.transform(noise)["theta"], original.transform(u)["theta"], rtol=1e-12)
 
 
+def spline(features):
+    """A flow whose draws go through its transforms one coordinate after another."""
+    return zuko.flows.NSF(features, transforms=1, hidden_features=(8,), bins=4).double()
+
+
+def default(features):
+    return inverse_autoregressive(features).double()
+
+
+@pytest.mark.parametrize("flow", [default, spline])
+def test_a_flow_is_such_a_map(flow):
+    guide, params = fitted(lambda program: autoguide.AutoNormalizingFlow(program, flow=flow), steps=20)
+    neutra = NeuTraReparam(guide, params)
+    density = su.infer.LogDensity(su.reparam(model, {"**": neutra}))
+    original = su.infer.LogDensity(model)
+    with params, torch.no_grad():
+        drawn = guide.posterior()
+    for seed in range(3):
+        noise = torch.randn(5, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+        slopes = torch.autograd.functional.jacobian(neutra.transport.onto, noise)
+        with torch.no_grad():
+            u = neutra.transport.onto(noise)
+            found = float(density(noise))
+            np.testing.assert_allclose(found, float(original(u) + slopes.slogdet()[1]), rtol=1e-6)
+            np.testing.assert_allclose(density.transform(noise)["theta"], original.transform(u)["theta"], rtol=1e-6)
+            # A standard normal's density, moved, is the guide's own.
+            moved = dist.Normal(0.0, 1.0).log_prob(noise).sum() - slopes.slogdet()[1]
+            np.testing.assert_allclose(float(moved), float(drawn.log_prob(u)), rtol=1e-6)
+
+
+def test_later_training_moves_no_coordinates():
+    guide = autoguide.AutoMultivariateNormal(model)
+    svi = su.infer.SVI(model, guide, su.optim.Adam({"lr": 0.05}), seed=0, progress=False)
+    svi.run(10)
+    onto = NeuTraReparam(guide, svi.params).transport.onto
+    noise = torch.ones(5, dtype=torch.float64)
+    before = onto(noise)
+    svi.run(10)
+    assert torch.equal(onto(noise), before)
+    assert not before.requires_grad
+
+
+@pytest.mark.filterwarnings("ignore::sursum.errors.DiagnosticWarning")
+def test_nuts_runs_in_the_coordinates_of_a_flow():
+    guide, params = fitted(autoguide.AutoNormalizingFlow, steps=100)
+    program = su.reparam(model, {"**": NeuTraReparam(guide, params)})
+    posterior = su.infer.MCMC(su.infer.NUTS(program), num_warmup=200, num_samples=200, num_chains=1, seed=0).run()
+    assert posterior["theta"].shape == (1, 200, 3)
+    assert bool(torch.isfinite(posterior["theta"]).all())
+
+
 @pytest.mark.filterwarnings("ignore::sursum.errors.DiagnosticWarning")
 def test_a_run_of_nuts_has_the_programs_sites():
     guide, params = fitted(steps=100)
@@ -66,10 +119,16 @@ def test_a_run_of_nuts_has_the_programs_sites():
 
 class TestBadInput:
     def test_a_guide_that_is_no_map(self):
-        with pytest.raises(GuideError, match="needs a guide that maps a standard normal .* this is a AutoNormal"):
+        with pytest.raises(GuideError, match="needs a guide that maps a standard normal .* this is a AutoNormal. AutoDiag"):
             NeuTraReparam(autoguide.AutoNormal(model), su.ParamStore())
+        with pytest.raises(GuideError, match="this is a AutoDelta. AutoMultivariateNormal is one"):
+            NeuTraReparam(autoguide.AutoDelta(model), su.ParamStore())
+        bounded = lambda features: zuko.flows.NCSF(features, transforms=1, hidden_features=(8,))  # a base on circles
+        guide, params = fitted(lambda program: autoguide.AutoNormalizingFlow(program, flow=bounded))
+        with pytest.raises(GuideError, match="draws of this AutoNormalizingFlow are no one-to-one map of a standard normal"):
+            NeuTraReparam(guide, params)
         guide, params = fitted(autoguide.AutoLowRankMultivariateNormal)
-        with pytest.raises(GuideError, match="AutoLowRankMultivariateNormal are no one-to-one map"):
+        with pytest.raises(GuideError, match="this AutoLowRankMultivariateNormal are no one-to-one map"):
             NeuTraReparam(guide, params)
 
     def test_a_guide_that_is_not_fitted(self):

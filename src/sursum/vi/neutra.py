@@ -18,7 +18,9 @@ from sursum.handlers.reparam import SharedReparam
 from sursum.messages import Factor, Sample
 from sursum.runtime import at_site, perform
 from sursum.vi.autoguide.joint import JointGuide
-from sursum.vi.pushforward import Pushforward, summed_to
+from sursum.vi.autoguide.normal import AutoNormal
+from sursum.vi.draws import snapshot
+from sursum.vi.pushforward import summed_to
 
 
 @dataclass(frozen=True)
@@ -48,20 +50,23 @@ def transport(guide: JointGuide, params: ParamStore) -> Transport:
         GuideError: a guide that has not been fitted, or that is no such map.
     """
     if not isinstance(guide, JointGuide):
+        instead = "AutoDiagonalNormal is the same family in one vector" if isinstance(guide, AutoNormal) else ""
         raise GuideError(
             f"NeuTraReparam needs a guide that maps a standard normal to all coordinates at once, and this is a "
-            f"{type(guide).__name__}. AutoMultivariateNormal is one."
+            f"{type(guide).__name__}. {instead or 'AutoMultivariateNormal is one'}."
         )
     if not guide.places:
         raise GuideError(f"this {type(guide).__name__} has not been fitted yet: run SVI with it first.")
-    with torch.no_grad(), params:
-        found = guide.posterior()
-    if not isinstance(found, Pushforward):
+    # Of a copy: what is trained later does not move the coordinates in which a chain is.
+    with torch.no_grad(), snapshot(params):
+        onto = getattr(guide.posterior(), "onto", None)
+    if onto is None:
         raise GuideError(
-            f"the draws of {type(guide).__name__} are no one-to-one map of a standard normal in as many coordinates, as "
-            "NeuTraReparam needs. AutoMultivariateNormal's are."
+            f"the draws of this {type(guide).__name__} are no one-to-one map of a standard normal in as many coordinates, as "
+            "NeuTraReparam needs. AutoMultivariateNormal's are, and those of AutoNormalizingFlow with a flow whose base is "
+            "normal."
         )
-    return Transport(found.onto, guide.slices, guide.start.dtype)
+    return Transport(onto, guide.slices, guide.start.dtype)
 
 
 class NeuTraReparam(SharedReparam):
@@ -74,7 +79,8 @@ class NeuTraReparam(SharedReparam):
     site is called ``neutra_base``; it must stand for all sites of the guide: ``su.reparam(model, {"**": neutra})``.
 
     Args:
-        guide: a fitted guide of the model: `AutoMultivariateNormal`, `AutoDiagonalNormal`.
+        guide: a fitted guide of the model whose draws are a bijection of normal noise: `AutoMultivariateNormal`,
+            `AutoDiagonalNormal`, `AutoNormalizingFlow`.
         params: the store that has its parameters, `svi.params`. They are held.
 
     Raises:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, constraints
+from torch.distributions import Distribution, Independent, Normal, constraints
 
 from sursum.distributions.randomness import drawing_from
 from sursum.errors import GuideError
@@ -80,6 +81,16 @@ class Moved(Distribution):
         self.density: Tensor | None = None
         super().__init__(flow.batch_shape, torch.Size([loc.shape[-1]]), validate_args=False)
 
+    @property
+    def onto(self) -> FromNoise | None:
+        """The map from normal noise to draws; None where the flow is none: a mixture, or one whose base is bounded."""
+        base = getattr(self.flow, "base", None)
+        while isinstance(base, Independent):
+            base = base.base_dist
+        if not isinstance(base, Normal) or not hasattr(self.flow, "transform"):
+            return None
+        return FromNoise(self.flow.transform, base.loc, base.scale, self.loc, self.scale)
+
     @constraints.dependent_property
     def support(self) -> Any:
         return constraints.real_vector
@@ -98,6 +109,31 @@ class Moved(Distribution):
             return self.density
         log_density: Tensor = self.flow.log_prob((value - self.loc) / self.scale)
         return log_density - self.scale.log().sum(-1)
+
+
+@dataclass(eq=False)
+class FromNoise:
+    r""":math:`u = \mu + \sigma \odot f(m + s \odot \varepsilon)`: f is a flow's, whose base is N(m, s²), and ε is standard."""
+
+    transform: Any
+    base_loc: Tensor
+    base_scale: Tensor
+    loc: Tensor
+    scale: Tensor
+
+    def __call__(self, noise: Tensor) -> Tensor:
+        drawn: Tensor = self.transform.inv(self._based(noise))
+        return self.loc + self.scale * drawn
+
+    def log_abs_det_jacobian(self, noise: Tensor, u: Tensor) -> Tensor:
+        """log |det ∂u/∂ε|."""
+        _, log_det = self.transform.inv.call_and_ladj(self._based(noise))
+        log_jacobian: Tensor = log_det + self.base_scale.log().sum(-1) + self.scale.log().sum(-1)
+        return log_jacobian
+
+    def _based(self, noise: Tensor) -> Tensor:
+        # The flow's networks may be in single precision where the program is in double.
+        return self.base_loc + self.base_scale * noise.to(self.base_loc.dtype)
 
 
 def inverse_autoregressive(features: int) -> nn.Module:
