@@ -66,12 +66,18 @@ PROGRAMS: dict[str, Callable[..., None]] = {
 }
 
 
+def places(guide: Any, dim: int) -> dict[str, int]:
+    """How many coordinates each site has in the one vector of a joint guide, in their order there."""
+    where = {name: np.ravel(part) for name, part in guide._unpack_latent(jnp.arange(dim)).items()}
+    return {name: where[name].size for name in sorted(where, key=lambda name: where[name][0])}
+
+
 def end(guide: Any, params: dict[str, Any]) -> svi_models.Normal:
     """A guide as it is with these parameters."""
     if isinstance(guide, autoguide.AutoMultivariateNormal):
-        # One vector for all sites, by the alphabet.
-        shapes = {name: np.size(value) for name, value in sorted(guide._init_locs.items())}
-        return svi_models.Normal(shapes, np.asarray(params["auto_loc"]), np.asarray(params["auto_scale_tril"]))
+        return svi_models.Normal(
+            places(guide, len(params["auto_loc"])), np.asarray(params["auto_loc"]), np.asarray(params["auto_scale_tril"])
+        )
     names = [name.removesuffix("_auto_loc") for name in params if name.endswith("_auto_loc")]
     loc, scale = ([np.ravel(params[f"{name}_auto_{kind}"]) for name in names] for kind in ("loc", "scale"))
     sizes = {name: part.size for name, part in zip(names, loc, strict=True)}
@@ -81,7 +87,7 @@ def end(guide: Any, params: dict[str, Any]) -> svi_models.Normal:
 def put(guide: Any, params: dict[str, Any], path: Any) -> dict[str, Any]:
     """The parameters of the guide in a file."""
     if isinstance(guide, autoguide.AutoMultivariateNormal):
-        found = svi_models.Normal.read(path, sorted(guide._init_locs))
+        found = svi_models.Normal.read(path, list(places(guide, len(params["auto_loc"]))))
         return {"auto_loc": jnp.asarray(found.loc), "auto_scale_tril": jnp.asarray(found.factor)}
     names = [name.removesuffix("_auto_loc") for name in params if name.endswith("_auto_loc")]
     held = {}
