@@ -313,3 +313,42 @@ def test_a_schedule_is_where_it_should_be_after_a_run_that_failed():
     with pytest.raises(VariationalError, match="penalty"):
         svi.run(100)
     assert svi.optimizer.param_groups[0]["lr"] == pytest.approx(0.5 ** len(svi.losses))
+
+
+@pytest.mark.parametrize("kind", ["AutoNormal", "AutoMultivariateNormal"])
+def test_particles_of_programs_that_take_no_batch_are_drawn_one_after_another(kind):
+    net = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Tanh(), torch.nn.Linear(3, 1)).double()
+
+    def network(x, y):
+        f = su.module("net", net)
+        with su.plate("data", len(x)):
+            su.sample("y", dist.Normal(f(x).squeeze(-1), 0.5), obs=y)
+
+    model = su.lift(network, dist.Normal(0.0, 1.0))
+    x, y = torch.linspace(-1, 1, 20, dtype=torch.float64).reshape(10, 2), torch.linspace(0, 1, 10, dtype=torch.float64)
+
+    def trained(vectorize):
+        loss = Trace_ELBO(num_particles=4, vectorize_particles=vectorize)
+        guide = getattr(su.infer.autoguide, kind)(model)
+        return su.infer.SVI(model, guide, su.optim.Adam({"lr": 0.01}), loss, seed=0)
+
+    batch, alone = trained(True), trained(False)
+    with pytest.warns(EngineWarning, match=r"the 4 particles are drawn one after another: .*a lifted network is not") as notes:
+        found = [batch.step(x, y) for _ in range(3)]
+    assert len(notes) == 1
+    assert found == [alone.step(x, y) for _ in range(3)]
+    assert batch.evaluate_loss(x, y) == alone.evaluate_loss(x, y)
+    assert batch.run(2, x, y).engine == "native"
+
+
+@pytest.mark.parametrize("kind", ["AutoNormal", "AutoMultivariateNormal", "AutoLowRankMultivariateNormal"])
+def test_steps_by_the_programs_come_from_the_seed_and_leave_torchs_generator_alone(kind):
+    def losses():
+        svi = SVI(model, getattr(autoguide, kind)(model), su.optim.Adam({"lr": 0.01}), seed=3)
+        return [svi.step(Y) for _ in range(3)]
+
+    before = torch.get_rng_state()
+    first = losses()
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.rand(1)
+    assert losses() == first

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from sursum.errors import VariationalError
+from sursum.caller import warn
+from sursum.errors import EngineWarning, SursumError, VariationalError
 from sursum.handlers import plate
 from sursum.messages import Sample
 from sursum.trace import Trace
@@ -27,7 +28,8 @@ class ELBO:
     Args:
         num_particles: draws of the guide for one estimate.
         vectorize_particles: draw them all in one run, in a plate outside of all others; the program must then be written
-            for batches, as it must for plates. The native engine loops over particles in C and needs no such thing.
+            for batches, as it must for plates; where it is not, `SVI` draws them one after another, with a note. The native
+            engine loops over particles in C and needs no such thing.
         max_plate_nesting: how many dimensions the program's plates take; None finds out by one run.
     """
 
@@ -102,6 +104,28 @@ class ELBO:
         dim = -1 - nesting
         with plate(PARTICLES, self.num_particles, dim=dim):
             return [pair(model, guide, args, kwargs)], dim
+
+
+def batched(loss: ELBO, model: Program, guide: Program, args: Sequence[Any], kwargs: Mapping[str, Any]) -> ELBO:
+    """`loss`, or the same with particles drawn one after another, where the programs take no batch of them.
+
+    Warns:
+        EngineWarning: they take none; says why.
+    """
+    if not loss.vectorize_particles or loss.num_particles == 1:
+        return loss
+    try:
+        loss._pairs(model, guide, args, kwargs)
+    except (RuntimeError, IndexError, SursumError) as error:
+        alone = replace(loss, vectorize_particles=False)
+        alone._pairs(model, guide, args, kwargs)  # what fails so as well is no fault of the batch
+        warn(
+            f"the {loss.num_particles} particles are drawn one after another: the programs do not take a batch of them "
+            f"({error}). Write them for batches, as for plates (a lifted network is not), or leave vectorize_particles out.",
+            EngineWarning,
+        )
+        return alone
+    return loss
 
 
 Baselines = dict[str, Tensor]

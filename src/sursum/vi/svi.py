@@ -21,7 +21,7 @@ from sursum.vi import seeds
 from sursum.vi.autoguide.guide import AutoGuide
 from sursum.vi.draws import draw_posterior
 from sursum.vi.early_stopping import EarlyStopping
-from sursum.vi.elbo import ELBO
+from sursum.vi.elbo import ELBO, batched
 from sursum.vi.engine import ENGINES, Eager, Engine, engine_for
 from sursum.vi.pairing import pair
 from sursum.vi.progress import progress_for
@@ -126,6 +126,7 @@ class SVI:
         self.checkpoint, self.checkpoint_every = checkpoint, checkpoint_every
         self._training = Training(as_optim(optim), global_seed() if seed is None else seed)
         self.engine = engine
+        self._by_programs: ELBO | None = None
         self._last: tuple[Any, Engine, Any] | None = None
         self._called: tuple[tuple[Any, ...], dict[str, Any]] | None = None
 
@@ -182,14 +183,15 @@ class SVI:
     def step(self, *args: Any, **kwargs: Any) -> float:
         """One step by the programs themselves, for instance on a minibatch; the loss before it. `run` is the fast way."""
         self._set_up(args, kwargs)
-        Eager(self.loss, self.model, self.guide, self._training, args, kwargs).advance(1)
+        Eager(self._batched(args, kwargs), self.model, self.guide, self._training, args, kwargs).advance(1)
         return self._training.losses[-1]
 
     def evaluate_loss(self, *args: Any, **kwargs: Any) -> float:
         """The loss at the current parameters, estimated once, without a step. The same seed and step give the same value."""
         self._set_up(args, kwargs)
+        loss = self._batched(args, kwargs)
         with torch.no_grad(), self.params, self._seeded(seeds.EVALUATE, self._training.steps):
-            return float(self.loss.estimate(self.model, self.guide, args, kwargs, {}))
+            return float(loss.estimate(self.model, self.guide, args, kwargs, {}))
 
     def sample(self, num_draws: int = 1000, *args: Any, **kwargs: Any) -> Posterior:
         """Draws of the guide as a posterior: latent and deterministic sites, as `MCMC` gives them.
@@ -237,9 +239,18 @@ class SVI:
             with torch.no_grad(), self.params, self._seeded(seeds.SET_UP, 0):
                 first = pair(self.model, self.guide, args, kwargs)
             found = engine_for(self.engine, self.loss, self.model, self.guide, self._training, first, args, kwargs)
+            if isinstance(found, Eager):
+                found.loss = self._batched(args, kwargs)
             # The arguments are kept, since an identity holds only as long as the object lives.
             self._last = (key, found, (args, kwargs))
         return self._last[1]
+
+    def _batched(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ELBO:
+        """The loss as the programs themselves compute it, found out once."""
+        if self._by_programs is None:
+            with torch.inference_mode(False), torch.no_grad(), self.params, self._seeded(seeds.SET_UP, 0):
+                self._by_programs = batched(self.loss, self.model, self.guide, args, kwargs)
+        return self._by_programs
 
     def _until_pause(self, end: int, chunk: int) -> int:
         """How many steps to take before something is due."""

@@ -16,7 +16,7 @@ from sursum.errors import GuideError
 from sursum.handlers import ParamStore
 from sursum.messages import Frame, Sample
 from sursum.placing import place as fit_to_plates
-from sursum.runtime import perform
+from sursum.runtime import current_generator, perform
 from sursum.vi.autoguide.guide import AUXILIARY, AutoGuide, Place, joined
 from sursum.vi.autoguide.init import InitLoc
 from sursum.vi.autoguide.normal import checked_scale
@@ -60,7 +60,13 @@ class JointGuide(AutoGuide):
         self.start = torch.cat([place.start.reshape(-1).to(dtype) for place in places.values()])
 
     def begin(self, outer: tuple[Frame, ...]) -> Mapping[str, Tensor]:
-        site = Sample(name=f"{self.prefix}.z", fn=self.posterior(), plates=outer, infer={AUXILIARY: True})
+        site = Sample(
+            name=f"{self.prefix}.z",
+            fn=self.posterior(),
+            plates=outer,
+            infer={AUXILIARY: True},
+            generator=current_generator(),
+        )
         u: Tensor = perform(fit_to_plates(site)).value
         return {name: u[..., part] for name, part in self.slices.items()}
 
