@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-import zuko
 
 import sursum as su
 import sursum.distributions as dist
 from sursum.errors import GuideError, SiteError
 from sursum.infer.reparam import NeuTraReparam
-from sursum.vi.autoguide.flow import inverse_autoregressive
+from sursum.vi.autoguide.flow import inverse_autoregressive, zuko_flows
 
 double = lambda value: torch.tensor(value, dtype=torch.float64)
 autoguide = su.infer.autoguide
@@ -54,11 +53,17 @@ def test_the_density_is_that_of_the_program_by_change_of_variables(kind):
 
 def spline(features):
     """A flow whose draws go through its transforms one coordinate after another."""
-    return zuko.flows.NSF(features, transforms=1, hidden_features=(8,), bins=4).double()
+    return zuko_flows().NSF(features, transforms=1, hidden_features=(8,), bins=4).double()
 
 
 def default(features):
     return inverse_autoregressive(features).double()
+
+
+def test_torchs_own_checks_stay_as_they_were():
+    zuko_flows()
+    with pytest.raises(ValueError, match="satisfy the constraint"):
+        torch.distributions.Normal(0.0, -1.0)
 
 
 @pytest.mark.parametrize("flow", [default, spline])
@@ -123,7 +128,7 @@ class TestBadInput:
             NeuTraReparam(autoguide.AutoNormal(model), su.ParamStore())
         with pytest.raises(GuideError, match="this is a AutoDelta. AutoMultivariateNormal is one"):
             NeuTraReparam(autoguide.AutoDelta(model), su.ParamStore())
-        bounded = lambda features: zuko.flows.NCSF(features, transforms=1, hidden_features=(8,))  # a base on circles
+        bounded = lambda features: zuko_flows().NCSF(features, transforms=1, hidden_features=(8,))  # a base on circles
         guide, params = fitted(lambda program: autoguide.AutoNormalizingFlow(program, flow=bounded))
         with pytest.raises(GuideError, match="draws of this AutoNormalizingFlow are no one-to-one map of a standard normal"):
             NeuTraReparam(guide, params)

@@ -138,10 +138,23 @@ class FromNoise:
 
 def inverse_autoregressive(features: int) -> nn.Module:
     """Two masked autoregressive transforms, used in the direction in which drawing takes one pass."""
+    flows = zuko_flows()
+    forward = flows.MAF(features, transforms=2, hidden_features=(32,))
+    inverted: nn.Module = flows.Flow(forward.transform.inv, forward.base)
+    return inverted
+
+
+def zuko_flows() -> Any:
+    """`zuko.flows`. Importing zuko switches off torch's checks of arguments for the whole process: they stay as they were.
+
+    Raises:
+        GuideError: zuko is not installed.
+    """
+    checks = Distribution._validate_args
     try:
         import zuko  # type: ignore[import-untyped]  # zuko has no annotations that count
     except ImportError as error:
         raise GuideError("AutoNormalizingFlow needs zuko, which is not installed: pip install 'sursum[flows]'.") from error
-    forward = zuko.flows.MAF(features, transforms=2, hidden_features=(32,))
-    inverted: nn.Module = zuko.flows.Flow(forward.transform.inv, forward.base)
-    return inverted
+    finally:
+        Distribution.set_default_validate_args(checks)
+    return zuko.flows
