@@ -12,7 +12,7 @@ from sursum.curvature import Curvature, curvature
 from sursum.density import LogDensity
 from sursum.distributions.randomness import global_seed
 from sursum.errors import OptimisationError
-from sursum.mcmc.checks import natural_number, positive_integer
+from sursum.mcmc.checks import natural_number, positive_integer, setting
 from sursum.optimise.approximation import as_posterior, log_densities
 from sursum.optimise.evaluator import evaluator
 from sursum.optimise.fit import NUM_STEPS, describe, start_point
@@ -70,6 +70,7 @@ def laplace(
         >>> round(float(posterior["mu"].mean()), 1), round(float(posterior["mu"].std()), 1)
         (1.5, 0.5)
     """
+    setting("model", callable(model), model, "a program, a callable", "give the function or `nn.Module`")
     positive_integer("num_samples", num_samples, "1000 is usual")
     positive_integer("num_steps", num_steps, f"{NUM_STEPS} is usual")
     if seed is not None:

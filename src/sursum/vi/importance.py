@@ -60,6 +60,8 @@ class Importance:
             if not callable(program):
                 raise VariationalError(f"`{what}` is {program!r}, but must be a program: a callable.")
             refuse_coroutines(program)
+        if self.params is not None and not isinstance(self.params, ParamStore):
+            raise VariationalError(f"`params` is {type(self.params).__name__}, but must be a store: give `svi.params`.")
         for name, value, least in (("num_samples", self.num_samples, 1), ("seed", self.seed, 0)):
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
                 raise VariationalError(f"`{name}` is {value!r}, but must be an integer of {least} or more.")

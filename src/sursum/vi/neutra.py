@@ -55,6 +55,8 @@ def transport(guide: JointGuide, params: ParamStore) -> Transport:
             f"NeuTraReparam needs a guide that maps a standard normal to all coordinates at once, and this is a "
             f"{type(guide).__name__}. {instead or 'AutoMultivariateNormal is one'}."
         )
+    if not isinstance(params, ParamStore):
+        raise GuideError(f"`params` is {type(params).__name__}, but must be the store of a run: give `svi.params`.")
     if not guide.places:
         raise GuideError(f"this {type(guide).__name__} has not been fitted yet: run SVI with it first.")
     # Of a copy: what is trained later does not move the coordinates in which a chain is.

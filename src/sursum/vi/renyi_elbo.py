@@ -42,7 +42,7 @@ class RenyiELBO(ELBO):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not math.isfinite(self.alpha) or self.alpha == 1:
+        if not isinstance(self.alpha, (int, float)) or not math.isfinite(self.alpha) or self.alpha == 1:
             raise VariationalError(
                 f"`alpha` is {self.alpha!r}, but must be a finite number other than 1: for that order use Trace_ELBO."
             )

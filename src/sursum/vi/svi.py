@@ -120,6 +120,10 @@ class SVI:
             raise VariationalError(
                 f"there is no engine {engine!r}. Choose 'native', 'torch', 'eager', or None for the fastest."
             )
+        if early_stopping is not None and not isinstance(early_stopping, EarlyStopping):
+            raise VariationalError(
+                f"`early_stopping` is {early_stopping!r}, but must be `EarlyStopping(window=…, patience=…)`."
+            )
         _at_least_one("checkpoint_every", checkpoint_every)
         self.model, self.guide, self.loss = model, guide, Trace_ELBO() if loss is None else loss
         self.early_stopping, self.progress = early_stopping, progress

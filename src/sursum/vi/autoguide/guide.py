@@ -65,6 +65,11 @@ class AutoGuide:
 
     def __init__(self, model: Callable[..., Any], *, init_loc_fn: InitLoc | None = None, prefix: str = "auto") -> None:
         refuse_coroutines(model)
+        if init_loc_fn is not None and not callable(init_loc_fn):
+            raise GuideError(
+                f"`init_loc_fn` is {init_loc_fn!r}, but must be a function of a site: for values by name give "
+                "init_to_value(values)."
+            )
         self.model, self.init_loc_fn, self.prefix = model, init_loc_fn, prefix
         self.places: dict[str, Place] = {}
         self._called: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
@@ -211,6 +216,11 @@ class AutoGuide:
         args, kwargs = self._called
         if not self.places:
             raise GuideError(f"this {type(self).__name__} has not been fitted yet: run SVI with it first.")
+        if not isinstance(params, ParamStore):
+            raise GuideError(f"`params` is {type(params).__name__}, but must be the store of a run: give `svi.params`.")
+        levels = levels.tolist() if isinstance(levels, Tensor) else levels
+        if not isinstance(levels, Sequence) or not levels or not all(0.0 < level < 1.0 for level in levels):
+            raise GuideError(f"`levels` is {levels!r}, but must be a list of probabilities between 0 and 1: [0.05, 0.95].")
         rows: list[dict[str, Tensor]] = []
         with torch.no_grad(), params:
             points = self.quantile_points(torch.as_tensor(levels, dtype=torch.float64))

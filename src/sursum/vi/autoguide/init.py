@@ -58,6 +58,8 @@ def init_to_mean(site: Sample) -> Tensor | None:
 
 def init_to_value(values: Mapping[str, Tensor]) -> InitLoc:
     """The values of a mapping, by site name; other sites start as they do without `init_loc_fn`."""
+    if not isinstance(values, Mapping):
+        raise GuideError(f"init_to_value was given {values!r}, and needs a mapping from the names of sites to values.")
     return lambda site: values.get(site.name)
 
 

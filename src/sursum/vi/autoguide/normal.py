@@ -96,6 +96,6 @@ def checked_scale(scale: float) -> float:
     Raises:
         GuideError: it is not positive.
     """
-    if not scale > 0:
+    if isinstance(scale, bool) or not isinstance(scale, (int, float)) or not scale > 0:
         raise GuideError(f"`init_scale` is {scale!r}, but must be a number above 0: 0.1 is usual.")
     return float(scale)
