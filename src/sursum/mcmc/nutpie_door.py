@@ -351,7 +351,11 @@ class NativeModel:
         found.maxdepth, found.target_accept = settings.max_tree_depth, settings.target_accept
         kind = _reporting(progress, 1, lib.ProgressType.none())
         storage = lib.PyStorage.arrow() if spool is None else lib.PyStorage.zarr(lib.store.LocalStore(prefix=str(spool)))
-        return NativeSampler(lib.PySampler.from_pymc(found, 1, self._raw, kind, storage))
+        try:
+            return NativeSampler(lib.PySampler.from_pymc(found, 1, self._raw, kind, storage))
+        except TypeError:
+            # nutpie 0.16.11, for Python 3.12 and newer, takes a further callback, and how often to call it, before the storage.
+            return NativeSampler(lib.PySampler.from_pymc(found, 1, self._raw, kind, None, REFRESH, storage))
 
 
 @dataclass(frozen=True, eq=False)
