@@ -23,7 +23,8 @@ def page(head: str, warnings: Sequence[str], notes: Sequence[str], table: str, s
     added = "".join(f"<p>{html.escape(text)}</p>" for text in notes)
     plots, more = _plots(sites)
     rest = f"<p>… and {more} more</p>" if more else ""
-    return f"<div><p><b>{html.escape(head)}</b></p>{box}{added}{table}<div>{''.join(plots)}</div>{rest}</div>"
+    scrolling = f'<div style="overflow-x:auto">{table}</div>'
+    return f"<div><p><b>{html.escape(head)}</b></p>{box}{added}{scrolling}<div>{''.join(plots)}</div>{rest}</div>"
 
 
 def _plots(sites: Mapping[str, NDArray[Any]]) -> tuple[list[str], int]:
