@@ -40,7 +40,7 @@ HIDDEN, HELD_OUT, CHAINS = 8, 111, 4
 #: Draws of Pyro's one chain, and as many of warm-up; chains that would run at once on two cores.
 PYRO, CORES = 50, 2
 #: SGHMC's step, friction, and steps from one draw to the next.
-STEP, FRICTION, THINNING = 5e-3, 2.0, 40
+STEP, FRICTION, THINNING = 3e-3, 2.0, 20
 Draws = dict[str, np.ndarray]
 """`f`, (chain, draw, held-out row), and `sigma`, (chain, draw)."""
 

@@ -26,7 +26,10 @@ def mismatch(error: RuntimeError, found: Trace, arguments: Any) -> SiteError | N
     """
     if not _TORCH_SAYS.search(str(error)):
         return None
-    data = [leaf for leaf in tree_leaves(arguments) if isinstance(leaf, Tensor) and leaf.is_floating_point()]
+    # Integers may well be meant, for an embedding: they are blamed where no other data can be.
+    data = sorted(
+        (leaf for leaf in tree_leaves(arguments) if isinstance(leaf, Tensor)), key=lambda t: not t.is_floating_point()
+    )
     for called, own in _networks(found):
         for tensor in data:
             if (tensor.dtype, tensor.device) != (own.dtype, own.device):

@@ -49,6 +49,8 @@ def module(name: str, net: M) -> M:
         (['net.weight', 'net.bias'], torch.Size([3, 1]))
     """
     where, generator, plates = calling_line(), current_generator(), open_plates()
+    if not isinstance(name, str):
+        raise SiteError(f"the name of a module ({where}) must be a string, and is {name!r}: module('net', net).")
     if not isinstance(net, nn.Module):
         raise SiteError(
             f"module {name!r} ({where}) must be a torch.nn.Module, and is {net!r}. Read single tensors with param(…)."
