@@ -5,8 +5,9 @@ The regression of `examples/diabetes_network.py`, in double precision, 331 patie
 .. math:: y_i \sim N(f_w(x_i), \sigma), \quad f: 10 \to 8 \to 1 \text{ with tanh}, \quad
           w_{ij} \sim N(0, 1 / n_{in}), \quad b_j \sim N(0, 1), \quad \sigma \sim N^+(0, 1)
 
-with NUTS and target acceptance 0.8; `posteriors` has no NUTS and runs SGHMC on all rows, with a step that is small enough not
-to bias it. Each system runs in a process of its own (NumPyro needs `flax` beside it, `posteriors` is in no extra):
+with NUTS and target acceptance 0.8; `posteriors` has no NUTS and runs its Langevin dynamics (BAOA) on all rows, with a step
+that is small enough not to bias it much. Each system runs in a process of its own (NumPyro needs `flax` beside it, `posteriors`
+is in no extra):
 
     python benchmarks/networks.py [--draws 500] [--sides sursum numpyro pyro posteriors]
 
@@ -39,8 +40,8 @@ ROOT = Path(__file__).parent.parent
 HIDDEN, HELD_OUT, CHAINS = 8, 111, 4
 #: Draws of Pyro's one chain, and as many of warm-up; chains that would run at once on two cores.
 PYRO, CORES = 50, 2
-#: SGHMC's step, friction, and steps from one draw to the next.
-STEP, FRICTION, THINNING = 3e-3, 2.0, 20
+#: The step and friction of Langevin dynamics, and steps from one draw to the next.
+STEP, FRICTION, THINNING = 1e-2, 2.0, 10
 Draws = dict[str, np.ndarray]
 """`f`, (chain, draw, held-out row), and `sigma`, (chain, draw)."""
 
@@ -196,7 +197,7 @@ def posteriors_side(draws: int) -> Callable[[int], Draws]:
         misfit = ((y - f) * (-log_sigma).exp()[:, None]).square().sum()
         return prior - 0.5 * misfit - len(y) * log_sigma.sum(), f
 
-    sampler = posteriors.sgmcmc.sghmc.build(log_posterior, lr=STEP, alpha=FRICTION)
+    sampler = posteriors.sgmcmc.baoa.build(log_posterior, lr=STEP, alpha=FRICTION)
 
     def run(seed: int) -> Draws:
         torch.manual_seed(seed)
