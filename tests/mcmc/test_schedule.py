@@ -19,6 +19,14 @@ from sursum.errors import DiagnosticWarning
 short = pytest.mark.filterwarnings("ignore::sursum.errors.DiagnosticWarning")
 
 
+@pytest.fixture
+def listening():
+    """Ctrl-C raises KeyboardInterrupt, also where the tests were begun in the background, which has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def interrupting(after: int, chains: int):
     """A hook that sends the process Ctrl-C, as a user's terminal would, once each of `chains` has evaluated so often."""
     counts = Counter()
@@ -48,6 +56,7 @@ def workers_end() -> bool:
 
 
 @short
+@pytest.mark.usefixtures("listening")
 def test_ctrl_c_returns_what_has_been_drawn(sampler, gaussian):
     density = gaussian(value_hook=interrupting(3000, chains=2))
     with pytest.warns(DiagnosticWarning, match="interrupted") as caught:
@@ -66,6 +75,7 @@ def test_ctrl_c_returns_what_has_been_drawn(sampler, gaussian):
 
 
 @short
+@pytest.mark.usefixtures("listening")
 def test_ctrl_c_while_other_chains_wait(sampler, gaussian):
     density = gaussian(value_hook=interrupting(6000, chains=1))
     with pytest.warns(DiagnosticWarning, match=r"The run was interrupted: .+ of 1 of 3 chains\."):
@@ -73,6 +83,7 @@ def test_ctrl_c_while_other_chains_wait(sampler, gaussian):
     assert posterior["mu"].shape[0] == 1
 
 
+@pytest.mark.usefixtures("listening")
 def test_ctrl_c_in_the_warmup(sampler, gaussian):
     density = gaussian(value_hook=interrupting(1000, chains=2))
     with pytest.warns(DiagnosticWarning, match="interrupted during the warm-up: there is no draw of the posterior"):
