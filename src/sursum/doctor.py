@@ -58,7 +58,7 @@ def examine() -> Iterator[Finding]:
         yield _vector(tools)
     except CompileError as error:
         yield Finding("compiler", False, str(error))
-    yield _tried("BLAS", lambda: f"SciPy {version('scipy')}: dgemm, dpotrf found" if _routines() else "")
+    yield _tried("BLAS", _routines)
     yield _tried("nutpie", _nutpie)
     yield _tried("arviz", lambda: version("arviz"))
     yield _cache()
@@ -73,8 +73,11 @@ def _vector(tools: Toolchain) -> Finding:
     return Finding("vector math", None, "libmvec was not found: exp, log and the like are computed one by one")
 
 
-def _routines() -> bool:
-    return all(blas.address(routine) for routine in ("dgemm", "dpotrf"))
+def _routines() -> str:
+    found = {routine: blas.address(routine) for routine in ("dgemm", "dpotrf", "threads")}
+    scipy = f"SciPy {version('scipy')}"
+    products = "torch's MKL" if found["threads"] else scipy
+    return f"dgemm of {products}, dpotrf of {scipy}" if found["dgemm"] and found["dpotrf"] else ""
 
 
 def _nutpie() -> str:
