@@ -24,20 +24,27 @@ def execute(app: Sphinx, doctree: nodes.document) -> None:
     namespace: dict[str, Any] = {}
     found = [block for block in doctree.findall(nodes.literal_block) if _is_ours(block, doctree)]
     running = program([block.astext() for block in found])
-    for number, block in enumerate(found):
-        code = block.astext()
-        if code not in running:
-            continue
-        try:
-            with tempfile.TemporaryDirectory() as here, contextlib.chdir(here):
+    with tempfile.TemporaryDirectory() as here, contextlib.chdir(here):  # what one block writes the next may read
+        for number, block in enumerate(found):
+            code = block.astext()
+            if code not in running:
+                continue
+            try:
                 printed = run(code, namespace, f"{page}, block {number}")
-        except Exception as error:
-            log.warning("this block does not run: %s: %s\n%s", type(error).__name__, error, code, location=block)
-            continue
-        if printed.strip():
-            output = nodes.literal_block(printed, printed.rstrip("\n"), language="text", classes=["output"])
-            holder = block.parent if isinstance(block.parent, nodes.container) and "literal-block-wrapper" in block.parent["classes"] else block
-            holder.parent.insert(holder.parent.index(holder) + 1, output)
+            except Exception as error:
+                log.warning("this block does not run: %s: %s\n%s", type(error).__name__, error, code, location=block)
+                continue
+            _show(printed, block)
+
+
+def _show(printed: str, block: nodes.literal_block) -> None:
+    """What a block printed, below it."""
+    if not printed.strip():
+        return
+    output = nodes.literal_block(printed, printed.rstrip("\n"), language="text", classes=["output"])
+    wrapped = isinstance(block.parent, nodes.container) and "literal-block-wrapper" in block.parent["classes"]
+    holder = block.parent if wrapped else block
+    holder.parent.insert(holder.parent.index(holder) + 1, output)
 
 
 def _is_ours(block: nodes.literal_block, doctree: nodes.document) -> bool:
