@@ -1,142 +1,14 @@
-"""Parts of pages that are made from the library itself: a directive `{generated} name`, one function a name."""
+"""Parts of pages that are made from the library itself: a directive `{generated} name`, one function of `sections.py` a name."""
 
 from __future__ import annotations
 
-import importlib
-import inspect
 import re
-import sys
-from collections.abc import Callable
-from pathlib import Path
 
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-import sursum as su
-from sursum import diagnostics, errors
-
-ROOT = Path(__file__).parent.parent.parent
-
-
-HANDLERS = sorted(path.stem for path in (ROOT / "docs" / "handlers").glob("*.md"))
-
-
-def eight_schools() -> str:
-    """The program of the eight schools beside the C that runs it."""
-    schools = _example("eight_schools")
-    source = inspect.getsource(schools)
-    program = source[source.index("def schools(") : source.index("def posterior(")].rstrip()
-    density = su.compile(schools.lifted(), schools.ERROR, schools.EFFECT, engine="native")
-    lines = density.source.splitlines()
-    start = next(k for k, line in enumerate(lines) if line.startswith("static int sursum_part"))
-    body = "\n".join(line for line in lines[start:])
-    left = f":::{{code-block}} python\n:class: shown\n{program}\n:::"
-    return f"::::::{{container}} beside\n:::::{{container}} left\n{left}\n:::::\n:::::{{container}} right\n:::{{code-block}} c\n{body}\n:::\n:::::\n::::::"
-
-
-def error_tree() -> str:
-    """The tree of errors and warnings, as `errors.py` draws it."""
-    return f"```text\n{_block(inspect.getdoc(errors) or '', 'SursumError')}\n```"
-
-
-def our_distributions() -> str:
-    """A section for each distribution that torch does not have, from its docstring."""
-    import torch
-
-    ours = [name for name in su.distributions.__all__ if _is_ours(name) and not hasattr(torch.distributions, name)]
-    return "\n\n".join(f"### {name}\n\n{_auto('autoclass', f'sursum.distributions.{name}')}" for name in ours)
-
-
-def torch_distributions() -> str:
-    """The names that come from torch."""
-    import torch
-
-    names = [name for name in su.distributions.__all__ if _is_ours(name) and hasattr(torch.distributions, name)]
-    return ", ".join(f"`{name}`" for name in names) + "."
-
-
-def thresholds() -> str:
-    """The thresholds of the diagnostics."""
-    return (
-        f"R-hat {diagnostics.R_HAT}, effective sample sizes {diagnostics.ESS_PER_CHAIN} per chain, E-BFMI {diagnostics.E_BFMI}."
-    )
-
-
-def api() -> str:
-    """Every public name of every public module, from the docstrings; once, where it is first met."""
-    known = {id(getattr(su.handlers, name)) for name in HANDLERS}  # they have a page of their own
-    return "\n\n".join(_module(name, known) for name in PUBLIC)
-
-
-PUBLIC = ("sursum", "sursum.infer", "sursum.infer.autoguide", "sursum.infer.reparam", "sursum.optim", "sursum.priors", "sursum.handlers")
-
-
-def _module(name: str, known: set[int]) -> str:
-    module = importlib.import_module(name)
-    names = getattr(module, "__all__", None) or [n for n, v in vars(module).items() if inspect.isfunction(v) and v.__module__ == name]
-    parts = [f"## {name}", (inspect.getdoc(module) or "").split("\n")[0]]
-    for member in sorted(names, key=str.lower):
-        value = getattr(module, member)
-        if inspect.ismodule(value) or id(value) in known:
-            continue
-        known.add(id(value))
-        kind = "autoclass" if inspect.isclass(value) else "autofunction" if callable(value) else None
-        if kind is not None:
-            parts.append(_auto(kind, f"{name}.{member}", members=kind == "autoclass"))
-    return "\n\n".join(parts)
-
-
-def _auto(kind: str, name: str, *, members: bool = False) -> str:
-    options = "   :members:\n" if members and kind == "autoclass" else ""
-    return f"```{{eval-rst}}\n.. {kind}:: {name}\n{options}```"
-
-
-def _is_ours(name: str) -> bool:
-    value = getattr(su.distributions, name)
-    return inspect.isclass(value) and value.__module__.startswith("sursum.")
-
-
-def _block(text: str, first: str) -> str:
-    """The indented block of a docstring that begins with a word."""
-    lines = text.splitlines()
-    start = next(k for k, line in enumerate(lines) if line.strip().startswith(first))
-    end = next(k for k in range(start, len(lines)) if lines[k] and not lines[k].startswith(" "))
-    return inspect.cleandoc("\n".join(lines[start:end])).rstrip()
-
-
-def _example(name: str) -> object:
-    sys.path.insert(0, str(ROOT / "examples"))
-    try:
-        return importlib.import_module(name)
-    finally:
-        sys.path.pop(0)
-
-
-def gallery() -> str:
-    """A section for each example: what it is about, its picture, and the program."""
-    return "\n\n".join(_gallery_section(path) for path in sorted((ROOT / "examples").glob("*.py")) if path.stem != "tools")
-
-
-def _gallery_section(path: Path) -> str:
-    text = path.read_text()
-    doc = text.split('"""')[1].strip()
-    title, _, rest = doc.partition("\n")
-    body = "\n".join(line for line in rest.splitlines() if not line.startswith("    python") and not line.startswith("python ")).strip()
-    picture = ROOT / "docs" / "gallery" / f"{path.stem}.png"
-    name = path.stem.replace("_", " ").capitalize()
-    parts = [f"## {name}", title, body]
-    if picture.exists():
-        parts.append(f"```{{image}} gallery/{path.stem}.png\n:alt: {title.rstrip('.')}\n```")
-    parts.append(f"`python examples/{path.name}`")
-    parts.append(f"::::{{dropdown-code}} The program\n:::{{literalinclude}} ../examples/{path.name}\n:language: python\n:class: shown\n:::\n::::")
-    return "\n\n".join(part for part in parts if part)
-
-
-FUNCTIONS: dict[str, Callable[[], str]] = {
-    f.__name__: f
-    for f in (eight_schools, error_tree, our_distributions, torch_distributions, thresholds, api, gallery)
-}
+from sections import FUNCTIONS, ROOT
 
 
 class Generated(SphinxDirective):
