@@ -48,7 +48,7 @@ def main() -> None:
         gradient=_gradient_seconds(potential, start) * 1e6,
         leapfrog=seconds / calls * 1e6,
         draw=seconds / (options.warmup + options.draws) * 1e6,
-        compile=0.0,
+        compile=None,
         **timing.totals(ready + warm, warm, options.warmup, options.draws) | {"extrapolated": True},
         rate=None,
         moments=None,
