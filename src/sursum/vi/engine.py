@@ -139,7 +139,7 @@ class Captured:
                 break
         losses = np.empty(len(noise))
         taken = loop.steps(np.ascontiguousarray(noise.numpy()), rates, losses, optimizer)
-        training.losses += losses[:taken].tolist()
+        training.losses.frombytes(losses[:taken].tobytes())
         if taken < len(noise):
             if training.scheduler is not None:
                 training.scheduler.load_state_dict(before)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TextIO
 
@@ -21,7 +22,7 @@ class Progress:
     stream: TextIO | None
     _last: float = field(default=0.0, init=False)
 
-    def update(self, done: int, losses: list[float], *, force: bool = False) -> None:
+    def update(self, done: int, losses: Sequence[float], *, force: bool = False) -> None:
         """Show that `done` steps of the run are taken; the last of `losses` are theirs."""
         now = time.monotonic()
         if self.stream is None or (not force and now - self._last < _EVERY):
@@ -30,7 +31,7 @@ class Progress:
         self.stream.write("\r" + self.text(done, losses) + "\x1b[K")
         self.stream.flush()
 
-    def text(self, done: int, losses: list[float]) -> str:
+    def text(self, done: int, losses: Sequence[float]) -> str:
         """The line.
 
         Example:
@@ -42,7 +43,7 @@ class Progress:
         mean = f"  loss {np.mean(recent):.6g}" if recent else ""
         return "━" * filled + "─" * (BAR - filled) + f"  {done}/{self.total} steps{mean}"
 
-    def close(self, done: int, losses: list[float]) -> None:
+    def close(self, done: int, losses: Sequence[float]) -> None:
         """The run has ended."""
         if self.stream is not None:
             self.update(done, losses, force=True)

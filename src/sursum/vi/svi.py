@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -133,6 +134,7 @@ class SVI:
         self._by_programs: ELBO | None = None
         self._last: tuple[Any, Engine, Any] | None = None
         self._called: tuple[tuple[Any, ...], dict[str, Any]] | None = None
+        self._chunk = 1  # steps between two looks at the clock
 
     # What there is.
 
@@ -144,7 +146,7 @@ class SVI:
     @property
     def losses(self) -> Tensor:
         """The loss at every step so far, float64."""
-        return torch.tensor(self._training.losses, dtype=torch.float64)
+        return torch.from_numpy(np.array(self._training.losses))
 
     @property
     def optimizer(self) -> torch.optim.Optimizer | None:
@@ -168,7 +170,7 @@ class SVI:
         training, before = self._training, self._training.steps
         bar, stopped = progress_for(self.progress, num_steps), False
         engine = self._engine_for(args, kwargs)
-        chunk = 1
+        chunk = self._chunk
         try:
             while training.steps < before + num_steps and not stopped:
                 began = time.monotonic()
@@ -178,6 +180,7 @@ class SVI:
                 stopped = self._pause()
                 bar.update(training.steps - before, training.losses)
         finally:
+            self._chunk = chunk
             bar.close(training.steps - before, training.losses)
         if self.checkpoint is not None:
             self.save(self.checkpoint)
