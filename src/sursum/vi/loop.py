@@ -120,6 +120,12 @@ static void clip(const struct task *t)
     }
 }
 
+/* 1 - rho^step, which is 1 long before rho^step is 0: a power takes as long as the rest of a small step. */
+static double complement(double rho, int64_t step)
+{
+    return rho < 1.0 && (1.0 - rho) * step > 40.0 ? 1.0 : 1.0 - pow(rho, step);
+}
+
 static void move(const struct task *t, double rate, int64_t step)
 {
     const int64_t n = t->dim;
@@ -134,7 +140,7 @@ static void move(const struct task *t, double rate, int64_t step)
     }
     if (t->rule == ADAM) {
         /* m / (sqrt(v) / root + eps) with one division: most of a step's time may go into roots and divisions. */
-        const double root = sqrt(1.0 - pow(t->b, step)), size = rate / (1.0 - pow(t->a, step)) * root;
+        const double root = sqrt(complement(t->b, step)), size = rate / complement(t->a, step) * root;
         const double a = 1.0 - t->a, b = 1.0 - t->b, beta = t->b, eps = t->eps * root;
 #pragma omp simd
         for (int64_t i = 0; i < n; i++) {

@@ -33,7 +33,7 @@ def translate(
         program, low = lower(graph, title)
         fuse(program, low.e)
         flatten_functions(program, low.e, vector)
-        plan = schedule(program, low.e)
+        plan = schedule(program, low.e, low.arrays)
         loops = _loops(program, vector, stem)
         emitted = emit(program, plan, vector=vector, outputs=destinations(graph), stem=stem)
         return _joined(emitted, loops), program, low
@@ -51,7 +51,9 @@ def _loops(program: Program, vector: frozenset[str], stem: str) -> list[Emitted]
         if loop.call in program.stages:
             loop.call.function = f"{stem}_{loop.call.function}"
             fuse(loop.program, loop.exprs)
-            found.append(emit_loop(loop, schedule(loop.program, loop.exprs), vector=vector))
+            one = emit_loop(loop, schedule(loop.program, loop.exprs), vector=vector)
+            short, long = one.iterations
+            found.append(replace(one, iterations=(short * loop.length, long * loop.length)))
     return found
 
 
@@ -64,6 +66,7 @@ def _joined(emitted: Emitted, loops: Sequence[Emitted]) -> Emitted:
         helpers=tuple(dict.fromkeys(text for one in every for text in one.helpers)),
         body="\n".join(one.body for one in every),
         statements=sum(one.statements for one in every),
+        iterations=(sum(one.iterations[0] for one in every), sum(one.iterations[1] for one in every)),
     )
 
 
@@ -99,12 +102,13 @@ def build(graph: Graph, *, title: str, directory: Path | None = None) -> NativeF
     place = open_directory(directory)
     tools = detect(place)
     emitted, program, low = translate(graph, title, tools.vector)
-    key = tools.key(emitted.source, emitted.statements)
-    library = fetch(place, key, emitted.source, lambda: tools.compile(emitted.source, emitted.statements))
+    text, statements, long_loops = emitted.source, emitted.statements, emitted.long_loops
+    key = tools.key(text, statements, long_loops=long_loops)
+    library = fetch(place, key, text, lambda: tools.compile(text, statements, long_loops=long_loops))
     order = sorted(program.constants.values())
     return NativeFunction(
         title=title,
-        source=emitted.source,
+        source=text,
         library=library,
         dim=program.dim,
         size=program.dim if is_density(graph) else sum(math.prod(r.size) for r in graph.outputs),

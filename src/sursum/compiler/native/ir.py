@@ -45,10 +45,11 @@ class Loop:
     indices: tuple[Expr, ...] = ()
     strides: tuple[int, ...] = ()
     after: tuple[int, ...] = ()  # values whose stages must have run: those of an earlier part, readers of an old version
+    joint: tuple[int, Expr] | None = None  # a sign, and e of which the sum also has log1p(e): see `joint`
 
     def exprs(self) -> tuple[Expr, ...]:
         """Everything that an iteration evaluates."""
-        return (self.expr, *self.indices)
+        return (self.expr, *self.indices, *(self.joint[1:] if self.joint else ()))
 
     def reads(self) -> Iterator[int]:
         """The values that it loads."""
@@ -107,17 +108,26 @@ class Program:
     loops: list[Recurrent] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """A stage that multiplies the elements of a matrix, laid out in panels, by what varies with one of its dimensions."""
+
+    matrix: Expr
+    other: Expr
+
+
 @dataclass(slots=True)
 class Group:
     """Stages that run in one loop nest over `shape` (or straight on, where that is empty), or one call.
 
-    `jammed` are the stages of several rows at a time: see `jam`.
+    `jammed` are the stages of several rows at a time: see `jam`; `panels` what each stage multiplies: see `panel`.
     """
 
     shape: tuple[int, ...]
     serial: bool
     stages: list[Stage] = field(default_factory=list)
     jammed: list[Loop] = field(default_factory=list)
+    panels: list[Panel] = field(default_factory=list)
 
 
 @dataclass(slots=True)

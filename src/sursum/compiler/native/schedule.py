@@ -8,10 +8,14 @@ from __future__ import annotations
 
 from bisect import bisect_left
 
+from torch import Tensor
+
 from sursum.compiler.native.canonical import canonical
 from sursum.compiler.native.expr import Exprs
 from sursum.compiler.native.ir import Call, Group, Loop, Program, Schedule, Stage
 from sursum.compiler.native.jam import jam
+from sursum.compiler.native.joint import join
+from sursum.compiler.native.panel import panel
 from sursum.compiler.native.tile import tile
 
 Key = tuple[object, ...]
@@ -20,10 +24,14 @@ Key = tuple[object, ...]
 MOST = 150
 
 
-def schedule(program: Program, e: Exprs) -> Schedule:
-    """Puts the stages of a program into groups, and the groups into tiles."""
+def schedule(program: Program, e: Exprs, arrays: list[Tensor] | None = None) -> Schedule:
+    """Puts the stages of a program into groups, and the groups into tiles; `arrays` are its constants, to which layouts that
+    tiles want are added."""
     plan = _Scheduler(program, e).run()
     tile(program, plan)
+    if arrays is not None:
+        panel(program, plan, e, arrays)
+    join(plan, e)
     jam(plan, e)
     return plan
 

@@ -22,37 +22,43 @@ BASE = ("-O3", "-march=native", "-fopenmp-simd", "-fno-math-errno", "-fno-trappi
 #: Taken if the compiler knows them. Loads one by one are no slower than AVX2's gather instruction, and gcc keeps what a loop
 #: sums up in registers beside them, but not beside a gather.
 TUNING = ("-mprefer-vector-width=256", "-mtune-ctrl=^use_gather_2parts,^use_gather_4parts,^use_gather")
+#: What makes loops take the widest vectors that there are, instead: long ones gain by it, short ones do not.
+WIDE = ("-mprefer-vector-width=256", "-mprefer-vector-width=512")
 #: Above so many statements a level costs more than it gives.
 LEVELS = ((1500, "-O3"), (4000, "-O2"))
 
 
 @dataclass(frozen=True, slots=True)
 class Toolchain:
-    """A compiler that works here: its command, its version, its flags, the functions that libmvec has, the machine."""
+    """A compiler that works here: its command, its version, its flags, the functions that libmvec has, the machine, and
+    whether vectors of 512 bits are worth their while on it."""
 
     command: tuple[str, ...]
     version: str
     flags: tuple[str, ...]
     vector: frozenset[str]
     machine: str
+    wide: bool = False
 
-    def options(self, statements: int) -> tuple[str, ...]:
-        """The flags for a program of this many statements."""
+    def options(self, statements: int, *, long_loops: bool = False) -> tuple[str, ...]:
+        """The flags for a program of this many statements, whose time goes into long loops or not."""
         level = next((name for most, name in LEVELS if statements <= most), "-O1")
-        return tuple(level if flag == "-O3" else flag for flag in self.flags)
+        change = {"-O3": level} | ({WIDE[0]: WIDE[1]} if self.wide and long_loops else {})
+        return tuple(change.get(flag, flag) for flag in self.flags)
 
-    def key(self, source: str, statements: int) -> str:
+    def key(self, source: str, statements: int, *, long_loops: bool = False) -> str:
         """What a library is known by: text, flags, compiler and its version, CPU features, libc."""
-        parts = [source, *self.options(statements), "|", *self.command, self.version, self.machine]
+        parts = [source, *self.options(statements, long_loops=long_loops), "|", *self.command, self.version, self.machine]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
-    def compile(self, source: str, statements: int, *, march: str = "native") -> bytes:
+    def compile(self, source: str, statements: int, *, long_loops: bool = False, march: str = "native") -> bytes:
         """A shared library made of a C text, for this machine or for that of another `march`.
 
         Raises:
             CompileError: the compiler failed; its words are in the message.
         """
-        options = (f"-march={march}" if flag == "-march=native" else flag for flag in self.options(statements))
+        flags = self.options(statements, long_loops=long_loops)
+        options = (f"-march={march}" if flag == "-march=native" else flag for flag in flags)
         return _compile(self.command, (*options, *self.libraries()), source)
 
     def libraries(self) -> tuple[str, ...]:
@@ -96,6 +102,22 @@ def find_compiler() -> tuple[str, ...]:
     )
 
 
+def wide_vectors() -> bool:
+    """Whether the processor computes with 512 bits as readily as with 256: Intel's from Sapphire Rapids on (which are the
+    first to have half precision), and AMD's. Older ones of Intel run slower as a whole while they do.
+
+    Example:
+        >>> isinstance(wide_vectors(), bool)
+        True
+    """
+    try:
+        text = Path("/proc/cpuinfo").read_text(errors="replace")
+    except OSError:
+        return False
+    flags = next((line.split() for line in text.splitlines() if line.startswith("flags")), [])
+    return "avx512_fp16" in flags or ("avx512f" in flags and "AuthenticAMD" in text)
+
+
 def machine() -> str:
     """The processor's features and the C library, on which compiled code depends.
 
@@ -128,14 +150,16 @@ def detect(directory: Path | None) -> Toolchain:
     command, here = find_compiler(), machine()
     try:
         stat = os.stat(command[0])
-        stamp = [*command, here, stat.st_size, stat.st_mtime_ns, stat.st_ino, 2]
+        stamp = [*command, here, stat.st_size, stat.st_mtime_ns, stat.st_ino, 3]
     except OSError as error:
         raise CompileError(f"the C compiler {command[0]!r} cannot be read: {error}") from error
     memory = directory / f"toolchain-{hashlib.sha256(json.dumps(stamp).encode()).hexdigest()[:16]}.json" if directory else None
     if memory is not None:
         try:
             known = json.loads(memory.read_text())
-            return Toolchain(command, known["version"], tuple(known["flags"]), frozenset(known["vector"]), here)
+            return Toolchain(
+                command, known["version"], tuple(known["flags"]), frozenset(known["vector"]), here, bool(known["wide"])
+            )
         except (OSError, ValueError, KeyError, TypeError):
             pass  # not known yet, or damaged: found out again
     found = _probe(command, here)
@@ -143,7 +167,8 @@ def detect(directory: Path | None) -> Toolchain:
         try:
             handle, name = tempfile.mkstemp(dir=memory.parent)
             with os.fdopen(handle, "w") as file:
-                json.dump({"version": found.version, "flags": found.flags, "vector": sorted(found.vector)}, file)
+                facts = {"version": found.version, "flags": found.flags, "vector": sorted(found.vector), "wide": found.wide}
+                json.dump(facts, file)
             os.replace(name, memory)
         except OSError:
             pass  # a memory only: the next process asks again
@@ -188,7 +213,7 @@ def _probe(command: tuple[str, ...], here: str) -> Toolchain:
         flags[-3:-3] = [flag for flag in extra if flag not in flags]
         if extra is TUNING:
             break
-    return Toolchain(command, version, tuple(flags), _vector(command, tuple(flags)), here)
+    return Toolchain(command, version, tuple(flags), _vector(command, tuple(flags)), here, WIDE[0] in flags and wide_vectors())
 
 
 def _vector(command: tuple[str, ...], flags: tuple[str, ...]) -> frozenset[str]:

@@ -35,6 +35,15 @@ static inline double su_scale(double x)
     return fabs(x) < 0x1p-1000 ? 0x1p64 : 1.0;
 }
 """,
+    "lanes": """
+/* Rows side by side: as many doubles as a register holds, and as many of those as a panel of 40 rows has. */
+#ifdef __AVX512F__
+enum { SU_LANES = 8, SU_PARTS = 5 };
+#else
+enum { SU_LANES = 4, SU_PARTS = 10 };
+#endif
+typedef double su_lanes __attribute__((vector_size(8 * SU_LANES), aligned(8), may_alias));
+""",
     "integer": """
 /* Cut off; the lowest integer where there is none. */
 static inline int64_t su_integer(double x)

@@ -11,7 +11,8 @@ from sursum.compiler.native.emit.comment import comment
 from sursum.compiler.native.emit.scalar import TYPES, VARIABLES, Body, bracket
 from sursum.compiler.native.expr import Expr
 from sursum.compiler.native.fuse import PLAIN
-from sursum.compiler.native.ir import Call, Loop, Operand
+from sursum.compiler.native.ir import Call, Loop, Operand, Panel
+from sursum.compiler.native.panel import ROWS
 from sursum.compiler.native.schedule import Group
 
 #: Reduction → clause of OpenMP, first value by kind, statement.
@@ -22,8 +23,8 @@ START = {
     ("min", "i"): "INT64_MAX", ("max", "b"): "0", ("min", "b"): "1", ("sum", "b"): "0",
 }  # fmt: skip
 
-#: So many doubles are a vector.
-LANES = 4
+#: So many doubles are a vector, and so many are the widest one.
+LANES, WIDEST = 4, 8
 
 
 class Names(Protocol):
@@ -111,12 +112,14 @@ def _times(text: str, stride: int) -> str:
 class Nest:
     """A loop nest: what stands before it, at the head of each loop, in the body, at the foot of each loop.
 
-    The `first` of two nests over one shape clears the memory that both sum into; the other goes `step` rows at a time.
+    The `first` of two nests over one shape clears the memory that both sum into; the other goes `step` rows at a time. In a
+    tile, `block` rows run at a time.
     """
 
     def __init__(
-        self, group: Group, names: Names, where: Callable[[Where], list[str]], *, first: bool = True, step: int = 1
-    ) -> None:
+        self, group: Group, names: Names, where: Callable[[Where], list[str]], *, first: bool = True, step: int = 1,
+        block: int = 0,
+    ) -> None:  # fmt: skip
         self.shape, self.serial, self.names, self.first, self.step = group.shape, group.serial, names, first, step
         depth = len(self.shape)
         self.head: list[list[str]] = [[] for _ in range(depth + 1)]
@@ -126,6 +129,8 @@ class Nest:
         self.after: list[str] = []
         self.notes: list[str] = []
         self.levels: dict[int, int] = {}
+        self.block = -(-block // WIDEST) * WIDEST
+        self.joints: list[tuple[str, str, int]] = []
         self.body = Body(self._load, names.used, names.fresh, depth)
         self.inner = self.body.lines[depth]
         # A few elements of plain arithmetic are no vector: as scalars they stay in registers.
@@ -203,6 +208,8 @@ class Nest:
         else:
             self.inner.append(update(total, stage.mode, name, kind))
             result = total
+        if stage.joint is not None:
+            self._join(stage.joint, total)
         self.clauses.setdefault(CLAUSE[stage.mode], []).append(total)
         if outer:
             target = names.element(stage.value, stage.store, ())
@@ -213,6 +220,31 @@ class Nest:
             self.foot[first] += names.finished(stage.value)
         else:
             self.foot[first].append(f"{names.element(stage.value, stage.store, ())} = {result};")
+
+    def _join(self, joint: tuple[int, Expr], total: str) -> None:
+        """A block's terms are collected, and their logarithm is taken once."""
+        sign, expr = joint
+        self.names.used.update(("lanes", "log1p"))
+        terms = self.names.fresh()
+        self.head[0].append(f"double {terms}[{self.block}] __attribute__((aligned(64)));")
+        self.inner.append(f"{terms}[i - start] = {self.body.text(expr)[0]};")
+        self.joints.append((terms, total, sign))
+
+    def joined(self, rows: str, exact: bool) -> list[str]:
+        """What follows a block of so many `rows`, `exact` if they are as many as it can hold."""
+        lines: list[str] = []
+        for terms, total, sign in self.joints:
+            if not exact:
+                lines.append(f"for (int64_t k = {rows}; k < {self.block}; k++) {terms}[k] = 0.0;")
+            both, one, lane = (self.names.fresh() for _ in range(3))
+            lines += [
+                f"su_lanes {both} = {{0}};", f"for (int64_t k = 0; k < {self.block}; k += SU_LANES) {{",
+                f"    const su_lanes {one} = *(const su_lanes *)&{terms}[k];", f"    {both} += {one} + {both} * {one};", "}",
+                f"double {lane}[SU_LANES] __attribute__((aligned(64)));", f"*(su_lanes *){lane} = {both};",
+                f"#pragma omp simd reduction(+:{total})", "for (int k = 0; k < SU_LANES; k++)",
+                f"    {total} {'+' if sign > 0 else '-'}= log1p({lane}[k]);",
+            ]  # fmt: skip
+        return lines
 
     def _clear(self, stage: Loop, start: str) -> None:
         """Loops that give memory its first value."""
@@ -267,18 +299,83 @@ class Nest:
         return lines
 
 
+class Panels:
+    """The panels of a nest of products with a matrix: down its columns with vectors of rows. See `native.panel`."""
+
+    def __init__(self, group: Group, names: Names) -> None:
+        names.used.add("lanes")
+        self.columns = group.shape[1]
+        self.head: list[str] = []
+        self.body: list[str] = []
+        self.foot: list[str] = []
+        for stage, panel in zip(group.stages, group.panels, strict=True):
+            assert isinstance(stage, Loop)
+            self._stage(stage, panel, names)
+
+    def _stage(self, stage: Loop, panel: Panel, names: Names) -> None:
+        def load(expr: Expr, extra: Sequence[str]) -> tuple[str, int | None]:
+            return names.element(expr.data[0], expr.data[1], extra), None
+
+        m, a = names.fresh(), names.fresh()
+        start = Affine(0, (self.columns, 0))
+        matrix = f"const su_lanes *const {m} = (const su_lanes *)&{names.element(panel.matrix.data[0], start, ())};"
+        target = names.element(stage.value, stage.store, ())
+        columns = f"for (int64_t j = 0; j < {self.columns}; j++) {{"
+        parts = "for (int p = 0; p < SU_PARTS; p++)"
+        if 1 in stage.reduced:
+            body = Body(load, names.used, names.fresh, 2)
+            text, _ = body.text(panel.other)
+            factor = body.name(text, "f", 2)
+            self.head += body.lines[0]
+            self.body += [
+                matrix, f"su_lanes {a}[SU_PARTS] = {{0}};", columns, *("    " + line for line in body.lines[2]),
+                f"    {parts}", f"        {a}[p] += {m}[j * SU_PARTS + p] * {factor};", "}",
+                parts, f"    *(su_lanes *)&{target.removesuffix(']')} + p * SU_LANES] = {a}[p];",
+            ]  # fmt: skip
+            return
+        rows, sums = names.fresh(), names.fresh()
+        value, access, _ = panel.other.data
+        self.head.append(f"su_lanes {sums}[{self.columns}] __attribute__((aligned(64))) = {{0}};")
+        self.body += [
+            matrix, f"su_lanes {rows}[SU_PARTS];", parts,
+            f"    {rows}[p] = *(const su_lanes *)&{names.element(value, access, ()).removesuffix(']')} + p * SU_LANES];",
+            columns, f"    su_lanes {a} = {sums}[j];", f"    {parts}", f"        {a} += {m}[j * SU_PARTS + p] * {rows}[p];",
+            f"    {sums}[j] = {a};", "}",
+        ]  # fmt: skip
+        self.foot += [
+            f"for (int64_t j = 0; j < {self.columns}; j++)", "    for (int p = 0; p < SU_LANES; p++)",
+            f"        {target} += {sums}[j][p];",
+        ]  # fmt: skip
+
+    def loops(self, start: str, stop: str) -> list[str]:
+        """All panels from one row to another."""
+        return [f"for (int64_t i = {start}; i < {stop}; i += {ROWS}) {{", *("    " + line for line in self.body), "}"]
+
+
 def tiled(groups: Sequence[Group], block: int, names: Names, where: Callable[[Where], list[str]]) -> list[str]:
-    """Nests over the same rows, `block` rows at a time."""
-    nests = [Nest(group, names, where) for group in groups]
+    """Nests over the same rows, `block` rows at a time; what makes no whole panel comes last."""
+    nests = [Nest(group, names, where, block=block) for group in groups]
+    panels = [Panels(group, names) if group.panels else None for group in groups]
     rows = groups[0].shape[0]
-    stop, known = (f"start + {block}", block) if rows % block == 0 else ("stop", None)
+    whole = rows // ROWS * ROWS if any(panels) else rows
+    stop, known = (f"start + {block}", block) if whole % block == 0 else ("stop", None)
     lines = [line for nest in nests for line in nest.opening()]
-    lines.append(f"for (int64_t start = 0; start < {rows}; start += {block}) {{")
-    if rows % block:
-        lines.append(f"    const int64_t stop = start + {block} < {rows} ? start + {block} : {rows};")
-    for nest in nests:
-        lines += ["    " + line if not line.startswith("#") else line for line in nest.loops("start", stop, known)]
+    lines += [line for panel in panels if panel for line in panel.head]
+    lines.append(f"for (int64_t start = 0; start < {whole}; start += {block}) {{")
+    if known is None:
+        lines.append(f"    const int64_t stop = start + {block} < {whole} ? start + {block} : {whole};")
+    for nest, panel in zip(nests, panels, strict=True):
+        loops = panel.loops("start", stop) if panel else nest.loops("start", stop, known)
+        loops += nest.joined("stop - start" if known is None else str(known), known == nest.block)
+        lines += ["    " + line if not line.startswith("#") else line for line in loops]
     lines.append("}")
+    if whole < rows:
+        lines += ["{", f"    const int64_t start = {whole};"] if any(nest.joints for nest in nests) else ["{"]
+        for nest in nests:
+            loops = [*nest.loops(str(whole), str(rows), rows - whole), *nest.joined(str(rows - whole), False)]
+            lines += ["    " + line if not line.startswith("#") else line for line in loops]
+        lines.append("}")
+    lines += [line for panel in panels if panel for line in panel.foot]
     return lines + [line for nest in nests for line in nest.foot[0]]
 
 

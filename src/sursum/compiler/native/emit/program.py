@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,8 @@ from sursum.compiler.native.schedule import Group, Schedule
 #: Statements to a C function: above this the compiler's time stops growing in proportion.
 PART = 300
 
+#: An innermost loop is long from so many iterations on, and long ones decide where they make so many times as many as others.
+LONG, OUTWEIGH = 24, 4
 
 #: What an entry is handed.
 INSTANCE = """\
@@ -32,7 +35,8 @@ INCLUDES = tuple(f"#include <{name}.h>" for name in ("math", "stdbool", "stddef"
 
 @dataclass(frozen=True, slots=True)
 class Emitted:
-    """C text in its parts, how many bytes of workspace it wants, and how many statements it has.
+    """C text in its parts, how many bytes of workspace it wants, how many statements it has, and how many iterations its
+    short and its long loops make.
 
     `body` is the function and its pieces; it wants `INCLUDES`, `INSTANCE` and, once each, `declared` and `helpers`
     before it.
@@ -44,6 +48,13 @@ class Emitted:
     body: str
     workspace: int
     statements: int
+    iterations: tuple[int, int]
+
+    @property
+    def long_loops(self) -> bool:
+        """Whether the time goes into long loops."""
+        short, long = self.iterations
+        return long > OUTWEIGH * short
 
     @property
     def source(self) -> str:
@@ -224,7 +235,15 @@ class Emitter:
         main = self._main(len(functions))
         weight = sum(len(g.stages) + 6 * len(g.shape) for g in self.plan.groups)
         body = "\n".join([*functions, main])
-        return Emitted(self._title(), *self._helpers(), body, max(self.layout.size, 64), weight)
+        return Emitted(self._title(), *self._helpers(), body, max(self.layout.size, 64), weight, self._iterations())
+
+    def _iterations(self) -> tuple[int, int]:
+        """Of the vectorised loops: of those with a short innermost one, and of the others."""
+        found = [0, 0]
+        for group in self.plan.groups:
+            if group.shape and not group.serial and not group.panels:
+                found[group.shape[-1] >= LONG] += math.prod(group.shape) * len(group.stages)
+        return found[0], found[1]
 
     def _function(self, part: int, groups: Sequence[int]) -> str:
         self._part, self._declared, self._last = part, {}, Where(None, None)
