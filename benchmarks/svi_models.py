@@ -1,8 +1,8 @@
 r"""The models of the SVI benchmark: their data, and how long they are run.
 
 Eight schools and radon are those of `models.py`. Logistic regression: :math:`w \sim N(0, 1)` for 25 coefficients,
-:math:`y_i \sim \mathrm{Bernoulli}(\sigma(x_i \cdot w))`, 1,000 rows. The network has one input, 50 hidden units with tanh and
-one output, priors N(0, 1) on its 151 weights, noise N(0, 0.1), 100 rows.
+:math:`y_i \sim \mathrm{Bernoulli}(\sigma(x_i \cdot w))`, 1,000 rows. The network is that of `models.py`,
+10–50–1 with tanh and 200 rows, N(0, 1) on its 601 weights, its noise known, N(0, 0.2).
 """
 
 from __future__ import annotations
@@ -44,8 +44,7 @@ def data(name: str) -> tuple[np.ndarray, ...]:
         x = rng.normal(size=(1000, 25))
         chance = 1 / (1 + np.exp(-x @ rng.normal(size=25) / 2))
         return x, (rng.uniform(size=1000) < chance).astype(float)
-    x = np.linspace(-2, 2, 100)
-    return x[:, None], np.sin(2 * x) + 0.1 * rng.normal(size=100)
+    return tuple(models.surface().values())
 
 
 def options(description: str | None) -> argparse.ArgumentParser:

@@ -50,12 +50,12 @@ def logistic(x: Any, y: Any) -> None:
 
 
 def network(x: Any, y: Any) -> None:
-    a = numpyro.sample("a", dist.Normal(jnp.zeros((1, 50)), 1.0).to_event(2))
+    a = numpyro.sample("a", dist.Normal(jnp.zeros((10, 50)), 1.0).to_event(2))
     b = numpyro.sample("b", dist.Normal(jnp.zeros(50), 1.0).to_event(1))
     c = numpyro.sample("c", dist.Normal(jnp.zeros(50), 1.0).to_event(1))
     d = numpyro.sample("d", dist.Normal(0.0, 1.0))
     with numpyro.plate("rows", len(y)):
-        numpyro.sample("y", dist.Normal(jnp.tanh(x @ a + b) @ c + d, 0.1), obs=y)
+        numpyro.sample("y", dist.Normal(jnp.tanh(x @ a + b) @ c + d, 0.2), obs=y)
 
 
 PROGRAMS: dict[str, Callable[..., None]] = {

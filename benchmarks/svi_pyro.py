@@ -49,12 +49,12 @@ def logistic(x: Any, y: Any) -> None:
 
 
 def network(x: Any, y: Any) -> None:
-    a = pyro.sample("a", dist.Normal(torch.zeros(1, 50), 1.0).to_event(2))
+    a = pyro.sample("a", dist.Normal(torch.zeros(10, 50), 1.0).to_event(2))
     b = pyro.sample("b", dist.Normal(torch.zeros(50), 1.0).to_event(1))
     c = pyro.sample("c", dist.Normal(torch.zeros(50), 1.0).to_event(1))
     d = pyro.sample("d", dist.Normal(0.0, 1.0))
     with pyro.plate("rows", len(y)):
-        pyro.sample("y", dist.Normal(torch.tanh(x @ a + b) @ c + d, 0.1), obs=y)
+        pyro.sample("y", dist.Normal(torch.tanh(x @ a + b) @ c + d, 0.2), obs=y)
 
 
 PROGRAMS: dict[str, Callable[..., None]] = {

@@ -51,12 +51,12 @@ def logistic(x: Any, y: Any) -> None:
 
 
 def network(x: Any, y: Any) -> None:
-    a = su.sample("a", dist.Normal(torch.zeros(1, 50), 1.0).to_event(2))
+    a = su.sample("a", dist.Normal(torch.zeros(10, 50), 1.0).to_event(2))
     b = su.sample("b", dist.Normal(torch.zeros(50), 1.0).to_event(1))
     c = su.sample("c", dist.Normal(torch.zeros(50), 1.0).to_event(1))
     d = su.sample("d", dist.Normal(0.0, 1.0))
     with su.plate("rows", len(y)):
-        su.sample("y", dist.Normal(torch.tanh(x @ a + b) @ c + d, 0.1), obs=y)
+        su.sample("y", dist.Normal(torch.tanh(x @ a + b) @ c + d, 0.2), obs=y)
 
 
 PROGRAMS: dict[str, Callable[..., None]] = {

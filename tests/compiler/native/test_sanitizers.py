@@ -29,7 +29,10 @@ def test_the_contract_of_operators_holds_under_sanitizers(tmp_path: Path) -> Non
         "ASAN_OPTIONS": "detect_leaks=0",  # of Python's own; see test_leaks.py
         "SURSUM_CACHE": str(tmp_path),
     }
-    tests = [str(Path(__file__).with_name(name)) for name in ("test_operators.py", "test_memory.py")]
+    tests = [
+        str(Path(__file__).with_name(name))
+        for name in ("test_operators.py", "test_memory.py", "test_tile.py", "test_panel.py", "test_joint.py")
+    ]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests],
         env=environment, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[3],
