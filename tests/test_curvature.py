@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sursum.curvature import curvature
+from sursum.curvature import Curvature, curvature
 
 
 def quartic(q):
@@ -61,3 +61,18 @@ def test_the_scale_does_not_matter(scale):
         lambda q: (float(np.log(np.cosh(q / scale)).sum()) * -1.0, -np.tanh(q / scale) / scale), np.full(2, 0.3 * scale)
     )
     np.testing.assert_allclose(np.diag(found.matrix), np.cosh(0.3) ** -2 / scale**2, rtol=1e-9)
+
+
+@pytest.mark.parametrize("smallest", [1e-3, 1e-8, 3e-9, 3e-10, 1e-12])
+def test_the_quick_look_decides_as_eigenvalues_do(smallest):
+    """From 1 down to `smallest` and 1e-9, where a maximum stops being strict."""
+    rng = np.random.default_rng(1)
+    turn, _ = np.linalg.qr(rng.normal(size=(5, 5)))
+    matrix = turn @ np.diag([1.0, 0.5, 0.3, 0.1, smallest]) @ turn.T
+    found = Curvature((matrix + matrix.T) / 2)
+    assert found.definite is bool((found.values > 1e-9 * found.values.max()).all())
+    if found.definite and smallest > 1e-6:
+        right = rng.normal(size=5)
+        np.testing.assert_allclose(found.solve(right), np.linalg.solve(matrix, right), rtol=1e-9)
+        slow = found.scales * (found.vectors @ (found.vectors.T @ (found.scales * right) / found.values))
+        np.testing.assert_allclose(found.solve(right), slow, rtol=1e-9)

@@ -11,8 +11,10 @@ whose error is some 1e-12 of A in double precision, rounding included.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,13 +39,57 @@ class Curvature:
     """
 
     matrix: Array
-    scales: Array
-    values: Array
-    vectors: Array
+
+    @cached_property
+    def scales(self) -> Array:
+        """What the coordinates are scaled by, (n,): the roots of the diagonal's inverse."""
+        diagonal = np.abs(np.diag(self.matrix))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            scales: Array = np.where(diagonal > 0.0, 1.0 / np.sqrt(diagonal), 1.0)
+        return scales
+
+    @cached_property
+    def _scaled(self) -> Array:
+        scaled: Array = self.matrix * self.scales[:, None] * self.scales
+        return scaled
+
+    @cached_property
+    def _eigen(self) -> tuple[Array, Array]:
+        """Eigenvalues, NaN where the matrix is not finite, and eigenvectors, in scaled coordinates."""
+        n = len(self.matrix)
+        if not np.isfinite(self._scaled).all():
+            return np.full(n, np.nan), np.eye(n)
+        values, vectors = np.linalg.eigh(self._scaled)
+        return values, vectors
 
     @property
+    def values(self) -> Array:
+        """The eigenvalues in scaled coordinates, (n,); NaN where the matrix is not finite."""
+        return self._eigen[0]
+
+    @property
+    def vectors(self) -> Array:
+        """The eigenvectors in scaled coordinates, (n, n), a column each."""
+        return self._eigen[1]
+
+    @cached_property
+    def _inverse_root(self) -> Array | None:
+        """R with Rᵀ R the inverse in scaled coordinates, where that is well conditioned beyond doubt.
+
+        No eigenvalue is less than 1 / tr(Rᵀ R), and none more than the trace. It takes a tenth of the time of eigenvalues.
+        """
+        try:
+            root: Array = np.linalg.inv(np.linalg.cholesky(self._scaled))
+        except np.linalg.LinAlgError:
+            return None
+        sure = np.isfinite(root).all() and _SINGULAR * float(np.trace(self._scaled)) * float((root * root).sum()) < 1.0
+        return root if sure else None
+
+    @cached_property
     def definite(self) -> bool:
         """Whether there is a strict maximum: all eigenvalues are positive, in coordinates scaled by the diagonal."""
+        if self._inverse_root is not None:
+            return True
         return bool(np.isfinite(self.values).all() and (self.values > _SINGULAR * self.values.max(initial=0.0)).all())
 
     @property
@@ -59,8 +105,9 @@ class Curvature:
 
     def solve(self, right: Array) -> Array:
         """A⁻¹ times a vector."""
-        turned = self.vectors.T @ (self.scales * right)
-        solution: Array = self.scales * (self.vectors @ (turned / self.values))
+        scaled, root = self.scales * right, self._inverse_root
+        inner = self.vectors @ (self.vectors.T @ scaled / self.values) if root is None else root.T @ (root @ scaled)
+        solution: Array = self.scales * inner
         return solution
 
     def flat(self) -> list[int]:
@@ -70,8 +117,8 @@ class Curvature:
         return [int(i) for i in np.argsort(-share) if share[i] > 0.1]
 
 
-def curvature(value_and_grad: ValueAndGrad, q: Array) -> Curvature:
-    """Minus the second derivatives of a log density at q, by 6 n gradients."""
+def curvature(value_and_grad: ValueAndGrad, q: Array, *, precise: bool = True) -> Curvature:
+    """Minus the second derivatives of a log density at q, by 6 n gradients; if not `precise` by 4 n, to 1e-6."""
     n = len(q)
     near = np.empty(n)
     for i in range(n):
@@ -84,17 +131,10 @@ def curvature(value_and_grad: ValueAndGrad, q: Array) -> Curvature:
     rows = np.empty((n, n))
     for i in range(n):
         h = _STEP * own[i]
-        rows[i] = (4.0 * _slope(value_and_grad, q, i, h) - _slope(value_and_grad, q, i, 2.0 * h)) / 3.0
-    matrix = -(rows + rows.T) / 2.0
-    diagonal = np.abs(np.diag(matrix))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        scales = np.where(diagonal > 0.0, 1.0 / np.sqrt(diagonal), 1.0)
-    scaled = matrix * scales[:, None] * scales
-    if not np.isfinite(scaled).all():
-        nothing = np.full(n, np.nan)
-        return Curvature(matrix, scales, nothing, np.eye(n))
-    values, vectors = np.linalg.eigh(scaled)
-    return Curvature(matrix, scales, values, vectors)
+        rows[i] = _slope(value_and_grad, q, i, h)
+        if precise:
+            rows[i] = (4.0 * rows[i] - _slope(value_and_grad, q, i, 2.0 * h)) / 3.0
+    return Curvature(-(rows + rows.T) / 2.0)
 
 
 def _slope(value_and_grad: ValueAndGrad, q: Array, i: int, h: float) -> Array:
@@ -103,7 +143,7 @@ def _slope(value_and_grad: ValueAndGrad, q: Array, i: int, h: float) -> Array:
     ahead[i] += h
     behind[i] -= h
     (above, rising), (below, falling) = value_and_grad(ahead), value_and_grad(behind)
-    if not (np.isfinite(above) and np.isfinite(below)):
+    if not (math.isfinite(above) and math.isfinite(below)):
         return np.full(len(q), np.nan)
     slope: Array = (rising - falling) / (ahead[i] - behind[i])
     return slope

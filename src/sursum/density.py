@@ -121,7 +121,10 @@ class LogDensity:
             DensityError: `q` has another shape, or the program reaches other latent sites than in its first run.
         """
         at = self._at(q)
-        found = self._run(at)
+        return self._total(self._run(at), at)
+
+    def _total(self, found: Trace, at: _Placed) -> Tensor:
+        """The log density of an execution."""
         total = found.log_prob_sum()
         if self.jacobian:
             for site, log_jacobian in at.jacobians.values():
@@ -193,6 +196,18 @@ class LogDensity:
         Raises:
             DensityError: a value of the wrong shape, outside its site's support, or on the boundary.
         """
+        return self._begin(rng, values, jitter, spread)[0]
+
+    def scored_start(self, rng: np.random.Generator) -> tuple[np.ndarray, float]:
+        """A starting point and its log density, by one run of the program."""
+        q, found, at = self._begin(rng, {}, _JITTER, _SPREAD)
+        with torch.no_grad():
+            return q, float(self._total(found, at))
+
+    def _begin(
+        self, rng: np.random.Generator, values: Mapping[str, Any], jitter: float, spread: float
+    ) -> tuple[np.ndarray, Trace, _Placed]:
+        """A starting point, and the execution at it."""
         q = np.empty(self.dim)
 
         def choose(site: Sample, free_shape: torch.Size, onto: Any) -> Tensor:
@@ -215,9 +230,9 @@ class LogDensity:
 
         dtype = max((latent.dtype for latent in self.latents), key=lambda dtype: dtype.itemsize)
         recalled = {n: torch.as_tensor(value, dtype=dtype) for n, value in values.items() if n not in self._by_name}
+        at = _Placed(choose=choose)
         with torch.no_grad(), _Recalled(values=recalled):
-            self._run(_Placed(choose=choose))
-        return q
+            return q, self._run(at), at
 
     def with_data(self, *args: Any, **kwargs: Any) -> LogDensity:
         """The density of the same program called with other data."""

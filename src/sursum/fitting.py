@@ -60,9 +60,8 @@ def consult(entry: Any, site: Param, value: Tensor | None) -> Any:
     """The answer of `entry`: itself, or what the callable returns for the parameter's value, name, constraint, event_dim."""
     if isinstance(entry, Distribution):
         return entry
-    told = {"name": site.name, "constraint": site.constraint, "event_dim": site.event_dim}
-    given, named = ([] if value is None else [value]), _accepted(entry, told)
-    _check_arity(entry, site, given, named)
+    given = [] if value is None else [value]
+    named = _told(entry, site, given)
     with drawing_from(site.generator):
         answer = entry(*given, **named)
     if answer is None or isinstance(answer, (Distribution, Tensor)):
@@ -73,27 +72,23 @@ def consult(entry: Any, site: Param, value: Tensor | None) -> Any:
     )
 
 
-def _accepted(entry: Callable[..., Any], told: dict[str, Any]) -> dict[str, Any]:
-    """What `entry` is told by keyword: all that it takes, but for what a `partial` has filled in already."""
+def _told(entry: Callable[..., Any], site: Param, given: list[Tensor]) -> dict[str, Any]:
+    """What `entry` is told by keyword: all that it takes, but for what a `partial` has filled in already.
+
+    That it can be called so is checked. A TypeError from inside of it is its own, and passes as it is.
+    """
+    told = {"name": site.name, "constraint": site.constraint, "event_dim": site.event_dim}
     if isinstance(entry, partial):
         told = {name: value for name, value in told.items() if name not in entry.keywords}
     try:
-        parameters = inspect.signature(entry).parameters.values()
-    except (TypeError, ValueError):
-        return {}
-    if any(p.kind is p.VAR_KEYWORD for p in parameters):
-        return told
-    return {p.name: told[p.name] for p in parameters if p.kind is p.KEYWORD_ONLY and p.name in told}
-
-
-def _check_arity(entry: Callable[..., Any], site: Param, given: list[Tensor], named: dict[str, Any]) -> None:
-    """That `entry` can be called so. A TypeError from inside of it is its own, and passes as it is."""
-    try:
         signature = inspect.signature(entry)
     except (TypeError, ValueError):
-        return
+        return {}
+    parameters = signature.parameters.values()
+    if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+        told = {p.name: told[p.name] for p in parameters if p.kind is p.KEYWORD_ONLY and p.name in told}
     try:
-        signature.bind(*given, **named)
+        signature.bind(*given, **told)
     except TypeError as error:
         what = "the parameter's current value" if given else "nothing, for the program gives the parameter no value"
         raise PriorTypeError(
@@ -101,6 +96,7 @@ def _check_arity(entry: Callable[..., Any], site: Param, given: list[Tensor], na
             f"gets {what} as its only positional argument, and by keyword what it takes of `name`, `constraint` and "
             "`event_dim`: write `lambda value: dist.Normal(0.0, 1.0)`, or `def prior(value, *, name): …`."
         ) from None
+    return told
 
 
 def fit(prior: Distribution, site: Param, value: Tensor | None, plates: tuple[Frame, ...], key: str | None) -> Distribution:

@@ -128,11 +128,9 @@ class _Parents(Messenger):
 
     seen: Provenance = required()
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.parents: dict[str, frozenset[str]] = {}
-        self.first: dict[str, Site] = {}
-        self._known: dict[tuple[str, int], tuple[Tensor, Tensor]] = {}
+    parents: dict[str, frozenset[str]] = field(init=False, repr=False, default_factory=dict)
+    first: dict[str, Site] = field(init=False, repr=False, default_factory=dict)
+    _known: dict[tuple[str, int], tuple[Tensor, Tensor]] = field(init=False, repr=False, default_factory=dict)
 
     def handle(self, site: Site) -> Any:
         out = perform(site)

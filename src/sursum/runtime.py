@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypeVar, dataclass_transform
+from typing import Any, ClassVar, Self, TypeVar, cast, dataclass_transform
 
 import torch
 from torch import Tensor, nn
@@ -42,7 +42,16 @@ def perform(site: Site) -> Any:
 @dataclass_transform(field_specifiers=(field,))
 def handler(cls: type[T]) -> type[T]:
     """Make a class of a handler's fields; handlers compare by identity."""
-    return dataclass(eq=False)(cls)
+    made: Any = dataclass(eq=False)(cls)
+    made._at_first = tuple((item.name, make) for item in dataclasses.fields(made) if not item.init and (make := _maker(item)))
+    return cast(type[T], made)
+
+
+def _maker(item: dataclasses.Field[Any]) -> Callable[[], Any] | None:
+    """What makes the first value of a field, if it has one."""
+    if item.default_factory is not dataclasses.MISSING:
+        return item.default_factory
+    return None if item.default is dataclasses.MISSING else lambda: item.default
 
 
 def required() -> Any:
@@ -78,6 +87,8 @@ class Messenger:
         X
         tensor(1.)
     """
+
+    _at_first: ClassVar[tuple[tuple[str, Callable[[], Any]], ...]] = ()
 
     fn: Callable[..., Any] | None = None
 
@@ -136,8 +147,11 @@ class Messenger:
         return first
 
     def fresh(self) -> Self:
-        """The copy under which one execution runs."""
-        copy = dataclasses.replace(self)
+        """The copy under which one execution runs: what the handler was given, and a state of its own."""
+        copy = object.__new__(type(self))
+        copy.__dict__.update(self.__dict__)
+        for name, make in self._at_first:
+            copy.__dict__[name] = make()
         copy.origin, copy.noted = self, self.noted
         return copy
 

@@ -6,6 +6,7 @@ import torch
 
 import sursum as su
 import sursum.distributions as dist
+from sursum.density import LogDensity
 from sursum.errors import DensityError, SiteError
 
 
@@ -39,3 +40,15 @@ def test_it_shows_itself_in_a_line(density):
 def test_a_module_that_is_none_is_refused():
     with pytest.raises(SiteError, match=r"module 'net' \(test_compiled.py:\d+\) must be a torch.nn.Module, and is None"):
         su.module("net", None)
+
+
+def test_a_scored_start_is_a_start_and_the_log_density_there():
+    def program():
+        z = su.sample("z", dist.Normal(torch.zeros(3), 1.0).to_event(1))
+        scale = su.sample("scale", dist.HalfNormal(1.0))
+        su.sample("y", dist.Normal(z.sum(), scale), obs=torch.tensor(0.3))
+
+    density = LogDensity(program)
+    q, value = density.scored_start(np.random.default_rng(3))
+    np.testing.assert_array_equal(q, density.start(np.random.default_rng(3)))
+    assert value == pytest.approx(float(density(torch.from_numpy(q))), rel=1e-15)

@@ -251,7 +251,7 @@ def compile_density(density: LogDensity, engine: str | None = None) -> CompiledD
     with Build(None if engine == "torch" else graph, density.title) as building:  # the C compiler works beside what follows
         check_replay(known, points, values, _precision(captured))
         check_branches(known, density, far, _precision(captured))
-        proofs = [] if engine == "torch" else [*points, *far, *_proof_points(density, points[0])]
+        proofs = [] if engine == "torch" else [*points, *far, *_proof_points(points)]
         for q in proofs:
             known(q)
     native = native_engine(building, replay, known, proofs, asked=engine == "native") if engine != "torch" else None
@@ -288,9 +288,8 @@ def _points(density: LogDensity) -> tuple[tuple[Tensor, Tensor], tuple[float, fl
     failure: Exception | None = None
     for _ in range(_TRIES):
         try:
-            q = torch.from_numpy(density.start(rng))
-            with torch.no_grad():
-                value = float(density(q))
+            begun, value = density.scored_start(rng)
+            q = torch.from_numpy(begun)
         except (ArgumentError, ObservationError) as error:
             # They may hold elsewhere.
             failure = error
@@ -313,20 +312,15 @@ def _points(density: LogDensity) -> tuple[tuple[Tensor, Tensor], tuple[float, fl
     ) from failure
 
 
-def _proof_points(density: LogDensity, known: Tensor) -> list[Tensor]:
-    """Points where the program has not been run yet: starts, and points far out, where checks fail and densities overflow.
-
-    Where the program fails at a start, a point beside `known`, at which it runs, takes its place.
+def _proof_points(points: tuple[Tensor, Tensor]) -> list[Tensor]:
+    """Points where the program has not been run yet: about two at which it runs, and far out, where checks fail and densities
+    overflow.
     """
     rng = np.random.default_rng(1)
-    near = []
-    for _ in range(_PROOFS):
-        beside = known.numpy() + rng.uniform(-_BESIDE, _BESIDE, density.dim)
-        try:
-            near.append(density.start(rng))
-        except (ValueError, torch.linalg.LinAlgError):
-            near.append(beside)
-    far = [near[k % _PROOFS] + rng.normal(scale=scale, size=density.dim) for k, scale in enumerate(_SCALES)]
+    one, other = (q.numpy() for q in points)
+    dim = len(one)
+    near = [one + rng.uniform(-0.5, 1.5, dim) * (other - one) + rng.uniform(-_BESIDE, _BESIDE, dim) for _ in range(_PROOFS)]
+    far = [near[k % _PROOFS] + rng.normal(scale=scale, size=dim) for k, scale in enumerate(_SCALES)]
     return [torch.from_numpy(q) for q in near + far]
 
 

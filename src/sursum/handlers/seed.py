@@ -31,6 +31,12 @@ class seed(Messenger):
         super().__post_init__()
         self.generator = torch.Generator().manual_seed(index(self.rng_seed))
 
+    def fresh(self) -> seed:
+        """A copy that draws from the start again."""
+        copy = super().fresh()
+        copy.generator = torch.Generator().manual_seed(index(self.rng_seed))
+        return copy
+
     def __reduce__(self) -> tuple[type[seed], tuple[object, int]]:
         return seed, (self.fn, self.rng_seed)
 

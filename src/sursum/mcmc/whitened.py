@@ -40,6 +40,12 @@ class Whitened:
         """A starting point of the density, in these coordinates."""
         return self.inward(self.density.start(rng))
 
+    def scored_start(self, rng: np.random.Generator) -> tuple[Array, float]:
+        """A starting point and the log density there."""
+        z = self.start(rng)
+        with torch.no_grad():
+            return z, float(self(torch.from_numpy(z)))
+
     def inward(self, q: Array) -> Array:
         """x of q."""
         return np.ascontiguousarray((q - self.centre) / self.scales)

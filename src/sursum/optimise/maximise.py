@@ -11,6 +11,7 @@ References
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -72,7 +73,7 @@ class Climb:
 
     def __call__(self, q: Array) -> tuple[float, Array]:
         value, gradient = self.value_and_grad(q)
-        if np.isfinite(value) and np.isfinite(gradient).all():
+        if _finite(value, gradient):
             self._last = Point(q.copy(), value, gradient)
             return -value, -gradient
         at = self.path[-1]
@@ -81,11 +82,15 @@ class Climb:
 
     def rest(self, q: Array) -> None:
         """The minimiser has accepted `q`."""
-        if self._last is None or not np.array_equal(self._last.q, q):
+        if self._last is None or not (self._last.q == q).all():
             self._last = Point(q.copy(), *self.value_and_grad(q))
         self.path.append(self._last)
         if self._last.value > _UNBOUNDED:
             raise StopIteration
+
+
+def _finite(value: float, gradient: Array) -> bool:
+    return math.isfinite(value) and bool(np.isfinite(gradient).all())
 
 
 def lbfgs(value_and_grad: ValueAndGrad, start: Point, num_steps: int, history: int = 10) -> tuple[list[Point], float, str]:
@@ -122,7 +127,7 @@ def _newton(value_and_grad: ValueAndGrad, found: Maximum) -> Maximum:
     """Newton's method from where L-BFGS has ended. It judges anew what is left to gain: L-BFGS only estimates it."""
     point, steps, gain = found.point, found.steps, found.gain
     for _ in range(_NEWTON_STEPS):
-        bend = curvature(value_and_grad, point.q)
+        bend = curvature(value_and_grad, point.q, precise=False)
         if not bend.definite:
             # A ridge or a saddle: there is nothing to solve with, and what L-BFGS says stands.
             return Maximum(point, steps, found.gain, found.reason)
@@ -142,6 +147,6 @@ def _uphill(value_and_grad: ValueAndGrad, point: Point, step: Array) -> Point | 
     for k in range(_HALVINGS):
         q = point.q + 0.5**k * step
         value, gradient = value_and_grad(q)
-        if np.isfinite(value) and np.isfinite(gradient).all() and value >= point.value - slack:
+        if _finite(value, gradient) and value >= point.value - slack:
             return Point(q, value, gradient)
     return None
