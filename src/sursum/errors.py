@@ -14,6 +14,7 @@
     │   └── DensityError              a log density that cannot be formed, or is not finite where it must be
     ├── ScanError                     a scan whose steps do not fit together
     ├── HandlerError                  handlers left out of order, a program of the wrong kind
+    │   └── CallError                     a program called with arguments that it does not take
     ├── CaptureError                  a program that cannot be turned into a graph
     │   ├── BranchError                   Python looked at a traced value
     │   ├── UncapturableError             tensors of a kind that a capture does not know
@@ -96,6 +97,10 @@ class ScanError(SursumError, ValueError):
 
 class HandlerError(SursumError, RuntimeError):
     """Handlers left out of order, or a program of a kind that cannot be handled."""
+
+
+class CallError(HandlerError, TypeError):
+    """A program called with arguments that it does not take, or without some that it needs."""
 
 
 class CaptureError(SursumError, RuntimeError):

@@ -5,6 +5,7 @@ Each class here takes the options of the torch optimiser of its name, as a mappi
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, ClassVar
@@ -31,8 +32,8 @@ class Optim:
         more: further options.
 
     Raises:
-        VariationalError: clipping at something that is not positive.
-        TypeError: options that the torch optimiser does not have.
+        VariationalError: options that the torch optimiser does not have or refuses; clipping at something that is not a
+            number above 0; a schedule that is no function.
 
     Example:
         >>> optim = Adam({"lr": 0.01}, clip_norm=10.0)
@@ -52,8 +53,19 @@ class Optim:
         **more: Any,
     ) -> None:
         for name, bound in (("clip_norm", clip_norm), ("clip_value", clip_value)):
-            if bound is not None and not bound > 0:
+            if bound is not None and (isinstance(bound, bool) or not isinstance(bound, (int, float)) or not bound > 0):
                 raise VariationalError(f"`{name}` is {bound!r}, but must be a number above 0: leave it out for no clipping.")
+        name = type(self).__name__
+        if options is not None and not isinstance(options, Mapping) and not callable(options):
+            raise VariationalError(
+                f"the options of {name} are {options!r}, but must be a mapping, or a function from a parameter's name to one: "
+                f'su.optim.{name}({{"lr": 0.01}}), or su.optim.{name}(lr=0.01).'
+            )
+        if scheduler is not None and not callable(scheduler):
+            raise VariationalError(
+                f"`scheduler` is {scheduler!r}, but must be a function from a torch optimiser to a schedule: "
+                "lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 1000)."
+            )
         self.options, self.more = options, more
         self.clip_norm, self.clip_value, self.scheduler = clip_norm, clip_value, scheduler
         if not callable(options):
@@ -67,13 +79,36 @@ class Optim:
                 "a param or a module in the guide, use one of infer.autoguide, or set requires_grad on the network."
             )
         if callable(self.options):
-            groups = [{"params": [leaf], **self.options(name)} for name, leaf in leaves.items()]
+            groups = [{"params": [leaf], **_mapping(self.options(name), name)} for name, leaf in leaves.items()]
             return self._made(groups, self.more)
         return self._made(list(leaves.values()), {**(self.options or {}), **self.more})
 
     def _made(self, params: Any, options: Mapping[str, Any]) -> torch.optim.Optimizer:
-        optimizer: torch.optim.Optimizer = type(self).make(params, **options)
+        make = type(self).make
+        known = [name for name in inspect.signature(make).parameters if name != "params"]
+        unknown = [name for name in options if name not in known]
+        if unknown:
+            raise VariationalError(
+                f"torch.optim.{make.__name__} has no option {', '.join(map(repr, unknown))}. Its options are "
+                f"{', '.join(known)}."
+            )
+        try:
+            optimizer: torch.optim.Optimizer = make(params, **options)
+        except (TypeError, ValueError) as error:
+            raise VariationalError(
+                f"torch.optim.{make.__name__} refuses the options {dict(options)!r}: {error}. Give others: "
+                f'su.optim.{type(self).__name__}({{"lr": 0.01}}).'
+            ) from error
         return optimizer
+
+
+def _mapping(found: Any, name: str) -> Mapping[str, Any]:
+    """What a function gave as the options of a parameter."""
+    if not isinstance(found, Mapping):
+        raise VariationalError(
+            f"the options of parameter {name!r} are {found!r}, but must be a mapping: have the function return {{'lr': 0.01}}."
+        )
+    return found
 
 
 class Adam(Optim):
@@ -153,8 +188,14 @@ class ClippedAdam(Optim):
     make = torch.optim.Adam
 
     def __init__(self, options: Mapping[str, Any] | None = None, **more: Any) -> None:
+        if options is not None and not isinstance(options, Mapping):
+            raise VariationalError(
+                f'the options of ClippedAdam are {options!r}, but must be a mapping: su.optim.ClippedAdam({{"lr": 0.01}}).'
+            )
         given = {**(options or {}), **more}
         clip, decay = given.pop("clip_norm", 10.0), given.pop("lrd", 1.0)
+        if isinstance(decay, bool) or not isinstance(decay, (int, float)) or not decay > 0:
+            raise VariationalError(f"`lrd` is {decay!r}, but must be a number above 0: the learning rate is multiplied by it.")
         schedule = None if decay == 1.0 else partial(torch.optim.lr_scheduler.ExponentialLR, gamma=decay)
         super().__init__(given, clip_value=clip, scheduler=schedule)
 

@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Self, TypeVar, cast, dataclass_transform
 import torch
 from torch import Tensor, nn
 
-from sursum.errors import HandlerError
+from sursum.errors import CallError, HandlerError
 from sursum.messages import Frame, Site, Step
 
 _STACK: ContextVar[tuple[Messenger, ...]] = ContextVar("handlers", default=())
@@ -286,8 +286,19 @@ def refuse_coroutines(fn: Callable[..., Any]) -> None:
 
 
 def run_program(fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    """What `fn` returns; HandlerError where that has not run yet, as the coroutine that a plain function may return."""
-    result = fn(*args, **kwargs)
+    """What `fn` returns.
+
+    Raises:
+        CallError: `fn` does not take these arguments. A TypeError from its own body is left as it is.
+        HandlerError: the result has not run yet, as the coroutine that a plain function may return.
+    """
+    try:
+        result = fn(*args, **kwargs)
+    except TypeError as error:
+        wrong = _misfit(fn, args, kwargs)
+        if wrong is None or isinstance(error, CallError):
+            raise
+        raise CallError(wrong) from error
     for test, kind in (
         (inspect.iscoroutine, "a coroutine"),
         (inspect.isgenerator, "a generator"),
@@ -298,6 +309,30 @@ def run_program(fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str
                 result.close()
             raise _deferred(_innermost(fn), f"returned {kind}")
     return result
+
+
+def _misfit(fn: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
+    """Why `fn` cannot be called with these arguments; None where it can, or where its signature is not known."""
+    if isinstance(fn, nn.Module):
+        if fn._forward_pre_hooks:
+            return None  # these may change the arguments
+        called = fn.forward
+    else:
+        called = fn
+    try:
+        signature = inspect.signature(called)
+    except (TypeError, ValueError):
+        return None
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as error:
+        name = getattr(fn, "__qualname__", type(fn).__name__)
+        given = [type(value).__name__ for value in args] + [f"{key}={type(value).__name__}" for key, value in kwargs.items()]
+        return (
+            f"the program {name}{signature} cannot be called with ({', '.join(given)}): {error}. Give what it takes, its data, "
+            "to the verb that runs it, after the verb's own arguments: fit(model, x, y), mcmc.run(x, y), svi.run(1000, x, y)."
+        )
+    return None
 
 
 def _innermost(fn: Any) -> Any:

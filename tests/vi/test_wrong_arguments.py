@@ -5,9 +5,9 @@ import torch
 
 import sursum as su
 import sursum.distributions as dist
-from sursum.errors import GuideError, SamplingError, VariationalError
-from sursum.infer import SVI, Importance, RenyiELBO, autoguide, laplace
-from sursum.infer.reparam import NeuTraReparam
+from sursum.errors import CallError, GuideError, HandlerError, SamplingError, VariationalError
+from sursum.infer import SVI, Importance, RenyiELBO, Trace_ELBO, autoguide, laplace
+from sursum.infer.reparam import LocScaleReparam, NeuTraReparam
 
 
 def model():
@@ -50,3 +50,89 @@ def test_settings():
         RenyiELBO("a")
     with pytest.raises(SamplingError, match="`?model`? .*a program, a callable"):
         laplace(3)
+
+
+def test_options_of_optimisers():
+    with pytest.raises(
+        VariationalError, match=r"the options of Adam are 0.02, but must be a mapping.*su.optim.Adam\(lr=0.01\)"
+    ):
+        su.optim.Adam(0.02)
+    with pytest.raises(VariationalError, match=r"torch.optim.Adam has no option 'nonsense'. Its options are lr, betas, eps"):
+        su.optim.Adam(nonsense=1)
+    with pytest.raises(VariationalError, match=r"torch.optim.Adam refuses the options \{'lr': -1.0\}: Invalid learning rate"):
+        su.optim.Adam({"lr": -1.0})
+    with pytest.raises(VariationalError, match="the options of ClippedAdam are 0.02, but must be a mapping"):
+        su.optim.ClippedAdam(0.02)
+    with pytest.raises(VariationalError, match="`lrd` is 'a', but must be a number above 0"):
+        su.optim.ClippedAdam({"lrd": "a"})
+    with pytest.raises(VariationalError, match="`clip_norm` is 'a', but must be a number above 0"):
+        su.optim.Adam(clip_norm="a")
+    with pytest.raises(VariationalError, match="`scheduler` is 3, but must be a function from a torch optimiser"):
+        su.optim.Adam(scheduler=3)
+    svi = SVI(model, autoguide.AutoNormal(model), su.optim.Adam(lambda name: 0.1), seed=0)
+    with pytest.raises(VariationalError, match=r"the options of parameter 'auto.loc.mu' are 0.1, but must be a mapping"):
+        svi.run(1)
+
+
+def regression(x, y=None):
+    su.sample("y", dist.Normal(su.param("slope", torch.tensor(0.0)) * x, 1.0), obs=y)
+
+
+def with_latent(x):
+    su.sample("y", dist.Normal(su.sample("mu", dist.Normal(0.0, 1.0)), 1.0), obs=x)
+
+
+class Net(torch.nn.Module):
+    def forward(self, x):
+        return su.sample("mu", dist.Normal(0.0, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("run", "name"),
+    [
+        (lambda: su.infer.fit(regression), r"regression\(x, y=None\)"),
+        (lambda: su.infer.laplace(with_latent), r"with_latent\(x\)"),
+        (lambda: su.infer.Pathfinder(with_latent).run(), r"with_latent\(x\)"),
+        (lambda: Importance(with_latent).run(), r"with_latent\(x\)"),
+        (lambda: SVI(with_latent, autoguide.AutoNormal(with_latent), su.optim.Adam()).run(100), r"with_latent\(x\)"),
+        (lambda: su.infer.LogDensity(Net()), r"Net\(x\)"),
+        (lambda: su.poutine.trace(su.poutine.block(with_latent)).get_trace(), r"with_latent\(x\)"),
+    ],
+)
+def test_programs_without_their_data(run, name):
+    with pytest.raises(
+        CallError, match=rf"the program {name} cannot be called with \(\): missing a required argument: 'x'. Give"
+    ):
+        run()
+
+
+def test_a_type_error_of_the_program_is_its_own():
+    def wrong(x):
+        with_latent()
+
+    with pytest.raises(TypeError, match=r"with_latent\(\) missing 1 required positional argument") as found:
+        su.poutine.trace(wrong).get_trace(1.0)
+    assert not isinstance(found.value, CallError)
+
+
+def test_reparam():
+    for config in (None, "mu", LocScaleReparam(0.0)):
+        with pytest.raises(HandlerError, match=r"the configuration of reparam is .*, but must be a mapping from names"):
+            su.reparam(model, config)
+    with pytest.raises(HandlerError, match=r"given the class LocScaleReparam for 'mu', and a reparameteriser was expected"):
+        su.reparam(model, {"mu": LocScaleReparam})
+    with pytest.raises(HandlerError, match=r"given 0.5 for 'mu', and a reparameteriser was expected, an instance"):
+        su.reparam(model, {"mu": 0.5})
+
+
+def test_nesting_of_plates():
+    for nesting in ("a", -1, True, 1.0):
+        with pytest.raises(VariationalError, match="`max_plate_nesting` is .*, but must be an integer of 0 or more, or None"):
+            Trace_ELBO(max_plate_nesting=nesting)
+
+
+def test_names_of_parameters():
+    with pytest.raises(KeyError, match=r"no parameter 'auto.loc.nu' in this store; there are 'auto.loc.mu'"):
+        trained().params["auto.loc.nu"]
+    with pytest.raises(KeyError, match="no parameter 'nope' in this store; there are none yet"):
+        su.ParamStore()["nope"]

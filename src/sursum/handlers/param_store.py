@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterator
 from dataclasses import field
 from typing import Any
@@ -88,7 +89,10 @@ class ParamStore(Messenger):
         return name in self.unconstrained
 
     def __getitem__(self, name: str) -> Tensor:
-        site = self.sites[name]
+        site = self.sites.get(name)
+        if site is None:
+            close = difflib.get_close_matches(str(name), self.sites, n=8, cutoff=0.4) or list(self.sites)[:8]
+            raise KeyError(f"no parameter {name!r} in this store; there are {', '.join(map(repr, close)) or 'none yet'}")
         value: Tensor = bijection(site.constraint)(self.unconstrained[name])
         return value.to(site.initial.dtype) if isinstance(site.initial, Tensor) else value
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from torch import Tensor
 from torch.distributions import Distribution, Independent
 
-from sursum.errors import SiteError
+from sursum.errors import HandlerError, SiteError
 from sursum.messages import Deterministic, Sample, Site
 from sursum.patterns import lookup
 from sursum.runtime import Messenger, handler, perform, recall, required
@@ -45,6 +45,7 @@ class reparam(Messenger):
         config: a mapping from names or patterns to reparameterisers, e.g. ``{"theta": LocScaleReparam(0.0)}``.
 
     Raises:
+        HandlerError: a configuration that is no mapping, or that has something else than a reparameteriser.
         SiteError: a site whose distribution has no such form, or that is observed and named exactly.
 
     Example:
@@ -56,6 +57,21 @@ class reparam(Messenger):
     """
 
     config: Mapping[str, Reparam] = required()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.config, Mapping):
+            raise HandlerError(
+                f"the configuration of reparam is {self.config!r}, but must be a mapping from names or patterns to "
+                'reparameterisers: {"theta": LocScaleReparam(0.0)}.'
+            )
+        for key, strategy in self.config.items():
+            if isinstance(strategy, type) or not callable(strategy):
+                found = f"the class {strategy.__name__}" if isinstance(strategy, type) else repr(strategy)
+                raise HandlerError(
+                    f"reparam is given {found} for {key!r}, and a reparameteriser was expected, an instance: "
+                    f"{{{key!r}: LocScaleReparam(0.0)}}."
+                )
 
     def fresh(self) -> reparam:
         copy = super().fresh()

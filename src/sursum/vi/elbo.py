@@ -40,6 +40,11 @@ class ELBO:
     def __post_init__(self) -> None:
         if isinstance(self.num_particles, bool) or not isinstance(self.num_particles, int) or self.num_particles < 1:
             raise VariationalError(f"`num_particles` is {self.num_particles!r}, but must be an integer of 1 or more.")
+        nesting = self.max_plate_nesting
+        if nesting is not None and (isinstance(nesting, bool) or not isinstance(nesting, int) or nesting < 0):
+            raise VariationalError(
+                f"`max_plate_nesting` is {nesting!r}, but must be an integer of 0 or more, or None to find it out by one run."
+            )
 
     # What a kind of bound says.
 
