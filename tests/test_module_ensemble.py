@@ -233,7 +233,7 @@ def test_data_that_are_integers() -> None:
 
 def test_a_name_that_is_none() -> None:
     with pytest.raises(SiteError, match=r"the name of a module .*must be a string, and is 3: module\('net', net\)"):
-        su.module(3, mlp())  # type: ignore[arg-type]
+        su.module(3, mlp())
 
 
 def test_data_on_another_device() -> None:

@@ -42,9 +42,9 @@ class Whitened:
 
     def scored_start(self, rng: np.random.Generator) -> tuple[Array, float]:
         """A starting point and the log density there."""
-        z = self.start(rng)
+        x = self.start(rng)
         with torch.no_grad():
-            return z, float(self(torch.from_numpy(z)))
+            return x, float(self(torch.from_numpy(x)))
 
     def inward(self, q: Array) -> Array:
         """x of q."""

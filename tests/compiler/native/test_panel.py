@@ -8,35 +8,19 @@ import platform
 import numpy as np
 import pytest
 import torch
+from tests.compiler.native.agreement import compiled, matrix
 
 import sursum as su
 import sursum.distributions as dist
 from sursum.compiler.native import panel
 from sursum.compiler.native.library import SIGNATURE
-from sursum.compiler.native.proof import disagreement
 from sursum.compiler.native.toolchain import detect
 
 PANEL = "su_lanes *const"
 
 
-def matrix(rows, columns, seed=0):
-    return torch.randn(rows, columns, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
-
-
 def beta(columns, name="beta"):
     return su.sample(name, dist.Normal(torch.zeros(columns, dtype=torch.float64), 1.0).to_event(1))
-
-
-def compiled(program, *args):
-    density = su.compile(program, *args, engine="native")
-    rng = np.random.default_rng(0)
-    for scale in (0.1, 1.0, 5.0):
-        q = scale * rng.normal(size=density.dim)
-        value, gradient = density.value_and_grad(q)
-        wanted = [t.numpy() for t in density.replay(torch.from_numpy(q))]
-        assert disagreement(np.array(value), wanted[0]) is None
-        assert disagreement(gradient, wanted[1]) is None
-    return density
 
 
 def student(x, b, name="f"):

@@ -7,36 +7,19 @@ import re
 import numpy as np
 import pytest
 import torch
+from tests.compiler.native.agreement import compiled, matrix
 
 import sursum as su
 import sursum.distributions as dist
 from sursum.compiler.native import tile
-from sursum.compiler.native.proof import disagreement
 
 TILED = "for (int64_t start = 0;"
 JAMMED = "i += 4)"
 PANEL = "su_lanes *const"
 
 
-def matrix(rows, columns, seed=0):
-    return torch.randn(rows, columns, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
-
-
 def beta(columns, prior=None):
     return su.sample("beta", (prior or dist.Normal(0.0, 1.0)).expand([columns]).to_event(1)).double()
-
-
-def compiled(program, *args):
-    """The C of a program, which agrees with the torch engine at further points; the proof has looked at some already."""
-    density = su.compile(program, *args, engine="native")
-    rng = np.random.default_rng(0)
-    for scale in (0.1, 1.0, 5.0):
-        q = scale * rng.normal(size=density.dim)
-        value, gradient = density.value_and_grad(q)
-        wanted = [t.numpy() for t in density.replay(torch.from_numpy(q))]
-        assert disagreement(np.array(value), wanted[0]) is None
-        assert disagreement(gradient, wanted[1]) is None
-    return density.source
 
 
 @pytest.mark.parametrize("rows", [1000, 1003, 24, 17])
@@ -50,7 +33,7 @@ def test_a_regression_goes_once_over_its_matrix(rows, columns):
         with su.plate("row", len(x)):
             su.sample("y", dist.Bernoulli(logits=logits), obs=y)
 
-    source = compiled(program, x, y)
+    source = compiled(program, x, y).source
     assert (TILED in source) == (rows * columns * 8 >= 32_768)
     assert (PANEL if TILED in source else JAMMED) in source
 
@@ -95,7 +78,7 @@ def test_two_matrices_of_equal_height_are_two_sweeps_or_one():
         other = su.sample("gamma", dist.Normal(0.0, 1.0).expand([30]).to_event(1)).double()
         su.factor("f", -(((x @ one).sin() + (z @ other).cos()) ** 2).sum())
 
-    source = compiled(program, x, z)
+    source = compiled(program, x, z).source
     assert len(re.findall(re.escape(TILED), source)) == 1
 
 

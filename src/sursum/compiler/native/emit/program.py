@@ -10,8 +10,9 @@ from sursum.compiler.graph import Where
 from sursum.compiler.native.affine import Affine
 from sursum.compiler.native.emit.comment import comment
 from sursum.compiler.native.emit.functions import ARRAYS, LIBM, NEEDS, SCALAR
-from sursum.compiler.native.emit.group import comments, lines_of, tiled
+from sursum.compiler.native.emit.group import comments, lines_of
 from sursum.compiler.native.emit.scalar import TYPES, place
+from sursum.compiler.native.emit.tile import tiled
 from sursum.compiler.native.ir import Call, Operand, Program
 from sursum.compiler.native.memory import Layout, called, layout
 from sursum.compiler.native.schedule import Group, Schedule
