@@ -6,6 +6,7 @@ recurrence and asymptotic series, Abramowitz and Stegun 6.3.5–6.3.18 and 6.4.6
 
 from __future__ import annotations
 
+from sursum.compiler.native.emit.factor import FACTOR
 from sursum.compiler.native.emit.lu import LU
 from sursum.compiler.native.emit.order import ORDER
 from sursum.compiler.native.emit.special import SPECIAL
@@ -22,9 +23,15 @@ LIBM = frozenset(
 PLAIN = frozenset(["sqrt", "fabs", "floor", "ceil", "trunc", "rint", "fmod", "copysign"])
 
 #: What a function needs besides itself.
-NEEDS = {"digamma": ("digamma_positive",), "su_sort": ("su_sift",), "ndtri": ("erfcx",)} | dict.fromkeys(
-    ("su_correlate", "su_weigh"), ("su_gemm", "su_unfold")
-)
+NEEDS = {
+    "digamma": ("digamma_positive",),
+    "ndtri": ("erfcx",),
+    "su_correlate": ("su_gemm", "su_unfold"),
+    "su_factor_gradient": ("su_factor_leaf",),
+    "su_factor_gradient_blas": ("su_factor_leaf", "su_gemm", "su_factor_halves"),
+    "su_sort": ("su_sift",),
+    "su_weigh": ("su_gemm", "su_unfold"),
+}
 
 SCALAR = {
     **SPECIAL,
@@ -172,6 +179,7 @@ static int64_t su_intmod(int64_t a, int64_t b)
 }
 
 ARRAYS = {
+    **FACTOR,
     **LU,
     **ORDER,
     **UNFOLD,
@@ -301,14 +309,13 @@ static void su_solve_blas(void *dtrsm, int64_t count, int64_t n, int64_t m, cons
 }
 """,
     "su_gemm": """
-/* C = A B + beta C in column-major order, by one thread: `threads`, if there is one, sets how many BLAS uses here. */
-static void su_gemm(void *dgemm, void *threads, char ta, char tb, int m, int n, int k, const double *a, int lda,
-                    const double *b, int ldb, double beta, double *c, int ldc)
+/* C = alpha A B + beta C in column-major order, by one thread: `threads`, if any, sets how many BLAS uses here. */
+static void su_gemm(void *dgemm, void *threads, char ta, char tb, int m, int n, int k, double alpha, const double *a,
+                    int lda, const double *b, int ldb, double beta, double *c, int ldc)
 {
-    double one = 1.0;
     const int before = threads ? ((int (*)(int))threads)(1) : 0;
     ((void (*)(char *, char *, int *, int *, int *, double *, const double *, int *, const double *, int *, double *,
-               double *, int *))dgemm)(&ta, &tb, &m, &n, &k, &one, a, &lda, b, &ldb, &beta, c, &ldc);
+               double *, int *))dgemm)(&ta, &tb, &m, &n, &k, &alpha, a, &lda, b, &ldb, &beta, c, &ldc);
     if (threads)
         ((int (*)(int))threads)(before);
 }

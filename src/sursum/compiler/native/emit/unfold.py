@@ -41,7 +41,7 @@ static void su_correlate(void *dgemm, void *threads, int64_t samples, int64_t gr
     for (int64_t n = 0; n < samples; n++)
         for (int64_t g = 0; g < groups; g++, x += theirs * x0 * x1 * x2, out += (int64_t)mine * places) {{
             su_unfold(theirs, {_PASSED}, x, columns);
-            su_gemm(dgemm, threads, 'N', 'N', places, mine, width, columns, places, w + g * mine * width, width, 0.0, out,
+            su_gemm(dgemm, threads, 'N', 'N', places, mine, width, 1.0, columns, places, w + g * mine * width, width, 0.0, out,
                     places);
         }}
 }}
@@ -55,7 +55,7 @@ static void su_weigh(void *dgemm, void *threads, int64_t samples, int64_t groups
     for (int64_t n = 0; n < samples; n++)
         for (int64_t g = 0; g < groups; g++, x += theirs * x0 * x1 * x2, small += (int64_t)mine * places) {{
             su_unfold(theirs, {_PASSED}, x, columns);
-            su_gemm(dgemm, threads, 'T', 'N', width, mine, places, columns, places, small, places, n ? 1.0 : 0.0,
+            su_gemm(dgemm, threads, 'T', 'N', width, mine, places, 1.0, columns, places, small, places, n ? 1.0 : 0.0,
                     out + g * mine * width, width);
         }}
 }}

@@ -66,6 +66,8 @@ class Lowering:
         self._known: dict[object, int] = {}
         self._next = max(graph.values, default=0) + 1
         self.node: Node | None = None
+        #: By which node a value is made: for a lowering that does several at once.
+        self.makers = {out.value: node for node in graph.nodes for out in node.outputs if out is not None}
         dim = graph.values[graph.input].numel
         self.program = Program(title, dim, graph.input, {graph.input: Data(dim, "f", (dim,))}, {})
         self.arrays: list[Tensor] = []
@@ -468,6 +470,14 @@ class Lowering:
         self.definitions[ref.value] = Made(tuple(stages))
         for other in also:
             self.definitions[other.value] = Made((stages[-1],))
+
+    def resolve(self, ref: Ref) -> Ref:
+        """The tensor as a window on the value that really holds it, seen through copies and renamings."""
+        found = self.load(ref)
+        if found.op != "load" or found.args or kind_of(ref.dtype) != found.kind:
+            return ref
+        value, access, _ = found.data
+        return Ref(value, ref.size, access.coefs, access.offset, ref.dtype)
 
     def dense(self, ref: Ref) -> Ref:
         """The tensor, or a contiguous copy of it where its own layout is another: for calls."""

@@ -9,11 +9,9 @@ import torch
 
 from sursum.compiler.graph import Node, Ref
 from sursum.compiler.native.lower.context import Lowering
+from sursum.compiler.native.lower.factor import LARGE, cholesky_backward, factor_gradient
 from sursum.compiler.native.lower.reduction import axis, broadcast
 from sursum.compiler.native.lower.table import Table
-
-#: From this size on LAPACK's dpotrf and BLAS's dtrsm are faster than loops of ours.
-LARGE = 48
 
 
 def cholesky(low: Lowering, node: Node) -> None:
@@ -55,6 +53,7 @@ def solve(low: Lowering, a: Ref, b: Ref, upper: bool, unit: bool) -> Ref:
     if count * n * m == 0:
         low.define(out, low.e.const(0.0))
         return out
+    a = low.resolve(a)
     matrix, step = (a, 0) if math.prod(a.size[:-2]) == 1 else (_expand(a, batch), n * n)
     # A row-major triangle is the transpose of a column-major one: only its strides tell them apart.
     turned = _strides(matrix) == (1, n) and n > 1
@@ -91,6 +90,9 @@ def solve_triangular(low: Lowering, node: Node) -> None:
     upper = bool(node.kwargs["upper"])
     left, unit = node.kwargs.get("left", True), bool(node.kwargs.get("unitriangular", False))
     out = low.output(node)
+    if (of := cholesky_backward(low, node)) is not None:
+        low.define(out, low.load(factor_gradient(low, *of)))
+        return
     found = solve(low, a, b, upper, unit) if left else _swap(solve(low, _swap(a), _swap(b), not upper, unit))
     low.define(out, low.load(found, out.size))
 

@@ -69,7 +69,7 @@ def _gemm(low: Lowering, a: Ref, b: Ref, out: Ref) -> None:
     turn = {"T": "N", "N": "T"}  # of the transposes
     (m, k), n = a.size, b.size[1]
     low.call(
-        row, "su_gemm", low.blas("dgemm"), low.blas("threads"), f"'{turn[b_form[0]]}'", f"'{turn[a_form[0]]}'", n, m, k,
+        row, "su_gemm", low.blas("dgemm"), low.blas("threads"), f"'{turn[b_form[0]]}'", f"'{turn[a_form[0]]}'", n, m, k, 1.0,
         b, b_form[1], a, a_form[1], 0.0, row, n,
     )  # fmt: skip
     if row is not out:
