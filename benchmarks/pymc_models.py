@@ -55,12 +55,18 @@ def volatility(y: Any) -> None:
     pm.Normal("y", 0.0, pm.math.exp(0.5 * (mu + sigma * u)), observed=y)
 
 
+def _log_sum_exp(x: Any, axis: int) -> Any:
+    """Written out: the gradient of `pm.logsumexp` inside of a scan is NaN (PyMC 5.28, PyTensor's scan)."""
+    top = pt.max(x, axis=axis, keepdims=True)
+    return pt.log(pt.sum(pt.exp(x - top), axis=axis)) + top.squeeze(axis)
+
+
 def markov(y: Any) -> None:
     theta = pm.Dirichlet("theta", [[1.0] * models.STATES] * models.STATES)
     phi = pm.Dirichlet("phi", models.concentration())
     moves, emitted = pt.log(theta), pt.log(phi).T[y]
     last, _ = pytensor.scan(
-        lambda emitted, a, moves: emitted + pt.logsumexp(a[:, None] + moves, axis=0),
+        lambda emitted, a, moves: emitted + _log_sum_exp(a[:, None] + moves, axis=0),
         sequences=[emitted[1:]],
         outputs_info=[emitted[0] - pt.log(models.STATES)],
         non_sequences=[moves],
