@@ -5,7 +5,16 @@ import torch
 
 import sursum as su
 import sursum.distributions as dist
-from sursum.errors import CallError, GuideError, HandlerError, SamplingError, VariationalError
+from sursum.errors import (
+    ArgumentError,
+    CallError,
+    DiagnosticWarning,
+    GuideError,
+    HandlerError,
+    OptimisationError,
+    SamplingError,
+    VariationalError,
+)
 from sursum.infer import SVI, Importance, RenyiELBO, Trace_ELBO, autoguide, laplace
 from sursum.infer.reparam import LocScaleReparam, NeuTraReparam
 
@@ -136,3 +145,58 @@ def test_names_of_parameters():
         trained().params["auto.loc.nu"]
     with pytest.raises(KeyError, match="no parameter 'nope' in this store; there are none yet"):
         su.ParamStore()["nope"]
+
+
+def test_programs_given_as_classes():
+    with pytest.raises(VariationalError, match=r"`guide` is the class AutoNormal, .*: write AutoNormal\(model\)\."):
+        SVI(model, autoguide.AutoNormal, su.optim.Adam())
+    with pytest.raises(VariationalError, match=r"`model` is the class Net, .*: write Net\(…\)\."):
+        SVI(Net, autoguide.AutoNormal(model), su.optim.Adam())
+
+
+def test_where_a_checkpoint_goes_is_asked_before_the_run():
+    with pytest.raises(VariationalError, match="`checkpoint` is 3, but must be the path of a file"):
+        SVI(model, autoguide.AutoNormal(model), su.optim.Adam(), checkpoint=3)
+
+
+def test_another_models_checkpoint_changes_nothing(tmp_path):
+    trained().save(tmp_path / "one.npz")
+
+    def other():
+        su.sample("nu", dist.Normal(0.0, 1.0))
+
+    svi = SVI(other, autoguide.AutoNormal(other), su.optim.Adam({"lr": 0.01}), seed=0)
+    svi.load(tmp_path / "one.npz")
+    with pytest.raises(VariationalError, match="the saved parameters are not those of this model and guide. Saved: 'auto.loc.mu'"):
+        svi.run(1)
+    assert len(svi.losses) == 0
+
+
+@pytest.mark.parametrize("seed", ["a", -1, True, 1.5])
+def test_the_seed_of_a_fit(seed):
+    with pytest.raises(OptimisationError, match="`seed` is .*, but must be an integer of 0 or more"):
+        su.infer.fit(regression, torch.ones(2), torch.ones(2), seed=seed)
+
+
+@pytest.mark.parametrize("centered", ["a", True, 1.5, float("nan"), torch.tensor(0.5)])
+def test_a_centring_that_is_no_share(centered):
+    with pytest.raises(ArgumentError, match="centered must lie between 0 and 1, and is"):
+        LocScaleReparam(centered)
+
+
+def test_a_fit_to_no_data_says_so():
+    with pytest.warns(DiagnosticWarning, match=r"there are no data: every observed site \('y'\) is empty.*\('slope'\)"):
+        found = su.infer.fit(regression, torch.ones(0), torch.ones(0))
+    assert float(found["slope"]) == 0.0
+
+
+def test_particles_of_programs_that_take_no_batch():
+    net = torch.nn.Linear(2, 1)
+    lifted = su.lift(lambda x, y: su.sample("y", dist.Normal(su.module("net", net)(x)[:, 0], 1.0).to_event(1), obs=y),
+                     dist.Normal(0.0, 1.0))  # fmt: skip
+    data = torch.ones(3, 2), torch.ones(3)
+    svi = SVI(lifted, autoguide.AutoNormal(lifted), su.optim.Adam(), seed=0)
+    svi.run(1, *data)
+    loss = Trace_ELBO(num_particles=4, vectorize_particles=True)
+    with svi.params, pytest.raises(VariationalError, match="the programs do not take a batch of 4 particles: .*leave vectorize_"):
+        loss.loss(lifted, svi.guide, *data)

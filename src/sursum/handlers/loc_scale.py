@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, constraints
 
-from sursum.errors import SiteError
+from sursum.errors import ArgumentError, SiteError
 from sursum.handlers.reparam import base_of
 from sursum.messages import Param, Sample
 from sursum.primitives import read
@@ -31,7 +31,7 @@ class LocScaleReparam:
             and its posterior then is its prior.
 
     Raises:
-        ValueError: a centring outside of [0, 1].
+        ArgumentError: a centring that is not a number between 0 and 1.
 
     Reference: Gorinova, Moore, Hoffman, "Automatic Reparameterisation of Probabilistic Programs" (2020), section 4.
 
@@ -45,8 +45,11 @@ class LocScaleReparam:
     centered: float | None = 0.0
 
     def __post_init__(self) -> None:
-        if self.centered is not None and not 0.0 <= self.centered <= 1.0:
-            raise ValueError(f"LocScaleReparam: centered must lie between 0 and 1, and is {self.centered}")
+        c: Any = self.centered
+        if c is not None and (isinstance(c, bool) or not isinstance(c, (int, float)) or not 0.0 <= c <= 1.0):
+            raise ArgumentError(
+                f"LocScaleReparam: centered must lie between 0 and 1, and is {c!r}. Give such a number, or None to learn it."
+            )
 
     def __call__(self, site: Sample) -> Tensor:
         base, events = base_of(site.fn)

@@ -17,6 +17,7 @@ from sursum.trace import Trace
 from sursum.vi.pairing import Pair, Program, pair, scored
 
 PARTICLES = "num_particles_vectorized"
+_FOR_BATCHES = "Write them for batches, as for plates (a lifted network is not), or leave vectorize_particles out."
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class ELBO:
         """As `differentiable_loss`; `baselines` holds the running averages of score-function terms, and is updated.
 
         Raises:
-            VariationalError: the loss is not finite; names the site.
+            VariationalError: the loss is not finite; names the site. The programs take no batch of particles.
             GuideError: guide and model do not fit.
         """
         pairs, keep = self._pairs(model, guide, args, kwargs)
@@ -107,8 +108,15 @@ class ELBO:
             with torch.no_grad():
                 nesting = deepest(pair(model, guide, args, kwargs))
         dim = -1 - nesting
-        with plate(PARTICLES, self.num_particles, dim=dim):
-            return [pair(model, guide, args, kwargs)], dim
+        try:
+            with plate(PARTICLES, self.num_particles, dim=dim):
+                return [pair(model, guide, args, kwargs)], dim
+        except (RuntimeError, IndexError) as error:
+            if isinstance(error, SursumError):
+                raise
+            raise VariationalError(
+                f"the programs do not take a batch of {self.num_particles} particles: {error}. {_FOR_BATCHES}"
+            ) from error
 
 
 def batched(loss: ELBO, model: Program, guide: Program, args: Sequence[Any], kwargs: Mapping[str, Any]) -> ELBO:
@@ -121,12 +129,13 @@ def batched(loss: ELBO, model: Program, guide: Program, args: Sequence[Any], kwa
         return loss
     try:
         loss._pairs(model, guide, args, kwargs)
-    except (RuntimeError, IndexError, SursumError) as error:
+    except SursumError as error:
+        reason = error.__cause__ if isinstance(error, VariationalError) and error.__cause__ is not None else error
         alone = replace(loss, vectorize_particles=False)
         alone._pairs(model, guide, args, kwargs)  # what fails so as well is no fault of the batch
         warn(
             f"the {loss.num_particles} particles are drawn one after another: the programs do not take a batch of them "
-            f"({error}). Write them for batches, as for plates (a lifted network is not), or leave vectorize_particles out.",
+            f"({reason}). {_FOR_BATCHES}",
             EngineWarning,
         )
         return alone

@@ -112,6 +112,11 @@ class SVI:
         for what, program in (("model", model), ("guide", guide)):
             if not callable(program):
                 raise VariationalError(f"`{what}` is {program!r}, but must be a program: a callable.")
+            if isinstance(program, type):
+                given = "model" if what == "guide" and issubclass(program, AutoGuide) else "…"
+                raise VariationalError(
+                    f"`{what}` is the class {program.__name__}, but must be a program: write {program.__name__}({given})."
+                )
             refuse_coroutines(program)
         if loss is not None and not isinstance(loss, ELBO):
             raise VariationalError(f"`loss` is {loss!r}, but must be a bound: give `Trace_ELBO()`, with brackets.")
@@ -126,6 +131,8 @@ class SVI:
                 f"`early_stopping` is {early_stopping!r}, but must be `EarlyStopping(window=…, patience=…)`."
             )
         _at_least_one("checkpoint_every", checkpoint_every)
+        if checkpoint is not None and not isinstance(checkpoint, (str, os.PathLike)):
+            raise VariationalError(f"`checkpoint` is {checkpoint!r}, but must be the path of a file.")
         self.model, self.guide, self.loss = model, guide, Trace_ELBO() if loss is None else loss
         self.early_stopping, self.progress = early_stopping, progress
         self.checkpoint, self.checkpoint_every = checkpoint, checkpoint_every
@@ -225,7 +232,13 @@ class SVI:
 
     def load(self, path: str | os.PathLike[str]) -> None:
         """Go on from what `save` wrote, in an SVI of the same model, guide and optimiser: a run that is resumed equals one
-        that was never interrupted, bit for bit."""
+        that was never interrupted, bit for bit. Whether it is the same is seen once the programs have run with their data:
+        here if they have, else when the first step is taken, before anything is changed.
+
+        Raises:
+            StorageError: the file is truncated, damaged, or something else.
+            VariationalError: it is of other parameters, or of another optimiser.
+        """
         self._training.load(path)
         self._last = None
 
