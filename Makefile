@@ -16,8 +16,8 @@ test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow
 
 lint: $(READY)
-	$(BIN)/ruff check src tests examples benchmarks
-	$(BIN)/ruff format --check src tests examples benchmarks
+	$(BIN)/ruff check src tests examples benchmarks docs/conf.py docs/_ext
+	$(BIN)/ruff format --check src tests examples benchmarks docs/conf.py docs/_ext
 	$(BIN)/mypy
 
 bench: $(READY)

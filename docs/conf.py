@@ -11,7 +11,10 @@ author = "the sursum contributors"
 copyright = author
 release = "0.1.0"
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton", "mathml", "generated", "executed"]
+extensions = [
+    *("myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"),
+    *("mathml", "generated", "executed"),
+]
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["_build", "_ext", "_static"]
 

@@ -9,11 +9,10 @@ import contextlib
 import tempfile
 from typing import Any
 
+from blocks import program, run
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.logging import getLogger
-
-from blocks import program, run
 
 log = getLogger(__name__)
 

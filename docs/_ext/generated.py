@@ -1,14 +1,13 @@
-"""Parts of pages that are made from the library itself: a directive `{generated} name`, one function of `sections.py` a name."""
+"""Parts of pages that are made from the library itself: a directive `{generated} name`, a function of `sections.py` each."""
 
 from __future__ import annotations
 
 import re
 
 from docutils import nodes
+from sections import FUNCTIONS, ROOT
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
-
-from sections import FUNCTIONS, ROOT
 
 
 class Generated(SphinxDirective):
@@ -57,5 +56,3 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("generated", Generated)
     app.add_directive("dropdown-code", Details)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
-
-

@@ -1,4 +1,4 @@
-"""What parts of pages say that are made from the library itself: one function a name, Markdown out. Sphinx is not needed here."""
+"""Parts of pages that are made from the library itself: one function a name, Markdown out. Sphinx is not needed here."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ def eight_schools() -> str:
     start = next(k for k, line in enumerate(lines) if line.startswith("static int sursum_part"))
     body = "\n".join(line for line in lines[start:])
     left = f":::{{code-block}} python\n:class: shown\n{program}\n:::"
-    return f"::::::{{container}} beside\n:::::{{container}} left\n{left}\n:::::\n:::::{{container}} right\n:::{{code-block}} c\n{body}\n:::\n:::::\n::::::"
+    right = f":::{{code-block}} c\n{body}\n:::"
+    columns = "\n".join(f":::::{{container}} {side}\n{text}\n:::::" for side, text in (("left", left), ("right", right)))
+    return f"::::::{{container}} beside\n{columns}\n::::::"
 
 
 def error_tree() -> str:
@@ -64,12 +66,16 @@ def api() -> str:
     return "\n\n".join(_module(name, known) for name in PUBLIC)
 
 
-PUBLIC = ("sursum", "sursum.infer", "sursum.infer.autoguide", "sursum.infer.reparam", "sursum.optim", "sursum.priors", "sursum.handlers")
+PUBLIC = (
+    *("sursum", "sursum.infer", "sursum.infer.autoguide", "sursum.infer.reparam", "sursum.optim", "sursum.priors"),
+    "sursum.handlers",
+)
 
 
 def _module(name: str, known: set[int]) -> str:
     module = importlib.import_module(name)
-    names = getattr(module, "__all__", None) or [n for n, v in vars(module).items() if inspect.isfunction(v) and v.__module__ == name]
+    own = [n for n, v in vars(module).items() if inspect.isfunction(v) and v.__module__ == name]
+    names = getattr(module, "__all__", None) or own
     parts = [f"## {name}", (inspect.getdoc(module) or "").split("\n")[0]]
     for member in sorted(names, key=str.lower):
         value = getattr(module, member)
@@ -117,18 +123,18 @@ def _gallery_section(path: Path) -> str:
     text = path.read_text()
     doc = text.split('"""')[1].strip()
     title, _, rest = doc.partition("\n")
-    body = "\n".join(line for line in rest.splitlines() if not line.startswith("    python") and not line.startswith("python ")).strip()
+    body = "\n".join(line for line in rest.splitlines() if not line.startswith(("    python", "python "))).strip()
     picture = ROOT / "docs" / "gallery" / f"{path.stem}.png"
     name = path.stem.replace("_", " ").capitalize()
     parts = [f"## {name}", title, body]
     if picture.exists():
         parts.append(f"```{{image}} gallery/{path.stem}.png\n:alt: {title.rstrip('.')}\n```")
     parts.append(f"`python examples/{path.name}`")
-    parts.append(f"::::{{dropdown-code}} The program\n:::{{literalinclude}} ../examples/{path.name}\n:language: python\n:class: shown\n:::\n::::")
+    code = f":::{{literalinclude}} ../examples/{path.name}\n:language: python\n:class: shown\n:::"
+    parts.append(f"::::{{dropdown-code}} The program\n{code}\n::::")
     return "\n\n".join(part for part in parts if part)
 
 
 FUNCTIONS: dict[str, Callable[[], str]] = {
-    f.__name__: f
-    for f in (eight_schools, error_tree, our_distributions, torch_distributions, thresholds, api, gallery)
+    f.__name__: f for f in (eight_schools, error_tree, our_distributions, torch_distributions, thresholds, api, gallery)
 }
