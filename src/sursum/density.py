@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -17,14 +16,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.distributions import ComposeTransform, Distribution, IndependentTransform
 
-from sursum.bijections import bijection
 from sursum.caller import warn
+from sursum.carried import brief, carried_by, given_for
 from sursum.connections import unconnected
 from sursum.distributions.delta import Delta
 from sursum.distributions.fluent import unwrapped
-from sursum.distributions.rebuild import floating_dtype
 from sursum.errors import (
     ArgumentError,
     DensityError,
@@ -34,12 +31,12 @@ from sursum.errors import (
     UnusedSiteWarning,
 )
 from sursum.handlers import trace
-from sursum.messages import Factor, Frame, Sample, Site, Step
+from sursum.latents import Latent, dims_of, is_weight, layout, site_dtype
+from sursum.messages import Factor, Sample, Site
 from sursum.mismatch import mismatch
 from sursum.originals import watch_originals
-from sursum.runtime import Messenger, at_site, handler, own_steps, perform, refuse_coroutines, required, run_program
-from sursum.stacking import Ledger
-from sursum.supports import support_of
+from sursum.placed import Placed, Recalled, refuse_subsamples
+from sursum.runtime import Messenger, at_site, own_steps, refuse_coroutines, run_program
 from sursum.tables import Table
 from sursum.trace import Trace
 from sursum.validation import check_value
@@ -47,20 +44,6 @@ from sursum.validation import check_value
 _JITTER = 0.1
 _SPREAD = 2.0
 _ATTEMPTS = 10
-
-
-@dataclass(frozen=True)
-class Latent:
-    """A latent site's place in q: coordinates `start` to `stop`, in `shape` when constrained."""
-
-    name: str
-    shape: tuple[int, ...]
-    free_shape: tuple[int, ...]
-    start: int
-    stop: int
-    dtype: torch.dtype
-    plates: tuple[Frame, ...]
-    where: str | None
 
 
 class LogDensity:
@@ -100,14 +83,14 @@ class LogDensity:
         self.latents: tuple[Latent, ...] = ()
         with torch.inference_mode(False), torch.enable_grad():
             found, leaves = self._find()
-            self.latents = _layout(found, leaves)
+            self.latents = layout(found, leaves)
             self.dim = self.latents[-1].stop
             self._by_name = {latent.name: latent for latent in self.latents}
             self.observed: dict[str, Tensor] = {name: site.value.detach() for name, site in found.observed.items()}
             self.dims: dict[str, tuple[str, ...]] = {
-                name: _dims(site) for name, site in found.items() if isinstance(site.value, Tensor)
+                name: dims_of(site) for name, site in found.items() if isinstance(site.value, Tensor)
             }
-            self.networks = frozenset(name for name, site in found.items() if _is_weight(site))
+            self.networks = frozenset(name for name, site in found.items() if is_weight(site))
             _announce_held(found)
             if self.observed or any(isinstance(site, Factor) for site in found.values()):
                 _announce_unconnected(unconnected(found, leaves))
@@ -123,7 +106,7 @@ class LogDensity:
         at = self._at(q)
         return self._total(self._run(at), at)
 
-    def _total(self, found: Trace, at: _Placed) -> Tensor:
+    def _total(self, found: Trace, at: Placed) -> Tensor:
         """The log density of an execution."""
         total = found.log_prob_sum()
         if self.jacobian:
@@ -174,7 +157,7 @@ class LogDensity:
             free[site.name] = onto.inv(value)
             return free[site.name]
 
-        self._run(_Placed(choose=choose))
+        self._run(Placed(choose=choose))
         return torch.cat([free[latent.name].reshape(-1).to(torch.float64) for latent in self.latents])
 
     def start(
@@ -206,21 +189,21 @@ class LogDensity:
 
     def _begin(
         self, rng: np.random.Generator, values: Mapping[str, Any], jitter: float, spread: float
-    ) -> tuple[np.ndarray, Trace, _Placed]:
+    ) -> tuple[np.ndarray, Trace, Placed]:
         """A starting point, and the execution at it."""
         q = np.empty(self.dim)
 
         def choose(site: Sample, free_shape: torch.Size, onto: Any) -> Tensor:
             latent = self._known(site, free_shape)
             width = latent.stop - latent.start
-            carried = _carried(site, onto)
+            carried = carried_by(site, onto)
             if carried is not None:  # in a scan it is that of each step
                 carried = carried.expand(free_shape)
             if values and carried is not None and site.infer.get("is_recalled"):
                 # What a site was replaced by may be known by name as well, but from other coordinates.
                 free = carried.double().reshape(-1).numpy()
             elif site.name in values:
-                free = _given(site, values[site.name], onto, latent.shape)
+                free = given_for(site, values[site.name], onto, latent.shape)
             elif carried is None:
                 free = rng.uniform(-spread, spread, width)
             else:
@@ -230,8 +213,8 @@ class LogDensity:
 
         dtype = max((latent.dtype for latent in self.latents), key=lambda dtype: dtype.itemsize)
         recalled = {n: torch.as_tensor(value, dtype=dtype) for n, value in values.items() if n not in self._by_name}
-        at = _Placed(choose=choose)
-        with torch.no_grad(), _Recalled(values=recalled):
+        at = Placed(choose=choose)
+        with torch.no_grad(), Recalled(values=recalled):
             return q, self._run(at), at
 
     def with_data(self, *args: Any, **kwargs: Any) -> LogDensity:
@@ -300,7 +283,7 @@ class LogDensity:
                 log_prob = f"{float(site.log_prob().sum()):.6g}" if hasattr(site, "log_prob") else ""
             except (ValueError, torch.linalg.LinAlgError) as error:
                 log_prob = str(error).splitlines()[0]
-            rows.append((name, _brief(site.value), log_prob, site.where or ""))
+            rows.append((name, brief(site.value), log_prob, site.where or ""))
         return Table(rows)
 
     # Runs.
@@ -314,7 +297,7 @@ class LogDensity:
             )
         return latent
 
-    def _at(self, q: Tensor) -> _Placed:
+    def _at(self, q: Tensor) -> Placed:
         if tuple(q.shape) != (self.dim,):
             raise DensityError(f"q has shape {tuple(q.shape)}, and this density has {self.dim} coordinates: ({self.dim},).")
 
@@ -322,9 +305,9 @@ class LogDensity:
             latent = self._known(site, free_shape)
             return q[latent.start : latent.stop].to(latent.dtype).reshape(free_shape)
 
-        return _Placed(choose=choose)
+        return Placed(choose=choose)
 
-    def _run(self, at: _Placed) -> Trace:
+    def _run(self, at: Placed) -> Trace:
         with trace() as recorder, at as running:
             try:
                 result = run_program(self.model, self.args, self.kwargs)
@@ -357,9 +340,9 @@ class LogDensity:
                 leaves: dict[str, Tensor] = leaves,
                 attempt: int = attempt,
             ) -> Tensor:
-                free = _carried(site, onto)
+                free = carried_by(site, onto)
                 if free is None:
-                    free = torch.zeros(free_shape, dtype=_dtype(site))
+                    free = torch.zeros(free_shape, dtype=site_dtype(site))
                 if attempt:
                     away = rng.uniform(-attempt, attempt, tuple(free_shape))
                     free = free + torch.as_tensor(away, dtype=free.dtype)
@@ -368,9 +351,9 @@ class LogDensity:
 
             try:
                 with watch_originals() as originals:
-                    found = self._run(_Placed(choose=choose))
+                    found = self._run(Placed(choose=choose))
                 originals.check(found)
-                _refuse_subsamples(found)
+                refuse_subsamples(found)
                 found.log_prob()
             except (ArgumentError, ObservationError) as error:
                 # They may hold at other values of the latent sites. Where they do not, this is what there is to say.
@@ -387,204 +370,6 @@ class LogDensity:
             f"the program fails wherever it was tried, {_ATTEMPTS} times: {failure}. "
             "Give its parameters initial values at which it runs, or constrain what its distributions are given."
         ) from failure
-
-
-@handler
-class _Placed(Messenger):
-    """Gives every latent site the value that `choose` places in unconstrained coordinates, and keeps the log-Jacobian."""
-
-    choose: Callable[[Sample, torch.Size, Any], Tensor] = required()
-
-    jacobians: dict[str, tuple[Site, Tensor]] = field(init=False, repr=False, default_factory=dict)
-    steps: Ledger = field(init=False, repr=False, default_factory=Ledger)
-    whole: dict[str, tuple[Any, Tensor]] = field(init=False, repr=False, default_factory=dict)
-    placed: set[str] = field(init=False, repr=False, default_factory=set)
-
-    def handle(self, site: Site) -> Any:
-        if not isinstance(site, Sample) or site.is_observed:
-            return perform(site)
-        if site.infer.get("is_subsample"):
-            raise _subsampled(str(site))
-        if site.value is not None:
-            return perform(site)
-        if isinstance(unwrapped(site.fn), Delta):
-            # All mass at one point: nothing to infer, and no density that a sampler could follow.
-            return perform(site.but(value=site.fn.rsample()))
-        onto = bijection(_continuous_support(site))
-        shape = site.fn.batch_shape + site.fn.event_shape
-        free = self._free(site, torch.Size(onto.inverse_shape(shape)), onto)
-        value = onto(free)
-        self.placed.add(site.name)
-        if not _is_identity(onto):
-            self._add(site, onto.log_abs_det_jacobian(free, value))
-        return perform(site.but(value=value))
-
-    def _free(self, site: Sample, shape: torch.Size, onto: Any) -> Tensor:
-        """The unconstrained value; in a scan this step's part of what is chosen, once, for all steps."""
-        steps = own_steps(site)
-        if not steps:
-            return self.choose(site, shape, onto)
-        loop, free = self.whole.get(site.name, (None, None))
-        if loop is not steps[0].loop or free is None:
-            free = self.choose(site, torch.Size([*(step.size for step in steps), *shape]), onto)
-            self.whole[site.name] = steps[0].loop, free
-        for step in steps:
-            free = step.take(free)
-        return free
-
-    def _add(self, site: Site, log_jacobian: Tensor) -> None:
-        steps = own_steps(site)
-        if steps:
-            self.steps.add(site.name, steps[-1], (site, log_jacobian))
-        else:
-            self.jacobians[site.name] = site, log_jacobian
-
-    def leave(self, step: Step) -> None:
-        for rows in self.steps.leave(step):
-            site = rows[0][0]
-            plates = tuple(frame for frame in site.plates if not (isinstance(frame, Step) and frame.loop is step.loop))
-            self._add(site.but(plates=plates), step.join([row[1] for row in rows]))
-
-
-@handler
-class _Recalled(Messenger):
-    """Keeps values by name, in which reparameterised sites start."""
-
-    values: Mapping[str, Tensor] = required()
-
-    def recall(self, name: str) -> Tensor | None:
-        return self.values.get(name)
-
-
-def _is_weight(site: Site) -> bool:
-    """Whether a latent site is a network's parameter."""
-    return isinstance(site, Sample) and site.param is not None and site.param.owner is not None
-
-
-def _refuse_subsamples(found: Trace) -> None:
-    """A plate made outside of the program, or given its indices, draws no site that could be refused."""
-    for site in found.values():
-        for frame in site.plates:
-            if frame.length != frame.size:
-                raise _subsampled(f"{frame.name!r}, in which site {site} is,")
-
-
-def _subsampled(which: str) -> DensityError:
-    return DensityError(
-        f"plate {which} is subsampled, and a log density needs all of the data. "
-        "Leave subsample_size and subsample out, or use a method that takes minibatches: fit(…, optim=…), or stochastic "
-        "variational inference."
-    )
-
-
-def _is_identity(onto: Any) -> bool:
-    while isinstance(onto, IndependentTransform):
-        onto = onto.base_transform
-    return isinstance(onto, ComposeTransform) and not onto.parts
-
-
-def _continuous_support(site: Sample) -> Any:
-    if not isinstance(site.fn, Distribution):
-        raise DensityError(f"latent site {site} cannot be scored: its prior is a function that returns a tensor.")
-    support = support_of(site.fn)
-    if support.is_discrete:
-        raise DensityError(
-            f"latent site {site} is discrete ({type(site.fn).__name__}), and gradients need continuous sites. Sum it out, "
-            "for example with MixtureSameFamily, or observe it with condition."
-        )
-    return support
-
-
-def _dtype(site: Sample) -> torch.dtype:
-    if site.init is not None and site.init.is_floating_point():
-        return site.init.dtype
-    return floating_dtype(site.fn) or torch.get_default_dtype()
-
-
-def _carried(site: Sample, onto: Any) -> Tensor | None:
-    """The site's initial value in unconstrained coordinates; None where it has none inside its support."""
-    if site.init is None:
-        return None
-    with torch.no_grad():
-        init = site.init.detach()
-        if not bool(torch.isfinite(init).all()):
-            raise DensityError(
-                f"the value that latent site {site} starts from is not finite: {_brief(init)}. "
-                "Give its parameter a finite initial value, or fit it again."
-            )
-        if init.shape != site.fn.batch_shape + site.fn.event_shape or not bool(support_of(site.fn).check(init).all()):
-            return None
-        free: Tensor = onto.inv(init)
-        return free.clone() if bool(torch.isfinite(free).all()) else None
-
-
-def _given(site: Sample, value: Any, onto: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """A value of that shape that was given for a site, in a scan for all steps, in unconstrained coordinates."""
-    value = torch.as_tensor(value).detach().to(torch.float64)
-    start = f"the value to start from that was given for site {site}"
-    if value.shape != shape:
-        raise DensityError(f"{start} has shape {tuple(value.shape)}, and the site has {tuple(shape)}. Give one of that shape.")
-    support = support_of(site.fn)
-    if not bool(torch.isfinite(value).all()) or not bool(support.check(value).all()):
-        raise DensityError(f"{start} is {_brief(value)}, outside its support {support!r}. Give one inside.")
-    free: Tensor = onto.inv(value)
-    if not bool(torch.isfinite(free).all()):
-        raise DensityError(f"{start} is {_brief(value)}, on the boundary of its support {support!r}. Move it inside.")
-    return free.double().reshape(-1).numpy()
-
-
-def _layout(found: Trace, leaves: Mapping[str, Tensor]) -> tuple[Latent, ...]:
-    latents, start = [], 0
-    for name, free in leaves.items():
-        site = found[name]
-        latents.append(
-            Latent(
-                name=name,
-                shape=tuple(site.value.shape),
-                free_shape=tuple(free.shape),
-                start=start,
-                stop=start + free.numel(),
-                dtype=free.dtype,
-                plates=site.plates,
-                where=site.where,
-            )
-        )
-        start += free.numel()
-    if not start:
-        params = ", ".join(map(repr, found.params))
-        if not params:
-            raise DensityError(
-                "the program has no latent site and no parameter, so there is nothing to infer or to fit. "
-                "Write a sample site without obs, or a param."
-            )
-        raise DensityError(
-            "the program has no latent site, so there is nothing to infer. "
-            f"Give its parameters ({params}) priors with lift; those of a network with requires_grad=False by frozen=True."
-        )
-    return tuple(latents)
-
-
-def _dims(site: Site) -> tuple[str, ...]:
-    """A name for each dimension of a site: its plate's, or one of its own."""
-    shape = tuple(site.value.shape)
-    if isinstance(site, Sample) and isinstance(site.fn, Distribution):
-        events = len(site.fn.event_shape)
-    else:
-        events = getattr(site, "event_dim", None) or 0
-    names = [f"{site.name}_dim_{i}" for i in range(len(shape))]
-    for frame in site.plates:
-        place = len(shape) - events + (frame.dim or 0)
-        if frame.dim is not None and 0 <= place < len(shape) and shape[place] == frame.length:
-            names[place] = frame.name
-    return tuple(names)
-
-
-def _brief(value: Any) -> str:
-    if not isinstance(value, Tensor):
-        return type(value).__name__
-    flat = value.detach().flatten()
-    shown = ", ".join(f"{float(x):.4g}" for x in flat[:4])
-    return shown if value.dim() == 0 else f"[{shown}{', …' if len(flat) > 4 else ''}]"
 
 
 def _announce_held(found: Trace) -> None:

@@ -24,6 +24,7 @@ from sursum.compiler.engine import Build, Remembered, check_branches, check_engi
 from sursum.compiler.export import export
 from sursum.compiler.graph import Graph, Where
 from sursum.compiler.native import Instance, NativeFunction
+from sursum.compiler.prune import unguarded
 from sursum.compiler.replay import BatchReplay, Replay
 from sursum.compiler.rolled import rolled
 from sursum.compiler.unrolled import note_long_loops
@@ -216,7 +217,8 @@ class CompiledDensity:
         if self.graph is None:
             return names, lambda rows: _stacked([tuple(self.density.transform(row).values()) for row in rows])
         graph = capture(lambda q: tuple(self.density.transform(q).values()), self.points, gradient=False, current_site=_site)
-        return names, BatchReplay(double(graph))
+        # A guard may need all of the density: the factor of a covariance, for each draw once more.
+        return names, BatchReplay(double(unguarded(graph)))
 
 
 def compile_density(density: LogDensity, engine: str | None = None) -> CompiledDensity:

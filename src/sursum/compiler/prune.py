@@ -35,6 +35,11 @@ def prune(graph: Graph) -> Graph:
     )
 
 
+def unguarded(graph: Graph) -> Graph:
+    """`graph` without its guards, and without what only they need: for points at which they are known to hold."""
+    return prune(replace(graph, guards=()))
+
+
 def made_by(node: Node) -> list[int]:
     """The values that `node` makes."""
     return [output.value for output in node.outputs if output is not None] + [write.value for write in node.writes]

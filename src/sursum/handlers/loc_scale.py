@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import torch
@@ -46,7 +47,7 @@ class LocScaleReparam:
 
     def __post_init__(self) -> None:
         c: Any = self.centered
-        if c is not None and (isinstance(c, bool) or not isinstance(c, (int, float)) or not 0.0 <= c <= 1.0):
+        if c is not None and (isinstance(c, bool) or not isinstance(c, Real) or not 0.0 <= float(c) <= 1.0):
             raise ArgumentError(
                 f"LocScaleReparam: centered must lie between 0 and 1, and is {c!r}. Give such a number, or None to learn it."
             )

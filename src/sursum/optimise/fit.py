@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -78,7 +79,7 @@ def fit(
         OptimisationError: a setting that cannot be; a loss that is not a number.
 
     Warns:
-        DiagnosticWarning: no maximum was reached; there are no data.
+        DiagnosticWarning: no maximum was reached; without `optim`, that there are no data.
 
     Example:
         >>> import torch, sursum as su, sursum.distributions as dist
@@ -103,7 +104,7 @@ def fit(
             f"`optim` is {optim!r}, but must be a function that makes an optimiser of a list of tensors: "
             "partial(torch.optim.Adam, lr=0.01) is one."
         )
-    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int) or seed < 0):
+    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0):
         raise OptimisationError(f"`seed` is {seed!r}, but must be an integer of 0 or more, or None for one from torch.")
     if optim is None:
         found = _fit_compiled(model, args, kwargs, init, jacobian, num_steps, engine)
@@ -139,8 +140,8 @@ def _density(model: Any, args: Any, kwargs: Any, jacobian: bool, engine: str | N
 
 def _fit_compiled(model: Any, args: Any, kwargs: Any, init: Any, jacobian: bool, num_steps: int, engine: str | None) -> Fit:
     compiled, parameters = _density(model, args, kwargs, jacobian, engine)
-    _check_data(compiled.density, parameters)
     start = start_point(compiled, init)
+    _check_data(compiled.density, parameters, start)
     found = maximise(evaluator(compiled), start, num_steps)
     store = ParamStore()
     sites = _sites(compiled.density, found.point.q)
@@ -164,17 +165,18 @@ def _fit_compiled(model: Any, args: Any, kwargs: Any, init: Any, jacobian: bool,
     )
 
 
-def _check_data(density: LogDensity, parameters: Collection[str]) -> None:
-    """Warn where parameters are fitted to data of which there are none.
+def _check_data(density: LogDensity, parameters: Collection[str], start: Point) -> None:
+    """Warn where parameters are fitted to data of which there are none, and nothing else moves them.
 
     Warns:
         DiagnosticWarning: every observed site is empty.
     """
     observed = density.observed
-    if parameters and observed and not any(value.numel() for value in observed.values()):
+    moved = any(start.gradient[one.start : one.stop].any() for one in density.latents if one.name in parameters)
+    if parameters and not moved and observed and not any(value.numel() for value in observed.values()):
         warn(
             f"there are no data: every observed site ({', '.join(map(repr, observed))}) is empty, so that they say nothing of "
-            f"the parameters ({', '.join(map(repr, sorted(parameters)))}), which may stay where they started.",
+            f"the parameters ({', '.join(map(repr, sorted(parameters)))}), which stay where they started.",
             DiagnosticWarning,
         )
 

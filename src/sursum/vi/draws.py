@@ -14,10 +14,11 @@ from sursum.caller import warn
 from sursum.compiler.capture import capture
 from sursum.compiler.compiled import _site as site_at_work
 from sursum.compiler.double import double
+from sursum.compiler.prune import unguarded
 from sursum.compiler.replay import BatchReplay
-from sursum.density import _dims as dims_of
 from sursum.errors import CaptureError, DiagnosticWarning
 from sursum.handlers import ParamStore, seed
+from sursum.latents import dims_of
 from sursum.messages import Deterministic, Sample
 from sursum.pareto import pareto_k, verdict
 from sursum.posterior import Posterior
@@ -80,7 +81,8 @@ def _captured(one: Callable[[], Pair], store: ParamStore, number: int, num_draws
     if not rows.shape[1]:
         return None
     try:
-        replay = BatchReplay(double(capture(row, (rows[0], rows[1]), gradient=False, current_site=site_at_work)))
+        captured = capture(row, (rows[0], rows[1]), gradient=False, current_site=site_at_work)
+        replay = BatchReplay(double(unguarded(captured)))
         parts = [replay(chunk) for chunk in rows[:num_draws].split(_CHUNK)]
     except CaptureError:
         return None

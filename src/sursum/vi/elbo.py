@@ -114,6 +114,7 @@ class ELBO:
         except (RuntimeError, IndexError) as error:
             if isinstance(error, SursumError):
                 raise
+            pair(model, guide, args, kwargs)  # what fails so as well is no fault of the batch
             raise VariationalError(
                 f"the programs do not take a batch of {self.num_particles} particles: {error}. {_FOR_BATCHES}"
             ) from error

@@ -11,11 +11,11 @@ from torch import Tensor
 from torch.distributions import Independent, Normal
 
 from sursum.bijections import bijection
-from sursum.density import _continuous_support as continuous_support
 from sursum.errors import GuideError, SiteError
 from sursum.handlers import ParamStore
 from sursum.handlers.reparam import SharedReparam
 from sursum.messages import Factor, Sample
+from sursum.placed import continuous_support
 from sursum.runtime import at_site, perform
 from sursum.vi.autoguide.joint import JointGuide
 from sursum.vi.autoguide.normal import AutoNormal

@@ -122,3 +122,33 @@ def test_a_triangle_with_a_row_of_another_is_asked():
         su.sample("y", normal(factor + factor.mT), obs=torch.ones(2, dtype=torch.float64))
 
     assert "true" in [guard.kind for guard in compiled(run).graph.guards]
+
+
+@pytest.mark.parametrize("n", [5, 60])
+def test_a_factor_that_is_not_a_number_is_rejected_where_nothing_else_looks_at_it(n):
+    zero, unit = torch.zeros(n, dtype=torch.float64), torch.eye(n, dtype=torch.float64)
+
+    def run():
+        q = su.sample("q", dist.Normal(torch.zeros((), dtype=torch.float64), 0.3))
+        nothing = (400 * q).exp() * 0.0  # not a number where the exponential overflows
+        factor = torch.linalg.cholesky(unit * (1 + q**2) + nothing)
+        with su.poutine.mask(mask=torch.tensor(False)):
+            su.sample("y", dist.MultivariateNormal(zero, scale_tril=factor), obs=zero)
+
+    density = su.compile(run, engine="native")
+    assert np.isfinite(density.value_and_grad(np.array([0.5]))[0])
+    assert density.value_and_grad(np.array([2.0]))[0] == -np.inf
+
+
+def test_a_chain_of_the_same_operators_for_more_matrices_is_not_taken_for_it():
+    data, weight = matrix(4, 4, seed=4), matrix(4, 4, seed=5)
+
+    def run():
+        q = su.sample("q", dist.Normal(torch.zeros(3, dtype=torch.float64), 1.0).to_event(1))
+        factor = torch.linalg.cholesky(covariance(data, q, (2,)))
+        product = (factor.mT @ weight.expand(2, 4, 4)).tril()
+        both = 0.5 * (product + product.tril(-1).mT)
+        left = torch.linalg.solve_triangular(factor.mT, both, upper=True)
+        su.factor("f", -(torch.linalg.solve_triangular(factor, left.unsqueeze(1), upper=False, left=False) ** 2).sum())
+
+    compiled(run)

@@ -131,3 +131,26 @@ def solve(access: Affine, domain: Sequence[int], store: Affine, shape: Sequence[
             return None
         answer.append(Affine(offset, tuple(coefs)))
     return tuple(answer)
+
+
+def disjoint(a: Affine, a_shape: Sequence[int], b: Affine, b_shape: Sequence[int]) -> bool:
+    """Whether two windows on one value have no element in common (False where that is not plain to see)."""
+    (a_low, a_high), (b_low, b_high) = a.span(a_shape), b.span(b_shape)
+    if a_high < b_low or b_high < a_low:
+        return True
+    steps = [abs(c) for c, n in zip((*a.coefs, *b.coefs), (*a_shape, *b_shape), strict=True) if n > 1 and c]
+    # Columns of one matrix: all long steps are multiples of one length, within which the windows do not meet.
+    for length in sorted(set(steps)):
+        long = [s for s in steps if s >= length]
+        if any(s % length for s in long):
+            continue
+        remainders = []
+        for access, shape in ((a, a_shape), (b, b_shape)):
+            short = [(c, n) for c, n in zip(access.coefs, shape, strict=True) if abs(c) < length]
+            low = access.offset % length + sum(c * (n - 1) for c, n in short if c < 0)
+            high = access.offset % length + sum(c * (n - 1) for c, n in short if c > 0)
+            remainders.append((low, high))
+        (p, q), (r, s) = remainders
+        if min(p, r) >= 0 and max(q, s) < length and (q < r or s < p):
+            return True
+    return False

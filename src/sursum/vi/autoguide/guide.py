@@ -15,12 +15,12 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from sursum.bijections import bijection
-from sursum.density import _continuous_support as continuous_support
 from sursum.distributions.delta import Delta
 from sursum.distributions.fluent import unwrapped
 from sursum.errors import GuideError
 from sursum.handlers import ParamStore
 from sursum.messages import Frame, Param, Sample, Site, Step
+from sursum.placed import continuous_support
 from sursum.primitives import read
 from sursum.runtime import Messenger, handler, open_plates, own_steps, perform, refuse_coroutines, required, run_program
 from sursum.supports import inside

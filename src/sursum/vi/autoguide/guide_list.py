@@ -8,10 +8,10 @@ from typing import Any
 from torch import Tensor
 
 from sursum.bijections import bijection
-from sursum.density import _continuous_support as continuous_support
 from sursum.errors import GuideError
 from sursum.handlers import trace
 from sursum.messages import Sample, Step
+from sursum.placed import continuous_support
 from sursum.runtime import open_plates, perform, refuse_coroutines, run_program
 from sursum.vi.autoguide.guide import AutoGuide, run_answered
 from sursum.vi.autoguide.laplace import AutoLaplaceApproximation

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from sursum.bijections import bijection
-from sursum.density import _carried as carried
-from sursum.density import _continuous_support as continuous_support
-from sursum.density import _dtype as site_dtype
+from sursum.carried import carried_by as carried
 from sursum.distributions.randomness import drawing_from
 from sursum.errors import GuideError
+from sursum.latents import site_dtype
 from sursum.messages import Sample
+from sursum.placed import continuous_support
 from sursum.runtime import current_generator
 
 InitLoc = Callable[[Sample], Tensor | None]

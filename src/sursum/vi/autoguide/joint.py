@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.distributions import AffineTransform, Distribution, Transform, constraints
 
 from sursum import distributions as dist
-from sursum.density import _is_identity as is_identity
 from sursum.errors import GuideError
 from sursum.handlers import ParamStore
 from sursum.messages import Frame, Sample
+from sursum.placed import is_identity
 from sursum.placing import place as fit_to_plates
 from sursum.runtime import current_generator, perform
 from sursum.vi.autoguide.guide import AUXILIARY, AutoGuide, Place, joined

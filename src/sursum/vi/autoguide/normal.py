@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from sursum import distributions as dist
-from sursum.density import _is_identity as is_identity
 from sursum.errors import GuideError
 from sursum.messages import Frame, Sample
+from sursum.placed import is_identity
 from sursum.placing import place as fit_to_plates
 from sursum.placing import plate_scale
 from sursum.vi.autoguide.guide import AutoGuide, Place, joined, present

@@ -10,6 +10,7 @@ from sursum.compiler.native.emit.factor import FACTOR
 from sursum.compiler.native.emit.lu import LU
 from sursum.compiler.native.emit.order import ORDER
 from sursum.compiler.native.emit.special import SPECIAL
+from sursum.compiler.native.emit.triangle import TRIANGLE
 from sursum.compiler.native.emit.unfold import UNFOLD
 
 #: Functions of the C library that may have a vector form in libmvec.
@@ -182,6 +183,7 @@ ARRAYS = {
     **FACTOR,
     **LU,
     **ORDER,
+    **TRIANGLE,
     **UNFOLD,
     "su_cumsum": """
 /* Sums along the middle of three dimensions. */
@@ -265,6 +267,9 @@ static void su_cholesky_lapack(void *dpotrf, int64_t count, int64_t n, const dou
             for (int64_t j = 0; j < n; j++)
                 l[i * n + j] = j <= i ? a[i * n + j] : 0.0;
         ((void (*)(char *, int *, double *, int *, int *))dpotrf)("U", &size, l, &size, &info);
+        for (int i = 0; i < size && !info; i++) /* not every LAPACK notices a NaN */
+            if (!(l[i * n + i] > 0.0))
+                info = i + 1;
         code[b] = info;
     }
 }

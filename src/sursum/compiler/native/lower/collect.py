@@ -66,7 +66,7 @@ def _output(low: Lowering, ref: Ref) -> int:
         if own and affine == Affine(0, stride) and low.program.data[value].numel == numel(shape):
             return int(value)
     copy = low.new(shape)
-    low._declare(copy)
+    low.declare(copy)
     loop = Loop(copy.value, shape, Affine(0, stride), expr, "set", low.where)
     low.definitions[copy.value] = Map(loop)
     return copy.value

@@ -9,14 +9,12 @@ import torch
 from torch import Tensor
 
 from sursum.compiler.graph import Graph, Node, Ref, Where
-from sursum.compiler.native.affine import Affine, contiguous, covers, numel, solve
+from sursum.compiler.native.affine import Affine, contiguous, covers, disjoint, numel, solve
 from sursum.compiler.native.expr import Expr, Exprs
 from sursum.compiler.native.ir import Call, Data, Loop, Operand, Program
 from sursum.compiler.native.unsupported import UnsupportedOperator
 
 NOWHERE = Where(None, None)
-#: Into how many copies a scatter of many rows adds in turn.
-COPIES = 4
 
 
 def kind_of(dtype: torch.dtype) -> str:
@@ -68,6 +66,8 @@ class Lowering:
         self.node: Node | None = None
         #: By which node a value is made: for a lowering that does several at once.
         self.makers = {out.value: node for node in graph.nodes for out in node.outputs if out is not None}
+        #: Squares that are triangles put into zeros, and the elements of those: see `triangle`.
+        self.triangles: dict[int, Ref] = {}
         dim = graph.values[graph.input].numel
         self.program = Program(title, dim, graph.input, {graph.input: Data(dim, "f", (dim,))}, {})
         self.arrays: list[Tensor] = []
@@ -94,7 +94,7 @@ class Lowering:
 
     def constant(self, tensor: Tensor) -> Ref:
         """A further array for the instance, computed while lowering."""
-        value = self._fresh()
+        value = self.fresh()
         self._constant(value, tensor.reshape(-1))
         return Ref(value, tuple(tensor.shape), contiguous(tensor.shape), 0, tensor.dtype)
 
@@ -114,7 +114,8 @@ class Lowering:
 
     # Reading ----------------------------------------------------------------------------------------------------------
 
-    def _fresh(self) -> int:
+    def fresh(self) -> int:
+        """A number for a value of our own."""
         self._next += 1
         return self._next - 1
 
@@ -242,9 +243,10 @@ class Lowering:
 
     def new(self, size: Sequence[int], dtype: torch.dtype = torch.float64) -> Ref:
         """A tensor of our own, contiguous, to be defined."""
-        return Ref(self._fresh(), tuple(size), contiguous(size), 0, dtype)
+        return Ref(self.fresh(), tuple(size), contiguous(size), 0, dtype)
 
-    def _declare(self, ref: Ref, count: int | None = None) -> None:
+    def declare(self, ref: Ref, count: int | None = None) -> None:
+        """Makes a tensor's value known to the program, with so many elements."""
         if count is None:
             known = self.graph.values.get(ref.value)
             count = known.numel if known else numel(ref.size)
@@ -252,7 +254,7 @@ class Lowering:
 
     def define(self, ref: Ref, expr: Expr) -> None:
         """Gives a fresh tensor as an expression in (i₀, i₁, …) over its size."""
-        self._declare(ref)
+        self.declare(ref)
         expr = self.e.cast(expr, kind_of(ref.dtype))
         store = Affine(ref.offset, tuple(s if n != 1 else 0 for s, n in zip(ref.stride, ref.size, strict=True)))
         key = (self.program.data[ref.value].numel, ref.size, store, expr)
@@ -278,9 +280,9 @@ class Lowering:
 
     def temporary_like(self, ref: Ref, expr: Expr) -> Ref:
         """An expression as a tensor of our own, laid out as `ref`."""
-        mine = Ref(self._fresh(), ref.size, ref.stride, ref.offset, ref.dtype)
+        mine = Ref(self.fresh(), ref.size, ref.stride, ref.offset, ref.dtype)
         known = self.graph.values.get(ref.value)
-        self._declare(mine, known.numel if known else None)
+        self.declare(mine, known.numel if known else None)
         store = Affine(ref.offset, tuple(s if n != 1 else 0 for s, n in zip(ref.stride, ref.size, strict=True)))
         expr = self.e.cast(expr, kind_of(ref.dtype))
         self.definitions[mine.value] = Map(Loop(mine.value, ref.size, store, expr, "set", self.where))
@@ -355,7 +357,7 @@ class Lowering:
     def reduce(self, ref: Ref, mode: str, size: Sequence[int], dims: Sequence[int], expr: Expr) -> None:
         """Gives a tensor as the reduction over `dims` of an expression over `size`. The tensor's size has those
         dimensions as 1 or, if its rank is lower, not at all."""
-        self._declare(ref)
+        self.declare(ref)
         kept = [d for d in range(len(size)) if d not in dims]
         expr = self.e.cast(expr, kind_of(ref.dtype))
         strides = list(ref.stride)
@@ -390,70 +392,14 @@ class Lowering:
         loop = Loop(ref.value, tuple(size), store, expr, mode, self.where, frozenset(dims))
         self.definitions[ref.value] = Made((loop,))
 
-    def scatter(
-        self, new: int, base: int | Expr, size: Sequence[int], place: Affine, expr: Expr,
-        indices: Sequence[Expr], strides: Sequence[int], *, add: bool,
-    ) -> None:  # fmt: skip
-        """Gives the value `new` as `base` with expr written (or added) at place + Σ strides·indices, over `size`."""
-        kind = self.program.data[new].kind
-        expr = self.e.cast(expr, kind)
-        first = self._copy(new, base)
-        mode = "add" if add else "put"
-        if add and kind == "f" and self._spread(new, first, size, place, expr, indices, strides):
-            return
-        if numel(size) == 0:
-            self.definitions[new] = Made((first,))
-            return
-        loop = Loop(new, tuple(size), place, expr, mode, self.where, indices=tuple(indices), strides=tuple(strides))
-        self.definitions[new] = Made((first, loop))
-
-    def _spread(
-        self, new: int, first: Loop, size: Sequence[int], place: Affine, expr: Expr,
-        indices: Sequence[Expr], strides: Sequence[int],
-    ) -> bool:  # fmt: skip
-        """Adds in turn to several copies, which are added up: rows of one group then do not wait for each other."""
-        count, rows = self.program.data[new].numel, numel(size)
-        long = [d for d, n in enumerate(size) if n > 1]
-        if len(long) != 1 or not indices or rows < 64 or rows < 2 * count:
-            return False
-        e, d, whole = self.e, long[0], rows - rows % COPIES
-        copies = self._fresh()
-        self.program.data[copies] = Data(COPIES * count, "f", (COPIES, count))
-        flat = Affine(0, (1,))
-        stages = [Loop(copies, (COPIES * count,), flat, e.const(0.0), "set", self.where)]
-        for start, shape in ((0, (whole // COPIES, COPIES)), (whole, (1, rows % COPIES))):
-            if shape[1] == 0:
-                continue
-            index = [Affine(start, (COPIES, 1)) if k == d else Affine(0, (0, 0)) for k in range(len(size))]
-            at = place.through(index, 2)
-            loop = Loop(copies, shape, Affine(at.offset, (at.coefs[0], at.coefs[1] + count)), e.reindex(expr, index, 2),
-                        "add", self.where, indices=tuple(e.reindex(x, index, 2) for x in indices),
-                        strides=tuple(strides))  # fmt: skip
-            stages.append(loop)
-        self.definitions[copies] = Made(tuple(stages))
-        parts = [e.load(copies, Affine(k * count, (1,)), "f") for k in range(COPIES)]
-        total = parts[0]
-        for part in parts[1:]:
-            total = e.add(total, part)
-        if not (first.expr.op == "const" and first.expr.data == 0):
-            total = e.add(first.expr, total)
-        self.definitions[new] = Map(Loop(new, (count,), flat, total, "set", self.where))
-        return True
-
-    def _copy(self, new: int, base: int | Expr) -> Loop:
-        n, kind = self.program.data[new].numel, self.program.data[new].kind
-        flat = Affine(0, (1,))
-        expr = self.e.cast(base, kind) if isinstance(base, Expr) else self.read(base, flat, (n,), kind)
-        return Loop(new, (n,), flat, expr, "set", self.where)
-
     def call(
         self, ref: Ref, function: str, *args: Ref | Operand | int | float | str, base: Ref | None = None,
         also: Sequence[Ref] = (),
     ) -> None:  # fmt: skip
         """Gives a tensor as what a C function writes; with `base`, into a copy of that."""
-        self._declare(ref)
+        self.declare(ref)
         for other in also:
-            self._declare(other)
+            self.declare(other)
         stages: list[Loop | Call] = []
         if base is not None:
             store = Affine(ref.offset, tuple(s if n != 1 else 0 for s, n in zip(ref.stride, ref.size, strict=True)))
@@ -489,7 +435,7 @@ class Lowering:
         self.definitions[copy.value] = Map(
             Loop(copy.value, ref.size, Affine(0, flat), self.e.double(self.load(ref)), "set", self.where)
         )
-        self._declare(copy)
+        self.declare(copy)
         return copy
 
     def blas(self, name: str) -> str:
@@ -497,26 +443,3 @@ class Lowering:
         if name not in self.program.blas:
             self.program.blas.append(name)
         return f"self->blas[{self.program.blas.index(name)}]"
-
-
-def disjoint(a: Affine, a_shape: Sequence[int], b: Affine, b_shape: Sequence[int]) -> bool:
-    """Whether two windows on one value have no element in common (False where that is not plain to see)."""
-    (a_low, a_high), (b_low, b_high) = a.span(a_shape), b.span(b_shape)
-    if a_high < b_low or b_high < a_low:
-        return True
-    steps = [abs(c) for c, n in zip((*a.coefs, *b.coefs), (*a_shape, *b_shape), strict=True) if n > 1 and c]
-    # Columns of one matrix: all long steps are multiples of one length, within which the windows do not meet.
-    for length in sorted(set(steps)):
-        long = [s for s in steps if s >= length]
-        if any(s % length for s in long):
-            continue
-        remainders = []
-        for access, shape in ((a, a_shape), (b, b_shape)):
-            short = [(c, n) for c, n in zip(access.coefs, shape, strict=True) if abs(c) < length]
-            low = access.offset % length + sum(c * (n - 1) for c, n in short if c < 0)
-            high = access.offset % length + sum(c * (n - 1) for c, n in short if c > 0)
-            remainders.append((low, high))
-        (p, q), (r, s) = remainders
-        if min(p, r) >= 0 and max(q, s) < length and (q < r or s < p):
-            return True
-    return False

@@ -21,6 +21,8 @@ def cholesky_backward(low: Lowering, last: Node) -> tuple[Ref, Ref] | None:
     None for everything else, which is lowered operator by operator.
     """
     factor, left = last.args[:2]
+    if last.outputs[0] is None or last.outputs[0].size != factor.size:
+        return None
     if not _is(last, "linalg_solve_triangular", 2, upper=False, left=False, unitriangular=False):
         return None
     solve = _maker(low, left, "linalg_solve_triangular")

@@ -12,8 +12,10 @@ from sursum.compiler.graph import Node, Ref
 from sursum.compiler.native.affine import Affine
 from sursum.compiler.native.expr import Expr
 from sursum.compiler.native.ir import Data
+from sursum.compiler.native.lower import triangle
 from sursum.compiler.native.lower.context import Lowering, kind_of
 from sursum.compiler.native.lower.reduction import axis, broadcast
+from sursum.compiler.native.lower.scatter import scatter_at
 from sursum.compiler.native.lower.table import Table
 
 
@@ -87,6 +89,8 @@ def index(low: Lowering, node: Node) -> None:
     """`x[i, j, …]`"""
     x, indices = node.args
     found = _indices(low, indices, x.size)
+    if triangle.picked(low, x, found, low.output(node)):
+        return
     size, exprs = _address(low, found, x.size)
     low.finish(node, low.load_at(x, exprs, size))
 
@@ -108,6 +112,8 @@ def index_put(low: Lowering, node: Node) -> None:
         low.finish(node, e.where(mask, e.add(old, new) if add else new, old))
         return
     found = _indices(low, indices, x.size)
+    if not node.writes and not add:
+        triangle.remember(low, low.output(node), x, found, values)
     size, exprs = _address(low, found, x.size)
     scatter_into(low, node, x, exprs, size, low.load(values, size), add=add)
 
@@ -125,7 +131,7 @@ def scatter_into(
     else:
         target = low.output(node)
         new = target.value
-        low._declare(target)
+        low.declare(target)
         base = low.temporary_like(target, low.load(x, target.size)).value
     offset, coefs = target.offset, [0] * len(size)
     loose, strides = [], []
@@ -140,7 +146,7 @@ def scatter_into(
         else:
             loose.append(expr)
             strides.append(stride)
-    low.scatter(new, base, size, Affine(offset, tuple(coefs)), value, loose, strides, add=add)
+    scatter_at(low, new, base, size, Affine(offset, tuple(coefs)), value, loose, strides, add=add)
 
 
 def _along(low: Lowering, dim: int, place: Expr, rank: int) -> list[Expr]:

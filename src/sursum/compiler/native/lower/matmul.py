@@ -7,6 +7,7 @@ from typing import Any
 from sursum.compiler.graph import Node, Ref
 from sursum.compiler.native.affine import Affine
 from sursum.compiler.native.expr import Expr
+from sursum.compiler.native.lower import triangle
 from sursum.compiler.native.lower.context import Lowering, kind_of
 from sursum.compiler.native.lower.table import Table, number
 
@@ -26,6 +27,8 @@ def _read(low: Lowering, ref: Ref, dims: tuple[int | None, ...], size: tuple[int
 def product(low: Lowering, a: Ref, b: Ref, out: Ref) -> None:
     """out = a·b, vectors and (batches of) matrices."""
     e = low.e
+    if triangle.times(low, a, b, out):
+        return
     if len(a.size) == 1 and len(b.size) == 1:  # dot
         low.reduce(out, "sum", a.size, (0,), e.mul(low.load(a), low.load(b)))
         return

@@ -13,6 +13,7 @@ from sursum.compiler.native.expr import Expr
 from sursum.compiler.native.lower.context import Lowering
 from sursum.compiler.native.lower.convolution import spread
 from sursum.compiler.native.lower.normalise import reshaped
+from sursum.compiler.native.lower.scatter import scatter_at
 from sursum.compiler.native.lower.structure import narrow
 from sursum.compiler.native.lower.table import Table, given
 
@@ -77,7 +78,7 @@ def _padded(low: Lowering, x: Ref, before: Sequence[int], after: Sequence[int]) 
         return x
     after = [max(a, 0) for a in after]
     out = low.new([n + b + a for n, b, a in zip(x.size, (0, *before), (0, *after), strict=True)])
-    low._declare(out)
+    low.declare(out)
     target = out
     for d, b in enumerate(before, 1):
         target = narrow(target, d, b, x.size[d])
@@ -90,11 +91,19 @@ def max_pool_backward(low: Lowering, node: Node) -> None:
     e, args, out = low.e, given(node), low.output(node)
     grad, places = _planes(low, args["grad_output"]), _planes(low, args["indices"])
     plane = math.prod(out.size[-2:])
-    low._declare(out)
+    low.declare(out)
     if out.stride != contiguous(out.size):
         low.fail("a result that is not contiguous")
-    low.scatter(
-        out.value, e.const(0.0), grad.size, Affine(out.offset, (plane, 0, 0)), low.load(grad), [low.load(places)], [1], add=True
+    scatter_at(
+        low,
+        out.value,
+        e.const(0.0),
+        grad.size,
+        Affine(out.offset, (plane, 0, 0)),
+        low.load(grad),
+        [low.load(places)],
+        [1],
+        add=True,
     )
 
 

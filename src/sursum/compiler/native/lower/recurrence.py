@@ -42,8 +42,8 @@ def recurrence(low: Lowering, node: Node) -> None:
     program.constants = {}
 
     table, kept = low.new((op.length + 1, width)), low.new((op.length, sum(part.stop - part.start for part in op.kept)))
-    low._declare(table)
-    low._declare(kept)
+    low.declare(table)
+    low.declare(kept)
     stages: list[Loop | Call] = []
     row = op.length * width if op.reverse else 0
     for part, ref in zip(op.carry, carry, strict=True):

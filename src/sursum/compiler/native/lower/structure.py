@@ -17,7 +17,7 @@ from sursum.compiler.native.lower.table import Lower, Table, given
 
 def embed(low: Lowering, out: Ref, window: Ref, expr: Expr) -> None:
     """Zeros of the size of `out` with an expression in a window of them."""
-    low._declare(out)
+    low.declare(out)
     low.patch(out.value, low.e.const(0, kind_of(out.dtype)), window, expr)
 
 
@@ -89,7 +89,7 @@ def diagonal_backward(low: Lowering, node: Node) -> None:
 def _scattered(low: Lowering, node: Node, target: Ref, out: Ref) -> None:
     """A copy of the first argument with the second in a window"""
     base = low.temporary_like(out, low.load(node.args[0], out.size))
-    low._declare(out)
+    low.declare(out)
     low.patch(out.value, base.value, target, low.load(node.args[1], target.size))
 
 
@@ -119,7 +119,7 @@ def diagonal_scatter(low: Lowering, node: Node) -> None:
 
 def join(low: Lowering, out: Ref, parts: Sequence[tuple[Ref, Expr]]) -> None:
     """A tensor made of windows that cover it."""
-    low._declare(out)
+    low.declare(out)
     shape = low.program.data[out.value]
     base: int | Expr = low.e.const(0, shape.kind)
     for k, (target, expr) in enumerate(parts):
@@ -166,7 +166,7 @@ def constant_pad_nd(low: Lowering, node: Node) -> None:
         count = x.size[dim] + min(before, 0) + min(after, 0)
         source = narrow(source, dim, max(-before, 0), count)
         target = narrow(target, dim, max(before, 0), count)
-    low._declare(out)
+    low.declare(out)
     low.patch(out.value, low.e.const(value, kind_of(out.dtype)), target, low.load(source))
 
 
@@ -236,7 +236,7 @@ def accumulate(low: Lowering, node: Node) -> bool:
         pieces = low.pieces(y.value)
         if pieces is None or sum(math.prod(p.piece.shape) for p in pieces) > full:
             continue
-        low._declare(out)
+        low.declare(out)
         base: int | Expr = low.alias.get(x.value, x.value)
         for k, patch in enumerate(pieces):
             value = out.value if k == len(pieces) - 1 else low.new(()).value
