@@ -18,7 +18,7 @@ LAYERS = [
     {"runtime", "program"},
     {"supports"},
     {"bijections", "placing", "stacking", "trace", "validation"},
-    {"originals", "connections", "mismatch", "primitives", "fitting", "scan"},
+    {"originals", "connections", "mismatch", "primitives", "fitting", "scan", "carried", "latents", "placed"},
     {"lifting", "module", "priors"},
     {"handlers"},
     {"poutine", "report", "render"},
