@@ -46,7 +46,7 @@ IMPORTS = {"pyro-ppl": "pyro", "pystan": "stan"}
 #: Models with a loop in time.
 LOOPS = ("volatility", "markov")
 #: Draws of models that take some system minutes; the totals are extrapolated in proportion, and marked.
-SHORT = {"logistic_large": 50, "gaussian_process": 300, "markov": 500, "network": 500}
+SHORT = {"logistic_large": 50, "gaussian_process": 300, "network": 500}
 #: The same for one system: Pyro takes about a millisecond a step, in loops a hundred, where PyMC takes half of one.
 SLOW = {("Pyro", model): 5 if model in LOOPS else 50 for model in MODELS} | {("PyMC + nutpie", model): 200 for model in LOOPS}
 COLUMNS = {
