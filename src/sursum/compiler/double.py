@@ -7,9 +7,9 @@ from dataclasses import replace
 from sursum.compiler.copies import without_copies
 from sursum.compiler.fold import fold
 from sursum.compiler.graph import Graph, is_inner
+from sursum.compiler.proved import without_proved_guards
 from sursum.compiler.prune import merge, prune
 from sursum.compiler.retype import retype
-from sursum.compiler.signs import without_proved_guards
 
 
 def double(graph: Graph) -> Graph:

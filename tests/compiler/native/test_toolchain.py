@@ -65,3 +65,20 @@ def test_the_loops_of_a_scan_count_once_for_each_step():
 
     graphs = [su.compile(program, 200, width, engine="torch").graph for width in (3, 40)]
     assert [translate(graph, "scan")[0].long_loops for graph in graphs] == [False, True]
+
+
+def test_long_loops_call_the_vector_forms_of_libmvec(tmp_path, monkeypatch):
+    """The library's symbols say whether gcc vectorised a loop over exponentials: a scalar loop would call `exp`."""
+    monkeypatch.setenv("SURSUM_CACHE", str(tmp_path))
+    tools = toolchain.detect(tmp_path)
+    if "exp" not in tools.vector:
+        pytest.skip("no libmvec here")
+
+    def program():
+        x = su.sample("x", dist.Normal(torch.zeros(300, dtype=torch.float64), 1.0).to_event(1))
+        su.factor("f", -torch.exp(x).sum())
+
+    su.compile(program, engine="native")
+    (library,) = tmp_path.glob("*.so")
+    symbols = library.read_bytes()
+    assert any(f"_ZGV{lanes}v_exp".encode() in symbols for lanes in ("bN2", "cN4", "dN4", "eN8", "nN2"))

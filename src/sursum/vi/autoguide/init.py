@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sursum.bijections import bijection
-from sursum.carried import carried_by as carried
+from sursum.carried import carried_by
 from sursum.distributions.randomness import drawing_from
 from sursum.errors import GuideError
 from sursum.latents import site_dtype
@@ -88,14 +88,14 @@ def starting_point(site: Sample, onto: Any, free_shape: torch.Size, init_loc_fn:
         if given is not None:
             shape = site.fn.batch_shape + site.fn.event_shape
             given = torch.as_tensor(given, dtype=site_dtype(site))
-            free: Tensor | None = carried(site.but(init=given), onto)
+            free: Tensor | None = carried_by(site.but(init=given), onto)
             if free is None:
                 raise GuideError(
                     f"the initial value for site {site} has shape {tuple(given.shape)} or lies outside of the support "
                     f"{site.fn.support!r}. Give a value of shape {tuple(shape)} inside the support."
                 )
             return free
-        free = carried(site, onto)
+        free = carried_by(site, onto)
         return torch.zeros(free_shape, dtype=site_dtype(site)) if free is None else free
 
 

@@ -35,6 +35,7 @@ static void su_factor_leaf(int64_t n, const double *l, double *s, int64_t step)
 }
 """,
     "su_factor_gradient": """
+/* The same for a batch. */
 static void su_factor_gradient(int64_t count, int64_t n, const double *l, double *s)
 {
     for (int64_t b = 0; b < count; b++)
@@ -65,6 +66,7 @@ static void su_factor_halves(void *dgemm, void *threads, void *dtrsm, int64_t n,
 }
 """,
     "su_factor_gradient_blas": """
+/* The same for a batch. */
 static void su_factor_gradient_blas(void *dgemm, void *threads, void *dtrsm, int64_t count, int64_t n, const double *l,
                                     double *s)
 {

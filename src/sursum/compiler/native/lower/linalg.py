@@ -10,6 +10,7 @@ import torch
 from sursum.compiler.graph import Node, Ref
 from sursum.compiler.native.lower.context import Lowering
 from sursum.compiler.native.lower.factor import LARGE, cholesky_backward, factor_gradient
+from sursum.compiler.native.lower.matrices import expanded, transposed
 from sursum.compiler.native.lower.reduction import axis, broadcast
 from sursum.compiler.native.lower.table import Table
 
@@ -21,7 +22,7 @@ def cholesky(low: Lowering, node: Node) -> None:
     factor, info = low.output(node, 0), low.output(node, 1)
     n, batch = a.size[-1], math.prod(a.size[:-2])
     # The factor of the transpose of an upper triangle: only the lower one of the source is read.
-    source = _swap(a) if upper else a
+    source = transposed(a) if upper else a
     full = low.new(factor.size)
     codes = low.new(info.size, torch.int64)
     dense = low.dense(source)
@@ -33,15 +34,8 @@ def cholesky(low: Lowering, node: Node) -> None:
         low.call(full, "su_cholesky_lapack", low.blas("dpotrf"), batch, n, dense, full, codes, also=(codes,))
     else:
         low.call(full, "su_cholesky", batch, n, dense, full, codes, also=(codes,))
-    low.define(factor, low.load(_swap(full) if upper else full))
+    low.define(factor, low.load(transposed(full) if upper else full))
     low.define(info, low.load(codes))
-
-
-def _swap(ref: Ref) -> Ref:
-    """The transpose of the last two dimensions, as a window."""
-    size, stride = list(ref.size), list(ref.stride)
-    size[-2:], stride[-2:] = size[-2:][::-1], stride[-2:][::-1]
-    return Ref(ref.value, tuple(size), tuple(stride), ref.offset, ref.dtype)
 
 
 def solve(low: Lowering, a: Ref, b: Ref, upper: bool, unit: bool) -> Ref:
@@ -54,34 +48,27 @@ def solve(low: Lowering, a: Ref, b: Ref, upper: bool, unit: bool) -> Ref:
         low.define(out, low.e.const(0.0))
         return out
     a = low.resolve(a)
-    matrix, step = (a, 0) if math.prod(a.size[:-2]) == 1 else (_expand(a, batch), n * n)
+    matrix, step = (a, 0) if math.prod(a.size[:-2]) == 1 else (expanded(a, batch), n * n)
     # A row-major triangle is the transpose of a column-major one: only its strides tell them apart.
     turned = _strides(matrix) == (1, n) and n > 1
     if turned:
         # The memory, read row by row, is the transpose.
-        source = _swap(matrix)
+        source = transposed(matrix)
         dense = low.dense(source)
     else:
         dense = low.dense(matrix)
     if n >= LARGE:
         low.call(
             out, "su_solve_blas", low.blas("dtrsm"), count, n, m, dense, step, int(turned), int(upper), int(unit), out,
-            base=_expand(b, batch),
+            base=expanded(b, batch),
         )  # fmt: skip
     else:
-        low.call(out, "su_solve", count, n, m, dense, step, int(turned), int(upper), int(unit), out, base=_expand(b, batch))
+        low.call(out, "su_solve", count, n, m, dense, step, int(turned), int(upper), int(unit), out, base=expanded(b, batch))
     return out
 
 
 def _strides(ref: Ref) -> tuple[int, int]:
     return ref.stride[-2], ref.stride[-1]
-
-
-def _expand(ref: Ref, batch: tuple[int, ...]) -> Ref:
-    """A (batch of a) matrix, broadcast to a batch, as a window."""
-    lead = len(batch) - (len(ref.size) - 2)
-    stride = [0] * lead + [0 if n == 1 else s for s, n in zip(ref.stride[:-2], ref.size[:-2], strict=True)]
-    return Ref(ref.value, (*batch, *ref.size[-2:]), (*stride, *ref.stride[-2:]), ref.offset, ref.dtype)
 
 
 def solve_triangular(low: Lowering, node: Node) -> None:
@@ -93,7 +80,7 @@ def solve_triangular(low: Lowering, node: Node) -> None:
     if (of := cholesky_backward(low, node)) is not None:
         low.define(out, low.load(factor_gradient(low, *of)))
         return
-    found = solve(low, a, b, upper, unit) if left else _swap(solve(low, _swap(a), _swap(b), not upper, unit))
+    found = solve(low, a, b, upper, unit) if left else transposed(solve(low, transposed(a), transposed(b), not upper, unit))
     low.define(out, low.load(found, out.size))
 
 
@@ -102,7 +89,7 @@ def triangular_solve(low: Lowering, node: Node) -> None:
     b, a = node.args[0], node.args[1]
     defaults: tuple[Any, ...] = (True, False, False)
     upper, transpose, unit = (*node.args[2:], *defaults[len(node.args) - 2 :])
-    found = solve(low, _swap(a) if transpose else a, b, upper != transpose, unit)
+    found = solve(low, transposed(a) if transpose else a, b, upper != transpose, unit)
     low.define(low.output(node, 0), low.load(found))
     if node.outputs[1] is not None:
         low.define(node.outputs[1], low.load(a, node.outputs[1].size))
@@ -112,9 +99,9 @@ def cholesky_solve(low: Lowering, node: Node) -> None:
     """`cholesky_solve(B, L, upper=False)`: the X of L Lᵀ X = B"""
     b, factor = node.args[0], node.args[1]
     if len(node.args) > 2 and node.args[2]:
-        factor = _swap(factor)
+        factor = transposed(factor)
     first = solve(low, factor, b, False, False)
-    second = solve(low, _swap(factor), first, True, False)
+    second = solve(low, transposed(factor), first, True, False)
     out = low.output(node)
     low.define(out, low.load(second, out.size))
 
@@ -123,12 +110,12 @@ def cholesky_inverse(low: Lowering, node: Node) -> None:
     """`cholesky_inverse(L, upper=False)`: (L Lᵀ)⁻¹"""
     factor = node.args[0]
     if len(node.args) > 1 and node.args[1]:
-        factor = _swap(factor)
+        factor = transposed(factor)
     e, rank = low.e, len(factor.size)
     one = e.eq(e.index(axis(rank, rank - 2)), e.index(axis(rank, rank - 1)))
     unit = low.temporary(factor.size, e.double(one))
     first = solve(low, factor, unit, False, False)
-    second = solve(low, _swap(factor), first, True, False)
+    second = solve(low, transposed(factor), first, True, False)
     out = low.output(node)
     low.define(out, low.load(second, out.size))
 

@@ -10,7 +10,7 @@ from sursum.compiler.graph import Node, Ref
 from sursum.compiler.native.affine import Affine, contiguous
 from sursum.compiler.native.expr import Expr
 from sursum.compiler.native.lower.context import Lowering
-from sursum.compiler.native.lower.linalg import _expand, _swap
+from sursum.compiler.native.lower.matrices import expanded, transposed
 from sursum.compiler.native.lower.reduction import axis, broadcast
 from sursum.compiler.native.lower.table import Table, given
 
@@ -39,14 +39,14 @@ def solve(low: Lowering, packed: Ref, rows: Ref, b: Ref, *, adjoint: bool) -> Re
         low.define(out, low.e.const(0.0))
         return out
     single = math.prod(packed.size[:-2]) == 1
-    matrices = low.dense(packed if single else _expand(packed, batch))
+    matrices = low.dense(packed if single else expanded(packed, batch))
     if not single:
         lead = (1,) * (len(batch) - len(rows.size) + 1)
         stride = (0,) * len(lead) + tuple(0 if k == 1 else s for k, s in zip(rows.size, rows.stride, strict=True))
         full = Ref(rows.value, (*lead, *rows.size), stride, rows.offset, rows.dtype)
         rows = low.temporary((*batch, n), low.load(full, (*batch, n)))
     low.call(
-        out, "su_lu_solve", count, n, m, matrices, low.dense(rows), int(not single), int(adjoint), out, base=_expand(b, batch)
+        out, "su_lu_solve", count, n, m, matrices, low.dense(rows), int(not single), int(adjoint), out, base=expanded(b, batch)
     )
     return out
 
@@ -57,7 +57,7 @@ def _is_contiguous(a: Ref) -> bool:
 
 def _as_torch(low: Lowering, a: Ref) -> tuple[Ref, Ref, Ref]:
     """The factors that torch takes for a determinant: those of the transpose, where the matrix is row-major."""
-    return factor(low, _swap(a) if _is_contiguous(a) else a)
+    return factor(low, transposed(a) if _is_contiguous(a) else a)
 
 
 def _diagonal(low: Lowering, packed: Ref) -> Ref:
@@ -124,7 +124,7 @@ def solve_ex(low: Lowering, node: Node) -> None:
     if args["left"]:
         found = solve(low, packed, rows, b, adjoint=False)
     else:
-        found = _swap(solve(low, packed, rows, _swap(b), adjoint=True))
+        found = transposed(solve(low, packed, rows, transposed(b), adjoint=True))
     if vector:
         found = Ref(found.value, found.size[:-1], found.stride[:-1], found.offset, found.dtype)
     for k, ref in enumerate((found, packed, rows, codes)):
@@ -156,7 +156,7 @@ def lu_solve(low: Lowering, node: Node) -> None:
     if args["left"]:
         found = solve(low, packed, rows, b, adjoint=args["adjoint"])
     else:  # X A = B is Aᵀ Xᵀ = Bᵀ
-        found = _swap(solve(low, packed, rows, _swap(b), adjoint=not args["adjoint"]))
+        found = transposed(solve(low, packed, rows, transposed(b), adjoint=not args["adjoint"]))
     low.define(low.output(node), low.load(found))
 
 
