@@ -3,13 +3,15 @@
 import sys
 from pathlib import Path
 
+from sursum import __version__
+
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "_ext"))
 
 project = "sursum"
-author = "the sursum contributors"
+author = "The sursum developers"
 copyright = author
-release = "0.1.0"
+release = __version__
 
 extensions = [
     *("myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"),

@@ -14,7 +14,7 @@ ROOT = Path(sursum.__file__).parent
 LAYERS = [
     {"errors"},
     {"distributions"},
-    {"messages", "patterns", "caller", "trees", "tables", "provenance", "files"},
+    {"optional", "messages", "patterns", "caller", "trees", "tables", "provenance", "files"},
     {"runtime", "program"},
     {"supports"},
     {"bijections", "placing", "stacking", "trace", "validation"},

@@ -15,6 +15,28 @@ def test_the_shape_of_a_known_tail(shape):
     assert abs(smooth(-shape * np.log(u)).pareto_k - shape) < 0.2
 
 
+@pytest.mark.parametrize(
+    ("n", "scale", "k", "ess", "largest"),
+    [
+        (100, 2.0, 0.06780487976315748, 21.078593621457518, -2.3769634011268637),
+        (1000, 0.5, 0.1474413282893916, 772.3148512810527, -5.196431080259886),
+        (5000, 3.0, 0.9961243199216415, 29.06622590364884, -2.158486423624977),
+    ],
+)
+def test_the_numbers_are_those_of_another_implementation(n, scale, k, ess, largest):
+    """`psislw` of ArviZ 0.23.4 on the same weights."""
+    seed = {100: 0, 1000: 1, 5000: 2}[n]
+    found = smooth(scale * np.random.default_rng(seed).normal(size=n))
+    np.testing.assert_allclose([found.pareto_k, found.ess, found.log_weights.max()], [k, ess, largest], rtol=1e-9)
+
+
+def test_a_tail_of_few_weights_is_as_heavy_as_can_be():
+    """All but three of 40 weights are below the smallest number there is beside the largest."""
+    log_weights = np.concatenate([np.arange(37) - 5000.0, [-2.0, -1.0, 0.0]])
+    assert smooth(log_weights).pareto_k == np.inf
+    np.testing.assert_allclose(np.exp(smooth(log_weights).log_weights).sum(), 1.0)
+
+
 def test_weights_sum_to_one_and_keep_their_order():
     log_weights = np.random.default_rng(1).normal(size=500)
     found = smooth(log_weights)

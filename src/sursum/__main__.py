@@ -1,10 +1,11 @@
-"""`python -m sursum doctor` and `python -m sursum cache`."""
+"""`python -m sursum doctor`, `python -m sursum cache` and `python -m sursum --version`."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
 
+from sursum import __version__
 from sursum.compiler.native.cache import clear, contents, default_directory
 from sursum.doctor import examine
 
@@ -12,6 +13,7 @@ from sursum.doctor import examine
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; 0 if all is well, 1 if the doctor found something that does not work, 2 for a command that is none."""
     parser = argparse.ArgumentParser(prog="python -m sursum", description="What there is to do outside of a program.")
+    parser.add_argument("--version", action="version", version=f"sursum {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("doctor", help="say what this machine offers, and whether sampling works on it")
     cache = commands.add_parser("cache", help="say what compiled densities are kept")

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sursum.errors import ExportError
+from sursum.optional import needed
 from sursum.patterns import suggestion
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -46,10 +47,11 @@ def inference_data(
         coords: labels for the places along a dimension.
 
     Raises:
+        MissingPackageError: ArviZ or xarray is not installed.
         ExportError: labels for a dimension that is not there, or as many as it has not.
     """
-    import xarray
-
+    xarray = needed("xarray", "`to_arviz`")
+    arviz = _arviz()
     ranks: dict[str, int] = {}
     for group, arrays in groups.items():
         for name, array in arrays.items():
@@ -73,7 +75,6 @@ def inference_data(
     for group, dataset in datasets.items():
         labels = {name: coords[str(name)] if name in coords else np.arange(n) for name, n in dataset.sizes.items()}
         datasets[group] = dataset.assign_coords({name: list(values) for name, values in labels.items()})
-    arviz = _arviz()
     if int(arviz.__version__.split(".")[0]) >= 1:
         return xarray.DataTree.from_dict({f"/{group}": dataset for group, dataset in datasets.items()})
     return arviz.InferenceData(**datasets)
@@ -109,5 +110,4 @@ def _arviz() -> Any:
     with nullcontext() if "arviz" in sys.modules else warnings.catch_warnings():
         if "arviz" not in sys.modules:
             warnings.filterwarnings("ignore", message=ARVIZ_NOTICE, category=FutureWarning)
-        import arviz
-    return arviz
+        return needed("arviz", "`to_arviz`")

@@ -21,6 +21,7 @@
     │   └── EscapeError                   the graph depends on something that the capture cannot see
     ├── CompileError                  the native engine could not be built
     ├── ExportError                   what cannot be handed over to another library
+    ├── MissingPackageError           an optional package that is not installed
     ├── SamplingError                 a sampler's settings or its run
     │   └── StorageError                  a file or store that cannot be read or written
     │       └── MissingFileError              nothing is at the path, or the folder to write to is not there
@@ -36,8 +37,8 @@
     ├── EngineWarning                 another engine is used than the one that was expected
     └── DiagnosticWarning             what the diagnostics found wrong with a run
 
-Where a Python user would expect `TypeError`, `ValueError` or `OSError` the classes derive from those as well. A message says
-what happened at which site, what was expected and what was found, and what to do.
+Where a Python user would expect `TypeError`, `ValueError`, `ImportError` or `OSError` the classes derive from those as well. A
+message says what happened at which site, what was expected and what was found, and what to do.
 """
 
 from __future__ import annotations
@@ -125,6 +126,10 @@ class CompileError(SursumError, RuntimeError):
 
 class ExportError(SursumError, ValueError):
     """What cannot be handed over to another library."""
+
+
+class MissingPackageError(SursumError, ImportError):
+    """An optional package that is not installed."""
 
 
 class SamplingError(SursumError, ValueError):

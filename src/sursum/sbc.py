@@ -31,6 +31,7 @@ from sursum.errors import SamplingError
 from sursum.handlers import condition, trace, uncondition
 from sursum.handlers import seed as seeded
 from sursum.mcmc import MCMC, NUTS
+from sursum.optional import needed
 from sursum.patterns import suggestion
 from sursum.tables import Table
 from sursum.trace import Trace
@@ -92,14 +93,16 @@ class SBC:
 
         Returns:
             The matplotlib figure, which is also written to `path`, if there is one.
-        """
-        from matplotlib.figure import Figure
 
+        Raises:
+            MissingPackageError: matplotlib is not installed.
+        """
+        figures = needed("matplotlib.figure", "A picture")
         names = list(self.ranks) if sites is None else list(sites)
         columns = [(name, place) for name in names for place in np.ndindex(self.p_values[name].shape)]
         wide = min(4, len(columns))
         high = -(-len(columns) // wide)
-        figure = Figure(figsize=(3.0 * wide + 0.6, 2.3 * high + 0.6), layout="constrained")
+        figure = figures.Figure(figsize=(3.0 * wide + 0.6, 2.3 * high + 0.6), layout="constrained")
         grid = figure.subplots(high, wide, squeeze=False, sharex=True, sharey=True).ravel()
         z, low, up = band(self.num_simulations)
         for axes, (name, place) in zip(grid, columns, strict=False):

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from sursum.errors import SamplingError, StorageError
 from sursum.files import reading, sync, sync_folder, writing
+from sursum.optional import needed
 
 CHUNK_BYTES = 1 << 20
 MOST_DRAWS = 1024
@@ -73,9 +74,9 @@ class ZarrStore:
 
         Raises:
             SamplingError: something of that name is there already.
+            MissingPackageError: zarr is not installed.
         """
-        import zarr
-
+        zarr = needed("zarr", "A store")
         target = Path(path)
         if os.path.lexists(target):
             raise SamplingError(
@@ -204,6 +205,7 @@ class ZarrStore:
         Raises:
             MissingFileError: there is nothing.
             StorageError: there is something else, or a store of a later version.
+            MissingPackageError: zarr is not installed.
         """
         store = cls(Path(path))
         with _reading(path):
@@ -216,7 +218,8 @@ class ZarrStore:
                 raise ValueError(f"it is no {kind} of Zarr format 3")
             if attributes["version"] > version:
                 raise ValueError(f"it was written by a later sursum (format {attributes['version']}, this one reads {version})")
-            return store, dict(attributes["note"])
+        needed("zarr", "A store")
+        return store, dict(attributes["note"])
 
     def tables(self) -> list[str]:
         """The names of the tables that are there."""

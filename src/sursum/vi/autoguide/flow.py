@@ -13,6 +13,7 @@ from torch.distributions import Distribution, Independent, Normal, constraints
 from sursum.distributions.randomness import drawing_from
 from sursum.errors import GuideError
 from sursum.module import module
+from sursum.optional import needed
 from sursum.runtime import current_generator
 from sursum.vi.autoguide.guide import Place
 from sursum.vi.autoguide.init import InitLoc
@@ -36,7 +37,7 @@ class AutoNormalizingFlow(JointGuide):
         prefix: what the parameters' names begin with.
 
     Raises:
-        GuideError: zuko is not installed.
+        MissingPackageError: zuko is not installed.
 
     References: Rezende, Mohamed, "Variational inference with normalizing flows" (2015); Kingma et al., "Improved variational
     inference with inverse autoregressive flow" (2016).
@@ -148,13 +149,10 @@ def zuko_flows() -> Any:
     """`zuko.flows`. Importing zuko switches off torch's checks of arguments for the whole process: they stay as they were.
 
     Raises:
-        GuideError: zuko is not installed.
+        MissingPackageError: zuko is not installed.
     """
     checks = Distribution._validate_args
     try:
-        import zuko  # type: ignore[import-untyped]  # zuko has no annotations that count
-    except ImportError as error:
-        raise GuideError("AutoNormalizingFlow needs zuko, which is not installed: pip install 'sursum[flows]'.") from error
+        return needed("zuko.flows", "AutoNormalizingFlow")
     finally:
         Distribution.set_default_validate_args(checks)
-    return zuko.flows
