@@ -56,10 +56,19 @@ def test_without_a_compiler(cache):
     done = call("doctor", SURSUM_CACHE=str(cache), CC="no-such-compiler")
     assert done.returncode == 1
     assert "FAILED  compiler" in done.stdout
-    assert "no C compiler: looked for no-such-compiler. Install one" in done.stdout
+    assert "no C compiler: looked for no-such-compiler, which is what CC says. Install one" in done.stdout
     assert "FAILED  native engine" in done.stdout
     assert "    ok  torch engine" in done.stdout
     assert "things do not work." in done.stdout
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="another user can only be had by the superuser")
+def test_a_user_without_a_home():
+    code = "import os; from sursum.__main__ import main; os.setgid(54321); os.setuid(54321); raise SystemExit(main(['cache']))"
+    environment = {name: value for name, value in os.environ.items() if name not in ("HOME", "XDG_CACHE_HOME", "SURSUM_CACHE")}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("nothing is kept: ")
 
 
 def test_a_cache_that_is_not_there(cache):

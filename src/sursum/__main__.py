@@ -32,7 +32,11 @@ def _doctor() -> int:
 
 
 def _cache(clearing: bool) -> int:
-    place = default_directory()
+    try:
+        place = default_directory()
+    except RuntimeError as error:
+        print(f"nothing is kept: {error}. Set SURSUM_CACHE to a folder to keep compiled densities there.")
+        return 0
     files = contents(place)
     size = sum(file.stat().st_size for file in files) / 1e6
     if clearing:

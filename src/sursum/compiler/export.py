@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _ctypes
 import ctypes
 import os
 import re
@@ -20,6 +19,7 @@ from sursum.compiler.capture import capture
 from sursum.compiler.double import double
 from sursum.compiler.graph import Graph
 from sursum.compiler.native.cache import open_directory
+from sursum.compiler.native.loaded import open_privately, unload
 from sursum.compiler.native.proof import ProofError, disagreement
 from sursum.compiler.native.standalone import Site, standalone
 from sursum.compiler.native.toolchain import detect
@@ -128,40 +128,37 @@ def _write(path: Path, content: bytes) -> None:
 
 def _check(library: bytes, density: LogDensity, points: Sequence[Tensor], value_and_grad: ValueAndGrad) -> None:
     """The library's log density and gradient against the engine's, and its maps there and back, before anybody gets it."""
-    with tempfile.TemporaryDirectory(prefix="sursum-") as directory:
-        path = Path(directory, "export.so")
-        path.write_bytes(library)
-        loaded = ctypes.CDLL(str(path))
-        loaded.bs_model_construct.restype = ctypes.c_void_p
-        model = ctypes.c_void_p(loaded.bs_model_construct(None, 0, None))
-        n, count = density.dim, loaded.bs_param_num(model, False, False)
-        value, gradient, values, again = np.empty(1), np.empty(n), np.empty(count), np.empty(n)
-        for point in points:
-            q = point.detach().numpy().astype(np.float64)
-            calls = (
-                loaded.bs_log_density_gradient(model, False, True, *_addresses(q, value, gradient), None),
-                loaded.bs_param_constrain(model, False, False, *_addresses(q, values), None, None),
-                loaded.bs_param_unconstrain(model, *_addresses(values, again), None),
+    loaded = open_privately(library)
+    loaded.bs_model_construct.restype = ctypes.c_void_p
+    model = ctypes.c_void_p(loaded.bs_model_construct(None, 0, None))
+    n, count = density.dim, loaded.bs_param_num(model, False, False)
+    value, gradient, values, again = np.empty(1), np.empty(n), np.empty(count), np.empty(n)
+    for point in points:
+        q = point.detach().numpy().astype(np.float64)
+        calls = (
+            loaded.bs_log_density_gradient(model, False, True, *_addresses(q, value, gradient), None),
+            loaded.bs_param_constrain(model, False, False, *_addresses(q, values), None, None),
+            loaded.bs_param_unconstrain(model, *_addresses(values, again), None),
+        )
+        wanted, slope = value_and_grad(q)
+        wrong = [
+            f"{what}: {found}"
+            for what, found in (
+                ("calls failed", str(calls) if any(calls) else None),
+                ("log density", disagreement(value, np.array([wanted]))),
+                ("gradient", disagreement(gradient, slope)),
+                # The maps are the program's, in its own precision where it asks for that.
+                ("unconstrained values", None if np.allclose(again, q, rtol=1e-6, atol=1e-6) else f"{again}, not {q}"),
             )
-            wanted, slope = value_and_grad(q)
-            wrong = [
-                f"{what}: {found}"
-                for what, found in (
-                    ("calls failed", str(calls) if any(calls) else None),
-                    ("log density", disagreement(value, np.array([wanted]))),
-                    ("gradient", disagreement(gradient, slope)),
-                    # The maps are the program's, in its own precision where it asks for that.
-                    ("unconstrained values", None if np.allclose(again, q, rtol=1e-6, atol=1e-6) else f"{again}, not {q}"),
-                )
-                if found
-            ]
-            if wrong:
-                raise ProofError(
-                    f"{density.title}: the exported library disagrees with the density it was made from: "
-                    f"{'; '.join(wrong)}. This is a fault of sursum: please report it."
-                )
-        loaded.bs_model_destruct(model)
-        _ctypes.dlclose(loaded._handle)
+            if found
+        ]
+        if wrong:
+            raise ProofError(
+                f"{density.title}: the exported library disagrees with the density it was made from: "
+                f"{'; '.join(wrong)}. This is a fault of sursum: please report it."
+            )
+    loaded.bs_model_destruct(model)
+    unload(loaded)
 
 
 def _addresses(*arrays: NDArray[np.float64]) -> tuple[ctypes.c_void_p, ...]:

@@ -15,8 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sursum.compiler.native.cache import Library, fetch, open_directory
-from sursum.compiler.native.toolchain import detect
+from sursum.compiler.native.loaded import load
 from sursum.vi.objective import Objective
 
 Array = NDArray[np.float64]
@@ -270,9 +269,7 @@ class Loop:
     def __init__(self, objective: Objective, particles: int, order: float, rule: Rule, clip: tuple[float, float]) -> None:
         assert objective.native is not None
         self.objective, self.particles, self.rule = objective, particles, rule
-        self._library = library()
-        loaded = ctypes.CDLL(str(self._library.path))
-        self._steps = loaded.sursum_steps
+        self._steps = load(SOURCE, ("sursum_steps",)).handle.sursum_steps
         self._steps.restype = ctypes.c_int64
         self._steps.argtypes = [ctypes.c_void_p, ctypes.c_int64, *[ctypes.c_void_p] * 3]
         n, k = objective.dim, objective.noise
@@ -336,15 +333,3 @@ class Loop:
             if self.rule.number:
                 state["step"] = torch.tensor(float(steps))
             at += leaf.numel()
-
-
-def library() -> Library:
-    """The compiled loop, from the cache if it has been compiled before.
-
-    Raises:
-        CompileError: there is no compiler, or it failed.
-    """
-    place = open_directory(None)
-    tools = detect(place)
-    text = SOURCE
-    return fetch(place, tools.key(text, 0), text, lambda: tools.compile(text, 0))

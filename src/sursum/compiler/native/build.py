@@ -8,12 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from sursum.compiler.graph import Graph
-from sursum.compiler.native.cache import fetch, open_directory
+from sursum.compiler.native.cache import open_directory
 from sursum.compiler.native.emit import Emitted, emit, emit_loop
 from sursum.compiler.native.flat import flatten_functions
 from sursum.compiler.native.fuse import fuse
 from sursum.compiler.native.ir import Program
 from sursum.compiler.native.library import NativeFunction
+from sursum.compiler.native.loaded import load
 from sursum.compiler.native.lower import Lowering, lower
 from sursum.compiler.native.schedule import schedule
 from sursum.compiler.native.toolchain import detect
@@ -102,17 +103,19 @@ def build(graph: Graph, *, title: str, directory: Path | None = None) -> NativeF
     place = open_directory(directory)
     tools = detect(place)
     emitted, program, low = translate(graph, title, tools.vector)
-    text, statements, long_loops = emitted.source, emitted.statements, emitted.long_loops
-    key = tools.key(text, statements, long_loops=long_loops)
-    library = fetch(place, key, text, lambda: tools.compile(text, statements, long_loops=long_loops))
+    density = is_density(graph)
+    symbols = ("sursum_run", "sursum_copy") if density else ("sursum_run",)
+    library = load(
+        emitted.source, symbols, statements=emitted.statements, long_loops=emitted.long_loops, tools=tools, directory=place
+    )
     order = sorted(program.constants.values())
     return NativeFunction(
         title=title,
-        source=text,
+        source=emitted.source,
         library=library,
         dim=program.dim,
-        size=program.dim if is_density(graph) else sum(math.prod(r.size) for r in graph.outputs),
-        density=is_density(graph),
+        size=program.dim if density else sum(math.prod(r.size) for r in graph.outputs),
+        density=density,
         workspace=emitted.workspace,
         arrays=[low.arrays[k] for k in order],
         routines=program.blas,

@@ -8,21 +8,25 @@ import os
 import re
 import stat
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from sursum.caller import warn
 from sursum.errors import EngineWarning
 
-#: The end of every library of ours: this mark, then the hash of its key and everything before the mark.
-MARK = b"sursum library 1"
-#: Names of the files that we write: libraries, their texts, what was found out of the toolchain, and halves of these.
-OURS = re.compile(r"[0-9a-f]{64}\.(so|c)|toolchain-[0-9a-f]{16}\.json|\.new-.*")
+#: Names of the files that we write: libraries, their texts and seals, what is known of the toolchain, and halves of these.
+OURS = re.compile(r"[0-9a-f]{64}\.(so|c|seal)|toolchain-[0-9a-f]{16}\.json|\.new-.*")
+
+
+#: Rights to write that the group or everybody has.
+OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 def default_directory() -> Path:
-    """Where libraries are kept: $SURSUM_CACHE, else $XDG_CACHE_HOME/sursum, else ~/.cache/sursum."""
+    """Where libraries are kept: $SURSUM_CACHE, else $XDG_CACHE_HOME/sursum, else ~/.cache/sursum.
+
+    Raises:
+        RuntimeError: none of these, for the user has no home.
+    """
     asked = os.environ.get("SURSUM_CACHE")
     if asked:
         return Path(asked)
@@ -31,10 +35,14 @@ def default_directory() -> Path:
 
 
 def contents(directory: Path) -> list[Path]:
-    """The files of ours in a directory; none where there is no such directory."""
-    if not directory.is_dir():
-        return []
-    return sorted(file for file in directory.iterdir() if file.is_file() and OURS.fullmatch(file.name))
+    """The files of ours in a directory, and in the folder of our own inside; none where there is no such directory."""
+    return [
+        file
+        for folder in (directory, _inner(directory))
+        if folder.is_dir()
+        for file in sorted(folder.iterdir())
+        if file.is_file() and OURS.fullmatch(file.name)
+    ]
 
 
 def clear(directory: Path) -> list[Path]:
@@ -46,21 +54,45 @@ def clear(directory: Path) -> list[Path]:
 
 
 def open_directory(directory: Path | None) -> Path | None:
-    """A directory that is ours alone, made if needed; None, with a warning, if there cannot be one."""
+    """A directory into which nobody else writes, made if needed; None, with a warning, if there cannot be one.
+
+    A directory that others may write to is left as it is, and a folder inside it is taken that is ours alone.
+    """
     try:
         wanted = default_directory() if directory is None else directory
         wanted.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = wanted.stat()
-        if hasattr(os, "getuid") and found.st_uid != os.getuid():
-            raise PermissionError(f"{wanted} belongs to somebody else")
-        if stat.S_IMODE(found.st_mode) & 0o077:
-            wanted.chmod(0o700)
-        if not os.access(wanted, os.W_OK | os.X_OK):
-            raise PermissionError(f"{wanted} is not writable")
+        place = _private(wanted)
+        if not os.access(place, os.W_OK | os.X_OK):
+            raise PermissionError(f"{place} is not writable")
     except (OSError, RuntimeError) as error:
         _note(error)
         return None
-    return wanted
+    return place
+
+
+def _private(directory: Path) -> Path:
+    """The directory itself if it is ours and nobody else may write to it, else our own folder inside.
+
+    Raises:
+        PermissionError: it belongs to another user, who could put something else in the folder's place.
+    """
+    if not hasattr(os, "getuid"):
+        return directory
+    found = directory.stat()
+    if found.st_uid == os.getuid() and not found.st_mode & OTHERS_WRITE:
+        return directory
+    if found.st_uid not in (os.getuid(), 0):
+        raise PermissionError(f"{directory} belongs to somebody else")
+    inner = _inner(directory)
+    inner.mkdir(mode=0o700, exist_ok=True)
+    look = inner.lstat()
+    if not stat.S_ISDIR(look.st_mode) or look.st_uid != os.getuid() or look.st_mode & OTHERS_WRITE:
+        raise PermissionError(f"{inner} is not a folder to which you alone can write")
+    return inner
+
+
+def _inner(directory: Path) -> Path:
+    return directory / f"sursum-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
 
 
 def _note(error: Exception) -> None:
@@ -71,69 +103,76 @@ def _note(error: Exception) -> None:
     )
 
 
-def sealed(key: str, library: bytes) -> bytes:
-    """A library with its seal."""
-    return library + MARK + hashlib.sha256(key.encode() + library).digest()
-
-
-def intact(key: str, content: bytes) -> bool:
-    """Whether content is a library with the seal of this key.
+def seal(key: str, content: bytes) -> str:
+    """What is kept beside a content to know it again. It is a file of its own: a library may be signed as it is.
 
     Example:
-        >>> intact("k", sealed("k", b"code")), intact("other", sealed("k", b"code")), intact("k", b"code")
-        (True, False, False)
+        >>> seal("a key", b"code") == seal("a key", b"code"), seal("a key", b"code") == seal("another key", b"code")
+        (True, False)
     """
-    body, mark, seal = content[: -32 - len(MARK)], content[-32 - len(MARK) : -32], content[-32:]
-    return mark == MARK and seal == hashlib.sha256(key.encode() + body).digest()
+    return hashlib.sha256(key.encode() + content).hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
-class Library:
-    """A library on disk that may be loaded, and then `close`d: one that could not be kept lies in a `directory` that goes."""
-
-    path: Path
-    cached: bool
-    directory: tempfile.TemporaryDirectory[str] | None = None
-
-    def close(self) -> None:
-        """Removes what is not kept. What has been loaded stays in memory."""
-        if self.directory is not None:
-            self.directory.cleanup()
+def kept(directory: Path | None, key: str) -> Path | None:
+    """The library of a key in the directory, if one is there and whole."""
+    if directory is None:
+        return None
+    path = directory / f"{key}.so"
+    try:
+        whole = read_file(path.with_suffix(".seal")).decode("ascii") == seal(key, read_file(path))
+    except (OSError, UnicodeDecodeError):
+        return None
+    return path if whole else None
 
 
-def fetch(directory: Path | None, key: str, source: str, compile: Callable[[], bytes]) -> Library:
-    """The library of a key: the one in the directory if it is whole, else a new one.
+def keep(directory: Path | None, key: str, source: str, content: bytes) -> Path | None:
+    """Write the library of a key, and its text beside it, into the directory; None, with a warning, where it cannot be.
 
-    It is written under a name of its own and then renamed, so that two processes may do this at once, and a process
-    that dies leaves nothing half done. Where it cannot be written it goes to a private temporary directory.
+    Each file is written under a name of its own and then renamed, the seal last, so that two processes may do this at once,
+    and a process that dies leaves nothing that is half done.
     """
-    if directory is not None:
-        path = directory / f"{key}.so"
-        try:
-            if intact(key, path.read_bytes()):
-                return Library(path, cached=True)
-        except OSError:
-            pass  # not there
-    content = sealed(key, compile())
-    if directory is not None:
-        try:
-            _write(directory / f"{key}.c", source.encode("ascii"))
-            _write(path, content)
-            return Library(path, cached=False)
-        except OSError as error:
-            _note(error)
-    private = tempfile.TemporaryDirectory(prefix="sursum-")
-    path = Path(private.name, f"{key}.so")
-    path.write_bytes(content)
-    return Library(path, cached=False, directory=private)
+    if directory is None:
+        return None
+    path = directory / f"{key}.so"
+    try:
+        write_file(path.with_suffix(".c"), source.encode("ascii"))
+        write_file(path, content, mode=0o700)
+        write_file(path.with_suffix(".seal"), seal(key, content).encode("ascii"))
+    except OSError as error:
+        _note(error)
+        return None
+    return path
 
 
-def _write(path: Path, content: bytes) -> None:
+def discard(path: Path) -> None:
+    """Remove the library of a path: it cannot be used, although it is what the compiler wrote."""
+    for suffix in (".seal", ".so"):
+        with contextlib.suppress(OSError):
+            path.with_suffix(suffix).unlink()
+
+
+def read_file(path: Path) -> bytes:
+    """What a file holds.
+
+    Raises:
+        OSError: there is none, or something else stands there, such as a pipe, whose end nobody knows.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is not a file")
+    return path.read_bytes()
+
+
+def write_file(path: Path, content: bytes, mode: int = 0o600) -> None:
+    """Write a file, which appears under its name when it is whole.
+
+    Raises:
+        OSError: it cannot be written; nothing is left of it.
+    """
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
-        os.chmod(name, 0o600 if path.suffix == ".c" else 0o700)
+        os.chmod(name, mode)
         os.replace(name, path)
     except OSError:
         with contextlib.suppress(OSError):

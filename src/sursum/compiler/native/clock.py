@@ -6,9 +6,8 @@ import ctypes
 
 import numpy as np
 
-from sursum.compiler.native.cache import fetch, open_directory
 from sursum.compiler.native.library import Doubles, NativeFunction
-from sursum.compiler.native.toolchain import detect
+from sursum.compiler.native.loaded import load
 
 SOURCE = """\
 #include <stddef.h>
@@ -31,13 +30,7 @@ double sursum_clock(function *f, size_t dim, const double *q, double *out, doubl
 
 def clocked(function: NativeFunction, q: Doubles, calls: int) -> float:
     """Seconds that so many calls at q take, in this thread."""
-    place = open_directory(None)
-    tools = detect(place)
-    library = fetch(place, tools.key(SOURCE, 1), SOURCE, lambda: tools.compile(SOURCE, 1))
-    try:
-        clock = ctypes.CDLL(str(library.path)).sursum_clock
-    finally:
-        library.close()
+    clock = load(SOURCE, ("sursum_clock",)).handle.sursum_clock
     clock.restype = ctypes.c_double
     point, out, value = np.ascontiguousarray(q, dtype=np.float64), np.empty(function.size), np.empty(1)
     instance = function.instance()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _ctypes
 import ctypes
 import threading
 import weakref
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sursum.compiler.native import blas
-from sursum.compiler.native.cache import Library
+from sursum.compiler.native.loaded import Loaded, unload
 
 Doubles = NDArray[np.float64]
 SIGNATURE = ctypes.CFUNCTYPE(
@@ -70,7 +69,7 @@ class NativeFunction:
     """
 
     def __init__(
-        self, *, title: str, source: str, library: Library, dim: int, size: int, density: bool, workspace: int,
+        self, *, title: str, source: str, library: Loaded, dim: int, size: int, density: bool, workspace: int,
         arrays: Sequence[Tensor], routines: Sequence[str], shapes: Sequence[tuple[int, ...]],
     ) -> None:  # fmt: skip
         self.title, self.source, self.dim, self.size, self.density = title, source, dim, size, density
@@ -78,15 +77,12 @@ class NativeFunction:
         self._arrays = tuple(arrays)
         self._constants = (ctypes.c_void_p * max(len(arrays), 1))(*(a.data_ptr() for a in arrays))
         self._blas = (ctypes.c_void_p * max(len(routines), 1))(*(blas.address(r) for r in routines))
-        try:
-            loaded = ctypes.CDLL(str(library.path))
-        finally:
-            library.close()
+        loaded = library.handle
         self.address: int = ctypes.cast(loaded.sursum_run, ctypes.c_void_p).value or 0
         self.copy_address: int = (ctypes.cast(loaded.sursum_copy, ctypes.c_void_p).value or 0) if density else 0
         self._call = SIGNATURE(self.address)
         self._own = threading.local()
-        closing = weakref.finalize(self, _ctypes.dlclose, loaded._handle)
+        closing = weakref.finalize(self, unload, loaded)
         # Not when the process ends: a sampler's threads may still be in there.
         closing.atexit = False
 

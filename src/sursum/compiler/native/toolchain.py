@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import ctypes
+import contextlib
 import hashlib
 import json
 import os
 import platform
-import shlex
-import shutil
 import subprocess
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from sursum.compiler.native.emit.functions import LIBM
+from sursum.compiler.native.cache import read_file, seal, write_file
+from sursum.compiler.native.compilers import compile_library, find_compiler
+from sursum.compiler.native.libmvec import vector_functions
 from sursum.errors import CompileError
 
 BASE = ("-O3", "-march=native", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math", "-fno-strict-aliasing",
@@ -59,47 +59,11 @@ class Toolchain:
         """
         flags = self.options(statements, long_loops=long_loops)
         options = (f"-march={march}" if flag == "-march=native" else flag for flag in flags)
-        return _compile(self.command, (*options, *self.libraries()), source)
+        return compile_library(self.command, (*options, *self.libraries()), source)
 
     def libraries(self) -> tuple[str, ...]:
         """What a library is linked with."""
         return ("-lmvec", "-lm") if self.vector else ("-lm",)
-
-
-def _compile(command: tuple[str, ...], options: tuple[str, ...], source: str) -> bytes:
-    with tempfile.TemporaryDirectory(prefix="sursum-") as directory:
-        text, library = Path(directory, "density.c"), Path(directory, "density.so")
-        text.write_text(source, encoding="ascii")
-        compiler = [*command, *(o for o in options if not o.startswith("-l")), str(text), "-o", str(library)]
-        compiler += [o for o in options if o.startswith("-l")]
-        try:
-            done = subprocess.run(compiler, capture_output=True, text=True, errors="replace", check=False, cwd=directory)
-        except OSError as error:
-            raise CompileError(f"the C compiler {command[0]!r} could not be started: {error}") from error
-        if done.returncode or not library.exists():
-            words = (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()
-            shown = "\n".join(words[:20])
-            raise CompileError(f"the C compiler {shlex.join(command)} failed; it says:\n{shown}")
-        return library.read_bytes()
-
-
-def find_compiler() -> tuple[str, ...]:
-    """The compiler's command: $CC if that is set, else cc, gcc or clang, whichever is found first.
-
-    Raises:
-        CompileError: there is none.
-    """
-    asked = os.environ.get("CC", "").strip()
-    candidates = [shlex.split(asked)] if asked else [["cc"], ["gcc"], ["clang"]]
-    for command in candidates:
-        path = shutil.which(command[0])
-        if path:
-            return (os.path.realpath(path) if not asked else path, *command[1:])
-    looked = asked or "cc, gcc and clang"
-    raise CompileError(
-        f"no C compiler: looked for {looked}. Install one (Debian, Ubuntu: `apt install gcc`; Fedora: `dnf install gcc`; "
-        "macOS: `xcode-select --install`) or set CC; until then engine='torch' runs the density"
-    )
 
 
 def wide_vectors() -> bool:
@@ -150,42 +114,36 @@ def detect(directory: Path | None) -> Toolchain:
     command, here = find_compiler(), machine()
     try:
         stat = os.stat(command[0])
-        stamp = [*command, here, stat.st_size, stat.st_mtime_ns, stat.st_ino, 3]
+        stamp = [*command, here, stat.st_size, stat.st_mtime_ns, stat.st_ino, 4]
     except OSError as error:
         raise CompileError(f"the C compiler {command[0]!r} cannot be read: {error}") from error
-    memory = directory / f"toolchain-{hashlib.sha256(json.dumps(stamp).encode()).hexdigest()[:16]}.json" if directory else None
+    known = json.dumps(stamp)
+    memory = directory / f"toolchain-{hashlib.sha256(known.encode()).hexdigest()[:16]}.json" if directory else None
     if memory is not None:
-        try:
-            known = json.loads(memory.read_text())
-            return Toolchain(
-                command, known["version"], tuple(known["flags"]), frozenset(known["vector"]), here, bool(known["wide"])
-            )
-        except (OSError, ValueError, KeyError, TypeError):
-            pass  # not known yet, or damaged: found out again
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # not known yet, or damaged: found out again
+            return _remembered(json.loads(read_file(memory)), known, command, here)
     found = _probe(command, here)
     if memory is not None:
-        try:
-            handle, name = tempfile.mkstemp(dir=memory.parent)
-            with os.fdopen(handle, "w") as file:
-                facts = {"version": found.version, "flags": found.flags, "vector": sorted(found.vector), "wide": found.wide}
-                json.dump(facts, file)
-            os.replace(name, memory)
-        except OSError:
-            pass  # a memory only: the next process asks again
+        facts = {"version": found.version, "flags": found.flags, "vector": sorted(found.vector), "wide": found.wide}
+        said = json.dumps(facts)
+        with contextlib.suppress(OSError):  # a memory only: the next process asks again
+            write_file(memory, json.dumps({"facts": said, "seal": seal(known, said.encode())}).encode())
     return found
 
 
+def _remembered(memory: Any, known: str, command: tuple[str, ...], here: str) -> Toolchain:
+    """The toolchain that was written down.
+
+    Raises:
+        ValueError: it is not as it was written.
+    """
+    if memory["seal"] != seal(known, memory["facts"].encode()):
+        raise ValueError("damaged")
+    facts = json.loads(memory["facts"])
+    return Toolchain(command, facts["version"], tuple(facts["flags"]), frozenset(facts["vector"]), here, facts["wide"])
+
+
 EMPTY = "int sursum_probe(void) { return 0; }\n"
-LOOP = """
-#include <math.h>
-__attribute__((simd("notinbranch"))) extern double exp(double);
-void sursum_probe(double *x)
-{
-#pragma omp simd
-    for (int i = 0; i < 64; i++)
-        x[i] = exp(x[i]);
-}
-"""
 
 
 def _probe(command: tuple[str, ...], here: str) -> Toolchain:
@@ -197,7 +155,7 @@ def _probe(command: tuple[str, ...], here: str) -> Toolchain:
     flags = list(BASE)
     while True:
         try:
-            _compile(command, (*flags, "-lm"), EMPTY)
+            compile_library(command, (*flags, "-lm"), EMPTY)
             break
         except CompileError:
             # Some compilers lack -march=native or -fopenmp-simd: only speed depends on those.
@@ -207,28 +165,12 @@ def _probe(command: tuple[str, ...], here: str) -> Toolchain:
             flags.remove(spare[0])
     for extra in (TUNING, *((flag,) for flag in TUNING)):
         try:
-            _compile(command, (*flags, *extra, "-Werror", "-lm"), EMPTY)
+            compile_library(command, (*flags, *extra, "-Werror", "-lm"), EMPTY)
         except CompileError:
             continue  # not this compiler, or not this processor
         flags[-3:-3] = [flag for flag in extra if flag not in flags]
         if extra is TUNING:
             break
-    return Toolchain(command, version, tuple(flags), _vector(command, tuple(flags)), here, WIDE[0] in flags and wide_vectors())
-
-
-def _vector(command: tuple[str, ...], flags: tuple[str, ...]) -> frozenset[str]:
-    """The functions of which libmvec has a form for every vector length that the compiler may choose."""
-    try:
-        library = ctypes.CDLL("libmvec.so.1")
-        code = _compile(command, (*flags, "-Werror", "-lmvec", "-lm"), LOOP)
-    except (OSError, CompileError):
-        return frozenset()
-    if b"_ZGV" not in code:
-        return frozenset()
-    found = set()
-    for name in LIBM:
-        v = "vv" if name in ("pow", "atan2", "hypot") else "v"
-        forms = [f"_ZGVbN2{v}_{name}", f"_ZGVcN4{v}_{name}", f"_ZGVdN4{v}_{name}", f"_ZGVeN8{v}_{name}"]
-        if all(hasattr(library, form) for form in forms):
-            found.add(name)
-    return frozenset(found)
+    return Toolchain(
+        command, version, tuple(flags), vector_functions(command, tuple(flags)), here, WIDE[0] in flags and wide_vectors()
+    )
