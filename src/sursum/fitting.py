@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any
 
@@ -99,10 +99,18 @@ def _told(entry: Callable[..., Any], site: Param, given: list[Tensor]) -> dict[s
     return told
 
 
-def fit(prior: Distribution, site: Param, value: Tensor | None, plates: tuple[Frame, ...], key: str | None) -> Distribution:
+def fit(
+    prior: Distribution,
+    site: Param,
+    value: Tensor | None,
+    plates: tuple[Frame, ...],
+    key: str | None,
+    entered: Collection[str] = (),
+) -> Distribution:
     """`prior` in the dtype, on the device and of the shape of `value`, with its support checked.
 
-    Batch dimensions that plates own stay batch dimensions, subsampled with them; all others become event dimensions.
+    Batch dimensions that plates own stay batch dimensions, subsampled with them; all others become event dimensions. A
+    prior that `entered` a plate speaks of the elements that are present there.
     """
     named = f"the prior {type(prior).__name__}{f' for {key!r}' if key else ''} of parameter {site}"
     if value is not None:
@@ -110,7 +118,7 @@ def fit(prior: Distribution, site: Param, value: Tensor | None, plates: tuple[Fr
     check_support(prior, site.constraint, named)
     if value is not None:
         local = value.dim() - (site.event_dim or 0) if plates else 0
-        prior = _in_shape(prior, value.shape, local, plates, named)
+        prior = _in_shape(prior, value.shape, local, plates, named, entered)
     return prior
 
 
@@ -163,7 +171,9 @@ def _wrong_dtype(named: str, found: Any, expected: torch.dtype) -> PriorTypeErro
     )
 
 
-def _in_shape(prior: Distribution, shape: torch.Size, local: int, plates: tuple[Frame, ...], named: str) -> Distribution:
+def _in_shape(
+    prior: Distribution, shape: torch.Size, local: int, plates: tuple[Frame, ...], named: str, entered: Collection[str]
+) -> Distribution:
     """`prior` expanded to `shape`, or to what the plates, which own the first `local` dimensions, have present of it."""
     events = len(prior.event_shape)
     split = len(shape) - events
@@ -171,7 +181,7 @@ def _in_shape(prior: Distribution, shape: torch.Size, local: int, plates: tuple[
     for frame in plates:
         at = local + (frame.dim or 0)
         present[at] = frame.length
-        if frame.indices is None or split < local:
+        if frame.indices is None or split < local or (frame.name in entered and frame.length == frame.size):
             continue
         # An argument for every element is picked apart; one for all elements, or for those present, fits as it is.
         dim = at - split

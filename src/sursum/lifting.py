@@ -15,26 +15,27 @@ from sursum.errors import DuplicateSiteError, PlateError
 from sursum.fitting import check_answer, consult, fit, fit_draw
 from sursum.messages import Deterministic, Param, Sample, Site
 from sursum.placing import local_plates, place, plate_scale, subsampled
-from sursum.runtime import Barrier, Messenger, handler, perform, recall
+from sursum.runtime import Global, Messenger, handler, perform, recall
 from sursum.supports import support_of
 
 
-def propose(site: Param, key: str | None, entry: Any, hypers: dict[str, Site]) -> Sample | Param | None:
+def propose(site: Param, key: str | None, entry: Any, hypers: dict[str, tuple[Site, Site]]) -> Sample | Param | None:
     """What `entry`, the prior that `key` names (None: the only prior), makes of the parameter `site`.
 
     A `Sample` to be sent outwards; a `Param` with its value where the prior is one function that draws a tensor; None
-    where the prior leaves this one a parameter. `hypers` holds the sites that priors have drawn in this execution.
+    where the prior leaves this one a parameter. What the prior draws is global, whatever plates the parameter is in;
+    `hypers` holds it for the other parameters of this execution.
     """
     value = _current(site)
     plates = () if value is None else local_plates(site, value)
-    with Barrier(plates=plates), _Once(known=hypers):
+    with Global(plates=site.plates) as scope, _Once(known=hypers):
         prior = consult(entry, site, value)
     if prior is None:
         return None
     draw = fit_draw(prior, site, value) if isinstance(prior, Tensor) else None
     if draw is not None and key is None:
         return site.but(value=draw)
-    fn = entry if draw is not None else fit(prior, site, value, plates, key)
+    fn = entry if draw is not None else fit(prior, site, value, plates, key, scope.entered)
     return place(
         Sample(
             name=site.name,
@@ -118,18 +119,30 @@ def _started(value: Tensor, fn: Any) -> Tensor:
 class _Once(Messenger):
     """A hyper-site of one name is drawn once in an execution, whichever prior asks."""
 
-    known: dict[str, Site] = field(default_factory=dict)
+    known: dict[str, tuple[Site, Site]] = field(default_factory=dict)
 
     def handle(self, site: Site) -> Any:
         if not isinstance(site, (Sample, Deterministic)):
             return perform(site)
         if site.name not in self.known:
-            self.known[site.name] = perform(site)
-        known = self.known[site.name]
-        here, there = ([frame.name for frame in one.plates] for one in (site, known))
-        if here != there:
-            raise PlateError(
-                f"two priors draw {site}: one for a parameter in plates {there}, one for a parameter in plates {here}. "
-                "Give the two sites different names, for example with the parameter's name in them."
+            self.known[site.name] = site, perform(site)
+        asked, answer = self.known[site.name]
+        if _way(asked) != _way(site):
+            raise DuplicateSiteError(
+                f"two priors draw {site}, the first {_said(asked)}, the second {_said(site)}. It is one site, drawn once: "
+                "draw it in the same way, or give the two different names, for example with the parameter's name in them."
             )
-        return known
+        return answer
+
+
+def _way(site: Site) -> tuple[Any, ...]:
+    """How a hyper-site is drawn, as far as its kind, its shape and its plates go."""
+    fn = site["fn"]
+    shape = fn.batch_shape + fn.event_shape if isinstance(fn, Distribution) else getattr(site.value, "shape", ())
+    return type(fn).__name__, tuple(shape), tuple((frame.name, id(frame.indices)) for frame in site.plates)
+
+
+def _said(site: Site) -> str:
+    kind, shape, plates = _way(site)
+    inside = " and ".join(repr(name) for name, _ in plates)
+    return f"{kind} of shape {shape} in {f'plate {inside}' if plates else 'no plate'}"

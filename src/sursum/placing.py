@@ -71,16 +71,16 @@ def local_plates(site: Param, value: Tensor) -> tuple[Frame, ...]:
     if site.event_dim is None or not frames:
         return ()
     batch = value.shape[: value.dim() - site.event_dim]
-    sizes = {dim: batch[dim] for dim in range(-len(batch), 0) if batch[dim] != 1}
-    claimed = [frame for dim, frame in frames.items() if sizes.get(dim) == frame.size]
-    if len(claimed) != len(sizes):
+    sizes = {dim: batch[dim] for dim in range(-len(batch), 0)}
+    claimed = {dim: frame for dim, frame in frames.items() if sizes.get(dim) == frame.size}
+    if any(size != 1 and dim not in claimed for dim, size in sizes.items()):
         plates = ", ".join(f"{f.name!r} (size {f.size}, dim {f.dim})" for f in site.plates if f.dim is not None)
         raise PlateError(
             f"parameter {site} has batch shape {tuple(batch)} (shape {tuple(value.shape)}, event_dim {site.event_dim}), "
             f"and the open plates are {plates}: every batch dimension must be a plate's. Give the dimension a plate, "
             "count it as part of one value with event_dim, or leave event_dim out to make the parameter global."
         )
-    return tuple(claimed)
+    return tuple(claimed.values())
 
 
 def subsampled(site: Param, value: Tensor) -> Tensor:

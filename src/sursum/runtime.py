@@ -202,22 +202,32 @@ class Messenger:
 
 
 @handler
-class Barrier(Messenger):
-    """Where the search for open plates ends: sites inside are in the plates of `site`, and in no others."""
+class Global(Messenger):
+    """Where the search for open plates ends: what is inside is in none of `plates`, save those that it opens again by name."""
 
     plates: tuple[Frame, ...] = ()
+
+    entered: set[str] = field(init=False, repr=False, default_factory=set)
 
 
 def open_plates() -> tuple[Frame, ...]:
     """The plates that are open here, outermost first."""
     found: list[Frame] = []
     for messenger in reversed(_STACK.get()):
-        if isinstance(messenger, Barrier):
-            found.extend(reversed(messenger.plates))
+        if isinstance(messenger, Global):
             break
         if messenger.frame is not None:
             found.append(messenger.frame)
     return tuple(reversed(found))
+
+
+def reopened(name: str) -> Frame | None:
+    """The plate `name` around a `Global` here, which is opened again."""
+    scope = next((messenger for messenger in reversed(_STACK.get()) if isinstance(messenger, Global)), None)
+    found = next((frame for frame in scope.plates if frame.name == name), None) if scope else None
+    if scope and found:
+        scope.entered.add(name)
+    return found
 
 
 def own_steps(site: Site) -> tuple[Step, ...]:

@@ -283,6 +283,56 @@ def _() -> None:
     one_each(run(su.plate("data", 3, subsample=SOME)(su.lift(in_plate_local, {"s": dist.Normal(torch.arange(3.0), 3.0)}))))
 
 
+# What priors draw.
+
+
+def drawing(init: Tensor) -> Any:
+    return dist.Normal(su.sample("m", dist.Normal(1.0, 2.0)), 3.0)
+
+
+def one_for_all(tr: su.Trace) -> None:
+    m, s = tr["m"].value, tr["s"].value
+    assert (m.shape, s.shape) == ((), (2,))
+    assert (tr["m"].plates, tr["m"].scale) == ((), 1.0)
+    each = td.Normal(m, 3.0).log_prob(s) + td.Normal(s, 1.0).log_prob(DATA[SOME])
+    holds(tr, td.Normal(1.0, 2.0).log_prob(m) + 1.5 * each.sum())
+
+
+@cell(
+    "plate, `s` with `event_dim=0`, its prior draws `m`",
+    "inside",
+    "`s` is local; `m` is one draw, not scaled, not in the plate",
+)
+def _() -> None:
+    one_for_all(run(su.lift(su.plate("data", 3, subsample=SOME)(in_plate_local), {"s": drawing})))
+
+
+@cell(
+    "plate, `s` with `event_dim=0`, its prior draws `m`",
+    "outside",
+    "`s` is local; `m` is one draw, not scaled, not in the plate",
+)
+def _() -> None:
+    one_for_all(run(su.plate("data", 3, subsample=SOME)(su.lift(in_plate_local, {"s": drawing}))))
+
+
+def priors(tr: su.Trace) -> Tensor:
+    m = tr["m"].value
+    return td.Normal(1.0, 2.0).log_prob(m) + td.Normal(m, 3.0).log_prob(lifted(tr))
+
+
+@cell("scale, `s`'s prior draws `m`", "inside", "scales neither prior")
+def _() -> None:
+    tr = run(su.lift(su.scale(model, scale=5.0), {"s": drawing}))
+    holds(tr, priors(tr) + 5.0 * likelihood(tr.result))
+
+
+@cell("scale, `s`'s prior draws `m`", "outside", "scales the prior of `m` too, once")
+def _() -> None:
+    tr = run(su.scale(su.lift(model, {"s": drawing}), scale=5.0))
+    holds(tr, 5.0 * (priors(tr) + likelihood(tr.result)))
+
+
 # What changes coordinates, priors and draws.
 
 

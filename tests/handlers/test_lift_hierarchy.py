@@ -14,7 +14,15 @@ from torch import Tensor
 import sursum as su
 import sursum.distributions as dist
 from sursum.distributions import constraints
-from sursum.errors import CaptureError, DensityError, PlateError, PriorShapeError, PriorSupportError, PriorTypeError
+from sursum.errors import (
+    CaptureError,
+    DensityError,
+    DuplicateSiteError,
+    PlateError,
+    PriorShapeError,
+    PriorSupportError,
+    PriorTypeError,
+)
 from sursum.messages import Param, Sample
 
 
@@ -185,36 +193,324 @@ def test_a_prior_may_open_plates_of_its_own() -> None:
     torch.testing.assert_close(tr.log_prob_sum(), expected)
 
 
-def test_hyper_sites_of_a_local_parameter_are_in_its_plates() -> None:
-    """Subsampled: the hyper-site has the present elements, and so has the prior built on it."""
-    present = torch.tensor([3, 0])
+PRESENT = torch.tensor([3, 0])
 
-    def prior(init: Tensor) -> Any:
-        return dist.Normal(su.sample("mu", dist.Normal(0.0, 1.0)), 0.5)
 
+def pooled(init: Tensor) -> Any:
+    return dist.Normal(su.sample("mu", dist.Normal(0.0, 2.0)), su.sample("tau", dist.HalfNormal(1.0)))
+
+
+def local(subsample: Tensor | None = None, count: int = 4) -> Any:
     def program() -> Tensor:
-        with su.plate("groups", 4, subsample=present):
-            return su.param("w", torch.zeros(4), event_dim=0)
+        with su.plate("groups", count, subsample=subsample):
+            return su.param("w", torch.zeros(count), event_dim=0)
 
-    tr = su.trace(su.lift(program, {"w": prior})).get_trace()
-    mu, w = tr["mu"].value, tr["w"].value
-    assert mu.shape == w.shape == (2,)
-    assert tr["mu"].scale == tr["w"].scale == 2.0
-    expected = 2.0 * (td.Normal(0.0, 1.0).log_prob(mu) + td.Normal(mu, 0.5).log_prob(w)).sum()
+    return program
+
+
+def by_hand(mu: Tensor, tau: Tensor) -> Tensor:
+    return td.Normal(0.0, torch.full_like(mu, 2.0)).log_prob(mu) + td.HalfNormal(torch.ones_like(tau)).log_prob(tau)
+
+
+def test_what_a_prior_draws_is_global_also_for_a_local_parameter() -> None:
+    """Subsampled: the parameter has the present elements and is scaled, its hyper-sites are one draw each and are not."""
+    tr = su.trace(su.lift(local(PRESENT), {"w": pooled})).get_trace()
+    mu, tau, w = (tr[name].value for name in ("mu", "tau", "w"))
+    assert mu.shape == tau.shape == ()
+    assert w.shape == (2,)
+    assert [(tr[name].scale, len(tr[name].plates)) for name in ("mu", "tau", "w")] == [(1.0, 0), (1.0, 0), (2.0, 1)]
+    torch.testing.assert_close(tr.log_prob_sum(), by_hand(mu, tau) + 2.0 * td.Normal(mu, tau).log_prob(w).sum())
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_the_shape_of_a_hyper_site_does_not_depend_on_how_many_groups_there_are(count: int) -> None:
+    tr = su.trace(su.lift(local(count=count), {"w": pooled})).get_trace()
+    assert [tuple(tr[name].value.shape) for name in ("mu", "tau", "w")] == [(), (), (count,)]
+    assert [frame.name for frame in tr["w"].plates] == ["groups"]
+
+
+def program_alone() -> Tensor:
+    return su.param("w", torch.zeros(4), event_dim=0)
+
+
+def decorated(program: Any) -> Any:
+    return su.plate("groups", 4, subsample=PRESENT)(program)
+
+
+def in_a_block(program: Any) -> Any:
+    def called() -> Any:
+        with su.plate("groups", 4, subsample=PRESENT):
+            return program()
+
+    return called
+
+
+@pytest.mark.parametrize("around", [decorated, in_a_block])
+@pytest.mark.parametrize("outside", [False, True])
+def test_a_hyper_site_is_the_same_wherever_the_plate_stands(around: Any, outside: bool) -> None:
+    lifted = around(su.lift(program_alone, pooled)) if outside else su.lift(around(program_alone), pooled)
+    tr = su.trace(lifted).get_trace()
+    mu, tau, w = (tr[name].value for name in ("mu", "tau", "w"))
+    assert (mu.shape, tau.shape, w.shape) == ((), (), (2,))
+    torch.testing.assert_close(tr.log_prob_sum(), by_hand(mu, tau) + 2.0 * td.Normal(mu, tau).log_prob(w).sum())
+
+
+def test_parameters_in_different_plates_share_a_hyper_site() -> None:
+    def program() -> None:
+        with su.plate("rows", 3):
+            su.param("a", torch.zeros(3), event_dim=0)
+        with su.plate("columns", 4, subsample=PRESENT, dim=-2):
+            su.param("b", torch.zeros(4, 1), event_dim=0)
+        su.param("c", torch.zeros(2, 2))
+
+    tr = su.trace(su.lift(program, pooled)).get_trace()
+    assert list(tr) == ["mu", "tau", "a", "b", "c"]
+    mu, tau = tr["mu"].value, tr["tau"].value
+    own = td.Normal(mu, tau)
+    expected = by_hand(mu, tau) + sum(k * own.log_prob(tr[name].value).sum() for name, k in (("a", 1), ("b", 2), ("c", 1)))
     torch.testing.assert_close(tr.log_prob_sum(), expected)
 
 
-def test_one_hyper_site_for_parameters_of_different_plates_is_refused() -> None:
-    def prior(init: Tensor) -> Any:
-        return dist.Normal(su.sample("mu", dist.Normal(0.0, 1.0)), 1.0)
+@pytest.mark.parametrize("engine", ["native", "torch"])
+def test_the_density_of_pooled_groups_on_both_engines(engine: str) -> None:
+    data = torch.tensor([0.3, -1.2, 2.0], dtype=torch.float64)
 
     def program() -> None:
         with su.plate("groups", 3):
-            su.param("a", torch.zeros(3), event_dim=0)
+            w = su.param("w", torch.zeros(3, dtype=torch.float64), event_dim=0)
+            su.sample("y", dist.Normal(w, 1.0), obs=data)
+
+    density = su.compile(su.lift(program, {"w": pooled}), engine=engine)
+    assert density.dim == 5
+    q = torch.tensor([0.2, -0.4, 0.1, 0.5, -0.3], dtype=torch.float64, requires_grad=True)
+    mu, tau, w = q[0], q[1].exp(), q[2:]
+    expected = by_hand(mu, tau) + q[1] + (td.Normal(mu, tau).log_prob(w) + td.Normal(w, 1.0).log_prob(data)).sum()
+    value, gradient = density.value_and_grad(q.detach().numpy())
+    assert value == pytest.approx(float(expected.detach()), rel=1e-12)
+    np.testing.assert_allclose(gradient, torch.autograd.grad(expected, q)[0].numpy(), rtol=1e-10)
+
+
+@pytest.mark.parametrize("engine", ["native", "torch"])
+def test_a_hyper_site_of_a_parameter_in_a_scan_is_drawn_once(engine: str) -> None:
+    data = torch.tensor([0.5, 1.0, -0.5, 2.0], dtype=torch.float64)
+
+    def step(x: Tensor, y: Tensor) -> Any:
+        x = su.param("a", torch.tensor(0.5, dtype=torch.float64)) * x
+        su.sample("y", dist.Normal(x, 1.0), obs=y)
+        return x, x
+
+    lifted = su.lift(lambda: su.scan(step, torch.tensor(1.0, dtype=torch.float64), data), {"a": pooled})
+    assert [tuple(site.value.shape) for site in su.trace(lifted).get_trace().values()] == [(), (), (), (4,)]
+    q = torch.tensor([0.2, -0.4, 0.6], dtype=torch.float64)
+    mu, tau, a = q[0], q[1].exp(), q[2]
+    path = a ** torch.arange(1, 5)
+    expected = by_hand(mu, tau) + q[1] + td.Normal(mu, tau).log_prob(a) + td.Normal(path, 1.0).log_prob(data).sum()
+    assert su.compile(lifted, engine=engine).value_and_grad(q.numpy())[0] == pytest.approx(float(expected), rel=1e-12)
+
+
+def test_scales_and_masks_act_on_hyper_sites_from_outside_only() -> None:
+    inside = su.trace(su.lift(su.scale(local(), scale=5.0), pooled)).get_trace()
+    assert [inside[name].scale for name in ("mu", "tau", "w")] == [1.0, 1.0, 1.0]
+    outside = su.trace(su.scale(su.lift(local(PRESENT), pooled), scale=5.0)).get_trace()
+    assert [outside[name].scale for name in ("mu", "tau", "w")] == [5.0, 5.0, 10.0]
+    masked = su.trace(su.mask(su.lift(local(), pooled), mask=False)).get_trace()
+    assert float(masked.log_prob_sum()) == 0.0
+
+
+def test_handlers_around_lift_act_on_hyper_sites_as_on_any() -> None:
+    lifted = su.lift(local(), {"w": pooled})
+    given = {"mu": torch.tensor(3.0)}
+    observed = su.trace(su.condition(lifted, data=given)).get_trace()
+    assert observed.observation_nodes == ["mu"]
+    assert su.trace(su.substitute(lifted, data=given)).get_trace()["mu"].value == 3.0
+    assert list(su.trace(su.block(lifted, hide=["mu"])).get_trace()) == ["tau", "w"]
+    assert type(su.trace(su.reprior(lifted, {"tau": dist.Exponential(1.0)})).get_trace()["tau"].fn).__name__ == "Exponential"
+    recorded = su.trace(lifted).get_trace()
+    assert su.trace(su.replay(lifted, trace=recorded)).get_trace()["tau"].value is recorded["tau"].value
+    done = su.trace(su.do(lifted, data={"tau": torch.tensor(1e-6), **given})).get_trace()
+    assert done["mu"].value != 3.0
+    torch.testing.assert_close(done["w"].value, torch.full((4,), 3.0), atol=1e-3, rtol=0.0)
+    centred = su.trace(su.reparam(lifted, {"w": su.infer.reparam.LocScaleReparam(0.0)})).get_trace()
+    assert centred.stochastic_nodes == ["mu", "tau", "w_decentered"]
+    assert centred["w_decentered"].value.shape == (4,)
+
+
+def test_hyper_sites_are_drawn_from_the_seed_on_either_side() -> None:
+    for program in (su.seed(su.lift(local(), pooled), rng_seed=1), su.lift(su.seed(local(), rng_seed=1), pooled)):
+        first, again = (su.trace(program).get_trace() for _ in range(2))
+        assert all(torch.equal(first[name].value, again[name].value) for name in ("mu", "tau", "w"))
+
+
+def by_group(init: Tensor) -> Any:
+    tau = su.sample("tau", dist.HalfNormal(1.0))
+    with su.plate("groups", 4) as present:
+        mu = su.sample("mu", dist.Normal(torch.arange(4.0)[present], 2.0))
+    return dist.Normal(mu, tau)
+
+
+@pytest.mark.parametrize("present", [PRESENT, torch.tensor([3, 1, 0, 2]), None])
+def test_a_plate_around_the_parameter_is_opened_again_by_its_name(present: Tensor | None) -> None:
+    """With its elements and scale; that all are present, in another order, is no matter."""
+    tr = su.trace(su.lift(local(present), {"w": by_group})).get_trace()
+    tau, mu, w = (tr[name].value for name in ("tau", "mu", "w"))
+    loc = torch.arange(4.0) if present is None else torch.arange(4.0)[present]
+    scale = 4.0 / len(loc)
+    assert mu.shape == w.shape == loc.shape
+    assert tr["mu"].plates == tr["w"].plates
+    terms = td.Normal(loc, 2.0).log_prob(mu) + td.Normal(mu, tau).log_prob(w)
+    torch.testing.assert_close(tr.log_prob_sum(), td.HalfNormal(1.0).log_prob(tau) + scale * terms.sum())
+
+
+def test_a_plate_opened_again_has_the_dimension_that_it_has() -> None:
+    def program() -> Tensor:
+        with su.plate("groups", 4, dim=-2, subsample=PRESENT), su.plate("data", 3, dim=-1):
+            return su.param("w", torch.zeros(4, 3), event_dim=0)
+
+    def prior(init: Tensor) -> Any:
+        with su.plate("groups", 4):
+            return dist.Normal(su.sample("mu", dist.Normal(0.0, 2.0)), 1.0)
+
+    tr = su.trace(su.lift(program, {"w": prior})).get_trace()
+    mu, w = tr["mu"].value, tr["w"].value
+    assert (mu.shape, w.shape) == ((2, 1), (2, 3))
+    expected = 2.0 * (td.Normal(0.0, 2.0).log_prob(mu).sum() + td.Normal(mu, 1.0).log_prob(w).sum())
+    torch.testing.assert_close(tr.log_prob_sum(), expected)
+
+
+def test_a_plate_opened_again_draws_no_subsample_of_its_own() -> None:
+    def program() -> Tensor:
+        with su.plate("groups", 40, subsample_size=3):
+            return su.param("w", torch.zeros(40), event_dim=0)
+
+    def prior(init: Tensor) -> Any:
+        with su.plate("groups", 40, subsample_size=3):
+            return dist.Normal(su.sample("mu", dist.Normal(0.0, 2.0)), 1.0)
+
+    tr = su.trace(su.lift(program, {"w": prior})).get_trace()
+    assert list(tr) == ["groups", "mu", "w"]
+    assert tr["mu"].plates[0].indices is tr["groups"].value
+
+
+def sized() -> Any:
+    return su.plate("groups", 3)
+
+
+def placed() -> Any:
+    return su.plate("groups", 4, dim=-2)
+
+
+def picked() -> Any:
+    return su.plate("groups", 4, subsample=torch.tensor([1, 2]))
+
+
+@pytest.mark.parametrize("other", [sized, placed, picked])
+def test_a_plate_of_that_name_that_is_another_one_is_an_error(other: Any) -> None:
+    def prior(init: Tensor) -> Any:
+        with other():
+            return dist.Normal(su.sample("mu", dist.Normal(0.0, 2.0)), 1.0)
+
+    with pytest.raises(
+        PlateError, match=r"'groups' \(test_lift_hierarchy.py:\d+\) in a prior has .*write plate\('groups', 4\)"
+    ):
+        su.lift(local(PRESENT), {"w": prior})()
+
+
+def test_a_plate_opened_again_as_an_iterator_is_an_error() -> None:
+    def prior(init: Tensor) -> Any:
+        scales = [su.sample(f"tau_{i}", dist.HalfNormal(1.0)) for i in su.plate("groups", 4)]
+        return dist.Normal(0.0, torch.stack(scales))
+
+    with pytest.raises(PlateError, match="'groups' .*only as a whole"):
+        su.lift(local(), {"w": prior})()
+
+
+def test_a_hyper_site_drawn_in_two_ways_is_an_error() -> None:
+    def program() -> None:
+        with su.plate("groups", 4):
+            su.param("a", torch.zeros(4), event_dim=0)
         su.param("b", torch.tensor(0.0))
 
-    with pytest.raises(PlateError, match=r"two priors draw 'mu' .*in plates \['groups'\].*in plates \[\].*different names"):
-        su.lift(program, prior)()
+    def global_mu(init: Tensor) -> Any:
+        return dist.Normal(su.sample("mu", dist.Normal(0.0, 1.0)), 1.0)
+
+    with pytest.raises(
+        DuplicateSiteError, match=r"two priors draw 'mu' .*\(4,\) in plate 'groups', .*\(\) in no plate.*different"
+    ):
+        su.lift(program, {"a": by_group, "b": global_mu})()
+
+    def as_long(init: Tensor) -> Any:
+        return dist.Normal(su.sample("mu", dist.Normal(torch.zeros_like(init), 1.0).to_event(init.dim())), 1.0)
+
+    with pytest.raises(DuplicateSiteError, match=r"shape \(4,\) in no plate, the second .*shape \(\) in no plate"):
+        su.lift(program, as_long)()
+
+
+def test_hyper_parameters_of_a_lift_in_a_lift() -> None:
+    """The inner prior reads a parameter, which the outer one pools: everything but the parameter itself is global."""
+
+    def inner(init: Tensor) -> Any:
+        return dist.Normal(su.param("loc", torch.tensor(3.0)), 0.5)
+
+    tr = su.trace(su.lift(su.lift(local(PRESENT), {"w": inner}), {"loc": pooled})).get_trace()
+    mu, tau, loc, w = (tr[name].value for name in ("mu", "tau", "loc", "w"))
+    assert (mu.shape, tau.shape, loc.shape, w.shape) == ((), (), (), (2,))
+    expected = by_hand(mu, tau) + td.Normal(mu, tau).log_prob(loc) + 2.0 * td.Normal(loc, 0.5).log_prob(w).sum()
+    torch.testing.assert_close(tr.log_prob_sum(), expected)
+
+
+def test_two_lifts_draw_a_site_each_so_that_one_name_in_both_is_an_error() -> None:
+    def program() -> None:
+        su.param("a", torch.tensor(0.0))
+        su.param("b", torch.tensor(0.0))
+
+    with pytest.raises(DuplicateSiteError, match="two sites are named 'mu'"):
+        su.trace(su.lift(su.lift(program, {"a": pooled}), {"b": pooled})).get_trace()
+
+
+def test_a_random_module_in_a_plate_has_global_hyper_sites() -> None:
+    def program() -> None:
+        with su.plate("data", 10, subsample=PRESENT):
+            su.random_module("net", torch.nn.Linear(2, 1), pooled)()
+
+    tr = su.trace(program).get_trace()
+    assert {name: (tuple(site.value.shape), site.scale) for name, site in tr.items()} == {
+        "mu": ((), 1.0),
+        "tau": ((), 1.0),
+        "net.weight": ((1, 2), 1.0),
+        "net.bias": ((1,), 1.0),
+    }
+
+
+def test_pooled_groups_are_fitted_sampled_and_predicted_for_new_ones() -> None:
+    """The density is that of a program that draws the hyper-sites itself; new groups are drawn from them."""
+
+    def program(y: Tensor) -> None:
+        with su.plate("groups", len(y)):
+            w = su.param("w", torch.zeros(len(y)), event_dim=0)
+            su.sample("y", dist.Normal(w, 0.5), obs=y)
+
+    def written(y: Tensor) -> None:
+        mu, tau = su.sample("mu", dist.Normal(0.0, 2.0)), su.sample("tau", dist.HalfNormal(1.0))
+        with su.plate("groups", len(y)):
+            su.sample("y", dist.Normal(su.sample("w", dist.Normal(mu, tau)), 0.5), obs=y)
+
+    y, lifted = torch.tensor([1.0, 2.0, 0.5, 3.0]), su.lift(program, {"w": pooled})
+    q = np.array([0.3, -0.2, 1.0, 0.5, 0.1, -0.7])
+    ours, theirs = (su.compile(program, y).value_and_grad(q) for program in (lifted, written))
+    assert ours[0] == pytest.approx(theirs[0], rel=1e-12)
+    np.testing.assert_allclose(ours[1], theirs[1], rtol=1e-12)
+    draws = {"mu": torch.linspace(-1.0, 1.0, 50), "tau": torch.linspace(0.1, 2.0, 50)}
+    with su.seed(rng_seed=0):
+        drawn = su.infer.Predictive(lifted, draws)(y.new_zeros(7))
+    assert drawn["w"].shape == (50, 7)
+    spread = (drawn["w"] - draws["mu"].unsqueeze(-1)) / draws["tau"].unsqueeze(-1)
+    assert abs(float(spread.square().mean()) - 1.0) < 4 * (2 / 350) ** 0.5
+    guide, loss = su.infer.autoguide.AutoNormal(lifted), su.infer.Trace_ELBO(num_particles=5, vectorize_particles=True)
+    svi = su.infer.SVI(lifted, guide, su.optim.Adam(lr=0.01), loss, seed=0)
+    assert torch.isfinite(torch.as_tensor(svi.run(3, y).losses)).all()
+    with svi.params, su.trace() as t:
+        guide(y)
+    assert [tuple(t.trace[name].value.shape) for name in ("mu", "tau", "w")] == [(), (), (4,)]
 
 
 def test_a_tensor_from_a_mapping_is_shown_outwards_and_cannot_be_scored() -> None:

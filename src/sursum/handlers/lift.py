@@ -54,7 +54,7 @@ class lift(Messenger):
     frozen: bool = False
 
     answers: dict[str, Site] = field(init=False, repr=False, default_factory=dict)
-    hypers: dict[str, Site] = field(init=False, repr=False, default_factory=dict)
+    hypers: dict[str, tuple[Site, Site]] = field(init=False, repr=False, default_factory=dict)
     met: dict[str, bool] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -12,7 +12,7 @@ from sursum.caller import calling_line
 from sursum.distributions.subsample import Subsample
 from sursum.errors import PlateError
 from sursum.messages import Frame, Sample
-from sursum.runtime import Messenger, at_site, current_generator, open_plates, perform, refuse_coroutines
+from sursum.runtime import Messenger, at_site, current_generator, open_plates, perform, refuse_coroutines, reopened
 
 
 class plate(Messenger):
@@ -69,7 +69,8 @@ class plate(Messenger):
         elif subsample_size is not None and subsample_size != self.size:
             if not 0 < subsample_size < self.size:
                 raise PlateError(f"{here} cannot draw subsample_size {subsample_size} out of size {size}.")
-            self.indices = self._draw(subsample_size)
+            again = reopened(name)
+            self.indices = self._draw(subsample_size) if again is None else again.indices
         self._check_indices(here)
 
     def _draw(self, count: int) -> Tensor:
@@ -106,8 +107,28 @@ class plate(Messenger):
         self._check_name()
         copy = self._copy()
         copy.origin = self
-        copy.dim = self._free_dim()
+        again = reopened(self.name)
+        if again is None:
+            copy.dim = self._free_dim()
+        else:
+            copy._take(again)
         return copy
+
+    def _take(self, again: Frame) -> None:
+        """Be the plate `again`, in which the parameter is whose prior opens this one."""
+        others = self.indices is not None and (again.indices is None or not torch.equal(self.indices, again.indices))
+        if self.size != again.size or self.dim not in (None, again.dim) or others:
+            mine, its = (
+                f"size {one.size}, dim {one.dim} and {'all' if one.indices is None else 'some'} of its elements"
+                for one in (self, again)
+            )
+            raise PlateError(
+                f"plate {self.name!r} ({self.where}) in a prior has {mine}, and the plate of that name around the parameter "
+                f"{its}. To open that one again write plate({self.name!r}, {again.size}); else give this one its own name."
+            )
+        self.dim, self.indices = again.dim, again.indices
+        if self.dim is not None:
+            self._free_dim()
 
     def around(self, fn: Callable[..., Any]) -> Self:
         """``plate(…)(fn)``: `fn` run inside the plate."""
@@ -132,7 +153,7 @@ class plate(Messenger):
         if self.dim in taken:
             raise PlateError(
                 f"plates {taken[self.dim].name!r} and {self.name!r} ({self.where}) collide at dim {self.dim}. "
-                "Give one of them another dim, or leave dim out to have a free one chosen."
+                "Give one of them another dim, or leave dim out, inside of the other, to have a free one chosen."
             )
         return self.dim
 
@@ -141,11 +162,16 @@ class plate(Messenger):
         return Frame(self.name, self.dim, self.size, self.indices)
 
     def __enter__(self) -> Tensor:
-        super().__enter__()
-        return torch.arange(self.size) if self.indices is None else self.indices
+        indices: Tensor | None = super().__enter__().indices
+        return torch.arange(self.size) if indices is None else indices
 
     def __iter__(self) -> Iterator[int]:
         self._check_name()
+        if reopened(self.name) is not None:
+            raise PlateError(
+                f"plate {self.name!r} ({self.where}) is around the parameter, and a prior can open it again only as a whole: "
+                f"with plate({self.name!r}, {self.size}): …"
+            )
         present = range(self.size) if self.indices is None else self.indices.tolist()
         for i in present:
             with _Sequential(self.name, self.size, self.indices):
