@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
+from sursum.distributions.matrices import drawable
 from sursum.distributions.missing import masked, stand_in
 from sursum.distributions.randomness import drawing_from
 from sursum.distributions.rebuild import unchecked
@@ -176,7 +177,8 @@ class Sample(Site):
         with drawing_from(self.generator):
             if not isinstance(self.fn, Distribution):
                 return self.but(value=self.fn())
-            return self.but(value=self.fn.rsample() if self.fn.has_rsample else self.fn.sample())
+            fn = drawable(self.fn)
+            return self.but(value=fn.rsample() if fn.has_rsample else fn.sample())
 
     def log_prob(self) -> Tensor:
         """The log density of `value`, one element per batch element, scaled and masked.

@@ -10,6 +10,7 @@ from sursum.distributions import constraints
 from sursum.distributions.delta import Delta
 from sursum.distributions.fluent import Independent, Masked
 from sursum.distributions.improper import ImproperUniform
+from sursum.distributions.matrices import LKJCholesky, Wishart
 from sursum.distributions.standard import (
     Bernoulli,
     Beta,
@@ -30,7 +31,6 @@ from sursum.distributions.standard import (
     InverseGamma,
     Kumaraswamy,
     Laplace,
-    LKJCholesky,
     LogisticNormal,
     LogNormal,
     LowRankMultivariateNormal,
@@ -50,7 +50,6 @@ from sursum.distributions.standard import (
     Uniform,
     VonMises,
     Weibull,
-    Wishart,
 )
 
 __all__ = [

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import torch
 import torch.distributions as td
+from torch import Tensor
 
 from sursum.distributions.fluent import Fluent
 
@@ -52,7 +54,25 @@ class Gamma(Fluent, td.Gamma):
 
 
 class GeneralizedPareto(Fluent, td.GeneralizedPareto):
-    """`torch.distributions.GeneralizedPareto`."""
+    r"""`torch.distributions.GeneralizedPareto`, whose density torch has in its default dtype only.
+
+    .. math:: \log p(x) = -\log σ - (1 + 1/ξ) \log(1 + ξ z), \qquad z = (x - μ) / σ, \qquad -\log σ - z \text{ at } ξ = 0
+    """
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        if self._validate_args:
+            self._validate_sample(value)
+        z = (value - self.loc) / self.scale
+        log_prob: Tensor = self.log_survival_function(value) - torch.log1p(self.concentration * z) - self.scale.log()
+        return log_prob
+
+    def log_survival_function(self, value: Tensor) -> Tensor:
+        if self._validate_args:
+            self._validate_sample(value)
+        z = (value - self.loc) / self.scale
+        zero = torch.isclose(self.concentration, torch.zeros_like(self.concentration))
+        shape = torch.where(zero, torch.ones_like(self.concentration), self.concentration)
+        return torch.where(zero, -z, -torch.log1p(torch.where(zero, torch.zeros_like(z), shape * z)) / shape)
 
 
 class Geometric(Fluent, td.Geometric):
@@ -77,10 +97,6 @@ class InverseGamma(Fluent, td.InverseGamma):
 
 class Kumaraswamy(Fluent, td.Kumaraswamy):
     """`torch.distributions.Kumaraswamy`."""
-
-
-class LKJCholesky(Fluent, td.LKJCholesky):
-    """`torch.distributions.LKJCholesky`."""
 
 
 class Laplace(Fluent, td.Laplace):
@@ -161,7 +177,3 @@ class VonMises(Fluent, td.VonMises):
 
 class Weibull(Fluent, td.Weibull):
     """`torch.distributions.Weibull`."""
-
-
-class Wishart(Fluent, td.Wishart):
-    """`torch.distributions.Wishart`."""

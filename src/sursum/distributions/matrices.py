@@ -1,0 +1,87 @@
+"""Random matrices: torch's densities, with samplers of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import torch
+import torch.distributions as td
+from torch import Tensor
+
+from sursum.distributions.fluent import Fluent
+from sursum.distributions.rebuild import unchecked
+
+
+class LKJCholesky(Fluent, td.LKJCholesky):
+    r"""Cholesky factors L of correlation matrices of dimension d, :math:`p(L L^T) \propto \det(L L^T)^{\eta - 1}`.
+
+    Arguments, density and errors are those of `torch.distributions.LKJCholesky`, and draws are of that density, which those
+    of torch are not from dimension 3 on. Row i (from 0) is a point of a ball, a direction of i dimensions and a radius,
+
+    .. math:: r_i^2 \sim \mathrm{Beta}\left(\tfrac{i}{2},\; \eta + \tfrac{d - 1 - i}{2}\right), \qquad L_{ii}^2 = 1 - r_i^2,
+
+    so that every correlation is :math:`2\,\mathrm{Beta}(a, a) - 1` with :math:`a = \eta + d/2 - 1`.
+
+    References:
+        Lewandowski, Kurowicka, Joe (2009), Generating random correlation matrices based on vines and extended onion method,
+        section 3.2.
+
+    Example:
+        >>> import torch, sursum.distributions as dist
+        >>> L = dist.LKJCholesky(3, 2.0).sample()
+        >>> bool(torch.allclose((L @ L.T).diagonal(), torch.ones(3)))
+        True
+    """
+
+    @torch.no_grad()
+    def sample(self, sample_shape: Any = torch.Size()) -> Tensor:  # noqa: B008
+        shape = self._extended_shape(torch.Size(sample_shape))
+        concentration: Tensor = self.concentration
+        row = torch.arange(self.dim, dtype=concentration.dtype, device=concentration.device)
+        radius = row.clamp(min=1.0) / 2  # the first row has none
+        rest = concentration.unsqueeze(-1) + (self.dim - 1 - row) / 2
+        # Both shares of the row's length 1: a diagonal element of 1 minus the other would round to 0.
+        share = td.Dirichlet(torch.stack([radius.expand_as(rest), rest], -1), validate_args=False).sample(
+            torch.Size(sample_shape)
+        )
+        off, diagonal = share.where(row.unsqueeze(-1) > 0, share.new_tensor([0.0, 1.0])).sqrt().unbind(-1)
+        normal = torch.randn(shape, dtype=concentration.dtype, device=concentration.device).tril(-1)
+        direction = normal / normal.norm(dim=-1, keepdim=True).clamp(min=torch.finfo(normal.dtype).tiny)
+        factors: Tensor = direction * off.unsqueeze(-1) + torch.diag_embed(diagonal)
+        return factors
+
+
+class Wishart(Fluent, td.Wishart):
+    """`torch.distributions.Wishart`, drawn once, where torch takes good draws for singular ones, warns, and draws again."""
+
+    def rsample(self, sample_shape: Any = torch.Size(), max_try_correction: int | None = None) -> Tensor:  # noqa: B008
+        drawn: Tensor = self._bartlett_sampling(torch.Size(sample_shape))
+        return drawn
+
+
+_OURS: Mapping[type, type] = MappingProxyType({td.LKJCholesky: LKJCholesky, td.Wishart: Wishart})
+
+
+def drawable(fn: td.Distribution) -> td.Distribution:
+    """`fn` with a sampler of its density: torch's own distributions of matrices, also inside of others, are drawn as ours."""
+    if not _has(fn):
+        return fn
+    new = unchecked(fn)
+    _mend(new)
+    return new
+
+
+def _has(part: Any) -> bool:
+    if type(part) in _OURS:
+        return True
+    return isinstance(part, td.Distribution) and any(map(_has, vars(part).values()))
+
+
+def _mend(part: Any) -> None:
+    if type(part) in _OURS:
+        part.__class__ = _OURS[type(part)]
+    elif isinstance(part, td.Distribution):
+        for value in vars(part).values():
+            _mend(value)
