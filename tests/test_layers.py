@@ -12,7 +12,7 @@ ROOT = Path(sursum.__file__).parent
 # Bottom first. An entry is a module of the package, or a folder with everything in it; entries of one line do not import
 # one another.
 LAYERS = [
-    {"errors"},
+    {"errors", "torch_private"},
     {"distributions"},
     {"optional", "messages", "patterns", "caller", "trees", "tables", "provenance", "files"},
     {"runtime", "program"},
@@ -116,6 +116,28 @@ def test_imports_stand_at_module_level(path):
             assert at_top != late, f"{short(path)}:{node.lineno} imports {target} " + (
                 "at module level: it is slow or optional" if late else "inside a function or a condition"
             )
+
+
+def private_names(path):
+    """What a file takes of torch that begins with an underscore, by import or as an attribute."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "torch":
+            dotted = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            dotted = [alias.name for alias in node.names if alias.name.split(".")[0] == "torch"]
+        elif isinstance(node, ast.Attribute) and ast.unparse(node).startswith("torch."):
+            dotted = [ast.unparse(node)]
+        else:
+            continue
+        for name in dotted:
+            if any(part.startswith("_") and not part.startswith("__") for part in name.split(".")):
+                yield f"{short(path)}:{node.lineno} {name}"
+
+
+def test_torchs_private_names_come_through_one_door():
+    found = {path.stem: list(private_names(path)) for path in FILES}
+    assert len(found.pop("torch_private")) > 10
+    assert [name for names in found.values() for name in names] == [], "take them from torch_private.py"
 
 
 @pytest.mark.parametrize("folder", sorted(p for p in ROOT.rglob("*") if p.is_dir() and p.name != "__pycache__"), ids=short)

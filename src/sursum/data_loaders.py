@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
 
 from sursum.errors import PredictionError
 from sursum.prediction import Prediction
+from sursum.torch_private import tree_leaves
 
 
 def batches(loader: Iterable[Any]) -> Iterator[tuple[int, tuple[Any, ...]]]:

@@ -16,13 +16,12 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from sursum.distributions.randomness import drawing_from
 from sursum.distributions.rebuild import rebuild, tensors
 from sursum.errors import PredictionError
 from sursum.messages import Sample
+from sursum.torch_private import TorchDispatchMode, is_all_true, tree_leaves
 
 BUDGET = 1 << 26
 """Bytes that the tensors of one piece may take together; larger pieces fall out of the caches and gain nothing."""
@@ -211,7 +210,7 @@ class _Checks(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        if func is torch._is_all_true:
+        if func is is_all_true:
             self._found.append(args[0].all())
             return torch.ones((), dtype=torch.bool)
         if func is Tensor.__bool__ and sys._getframe(1).f_code.co_filename == constraints.__file__:

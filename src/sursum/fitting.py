@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, constraints
-from torch.utils._python_dispatch import _disable_current_modes
 
 from sursum.distributions.delta import Delta
 from sursum.distributions.fluent import Independent
@@ -22,6 +21,7 @@ from sursum.errors import DensityError, PriorShapeError, PriorSupportError, Prio
 from sursum.messages import Frame, Param, Sample
 from sursum.patterns import lookup
 from sursum.supports import inside, suggestions, support_of
+from sursum.torch_private import is_all_true, without_dispatch_modes
 from sursum.validation import check_value, validation_enabled
 
 Prior = Distribution | Mapping[str, Any] | Callable[..., Any]
@@ -131,7 +131,7 @@ def fit_draw(draw: Tensor, site: Param, value: Tensor | None) -> Tensor:
                 f"parameter's {tuple(value.shape)}. Return a tensor of that shape."
             )
         draw = draw.to(dtype=value.dtype, device=value.device).expand(value.shape)
-    if validation_enabled() and not torch._is_all_true(site.constraint.check(draw)):
+    if validation_enabled() and not is_all_true(site.constraint.check(draw)):
         raise PriorSupportError(
             f"the prior of parameter {site} returned values that do not satisfy the parameter's constraint "
             f"{site.constraint!r}. Draw from {suggestions(site.constraint)}."
@@ -257,7 +257,7 @@ def _is_point(prior: Any) -> bool:
 
 def _draws_inside(prior: Distribution, constraint: constraints.Constraint, named: str) -> bool:
     """Whether draws, from a generator of our own and invisible to a capture, satisfy the constraint."""
-    with torch.no_grad(), _disable_current_modes(), drawing_from(torch.Generator().manual_seed(0)):
+    with torch.no_grad(), without_dispatch_modes(), drawing_from(torch.Generator().manual_seed(0)):
         try:
             return bool(constraint.check(prior.sample(torch.Size([_DRAWS]))).all())
         except (RuntimeError, IndexError, DensityError) as error:

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
-from torch.utils._python_dispatch import _disable_current_modes
 
 from sursum.distributions.rebuild import floating_dtype
 from sursum.errors import DuplicateSiteError, PlateError
@@ -17,6 +16,7 @@ from sursum.messages import Deterministic, Param, Sample, Site
 from sursum.placing import local_plates, place, plate_scale, subsampled
 from sursum.runtime import Global, Messenger, handler, perform, recall
 from sursum.supports import support_of
+from sursum.torch_private import DisableTorchFunction, without_dispatch_modes
 
 
 def propose(site: Param, key: str | None, entry: Any, hypers: dict[str, tuple[Site, Site]]) -> Sample | Param | None:
@@ -94,7 +94,7 @@ def made(site: Param) -> Param:
     """
     if isinstance(site.initial, Tensor) or site.initial is None:
         return site
-    with torch.no_grad(), _disable_current_modes():
+    with torch.no_grad(), without_dispatch_modes():
         held = recall(site.name)
         return site.but(initial=site.init if held is None else held)
 
@@ -104,7 +104,7 @@ def _current(site: Param) -> Tensor | None:
     held = recall(site.name)
     value = site.init if held is None else held
     # Reading a network's own parameter after it was lifted is a mistake that densities watch for; this is not one.
-    with torch._C.DisableTorchFunction():
+    with DisableTorchFunction():
         return None if value is None else value.detach()
 
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
 
 from sursum.errors import SiteError
 from sursum.messages import Param
+from sursum.torch_private import tree_leaves
 from sursum.trace import Trace
 
 _TORCH_SAYS = re.compile(r"dtype|scalar type|same device|should be the same|on device|different device")

@@ -7,7 +7,6 @@ from typing import Any, TypeVar, cast
 
 from torch import Tensor, nn
 from torch.distributions import constraints
-from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.parameter import is_lazy
 
 from sursum.caller import calling_line, warn
@@ -15,6 +14,7 @@ from sursum.errors import ModuleWarning, SiteError
 from sursum.messages import Param
 from sursum.primitives import read
 from sursum.runtime import current_generator, open_plates
+from sursum.torch_private import NormBase
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -87,7 +87,7 @@ def module(name: str, net: M) -> M:
         # A clone and not a deep copy, which gives a new tensor the other's memory: captures know no such thing.
         buffers = part.buffers(recurse=False)
         memo |= {id(buffer): buffer.clone() if part.training else buffer for buffer in buffers}
-        if part.training and isinstance(part, _NormBase) and part.track_running_stats:
+        if part.training and isinstance(part, NormBase) and part.track_running_stats:
             warn(
                 f"layer {path!r} of module {name!r} ({where}) is in training mode: it normalises by the batch, and the "
                 "updates of its running averages are dropped. Call .eval() on it to use the averages that it has.",

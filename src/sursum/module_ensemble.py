@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from sursum.distributions.randomness import global_seed
 from sursum.ensemble import Draw, pieces
@@ -18,6 +17,7 @@ from sursum.messages import Param
 from sursum.module import module
 from sursum.patterns import suggestion
 from sursum.predictive import whole_number
+from sursum.torch_private import tree_flatten, tree_unflatten
 
 
 class ModuleEnsemble(nn.Module):

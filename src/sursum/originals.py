@@ -16,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 from sursum.caller import calling_line
 from sursum.errors import DensityError
 from sursum.messages import Sample
+from sursum.torch_private import TensorBase
 from sursum.trace import Trace
 
 
@@ -31,7 +32,7 @@ class watch_originals(TorchFunctionMode):
     ) -> Any:
         result = func(*args, **(kwargs or {}))
         # Its shape, its size, its gradient are no reads of the value; `weight.T` is.
-        if func != vars(torch._C.TensorBase)["grad"].__get__ and _holds_tensor(result):
+        if func != vars(TensorBase)["grad"].__get__ and _holds_tensor(result):
             # A deep copy of one tensor is given what else has been copied, in a memo: that is not read.
             for tensor in _parameters(args[:1] if func is Tensor.__deepcopy__ else (args, kwargs)):
                 self._read.setdefault(id(tensor), (tensor, calling_line()))

@@ -15,6 +15,7 @@ from sursum.errors import SiteError
 from sursum.messages import Deterministic, Factor, Param, Sample
 from sursum.placing import place, plate_scale, subsampled
 from sursum.runtime import at_site, current_generator, open_plates, perform
+from sursum.torch_private import DisableTorchFunction, is_all_true
 from sursum.validation import check_fn, check_value, validation_enabled
 
 
@@ -118,9 +119,9 @@ def read(site: Param) -> Tensor:
     """The value of a parameter, whatever handlers make of it."""
     if isinstance(site.initial, Tensor) and site.constraint is not constraints.real and validation_enabled():
         # To look at a network's own parameter is not to read it: densities watch for that.
-        with torch._C.DisableTorchFunction():
+        with DisableTorchFunction():
             valid = site.constraint.check(site.initial.detach())
-        if not torch._is_all_true(valid):
+        if not is_all_true(valid):
             raise SiteError(
                 f"the initial value of parameter {site} does not satisfy its constraint {site.constraint!r}: "
                 f"{site.initial.tolist()}. Start inside the constraint."

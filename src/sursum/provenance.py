@@ -8,7 +8,8 @@ from typing import Any, Self
 
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
+
+from sursum.torch_private import TorchDispatchMode
 
 
 class Provenance(TorchDispatchMode):

@@ -23,10 +23,10 @@ from torch.distributions import (
     VonMises,
     constraints,
 )
-from torch.utils._python_dispatch import _disable_current_modes
 
 from sursum.distributions.constraints import OpenedInterval, Ordered
 from sursum.distributions.fluent import Masked
+from sursum.torch_private import without_dispatch_modes
 
 _Bounds = tuple[Any, Any]
 
@@ -195,7 +195,7 @@ def _affine(end: Any, loc: Any, scale: Any) -> Any:
 
 def _sign(scale: Any) -> int | None:
     """The sign of a scale, where it has one: looked at outside any capture, since it says nothing about the graph."""
-    with torch.no_grad(), _disable_current_modes():
+    with torch.no_grad(), without_dispatch_modes():
         values = torch.as_tensor(scale).detach()
         if bool((values > 0).all()):
             return 1
@@ -222,7 +222,7 @@ def inside(inner: Any, outer: Any) -> bool | None:
 
 
 def _at_least(left: Any, right: Any) -> bool:
-    with torch.no_grad(), _disable_current_modes():
+    with torch.no_grad(), without_dispatch_modes():
         left, right = (value.detach() if isinstance(value, Tensor) else value for value in (left, right))
         return bool(torch.as_tensor(left >= right).all())
 

@@ -21,6 +21,7 @@ from sursum.distributions.shapes import broadcast_shapes
 from sursum.errors import ArgumentError, ObservationError, SiteError
 from sursum.messages import Sample
 from sursum.supports import support_of
+from sursum.torch_private import is_all_true
 
 _ENABLED: ContextVar[bool] = ContextVar("validation", default=True)
 
@@ -81,7 +82,7 @@ def _check_arguments(site: Sample, fn: Distribution) -> None:
             continue
         value = getattr(fn, name)
         valid = constraint.check(value)
-        if not torch._is_all_true(valid):
+        if not is_all_true(valid):
             raise ArgumentError(
                 f"site {site}: the argument {name!r} of {type(fn).__name__} must satisfy {constraint!r}; "
                 f"{_offenders(value, valid)}. Constrain what it is computed from."
@@ -141,7 +142,7 @@ def check_value(site: Sample) -> None:
     inside = finite if support is None else finite & support.check(value)
     if mask is not None:
         inside = inside | ~torch.as_tensor(mask)
-    if not torch._is_all_true(inside):
+    if not is_all_true(inside):
         what = "is outside the support" if bool((finite | inside).all()) else "is not finite or outside the support"
         raise ObservationError(
             f"the value given to site {site} {what} {support!r} of {type(fn).__name__}; "

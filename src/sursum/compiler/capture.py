@@ -16,6 +16,7 @@ from sursum.compiler.compare import compare
 from sursum.compiler.graph import Graph, Where
 from sursum.compiler.recorder import Recorder
 from sursum.errors import CaptureError, EscapeError
+from sursum.torch_private import enable_mkldnn, mkldnn_enabled
 
 # Held by the one capture at a time that has oneDNN off: the switch is torch's, of the whole process.
 _ONEDNN = threading.RLock()
@@ -25,12 +26,12 @@ _ONEDNN = threading.RLock()
 def _without_onednn() -> Iterator[None]:
     """Run without oneDNN, whose LSTM is one operator that knows no double."""
     with _ONEDNN:
-        enabled = torch._C._get_mkldnn_enabled()
-        torch._C._set_mkldnn_enabled(False)
+        enabled = mkldnn_enabled()
+        enable_mkldnn(False)
         try:
             yield
         finally:
-            torch._C._set_mkldnn_enabled(enabled)
+            enable_mkldnn(enabled)
 
 
 def _no_site() -> Where:

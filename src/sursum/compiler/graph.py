@@ -13,6 +13,8 @@ from typing import Any, Protocol, TypeGuard
 import torch
 from torch import Tensor
 
+from sursum.torch_private import OpOverload
+
 
 @dataclass(frozen=True, slots=True)
 class Value:
@@ -59,7 +61,7 @@ class Node:
     also has `writes`: its arguments refer to the old versions, its outputs to the new ones.
     """
 
-    op: torch._ops.OpOverload
+    op: OpOverload
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
     outputs: tuple[Ref | None, ...]
@@ -80,7 +82,7 @@ class Inner(Protocol):
 
 def is_inner(op: Any) -> TypeGuard[Inner]:
     """Whether an operator is an `Inner` one; asking a protocol instead takes 30 µs a node."""
-    return not isinstance(op, torch._ops.OpOverload)
+    return not isinstance(op, OpOverload)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sursum.compiler.graph import Ref, Value
+from sursum.torch_private import OpOverload
 
 aten = torch.ops.aten
 
@@ -29,12 +30,12 @@ def is_mask(item: object) -> bool:
 
 
 def remove(
-    op: torch._ops.OpOverload,
+    op: OpOverload,
     args: Sequence[Any],
     node_args: tuple[Any, ...],
     traced: Container[int],
     constant: Callable[[Tensor], Value],
-) -> tuple[torch._ops.OpOverload, tuple[Any, ...], bool]:
+) -> tuple[OpOverload, tuple[Any, ...], bool]:
     """An operator of the `index` family without masks.
 
     A mask that does not depend on q becomes the numbers of its true elements. A traced one can stay only where a

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tag
 
 from sursum.compiler.graph import Ref
+from sursum.torch_private import OpOverload
 
 _BATCH_NORMS = frozenset(
     f"aten::{name}"
@@ -52,7 +52,7 @@ class Operator:
     indexes: bool
 
     @classmethod
-    def of(cls, op: torch._ops.OpOverload) -> Operator:
+    def of(cls, op: OpOverload) -> Operator:
         """The facts about `op`.
 
         >>> Operator.of(torch.ops.aten.add_.Tensor).written

@@ -7,13 +7,19 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from sursum.compiler import masks, refusals
 from sursum.compiler.graph import Graph, Guard, Node, Ref, Value, Where, Write
 from sursum.compiler.lines import Lines
 from sursum.compiler.operators import Operator, results_of
 from sursum.errors import CaptureError
+from sursum.torch_private import (
+    OpOverload,
+    TorchDispatchMode,
+    current_autograd_node,
+    next_sequence_number,
+    without_dispatch_modes,
+)
 
 aten = torch.ops.aten
 
@@ -49,7 +55,7 @@ class Recorder(TorchDispatchMode):
         self.failure: CaptureError | None = None
         self._current_site = current_site
         self._lines = Lines()
-        self._operators: dict[torch._ops.OpOverload, Operator] = {}
+        self._operators: dict[OpOverload, Operator] = {}
         self._values: dict[int, Value] = {}
         self._newest: dict[int, Value] = {}  # address of a storage → its newest value
         self._storages: dict[int, torch.UntypedStorage] = {}  # value → its storage, alive
@@ -85,12 +91,12 @@ class Recorder(TorchDispatchMode):
 
     def call(self, op: Any, args: tuple[Any, ...]) -> Any:
         """Runs and records `op`, which is no operator of torch's, as one."""
-        with _disable_current_modes():
+        with without_dispatch_modes():
             return self.__torch_dispatch__(op, (), args)
 
     def __torch_dispatch__(
         self,
-        func: torch._ops.OpOverload,
+        func: OpOverload,
         types: Sequence[type],
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
@@ -101,7 +107,7 @@ class Recorder(TorchDispatchMode):
             self.failure = self.failure or error
             raise
 
-    def _record(self, op: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    def _record(self, op: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         facts = self._operators.get(op)
         if facts is None:
             facts = self._operators[op] = Operator.of(op)
@@ -166,7 +172,7 @@ class Recorder(TorchDispatchMode):
 
     def _where(self) -> Where:
         """The site and line of the running operator; in a backward pass, those of the operator it differentiates."""
-        differentiated = torch._C._current_autograd_node()
+        differentiated = current_autograd_node()
         if differentiated is not None:
             return self._forward.get(differentiated._sequence_nr(), _NOWHERE)
         if not self.in_program:
@@ -174,7 +180,7 @@ class Recorder(TorchDispatchMode):
         site = self._current_site()
         where = site if site.line is not None else Where(site.site, self._lines.current())
         # Autograd numbers its node of an operator just before the operator runs.
-        self._forward.setdefault(torch._C._autograd._get_sequence_nr() - 1, where)
+        self._forward.setdefault(next_sequence_number() - 1, where)
         return where
 
     def _refs(self, item: Any, reads: list[Ref], facts: Operator, where: Where) -> Any:
@@ -244,15 +250,13 @@ class Recorder(TorchDispatchMode):
                 self._traced.add(following[old])
         return tuple([Write(window, following[window.value]) for window in windows])
 
-    def _check(
-        self, op: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any], ref: Ref, where: Where
-    ) -> Any:
+    def _check(self, op: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any], ref: Ref, where: Where) -> Any:
         """An operator that raises where its argument is wrong: it runs, and a guard stands for it."""
         if ref.value in self._traced:
             self._guards.append(Guard(ref, "zero" if op is aten._linalg_check_errors.default else "true", where))
         return op(*args, **kwargs)
 
-    def _look(self, op: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any], ref: Ref, where: Where) -> Any:
+    def _look(self, op: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any], ref: Ref, where: Where) -> Any:
         """Python looks at a traced value: only checks of arguments may, and a guard stands for each."""
         out = op(*args, **kwargs)
         maker = self._maker.get(ref.value)

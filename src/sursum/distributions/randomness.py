@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+
+from sursum.torch_private import TorchDispatchMode, tree_leaves
 
 
 class _Drawing(TorchDispatchMode):

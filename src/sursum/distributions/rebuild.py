@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, Transform, constraints
-from torch.distributions.transforms import _InverseTransform
+
+from sursum.torch_private import InverseTransform
 
 _LEAVES = frozenset({bool, int, float, str, type(None), torch.Size})
 """Most of what there is in a distribution: asked before the slower questions."""
@@ -39,7 +40,7 @@ def rebuild(part: Any, change: Callable[[Tensor], Tensor]) -> Any:
         # itself an inverse has nothing but the transform that it inverts.)
         if isinstance(part, Transform) and name == "_cached_x_y":
             vars(new)[name] = (None, None)
-        elif isinstance(part, Transform) and name == "_inv" and not isinstance(part, _InverseTransform):
+        elif isinstance(part, Transform) and name == "_inv" and not isinstance(part, InverseTransform):
             vars(new)[name] = None
         else:
             vars(new)[name] = rebuild(value, change)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sursum.messages import Factor, Sample, Site
 from sursum.runtime import Messenger, handler, perform, required
+from sursum.torch_private import is_all_true
 
 
 @handler
@@ -30,7 +31,7 @@ class scale(Messenger):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not torch._is_all_true(torch.as_tensor(self.scale) >= 0):
+        if not is_all_true(torch.as_tensor(self.scale) >= 0):
             raise ValueError(f"scale must not be negative, and is {self.scale}")
 
     def handle(self, site: Site) -> Any:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from sursum.errors import CaptureError
 from sursum.runtime import current_site
+from sursum.torch_private import TorchDispatchMode, without_dispatch_modes
 
 aten = torch.ops.aten
 NORMAL, UNIFORM = "normal", "uniform"
@@ -109,7 +109,7 @@ def _everywhere(part: Any, value: float) -> bool:
         return bool(part == value)
     if part.requires_grad or part.grad_fn is not None:
         return False
-    with _disable_current_modes():
+    with without_dispatch_modes():
         return bool((part == value).all())
 
 

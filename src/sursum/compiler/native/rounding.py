@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+
+from sursum.torch_private import TorchDispatchMode
 
 RUNS = 8
 _EPSILON = 2.0**-52

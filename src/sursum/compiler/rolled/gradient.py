@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.utils._python_dispatch import _disable_current_modes
 
 from sursum.compiler.rolled.evaluation import Evaluation
 from sursum.compiler.rolled.expansion import expanded, log_sum_exp
 from sursum.compiler.rolled.recurrence import Step, apply, operator
 from sursum.compiler.rolled.tracer import Call, Trace, Tracer
+from sursum.torch_private import without_dispatch_modes
 
 _COSTLY = frozenset(
     (
@@ -137,7 +137,7 @@ class _Gradient:
         self.trace = tracer.trace
         self.floats = [k for k, tensor in enumerate(before) if tensor.is_floating_point()]
         place = 0 if step.reverse else -1
-        with _disable_current_modes(), torch.enable_grad():
+        with without_dispatch_modes(), torch.enable_grad():
             c = [tracer.row(_leaf(tensor[place]), tensor) for tensor in before]
             x = [tracer.row(_leaf(tensor[place]), tensor) for tensor in each]
             w = [tracer.fixed(_leaf(tensor), tensor) for tensor in fixed]

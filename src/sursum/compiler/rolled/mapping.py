@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sursum.torch_private import has_kernel
+
 aten = torch.ops.aten
 
 
@@ -43,5 +45,5 @@ def is_composite(op: Any) -> bool:
 
 
 def _has(op: Any, key: str) -> bool:
-    found: bool = torch._C._dispatch_has_kernel_for_dispatch_key(op.name(), key)
+    found: bool = has_kernel(op.name(), key)
     return found

@@ -9,13 +9,13 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import _disable_current_modes, _get_current_dispatch_mode
 
 from sursum.compiler.graph import Graph, Ref, Where
 from sursum.compiler.operators import results_of
 from sursum.compiler.recorder import Recorder
 from sursum.compiler.rolled.tracer import Call, filled
 from sursum.compiler.straight import split_line, straight_line
+from sursum.torch_private import DisableTorchFunction, current_dispatch_mode, is_batched, parse_schema, without_dispatch_modes
 
 _NOWHERE = Where(None, None)
 
@@ -74,7 +74,7 @@ class Recurrence:
     length: int
     reverse: bool
 
-    _schema = torch._C.parse_schema("sursum::recurrence(Tensor[] carry, Tensor[] each, Tensor[] fixed) -> Tensor[]")
+    _schema = parse_schema("sursum::recurrence(Tensor[] carry, Tensor[] each, Tensor[] fixed) -> Tensor[]")
     tags: ClassVar[tuple[Any, ...]] = ()
     __name__ = "recurrence.default"
 
@@ -100,11 +100,11 @@ class Recurrence:
         return straight_line(self.graph, guards=False, strided=False)[1]
 
     def __call__(self, carry: Sequence[Tensor], each: Sequence[Tensor], fixed: Sequence[Tensor]) -> list[Tensor]:
-        with torch._C.DisableTorchFunction():  # nothing of the program's is read here
+        with DisableTorchFunction():  # nothing of the program's is read here
             return self._run(carry, each, fixed)
 
     def _run(self, carry: Sequence[Tensor], each: Sequence[Tensor], fixed: Sequence[Tensor]) -> list[Tensor]:
-        batched = any(torch._C._functorch.is_batchedtensor(tensor) for tensor in (*carry, *each, *fixed))
+        batched = any(is_batched(tensor) for tensor in (*carry, *each, *fixed))
         count, state = len(self.carry), [*carry] if batched else [_double(tensor) for tensor in carry]
         states, kept = [state], []
         if batched or self._split is None:
@@ -225,7 +225,7 @@ def operator(step: Step, carry: Sequence[Tensor], each: Sequence[Tensor], fixed:
     for group in tensors:
         parts, start = _parts(group, start)
         groups.append(parts)
-    with _disable_current_modes(), torch.no_grad():
+    with without_dispatch_modes(), torch.no_grad():
         point = torch.cat([tensor.detach().reshape(-1).double() for group in tensors for tensor in group])
         recorder = Recorder(point, lambda: _NOWHERE)
         with recorder:
@@ -237,7 +237,7 @@ def operator(step: Step, carry: Sequence[Tensor], each: Sequence[Tensor], fixed:
 
 def apply(op: Recurrence, *args: Sequence[Tensor]) -> list[Tensor]:
     """Runs the operator, as one operator where a recorder is at work."""
-    mode = _get_current_dispatch_mode()
+    mode = current_dispatch_mode()
     if isinstance(mode, Recorder):
         found: list[Tensor] = mode.call(op, tuple(map(list, args)))
         return found

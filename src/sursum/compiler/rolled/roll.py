@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import _disable_current_modes, _get_current_dispatch_mode
 
 from sursum.caller import warn
 from sursum.compiler.compare import same_bits
@@ -21,6 +20,7 @@ from sursum.errors import ArgumentError, EngineWarning, EscapeError
 from sursum.messages import Step
 from sursum.runtime import Messenger, handler, leave
 from sursum.scan import Loop, check_kept, plain
+from sursum.torch_private import AutoDispatchBelowAutograd, current_dispatch_mode, is_all_true, without_dispatch_modes
 from sursum.trees import Shape
 
 
@@ -43,7 +43,7 @@ class rolled(Messenger):
         return self._roll
 
     def _roll(self, loop: Loop) -> tuple[Sequence[Tensor], Sequence[Tensor], Shape]:
-        if isinstance(_get_current_dispatch_mode(), Tracer):
+        if isinstance(current_dispatch_mode(), Tracer):
             raise Unrollable(f"{loop.name} is inside it")
         if loop.length < 2:
             return plain(loop)
@@ -71,7 +71,7 @@ class RolledStep(Step):
     tracer: Any = None
 
     def take(self, stacked: Tensor) -> Tensor:
-        with _disable_current_modes():
+        with without_dispatch_modes():
             if self.tracer.knows(stacked):
                 raise Unrollable("the values of all steps are computed inside a step")
             part: Tensor = self.tracer.row(stacked[self.index].detach().clone(), stacked)
@@ -99,7 +99,7 @@ class _Rolling:
     def check_again(self) -> None:
         """Raise EscapeError where the first step does something else each time: it may then not be run several times."""
         before, again = self.outcome, self._first()
-        with _disable_current_modes():
+        with without_dispatch_modes():
             pairs = list(zip([*before[0], *before[1]], [*again[0], *again[1]], strict=True))
             same = all(same_bits(torch.as_tensor(a).detach(), torch.as_tensor(b).detach()) for a, b in pairs)
         if not same:
@@ -115,7 +115,7 @@ class _Rolling:
         other, other_shape, _, _ = self._trace(1, carry)
         check_kept(loop, shape, other_shape)
         trace: Trace = step.tracer.trace
-        with _disable_current_modes():
+        with without_dispatch_modes():
             check_same(trace, other.tracer.trace)
         for call in trace.calls:
             if call.reads_any(step.tracer.varying) and not mappable(call.function):
@@ -129,10 +129,10 @@ class _Rolling:
     def _trace(self, index: int, carry: Sequence[Tensor]) -> tuple[RolledStep, Shape, list[int], list[int]]:
         loop, tracer = self.loop, Tracer()
         step = RolledStep(loop.name, None, loop.length, index=index, loop=loop, rolling=self, tracer=tracer)
-        with _disable_current_modes():
+        with without_dispatch_modes():
             entered = [tracer.carry(leaf.detach().clone()) for leaf in carry]
             rows = [step.take(row) for row in loop.xs]
-            with tracer, torch._C._AutoDispatchBelowAutograd(), SelectByTensor():
+            with tracer, AutoDispatchBelowAutograd(), SelectByTensor():
                 following, ys, shape = loop.step(step, entered, rows)
             if tracer.failure is not None:  # the body may have swallowed it
                 raise tracer.failure
@@ -147,8 +147,8 @@ class _Rolling:
             valid = valid == 0
         elif valid.dtype is not torch.bool:
             valid = valid != 0
-        if not torch._is_all_true(valid):
-            with _disable_current_modes():
+        if not is_all_true(valid):
+            with without_dispatch_modes():
                 index = int((~valid).reshape(self.loop.length, -1).any(1).int().argmax())
             raise ArgumentError(
                 f"an argument of a distribution, or a value, is outside of its constraint{check.place} in step {index} of a "

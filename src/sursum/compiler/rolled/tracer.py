@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from sursum.compiler.compare import same_bits
 from sursum.compiler.lines import Lines
@@ -17,6 +16,7 @@ from sursum.compiler.operators import Operator, results_of
 from sursum.compiler.rolled.mapping import is_composite, mappable
 from sursum.messages import Site
 from sursum.runtime import current_site
+from sursum.torch_private import TorchDispatchMode
 
 aten = torch.ops.aten
 

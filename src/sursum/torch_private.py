@@ -1,0 +1,64 @@
+"""The door to what torch does not promise to keep: its private names, here under names of ours, and nowhere else.
+
+A new torch that renames one of them breaks this file, and is mended in this file. `tests/test_layers.py` holds it so.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch._ops import OpOverload
+from torch.distributions.transforms import _InverseTransform as InverseTransform
+from torch.nn.modules.batchnorm import _NormBase as NormBase
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import _disable_current_modes as without_dispatch_modes
+from torch.utils._python_dispatch import _get_current_dispatch_mode as current_dispatch_mode
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
+
+__all__ = [
+    "AutoDispatchBelowAutograd",
+    "DisableTorchFunction",
+    "InverseTransform",
+    "NormBase",
+    "OpOverload",
+    "TensorBase",
+    "TorchDispatchMode",
+    "current_autograd_node",
+    "current_dispatch_mode",
+    "enable_mkldnn",
+    "has_kernel",
+    "is_all_true",
+    "is_batched",
+    "mkldnn_enabled",
+    "next_sequence_number",
+    "parse_schema",
+    "tree_flatten",
+    "tree_leaves",
+    "tree_unflatten",
+    "without_dispatch_modes",
+]
+
+# Checks.
+
+is_all_true = torch._is_all_true
+"""Whether a bool tensor holds nothing but True, as an operator, which a capture can turn into a guard."""
+
+# Dispatch.
+
+AutoDispatchBelowAutograd = torch._C._AutoDispatchBelowAutograd
+DisableTorchFunction = torch._C.DisableTorchFunction
+TensorBase = torch._C.TensorBase
+has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key
+is_batched = torch._C._functorch.is_batchedtensor
+parse_schema = torch._C.parse_schema
+
+# Autograd.
+
+current_autograd_node = torch._C._current_autograd_node
+"""The node that is being differentiated, None outside of a backward pass."""
+next_sequence_number = torch._C._autograd._get_sequence_nr
+"""What the next node of a forward pass will be numbered by."""
+
+# Backends.
+
+mkldnn_enabled = torch._C._get_mkldnn_enabled
+enable_mkldnn = torch._C._set_mkldnn_enabled
