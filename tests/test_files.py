@@ -170,6 +170,44 @@ def test_these_are_the_errors_of_a_damaged_file_too(tmp_path):
         storage.read(tmp_path / "x.npz", "thing", 1)
 
 
+def leaves(value, way=()):
+    """Where in a JSON value something else could stand."""
+    yield way
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield from leaves(inner, (*way, key))
+
+
+def put(value, way, other):
+    if not way:
+        return other
+    changed = dict(value) if isinstance(value, dict) else list(value)
+    changed[way[0]] = put(value[way[0]], way[1:], other)
+    return changed
+
+
+@pytest.mark.parametrize("other", [None, 3, -1.5, "text", [], {}, [[]], {"a": 1}, ["s", "s"], 10**30], ids=repr)
+def test_a_file_that_says_what_no_writer_says(tmp_path, other):
+    """Whatever stands in the note: it is the posterior that was saved, or a StorageError."""
+    path = tmp_path / "run.npz"
+    q = np.arange(6.0).reshape(1, 6, 1)
+    saved = Posterior(
+        {"s": su.posterior.torch.from_numpy(q[..., 0])}, {}, q, latents=("s",), coordinates=("s",), dims={"s": ()}
+    )
+    saved.save(path)
+    note, arrays = storage.read(path, "sursum posterior", 10)
+    for way in [*leaves(note)][1:]:
+        storage.write(path, "sursum posterior", 1, put(note, way, other), arrays)
+        try:
+            found = Posterior.load(path)
+        except StorageError:
+            continue
+        except SamplingError as error:
+            pytest.fail(f"{way}: {error!r}")
+        assert set(found) <= {"s"}
+        assert str(found.summary())
+        repr(found)
+
+
 def test_what_was_not_synced_may_be_lost(tmp_path):
     """A power cut: files that were not synced are empty or gone, and what was synced is read."""
     made = store(tmp_path / "x.zarr")

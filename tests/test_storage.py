@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from sursum import storage
-from sursum.errors import SamplingError
+from sursum.errors import SamplingError, StorageError
 
 
 class Bomb:
@@ -128,3 +128,62 @@ def test_nothing_is_unpickled(path):
 def test_no_file(path):
     with pytest.raises(FileNotFoundError):
         storage.read(path, "thing", 1)
+
+
+def archive(path, members, compression=zipfile.ZIP_STORED):
+    with zipfile.ZipFile(path, "w", compression) as file:
+        for name, content in members.items():
+            file.writestr(name, content)
+
+
+def member(array):
+    file = io.BytesIO()
+    np.lib.format.write_array(file, np.asarray(array))
+    return file.getvalue()
+
+
+def header(names=("x",), note=None):
+    said = {"kind": "thing", "version": 1, "names": list(names), "note": note or {}}
+    return member(np.frombuffer(json.dumps(said).encode(), dtype=np.uint8))
+
+
+def test_a_bomb_is_refused_by_the_size_that_it_declares(path):
+    """Two megabytes that unpack to two thousand: nothing of it is unpacked."""
+    archive(path, {"header.npy": header(), "0.npy": member(np.zeros(1_000_000))}, zipfile.ZIP_DEFLATED)
+    assert path.stat().st_size < 20_000
+    with pytest.raises(StorageError, match=r"it declares 8000\d+ bytes of arrays, and has \d{4,5}"):
+        storage.read(path, "thing", 1)
+
+
+@pytest.mark.parametrize("shape", [(10**12,), (10**6, 10**6), (3,), (2**62, 4), (0,)])
+def test_an_array_that_claims_another_shape_gets_no_memory(path, shape):
+    content = io.BytesIO()
+    np.lib.format.write_array_header_1_0(content, {"descr": "<f8", "fortran_order": False, "shape": shape})
+    archive(path, {"header.npy": header(), "0.npy": content.getvalue() + bytes(16)})
+    with pytest.raises(StorageError, match="array 0 has 16 bytes where its shape"):
+        storage.read(path, "thing", 1)
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, '{"kind": "thing", "version": "1", "names": [], "note": {}}', '{"kind": "thing"}', "1e999", ""]
+)
+def test_a_header_that_no_writer_writes(path, text):
+    archive(path, {"header.npy": member(np.frombuffer(text.encode(), dtype=np.uint8))})
+    with pytest.raises(StorageError, match="could not be read"):
+        storage.read(path, "thing", 1)
+
+
+def test_arrays_of_a_later_format_of_numpy(path):
+    content = io.BytesIO()
+    np.lib.format.write_array(content, np.zeros(1, dtype=[("ü", "f8")]), version=(3, 0))
+    archive(path, {"header.npy": header(), "0.npy": content.getvalue()})
+    with pytest.raises(StorageError, match="NumPy's format"):
+        storage.read(path, "thing", 1)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_a_pipe_or_a_device_is_not_waited_for(path):
+    os.mkfifo(path)
+    for name in (path, "/dev/zero"):
+        with pytest.raises(StorageError, match="it is a pipe or a device. A thing file written by `save` was expected"):
+            storage.read(name, "thing", 1)

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from sursum import posterior_store
-from sursum.errors import SamplingError
+from sursum.errors import SamplingError, StorageError
 from sursum.posterior import Posterior
-from sursum.zarr_store import Column, Table, ZarrStore, safe_names
+from sursum.zarr_store import CHECKSUM, Column, Table, ZarrStore, safe_names
 
 FLOAT, INT, BOOL = np.dtype(np.float64), np.dtype(np.int64), np.dtype(np.bool_)
 COLUMNS = {"a/b '*": Column((2, 3), FLOAT), "count": Column((), INT), "flag": Column((2,), BOOL), "empty": Column((0,), FLOAT)}
@@ -147,8 +147,8 @@ def test_a_flipped_bit_is_noticed(store):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("[1, 2]", "list indices"),
-        ("null", "NoneType"),
+        ("[1, 2]", "is not the description of"),
+        ("null", "is not the description of"),
         ("{}", "'attributes'"),
         ('{"zarr_format": 3, "node_type": "group", "attributes": {"kind": "other"}}', "it is no thing of Zarr format 3"),
         ('{"zarr_format": 2, "attributes": {"kind": "thing", "version": 1, "note": {}}}', "it is no thing of Zarr format 3"),
@@ -162,6 +162,74 @@ def test_a_foreign_description(store, content, said):
     (store.path / "zarr.json").write_text(content)
     with pytest.raises(SamplingError, match=f"could not be read: .*{said}"):
         ZarrStore.open(store.path, "thing", 1)
+
+
+def edited(content, place):
+    """A description with one thing changed, deep inside or not."""
+    *way, last = place
+    inner = content
+    for key in way:
+        inner = inner[key]
+    inner[last] = {"float64": "int64", "little": "big", "int64": "float64", "/": "."}.get(str(inner[last]), [9, 9])
+    return content
+
+
+@pytest.mark.parametrize("array", ["posterior/count", "counts/sample"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        ("data_type",),
+        ("codecs", 0, "configuration", "endian"),
+        ("chunk_key_encoding", "configuration", "separator"),
+        ("shape",),
+        ("chunk_grid", "configuration", "chunk_shape"),
+        ("attributes", "name"),
+    ],
+)
+def test_an_edited_description_is_not_read_as_other_numbers(store, array, place):
+    store.append("sample", 0, {"posterior": draws(10)})
+    file = store.path / array / "zarr.json"
+    content = json.loads(file.read_text())
+    content["attributes"].setdefault("name", "count")
+    if place[-1] == "name" and array == "counts/sample":
+        place = ("attributes", "groups", "posterior", "count")
+    file.write_text(json.dumps(edited(content, place)))
+    with pytest.raises(StorageError, match="is not as it was written: its checksum does not fit"):
+        read(ZarrStore(store.path))
+
+
+def test_an_edited_note_is_noticed(store):
+    file = store.path / "zarr.json"
+    content = json.loads(file.read_text())
+    content["attributes"]["note"]["words"] = ["u"]
+    file.write_text(json.dumps(content))
+    with pytest.raises(StorageError, match="checksum does not fit"):
+        ZarrStore.open(store.path, "thing", 1)
+
+
+def test_a_store_from_before_there_were_checksums_is_read(store):
+    store.append("sample", 0, {"posterior": draws(10)})
+    for file in store.path.rglob("zarr.json"):
+        content = json.loads(file.read_text())
+        content.get("attributes", {}).pop(CHECKSUM, None)
+        file.write_text(json.dumps(content))
+    assert ZarrStore.open(store.path, "thing", 1)[1] == {"words": ["ü"]}
+    read(ZarrStore(store.path))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+@pytest.mark.parametrize("what", ["zarr.json", "posterior/count/zarr.json", "posterior/count/c/0/0"])
+@pytest.mark.parametrize("device", ["/dev/zero", None])
+def test_a_pipe_or_a_device_is_not_read_to_its_end(store, what, device):
+    store.append("sample", 0, {"posterior": draws(10)})
+    file = store.path / what
+    file.unlink()
+    if device is None:
+        os.mkfifo(file)
+    else:
+        file.symlink_to(device)
+    with pytest.raises(StorageError, match="it is a pipe or a device|is missing"):
+        read(ZarrStore.open(store.path, "thing", 1)[0])
 
 
 class Bomb:
@@ -186,6 +254,7 @@ def test_nothing_is_unpickled(store, tmp_path, monkeypatch):
     (folder / "c" / "0").mkdir(parents=True)
     (folder / "c" / "0" / "0").write_bytes(pickle.dumps(Bomb()))
     content = json.loads((store.path / "posterior" / "flag" / "zarr.json").read_text())
+    del content["attributes"][CHECKSUM]  # as somebody would who means harm
     for changes in (
         {"codecs": [{"name": "numcodecs.pickle"}]},
         {"data_type": "object"},

@@ -7,7 +7,7 @@ import errno
 import os
 from pathlib import Path
 
-from sursum.errors import MissingFileError, StorageError
+from sursum.errors import MissingFileError, StorageError, SursumError
 
 _REMEDIES = {
     errno.EACCES: "Give a path where you have the rights for that, or change those of this one.",
@@ -32,7 +32,8 @@ class reading:
     def __init__(self, path: str | os.PathLike[str], expected: str) -> None:
         self.path, self.expected = path, expected
 
-    def __enter__(self) -> None: ...
+    def __enter__(self) -> None:
+        check_regular(self.path, self.expected)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         name = os.fspath(self.path)
@@ -48,6 +49,43 @@ class reading:
                 f"{name!r} could not be read: {_said(error)}. {self.expected[0].upper()}{self.expected[1:]} was expected. "
                 f"{_REMEDIES.get(error.errno or 0, 'Give the path of another.')}"
             ) from error
+
+
+def check_regular(path: str | os.PathLike[str], expected: str) -> None:
+    """That neither a pipe nor a device is at `path`: reading one may never end.
+
+    Raises:
+        StorageError: there is one.
+    """
+    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+        raise StorageError(
+            f"{os.fspath(path)!r} could not be read: it is a pipe or a device. {expected[0].upper()}{expected[1:]} was "
+            "expected. Give the path of a file."
+        )
+
+
+class interpreting:
+    """In a `with` block: where what was read is not what it should be, an error says so of `path`.
+
+    A file may be whole, and say what no writer of ours says: a name without its array, a text where a number belongs.
+
+    Raises:
+        StorageError: it cannot be understood.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], expected: str) -> None:
+        self.path, self.expected = path, expected
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if not isinstance(error, Exception) or isinstance(error, SursumError):
+            return
+        what = f"{type(error).__name__}: {error}" if isinstance(error, LookupError) else str(error) or type(error).__name__
+        raise StorageError(
+            f"{os.fspath(self.path)!r} could not be read: {what}. {self.expected[0].upper()}{self.expected[1:]} was expected. "
+            "Save it again, or give the path of another file."
+        ) from error
 
 
 class writing:

@@ -18,9 +18,11 @@ from sursum import arviz_export, posterior_store, posterior_view, storage
 from sursum.adding import added
 from sursum.distributions.randomness import drawing_from
 from sursum.errors import PredictionError
+from sursum.files import interpreting
 from sursum.log_likelihood import log_likelihood
 from sursum.module_ensemble import ModuleEnsemble, network_draws
 from sursum.pareto import LIMIT
+from sursum.posterior_note import described, words
 from sursum.prediction import Prediction
 from sursum.predictive import PREDICTED, Answers, Predictive
 from sursum.program import Program
@@ -344,6 +346,11 @@ class Posterior(Draws):
             StorageError: the file is truncated, damaged, or something else, or the file system refuses.
             SamplingError: no draw, or no such site, is in it.
         """
+        with interpreting(path, "a posterior that `save` or a run with `store` wrote"):
+            return cls._read(path, sites)
+
+    @classmethod
+    def _read(cls, path: str | os.PathLike[str], sites: Iterable[str] | None) -> Self:
         if os.path.isdir(path):
             return cls._stored(posterior_store.read(path, sites))
         note, flat = storage.read(path, KIND, VERSION)
@@ -352,17 +359,16 @@ class Posterior(Draws):
             chosen = posterior_store.chosen(path, list(groups["sites"]), sites)
             for group in ("sites", "warmup sites"):
                 groups[group] = {name: groups[group][name] for name in chosen}
+        sites, stats, q = _from_groups("", groups)
         return cls(
-            *_from_groups("", groups),
+            sites,
+            stats,
+            q,
             warmup=Draws(*_from_groups("warmup ", groups)),
-            latents=tuple(note["latents"]),
-            coordinates=tuple(note["coordinates"]),
-            dims={name: tuple(dims) for name, dims in note["dims"].items()},
             observed=_tensors(groups["observed"]),
-            warnings=tuple(note["warnings"]),
-            notes=tuple(note.get("notes", ())),
+            warnings=words(note["warnings"]),
             groups={name[6:]: _tensors(arrays) for name, arrays in groups.items() if name.startswith("added ")},
-            pareto_k=note.get("pareto_k"),
+            **described(note, q.shape),
         )
 
     @classmethod
@@ -374,12 +380,10 @@ class Posterior(Draws):
         return cls(
             *phases["sample"],
             warmup=Draws(*phases["warmup"]),
-            latents=tuple(stored.note["latents"]),
-            coordinates=tuple(stored.note["coordinates"]),
-            dims={name: tuple(dims) for name, dims in stored.note["dims"].items()},
             observed=_tensors(stored.observed),
             warnings=stored.warnings,
             groups={**stored.groups, **{group: _tensors(arrays) for group, arrays in stored.data.items()}},
+            **described(stored.note, stored.unconstrained["sample"].shape),
         )
 
 

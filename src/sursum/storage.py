@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import secrets
 import zipfile
@@ -19,8 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sursum.errors import StorageError
-from sursum.files import reading, sync_folder, writing
+from sursum.files import interpreting, reading, sync_folder, writing
 
 HEADER = "header"
 
@@ -60,23 +60,29 @@ def read(path: str | os.PathLike[str], kind: str, version: int) -> tuple[dict[st
         MissingFileError: there is none.
         StorageError: the file is not whole, of another kind, or of a later version, or the file system refuses.
     """
-    damaged = (zipfile.BadZipFile, ValueError, EOFError, KeyError, TypeError, json.JSONDecodeError, NotImplementedError)
-    with reading(path, f"a {kind} file written by `save`"):
+    expected = f"a {kind} file written by `save`"
+    with reading(path, expected):
         opened = open(path, "rb")  # noqa: SIM115 - closed below: only what opening says is of the file system
-    try:
-        with opened as file, zipfile.ZipFile(file) as archive:
-            header = json.loads(bytes(_member(archive, HEADER)))
-            if header["kind"] != kind:
-                raise ValueError(f"it holds a {header['kind']!r}")
-            if header["version"] > version:
-                raise ValueError(f"it was written by a later sursum (format {header['version']}, this one reads {version})")
-            names: list[str] = header["names"]
-            return header["note"], {name: _member(archive, str(i)) for i, name in enumerate(names)}
-    except damaged as error:
-        raise StorageError(
-            f"{os.fspath(path)!r} could not be read: {error}. A whole {kind} file written by `save` was expected. "
-            "Save it again, or give the path of another file."
-        ) from error
+    with opened as file, interpreting(path, f"a whole {kind} file written by `save`"), zipfile.ZipFile(file) as archive:
+        _check_sizes(archive, os.fstat(file.fileno()).st_size)
+        header = json.loads(bytes(_member(archive, HEADER)))
+        if header["kind"] != kind:
+            raise ValueError(f"it holds a {header['kind']!r}")
+        if header["version"] > version:
+            raise ValueError(f"it was written by a later sursum (format {header['version']}, this one reads {version})")
+        names: list[str] = header["names"]
+        return header["note"], {name: _member(archive, str(i)) for i, name in enumerate(names)}
+
+
+def _check_sizes(archive: zipfile.ZipFile, size: int) -> None:
+    """That the arrays are as large as the file: what `write` writes is not compressed, and a bomb declares far more.
+
+    Raises:
+        ValueError: they are larger.
+    """
+    declared = sum(member.file_size for member in archive.infolist())
+    if declared > size:
+        raise ValueError(f"it declares {declared} bytes of arrays, and has {size}")
 
 
 def _add(archive: zipfile.ZipFile, name: str, array: NDArray[Any]) -> None:
@@ -85,9 +91,26 @@ def _add(archive: zipfile.ZipFile, name: str, array: NDArray[Any]) -> None:
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
-    """One array, read to its end so that its checksum is verified."""
+    """One array, read to its end so that its checksum is verified.
+
+    Raises:
+        ValueError: it is not as long as its shape says, which is looked at before there is memory for it.
+    """
     with archive.open(f"{name}.npy") as member:
+        version = np.lib.format.read_magic(member)
+        if version not in _HEADERS:
+            raise ValueError(f"array {name} is of NumPy's format {version}")
+        shape, _, dtype = _HEADERS[version](member)
+        long = archive.getinfo(f"{name}.npy").file_size - member.tell()
+        if not dtype.hasobject and math.prod(shape) * dtype.itemsize != long:
+            raise ValueError(f"array {name} has {long} bytes where its shape {shape} of {dtype} says otherwise")
+        member.seek(0)
         array: NDArray[Any] = np.lib.format.read_array(member, allow_pickle=False)
-        if member.read(1):
-            raise ValueError(f"array {name} is longer than its shape says")
+        member.read(1)
     return array
+
+
+_HEADERS: dict[tuple[int, int], Any] = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}

@@ -12,9 +12,10 @@ import torch
 
 from sursum.ensemble import Run, Sliceable, agree, at_draws, pieces
 from sursum.errors import SamplingError
+from sursum.files import interpreting
 from sursum.posterior_store import KIND, VERSION, check_absent, named, table_sites
 from sursum.stored import StoredArray, StoredSites
-from sursum.zarr_store import Column, Table, ZarrStore
+from sursum.zarr_store import EXPECTED, Column, Table, ZarrStore
 
 HELD = 1 << 22
 """Bytes of results that wait to be written together."""
@@ -45,7 +46,8 @@ class Stream:
 
     def __post_init__(self) -> None:
         self.store, note = ZarrStore.open(self.path, KIND, VERSION)
-        self.dims = {name: tuple(dims) for name, dims in note["dims"].items()}
+        with interpreting(self.path, EXPECTED):
+            self.dims = {name: tuple(dims) for name, dims in note["dims"].items()}
         self.observed = frozenset(self.store.get("observed_data"))
         self.begun = self.table in self.store.tables()
         if not self.begun or min(self._done()) == self.store.asked(self.table)[1]:

@@ -13,6 +13,7 @@ own codecs of a fixed list, and executes nothing.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
@@ -28,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sursum.errors import SamplingError, StorageError
-from sursum.files import reading, sync, sync_folder, writing
+from sursum.files import check_regular, interpreting, reading, sync, sync_folder, writing
 from sursum.optional import needed
 
 CHUNK_BYTES = 1 << 20
@@ -36,6 +37,7 @@ MOST_DRAWS = 1024
 COUNTS = "counts"
 SYNCED = "synced"
 EXPECTED = "a whole store that a run of sursum wrote"
+CHECKSUM = "sursum_checksum"
 CODECS = {"bytes", "zstd", "crc32c"}
 
 
@@ -89,6 +91,7 @@ class ZarrStore:
             try:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 zarr.create_group(store=str(temporary), zarr_format=3, attributes=attributes)
+                seal(temporary)
                 for group in (COUNTS, SYNCED):
                     zarr.create_group(store=str(temporary), path=group, zarr_format=3)
                 yield cls(temporary)
@@ -172,6 +175,7 @@ class ZarrStore:
 
         keys = dict(zip(arrays, safe_names(arrays), strict=True))
         zarr.create_group(store=str(self.path), path=group, zarr_format=3, attributes={"names": keys})
+        seal(self.path / group)
         for name, array in arrays.items():
             named = dims.get(name, ())
             self._new(
@@ -186,14 +190,10 @@ class ZarrStore:
 
     def note(self, **changes: Any) -> None:
         """Change entries of the note, all or nothing."""
-        file = self.path / "zarr.json"
         with writing(self.path, "The draws that it counts are in it"):
-            content = json.loads(file.read_text(encoding="utf-8"))
+            content = description(self.path)
             content["attributes"]["note"] |= changes
-            temporary = file.with_name(f".zarr.json.{secrets.token_hex(4)}")
-            temporary.write_text(json.dumps(content), encoding="utf-8")
-            sync(temporary)
-            temporary.replace(file)
+            describe(self.path, content)
             sync_folder(self.path)
 
     # Reading.
@@ -212,7 +212,7 @@ class ZarrStore:
             file = store.path / "zarr.json"
             if not file.exists() and store.path.exists():
                 raise ValueError("it has no zarr.json")
-            content = json.loads(file.read_text(encoding="utf-8"))
+            content = description(store.path)
             attributes = content["attributes"]
             if content["zarr_format"] != 3 or attributes["kind"] != kind:
                 raise ValueError(f"it is no {kind} of Zarr format 3")
@@ -237,7 +237,7 @@ class ZarrStore:
             return True
         file = self.path / group / "zarr.json"
         with _reading(self.path):
-            return file.exists() and "names" in json.loads(file.read_text(encoding="utf-8")).get("attributes", {})
+            return file.exists() and "names" in description(file.parent).get("attributes", {})
 
     def told(self, name: str) -> dict[str, Any]:
         """What was said of a table when it was added."""
@@ -271,7 +271,7 @@ class ZarrStore:
             for i, chain in enumerate(chains):
                 # Zarr would read a chunk that is missing as zeros.
                 for file in self._chunks(key, chain, begin, draws):
-                    if not file.exists():
+                    if not file.is_file():
                         raise ValueError(
                             f"chunk {file.relative_to(self.path / key / 'c')} of {array!r} in {group!r} is missing"
                         )
@@ -317,7 +317,7 @@ class ZarrStore:
         if not file.exists():
             return {}
         with _reading(self.path):
-            keys = json.loads(file.read_text(encoding="utf-8"))["attributes"]["names"]
+            keys = description(file.parent)["attributes"]["names"]
             return {name: np.asarray(self._open(f"{group}/{key}")[...]) for name, key in keys.items()}
 
     # Arrays.
@@ -359,13 +359,14 @@ class ZarrStore:
             zarr_format=3,
             config={"write_empty_chunks": True},
         )
+        seal(self.path / key)
 
     def _open(self, key: str, mode: str = "r") -> Any:
         """An array, kept open, once its description has been found harmless."""
         import zarr
 
         if (known := self._arrays.get(f"{mode}{key}")) is None:
-            content = json.loads((self.path / key / "zarr.json").read_text(encoding="utf-8"))
+            content = description(self.path / key)
             codecs = {codec["name"] for codec in content["codecs"]}
             if content["node_type"] != "array" or content["zarr_format"] != 3 or not codecs <= CODECS:
                 raise ValueError(f"{key!r} is not an array of numbers of Zarr format 3")
@@ -376,6 +377,45 @@ class ZarrStore:
                 known = zarr.open_array(store=str(self.path), path=key, mode=mode, zarr_format=3)
             self._arrays[f"{mode}{key}"] = known
         return known
+
+
+def description(folder: Path) -> dict[str, Any]:
+    """What the `zarr.json` of a folder says.
+
+    Raises:
+        ValueError: it has been changed since it was written, or is no description.
+    """
+    file = folder / "zarr.json"
+    check_regular(file, "the description of an array or a group")
+    content = json.loads(file.read_text(encoding="utf-8"))
+    if not isinstance(content, dict) or not isinstance(content.get("attributes", {}), dict):
+        raise ValueError(f"{str(file)!r} is not the description of an array or a group")
+    # What was written before descriptions had a checksum has none.
+    if content.get("attributes", {}).get(CHECKSUM, checksum(content)) != checksum(content):
+        raise ValueError(f"{str(file)!r} is not as it was written: its checksum does not fit")
+    return content
+
+
+def describe(folder: Path, content: dict[str, Any]) -> None:
+    """Write the `zarr.json` of a folder with its checksum, all or nothing."""
+    content["attributes"] = content.get("attributes", {}) | {CHECKSUM: checksum(content)}
+    file = folder / "zarr.json"
+    temporary = file.with_name(f".zarr.json.{secrets.token_hex(4)}")
+    temporary.write_text(json.dumps(content), encoding="utf-8")
+    sync(temporary)
+    temporary.replace(file)
+
+
+def seal(folder: Path) -> None:
+    """Give what Zarr has written of a folder its checksum: Zarr has checksums of numbers only."""
+    describe(folder, json.loads((folder / "zarr.json").read_text(encoding="utf-8")))
+
+
+def checksum(content: Mapping[str, Any]) -> str:
+    """Of all that a description says, except for the checksum, and for copies of other descriptions."""
+    attributes = {name: value for name, value in content.get("attributes", {}).items() if name != CHECKSUM}
+    said = {name: value for name, value in content.items() if name != "consolidated_metadata"} | {"attributes": attributes}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 class _reading:
@@ -390,11 +430,9 @@ class _reading:
         if isinstance(error, OSError) and not (isinstance(error, FileNotFoundError) and os.path.exists(self.path)):
             with reading(self.path, EXPECTED):
                 raise error
-        if isinstance(error, Exception):
-            raise StorageError(
-                f"{os.fspath(self.path)!r} could not be read: {error}. {EXPECTED[0].upper()}{EXPECTED[1:]} was expected. "
-                "Give the path of another, or sample again."
-            ) from error
+        with interpreting(self.path, EXPECTED):
+            if error is not None:
+                raise error
 
 
 def safe_names(names: Iterable[str]) -> Iterator[str]:

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from sursum.arviz_export import ARVIZ_NOTICE
 from sursum.caller import warn
-from sursum.errors import EngineWarning, SamplingError
+from sursum.errors import EngineWarning, SamplingError, StorageError
 from sursum.mcmc.spool import STATS, Block, Spool, signed
 
 Array = NDArray[np.float64]
@@ -134,6 +134,12 @@ class Chain:
             if not _is_nutpies(error):
                 raise
             cause = str(error).split("Stack backtrace", 1)[0].strip()
+            # Rust says "(os error 28)" where the file system refuses.
+            if self.spool is not None and ("os error" in cause or not self.spool.path.exists()):
+                raise StorageError(
+                    f"a chain broke off, since its draws could not be written: {cause}. A folder that stays where it is, on a "
+                    f"disk with room, was expected at {str(self.spool.path)!r}. What was stored until then can be loaded."
+                ) from error
             raise SamplingError(
                 f"a chain broke off: {cause}. Chains that run to their end were expected. If the log density is a "
                 "compiled one, run again with `engine='torch'`, and report it."

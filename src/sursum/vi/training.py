@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sursum import storage
-from sursum.errors import VariationalError
+from sursum.errors import StorageError, VariationalError
+from sursum.files import interpreting
 from sursum.handlers import ParamStore
 from sursum.optim import Optim, Scheduler
 
@@ -143,8 +144,9 @@ class Training:
         before, self._loaded = self._loaded, (note, arrays)
         if self.optimizer is not None:
             try:
-                self._restore()
-            except VariationalError:
+                with interpreting(path, "a checkpoint that `save` wrote"):
+                    self._restore()
+            except (VariationalError, StorageError):
                 self._loaded = before
                 raise
 

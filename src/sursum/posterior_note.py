@@ -1,0 +1,57 @@
+"""What a file or a store says of a posterior beside its draws, read as what it must be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def words(value: Any) -> tuple[str, ...]:
+    """A list of texts.
+
+    Raises:
+        TypeError: it is something else.
+
+    Example:
+        >>> words(["mu", "tau"])
+        ('mu', 'tau')
+    """
+    if not isinstance(value, (list, tuple)) or not all(isinstance(word, str) for word in value):
+        raise TypeError(f"a list of texts was expected, and found {value!r:.60}")
+    return tuple(value)
+
+
+def named_words(value: Any) -> dict[str, tuple[str, ...]]:
+    """A list of texts for each name.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    if not isinstance(value, Mapping):
+        raise TypeError(f"lists of texts by name were expected, and found {value!r:.60}")
+    return {name: words(texts) for name, texts in value.items()}
+
+
+def described(note: Mapping[str, Any], shape: tuple[int, ...]) -> dict[str, Any]:
+    """The fields of a posterior that `note` describes, whose unconstrained draws have `shape`, (chain, draw, n).
+
+    Raises:
+        KeyError: something is missing.
+        TypeError, ValueError: something is not what it must be.
+
+    Example:
+        >>> described({"latents": ["mu"], "coordinates": ["mu"], "dims": {"mu": []}, "pareto_k": None}, (4, 100, 1))
+        {'latents': ('mu',), 'coordinates': ('mu',), 'dims': {'mu': ()}, 'notes': (), 'pareto_k': None}
+    """
+    coordinates, k = words(note["coordinates"]), note.get("pareto_k")
+    if len(shape) != 3 or (coordinates and len(coordinates) != shape[-1]):
+        raise ValueError(f"there are {len(coordinates)} names of coordinates for draws of shape {shape}")
+    if k is not None and (isinstance(k, bool) or not isinstance(k, (int, float))):
+        raise TypeError(f"a number was expected for Pareto k, and found {k!r:.60}")
+    return {
+        "latents": words(note["latents"]),
+        "coordinates": coordinates,
+        "dims": named_words(note["dims"]),
+        "notes": words(note.get("notes", ())),
+        "pareto_k": k,
+    }
