@@ -104,6 +104,7 @@ def marginal_moments(county: np.ndarray, floor: np.ndarray, y: np.ndarray) -> tu
     return means, sds
 
 
+@pytest.mark.filterwarnings("ignore::sursum.errors.DiagnosticWarning")  # a short run: what it prints is looked at
 def test_radon_from_the_command_line(
     radon: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
