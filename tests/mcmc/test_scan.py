@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from tests.monte_carlo import agree
 
 import sursum as su
 import sursum.distributions as dist
@@ -35,13 +36,10 @@ def posterior():
 
 def test_the_posterior_is_the_smoothers(posterior):
     mean, covariance = exact()
-    draws = posterior["x"].reshape(-1, T).numpy()
     assert posterior["x"].shape == (2, 1500, T)
     assert torch.equal(posterior["x"], posterior["path"])
-    # Antithetic draws do better than independent ones: 4.5 standard errors of the latter, for 12 means and 12 sds.
-    sd = np.sqrt(np.diag(covariance))
-    assert np.abs((draws.mean(0) - mean) / sd).max() < 4.5 / np.sqrt(len(draws))
-    assert np.abs(draws.std(0) / sd - 1.0).max() < 4.5 / np.sqrt(2 * len(draws))
+    # 12 means and 78 covariances.
+    assert agree(posterior["x"].numpy(), mean, covariance, errors=4.5)
 
 
 def test_predictions_and_likelihoods_by_step(posterior):
