@@ -3,14 +3,24 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+WIDTHS := $(addprefix tests/,test_bijections.py compiler/test_double.py compiler/test_replay.py \
+    compiler/native/test_densities.py compiler/native/test_fuzz.py)
 
-.PHONY: demo test test-slow lint bench posteriordb docs gallery clean
+.PHONY: demo test test-widths test-slow lint bench posteriordb docs gallery clean
 
 demo: $(READY)
 	$(BIN)/python examples/radon.py
 
 test: $(READY) lint
 	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(MAKE) test-widths
+
+# torch picks its kernels by the width of the processor's vectors: what is compared with them, at the narrower widths as well.
+# (test_operators.py asks torch at each width by itself.)
+test-widths: $(READY)
+	widths=$$($(BIN)/python -m tests.capabilities) && for width in $$widths; do \
+	    ATEN_CPU_CAPABILITY=$$width $(BIN)/python -m pytest -n 2 -m "not slow" $(WIDTHS) || exit 1; \
+	done
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow

@@ -1,4 +1,4 @@
-"""How far means over a sampler's draws may be from the truth on any processor: the last digits of a density change all draws."""
+"""How far means over a sampler's draws may be from the truth on any processor: draws change with a density's last digits."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from sursum.convergence import mixing
 
 
 def error(draws):
-    r"""The standard error of the mean of draws (chain, draw, …): :math:`\mathrm{sd} / \sqrt{\mathrm{ESS}}`, both of these numbers.
+    r"""The standard error of the mean of draws (chain, draw, …): :math:`\mathrm{sd} / \sqrt{\mathrm{ESS}}`, both of these.
 
-    It is asked of squares themselves where squares are averaged: they are worth less than what is squared, for NUTS turns back.
+    It is asked of squares themselves where squares are averaged: they are worth less than what is squared.
     """
     return draws.std((0, 1)) / np.sqrt(mixing(draws).ess_bulk)
 

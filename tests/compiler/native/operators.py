@@ -22,6 +22,7 @@ COLUMNS = torch.tensor([[0, 1, 2, 3], [3, 2, 1, 0], [0, 0, 1, 1]])
 GROUPS = torch.arange(96) * 7 % 3
 MASK = torch.tensor([[True, False, True, False], [False, False, True, True], [True, True, False, False]])
 WEIGHTS = torch.linspace(0.5, 2.0, 12, dtype=torch.float64).reshape(3, 4)
+INF, NAN = float("inf"), float("nan")
 
 
 def written(x: Tensor, change: Callable[[Tensor], object]) -> Tensor:
@@ -34,6 +35,11 @@ def written(x: Tensor, change: Callable[[Tensor], object]) -> Tensor:
 def of_first(function: Callable[[Tensor], Tensor]) -> Case:
     """A program that applies `function` to x."""
     return lambda x, y: function(x)
+
+
+def one_sided(x: Tensor) -> Tensor:
+    """x with no huge negative number: beside a huge positive one, the order in which a sum is taken decides what is left."""
+    return torch.where(x < -1e299, x.abs(), x)
 
 
 def spd(x: Tensor) -> Tensor:
@@ -180,7 +186,7 @@ MEMORY: dict[str, list[Case]] = {
 }  # fmt: skip
 
 REDUCTIONS: dict[str, list[Case]] = {
-    "aten.sum": [lambda x, y: x.sum(), lambda x, y: x.sum(0), lambda x, y: (x * y).sum(1, keepdim=True),
+    "aten.sum": [lambda x, y: one_sided(x).sum(), lambda x, y: x.sum(0), lambda x, y: (x * y).sum(1, keepdim=True),
                  lambda x, y: x.T.sum(0), lambda x, y: (x > 0).sum(), lambda x, y: x[:, :0].sum(1),
                  lambda x, y: x[0].expand(5, 4).sum(0), lambda x, y: x.reshape(3, 2, 2).sum((0, 2)),
                  lambda x, y: (x.unsqueeze(2) * y.T).sum((0, 2))],
@@ -197,7 +203,7 @@ REDUCTIONS: dict[str, list[Case]] = {
     "aten.any": [lambda x, y: (x > 0).any(), lambda x, y: (x > 1).any(0)],
     "aten._is_all_true": [lambda x, y: aten._is_all_true(x == x)],
     "aten._is_any_true": [lambda x, y: aten._is_any_true(x > 1)],
-    "aten.mean": [lambda x, y: x.mean(), lambda x, y: x.mean(0), lambda x, y: x.mean(1, keepdim=True)],
+    "aten.mean": [lambda x, y: one_sided(x).mean(), lambda x, y: x.mean(0), lambda x, y: x.mean(1, keepdim=True)],
     "aten.linalg_vector_norm": [lambda x, y, p=p: torch.linalg.vector_norm(x, p, dim=1)
                                 for p in (2, 1, 3, float("inf"), float("-inf"), 0)] + [lambda x, y: torch.linalg.vector_norm(x), lambda x, y: torch.linalg.vector_norm(x[:, :1] * 1e-300, dim=1) * 1e300],
     "aten.var.correction": [lambda x, y: x.var(), lambda x, y: x.var(0, correction=0)],
@@ -212,7 +218,7 @@ REDUCTIONS: dict[str, list[Case]] = {
     "aten._softmax": [lambda x, y: x.softmax(1), lambda x, y: x.softmax(0)],
     "aten._log_softmax": [lambda x, y: x.log_softmax(1), lambda x, y: x.log_softmax(0)],
     "aten._softmax_backward_data": [lambda x, y: aten._softmax_backward_data(x, y, 1, torch.float64)],
-    "aten._log_softmax_backward_data": [lambda x, y: aten._log_softmax_backward_data(x, y, 0, torch.float64)],
+    "aten._log_softmax_backward_data": [lambda x, y: aten._log_softmax_backward_data(x, y.round(), 0, torch.float64)],
     "aten.cumsum": [lambda x, y: x.cumsum(1), lambda x, y: x.T.cumsum(1), lambda x, y: (x > 0).cumsum(0),
                     lambda x, y: written(x, lambda c: c.cumsum_(0))],
     "aten.cumprod": [lambda x, y: x.cumprod(0), lambda x, y: x.cumprod(-1)],
@@ -322,3 +328,17 @@ TAME = (
     | frozenset(SYSTEMS)
     | {"aten.std_mean.correction", "aten.var.correction", "aten.std.correction", "aten.var_mean.correction"}
 )
+
+#: Rows of the same names, of operators that torch's vectors and its scalars compute alike: what C promises where those of the
+#: operator itself do not, at NaN and at zeros. See "At NaN and infinity" in docs/native.md.
+PROMISED: dict[str, list[Case]] = {
+    "aten.elu_backward": [lambda x, y: torch.where(x > 0, y * 1.2, y * 1.8 * x.exp()),
+                          lambda x, y: torch.where(x > 0, y * 1.2, y * (x + 1.8))],
+    "aten.hardtanh_backward": [lambda x, y: torch.where((x <= -1) | (x >= 1), 0.0, y)],
+    "aten.softshrink_backward": [lambda x, y: torch.where(x.abs() <= 0.5, 0.0, y)],
+    "aten.hardshrink_backward": [lambda x, y: torch.where(x.abs() <= 0.5, 0.0, y)],
+    "aten.hardswish_backward": [lambda x, y: torch.where(x <= -3, 0.0, torch.where(x >= 3, y, y * (x / 3 + 0.5)))],
+    "aten.logit_backward": [
+        lambda x, y: torch.where((x < 0) | (x > 1), NAN, torch.where((x == 0) | (x == 1), y * INF, y / (x * (1 - x)))),
+        lambda x, y: torch.where((x < 0.1) | (x > 0.9), 0.0, y / (x * (1 - x)))],
+}  # fmt: skip

@@ -82,12 +82,12 @@ def elu(e: Exprs, x: Expr, alpha: float = 1, scale: float = 1, input_scale: floa
 
 
 def elu_backward(e: Exprs, grad: Expr, alpha: float, scale: float, input_scale: float, is_result: bool, x: Expr) -> Expr:
-    """The derivative of `elu`, from its argument or from its result."""
+    """The derivative of `elu`, from its argument or from its result; NaN at NaN."""
     if is_result:
         low = e.mul(e.mul(grad, e.const(input_scale)), e.add(x, e.const(alpha * scale)))
     else:
         low = e.mul(e.mul(grad, e.const(input_scale * alpha * scale)), e.call("exp", e.mul(x, e.const(input_scale))))
-    return e.where(e.le(x, e.const(0.0)), low, e.mul(grad, e.const(scale)))
+    return e.where(e.gt(x, e.const(0.0)), e.mul(grad, e.const(scale)), low)
 
 
 def silu_backward(e: Exprs, grad: Expr, x: Expr) -> Expr:
@@ -133,7 +133,7 @@ def logit(e: Exprs, x: Expr, eps: float | None = None) -> Expr:
 
 
 def logit_backward(e: Exprs, grad: Expr, x: Expr, eps: float | None = None) -> Expr:
-    """∂ / (x·(1 − x)) between ε and 1 − ε (between 0 and 1 without ε), beside it 0 (NaN)"""
+    """∂ / (x·(1 − x)) between ε and 1 − ε (between 0 and 1 without ε), beside it 0 (NaN), and NaN at NaN"""
     low, high = (0.0, 1.0) if eps is None else (eps, 1 - eps)
     slope = e.div(grad, e.mul(x, e.sub(e.const(1.0), x)))
     if eps is None:  # the sign of a zero does not matter

@@ -23,9 +23,9 @@ def leaky_relu_backward(e: Exprs, grad: Expr, x: Expr, slope: float, _is_result:
 
 
 def hardtanh_backward(e: Exprs, grad: Expr, x: Expr, lowest: float, highest: float) -> Expr:
-    """∂ strictly between the bounds, else 0"""
-    inside = e.all_of(e.gt(x, e.const(lowest)), e.lt(x, e.const(highest)))
-    return e.where(inside, grad, e.const(0.0))
+    """∂ strictly between the bounds (and at NaN), else 0"""
+    outside = e.any_of(e.le(x, e.const(lowest)), e.ge(x, e.const(highest)))
+    return e.where(outside, e.const(0.0), grad)
 
 
 def hardsigmoid(e: Exprs, x: Expr) -> Expr:
@@ -45,9 +45,9 @@ def hardswish(e: Exprs, x: Expr) -> Expr:
 
 
 def hardswish_backward(e: Exprs, grad: Expr, x: Expr) -> Expr:
-    """0 up to −3, ∂ from 3 on, ∂·(x/3 + ½) between"""
+    """0 up to −3, ∂ from 3 on, ∂·(x/3 + ½) between, and NaN at NaN"""
     between = e.mul(grad, e.add(e.div(x, e.const(3.0)), e.const(0.5)))
-    return e.where(e.le(x, e.const(-3.0)), e.const(0.0), e.where(e.lt(x, e.const(3.0)), between, grad))
+    return e.where(e.le(x, e.const(-3.0)), e.const(0.0), e.where(e.ge(x, e.const(3.0)), grad, between))
 
 
 def softshrink(e: Exprs, x: Expr, width: float = 0.5) -> Expr:
@@ -64,9 +64,9 @@ def hardshrink(e: Exprs, x: Expr, width: float = 0.5) -> Expr:
 
 
 def shrink_backward(e: Exprs, grad: Expr, x: Expr, width: float) -> Expr:
-    """∂, and 0 where x is within w of 0"""
-    outside = e.any_of(e.gt(x, e.const(width)), e.lt(x, e.const(-width)))
-    return e.where(outside, grad, e.const(0.0))
+    """∂ (at NaN too), and 0 where x is within w of 0"""
+    inside = e.all_of(e.ge(x, e.const(-width)), e.le(x, e.const(width)))
+    return e.where(inside, e.const(0.0), grad)
 
 
 def prelu(e: Exprs, x: Expr, weight: Expr) -> Expr:
