@@ -5,6 +5,8 @@ The tests run under ArviZ 0.x and 1.x alike. Where 0.x is installed, the contain
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -213,3 +215,18 @@ def test_groups_go_to_the_store_of_the_run(posterior, tmp_path):
     assert groups(again.to_arviz()) >= set(whole.groups)
     with pytest.raises(SamplingError, match="has a group 'prior' already, and what is stored is never"):
         found.with_groups(store=path, prior=prior)
+
+
+@pytest.mark.parametrize(
+    ("dims", "says"),
+    [
+        ({"slop": ["a"]}, "'slop', and there is no such site. Did you mean 'slope'"),
+        ({"slope": ["a"]}, "for 'slope', which has 0 dimensions"),
+        ({"weight": ["a", "b"]}, "for 'weight', which has 1 dimensions"),
+        ({"weight": "a"}, "Give a list"),
+    ],
+)
+def test_names_of_dimensions_that_are_not_there_are_refused(dims: Any, says: str) -> None:
+    posterior = su.Posterior({"slope": torch.zeros(2, 10), "weight": torch.zeros(2, 10, 3)}, {}, np.zeros((2, 10, 1)))
+    with pytest.raises(ExportError, match=says):
+        posterior.to_arviz(dims=dims)

@@ -36,6 +36,7 @@ GROUPS = DATA | {
 def inference_data(
     groups: Mapping[str, Arrays],
     *,
+    plates: Mapping[str, Sequence[str]],
     dims: Mapping[str, Sequence[str]],
     coords: Mapping[str, Sequence[Any]],
 ) -> Any:
@@ -43,12 +44,13 @@ def inference_data(
 
     Args:
         groups: by ArviZ's names; empty ones are left out.
-        dims: names for the leading dimensions of sites; the others are called `site_dim_0`, … as ArviZ calls them.
+        plates: the program's own names for the leading dimensions of sites.
+        dims: names that come before those; all others are called `site_dim_0`, … as ArviZ calls them.
         coords: labels for the places along a dimension.
 
     Raises:
         MissingPackageError: ArviZ or xarray is not installed.
-        ExportError: labels for a dimension that is not there, or as many as it has not.
+        ExportError: names or labels for what is not there, or as many as it has not.
     """
     xarray = needed("xarray", "`to_arviz`")
     arviz = _arviz()
@@ -56,6 +58,8 @@ def inference_data(
     for group, arrays in groups.items():
         for name, array in arrays.items():
             ranks.setdefault(name, array.ndim - (0 if group in DATA else 2))
+    _check_dims(dims, groups)
+    dims = {**plates, **dims}
     names = dimension_names(ranks, dims)
     lengths: dict[str, int] = {}
     datasets = {}
@@ -90,6 +94,21 @@ def _dimensions(site: str, count: int, plates: Sequence[str], taken: set[str]) -
     """A name for each dimension. A plate that is called like a site gets another name: xarray allows no such pair."""
     named = [f"{plate}_plate" if plate in taken else plate for plate in plates[:count]]
     return [*named, *(f"{site}_dim_{i}" for i in range(len(named), count))]
+
+
+def _check_dims(dims: Mapping[str, Sequence[str]], groups: Mapping[str, Arrays]) -> None:
+    ranks: dict[str, int] = {}
+    for group, arrays in groups.items():
+        for name, array in arrays.items():
+            ranks[name] = max(ranks.get(name, 0), array.ndim - (0 if group in DATA else 2))
+    for site, names in dims.items():
+        if site not in ranks:
+            raise ExportError(f"`dims` names dimensions of {site!r}, and there is no such site.{suggestion(site, ranks)}")
+        if isinstance(names, str) or len(names) > ranks[site]:
+            raise ExportError(
+                f"`dims` has {names!r} for {site!r}, which has {ranks[site]} dimensions besides chain and draw. Give a list of "
+                "one name for each of them, or of the leading ones."
+            )
 
 
 def _check(coords: Mapping[str, Sequence[Any]], lengths: Mapping[str, int]) -> None:

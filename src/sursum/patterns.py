@@ -51,6 +51,21 @@ def lookup(table: Mapping[str, T], name: str) -> tuple[str, T] | None:
     return next(((key, value) for key, value in table.items() if matches(key, name)), None)
 
 
+def covers(wide: str, narrow: str) -> bool:
+    """Whether the pattern `wide` matches all that `narrow` does, and more.
+
+    Example:
+        >>> covers("net.**", "net.*.weight"), covers("net.*.weight", "net.**"), covers("net.**", "net.**")
+        (True, False, False)
+    """
+    return wide != narrow and matches(wide, _example(narrow)) and not matches(narrow, _example(wide))
+
+
+def _example(pattern: str) -> str:
+    """A name that `pattern` matches, and hardly anything that does not cover it."""
+    return pattern.replace("**", "\0.\0\0.\0").replace("*", "\0\0\0")
+
+
 def suggestion(name: str, known: Iterable[str]) -> str:
     """A sentence with the names of `known` that `name` may have meant, or all of them; it starts with a space."""
     names = list(dict.fromkeys(known))

@@ -303,7 +303,7 @@ class Posterior(Draws):
         groups |= {group: _numpy(values) for group, values in self.groups.items()}
         if log_likelihood and "log_likelihood" not in groups:
             groups["log_likelihood"] = _numpy(self.log_likelihood())
-        return arviz_export.inference_data(groups, dims={**self.dims, **(dims or {})}, coords=coords or {})
+        return arviz_export.inference_data(groups, plates=self.dims, dims=dims or {}, coords=coords or {})
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything to one file (NumPy's `.npz`, no pickles), all or nothing. `Posterior.load` reads it.

@@ -336,9 +336,10 @@ def _() -> None:
 # What changes coordinates, priors and draws.
 
 
-@cell("reparam", "inside", "does not see it: `s` is drawn as it is")
+@cell("reparam", "inside", "warns that `s` is no sample site there; it is drawn as it is")
 def _() -> None:
-    tr = run(su.lift(su.reparam(model, {"s": LocScaleReparam(0.0)}), PRIOR))
+    with pytest.warns(UnusedSiteWarning, match="reparameteriser for 's' was not used"):
+        tr = run(su.lift(su.reparam(model, {"s": LocScaleReparam(0.0)}), PRIOR))
     assert list(tr) == ["s", "y"]
     holds(tr, prior(lifted(tr)) + likelihood(tr.result))
 
@@ -368,14 +369,15 @@ def _() -> None:
     holds(tr, math.log(2.0) - 2.0 * s + likelihood(s))
 
 
-@cell("lift", "inside", "the inner prior answers; the outer one is asked for what it leaves")
+@cell("lift", "inside", "the inner prior answers; the outer one is asked for what it leaves, and warns if that is nothing")
 def _() -> None:
-    tr = run(su.lift(su.lift(model, {"s": dist.Exponential(2.0)}), PRIOR))
+    with pytest.warns(UnusedPriorWarning, match="lifted inside already"):
+        tr = run(su.lift(su.lift(model, {"s": dist.Exponential(2.0)}), PRIOR))
     s = lifted(tr)
     holds(tr, math.log(2.0) - 2.0 * s + likelihood(s))
 
 
-@cell("lift", "outside", "the inner prior answers; the outer one is asked for what it leaves")
+@cell("lift", "outside", "the inner prior answers; the outer one is asked for what it leaves, and warns if that is nothing")
 def _() -> None:
     tr = run(su.lift(su.lift(model, {"s": lambda init: None}), PRIOR))
     holds(tr, prior(lifted(tr)) + likelihood(tr.result))

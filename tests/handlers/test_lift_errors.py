@@ -80,17 +80,23 @@ def test_a_pattern_that_matched_nothing_warns() -> None:
     assert len(unused(su.lift(model, {"decoder.**": NORMAL}))) == 1
 
 
-def test_outranked_declined_or_given_from_inside_is_used() -> None:
+def test_outranked_declined_or_given_a_value_inside_is_used() -> None:
     assert unused(su.lift(model, {"scale": NORMAL, "sc*": NORMAL, "net.weight": lambda init: None, "**": NORMAL})) == []
     inner = su.substitute(model, data={"scale": torch.tensor(3.0)})
     assert unused(su.lift(inner, {"scale": NORMAL})) == []
+
+
+INSIDE = "what it is for is lifted inside already, and the inner prior answers. To replace that one, write reprior(…)."
+
+
+def test_lifted_inside_already_is_not_used() -> None:
     outer = su.lift(su.lift(model, {"scale": NORMAL}), {"scale": NORMAL, "net.weight": NORMAL})
-    assert unused(outer) == []
+    assert unused(outer) == [f"the prior for 'scale' was not used: {INSIDE}"]
 
 
-def test_reparameterised_by_a_handler_between_two_lifts_is_used() -> None:
+def test_lifted_and_reparameterised_inside_is_not_used() -> None:
     from_inside = su.reparam(su.lift(model, {"scale": NORMAL}), {"scale": su.infer.reparam.LocScaleReparam(0.0)})
-    assert unused(su.lift(from_inside, {"scale": NORMAL})) == []
+    assert unused(su.lift(from_inside, {"scale": NORMAL})) == [f"the prior for 'scale' was not used: {INSIDE}"]
 
 
 def test_once_for_a_handler_object() -> None:
@@ -134,7 +140,7 @@ def test_a_key_for_what_is_frozen_says_how_to_lift_it() -> None:
     assert unused(lambda: su.lift(net, {"**": NORMAL})(x)) == []
     assert unused(lambda: su.lift(net, {"0.weight": NORMAL}, frozen=True)(x)) == []
     inner = su.lift(net, {"0.weight": NORMAL}, frozen=True)
-    assert unused(lambda: su.lift(inner, {"0.weight": NORMAL})(x)) == []
+    assert unused(lambda: su.lift(inner, {"0.weight": NORMAL})(x)) == [f"the prior for '0.weight' was not used: {INSIDE}"]
 
 
 def test_data_for_a_name_that_is_a_parameter_there_warns() -> None:

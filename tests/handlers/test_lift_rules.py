@@ -15,6 +15,7 @@ from torch import Tensor
 
 import sursum as su
 import sursum.distributions as dist
+from sursum.errors import UnusedPriorWarning
 from sursum.messages import Param, Sample
 
 
@@ -176,7 +177,6 @@ def test_a_lift_can_be_pickled() -> None:
     [
         ({"*.weight": 1.0, "net.weight": 2.0}, 2.0),  # an exact name wins, wherever it stands
         ({"net.*": 1.0, "**": 2.0}, 1.0),  # else the first that matches
-        ({"**": 2.0, "net.*": 1.0}, 2.0),
         ({"net.w*": 3.0}, 3.0),
         ({"**.weight": 4.0}, 4.0),
     ],
@@ -189,13 +189,20 @@ def test_which_key_speaks(priors: dict[str, float], expected: float) -> None:
     assert float(lifted()) == expected
 
 
+def test_the_first_pattern_speaks_though_another_is_narrower() -> None:
+    priors = {"**": dist.Delta(torch.tensor(2.0)), "net.*": dist.Delta(torch.tensor(1.0))}
+    with pytest.warns(UnusedPriorWarning, match=r"'net.\*' was not used: '\*\*', which stands before it"):
+        assert su.lift(lambda: su.param("net.weight", torch.tensor(0.0)), priors)() == 2.0
+
+
 def test_the_innermost_lift_that_answers_wins() -> None:
     def program() -> tuple[Tensor, Tensor]:
         return su.param("a", torch.tensor(0.0)), su.param("b", torch.tensor(0.0))
 
     inner = su.lift(program, {"a": dist.Delta(torch.tensor(1.0))})
     outer = su.lift(inner, {"a": dist.Delta(torch.tensor(5.0)), "b": dist.Delta(torch.tensor(2.0))})
-    tr = su.trace(outer).get_trace()  # no warning: the outer key of "a" is not called unused
+    with pytest.warns(UnusedPriorWarning, match="'a' was not used: what it is for is lifted inside already"):
+        tr = su.trace(outer).get_trace()
     assert [float(value) for value in tr.result] == [1.0, 2.0]
     assert list(tr) == ["a", "b"]
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import field
 from typing import Any
 
+from sursum.caller import warn
+from sursum.errors import UnusedSiteWarning
+from sursum.handlers.unused import unused
 from sursum.messages import Sample, Site
 from sursum.runtime import Messenger, handler, perform
 
@@ -25,6 +29,9 @@ class block(Messenger):
         hide_types, expose_types: of "sample" (latent), "observe", "param", "deterministic", "factor".
         hide_fn, expose_fn: functions from a site to bool.
 
+    Warns:
+        UnusedSiteWarning: a name that is no site's.
+
     Example:
         >>> import sursum as su, torch
         >>> with su.poutine.trace() as t, su.poutine.block(hide=["s"]):
@@ -40,6 +47,8 @@ class block(Messenger):
     hide_fn: Callable[[Site], bool] | None = None
     expose_fn: Callable[[Site], bool] | None = None
 
+    met: dict[str, None] = field(init=False, repr=False, default_factory=dict)
+
     def __post_init__(self) -> None:
         super().__post_init__()
         for argument in ("hide", "expose", "hide_types", "expose_types"):
@@ -51,7 +60,16 @@ class block(Messenger):
                 raise ValueError(f"block knows the types {sorted(_TYPES)}, not {sorted(unknown)}")
 
     def handle(self, site: Site) -> Any:
+        self.met[site.name] = None
         return site.run() if self.hides(site) else perform(site)
+
+    def finish(self) -> None:
+        for verb in ("hide", "expose"):
+            names = getattr(self, verb)
+            # Of a whole trace nobody expects that all of it is there.
+            if names and not isinstance(names, Mapping):
+                for key, why in unused(self, names, self.met, "no site of that name was reached"):
+                    warn(f"block: there was nothing to {verb} by {key!r}: {why}", UnusedSiteWarning)
 
     def hides(self, site: Site) -> bool:
         """Whether `site` is hidden."""

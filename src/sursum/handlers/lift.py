@@ -7,16 +7,21 @@ from dataclasses import field
 from typing import Any
 
 from torch import nn
+from torch.distributions import Distribution
 
 from sursum.caller import warn
 from sursum.errors import UnusedPriorWarning
 from sursum.fitting import Prior, check_kind, entry_for
+from sursum.handlers.unused import unused
 from sursum.lifting import again, made, propose, settled
 from sursum.messages import Deterministic, Param, Sample, Site
 from sursum.module import Forward
-from sursum.patterns import matches, suggestion
+from sursum.patterns import matches
 from sursum.runtime import Messenger, handler, perform, required
-from sursum.validation import validation_enabled
+
+_UNREAD = "no parameter of that name was read"
+_FROZEN = "it names what is frozen (requires_grad=False). To lift that as well, write lift(…, frozen=True)."
+_INSIDE = "what it is for is lifted inside already, and the inner prior answers. To replace that one, write reprior(…)."
 
 
 @handler
@@ -38,7 +43,7 @@ class lift(Messenger):
         PriorSupportError: a prior whose support is not inside the parameter's constraint.
 
     Warns:
-        UnusedPriorWarning: a key matched no parameter.
+        UnusedPriorWarning: a key matched no parameter, or nothing that one before it or a lift inside had left.
 
     Example:
         >>> import torch, sursum as su, sursum.distributions as dist
@@ -55,7 +60,7 @@ class lift(Messenger):
 
     answers: dict[str, Site] = field(init=False, repr=False, default_factory=dict)
     hypers: dict[str, tuple[Site, Site]] = field(init=False, repr=False, default_factory=dict)
-    met: dict[str, bool] = field(init=False, repr=False, default_factory=dict)
+    met: dict[str, str] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -66,7 +71,7 @@ class lift(Messenger):
     def handle(self, site: Site) -> Any:
         param = site.param if isinstance(site, (Sample, Deterministic)) else site
         if isinstance(param, Param):
-            self.met[param.name] = param is site and self.leaves(param)
+            self.met[param.name] = _INSIDE if param is not site else _FROZEN if self.leaves(param) else ""
         # A parameter that an inner handler has given a value keeps it; what an inner lift has answered is a Sample.
         if not isinstance(site, Param) or site.value is not None or self.leaves(site):
             return perform(site)
@@ -88,12 +93,10 @@ class lift(Messenger):
         return site.frozen and not self.frozen
 
     def finish(self) -> None:
-        if not isinstance(self.prior, Mapping) or not validation_enabled():
-            return
-        for key in self.prior:
-            left = [left for name, left in self.met.items() if matches(key, name)]
-            if all(left) and self.note(key):
-                frozen = "it names what is frozen (requires_grad=False). To lift that as well, write lift(…, frozen=True)."
-                unread = f"no parameter of that name was read.{suggestion(key, self.met)}"
-                text = f"the prior for {key!r} was not used: {frozen if left else unread}"
-                warn(text, UnusedPriorWarning)
+        """Say which priors were not used."""
+        if isinstance(self.prior, Mapping):
+            for key, why in unused(self, self.prior, [name for name, left in self.met.items() if not left], _UNREAD):
+                left = next((left for name, left in self.met.items() if left and matches(key, name)), why)
+                warn(f"the prior for {key!r} was not used: {left}", UnusedPriorWarning)
+        elif isinstance(self.prior, Distribution) and set(self.met.values()) == {_INSIDE} and self.note(""):
+            warn(f"the prior {type(self.prior).__name__} was not used: {_INSIDE}", UnusedPriorWarning)

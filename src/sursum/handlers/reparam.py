@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import field
 from typing import Any, Protocol
 
 from torch import Tensor
 from torch.distributions import Distribution, Independent
 
-from sursum.errors import HandlerError, SiteError
+from sursum.caller import warn
+from sursum.errors import HandlerError, SiteError, UnusedSiteWarning
+from sursum.handlers.unused import unused
 from sursum.messages import Deterministic, Sample, Site
 from sursum.patterns import lookup
 from sursum.runtime import Messenger, handler, perform, recall, required
@@ -48,6 +51,9 @@ class reparam(Messenger):
         HandlerError: a configuration that is no mapping, or that has something else than a reparameteriser.
         SiteError: a site whose distribution has no such form, or that is observed and named exactly.
 
+    Warns:
+        UnusedSiteWarning: a key that matched no sample site, or nothing that one before it had left.
+
     Example:
         >>> import sursum as su, sursum.distributions as dist
         >>> from sursum.infer.reparam import LocScaleReparam
@@ -57,6 +63,8 @@ class reparam(Messenger):
     """
 
     config: Mapping[str, Reparam] = required()
+
+    met: dict[str, None] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -80,12 +88,17 @@ class reparam(Messenger):
         return copy
 
     def finish(self) -> None:
+        for key, why in unused(self, self.config, self.met, "no sample site of that name was reached"):
+            warn(f"reparam: the reparameteriser for {key!r} was not used: {why}", UnusedSiteWarning)
         for one in {id(one): one for one in self.config.values() if isinstance(one, SharedReparam)}.values():
             one.finish()
 
     def handle(self, site: Site) -> Any:
-        found = lookup(self.config, site.name) if isinstance(site, Sample) else None
-        if found is None or not isinstance(site, Sample):
+        if not isinstance(site, Sample):
+            return perform(site)
+        self.met[site.name] = None
+        found = lookup(self.config, site.name)
+        if found is None:
             return perform(site)
         key, strategy = found
         if site.is_observed or site.value is not None:

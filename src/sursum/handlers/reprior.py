@@ -12,11 +12,11 @@ from sursum.caller import warn
 from sursum.distributions.rebuild import tensors
 from sursum.errors import PriorShapeError, PriorTypeError, UnusedPriorWarning
 from sursum.fitting import broadcasts, check_support, expanded, recast_to, with_events
+from sursum.handlers.unused import unused
 from sursum.messages import Sample, Site
-from sursum.patterns import lookup, matches, suggestion
+from sursum.patterns import lookup
 from sursum.placing import place
 from sursum.runtime import Messenger, handler, perform, required
-from sursum.validation import validation_enabled
 
 
 @handler
@@ -67,13 +67,8 @@ class reprior(Messenger):
         return perform(site)
 
     def finish(self) -> None:
-        for key in self.priors:
-            if validation_enabled() and not any(matches(key, name) for name in self.met) and self.note(key):
-                warn(
-                    f"reprior: the prior for {key!r} was not used: no latent site of that name was reached."
-                    f"{suggestion(key, self.met)}",
-                    UnusedPriorWarning,
-                )
+        for key, why in unused(self, self.priors, self.met, "no latent site of that name was reached"):
+            warn(f"reprior: the prior for {key!r} was not used: {why}", UnusedPriorWarning)
 
 
 def _fitted(prior: Distribution, site: Sample) -> Distribution:
