@@ -31,7 +31,7 @@ PUBLIC = {
         *("ParamStore", "Trace", "Posterior", "CompiledDensity", "enable_validation", "validation_enabled"),
     },
     "su.infer": {
-        *("MCMC", "NUTS", "Run", "LogDensity", "compile_density", "reparam"),
+        *("MCMC", "NUTS", "Run", "Interrupted", "LogDensity", "compile_density", "reparam"),
         *("fit", "Fit", "laplace", "Pathfinder", "Importance"),
         *("Predictive", "Prediction", "ModuleEnsemble", "log_likelihood", "sbc", "SBC"),
         *("SVI", "SVIResult", "EarlyStopping", "Trace_ELBO", "TraceMeanField_ELBO", "RenyiELBO", "autoguide"),

@@ -15,6 +15,7 @@ import sursum as su
 import sursum.distributions as dist
 from sursum import sbc as sbc_module
 from sursum.errors import SamplingError
+from sursum.mcmc.schedule import Schedule
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 ZEROS = torch.zeros(5)
@@ -78,6 +79,23 @@ def test_the_same_seed_gives_the_same_ranks():
     assert torch.equal(torch.get_rng_state(), state)
     np.testing.assert_array_equal(one.ranks["mu"], two.ranks["mu"])
     assert not np.array_equal(one.ranks["mu"], other.ranks["mu"])
+
+
+def test_ctrl_c_ends_the_study(monkeypatch):
+    """And not only the run that is going on, whose draws are too few for ranks."""
+    watch, begun = Schedule._watch, []
+
+    def interrupted(schedule):
+        begun.append(schedule)
+        if len(begun) == 3:
+            schedule._chains.append(schedule.start(0))
+            raise KeyboardInterrupt
+        return watch(schedule)
+
+    monkeypatch.setattr(Schedule, "_watch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        su.infer.sbc(model, ZEROS, num_simulations=10, num_warmup=50, num_samples=50, num_draws=9)
+    assert len(begun) == 3
 
 
 def test_p_values_of_uniform_ranks_are_uniform():

@@ -148,6 +148,7 @@ def sbc(
         engine: as in `MCMC`. The compiled density is used again for other data.
 
     Raises:
+        KeyboardInterrupt: Ctrl-C, which ends the study and not only the run that is going on.
         SamplingError: fewer draws than `num_draws`, nothing that is observed, or a site that only one program has.
 
     Example:

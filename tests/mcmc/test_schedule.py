@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import pickle
 import signal
 import threading
 import time
@@ -13,7 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+import sursum as su
 from sursum.errors import DiagnosticWarning
 
 short = pytest.mark.filterwarnings("ignore::sursum.errors.DiagnosticWarning")
@@ -57,18 +60,21 @@ def workers_end() -> bool:
 
 @short
 @pytest.mark.usefixtures("listening")
-def test_ctrl_c_returns_what_has_been_drawn(sampler, gaussian):
+def test_ctrl_c_ends_the_run_and_keeps_what_has_been_drawn(sampler, gaussian):
     density = gaussian(value_hook=interrupting(3000, chains=2))
-    with pytest.warns(DiagnosticWarning, match="interrupted") as caught:
-        posterior = sampler(density, num_samples=10**6, num_chains=2, cores=2).run()
+    with pytest.raises(KeyboardInterrupt, match=r"draws of all 2 chains\. It is the attribute `posterior`") as caught:
+        sampler(density, num_samples=10**6, num_chains=2, cores=2).run()
+    assert isinstance(caught.value, su.infer.Interrupted)
+    posterior = caught.value.posterior
     chains, draws = posterior["mu"].shape
     assert chains == 2
     assert 10 < draws < 10**6
     assert posterior.warmup["mu"].shape == (2, 200)
     assert posterior.stats["lp"].shape == (2, draws)
     text = f"The run was interrupted: the posterior has {draws} of 1000000 draws of all 2 chains."
-    assert text in [str(warning.message) for warning in caught]
     assert posterior.warnings[0] == text
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert torch.equal(again.posterior["mu"], posterior["mu"])
     # What was drawn is what an uninterrupted run draws.
     whole = sampler(gaussian(), num_samples=draws).run()
     np.testing.assert_array_equal(posterior.unconstrained, whole.unconstrained)
@@ -78,16 +84,19 @@ def test_ctrl_c_returns_what_has_been_drawn(sampler, gaussian):
 @pytest.mark.usefixtures("listening")
 def test_ctrl_c_while_other_chains_wait(sampler, gaussian):
     density = gaussian(value_hook=interrupting(6000, chains=1))
-    with pytest.warns(DiagnosticWarning, match=r"The run was interrupted: .+ of 1 of 3 chains\."):
-        posterior = sampler(density, num_samples=10**6, num_chains=3, cores=1).run()
-    assert posterior["mu"].shape[0] == 1
+    with pytest.raises(su.infer.Interrupted, match=r"The run was interrupted: .+ of 1 of 3 chains\.") as caught:
+        sampler(density, num_samples=10**6, num_chains=3, cores=1).run()
+    assert caught.value.posterior["mu"].shape[0] == 1
 
 
 @pytest.mark.usefixtures("listening")
 def test_ctrl_c_in_the_warmup(sampler, gaussian):
     density = gaussian(value_hook=interrupting(1000, chains=2))
-    with pytest.warns(DiagnosticWarning, match="interrupted during the warm-up: there is no draw of the posterior"):
-        posterior = sampler(density, num_warmup=10**6, num_samples=10).run()
+    with pytest.raises(
+        su.infer.Interrupted, match="interrupted during the warm-up: there is no draw of the posterior"
+    ) as caught:
+        sampler(density, num_warmup=10**6, num_samples=10).run()
+    posterior = caught.value.posterior
     assert posterior["pair"].shape == (2, 0, 2)
     assert posterior.warmup["pair"].shape[1] > 0
     assert "mu" in str(posterior.summary())

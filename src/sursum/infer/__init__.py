@@ -4,7 +4,7 @@ from sursum.compiler.compiled import compile_density
 from sursum.density import LogDensity
 from sursum.infer import autoguide, reparam
 from sursum.log_likelihood import log_likelihood
-from sursum.mcmc import MCMC, NUTS, Run
+from sursum.mcmc import MCMC, NUTS, Interrupted, Run
 from sursum.module_ensemble import ModuleEnsemble
 from sursum.optimise import Fit, Pathfinder, fit, laplace
 from sursum.prediction import Prediction
@@ -21,6 +21,7 @@ __all__ = [
     "EarlyStopping",
     "Fit",
     "Importance",
+    "Interrupted",
     "LogDensity",
     "ModuleEnsemble",
     "Pathfinder",

@@ -2,6 +2,6 @@
 
 from sursum.mcmc.mcmc import MCMC
 from sursum.mcmc.nuts import NUTS
-from sursum.mcmc.run import Run
+from sursum.mcmc.run import Interrupted, Run
 
-__all__ = ["MCMC", "NUTS", "Run"]
+__all__ = ["MCMC", "NUTS", "Interrupted", "Run"]

@@ -22,7 +22,7 @@ from sursum.mcmc.nutpie_door import Chain, Settings, start_chain
 from sursum.mcmc.nuts import NUTS
 from sursum.mcmc.progress import Silent, display_for
 from sursum.mcmc.recording import Recording
-from sursum.mcmc.run import Run
+from sursum.mcmc.run import Interrupted, Run
 from sursum.mcmc.schedule import Schedule
 from sursum.mcmc.seeds import ChainSeed, chain_seed, drawn_seed
 from sursum.mcmc.start import find_start, given_start, named_start
@@ -105,11 +105,12 @@ class MCMC:
     def run(self, *args: Any, **kwargs: Any) -> Posterior:
         """Sample the program as called with these arguments. May be called again, with other data.
 
-        Ctrl-C ends the chains and returns what they have drawn, with a warning. What is wrong with the draws is said in
+        Ctrl-C ends the chains, and what they have drawn is in the exception. What is wrong with the draws is said in
         one `DiagnosticWarning` each, and kept in `posterior.warnings`.
 
         Raises:
             SursumError: the program cannot be sampled.
+            Interrupted: Ctrl-C ended the run; its `posterior` is what there is.
             Exception: whatever the program raises.
         """
         run = self._prepared(args, kwargs, watched=False)
@@ -157,6 +158,7 @@ class MCMC:
 
         Raises:
             SamplingError: the posterior is of another program or of other data, or has no draws.
+            Interrupted: Ctrl-C ended the run; its `posterior` has the old draws and the new ones.
         """
         positive_integer("num_samples", num_samples, "1000 is usual")
         if not args and not kwargs and posterior.program is not None:
@@ -177,7 +179,9 @@ class MCMC:
         starts = [given_start(white, sampled.value_and_grad, white.inward(q)) for q in posterior.unconstrained[:, -1]]
         run = longer._launched(compiled, sampled, starts, sources, watched=False, outward=white.outward)
         run.work()
-        whole = joined(posterior, run.silently(), longer.num_warmup)
+        whole = joined(posterior, run.partial(), longer.num_warmup)
+        if run.interrupted:
+            raise Interrupted(whole)
         for text in whole.warnings:
             warnings.warn(text, DiagnosticWarning, stacklevel=2)
         return whole

@@ -19,6 +19,30 @@ from sursum.posterior import Posterior
 from sursum.program import Program
 
 
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C ended a run: a script that does not catch it ends as well, and `posterior` is what had been drawn.
+
+    Example:
+        >>> import sursum as su, sursum.distributions as dist
+        >>> mcmc = su.infer.MCMC(su.infer.NUTS(lambda: su.sample("z", dist.Normal(0.0, 1.0))), seed=0, progress=False)
+        >>> try:
+        ...     posterior = mcmc.run()
+        ... except su.infer.Interrupted as stop:
+        ...     posterior = stop.posterior
+    """
+
+    def __init__(self, posterior: Posterior) -> None:
+        said = posterior.warnings[0] if posterior.warnings else "The run was interrupted."
+        super().__init__(
+            f"{said} It is the attribute `posterior` of this exception: `except su.infer.Interrupted as stop: stop.posterior`, "
+            "or at a prompt `sys.last_value.posterior`."
+        )
+        self.posterior = posterior
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Interrupted, (self.posterior,)
+
+
 @dataclass(eq=False, repr=False)
 class Run:
     """The handle of a run that `MCMC.start` has begun; any thread may call its methods.
@@ -112,8 +136,12 @@ class Run:
         return self.announced()
 
     def announced(self) -> Posterior:
-        """The posterior, with its warnings said to the caller's caller."""
-        posterior = self._made()
+        """The posterior, with its warnings said to the caller's caller.
+
+        Raises:
+            Interrupted: Ctrl-C ended the run.
+        """
+        posterior = self.silently()
         if not self._said:
             self._said = True
             for text in posterior.warnings:
@@ -121,9 +149,21 @@ class Run:
         return posterior
 
     def silently(self) -> Posterior:
-        """The posterior, and nothing is said about it."""
+        """The posterior, and nothing is said about it.
+
+        Raises:
+            Interrupted: Ctrl-C ended the run.
+        """
         self._ended.wait()
-        return self._made()
+        posterior = self._made()
+        if self.interrupted:
+            raise Interrupted(posterior)
+        return posterior
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C ended the run."""
+        return self._outcome is not None and self._outcome.happened == INTERRUPTED
 
     def _made(self) -> Posterior:
         if self._error is not None:
@@ -141,7 +181,7 @@ class Run:
                 return self._stored(self.recording)
             return assemble(self.compiled, self._outcome, self.num_samples, self.keep)
         except SamplingError:
-            if self._outcome.happened == INTERRUPTED:
+            if self.interrupted:
                 raise KeyboardInterrupt from None
             raise
 
