@@ -37,6 +37,7 @@ from sursum.mismatch import mismatch
 from sursum.originals import watch_originals
 from sursum.placed import Placed, Recalled, refuse_subsamples
 from sursum.runtime import Messenger, at_site, own_steps, refuse_coroutines, run_program
+from sursum.snapshot import snapshot_of
 from sursum.tables import Table
 from sursum.trace import Trace
 from sursum.validation import check_value
@@ -51,7 +52,7 @@ class LogDensity:
 
     Args:
         model: the program; its latent sites become coordinates, its parameters are held at their values.
-        args, kwargs: what it is called with.
+        args, kwargs: what it is called with; tensors and arrays are copied.
         jacobian: whether the log-Jacobian is added; a function of the site says it for each. A density needs it,
             maximum likelihood and MAP on the constrained scale do not.
 
@@ -79,14 +80,17 @@ class LogDensity:
         jacobian: bool | Callable[[Site], bool] = True,
     ) -> None:
         refuse_coroutines(model)
-        self.model, self.args, self.kwargs, self.jacobian = model, tuple(args), dict(kwargs or {}), jacobian
+        # Data are taken now: a caller may use his buffers for other things while a sampler runs, and after it.
+        self.args, self.kwargs = tuple(map(snapshot_of, args)), {k: snapshot_of(v) for k, v in (kwargs or {}).items()}
+        self.model, self.jacobian = model, jacobian
         self.latents: tuple[Latent, ...] = ()
+        self.exit: str | None = None  # the line at which numbers leave torch as no operator shows
         with torch.inference_mode(False), torch.enable_grad():
             found, leaves = self._find()
             self.latents = layout(found, leaves)
             self.dim = self.latents[-1].stop
             self._by_name = {latent.name: latent for latent in self.latents}
-            self.observed: dict[str, Tensor] = {name: site.value.detach() for name, site in found.observed.items()}
+            self.observed: dict[str, Tensor] = {name: snapshot_of(site.value.detach()) for name, site in found.observed.items()}
             self.dims: dict[str, tuple[str, ...]] = {
                 name: dims_of(site) for name, site in found.items() if isinstance(site.value, Tensor)
             }
@@ -118,7 +122,15 @@ class LogDensity:
 
     def transform(self, q: Tensor) -> dict[str, Tensor]:
         """The values at `q` of the latent sites, then of the deterministic ones: latent sites with a `Delta` are that, too."""
-        found = self._run(self._at(q))
+        return self._values(self._run(self._at(q)))
+
+    def with_values(self, q: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The log density at `q` and, by the same run, what `transform` gives."""
+        at = self._at(q)
+        found = self._run(at)
+        return self._total(found, at), self._values(found)
+
+    def _values(self, found: Trace) -> dict[str, Tensor]:
         values = {latent.name: found[latent.name].value for latent in self.latents}
         points = (site for site in found.stochastic.values() if isinstance(unwrapped(site.fn), Delta))
         fixed = {site.name: site.value for site in (*points, *found.deterministic.values())}
@@ -353,6 +365,7 @@ class LogDensity:
                 with watch_originals() as originals:
                     found = self._run(Placed(choose=choose))
                 originals.check(found)
+                self.exit = originals.exit
                 refuse_subsamples(found)
                 found.log_prob()
             except (ArgumentError, ObservationError) as error:
