@@ -14,7 +14,7 @@ ROOT = Path(sursum.__file__).parent
 LAYERS = [
     {"errors", "torch_private"},
     {"distributions"},
-    {"optional", "messages", "patterns", "caller", "trees", "tables", "provenance", "files", "posterior_note"},
+    {"optional", "messages", "patterns", "caller", "trees", "tables", "provenance", "files", "posterior_note", "snapshot"},
     {"runtime", "program"},
     {"supports"},
     {"bijections", "placing", "stacking", "trace", "validation"},

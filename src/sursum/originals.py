@@ -6,6 +6,8 @@ a posterior that equals the prior, without any error. So the first run of a dens
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,17 +21,32 @@ from sursum.messages import Sample
 from sursum.torch_private import TensorBase
 from sursum.trace import Trace
 
+_PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+#: What hands a tensor's numbers to Python, or to other libraries, without an operator.
+_EXITS = frozenset(
+    getattr(Tensor, name)
+    for name in (
+        *("numpy", "tolist", "__array__", "__dlpack__", "__reduce_ex__"),
+        *("data_ptr", "storage", "untyped_storage"),
+    )
+)
+
 
 class watch_originals(TorchFunctionMode):
-    """Notes which `nn.Parameter` objects are read while it is entered, and where first."""
+    """Notes which `nn.Parameter` objects are read while it is entered, and where first; and, in `exit`, the first line at which
+    numbers leave torch as no operator shows.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self._read: dict[int, tuple[Tensor, str | None]] = {}
+        self.exit: str | None = None
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
+        if func in _EXITS and self.exit is None and not sys._getframe(1).f_code.co_filename.startswith(_PACKAGE):
+            self.exit = calling_line() or "?"
         result = func(*args, **(kwargs or {}))
         # Its shape, its size, its gradient are no reads of the value; `weight.T` is.
         if func != vars(TensorBase)["grad"].__get__ and _holds_tensor(result):

@@ -6,13 +6,16 @@ The function runs twice, at two points, under a recorder; the two recordings mus
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from sursum.compiler.compare import compare
+from sursum.compiler.doubts import Answers, Doubt, settle
 from sursum.compiler.graph import Graph, Where
 from sursum.compiler.recorder import Recorder
 from sursum.errors import CaptureError, EscapeError
@@ -39,7 +42,7 @@ def _no_site() -> Where:
 
 
 def capture(
-    fn: Callable[[Tensor], Tensor | Sequence[Tensor]],
+    fn: Callable[[Tensor], Any],
     points: tuple[Tensor, Tensor],
     *,
     gradient: bool,
@@ -53,10 +56,10 @@ def capture(
     and the check of a factorisation become guards. Everything else that lets Python see such a value is an error.
 
     Arguments:
-        fn: from q, float64 of shape (n,), to a tensor of one element (`gradient=True`) or to a sequence of tensors.
-            It is called twice.
+        fn: from q, float64 of shape (n,), to a sequence of tensors, or, for `gradient=True`, to a tensor of one element, or
+            `Beside`. It is called twice, and once for every check that may be a branch (`settle`).
         points: two q, which should differ in every coordinate, and at which `fn` raises nothing.
-        gradient: whether the graph's outputs are `(f(q), ∇f(q))` or what `fn` returns.
+        gradient: whether the graph's outputs are `(f(q), ∇f(q))`, and the others, or what `fn` returns.
         current_site: the site that is being scored, asked at every operator; for messages. Where it knows no line, the
             innermost one outside of sursum and torch is taken.
 
@@ -64,7 +67,8 @@ def capture(
         The graph, in the program's own dtypes (`double` makes it one in float64).
 
     Raises:
-        BranchError: Python looked at a value that depends on q, or a shape depends on one.
+        BranchError: Python looked at a value that depends on q, a shape depends on one, or the program goes on where a
+            check fails.
         EscapeError: the two recordings differ.
         CaptureError: the program draws at random, writes into data from outside, or has tensors that are not dense
             and real.
@@ -75,23 +79,59 @@ def capture(
         >>> [output.size for output in graph.outputs]
         [(), (2,)]
     """
-    with _without_onednn():
-        first = _record(fn, points[0], gradient, current_site)
-        second = _record(fn, points[1], gradient, current_site)
-    compare(first, second)
-    return first
+    return Capture(fn, points, gradient=gradient, current_site=current_site).graph
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A log density, and other tensors that are wanted at the same q."""
+
+    density: Tensor
+    others: tuple[Tensor, ...]
+
+
+class Capture:
+    """A function and its graph; see `capture`, whose arguments these are."""
+
+    def __init__(
+        self,
+        fn: Callable[[Tensor], Any],
+        points: tuple[Tensor, Tensor],
+        *,
+        gradient: bool,
+        current_site: Callable[[], Where] = _no_site,
+    ) -> None:
+        self._fn, self._gradient, self._current_site = fn, gradient, current_site
+        first, doubts = self._record(points[0], Answers(doubts=True))
+        idle = settle(first, doubts, lambda answers: self._record(points[0], answers)[0])
+        self._answers = Answers(idle)
+        self.graph = self._record(points[0], self._answers)[0] if idle else first
+        self.compare_at(points[1])
+
+    def compare_at(self, point: Tensor) -> None:
+        """Raise an EscapeError if the function has another graph at this point.
+
+        Raises:
+            Exception: what the function raises there.
+        """
+        compare(self.graph, self._record(point, self._answers)[0])
+
+    def _record(self, point: Tensor, answers: Answers) -> tuple[Graph, list[Doubt]]:
+        with _without_onednn():
+            return _record(self._fn, point, self._gradient, self._current_site, answers)
 
 
 def _record(
-    fn: Callable[[Tensor], Tensor | Sequence[Tensor]],
+    fn: Callable[[Tensor], Any],
     point: Tensor,
     gradient: bool,
     current_site: Callable[[], Where],
-) -> Graph:
+    answers: Answers,
+) -> tuple[Graph, list[Doubt]]:
     """One run of `fn` at `point`, recorded."""
     with torch.inference_mode(False), torch.enable_grad():
         q = point.detach().to(torch.float64, copy=True).requires_grad_(gradient)
-        recorder = Recorder(q, current_site)
+        recorder = Recorder(q, current_site, answers)
         with recorder:
             try:
                 result = fn(q)
@@ -104,15 +144,19 @@ def _record(
                 raise
             recorder.in_program = False
             outputs = _with_gradient(result, q) if gradient else tuple(result)
-        return recorder.graph(outputs)
+        return recorder.graph(outputs), recorder.doubts
 
 
-def _with_gradient(result: Tensor | Sequence[Tensor], q: Tensor) -> tuple[Tensor, Tensor]:
+def _with_gradient(result: Any, q: Tensor) -> tuple[Tensor, ...]:
+    """The density, its gradient, and what else there is."""
+    others: tuple[Tensor, ...] = ()
+    if isinstance(result, Beside):
+        result, others = result.density, result.others
     if not isinstance(result, Tensor) or result.numel() != 1 or not result.is_floating_point():
         found = f"shape {tuple(result.shape)}, {result.dtype}" if isinstance(result, Tensor) else type(result).__name__
         raise CaptureError(f"a log density is one real number, and the function returned {found}. Sum it first.")
     value = result.reshape(())
     if not value.requires_grad:
-        return value, torch.zeros_like(q)
+        return value, torch.zeros_like(q), *others
     (slope,) = torch.autograd.grad(value, q, allow_unused=True, materialize_grads=True)
-    return value, slope
+    return value, slope, *others

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,16 @@ from torch import Tensor
 
 from sursum.caller import warn
 from sursum.compiler.benchmark import Benchmark, benchmark
-from sursum.compiler.capture import capture
+from sursum.compiler.capture import Beside, Capture
+from sursum.compiler.derivatives import ExactDerivatives
 from sursum.compiler.double import double
-from sursum.compiler.engine import Build, Remembered, check_branches, check_engine, check_replay, native_engine
+from sursum.compiler.engine import Build, Remembered, check_engine, native_engine
 from sursum.compiler.export import export
+from sursum.compiler.faithful import check_faithful, check_unseen
 from sursum.compiler.graph import Graph, Where
 from sursum.compiler.native import Instance, NativeFunction
 from sursum.compiler.prune import unguarded
+from sursum.compiler.purity import check_pure
 from sursum.compiler.replay import BatchReplay, Replay
 from sursum.compiler.rolled import rolled
 from sursum.compiler.unrolled import note_long_loops
@@ -46,9 +49,19 @@ _PROOFS = 2
 _SCALES = (0.3, 3.0, 30.0)
 _BESIDE = 0.01
 _REACHES = (2.0, 2.0, 8.0)
+#: Where numbers leave torch unseen, that many more points are looked at, from near to far.
+_WIDE = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0) * 3
 _NOWHERE = Where(None, None)
 _TRIES = 100
 _CHUNK = 1000
+
+
+@dataclass(frozen=True)
+class Sites:
+    """The values of latent and deterministic sites as a graph, captured with the density: of one state of the data."""
+
+    names: tuple[str, ...]
+    graph: Graph
 
 
 @dataclass(frozen=True, repr=False)
@@ -72,6 +85,7 @@ class CompiledDensity:
     replay: Replay | None
     native: NativeFunction | None
     points: tuple[Tensor, Tensor]
+    sites: Sites | None
 
     def __repr__(self) -> str:
         sites = ", ".join(latent.name for latent in self.density.latents)
@@ -211,14 +225,12 @@ class CompiledDensity:
         return _eager(self.density) if self.replay is None else self.replay
 
     @cached_property
-    def _transform(self) -> tuple[list[str], Callable[[Tensor], tuple[Tensor, ...]]]:
+    def _transform(self) -> tuple[Sequence[str], Callable[[Tensor], tuple[Tensor, ...]]]:
         """The sites' names, and the function that computes them for a batch of draws."""
+        if self.sites is not None:
+            return self.sites.names, BatchReplay(double(self.sites.graph))
         names = list(self.density.transform(self.points[0].clone()))
-        if self.graph is None:
-            return names, lambda rows: _stacked([tuple(self.density.transform(row).values()) for row in rows])
-        graph = capture(lambda q: tuple(self.density.transform(q).values()), self.points, gradient=False, current_site=_site)
-        # A guard may need all of the density: the factor of a covariance, for each draw once more.
-        return names, BatchReplay(double(unguarded(graph)))
+        return names, lambda rows: _stacked([tuple(self.density.transform(row).values()) for row in rows])
 
 
 def compile_density(density: LogDensity, engine: str | None = None) -> CompiledDensity:
@@ -238,26 +250,38 @@ def compile_density(density: LogDensity, engine: str | None = None) -> CompiledD
     check_engine(engine)
     if isinstance(density, LogDensity) and not isinstance(density.model, rolled):
         density = density.under(rolled)
-    points, values = _points(density)
+    points = _points(density)
+    names: list[str] = []
+
+    def evaluate(q: Tensor) -> Beside:
+        value, sites = density.with_values(q)
+        names[:] = sites
+        return Beside(value, tuple(sites.values()))
+
     try:
-        captured = capture(density, points, gradient=True, current_site=_site)
+        program = Capture(evaluate, points, gradient=True, current_site=_site)
+        captured = replace(program.graph, outputs=program.graph.outputs[:2])
         graph = double(captured)
     except UncapturableError as error:
         if engine is not None:
             raise
+        check_pure(_eager(density), points, _site)
         warn(f"the program is run by Python for every gradient, which is slow: {error}", EngineWarning)
-        return CompiledDensity(density, "eager", None, None, None, points)
+        return CompiledDensity(density, "eager", None, None, None, points, None)
+    # A guard may need all of the density: the factor of a covariance, for each draw once more.
+    sites = Sites(tuple(names), unguarded(replace(program.graph, outputs=program.graph.outputs[2:])))
     note_long_loops(graph)
     replay = Replay(graph)
     known, far = Remembered(replay), _far_points(points[0])
     with Build(None if engine == "torch" else graph, density.title) as building:  # the C compiler works beside what follows
-        check_replay(known, points, values, _precision(captured))
-        check_branches(known, density, far, _precision(captured))
+        wide = _far_points(points[0], _WIDE) if density.exit is not None else []
+        check_faithful(captured, known, _gradient(density), points, [*far, *wide])
+        check_unseen(program, wide)
         proofs = [] if engine == "torch" else [*points, *far, *_proof_points(points)]
         for q in proofs:
             known(q)
     native = native_engine(building, replay, known, proofs, asked=engine == "native") if engine != "torch" else None
-    return CompiledDensity(density, "torch" if native is None else "native", graph, replay, native, points)
+    return CompiledDensity(density, "torch" if native is None else "native", graph, replay, native, points, sites)
 
 
 def compile(model: Callable[..., Any], *args: Any, engine: str | None = None, **kwargs: Any) -> CompiledDensity:
@@ -276,17 +300,10 @@ def compile(model: Callable[..., Any], *args: Any, engine: str | None = None, **
     return compile_density(LogDensity(rolled(model), args, kwargs), engine)
 
 
-def _precision(captured: Graph) -> torch.dtype:
-    """The lowest precision in which a program computes."""
-    dtypes = {value.dtype for value in captured.values.values() if value.dtype.is_floating_point}
-    return min(dtypes, key=lambda dtype: dtype.itemsize, default=torch.float64)
-
-
-def _points(density: LogDensity) -> tuple[tuple[Tensor, Tensor], tuple[float, float]]:
-    """Two points at which the program runs and has a finite density, if such are found, and its log densities there; they
-    differ everywhere."""
+def _points(density: LogDensity) -> tuple[Tensor, Tensor]:
+    """Two points at which the program runs and has a finite density, if such are found; they differ everywhere."""
     rng = np.random.default_rng(0)
-    runs: list[tuple[Tensor, float]] = []
+    runs: list[Tensor] = []
     failure: Exception | None = None
     for _ in range(_TRIES):
         try:
@@ -302,12 +319,11 @@ def _points(density: LogDensity) -> tuple[tuple[Tensor, Tensor], tuple[float, fl
             failure = error
             continue
         finite = math.isfinite(value)
-        runs = [(q, value), *runs] if finite else [*runs, (q, value)]
+        runs = [q, *runs] if finite else [*runs, q]
         if len(runs) > 1 and finite:
             break
     if len(runs) > 1:
-        (one, there), (other, here) = runs[:2]
-        return (one, other), (there, here)
+        return runs[0], runs[1]
     raise DensityError(
         f"the program fails wherever it was tried, {_TRIES} times: {failure}. "
         "Give its parameters initial values at which it runs, or constrain what its distributions are given."
@@ -326,22 +342,34 @@ def _proof_points(points: tuple[Tensor, Tensor]) -> list[Tensor]:
     return [torch.from_numpy(q) for q in near + far]
 
 
-def _far_points(known: Tensor) -> list[Tensor]:
+def _far_points(known: Tensor, reaches: Sequence[float] = _REACHES) -> list[Tensor]:
     """Points well away from those of the capture, where a program may take another branch."""
     rng = np.random.default_rng(2)
-    return [known + torch.from_numpy(rng.uniform(-reach, reach, len(known))) for reach in _REACHES]
+    return [known + torch.from_numpy(rng.uniform(-reach, reach, len(known))) for reach in reaches]
+
+
+def _gradient(density: LogDensity) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    """The log density of the program itself, and its gradient by autograd."""
+
+    def run(q: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.inference_mode(False), torch.enable_grad(), ExactDerivatives():
+            q = q.clone().requires_grad_()
+            value = density(q)
+            if not value.requires_grad:
+                return value.double(), torch.zeros_like(q)
+            (gradient,) = torch.autograd.grad(value, q, allow_unused=True, materialize_grads=True)
+            return value.detach().double(), gradient.double()
+
+    return run
 
 
 def _eager(density: LogDensity) -> Callable[[Tensor], tuple[Tensor, ...]]:
     """The program itself as an engine."""
+    program = _gradient(density)
 
     def run(q: Tensor) -> tuple[Tensor, Tensor]:
-        with torch.inference_mode(False), torch.enable_grad():
-            q = q.clone().requires_grad_()
-            with contextlib.suppress(ValueError, torch.linalg.LinAlgError):
-                value = density(q)
-                (gradient,) = torch.autograd.grad(value, q, allow_unused=True, materialize_grads=True)
-                return value.detach().double(), gradient.double()
+        with contextlib.suppress(ValueError, torch.linalg.LinAlgError):
+            return program(q)
         return torch.tensor(-torch.inf, dtype=torch.float64), torch.zeros_like(q)
 
     return run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,9 @@ import torch
 from torch import Tensor
 
 from sursum.compiler import masks, refusals
+from sursum.compiler.borrowed import Borrowed
+from sursum.compiler.derivatives import exact
+from sursum.compiler.doubts import NOTHING_KNOWN, Answers, Doubt
 from sursum.compiler.graph import Graph, Guard, Node, Ref, Value, Where, Write
 from sursum.compiler.lines import Lines
 from sursum.compiler.operators import Operator, results_of
@@ -36,12 +40,13 @@ class Recorder(TorchDispatchMode):
     """Records what runs while it is entered.
 
     A storage is known by its address, and every storage seen is kept alive: an address would be used again otherwise.
-    `input` is traced: what is computed from it may not leave torch. A tensor that comes from outside is a constant,
-    copied when it is first seen.
+    `input` is traced: what is computed from it may not leave torch. A tensor that comes from outside is a constant:
+    what is read of it is copied when the run has ended.
 
     Arguments:
         input: q, a float64 vector.
         current_site: asked at every operator for the site that is being scored.
+        answers: what is known of the program's looks at checks, or is to be found out by this run.
     """
 
     @classmethod
@@ -49,17 +54,22 @@ class Recorder(TorchDispatchMode):
         # The base class would import torch._dynamo (2 s) to keep itself from being compiled.
         return False
 
-    def __init__(self, input: Tensor, current_site: Callable[[], Where]) -> None:
+    def __init__(self, input: Tensor, current_site: Callable[[], Where], answers: Answers = NOTHING_KNOWN) -> None:
         super().__init__()
         self.in_program = True  # False while autograd alone is running: no frame is the program's then
         self.failure: CaptureError | None = None
         self._current_site = current_site
-        self._lines = Lines()
+        self.doubts: list[Doubt] = []
+        self._answers = answers
+        self._looks = 0  # how many checks there have been
+        self._failed = False  # a check has: what Python looks at then is for the message
+        self._lines = Lines(within=sys._getframe(1).f_code)
         self._operators: dict[OpOverload, Operator] = {}
         self._values: dict[int, Value] = {}
         self._newest: dict[int, Value] = {}  # address of a storage → its newest value
         self._storages: dict[int, torch.UntypedStorage] = {}  # value → its storage, alive
         self._outside: set[int] = set()  # values that lie in memory from outside
+        self._borrowed = Borrowed()
         self._traced: set[int] = set()
         self._constants: dict[int, Tensor] = {}
         self._maker: dict[int, str] = {}  # value → name of the operator that made it
@@ -80,13 +90,16 @@ class Recorder(TorchDispatchMode):
         reads: list[Ref] = []
         density = Operator.of(aten.alias.default)
         refs = tuple([self._refs(output, reads, density, _NOWHERE) for output in outputs])
-        return Graph(
-            values=self._values,
-            input=self._input,
-            constants=self._constants,
-            nodes=tuple(self._nodes),
-            guards=tuple(self._guards),
-            outputs=refs,
+        self._borrowed.read([*refs, *(guard.ref for guard in self._guards)])
+        return self._borrowed.copied(
+            Graph(
+                values=self._values,
+                input=self._input,
+                constants=self._constants,
+                nodes=tuple(self._nodes),
+                guards=tuple(self._guards),
+                outputs=refs,
+            )
         )
 
     def call(self, op: Any, args: tuple[Any, ...]) -> Any:
@@ -102,7 +115,7 @@ class Recorder(TorchDispatchMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         try:
-            return self._record(func, args, kwargs or {})
+            return self._record(func, exact(func, args), kwargs or {})
         except CaptureError as error:
             self.failure = self.failure or error
             raise
@@ -130,7 +143,7 @@ class Recorder(TorchDispatchMode):
             recorded, node_args, dynamic = masks.remove(
                 op, args, node_args, self._traced, lambda tensor: self._constant(tensor, facts.name, where)
             )
-        if dynamic and traced:
+        if dynamic and traced and not self._failed:
             raise refusals.dynamic_shape(facts.name, where)
 
         windows = facts.windows(node_args, node_kwargs) if facts.written else []
@@ -158,6 +171,7 @@ class Recorder(TorchDispatchMode):
                     self._traced.add(value.id)
                 outputs.append(self._window(result, value, facts.name, where))
         if computes:
+            self._borrowed.read(reads)
             self._nodes.append(Node(recorded, node_args, node_kwargs, tuple(outputs), writes, where))
         return out
 
@@ -188,9 +202,7 @@ class Recorder(TorchDispatchMode):
         if isinstance(item, Tensor):
             value = self._known(item)
             if value is None:
-                value = self._constant(item, facts.name, where)
-                if not facts.lifts:
-                    self._outside.add(value.id)
+                value = self._constant(item, facts.name, where) if facts.lifts else self._from_outside(item, facts.name, where)
             ref = self._window(item, value, facts.name, where)
             reads.append(ref)
             return ref
@@ -237,6 +249,15 @@ class Recorder(TorchDispatchMode):
         self._constants[value.id] = tensor.detach().as_strided((value.numel,), (1,), 0).clone()
         return value
 
+    def _from_outside(self, tensor: Tensor, name: str, where: Where) -> Value:
+        """A new value in memory that the program did not make, and may not write into."""
+        if tensor.is_neg():
+            raise refusals.kind(name, "a negated view of a complex one", where)
+        value = self._new_value(tensor, name, where)
+        self._outside.add(value.id)
+        self._borrowed.add(value.id, tensor)
+        return value
+
     def _writes(self, windows: Sequence[Ref], traced: bool, name: str, where: Where) -> tuple[Write, ...]:
         """What a call wrote, after it ran; the storages have their next values then."""
         following: dict[int, int] = {}
@@ -252,22 +273,54 @@ class Recorder(TorchDispatchMode):
 
     def _check(self, op: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any], ref: Ref, where: Where) -> Any:
         """An operator that raises where its argument is wrong: it runs, and a guard stands for it."""
-        if ref.value in self._traced:
-            self._guards.append(Guard(ref, "zero" if op is aten._linalg_check_errors.default else "true", where))
-        return op(*args, **kwargs)
+        if ref.value not in self._traced:
+            return op(*args, **kwargs)
+        number = self._question(lambda block: (block, "factor") if block else None, True, where)
+        if number in self._answers.idle:
+            return op(*args, **kwargs)
+        self._guards.append(Guard(ref, "zero" if op is aten._linalg_check_errors.default else "true", where))
+        if self._answers.other == number:
+            self._failed = True
+            raise torch.linalg.LinAlgError("the program is asked what it does where this check fails")
+        try:
+            return op(*args, **kwargs)
+        except Exception:
+            self._false_check, self._failed = where, True
+            raise
 
     def _look(self, op: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any], ref: Ref, where: Where) -> Any:
         """Python looks at a traced value: only checks of arguments may, and a guard stands for each."""
         out = op(*args, **kwargs)
+        if self._failed:  # the program is about to raise, and says why
+            return out
         maker = self._maker.get(ref.value)
         if op is aten._local_scalar_dense.default and ref.dtype is torch.bool:
             validates = maker in ("aten::all", "aten::any") and self._lines.in_validation()
-            if maker == "aten::_is_all_true" or (validates and maker == "aten::all"):
-                self._guards.append(Guard(ref, "true", where))
-                if not out:
-                    self._false_check = where
-                return out
-            if validates and not out:
-                self._guards.append(Guard(ref, "zero", where))
-                return out
+            if maker == "aten::_is_all_true" or validates:
+                return self._answer(bool(out), maker == "aten::any", ref, where)
         raise refusals.branch(str(op), where)
+
+    def _answer(self, out: bool, finds_wrong: bool, ref: Ref, where: Where) -> bool:
+        """The answer to a look at a check: whether all is right or, if `finds_wrong`, whether anything is wrong."""
+        holds = out is not finds_wrong
+        asks = self._looks if finds_wrong or self._lines.in_program() else None
+        number = self._question(lambda block: (block, "look") if block and not finds_wrong else asks, holds, where)
+        if number in self._answers.idle:
+            return out
+        self._guards.append(Guard(ref, "zero" if finds_wrong else "true", where))
+        if self._answers.other == number:
+            self._failed = holds
+            return not out
+        if not holds:
+            self._failed = True
+            if not (self.doubts and self.doubts[-1].number == number):
+                self._false_check = where
+        return out
+
+    def _question(self, key: Callable[[Any], Any], holds: bool, where: Where) -> int:
+        """The number of a check; it is doubted where `key`, given the block that may catch its error, is not None."""
+        found = key(self._lines.catching()) if self._answers.doubts else None
+        if found is not None:
+            self.doubts.append(Doubt(self._looks, holds, where, found))
+        self._looks += 1
+        return self._looks - 1

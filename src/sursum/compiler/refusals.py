@@ -28,6 +28,15 @@ def branch(what: str, where: Where) -> BranchError:
     )
 
 
+def went_on(where: Where) -> BranchError:
+    """A check fails at some q, and the program does something else there than to end with an error."""
+    return BranchError(
+        f"a check that failed, and after which the program went on another way{place(where)}: it catches the error, or looks "
+        "at the check itself. A captured density runs the same operators for every q. Write the choice as torch.where("
+        "condition, a, b); to a matrix that may have no factor add a fixed jitter in the place of trying."
+    )
+
+
 def dynamic_shape(name: str, where: Where) -> BranchError:
     """The shape of a result depends on q."""
     return BranchError(

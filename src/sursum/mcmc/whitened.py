@@ -29,8 +29,15 @@ class Whitened:
     scales: Array
 
     def __call__(self, x: Tensor) -> Tensor:
-        value: Tensor = self.density(torch.from_numpy(self.centre) + torch.from_numpy(self.scales) * x)
-        return value
+        return self.with_values(x)[0]
+
+    def with_values(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The log density at x, and the values of the sites there."""
+        found: tuple[Tensor, dict[str, Tensor]] = self.density.with_values(self._outward(x))
+        return found
+
+    def _outward(self, x: Tensor) -> Tensor:
+        return torch.from_numpy(self.centre) + torch.from_numpy(self.scales) * x
 
     def __getattr__(self, name: str) -> Any:
         # Names, shapes and data are those of the density.

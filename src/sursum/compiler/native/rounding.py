@@ -13,11 +13,10 @@ from torch import Tensor
 from sursum.torch_private import TorchDispatchMode
 
 RUNS = 8
-_EPSILON = 2.0**-52
 
 
 class _Jitter(TorchDispatchMode):
-    """Moves every floating-point result by up to one unit in its last place."""
+    """Moves every floating-point result by up to one unit in its last place, in its own precision."""
 
     def __init__(self, seed: int) -> None:
         super().__init__()
@@ -40,7 +39,7 @@ class _Jitter(TorchDispatchMode):
         if not isinstance(value, Tensor) or not value.is_floating_point():
             return value
         noise = torch.rand(value.shape, dtype=value.dtype, generator=self._generator) * 2 - 1
-        return value + value * (_EPSILON * noise)
+        return value + value * (torch.finfo(value.dtype).eps * noise)
 
 
 def rounding(replay: Callable[[Tensor], Sequence[Tensor]], q: Tensor) -> list[NDArray[np.float64]]:
@@ -64,6 +63,6 @@ def rounding(replay: Callable[[Tensor], Sequence[Tensor]], q: Tensor) -> list[ND
     for run in range(RUNS):
         with _Jitter(run):
             outputs = replay(q.clone())
-        moved.append([output.double().numpy() for output in outputs])
+        moved.append([output.detach().double().numpy() for output in outputs])
     with np.errstate(invalid="ignore"):
         return [np.ptp(np.stack(column), axis=0) for column in zip(*moved, strict=True)]
