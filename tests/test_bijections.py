@@ -44,6 +44,14 @@ SUPPORTS = {
         (3,),
         torch.flatten,
     ),
+    "half-lines on either side": (
+        constraints.OpenedInterval(
+            torch.stack([torch.tensor(-torch.inf, dtype=D), bound[1], bound[2]]),
+            torch.stack([bound[0], torch.tensor(torch.inf, dtype=D), bound[2] + 1.5]),
+        ),
+        (3,),
+        torch.flatten,
+    ),
     "greater_than": (constraints.greater_than(1.5), (3,), torch.flatten),
     "greater_than a tensor": (constraints.greater_than(bound), (3,), torch.flatten),
     "greater_than_eq": (constraints.greater_than_eq(-1.5), (3,), torch.flatten),

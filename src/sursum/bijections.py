@@ -97,29 +97,36 @@ class OrderedTransform(Transform):
 
 
 class OpenedIntervalBijection(Transform):
-    r"""Onto [a, b] by :math:`x = a + (b - a) \sigma(u)` and, in the elements where b is infinite, by :math:`x = a + e^u`."""
+    r"""Onto [a, b] by :math:`x = a + (b - a) \sigma(u)`; in the elements where b is infinite by :math:`x = a + e^u`, and
+    where a is, by :math:`x = b - e^u`. An element of which both are infinite is not known.
+    """
 
     domain = constraints.real
     bijective = True
 
     def __init__(self, lower: Tensor, upper: Tensor) -> None:
         super().__init__()
-        self.lower = lower
-        self.opened = upper.isinf()
-        # Where b is infinite, 1 stands for the width, so that neither branch has an infinite gradient.
+        self.above, self.below = upper.isinf(), lower.isinf()
+        self.opened = self.above | self.below
+        # Where an end is infinite, numbers that are not stand for it and for the width, so that no branch has an infinite
+        # gradient.
+        self.end = torch.where(self.below, upper, lower)
+        self.direction = torch.where(self.below, -torch.ones_like(upper), torch.ones_like(upper))
         self.width = torch.where(self.opened, torch.ones_like(upper), upper - lower)
 
     @property
     def codomain(self) -> Any:  # type: ignore[override]
-        return OpenedInterval(self.lower, torch.where(self.opened, torch.inf, self.lower + self.width))
+        lower = torch.where(self.below, -torch.inf, self.end)
+        upper = torch.where(self.above, torch.inf, torch.where(self.below, self.end, self.end + self.width))
+        return OpenedInterval(lower, upper)
 
     def _call(self, x: Tensor) -> Tensor:
-        return self.lower + torch.where(self.opened, self._opened(x).exp(), self.width * x.sigmoid())
+        return self.end + torch.where(self.opened, self.direction * self._opened(x).exp(), self.width * x.sigmoid())
 
     def _inverse(self, y: Tensor) -> Tensor:
-        above = y - self.lower
-        share = torch.where(self.opened, 0.5, above / self.width)
-        return torch.where(self.opened, torch.where(self.opened, above, 1.0).log(), share.logit())
+        away = self.direction * (y - self.end)
+        share = torch.where(self.opened, 0.5, away / self.width)
+        return torch.where(self.opened, torch.where(self.opened, away, 1.0).log(), share.logit())
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
         inside = self.width.log() - torch.nn.functional.softplus(x) - torch.nn.functional.softplus(-x)

@@ -26,7 +26,7 @@ from torch.distributions import (
 
 from sursum.distributions.constraints import OpenedInterval, Ordered
 from sursum.distributions.fluent import Masked
-from sursum.torch_private import without_dispatch_modes
+from sursum.torch_private import current_dispatch_mode, without_dispatch_modes
 
 _Bounds = tuple[Any, Any]
 
@@ -143,21 +143,25 @@ def _image(base: _Bounds | None, transforms: list[Any]) -> Any:
     if base is None:
         return None
     lower, upper = base
+    turned = False  # whether a half-line lies on one side in some elements, or for some q, and on the other in others
     for transform in _flat(transforms):
         if isinstance(transform, AffineTransform):
             sign = _sign(transform.scale)
-            if sign is None:
-                return None
+            if sign is None or turned:
+                turned = turned or _infinite(lower) is not _infinite(upper)
+                lower, upper = _turned(lower, upper, transform.loc, torch.as_tensor(transform.scale))
+                continue
             ends = [_affine(end, transform.loc, transform.scale) for end in (lower, upper)]
             lower, upper = ends if sign > 0 else ends[::-1]
         elif isinstance(transform, (ExpTransform, SoftplusTransform, SigmoidTransform, TanhTransform)):
             limits = bounds(transform.codomain)
             if limits is None:
                 return None
-            lower = limits[0] if _infinite(lower) else transform(torch.as_tensor(lower))
-            upper = limits[1] if _infinite(upper) else transform(torch.as_tensor(upper))
+            lower, upper = (_within(end, limit, transform) for end, limit in zip((lower, upper), limits, strict=True))
         else:
             return None
+    if turned:
+        return OpenedInterval(*torch.broadcast_tensors(torch.as_tensor(lower), torch.as_tensor(upper)))
     # torch's own names, where they say the same.
     if _is(lower, 0.0) and _infinite(upper):
         return constraints.positive
@@ -193,8 +197,36 @@ def _affine(end: Any, loc: Any, scale: Any) -> Any:
     return end if sign is not None and sign > 0 else -end
 
 
+def _turned(lower: Any, upper: Any, loc: Any, scale: Tensor) -> tuple[Any, Any]:
+    """The image of an interval under an affine map of which the sign is not known."""
+    if _infinite(lower) and _infinite(upper):
+        return lower, upper
+    ends = []
+    for end in (lower, upper):
+        infinite = torch.as_tensor(end, dtype=scale.dtype).isinf()
+        number = torch.where(infinite, torch.zeros((), dtype=scale.dtype), torch.as_tensor(end, dtype=scale.dtype))
+        ends.append((infinite, loc + scale * number))
+    rising = scale > 0
+    (below, low), (above, high) = ends
+    return (
+        torch.where(torch.where(rising, below, above), -torch.inf, torch.where(rising, low, high)),
+        torch.where(torch.where(rising, above, below), torch.inf, torch.where(rising, high, low)),
+    )
+
+
+def _within(end: Any, limit: Any, transform: Any) -> Any:
+    """Where `transform` maps an end of an interval; `limit` is where it maps infinity on that side."""
+    if _infinite(end):
+        return limit
+    end = torch.as_tensor(end)
+    infinite = end.isinf()
+    return torch.where(infinite, limit, transform(torch.where(infinite, torch.zeros_like(end), end)))
+
+
 def _sign(scale: Any) -> int | None:
-    """The sign of a scale, where it has one: looked at outside any capture, since it says nothing about the graph."""
+    """The sign of a scale, where it has one. In a capture that of a tensor is not known: it may be another one at another q."""
+    if isinstance(scale, Tensor) and current_dispatch_mode() is not None:
+        return None
     with torch.no_grad(), without_dispatch_modes():
         values = torch.as_tensor(scale).detach()
         if bool((values > 0).all()):

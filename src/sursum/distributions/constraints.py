@@ -74,7 +74,7 @@ __all__ = [
 
 
 class OpenedInterval(type(interval(0, 1))):  # type: ignore[misc]
-    """[lower, upper], where elements of the tensor `upper` may be infinite."""
+    """[lower, upper], tensors of which elements may be infinite."""
 
 
 class Ordered(Constraint):
