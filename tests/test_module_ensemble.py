@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.stats import chi2
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.data import DataLoader, TensorDataset
@@ -14,6 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import sursum as su
 import sursum.distributions as dist
 from sursum import ensemble
+from sursum.convergence import mixing
 from sursum.errors import CaptureError, DiagnosticWarning, DuplicateSiteError, ModuleWarning, PredictionError, SiteError
 from sursum.infer import ModuleEnsemble
 
@@ -314,7 +316,10 @@ def test_weights_that_disagree_and_predictions_that_agree() -> None:
     prediction = posterior.predict(new, seed=0)
     table = posterior.summary(["net.0.weight"], predictions=prediction)
     assert table["net.0.weight"]["r_hat"].min() > 1.5
-    assert table["f (predicted)"]["r_hat"].max() < 1.02
+    # Four halves of chains that draw from one law differ as χ² of 3 degrees of freedom says, and R-hat² - 1 with them.
+    worth = sum(mixing(chain[None]).ess_bulk for chain in prediction["f"].numpy()).min()
+    bound = 1 + 2 * chi2.isf(1e-4, 3) / 3 / worth
+    assert table["f (predicted)"]["r_hat"].max() < bound < 1.1
     np.testing.assert_allclose(table["f (predicted)"]["ess_bulk"], prediction.summary()["f"]["ess_bulk"])
     with pytest.raises(PredictionError, match=r"draws of x \(predicted\) have shape \(3,\).*begin with \(2, 500\)"):
         posterior.summary(predictions={"x": torch.zeros(3)})
