@@ -52,6 +52,16 @@ enum { SU_LANES = 4, SU_PARTS = 10 };
 #endif
 typedef double su_lanes __attribute__((vector_size(8 * SU_LANES), aligned(8), may_alias));
 """,
+    "extremes": """
+/* The largest and the smallest of a loop. OpenMP's own max starts at -DBL_MAX in clang's loops, which is above -INFINITY. */
+#ifdef __clang__
+#pragma omp declare reduction(su_max:double:omp_out = omp_in > omp_out ? omp_in : omp_out) initializer(omp_priv = -INFINITY)
+#pragma omp declare reduction(su_min:double:omp_out = omp_in < omp_out ? omp_in : omp_out) initializer(omp_priv = INFINITY)
+#else
+#define su_max max
+#define su_min min
+#endif
+""",
     "integer": """
 /* Cut off; the lowest integer where there is none. */
 static inline int64_t su_integer(double x)

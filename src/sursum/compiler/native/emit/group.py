@@ -203,13 +203,15 @@ class Nest:
             self.inner.append(f"{total} = {name} {sign} {total} ? {name} : {total};")
             self.inner.append(f"{flag} |= {name} != {name};")
             self.clauses.setdefault("|", []).append(flag)
+            names.used.add("extremes")
             result = f"{flag} ? NAN : {total}"
         else:
             self.inner.append(update(total, stage.mode, name, kind))
             result = total
         if stage.joint is not None:
             self._join(stage.joint, total)
-        self.clauses.setdefault(CLAUSE[stage.mode], []).append(total)
+        clause = CLAUSE[stage.mode]
+        self.clauses.setdefault(f"su_{clause}" if extreme else clause, []).append(total)
         if outer:
             target = names.element(stage.value, stage.store, ())
             done = names.fresh()
