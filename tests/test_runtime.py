@@ -12,7 +12,7 @@ import sursum.distributions as dist
 from sursum import runtime
 from sursum.errors import HandlerError
 from sursum.messages import Deterministic, Frame
-from sursum.runtime import Barrier, Messenger, handler, open_plates, perform, required
+from sursum.runtime import Global, Messenger, handler, open_plates, perform, required
 
 P = su.poutine
 
@@ -244,16 +244,18 @@ def test_a_task_inherits_the_stack_and_cannot_disturb_it():
 # What handlers tell without messages.
 
 
-def test_open_plates_end_at_a_barrier():
+def test_open_plates_end_at_what_is_global_but_for_those_opened_again():
     def names():
         return [frame.name for frame in open_plates()]
 
     with su.plate("a", 2), su.plate("b", 3):
         assert names() == ["a", "b"]
-        with Barrier(plates=(Frame("c", -1, 4),)):
-            assert names() == ["c"]
+        with Global(plates=(Frame("c", -1, 4),)):
+            assert names() == []
             with su.plate("d", 5):
-                assert names() == ["c", "d"]
+                assert names() == ["d"]
+            with su.plate("c", 4):
+                assert names() == ["c"]
 
 
 def test_the_innermost_generator_and_the_innermost_store_win():
