@@ -1,6 +1,7 @@
 """What is checked at a site, whether torch's process-wide flag is on or off."""
 
 import asyncio
+import contextlib
 import re
 import threading
 
@@ -9,7 +10,7 @@ import torch
 
 import sursum as su
 import sursum.distributions as dist
-from sursum.errors import ArgumentError, ObservationError
+from sursum.errors import ArgumentError, ObservationError, PlateError
 
 P = su.poutine
 NAN, INF = float("nan"), float("inf")
@@ -103,11 +104,161 @@ def test_an_observation_of_another_shape_is_refused(fn, obs):
         su.sample("y", fn, obs=obs)
 
 
-@pytest.mark.parametrize(("batch", "shape"), [((), (5,)), ((5,), ()), ((5,), (5,)), ((2, 5), (5,)), ((1,), (5,)), ((0,), (0,))])
-def test_shapes_that_broadcast_one_way_are_fine(batch, shape):
+@pytest.mark.parametrize(("batch", "shape"), [((), (5,)), ((5,), (5,)), ((1,), (5,)), ((1,), ()), ((5,), (2, 5)), ((0,), (0,))])
+def test_a_distribution_that_broadcasts_to_the_value_is_fine(batch, shape):
     with P.trace() as t:
         su.sample("y", dist.Normal(torch.zeros(batch), 1.0), obs=torch.zeros(shape))
     assert t.trace["y"].log_prob().shape == torch.broadcast_shapes(batch, shape)
+
+
+@pytest.mark.parametrize(
+    ("batch", "shape", "plates"),
+    [
+        ((3,), (), {}),
+        ((2, 3), (3,), {}),
+        ((3, 1), (3,), {-1: 3}),  # a network's column against a row of data, and so on
+        ((3, 1), (3, 1), {-1: 3}),
+        ((2, 3), (3,), {-1: 3}),
+        ((2, 3), (), {-1: 3}),
+        ((5, 1, 3), (2, 3), {-1: 3, -2: 2}),
+    ],
+)
+def test_a_batch_that_neither_value_nor_plates_have_is_refused(batch, shape, plates):
+    with contextlib.ExitStack() as stack:
+        for dim, size in plates.items():
+            stack.enter_context(su.plate(f"p{-dim}", size, dim=dim))
+        with pytest.raises(
+            ObservationError, match=rf"'y' .* batch shape {re.escape(str(shape))}, .*counted more than once.*squeeze"
+        ):
+            su.sample("y", dist.Normal(torch.zeros(batch), 1.0), obs=torch.zeros(shape))
+
+
+@pytest.mark.parametrize(
+    ("batch", "shape", "plates", "terms"),
+    [
+        ((), (), {-1: 3}, 3),
+        ((), (3,), {-1: 3, -2: 2}, 6),
+        ((2, 1), (3,), {-1: 3, -2: 2}, 6),
+        ((3,), (2, 3), {-1: 3}, 6),
+        ((2, 3), (2, 3), {-1: 3}, 6),
+        ((1, 3), (3,), {-1: 3}, 3),
+        ((3, 1), (3, 1), {-2: 3}, 3),
+    ],
+)
+def test_a_batch_of_the_plates_or_of_the_value_is_fine(batch, shape, plates, terms):
+    with contextlib.ExitStack() as stack:
+        t = stack.enter_context(P.trace())
+        for dim, size in plates.items():
+            stack.enter_context(su.plate(f"p{-dim}", size, dim=dim))
+        su.sample("y", dist.Normal(torch.zeros(batch), 1.0), obs=torch.zeros(shape))
+    assert t.trace["y"].log_prob().numel() == terms
+
+
+def test_a_subsampled_plate_has_the_size_that_is_present():
+    y = torch.zeros(10)
+    with su.plate("data", 10, subsample_size=4) as index:
+        su.sample("y", dist.Normal(torch.zeros(4), 1.0), obs=y[index])
+        with pytest.raises(ObservationError, match=r"plate 'data' \(4 at dim -1\): together they would be \(4, 4\)"):
+            su.sample("z", dist.Normal(torch.zeros(4, 1), 1.0), obs=y[index])
+
+
+def column(x, y=None):
+    """A network's output, (n, 1), in the place of one number for each row."""
+    slope = su.sample("slope", dist.Normal(0.0, 1.0))
+    with su.plate("data", len(x)):
+        return su.sample("y", dist.Normal(slope * x, 1.0), obs=y)
+
+
+def column_guide(x, y=None):
+    su.sample("slope", dist.Normal(su.param("loc", torch.tensor(0.0)), 1.0))
+
+
+COLUMN, ROW = torch.ones(4, 1), torch.arange(4.0)
+ELBOS = (su.infer.Trace_ELBO(), su.infer.TraceMeanField_ELBO(), su.infer.RenyiELBO())
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        lambda: su.trace(column).get_trace(COLUMN, ROW),
+        lambda: su.trace(su.condition(column, data={"y": ROW})).get_trace(COLUMN),
+        lambda: su.compile(column, COLUMN, ROW),
+        lambda: su.compile(column, COLUMN, ROW, engine="torch"),
+        lambda: su.infer.MCMC(su.infer.NUTS(column), progress=False).run(COLUMN, ROW),
+        lambda: su.infer.fit(column, COLUMN, ROW),
+        lambda: su.infer.fit(column, COLUMN, ROW, optim=torch.optim.SGD),
+        lambda: su.infer.laplace(column, COLUMN, ROW),
+        lambda: su.infer.Pathfinder(column).run(COLUMN, ROW),
+        lambda: su.infer.Importance(column).run(COLUMN, ROW),
+        lambda: su.infer.log_likelihood(column, {"slope": torch.zeros(2)}, COLUMN, ROW),
+        lambda: su.infer.Predictive(column, {"slope": torch.zeros(2)}, seed=0)(COLUMN, ROW),
+        lambda: su.infer.sbc(column, COLUMN, ROW, num_simulations=1),
+        *(
+            lambda elbo=elbo: su.infer.SVI(column, column_guide, su.optim.Adam({"lr": 0.1}), elbo, seed=0).run(2, COLUMN, ROW)
+            for elbo in ELBOS
+        ),
+    ],
+)
+def test_every_inference_refuses_a_column_against_a_row(run):
+    with pytest.raises(ObservationError, match=r"site 'y' .* batch shape \(4,\), .*\(4, 4\), in plate 'data' \(4 at dim -1\)"):
+        run()
+
+
+def test_a_guide_may_not_draw_a_batch_that_its_model_has_not():
+    def model():
+        with su.plate("data", 3):
+            z = su.sample("z", dist.Normal(torch.zeros(3, 1), 1.0))
+        su.factor("f", -z.sum())
+
+    def guide():
+        with su.plate("data", 3):
+            su.sample("z", dist.Normal(su.param("loc", torch.zeros(3)), 1.0))
+
+    with pytest.raises(ObservationError, match=r"site 'z' .* batch shape \(3,\), and its distribution has \(3, 3\)"):
+        su.infer.Trace_ELBO().loss(model, guide)
+
+
+@pytest.mark.parametrize("model", [lambda y: su.sample("y", dist.Normal(su.sample("m", dist.Normal(0.0, 1.0)), 1.0), obs=y)])
+def test_particles_are_no_stray_dimension(model):
+    loss = su.infer.Trace_ELBO(num_particles=6, vectorize_particles=True)
+    guide = su.infer.autoguide.AutoDelta(model)
+    expected = -float(dist.Normal(0.0, 1.0).log_prob(ROW).sum() + dist.Normal(0.0, 1.0).log_prob(torch.tensor(0.0)))
+    with su.ParamStore():
+        assert loss.loss(model, guide, ROW) == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_step_of_a_scan_is_checked():
+    def step(carry, y):
+        with su.plate("data", 3):
+            su.sample("y", dist.Normal(torch.zeros(3, 1), 1.0), obs=y)
+        return carry, None
+
+    with pytest.raises(ObservationError, match=r"\(3, 3\), in plate 'data'"):
+        su.scan(step, torch.tensor(0.0), torch.zeros(5, 3))
+
+
+def test_masks_leave_elements_out_and_add_none():
+    upright, row = torch.ones(3, 1, dtype=torch.bool), torch.ones(3, dtype=torch.bool)
+    with su.plate("data", 3):
+        with P.mask(mask=row):
+            su.sample("y", dist.Normal(0.0, 1.0), obs=torch.zeros(3))
+        with P.mask(mask=upright), pytest.raises(PlateError, match=r"site 'z' .*shape \(3,\), and its mask .*\(3, 1\)"):
+            su.sample("z", dist.Normal(0.0, 1.0), obs=torch.zeros(3))
+        with pytest.raises(ObservationError, match=r"together they would be \(3, 3\)"):
+            su.sample("w", dist.Normal(0.0, 1.0).mask(upright), obs=torch.zeros(3))
+    with P.mask(mask=row), pytest.raises(PlateError, match=r"site 'm' .* shape \(\), and its mask has shape \(3,\)"):
+        su.sample("m", dist.Normal(0.0, 1.0))
+    with P.mask(mask=row), pytest.raises(PlateError, match="site 'f'"):
+        su.factor("f", torch.tensor(1.0))
+
+
+def test_a_factor_is_not_multiplied_by_a_plate_beside_it():
+    with P.trace() as t, su.plate("data", 3):
+        su.factor("whole", torch.ones(2, 3))
+        su.factor("one", torch.tensor(1.0))
+        with pytest.raises(PlateError, match=r"factor 'column' .* shape \(3, 1\), in plate 'data' .* would be \(3, 3\)"):
+            su.factor("column", torch.ones(3, 1))
+    assert float(t.trace.log_prob_sum()) == 9.0
 
 
 def test_missing_values_may_be_masked():

@@ -28,13 +28,15 @@ from sursum.errors import DensityError, SiteError
 class Frame:
     """An open plate: `size` independent copies along `dim`, of which `indices` (all where None) are present.
 
-    A sequential plate, used as an iterator, has no `dim`.
+    A sequential plate, used as an iterator, has no `dim`. One that `repeats` is around the whole program, data and all:
+    each copy is another draw of it.
     """
 
     name: str
     dim: int | None
     size: int
     indices: Tensor | None = None
+    repeats: bool = False
 
     @property
     def length(self) -> int:

@@ -16,7 +16,7 @@ from sursum.messages import Deterministic, Factor, Param, Sample
 from sursum.placing import place, plate_scale, subsampled
 from sursum.runtime import at_site, current_generator, open_plates, perform
 from sursum.torch_private import DisableTorchFunction, is_all_true
-from sursum.validation import check_fn, check_value, validation_enabled
+from sursum.validation import check_factor, check_fn, check_mask, check_value, validation_enabled
 
 
 def sample(
@@ -64,8 +64,10 @@ def sample(
         check_fn(site)
         site = place(site)
         out = perform(site)
-        if isinstance(out, Sample) and out.is_observed:
-            check_value(out)
+        if isinstance(out, Sample):
+            check_mask(out)
+            if out.is_observed:
+                check_value(out)
     value: Tensor = out.value
     return value
 
@@ -196,7 +198,9 @@ def factor(name: str, log_factor: Tensor) -> None:
         where=calling_line(),
     )
     with at_site(site):
-        perform(place(site))
+        placed = place(site)
+        check_factor(site)
+        check_mask(perform(placed))
 
 
 def _kind(value: Any) -> str:

@@ -7,6 +7,7 @@ on a value that depends on q into a guard of the density.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextvars import ContextVar
 from types import TracebackType
 from typing import Any
@@ -18,8 +19,8 @@ from torch.distributions.utils import lazy_property
 
 from sursum.distributions.fluent import Masked, unwrapped
 from sursum.distributions.shapes import broadcast_shapes
-from sursum.errors import ArgumentError, ObservationError, SiteError
-from sursum.messages import Sample
+from sursum.errors import ArgumentError, ObservationError, PlateError, SiteError
+from sursum.messages import Factor, Frame, Sample
 from sursum.supports import support_of
 from sursum.torch_private import is_all_true
 
@@ -90,6 +91,95 @@ def _check_arguments(site: Sample, fn: Distribution) -> None:
 
 
 def check_shape(site: Sample) -> None:
+    """That value and distribution fit, and that neither makes the other one larger than the program says.
+
+    They may broadcast to the value's shape, or to that of the plates. Anything else is a density of more terms than there
+    are values: a column (n, 1) in a plate of n against n values has n · n.
+    """
+    check_fits(site)
+    value, fn = site.value, site.fn
+    if not isinstance(fn, Distribution):
+        return
+    own = value.shape[: value.dim() - len(fn.event_shape)]
+    joint = broadcast_shapes(fn.batch_shape, own)
+    if _stray(joint, own, site.plates):
+        raise ObservationError(
+            f"the value given to site {site} has batch shape {tuple(own)}, and its distribution has {tuple(fn.batch_shape)}"
+            f"{_in_plates(site.plates)}: together they would be {tuple(joint)}, a shape that neither the value nor the plates "
+            "have, so that values would be counted more than once. Give both the same shape, for example with squeeze(-1) on "
+            "a network's output; or give the dimension a plate; or make it part of one value with .to_event(…)."
+        )
+
+
+def check_factor(site: Factor) -> None:
+    """That plates do not expand the term of a factor to a shape that neither has.
+
+    Call it before the site is placed.
+    """
+    if not validation_enabled():
+        return
+    own = site.value.shape
+    joint = broadcast_shapes(own, _shape(site.plates))
+    if _stray(joint, own, site.plates):
+        raise PlateError(
+            f"the term of factor {site} has shape {tuple(own)}{_in_plates(site.plates)}: together they would be "
+            f"{tuple(joint)}, a shape that neither has, so that the term would be counted more than once. Use squeeze(-1), sum "
+            "over the dimension, or give it a plate."
+        )
+
+
+def check_mask(site: Sample | Factor) -> None:
+    """That the mask of a site leaves elements out, and does not make it larger."""
+    if not isinstance(site.mask, Tensor) or not isinstance(site.value, Tensor) or not validation_enabled():
+        return
+    own = site.value.shape
+    if isinstance(site, Sample):
+        if not isinstance(site.fn, Distribution):
+            return
+        own = broadcast_shapes(site.fn.batch_shape, own[: len(own) - len(site.fn.event_shape)])
+    try:
+        joint = broadcast_shapes(own, site.mask.shape)
+    except RuntimeError:
+        joint = None
+    if joint is None or _without_ones(joint) != _without_ones(own):
+        raise PlateError(
+            f"site {site} has batch shape {tuple(own)}, and its mask has shape {tuple(site.mask.shape)}, which does not "
+            "broadcast to that. A mask says of elements of a site whether they count: give it the site's batch shape, or give "
+            "the dimension a plate."
+        )
+
+
+def _stray(joint: torch.Size, own: torch.Size, plates: tuple[Frame, ...]) -> bool:
+    """Whether a batch shape has dimensions that neither a value of batch shape `own` nor `plates` have, those aside in
+    which the whole program is repeated."""
+    shapes = (_without_ones(_once(shape, plates)) for shape in (own, _shape(plates)))
+    return _without_ones(_once(joint, plates)) not in shapes
+
+
+def _once(shape: Sequence[int], plates: tuple[Frame, ...]) -> torch.Size:
+    """A batch shape without the repetitions of the whole program."""
+    repeated = {frame.dim for frame in plates if frame.repeats}
+    return torch.Size(1 if dim - len(shape) in repeated else size for dim, size in enumerate(shape))
+
+
+def _shape(plates: tuple[Frame, ...]) -> torch.Size:
+    """The batch shape of what is in these plates and has no dimension of its own."""
+    sizes = {frame.dim: frame.length for frame in plates if frame.dim is not None}
+    return torch.Size(sizes.get(dim, 1) for dim in range(min(sizes, default=0), 0))
+
+
+def _without_ones(shape: Sequence[int]) -> tuple[int, ...]:
+    """A shape without the leading dimensions that make nothing larger."""
+    first = next((place for place, size in enumerate(shape) if size != 1), len(shape))
+    return tuple(shape[first:])
+
+
+def _in_plates(plates: tuple[Frame, ...]) -> str:
+    found = [f"{frame.name!r} ({frame.length} at dim {frame.dim})" for frame in plates if frame.dim is not None]
+    return f", in plate{'s' * (len(found) > 1)} {', '.join(found)}" if found else ", in no plate"
+
+
+def check_fits(site: Sample) -> None:
     """That the value's shape and the distribution's fit, without growing each other."""
     value, fn = site.value, site.fn
     if not isinstance(fn, Distribution):
@@ -103,13 +193,14 @@ def check_shape(site: Sample) -> None:
             f"the value given to site {site} is complex ({value.dtype}). Real values were expected. Give its real and its "
             "imaginary part (`value.real`, `value.imag`) to a site each, or `torch.view_as_real(value)` to one."
         )
-    shape = fn.batch_shape + fn.event_shape
     events = len(fn.event_shape)
+    batch, own = (_once(one, site.plates) for one in (fn.batch_shape, value.shape[: value.dim() - events]))
     try:
-        joint = broadcast_shapes(shape, value.shape)
+        joint = broadcast_shapes(batch + fn.event_shape, own + value.shape[value.dim() - events :])
     except RuntimeError:
         joint = None
-    fits = joint in (shape, value.shape) and (not events or value.shape[-events:] == fn.event_shape)
+    fits = joint is not None and value.shape[value.dim() - events :] == fn.event_shape
+    fits = fits and _without_ones(broadcast_shapes(batch, own)) in (_without_ones(batch), _without_ones(own))
     if not fits:
         grown = "" if joint is None else f", which broadcast to {tuple(joint)}"
         raise ObservationError(

@@ -9,7 +9,7 @@ from torch.distributions import Distribution
 from sursum.handlers.given import Given
 from sursum.messages import Deterministic, Sample, Site
 from sursum.runtime import handler, perform
-from sursum.validation import check_shape
+from sursum.validation import check_fits
 
 
 @handler
@@ -32,7 +32,7 @@ class do(Given):
         if not self.given(site) or not isinstance(site, Sample):
             return out
         site = site.but(value=self.value(site))
-        check_shape(site)
+        check_fits(site)
         return Deterministic(
             name=site.name,
             value=site.value,

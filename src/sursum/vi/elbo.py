@@ -12,7 +12,7 @@ from torch import Tensor
 from sursum.caller import warn
 from sursum.errors import EngineWarning, SursumError, VariationalError
 from sursum.handlers import plate
-from sursum.messages import Sample
+from sursum.messages import Frame, Sample
 from sursum.trace import Trace
 from sursum.vi.pairing import Pair, Program, pair, scored
 
@@ -109,7 +109,7 @@ class ELBO:
                 nesting = deepest(pair(model, guide, args, kwargs))
         dim = -1 - nesting
         try:
-            with plate(PARTICLES, self.num_particles, dim=dim):
+            with _particles(PARTICLES, self.num_particles, dim=dim):
                 return [pair(model, guide, args, kwargs)], dim
         except (RuntimeError, IndexError) as error:
             if isinstance(error, SursumError):
@@ -118,6 +118,14 @@ class ELBO:
             raise VariationalError(
                 f"the programs do not take a batch of {self.num_particles} particles: {error}. {_FOR_BATCHES}"
             ) from error
+
+
+class _particles(plate):
+    """A plate around the whole program, whose copies share the data."""
+
+    @property
+    def frame(self) -> Frame:
+        return replace(super().frame, repeats=True)
 
 
 def batched(loss: ELBO, model: Program, guide: Program, args: Sequence[Any], kwargs: Mapping[str, Any]) -> ELBO:
@@ -173,7 +181,9 @@ def _by_particle(term: Tensor, keep: int) -> Tensor:
 
 
 def deepest(pair: Pair) -> int:
-    """How many dimensions the plates and batches of two traces take."""
-    frames = [-frame.dim for t in (pair.model, pair.guide) for site in t.values() for frame in site.plates if frame.dim]
-    batches = [len(site.fn.batch_shape) for t in (pair.model, pair.guide) for site in t.values() if isinstance(site, Sample)]
+    """How many dimensions the plates and batches of two traces take, those of data aside from their distribution's too."""
+    sites = [site for t in (pair.model, pair.guide) for site in t.values()]
+    frames = [-frame.dim for site in sites for frame in site.plates if frame.dim]
+    drawn = [site for site in sites if isinstance(site, Sample)]
+    batches = [max(len(site.fn.batch_shape), site.value.dim() - len(site.fn.event_shape)) for site in drawn]
     return max([0, *frames, *batches])
