@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,7 @@ import sursum as su
 import sursum.distributions as dist
 from sursum import ensemble
 from sursum.distributions import constraints
-from sursum.errors import PredictionError, UnusedSiteWarning
+from sursum.errors import ObservationWarning, PredictionError, UnusedSiteWarning
 from sursum.infer import Predictive
 from sursum.messages import Sample
 
@@ -107,7 +108,101 @@ def test_replicated_data_need_no_arguments() -> None:
     assert torch.equal(posterior.predict(seed=1)["y"], posterior.predict(X, seed=1)["y"])
     # What the program observes is drawn, whoever observes it.
     observed = su.condition(LIFTED, data={"y": torch.ones(6)})
-    assert torch.equal(Predictive(observed, posterior, seed=1)(X)["y"], posterior.predict(X, seed=1)["y"])
+    for again in (Predictive(observed, posterior, seed=1, replicate=True)(X), posterior.predict(X, X, seed=1, replicate=True)):
+        assert torch.equal(again["y"], posterior.predict(X, seed=1)["y"])
+        assert again.drawn == ("y",)
+
+
+def test_what_the_call_observes_keeps_its_data() -> None:
+    posterior, data = gaussian(draws=20), torch.arange(6.0)
+    observed = su.condition(LIFTED, data={"y": data})
+    for run in (
+        lambda: Predictive(LIFTED, posterior, seed=1)(X, data),
+        lambda: Predictive(observed, posterior, seed=1)(X),
+        lambda: posterior.predict(X, data, seed=1),
+        lambda: posterior.predict(X, y=data),
+    ):
+        with pytest.warns(ObservationWarning, match=r"nothing was drawn: 'y' is observed .* keeps its data"):
+            prediction = run()
+        assert prediction.drawn == ()
+        assert torch.equal(prediction["y"], data.expand(2, 20, 6))
+        torch.testing.assert_close(prediction["mean"], posterior["slope"].float()[..., None] * X)
+    # One that is asked for deterministic sites alone is not told of it.
+    assert list(Predictive(LIFTED, posterior, sites=["mean"])(X, data)) == ["mean"]
+
+
+def autoregression(y: Tensor | None, future: int = 0, length: int | None = None) -> None:
+    slope = su.sample("slope", dist.Normal(0.0, 1.0))
+
+    def step(last: Tensor, now: Tensor | None) -> tuple[Tensor, None]:
+        return su.sample("y", dist.Normal(slope * last, 0.5), obs=now), None
+
+    last, _ = su.scan(step, torch.tensor(1.0), y, length=length)
+
+    def ahead(last: Tensor, _: None) -> tuple[Tensor, None]:
+        return su.sample("ahead", dist.Normal(slope * last, 0.5)), None
+
+    if future:
+        su.scan(ahead, last, length=future)
+
+
+def test_a_forecast_goes_on_from_the_data() -> None:
+    series = torch.tensor([0.5, -1.0, 8.0])
+    slopes = {"slope": torch.full((4000,), 0.5)}
+    found = Predictive(autoregression, slopes, seed=0)(series, 2)
+    assert found.drawn == ("ahead",)
+    assert torch.equal(found["y"], series.expand(4000, 3))
+    # 8 · 0.5 and 8 · 0.25, of variance 0.25 and 0.25 (1 + 0.25).
+    sd = torch.tensor([0.5, 0.3125**0.5])
+    assert ((found.mean("ahead") - torch.tensor([4.0, 2.0])).abs() < 4.5 * sd / 4000**0.5).all()
+    assert ((found.sd("ahead") - sd).abs() < 4.5 * sd / 8000**0.5).all()
+    # Replicated, the series goes from 1, and the forecast on from there: 1/16.
+    again = Predictive(autoregression, slopes, seed=0, replicate=True)(series, 1)
+    assert again.drawn == ("y", "ahead")
+    assert abs(float(again.mean("ahead")) - 0.0625) < 4.5 * 0.6 / 4000**0.5
+
+
+@pytest.mark.filterwarnings("ignore::sursum.errors.DiagnosticWarning")
+@pytest.mark.parametrize("way", ["nuts", "laplace", "pathfinder"])
+def test_a_scan_of_observed_sites_is_replicated_and_forecast(way: str) -> None:
+    series = torch.tensor([0.9, 0.7, 0.2, 0.3, 0.1])
+    posterior = {
+        "nuts": lambda: su.infer.MCMC(
+            su.infer.NUTS(autoregression), num_warmup=100, num_samples=50, num_chains=2, seed=0, progress=False
+        ).run(series),
+        "laplace": lambda: su.infer.laplace(autoregression, series, seed=0),
+        "pathfinder": lambda: su.infer.Pathfinder(autoregression, seed=0).run(series),
+    }[way]()
+    draws = posterior["slope"].shape
+    replicated = posterior.predict(seed=0)
+    assert replicated.drawn == ("y",)
+    assert replicated["y"].shape == (*draws, 5)
+    errors = (
+        replicated["y"] - posterior["slope"][..., None] * torch.cat([torch.ones(*draws, 1), replicated["y"][..., :-1]], -1)
+    ) / 0.5
+    count = errors.numel()
+    assert abs(float(errors.mean())) < 4.5 / count**0.5
+    assert abs(float(errors.std()) - 1.0) < 4.5 / (2 * count) ** 0.5
+    assert posterior.predict(None, length=3, seed=0)["y"].shape == (*draws, 3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert posterior.predict(series, 4, seed=0)["ahead"].shape == (*draws, 4)
+        posterior.log_likelihood()
+
+
+def test_replicated_data_have_the_shape_of_the_data() -> None:
+    def model(y: Tensor | None = None) -> None:
+        f = su.sample("f", dist.Beta(1.0, 1.0).expand_by([2]).to_event(1))
+        su.sample("y", dist.Bernoulli(f), obs=y)
+
+    f, data = torch.tensor([[[0.1, 0.9]] * 50] * 2), torch.ones(30, 2)
+    program = su.program.Program(model, (data,))
+    posterior = su.Posterior({"f": f}, {}, np.zeros((2, 50, 2)), latents=("f",), observed={"y": data}, program=program)
+    replicated = posterior.predict(seed=0)["y"]
+    assert replicated.shape == (2, 50, 30, 2)
+    assert ((replicated.mean((0, 1, 2)) - f[0, 0]).abs() < 4.5 * 0.3 / 3000**0.5).all()
+    with pytest.warns(ObservationWarning, match=r"'y' was observed with shape \(30, 2\), and is predicted with shape \(2,\)"):
+        assert posterior.predict(None, seed=0)["y"].shape == (2, 50, 2)
 
 
 @pytest.mark.filterwarnings("ignore::sursum.errors.DiagnosticWarning")

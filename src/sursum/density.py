@@ -36,6 +36,7 @@ from sursum.messages import Factor, Sample, Site
 from sursum.mismatch import mismatch
 from sursum.originals import watch_originals
 from sursum.placed import Placed, Recalled, refuse_subsamples
+from sursum.program import Program
 from sursum.runtime import Messenger, at_site, own_steps, refuse_coroutines, run_program
 from sursum.snapshot import snapshot_of
 from sursum.tables import Table
@@ -246,6 +247,14 @@ class LogDensity:
         return other
 
     # What is where.
+
+    @property
+    def program(self) -> Program:
+        """The program and its arguments, without handlers that are there for the sake of a capture."""
+        model = self.model
+        while isinstance(model, Messenger) and model.of_capture and model.fn is not None:
+            model = model.fn
+        return Program(model, self.args, self.kwargs)
 
     @property
     def title(self) -> str:

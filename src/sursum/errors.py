@@ -33,6 +33,7 @@
     ├── UnusedPriorWarning            a key of a prior that matched no parameter
     ├── HeldParameterWarning          trainable parameters that a sampler holds at their value
     ├── UnusedSiteWarning             data for, or a latent site of, something that nothing reads
+    ├── ObservationWarning            data that are not there where they were expected, or leave nothing to be predicted
     ├── ModuleWarning                 what a network does differently inside a program
     ├── EngineWarning                 another engine is used than the one that was expected
     └── DiagnosticWarning             what the diagnostics found wrong with a run
@@ -170,6 +171,10 @@ class HeldParameterWarning(SursumWarning):
 
 class UnusedSiteWarning(SursumWarning):
     """Data for, or a latent site of, something that nothing reads."""
+
+
+class ObservationWarning(SursumWarning):
+    """Data that are not there where they were expected, or that leave nothing to be predicted."""
 
 
 class ModuleWarning(SursumWarning):

@@ -121,14 +121,17 @@ class Posterior(Draws):
         *args: Any,
         seed: int | None = None,
         chunk: int | None = None,
+        replicate: bool | None = None,
         store: str | os.PathLike[str] | None = None,
         **kwargs: Any,
     ) -> Prediction:
         """Draw what the program predicts, once at every draw of the posterior; see `Predictive`.
 
         Args:
-            args, kwargs: what the program is called with, data to be predicted left out: `posterior.predict(x_new)`.
+            args, kwargs: what the program is called with, data to be predicted left out: `posterior.predict(x_new)`. Data
+                that are given stay as they are, and a forecast goes on from them: `posterior.predict(y, future=10)`.
                 Without any, it is called as it was for the fit, and what it observes is drawn: replicated data.
+            replicate: whether what the program observes is drawn; None does so without arguments, and from a `DataLoader`.
             seed: the same seed gives the same predictions; None draws one from torch's global generator.
             chunk: how many draws are taken at once; None chooses by the memory that one takes.
             store: the store of this run, to which predictions are written as they are made, in bounded memory: without
@@ -140,10 +143,14 @@ class Posterior(Draws):
         Raises:
             PredictionError: the posterior has no program, or its draws do not fit as the program is called now.
             SamplingError: the store is none of a run, or has that group already.
+
+        Warns:
+            ObservationWarning: nothing was drawn, as everything is observed; a prediction has fewer dimensions than the data.
         """
         program = self._program("predict", args, kwargs)
         group = None if store is None else PREDICTED[1] if args or kwargs else PREDICTED[0]
-        predictive = Predictive(program.model, self, seed=seed, chunk=chunk, store=store, group=group)
+        again = True if replicate is None and not args and not kwargs else replicate
+        predictive = Predictive(program.model, self, seed=seed, chunk=chunk, replicate=again, store=store, group=group)
         return predictive(*program.args, **program.kwargs)
 
     def log_likelihood(

@@ -21,7 +21,7 @@ class Prediction(Mapping[str, Tensor]):
     Arguments:
         sites: the draws, in the dtype of the program.
         batch_ndims: how many leading dimensions count draws: 2 for chain and draw, 1 for draw.
-        drawn: names of the sites that were drawn; the others are deterministic.
+        drawn: names of the sites that were drawn; the others are deterministic, or observed.
 
     Example:
         >>> import torch

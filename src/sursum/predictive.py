@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
+from torch.distributions import Distribution
 from torch.utils.data import DataLoader
 
 from sursum.caller import warn
 from sursum.data_loaders import batches, generator_left_alone, joined, rows
 from sursum.distributions.randomness import global_seed
 from sursum.distributions.rebuild import floating_dtype, tensors
+from sursum.distributions.shapes import broadcast_shapes
 from sursum.ensemble import Draw, Sliceable, at_draws
-from sursum.errors import ObservationError, PredictionError, UnusedSiteWarning
+from sursum.errors import ObservationError, ObservationWarning, PredictionError, UnusedSiteWarning
 from sursum.handlers import trace
 from sursum.messages import Deterministic, Param, Sample, Site
 from sursum.mismatch import mismatch
@@ -24,7 +26,7 @@ from sursum.patterns import suggestion
 from sursum.placing import by_step
 from sursum.prediction import Prediction
 from sursum.runtime import Messenger, handler, perform, refuse_coroutines, required, run_program
-from sursum.stored import Rows, StoredArray, StoredSites
+from sursum.stored import Rows, StoredArray, StoredSites, shape_of
 from sursum.streaming import Stream
 from sursum.validation import check_shape
 
@@ -52,9 +54,9 @@ class Predictive:
 
     .. math:: \tilde y^{(s)} \sim p(\tilde y \mid z^{(s)}), \qquad z^{(s)} \sim p(z \mid y) \text{ or } p(z)
 
-    Sites that have draws get them; every other site is drawn, also where the program observes it, and deterministic
-    sites are computed anew. Plates are whole. Draws are taken all at once where the program can be mapped, in pieces of
-    bounded memory; the result does not depend on that.
+    Sites that have draws get them; sites that the program observes, as it is called, keep their data, so that a forecast
+    goes on from them; every other site is drawn, and deterministic sites are computed anew. Plates are whole. Draws are
+    taken all at once where the program can be mapped, in pieces of bounded memory; the result does not depend on that.
 
     Args:
         model: the program, the one that was sampled or another with sites of the same names.
@@ -64,7 +66,9 @@ class Predictive:
         seed: an integer of 0 or more; the same seed gives the same predictions. None draws one from torch's global
             generator, which otherwise is left alone.
         chunk: how many draws are taken at once; None chooses by the memory that one takes.
-        sites: names of the sites that are kept; None keeps all that are drawn or deterministic.
+        replicate: whether sites that are observed are drawn as well: replicated data, in the shape of the data. None does so
+            where a `DataLoader` gives the arguments, which stands for the inputs at which to predict.
+        sites: names of the sites that are kept; None keeps all that are drawn, observed or deterministic.
         batch_ndims: how many leading dimensions of the mapping's tensors count draws. 1 if left out; a `Posterior` has 2.
         store: the store of a run. Predictions are written there as they are made, and the memory that they take does not
             grow with their number; what is returned is read from there when it is asked for. After a kill the same call goes
@@ -78,6 +82,7 @@ class Predictive:
 
     Warns:
         UnusedSiteWarning: draws of a site that the program has not.
+        ObservationWarning: nothing was drawn, as everything is observed; a prediction has fewer dimensions than the data.
 
     Example:
         >>> import sursum as su, sursum.distributions as dist, torch
@@ -97,6 +102,7 @@ class Predictive:
     num_samples: int | None = field(default=None, kw_only=True)
     seed: int | None = field(default=None, kw_only=True)
     chunk: int | None = field(default=None, kw_only=True)
+    replicate: bool | None = field(default=None, kw_only=True)
     sites: Iterable[str] | None = field(default=None, kw_only=True)
     batch_ndims: int | None = field(default=None, kw_only=True)
     store: str | os.PathLike[str] | None = field(default=None, kw_only=True)
@@ -124,7 +130,7 @@ class Predictive:
             )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Prediction:
-        """Predict with the program called with these arguments; data that it would observe may be left None.
+        """Predict with the program called with these arguments; data to be predicted are left None.
 
         A `DataLoader` in the place of the first argument stands for its batches, in its order, each of which is what the
         program is called with, or a tuple of that; sites with a row for every row of a batch are put together. What is drawn
@@ -147,8 +153,9 @@ class Predictive:
             return self._predict(args, kwargs, (seed,), draws, stream)
         seed = global_seed() if self.seed is None else self.seed
         if args and isinstance(args[0], DataLoader):
+            every = replace(self, replicate=True if self.replicate is None else self.replicate)
             with generator_left_alone(self.seed is not None):
-                found = [(rows(b), self._predict((*b, *args[1:]), kwargs, (seed, i), draws)) for i, b in batches(args[0])]
+                found = [(rows(b), every._predict((*b, *args[1:]), kwargs, (seed, i), draws)) for i, b in batches(args[0])]
             return joined(found)
         return self._predict(args, kwargs, (seed,), draws)
 
@@ -171,10 +178,11 @@ class Predictive:
     ) -> Prediction:
         wanted = None if self.sites is None else list(self.sites)
         drawn: dict[str, None] = {}
+        given: dict[str, None] = {}
         met: dict[str, None] = {}
 
         def run(values: Mapping[str, Tensor], draw: Draw) -> dict[str, Tensor]:
-            with Answers(values=values, draw=draw) as answers, trace() as recorder:
+            with Answers(values=values, draw=draw, replicate=bool(self.replicate)) as answers, trace() as recorder:
                 try:
                     run_program(self.model, args, kwargs)
                 except RuntimeError as error:
@@ -191,20 +199,26 @@ class Predictive:
                 raise PredictionError(
                     f"`sites` names {missing[0]!r}, which the program has not.{suggestion(missing[0], known)}"
                 )
-            kept = wanted or [n for n, s in found.items() if n in answers.drawn or isinstance(s, Deterministic)]
+            kept = wanted or [
+                n for n, s in found.items() if n in answers.drawn or n in found.observed or isinstance(s, Deterministic)
+            ]
+            given.update(dict.fromkeys(name for name in found.observed if name in kept))
             return {name: torch.as_tensor(found[name].value) for name in kept}
 
         if stream is not None:
             prior = self.posterior_samples is None
             placed = (lambda name: "prior_predictive" if name in stream.observed else "prior") if prior else None
             stored = stream.fill(run, draws.values, placed=placed, seed=seed, chunk=self.chunk)
-            draws.announce_unused(met)
-            return Prediction(stored.only(stored, flat=len(draws.shape) == 1), len(draws.shape), tuple(drawn))
-        results = at_draws(run, draws.values, draws.count, seed=seed, chunk=self.chunk)
+            sites: Mapping[str, Tensor] = stored.only(stored, flat=len(draws.shape) == 1)
+        else:
+            results = at_draws(run, draws.values, draws.count, seed=seed, chunk=self.chunk)
+            sites = {name: value.unflatten(0, draws.shape) for name, value in results.items()}
         draws.announce_unused(met)
-        return Prediction(
-            {name: value.unflatten(0, draws.shape) for name, value in results.items()}, len(draws.shape), tuple(drawn)
-        )
+        if given and not drawn:
+            _announce_given(list(given))
+        shapes = {name: tuple(shape_of(sites, name))[len(draws.shape) :] for name in drawn if name in sites}
+        _announce_smaller(shapes, getattr(self.posterior_samples, "observed", {}))
+        return Prediction(sites, len(draws.shape), tuple(drawn))
 
 
 @dataclass(frozen=True)
@@ -264,6 +278,27 @@ class GivenDraws:
                 )
 
 
+def _announce_given(names: Sequence[str]) -> None:
+    listed = ", ".join(map(repr, names))
+    warn(
+        f"nothing was drawn: {listed} {'is' if len(names) == 1 else 'are'} observed as the program is called, and what is "
+        "observed keeps its data. Leave the data out of the call to predict them, or ask for replicated data: replicate=True.",
+        ObservationWarning,
+    )
+
+
+def _announce_smaller(shapes: Mapping[str, tuple[int, ...]], observed: Mapping[str, Tensor]) -> None:
+    """Warn where data had dimensions that only the data had."""
+    for name, shape in shapes.items():
+        data = tuple(observed[name].shape) if name in observed else ()
+        if len(shape) < len(data):
+            warn(
+                f"site {name!r} was observed with shape {data}, and is predicted with shape {shape}: nothing in the program "
+                "but the data says how many there are. Put the site in a plate.",
+                ObservationWarning,
+            )
+
+
 def two_dimensions(shape: torch.Size) -> tuple[int, int]:
     """How many chains there are, and how many draws of each, where draws have these leading dimensions."""
     return (1, shape[0]) if len(shape) == 1 else (shape[:-1].numel(), shape[-1])
@@ -271,13 +306,15 @@ def two_dimensions(shape: torch.Size) -> tuple[int, int]:
 
 @handler
 class Answers(Messenger):
-    """Gives sites the values of one draw and, where `draw` is there, draws all others, observed or not.
+    """Gives sites the values of one draw and, where `draw` is there, draws all others that are not observed.
 
-    Plates have all of their elements present.
+    With `replicate` those that are observed are drawn too, in the shape of the data. Plates have all of their elements
+    present.
     """
 
     values: Mapping[str, Tensor] = required()
     draw: Draw | None = None
+    replicate: bool = False
 
     drawn: list[str] = field(init=False, repr=False, default_factory=list)
 
@@ -287,21 +324,44 @@ class Answers(Messenger):
                 return perform(site.but(value=torch.arange(site.fn.size)))
             if site.name in self.values:
                 return perform(_given(site.but(is_observed=False), by_step(site, self.values[site.name])))
-            if self.draw is not None and (site.is_observed or site.value is None):
-                if site.name not in self.drawn:
-                    self.drawn.append(site.name)
-                site = site.but(is_observed=False, value=None)
-                return perform(site.but(value=self.draw(site)))
-            if self.draw is None and not site.is_observed and site.value is None:
-                raise PredictionError(
-                    f"site {site} is neither observed nor among the posterior samples, so the likelihood at them is not "
-                    "defined. Call the program with the data that it observes, and give the one that was sampled."
-                )
+            if site.is_observed and self.replicate:
+                site = _shaped_as_data(site)
+            if site.value is None:
+                return perform(site.but(value=self._drawn(site)))
         elif isinstance(site, Param) and site.name in self.values:
             like = site.init
             value = self.values[site.name]
             site = site.but(value=value if like is None else value.to(dtype=like.dtype, device=like.device))
         return perform(site)
+
+    def _drawn(self, site: Sample) -> Tensor:
+        if self.draw is None:
+            raise PredictionError(
+                f"site {site} is neither observed nor among the posterior samples, so the likelihood at them is not "
+                "defined. Call the program with the data that it observes, and give the one that was sampled."
+            )
+        if site.name not in self.drawn:
+            self.drawn.append(site.name)
+        return self.draw(site)
+
+
+def _shaped_as_data(site: Sample) -> Sample:
+    """An observed site to be drawn instead. Data broadcast a distribution, and so they do here."""
+    check_shape(site)
+    fn, value = site.fn, site.value
+    site = site.but(is_observed=False, value=None)
+    if not isinstance(fn, Distribution):
+        return site
+    batch = broadcast_shapes(fn.batch_shape, value.shape[: value.dim() - len(fn.event_shape)])
+    if batch == fn.batch_shape:
+        return site
+    try:
+        return site.but(fn=fn.expand(batch))
+    except NotImplementedError as error:
+        raise PredictionError(
+            f"site {site} was observed with shape {tuple(value.shape)}, its distribution has {tuple(fn.batch_shape)}, and "
+            f"{type(fn).__name__} cannot be expanded: {error}. Put the site in a plate, or give the distribution that shape."
+        ) from error
 
 
 def _given(site: Sample, value: Tensor) -> Sample:

@@ -89,6 +89,7 @@ class Messenger:
     """
 
     _at_first: ClassVar[tuple[tuple[str, Callable[[], Any]], ...]] = ()
+    of_capture: ClassVar[bool] = False  # whether it is there for the sake of a capture, and is no part of the program
 
     fn: Callable[..., Any] | None = None
 

@@ -47,12 +47,12 @@ def test_predictions_and_likelihoods_by_step(posterior):
     wanted = dist.Normal(posterior["x"], NOISE).log_prob(Y.double())
     assert torch.allclose(likelihood, wanted, atol=1e-5)
     few = {"x": posterior["x"][0, :200]}
-    prediction = su.infer.Predictive(local_level, few, seed=0)(Y)
+    prediction = su.infer.Predictive(local_level, few, seed=0, replicate=True)(Y)
     assert prediction["y"].shape == (200, T)
     error = (prediction["y"] - few["x"]) / NOISE
     assert float(error.mean()) == pytest.approx(0.0, abs=4.5 / (200 * T) ** 0.5)
     assert float(error.std()) == pytest.approx(1.0, abs=4.5 / (2 * 200 * T) ** 0.5)
-    prior = su.infer.Predictive(local_level, num_samples=300, seed=1)(Y)
+    prior = su.infer.Predictive(local_level, num_samples=300, seed=1, replicate=True)(Y)
     assert prior["x"].shape == (300, T)
     steps = prior["x"].diff(dim=1) / LEVEL
     assert float(steps.std()) == pytest.approx(1.0, abs=4.5 / (2 * steps.numel()) ** 0.5)

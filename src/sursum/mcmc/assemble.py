@@ -17,7 +17,6 @@ from sursum.mcmc.nutpie_door import ChainTrace
 from sursum.mcmc.schedule import Outcome
 from sursum.mcmc.spool import STATS
 from sursum.posterior import Draws, Posterior
-from sursum.program import Program
 from sursum.unfinished import common_part, cut_short
 
 Array = NDArray[np.float64]
@@ -77,7 +76,7 @@ def assemble(compiled: Compiled, outcome: Outcome, num_samples: int, keep: Keep)
         dims={name: tuple(dims) for name, dims in density.dims.items()},
         observed=dict(density.observed),
         warnings=warnings,
-        program=Program(density.model, density.args, density.kwargs),
+        program=density.program,
     )
 
 

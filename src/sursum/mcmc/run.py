@@ -16,7 +16,6 @@ from sursum.mcmc.nutpie_door import Progress
 from sursum.mcmc.recording import Recording
 from sursum.mcmc.schedule import INTERRUPTED, Outcome, Schedule
 from sursum.posterior import Posterior
-from sursum.program import Program
 
 
 class Interrupted(KeyboardInterrupt):
@@ -186,9 +185,7 @@ class Run:
             raise
 
     def _stored(self, recording: Recording) -> Posterior:
-        density = self.compiled.density
-        program = Program(density.model, density.args, density.kwargs)
-        return replace(Posterior.load(recording.store.path), program=program)
+        return replace(Posterior.load(recording.store.path), program=self.compiled.density.program)
 
     # The work.
 

@@ -14,7 +14,6 @@ from sursum.errors import DiagnosticWarning
 from sursum.optimise.evaluator import evaluator
 from sursum.pareto import verdict
 from sursum.posterior import Posterior
-from sursum.program import Program
 
 Array = NDArray[np.float64]
 
@@ -50,6 +49,6 @@ def as_posterior(
         dims=dict(density.dims),
         observed=dict(density.observed),
         warnings=said,
-        program=Program(density.model, density.args, dict(density.kwargs)),
+        program=density.program,
         pareto_k=pareto_k,
     )

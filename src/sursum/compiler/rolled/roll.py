@@ -38,6 +38,8 @@ class rolled(Messenger):
         EngineWarning: a scan is run step by step.
     """
 
+    of_capture: ClassVar[bool] = True
+
     @property
     def roller(self) -> Callable[[Any], Any]:
         return self._roll
