@@ -41,6 +41,22 @@ def unconnected(found: Trace, leaves: Mapping[str, Tensor]) -> list[str]:
         connected = further
 
 
+def last_sites(found: Trace, leaves: Mapping[str, Tensor]) -> list[str]:
+    """The names in `leaves`, a free tensor for every latent site, that depend on another and on which no other depends; where
+    none does, those on which no other depends."""
+    with torch.enable_grad():
+        terms = found.log_prob()
+    bit = {id(leaf): 1 << i for i, leaf in enumerate(leaves.values())}
+    own = {name: 1 << i for i, name in enumerate(leaves)}
+    known: dict[Any, int] = {}
+    needs = {name: _reach(term, bit, known) & ~own.get(name, 0) for name, term in terms.items()}
+    needed = 0
+    for bits in needs.values():
+        needed |= bits
+    last = [name for name in leaves if not own[name] & needed]
+    return [name for name in last if needs.get(name)] or last
+
+
 def _reach(term: Tensor, bit: Mapping[int, int], known: dict[Any, int]) -> int:
     if term.grad_fn is None:
         return bit.get(id(term), 0)

@@ -41,6 +41,7 @@ from sursum.runtime import Messenger, at_site, own_steps, refuse_coroutines, run
 from sursum.snapshot import snapshot_of
 from sursum.tables import Table
 from sursum.trace import Trace
+from sursum.unobserved import unobserved
 from sursum.validation import check_value
 
 _JITTER = 0.1
@@ -96,8 +97,9 @@ class LogDensity:
                 name: dims_of(site) for name, site in found.items() if isinstance(site.value, Tensor)
             }
             self.networks = frozenset(name for name, site in found.items() if is_weight(site))
+            self.unobserved = unobserved(found, leaves)
             _announce_held(found)
-            if self.observed or any(isinstance(site, Factor) for site in found.values()):
+            if self.unobserved is None:
                 _announce_unconnected(unconnected(found, leaves))
 
     # The function and its parts.

@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 
 from sursum.caller import calling_line
 from sursum.errors import DensityError
-from sursum.messages import Sample
+from sursum.messages import Param
 from sursum.torch_private import TensorBase
 from sursum.trace import Trace
 
@@ -55,17 +55,18 @@ class watch_originals(TorchFunctionMode):
                 self._read.setdefault(id(tensor), (tensor, calling_line()))
         return result
 
-    def check(self, found: Trace) -> None:
-        """Raise DensityError where a lifted parameter's original was read."""
+    def check(self, found: Trace, *, trained: bool = False) -> None:
+        """Raise DensityError where the original of a parameter was read that is lifted or, with `trained`, is trained."""
         for site in found.values():
-            param = getattr(site, "param", None) if isinstance(site, Sample) else None
-            original = param.initial if param is not None else None
+            param = site if isinstance(site, Param) and trained and not site.frozen else getattr(site, "param", None)
+            original = param.initial if isinstance(param, Param) else None
             if isinstance(original, nn.Parameter) and id(original) in self._read:
                 line = self._read[id(original)][1]
+                what = "is trained" if param is site else "was lifted"
+                else_ = "no step would change it" if param is site else "its posterior would be its prior"
                 raise DensityError(
-                    f"parameter {site} was lifted, but the network's own value of it is read at {line}. Call what "
-                    "module(…) returns, f = module(name, net); f(x), and not the network itself: its posterior would "
-                    "be its prior."
+                    f"parameter {site} {what}, but the network's own value of it is read at {line}. Call what "
+                    f"module(…) returns, f = module(name, net); f(x), and not the network itself: {else_}."
                 )
 
 

@@ -370,3 +370,64 @@ def test_number_of_steps():
         EarlyStopping(window=0)
     with pytest.raises(VariationalError, match=r"`tolerance` is -1, but must be a number of 0 or more"):
         EarlyStopping(tolerance=-1)
+
+
+def test_programs_without_parameters_have_a_loss():
+    def model():
+        su.sample("y", dist.Normal(su.sample("x", dist.Normal(0.0, 1.0)), 1.0), obs=torch.tensor(0.0))
+
+    def guide():
+        su.sample("x", dist.Normal(0.0, 0.5**0.5))  # the posterior, so that every draw has the evidence
+
+    svi = su.infer.SVI(model, guide, su.optim.Adam({"lr": 0.1}), seed=0)
+    evidence = float(dist.Normal(0.0, 2**0.5).log_prob(torch.tensor(0.0)))
+    assert svi.evaluate_loss() == pytest.approx(-evidence, rel=1e-5)
+    assert svi.sample(10)["x"].shape == (1, 10)
+    with pytest.raises(VariationalError, match="no parameters"):
+        svi.step()
+
+
+@pytest.mark.parametrize("lifted", [False, True])
+@pytest.mark.parametrize("how", ["run", "step", "fit"])
+def test_a_network_that_is_called_itself_is_said(how, lifted):
+    net, x, y = torch.nn.Linear(2, 1), torch.ones(5, 2), torch.zeros(5)
+
+    def model(x, y):
+        su.module("net", net)
+        with su.plate("data", 5):
+            su.sample("y", dist.Normal(net(x).squeeze(-1), 1.0), obs=y)
+
+    program = su.lift(model, dist.Normal(0.0, 1.0)) if lifted else model
+    guide = su.infer.autoguide.AutoNormal(program) if lifted else lambda x, y: None
+    svi = su.infer.SVI(program, guide, su.optim.Adam({"lr": 0.1}), seed=0)
+    runs = {
+        "run": lambda: svi.run(2, x, y),
+        "step": lambda: svi.step(x, y),
+        "fit": lambda: su.infer.fit(program, x, y, optim=lambda ps: torch.optim.SGD(ps, 0.1), num_steps=2, seed=0),
+    }
+    with pytest.raises(DensityError, match=r"'net.weight' .* the network's own value of it is read at test_svi.py:\d+"):
+        runs[how]()
+
+
+def test_a_network_that_module_returns_is_trained():
+    net, x = torch.nn.Linear(2, 1), torch.ones(5, 2)
+
+    def model(x):
+        f = su.module("net", net)
+        with su.plate("data", 5):
+            su.sample("y", dist.Normal(f(x).squeeze(-1), 1.0), obs=torch.full((5,), 3.0))
+
+    svi = su.infer.SVI(model, lambda x: None, su.optim.SGD({"lr": 0.05}), seed=0)
+    losses = svi.run(50, x).losses
+    assert float(losses[-1]) < float(losses[0])
+
+
+@pytest.mark.parametrize("fn", [dist.Dirichlet(torch.ones(3)), dist.LKJCholesky(3, 1.0), dist.Dirichlet(torch.ones(2, 3))])
+def test_a_median_that_is_no_value_of_the_site_is_left_for_the_middle(fn):
+    model = lambda: su.sample("p", fn)
+    init = su.infer.autoguide.init_to_median
+    with su.ParamStore() as store:
+        su.infer.autoguide.AutoNormal(model, init_loc_fn=init)()
+    assert torch.allclose(store["auto.loc.p"].detach(), torch.zeros_like(store["auto.loc.p"]), atol=1e-5)
+    site = su.trace(lambda: su.sample("v", dist.Normal(torch.full((3,), 2.0), 0.01).to_event(1))).get_trace()["v"]
+    assert torch.allclose(init(site), torch.tensor(2.0), atol=0.05)

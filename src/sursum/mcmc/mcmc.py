@@ -28,6 +28,7 @@ from sursum.mcmc.seeds import ChainSeed, chain_seed, drawn_seed
 from sursum.mcmc.start import find_start, given_start, named_start
 from sursum.posterior import Posterior
 from sursum.starting import Init, Started, check_names, each_draw, is_named, named_values
+from sursum.unobserved import announce_unobserved
 
 EXTENSION_WARMUP = 200
 """Draws of warm-up before those that `extend` adds."""
@@ -131,7 +132,9 @@ class MCMC:
 
     def _prepared(self, args: tuple[Any, ...], kwargs: dict[str, Any], *, watched: bool) -> Run:
         """A run with everything that concerns the program done, so that what is wrong with it is raised here."""
-        return self.prepared(_compiled(self.kernel.model, args, kwargs, self.engine), watched=watched)
+        compiled = _compiled(self.kernel.model, args, kwargs, self.engine)
+        announce_unobserved(compiled.density.unobserved)
+        return self.prepared(compiled, watched=watched)
 
     def prepared(self, compiled: Any, *, watched: bool = False) -> Run:
         """A run of a density that is compiled already, whatever the program of the kernel; `work` is still to do."""

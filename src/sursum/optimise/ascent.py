@@ -25,10 +25,12 @@ from sursum.errors import DensityError, OptimisationError
 from sursum.handlers import ParamStore, seed, trace
 from sursum.messages import Factor, Frame, Sample, Site
 from sursum.optimise.fitted import started
+from sursum.originals import watch_originals
 from sursum.placing import plate_scale
 from sursum.runtime import Messenger, handler, own_steps, perform, run_program
 from sursum.supports import support_of
 from sursum.trace import Trace
+from sursum.unobserved import announce_unobserved, unobserved
 
 Optim = Callable[[Iterable[Tensor]], torch.optim.Optimizer]
 
@@ -168,7 +170,10 @@ def ascend(
         return -climbed[-1]
 
     with seed(rng_seed=rng_seed), torch.inference_mode(False), torch.enable_grad():
-        _, first = run()
+        with watch_originals() as originals:
+            _, first = run()
+        originals.check(first, trained=True)
+        announce_unobserved(unobserved(first))
         leaves = store.leaves() + list(ascent.leaves.values())
         if not leaves:
             raise DensityError(

@@ -28,6 +28,7 @@ from sursum.optimise.maximise import Maximum, Point, maximise
 from sursum.priors import flat
 from sursum.runtime import refuse_coroutines, run_program
 from sursum.starting import check_names, named_values
+from sursum.unobserved import announce_unobserved
 
 Array = NDArray[np.float64]
 NUM_STEPS = 1000
@@ -80,6 +81,7 @@ def fit(
 
     Warns:
         DiagnosticWarning: no maximum was reached; without `optim`, that there are no data.
+        ObservationWarning: no site is observed, and there is no factor.
 
     Example:
         >>> import torch, sursum as su, sursum.distributions as dist
@@ -140,6 +142,7 @@ def _density(model: Any, args: Any, kwargs: Any, jacobian: bool, engine: str | N
 
 def _fit_compiled(model: Any, args: Any, kwargs: Any, init: Any, jacobian: bool, num_steps: int, engine: str | None) -> Fit:
     compiled, parameters = _density(model, args, kwargs, jacobian, engine)
+    announce_unobserved(compiled.density.unobserved)
     start = start_point(compiled, init)
     _check_data(compiled.density, parameters, start)
     found = maximise(evaluator(compiled), start, num_steps)

@@ -19,6 +19,7 @@ from sursum.optimise.fit import NUM_STEPS, describe, start_point
 from sursum.optimise.maximise import Maximum, maximise
 from sursum.pareto import pareto_k
 from sursum.posterior import Posterior
+from sursum.unobserved import announce_unobserved
 
 
 def laplace(
@@ -76,6 +77,7 @@ def laplace(
     if seed is not None:
         natural_number("seed", seed, "leave it out for one from torch's global generator")
     compiled = compile_density(LogDensity(model, args, kwargs), engine)
+    announce_unobserved(compiled.density.unobserved)
     mode, bend = find_mode(compiled, init, num_steps)
     rng = np.random.default_rng(global_seed() if seed is None else seed)
     noise = rng.standard_normal((num_samples, compiled.dim))

@@ -25,6 +25,7 @@ from sursum.optimise.maximise import Point, lbfgs
 from sursum.pareto import resampled, smooth
 from sursum.posterior import Posterior
 from sursum.starting import Init
+from sursum.unobserved import announce_unobserved
 
 Array = NDArray[np.float64]
 
@@ -108,6 +109,7 @@ class Pathfinder:
             DiagnosticWarning: some paths have failed; Pareto k-hat is above 0.7.
         """
         compiled = compile_density(LogDensity(self.model, args, kwargs), self.engine)
+        announce_unobserved(compiled.density.unobserved)
         seed = global_seed() if self.seed is None else self.seed
         choosing, *sources = np.random.SeedSequence(seed).spawn(1 + self.num_paths)
         rngs = [np.random.default_rng(source) for source in sources]

@@ -15,16 +15,19 @@ from torch import Tensor
 from sursum.distributions.randomness import global_seed
 from sursum.errors import VariationalError
 from sursum.handlers import ParamStore, seed
+from sursum.messages import Param
 from sursum.optim import as_optim
+from sursum.originals import watch_originals
 from sursum.posterior import Posterior
 from sursum.runtime import refuse_coroutines
+from sursum.unobserved import announce_unobserved, unobserved
 from sursum.vi import seeds
 from sursum.vi.autoguide.guide import AutoGuide
 from sursum.vi.draws import draw_posterior
 from sursum.vi.early_stopping import EarlyStopping
 from sursum.vi.elbo import ELBO, batched
 from sursum.vi.engine import ENGINES, Eager, Engine, engine_for
-from sursum.vi.pairing import pair
+from sursum.vi.pairing import Pair, pair
 from sursum.vi.progress import progress_for
 from sursum.vi.trace_elbo import Trace_ELBO
 from sursum.vi.training import Training
@@ -171,6 +174,10 @@ class SVI:
         Raises:
             GuideError: the guide's latent sites are not the model's.
             VariationalError: no parameters; a loss that is not finite, with the site that makes it so.
+            DensityError: a network whose parameters are trained is called itself, and not what `module` returns.
+
+        Warns:
+            ObservationWarning: no site is observed, and there is no factor.
         """
         _at_least_one("num_steps", num_steps)
         self._set_up(args, kwargs)
@@ -201,8 +208,11 @@ class SVI:
         return self._training.losses[-1]
 
     def evaluate_loss(self, *args: Any, **kwargs: Any) -> float:
-        """The loss at the current parameters, estimated once, without a step. The same seed and step give the same value."""
-        self._set_up(args, kwargs)
+        """The loss at the current parameters, estimated once, without a step. The same seed and step give the same value.
+
+        Programs without parameters have one as well.
+        """
+        self._set_up(args, kwargs, trains=False)
         loss = self._batched(args, kwargs)
         with torch.no_grad(), self.params, self._seeded(seeds.EVALUATE, self._training.steps):
             return float(loss.estimate(self.model, self.guide, args, kwargs, {}))
@@ -220,7 +230,7 @@ class SVI:
         _at_least_one("num_draws", num_draws)
         if not args and not kwargs and self._called is not None:
             args, kwargs = self._called
-        self._set_up(args, kwargs)
+        self._set_up(args, kwargs, trains=False)
         guide = self.guide
         if isinstance(guide, AutoGuide):
             guide = guide.approximation(self.params, args, kwargs)
@@ -244,20 +254,33 @@ class SVI:
 
     # How.
 
-    def _set_up(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Run both programs once, so that the store has their parameters, and make the optimiser."""
+    def _set_up(self, args: tuple[Any, ...], kwargs: dict[str, Any], *, trains: bool = True) -> None:
+        """Run both programs once, so that the store has their parameters, and make the optimiser if there are any, or if it
+        `trains`."""
         self._called = (args, kwargs)
         if self._training.optimizer is None:
-            with torch.inference_mode(False), torch.no_grad(), self.params, self._seeded(seeds.SET_UP, 0):
-                pair(self.model, self.guide, args, kwargs)
-            self._training.ready()
+            first = self._first(args, kwargs)
+            sites = [*first.guide.values(), *first.model.values()]
+            params = [site if isinstance(site, Param) else getattr(site, "param", None) for site in sites]
+            if any(param is not None and param.owner is not None for param in params):
+                # Now that the store has the networks' parameters, nobody has to read the networks' own.
+                with watch_originals() as originals:
+                    first = self._first(args, kwargs)
+                for found in (first.guide, first.model):
+                    originals.check(found, trained=True)
+            announce_unobserved(unobserved(first.model))
+            if trains or self._training.leaves:
+                self._training.ready()
+
+    def _first(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Pair:
+        with torch.inference_mode(False), torch.no_grad(), self.params, self._seeded(seeds.SET_UP, 0):
+            return pair(self.model, self.guide, args, kwargs)
 
     def _engine_for(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Engine:
         """The engine for these arguments: that of the last run, if it is still right."""
         key = _identity((args, kwargs))
         if self._last is None or self._last[0] != key or not self._last[1].still_right():
-            with torch.no_grad(), self.params, self._seeded(seeds.SET_UP, 0):
-                first = pair(self.model, self.guide, args, kwargs)
+            first = self._first(args, kwargs)
             found = engine_for(self.engine, self.loss, self.model, self.guide, self._training, first, args, kwargs)
             if isinstance(found, Eager):
                 found.loss = self._batched(args, kwargs)

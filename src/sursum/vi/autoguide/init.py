@@ -41,10 +41,14 @@ def init_to_sample(site: Sample) -> Tensor | None:
 
 
 def init_to_median(site: Sample) -> Tensor | None:
-    """The median of a few draws from the prior, element by element."""
+    """The median of a few draws from the prior, element by element; as `init_to_feasible` where the support has no such
+    vector: medians of the parts of a simplex do not sum to one."""
     with drawing_from(current_generator()):
         draws = _drawn(site, (_DRAWS,))
-    return None if draws is None else draws.median(0).values
+    if draws is None:
+        return None
+    median = draws.median(0).values
+    return median if bool(continuous_support(site).check(median).all()) else init_to_feasible(site)
 
 
 def init_to_mean(site: Sample) -> Tensor | None:
