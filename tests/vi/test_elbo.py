@@ -329,3 +329,98 @@ def test_settings():
         Trace_ELBO().loss(mixture, lambda: coins({"betta": 1}))
     with pytest.raises(NotImplementedError):
         ELBO().estimate(mixture, coins, (), {}, {})
+
+
+# Guides that are written in another way than their model.
+
+
+def chain():
+    """x → y → data: the evidence is that of N(0, 3) at 0."""
+    x = su.sample("x", dist.Normal(0.0, 1.0))
+    y = su.sample("y", dist.Normal(x, 1.0))
+    su.sample("d", dist.Normal(y, 1.0), obs=torch.tensor(0.0))
+
+
+def backwards():
+    """The posterior itself, y before x."""
+    y = su.sample("y", dist.Normal(0.0, (2 / 3) ** 0.5))
+    su.sample("x", dist.Normal(y / 2, 0.5**0.5))
+
+
+def test_a_mean_field_bound_in_another_order_is_the_bound():
+    evidence = float(dist.Normal(0.0, 3**0.5).log_prob(torch.tensor(0.0)))
+    torch.manual_seed(0)
+    loss = su.infer.TraceMeanField_ELBO(num_particles=20000, vectorize_particles=True).loss(chain, backwards)
+    # A particle has log p(x | y) − log q(x | y) in closed form and the rest by draws: its sd is below 1.
+    assert -loss == pytest.approx(evidence, abs=4.5 / 20000**0.5)
+
+
+def test_a_mean_field_bound_in_the_models_order_is_in_closed_form():
+    def model():
+        su.sample("x", dist.Normal(0.0, 1.0))
+        su.sample("y", dist.Normal(1.0, 2.0))
+
+    def guide():
+        su.sample("x", dist.Normal(0.5, 0.7))
+        su.sample("y", dist.Normal(1.0, 0.6))
+
+    ours, theirs = su.trace(guide).get_trace(), su.trace(model).get_trace()
+    exact = sum(float(torch.distributions.kl_divergence(ours[name].fn, theirs[name].fn)) for name in ("x", "y"))
+    # A draw would be another one each time.
+    assert [TraceMeanField_ELBO().loss(model, guide) for _ in range(2)] == [pytest.approx(exact, rel=1e-6)] * 2
+
+
+@pytest.mark.parametrize("elbo", [su.infer.Trace_ELBO, su.infer.TraceMeanField_ELBO, su.infer.RenyiELBO])
+def test_a_factor_in_a_guide_is_a_term_of_its_log_density(elbo):
+    model = lambda: su.sample("z", dist.Normal(0.0, 1.0))
+
+    def guide():
+        su.sample("z", dist.Normal(0.0, 1.0))
+        su.factor("f", torch.tensor(5.0))
+
+    assert elbo().loss(model, guide) == pytest.approx(5.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("engine", ["eager", "native", "torch"])
+def test_every_engine_counts_a_factor_in_a_guide(engine):
+    def model():
+        su.sample("z", dist.Normal(0.0, 1.0))
+        su.sample("y", dist.Normal(0.0, 1.0), obs=torch.tensor(0.0))
+
+    def guide():
+        su.sample("z", dist.Normal(0.0, 1.0))
+        su.factor("f", su.param("c", torch.tensor(2.0)))
+
+    svi = SVI(model, guide, su.optim.SGD({"lr": 0.25}), seed=0, engine=engine)
+    losses = svi.run(2).losses
+    # log q has c in it, so that the loss is c and a constant, and a step takes 0.25 off it.
+    assert float(losses[0] - losses[1]) == pytest.approx(0.25, abs=1e-6)
+    assert float(losses[0]) == pytest.approx(2.0 + 0.5 * math.log(2 * math.pi), abs=1e-6)
+
+
+@pytest.mark.parametrize("guide", ["AutoNormal", "AutoDelta", "AutoDiagonalNormal", "AutoMultivariateNormal"])
+def test_a_guide_that_is_first_run_among_particles_is_the_models(guide):
+    def model():
+        z = su.sample("z", dist.Normal(0.0, 1.0))
+        with su.plate("data", 2):
+            w = su.sample("w", dist.Normal(z, 1.0))
+            su.sample("y", dist.Normal(w, 1.0), obs=torch.ones(2))
+
+    def shapes(run):
+        with su.ParamStore() as store:
+            run(getattr(su.infer.autoguide, guide)(model))
+        return {name: tuple(store[name].shape) for name in store}
+
+    elbo = su.infer.Trace_ELBO(num_particles=5, vectorize_particles=True, max_plate_nesting=1)
+    alone = shapes(lambda made: made())
+    assert shapes(lambda made: elbo.differentiable_loss(model, made)) == alone
+
+    def by_hand(made):
+        with su.plate("particles", 5, dim=-2):
+            values = made()
+        assert {name: tuple(v.shape) for name, v in values.items()} in (
+            {"z": (5, 1), "w": (5, 2)},
+            {"z": (), "w": (2,)},  # a point is the same for every particle
+        )
+
+    assert shapes(by_hand) == alone

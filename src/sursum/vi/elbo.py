@@ -185,5 +185,5 @@ def deepest(pair: Pair) -> int:
     sites = [site for t in (pair.model, pair.guide) for site in t.values()]
     frames = [-frame.dim for site in sites for frame in site.plates if frame.dim]
     drawn = [site for site in sites if isinstance(site, Sample)]
-    batches = [max(len(site.fn.batch_shape), site.value.dim() - len(site.fn.event_shape)) for site in drawn]
+    batches = [int(max(len(site.fn.batch_shape), site.value.dim() - len(site.fn.event_shape))) for site in drawn]
     return max([0, *frames, *batches])

@@ -22,8 +22,9 @@ class TraceMeanField_ELBO(ELBO):
 
     .. math:: \mathrm{ELBO} = E_q[\log p(x \mid z)] - \sum_i E_q\left[ KL(q(z_i) \| p(z_i \mid \ldots)) \right]
 
-    Where it does not, the site's term is estimated by the draw. The divergences are right for guides whose sites are
-    independent of one another, or depend only on sites on which the model's depend as well.
+    Where it does not, the site's term is estimated by the draw. So it is where the model draws a site before :math:`z_i`
+    that the guide draws after it: that one may depend on :math:`z_i` in the guide, and the divergence would be of another
+    bound.
 
     Args:
         num_particles, vectorize_particles, max_plate_nesting: see `ELBO`.
@@ -46,7 +47,8 @@ class TraceMeanField_ELBO(ELBO):
         terms |= {f"q {name}": -term for name, term in pair.log_q.items()}
         for name, site in pair.guide.stochastic.items():
             ours = pair.model.get(name)
-            divergence = _divergence(site, ours) if isinstance(ours, Sample) and not ours.is_observed else None
+            known = isinstance(ours, Sample) and not ours.is_observed and _drawn_before(pair, name)
+            divergence = _divergence(site, ours) if known and isinstance(ours, Sample) else None
             if divergence is not None:
                 terms[f"p {name}"] = -divergence
                 del terms[f"q {name}"]
@@ -60,6 +62,13 @@ class TraceMeanField_ELBO(ELBO):
                     f"({type(site.fn).__name__}) cannot. Use Trace_ELBO, which has score-function terms for them, or sum the "
                     "site out."
                 )
+
+
+def _drawn_before(pair: Pair, name: str) -> bool:
+    """Whether the guide draws all sites before `name` that the model draws before it."""
+    model, guide = pair.model.stochastic_nodes, pair.guide.stochastic_nodes
+    later = guide[guide.index(name) :]
+    return not any(other in later for other in model[: model.index(name)])
 
 
 def _divergence(theirs: Sample, ours: Sample) -> Tensor | None:

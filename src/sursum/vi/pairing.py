@@ -13,7 +13,7 @@ from sursum.distributions.delta import Delta
 from sursum.distributions.fluent import unwrapped
 from sursum.errors import GuideError, VariationalError
 from sursum.handlers import trace
-from sursum.messages import Factor, Sample, Site
+from sursum.messages import Sample, Site
 from sursum.placing import by_step
 from sursum.runtime import Messenger, at_site, handler, perform, required, run_program
 from sursum.trace import Trace
@@ -71,9 +71,9 @@ def pair(model: Program, guide: Program, args: Sequence[Any], kwargs: Mapping[st
 
 
 def scored_pair(model: Trace, guide: Trace) -> Pair:
-    """The log densities of two traces that belong together."""
+    """The log densities of two traces that belong together. A factor in a guide is a term of its log density."""
     check_match(model, guide)
-    return Pair(model, guide, model.log_prob(), guide.log_prob(lambda site: not isinstance(site, Factor)))
+    return Pair(model, guide, model.log_prob(), guide.log_prob())
 
 
 @handler

@@ -22,7 +22,17 @@ from sursum.handlers import ParamStore
 from sursum.messages import Frame, Param, Sample, Site, Step
 from sursum.placed import continuous_support
 from sursum.primitives import read
-from sursum.runtime import Messenger, handler, open_plates, own_steps, perform, refuse_coroutines, required, run_program
+from sursum.runtime import (
+    Barrier,
+    Messenger,
+    handler,
+    open_plates,
+    own_steps,
+    perform,
+    refuse_coroutines,
+    required,
+    run_program,
+)
 from sursum.supports import inside
 from sursum.vi.autoguide.init import InitLoc, starting_point
 
@@ -119,7 +129,8 @@ class AutoGuide:
             with torch.no_grad():
                 return site.but(value=place.onto(_present(place.start, site, place)))
 
-        run_answered(self.model, args, kwargs, answer, alone=True)
+        with Barrier():  # plates around the guide, of particles say, are none of the model's
+            run_answered(self.model, args, kwargs, answer, alone=True)
         if not found:
             raise GuideError(
                 f"{type(self).__name__} found no latent site in its model, so there is nothing to approximate. Give the "
