@@ -176,3 +176,20 @@ def test_plates_and_subsampling_scale_as_there() -> None:
     likelihood = 10 * dist.Normal(2.0, 1.0).log_prob(data[:10]).sum()
     prior = dist.Normal(0.0, 1.0).log_prob(torch.tensor(2.0))
     assert torch.allclose(trace.log_prob_sum(), likelihood + prior)
+
+
+def test_what_is_observed_in_part_goes_on_with_draws() -> None:
+    """As the page says it: y is N(0, 2) where x was not seen, and N(x, 1) where it was."""
+    n = 20000
+    data, seen = torch.full((2 * n,), 3.0), torch.arange(2 * n) < n
+
+    def partly_observed() -> Tensor:
+        with su.plate("data", 2 * n):
+            drawn = su.sample("x_unobserved", dist.Normal(0.0, 1.0))
+            su.sample("x_observed", dist.Normal(0.0, 1.0).mask(seen), obs=data)
+            return su.sample("y", dist.Normal(torch.where(seen, data, drawn), 1.0))
+
+    y = su.seed(partly_observed, 0)()
+    for part, mean, variance in ((y[:n], 3.0, 1.0), (y[n:], 0.0, 2.0)):
+        assert float(part.mean()) == pytest.approx(mean, abs=4.5 * (variance / n) ** 0.5)
+        assert float(part.var()) == pytest.approx(variance, abs=4.5 * variance * (2 / n) ** 0.5)
