@@ -22,12 +22,11 @@ pytestmark = pytest.mark.filterwarnings("ignore::sursum.errors.DiagnosticWarning
 def line(x, y=None):
     slope = su.sample("slope", dist.Normal(0.0, 1.0))
     with su.plate("data", len(x)):
-        su.sample("y", dist.Normal(slope * x, 1.0), obs=y)
+        return su.sample("y", dist.Normal(slope * x, 1.0), obs=y)
 
 
 def factored(x, y=None):
-    line(x, y)
-    su.factor("f", torch.tensor(0.0))
+    su.factor("f", -line(x, y).sum())
 
 
 def guide(x, y=None):
