@@ -23,7 +23,7 @@ from sursum.messages import Frame, Param, Sample, Site, Step
 from sursum.placed import continuous_support
 from sursum.primitives import read
 from sursum.runtime import (
-    Barrier,
+    Global,
     Messenger,
     handler,
     open_plates,
@@ -129,7 +129,7 @@ class AutoGuide:
             with torch.no_grad():
                 return site.but(value=place.onto(_present(place.start, site, place)))
 
-        with Barrier():  # plates around the guide, of particles say, are none of the model's
+        with Global():  # plates around the guide, of particles say, are none of the model's
             run_answered(self.model, args, kwargs, answer, alone=True)
         if not found:
             raise GuideError(
