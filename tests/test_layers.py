@@ -19,7 +19,7 @@ LAYERS = [
     {"supports"},
     {"bijections", "placing", "stacking", "trace", "validation"},
     {"originals", "connections", "mismatch", "primitives", "fitting", "scan", "carried", "latents", "placed"},
-    {"lifting", "module", "priors"},
+    {"lifting", "module", "priors", "unobserved"},
     {"handlers"},
     {"poutine", "report", "render"},
     {"density"},
