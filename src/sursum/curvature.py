@@ -50,7 +50,8 @@ class Curvature:
 
     @cached_property
     def _scaled(self) -> Array:
-        scaled: Array = self.matrix * self.scales[:, None] * self.scales
+        with np.errstate(over="ignore", invalid="ignore"):
+            scaled: Array = self.matrix * self.scales[:, None] * self.scales
         return scaled
 
     @cached_property
@@ -145,5 +146,7 @@ def _slope(value_and_grad: ValueAndGrad, q: Array, i: int, h: float) -> Array:
     (above, rising), (below, falling) = value_and_grad(ahead), value_and_grad(behind)
     if not (math.isfinite(above) and math.isfinite(below)):
         return np.full(len(q), np.nan)
-    slope: Array = (rising - falling) / (ahead[i] - behind[i])
+    with np.errstate(over="ignore", invalid="ignore"):
+        # A gradient may overflow where the value does not; such a matrix is not finite, and so has no eigenvalues.
+        slope: Array = (rising - falling) / (ahead[i] - behind[i])
     return slope

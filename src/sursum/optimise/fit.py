@@ -35,6 +35,12 @@ NUM_STEPS = 1000
 _STILL = 1e-2
 TRIES = 100
 _AROUND = 0.1
+_FAR = 12.0
+_RISING = 1e-2
+_UNBOUNDED = (
+    "Not converged: the log density grows without bound towards the boundary of the support of {site!r}, where it ends for "
+    "rounding only. Give the site another prior, or maximise with `jacobian=True`."
+)
 
 
 def fit(
@@ -77,7 +83,8 @@ def fit(
 
     Raises:
         DensityError: the program has nothing to fit; its log density is not finite where it starts.
-        OptimisationError: a setting that cannot be; a loss that is not a number.
+        OptimisationError: a setting that cannot be; a loss that is not a number; a log density that grows until the program
+            fails, with the site along which it does.
 
     Warns:
         DiagnosticWarning: no maximum was reached; without `optim`, that there are no data.
@@ -147,7 +154,16 @@ def _fit_compiled(model: Any, args: Any, kwargs: Any, init: Any, jacobian: bool,
     _check_data(compiled.density, parameters, start)
     found = maximise(evaluator(compiled), start, num_steps)
     store = ParamStore()
-    sites = _sites(compiled.density, found.point.q)
+    edge = _endless(compiled, found.point)
+    try:
+        sites = _sites(compiled.density, found.point.q)
+    except (ValueError, torch.linalg.LinAlgError) as error:
+        far = compiled.density.site_at(int(np.abs(found.point.q - start.q).argmax()))
+        raise OptimisationError(
+            f"the log density has no maximum: it grows without bound along {far!r}, to {found.point.value:.4g} where the "
+            f"program fails, by: {error}\nThe likelihood of a spread that may go to 0 does so where the data do not vary. Give "
+            "that site a prior, or a constraint, that keeps it away from there."
+        ) from error
     latents = {latent.name: sites[latent.name] for latent in compiled.density.latents if latent.name not in parameters}
     _adopt(store, model, args, kwargs, latents)
     for latent in compiled.density.latents:
@@ -160,12 +176,25 @@ def _fit_compiled(model: Any, args: Any, kwargs: Any, init: Any, jacobian: bool,
         store,
         started(model, values=sites),
         found.point.value,
-        found.converged,
-        describe(found, compiled.density, num_steps),
+        found.converged and edge is None,
+        describe(found, compiled.density, num_steps) if edge is None else _UNBOUNDED.format(site=edge),
         found.steps,
         found.point.q,
         compiled,
     )
+
+
+def _endless(compiled: CompiledDensity, point: Point) -> str | None:
+    """The site towards the boundary of whose support the log density rises for as long as its values can be told apart.
+
+    There the gradient is exactly 0, for rounding; far out on the way, where the values have all but arrived, it was not.
+    """
+    for i in np.flatnonzero((np.abs(point.q) > _FAR) & (point.gradient == 0.0)):
+        q = point.q.copy()
+        q[i] = np.copysign(_FAR, q[i])
+        if np.sign(q[i]) * compiled.value_and_grad(q)[1][i] > _RISING:
+            return compiled.density.site_at(int(i))
+    return None
 
 
 def _check_data(density: LogDensity, parameters: Collection[str], start: Point) -> None:

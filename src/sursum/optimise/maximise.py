@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,7 @@ _NEWTON_DIM = 500
 _CHEAP_DIM = 50
 _UNBOUNDED = 1e12
 _HALVINGS = 30
+_ESCAPES = 20
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,8 @@ class Maximum:
     steps: int
     gain: float
     reason: str
+    definite: bool = False
+    """Whether second derivatives have shown that it is a strict maximum."""
 
     @property
     def converged(self) -> bool:
@@ -118,7 +121,45 @@ def lbfgs(
 
 
 def maximise(value_and_grad: ValueAndGrad, start: Point, num_steps: int) -> Maximum:
-    """The local maximum that is reached uphill from `start`."""
+    """The local maximum that is reached uphill from `start`.
+
+    Where that ends at a saddle or a minimum, as from a point of symmetry, it is left along the direction that curves
+    upwards most.
+    """
+    found = _climb(value_and_grad, start, num_steps)
+    for _ in range(_ESCAPES):
+        if not found.converged or found.steps >= num_steps or len(start.q) > _NEWTON_DIM:
+            break
+        higher = _higher(value_and_grad, found)
+        if higher is None:
+            break
+        on = _climb(value_and_grad, higher, num_steps - found.steps)
+        found = replace(on, steps=found.steps + 1 + on.steps)
+    return found
+
+
+def _higher(value_and_grad: ValueAndGrad, found: Maximum) -> Point | None:
+    """A point near a stationary one that is higher than it can be near a maximum; None where there is none."""
+    if found.definite:
+        return None
+    point = found.point
+    bend = curvature(value_and_grad, point.q, precise=False)
+    if not bend.values.min(initial=0.0) < 0.0:
+        return None
+    along = bend.scales * bend.vectors[:, int(bend.values.argmin())]
+    least = point.value + max(ENOUGH, 1e-13 * abs(point.value))
+    for k in range(_HALVINGS):
+        # The foremost element goes up first: which of two mirror images is reached does not depend on a library's signs.
+        for sign in np.sign(along[np.abs(along).argmax()]) * np.array([1.0, -1.0]):
+            q = point.q + sign * 0.5**k * along
+            value, gradient = value_and_grad(q)
+            if _finite(value, gradient) and value > least:
+                return Point(q, value, gradient)
+    return None
+
+
+def _climb(value_and_grad: ValueAndGrad, start: Point, num_steps: int) -> Maximum:
+    """The stationary point that is reached uphill from `start`."""
     before = 0
     if _CHEAP_DIM < len(start.q) <= _NEWTON_DIM:
         # A hundred of L-BFGS's last steps take as long as the two of Newton's method that replace them, several times over.
@@ -152,9 +193,9 @@ def _newton(value_and_grad: ValueAndGrad, found: Maximum) -> Maximum:
             gain = 0.5 * float(point.gradient @ step)
             better = _uphill(value_and_grad, point, step) if gain > _NOTHING * max(1.0, abs(point.value)) else None
             if better is None:
-                return Maximum(point, steps, gain, found.reason)
+                return Maximum(point, steps, gain, found.reason, definite=True)
             point, steps = better, steps + 1
-    return Maximum(point, steps, gain, found.reason)
+    return Maximum(point, steps, gain, found.reason, definite=True)
 
 
 def _uphill(value_and_grad: ValueAndGrad, point: Point, step: Array) -> Point | None:
