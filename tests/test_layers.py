@@ -16,7 +16,7 @@ LAYERS = [
     {"distributions"},
     {"optional", "messages", "patterns", "caller", "trees", "tables", "provenance", "files", "posterior_note", "snapshot"},
     {"runtime", "program"},
-    {"supports"},
+    {"supports", "outside"},
     {"bijections", "placing", "stacking", "trace", "validation"},
     {"originals", "connections", "mismatch", "primitives", "fitting", "scan", "carried", "latents", "placed"},
     {"lifting", "module", "priors", "unobserved"},

@@ -30,6 +30,25 @@ def calling_line() -> str | None:
     return None
 
 
+def raising_line(error: BaseException) -> str | None:
+    """`file.py:12` of the innermost frame outside sursum and torch that an error came through; None where there is none.
+
+    Example:
+        >>> try:
+        ...     1 / 0
+        ... except ZeroDivisionError as error:
+        ...     raising_line(error).endswith(":2")
+        True
+    """
+    found, trace = None, error.__traceback__
+    while trace is not None:
+        name = trace.tb_frame.f_code.co_filename
+        if not name.startswith(_INNER):
+            found = f"{os.path.basename(name)}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return found
+
+
 def warn(text: str, category: type[Warning]) -> None:
     """A warning that points to the innermost line outside sursum and torch, however deep inside it is given.
 

@@ -35,6 +35,7 @@ from sursum.latents import Latent, dims_of, is_weight, layout, site_dtype
 from sursum.messages import Factor, Sample, Site
 from sursum.mismatch import mismatch
 from sursum.originals import watch_originals
+from sursum.outside import outside
 from sursum.placed import Placed, Recalled, refuse_subsamples
 from sursum.program import Program
 from sursum.runtime import Messenger, at_site, own_steps, refuse_coroutines, run_program
@@ -334,8 +335,8 @@ class LogDensity:
         with trace() as recorder, at as running:
             try:
                 result = run_program(self.model, self.args, self.kwargs)
-            except RuntimeError as error:
-                instead = mismatch(error, recorder.trace, (self.args, self.kwargs))
+            except (RuntimeError, IndexError) as error:
+                instead = outside(error) or mismatch(error, recorder.trace, (self.args, self.kwargs))
                 if instead is None:
                     raise
                 raise instead from error

@@ -9,6 +9,7 @@
     │   │   └── PriorTypeError            cannot be cast to the parameter's dtype
     │   ├── ObservationError          observed values outside the support, or not finite
     │   ├── ArgumentError             arguments of a distribution outside their constraints
+    │   │   └── OutOfRangeError           an index outside of its table
     │   ├── PlateError                plates that collide or do not fit a site
     │   ├── GuideError                a guide that does not fit its model
     │   └── DensityError              a log density that cannot be formed, or is not finite where it must be
@@ -79,6 +80,10 @@ class ObservationError(SiteError):
 
 class ArgumentError(SiteError):
     """Arguments of a distribution outside their constraints."""
+
+
+class OutOfRangeError(ArgumentError, IndexError):
+    """An index outside of its table, or a class that is none of those there are."""
 
 
 class PlateError(SiteError):

@@ -16,7 +16,7 @@ from sursum.trace import Trace
 _TORCH_SAYS = re.compile(r"dtype|scalar type|same device|should be the same|on device|different device")
 
 
-def mismatch(error: RuntimeError, found: Trace, arguments: Any) -> SiteError | None:
+def mismatch(error: Exception, found: Trace, arguments: Any) -> SiteError | None:
     """What to raise in the place of `error`, if it comes of data that do not fit a network of the program.
 
     Args:

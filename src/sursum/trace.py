@@ -12,6 +12,7 @@ from torch.distributions import Distribution
 
 from sursum.errors import DuplicateSiteError, PlateError
 from sursum.messages import Deterministic, Factor, Frame, Param, Sample, Site
+from sursum.outside import outside
 from sursum.runtime import at_site
 from sursum.tables import Table
 
@@ -109,7 +110,13 @@ class Trace(Mapping[str, Site]):
         for name, site in self.nodes.items():
             if isinstance(site, (Sample, Factor)) and keep(site):
                 with at_site(site):
-                    terms[name] = site.log_prob()
+                    try:
+                        terms[name] = site.log_prob()
+                    except (RuntimeError, IndexError) as error:
+                        instead = outside(error, site)
+                        if instead is None:
+                            raise
+                        raise instead from error
         return terms
 
     def log_prob_sum(self, keep: Callable[[Site], bool] = lambda site: True) -> Tensor:

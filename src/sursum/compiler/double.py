@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from sursum.compiler.checked import with_checked_indices
 from sursum.compiler.copies import without_copies
 from sursum.compiler.fold import fold
 from sursum.compiler.graph import Graph, is_inner
@@ -31,14 +32,17 @@ def double(graph: Graph) -> Graph:
         >>> [node.op.__name__ for node in double(graph).nodes]
         ['sum.default', 'mul.Tensor']
     """
-    graph = without_copies(prune(retype(_inner(graph))))
-    graph = without_proved_guards(merge(fold(graph)))
-    return prune(graph)
+    graph = _wide(graph)
+    return prune(without_proved_guards(with_checked_indices(graph)))
+
+
+def _wide(graph: Graph) -> Graph:
+    return merge(fold(without_copies(prune(retype(_inner(graph))))))
 
 
 def _inner(graph: Graph) -> Graph:
     """`graph` with the graphs inside its operators in double precision."""
     if not any(is_inner(node.op) for node in graph.nodes):
         return graph
-    nodes = [replace(n, op=n.op.with_graph(double(n.op.graph))) if is_inner(n.op) else n for n in graph.nodes]
+    nodes = [replace(n, op=n.op.with_graph(_wide(n.op.graph))) if is_inner(n.op) else n for n in graph.nodes]
     return replace(graph, nodes=tuple(nodes))

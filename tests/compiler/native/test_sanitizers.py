@@ -33,7 +33,7 @@ def test_the_contract_of_operators_holds_under_sanitizers(tmp_path: Path) -> Non
         str(Path(__file__).with_name(name))
         for name in (
             *("test_operators.py", "test_memory.py", "test_tile.py", "test_panel.py", "test_joint.py"),
-            *("test_factor.py", "test_triangle.py"),
+            *("test_factor.py", "test_triangle.py", "test_places.py"),
         )
     ]
     done = subprocess.run(

@@ -166,14 +166,14 @@ static double su_pymod(double a, double b)
     "intdiv": """
 static int64_t su_intdiv(int64_t a, int64_t b)
 {
-    return b == 0 ? 0 : a / b;
+    return b == 0 ? 0 : b == -1 ? (int64_t)(0 - (uint64_t)a) : a / b;
 }
 """,
     "intfloordiv": """
 static int64_t su_intfloordiv(int64_t a, int64_t b)
 {
-    if (b == 0)
-        return 0;
+    if (b == 0 || b == -1)
+        return b == 0 ? 0 : (int64_t)(0 - (uint64_t)a);
     const int64_t ratio = a / b;
     return ratio - (a % b != 0 && (a < 0) != (b < 0));
 }
@@ -181,7 +181,7 @@ static int64_t su_intfloordiv(int64_t a, int64_t b)
     "intmod": """
 static int64_t su_intmod(int64_t a, int64_t b)
 {
-    if (b == 0)
+    if (b == 0 || b == -1)
         return 0;
     const int64_t rest = a % b;
     return rest != 0 && (rest < 0) != (b < 0) ? rest + b : rest;

@@ -16,6 +16,9 @@ INFIX = {
     "ne": "!=", "and": "&", "or": "|", "xor": "^",
 }  # fmt: skip
 
+#: What may leave the integers: computed without a sign, where it wraps.
+WRAPPING = {"add": "+", "sub": "-", "mul": "*", "neg": "-"}
+
 
 def literal(number: float, kind: str) -> str:
     """A number in C.
@@ -135,6 +138,10 @@ class Body:
             return literal(e.data, e.kind)
         if e.op == "index":
             return f"({place(e.data)})" if not place(e.data).isidentifier() else place(e.data)
+        if e.kind == "i" and e.op in WRAPPING and any(map(_may_be_large, e.walk())):
+            # Of what is loaded or cast nothing is known, and C does not say what a sum that is too large is.
+            left, right = args if len(args) == 2 else ("0", args[0])
+            return f"(int64_t)((uint64_t){bracket(left)} {WRAPPING[e.op]} (uint64_t){bracket(right)})"
         if e.op in INFIX:
             return f"{bracket(args[0])} {INFIX[e.op]} {bracket(args[1])}"
         if e.op == "neg":
@@ -154,6 +161,11 @@ class Body:
         if e.op not in SCALAR:
             raise NotImplementedError(f"the function {e.op}")
         return f"su_{e.op}({', '.join(args)})"
+
+
+def _may_be_large(x: Expr) -> bool:
+    """Whether an integer comes from memory or from a double, and so may be any."""
+    return x.kind == "i" and (x.op == "load" or (x.op == "cast" and x.args[0].kind == "f"))
 
 
 def _cheap(text: str) -> bool:

@@ -19,18 +19,22 @@ from sursum.compiler.native.lower.scatter import scatter_at
 from sursum.compiler.native.lower.table import Table
 
 
-def places(low: Lowering, index: Ref, limit: int) -> Ref:
-    """An index tensor of which every element is in 0 … limit − 1: negative ones count from the end.
+def places(low: Lowering, index: Ref, limit: int, *, wraps: bool = True) -> Ref:
+    """An index tensor of which every element is in 0 … limit − 1; negative ones count from the end, where it `wraps`.
+
+    A computed one is in −limit … limit − 1, or in 0 … limit − 1, already: see `with_checked_indices`.
 
     Raises:
         UnsupportedOperator: an element of a constant index is outside.
     """
     known = low.known(index)
     if known is None:
+        if not wraps:
+            return index
         e = low.e
         x = low.load(index)
         return low.temporary(index.size, e.where(e.lt(x, e.const(0, "i")), e.add(x, e.const(limit, "i")), x), "i")
-    if known.numel() and (int(known.min()) < -limit or int(known.max()) >= limit):
+    if known.numel() and (int(known.min()) < (-limit if wraps else 0) or int(known.max()) >= limit):
         low.fail(f"an index outside 0 … {limit - 1}")
     if not known.numel() or int(known.min()) >= 0:
         return index
@@ -162,7 +166,7 @@ def gather(low: Lowering, node: Node) -> None:
         low.finish(node, low.load(x, low.size(node)))
         return
     dim %= rank
-    chosen = places(low, where, x.size[dim])
+    chosen = places(low, where, x.size[dim], wraps=False)
     low.finish(node, low.load_at(x, _along(low, dim, low.load(chosen), rank), where.size))
 
 
@@ -175,7 +179,7 @@ def scatter(low: Lowering, node: Node) -> None:
     if rank == 0:
         low.fail("scatter into a scalar")
     dim %= rank
-    chosen = places(low, where, x.size[dim])
+    chosen = places(low, where, x.size[dim], wraps=False)
     if isinstance(source, Ref):
         cut = Ref(source.value, where.size, source.stride, source.offset, source.dtype)
         value = low.load(cut)
@@ -194,7 +198,7 @@ def index_select(low: Lowering, node: Node) -> None:
         low.finish(node, low.load(x, size))
         return
     dim %= rank
-    chosen = places(low, where, x.size[dim])
+    chosen = places(low, where, x.size[dim], wraps=False)
     place = low.read(chosen.value, _on(chosen, rank, dim), size, "i")
     low.finish(node, low.load_at(x, _along(low, dim, place, rank), size))
 
@@ -213,7 +217,7 @@ def index_add(low: Lowering, node: Node) -> None:
     if rank == 0:
         low.fail("index_add into a scalar")
     dim %= rank
-    chosen = places(low, where, x.size[dim])
+    chosen = places(low, where, x.size[dim], wraps=False)
     place = low.read(chosen.value, _on(chosen, rank, dim), source.size, "i")
     value = low.load(source)
     if alpha != 1:
@@ -226,7 +230,7 @@ def embedding(low: Lowering, node: Node) -> None:
     weight, where = node.args[0], node.args[1]
     size = low.size(node)
     rank = len(size)
-    chosen = places(low, where, weight.size[0])
+    chosen = places(low, where, weight.size[0], wraps=False)
     place = low.read(chosen.value, Affine(chosen.offset, (*chosen.stride, 0)), size, "i")
     low.finish(node, low.load_at(weight, [place, low.e.index(axis(rank, rank - 1))], size))
 
@@ -238,7 +242,7 @@ def embedding_backward(low: Lowering, node: Node) -> None:
         low.fail("scale_grad_by_freq")
     out = low.output(node)
     rank = len(grad.size)
-    chosen = places(low, where, count)
+    chosen = places(low, where, count, wraps=False)
     place = low.read(chosen.value, Affine(chosen.offset, (*chosen.stride, 0)), grad.size, "i")
     value = low.load(grad)
     if padding >= 0:

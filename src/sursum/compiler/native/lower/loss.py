@@ -148,7 +148,7 @@ def _classes(low: Lowering, args: dict[str, Any]) -> tuple[Ref, Ref | None, int]
         low.fail("classes that depend on the unknowns")
         raise AssertionError
     out = known == ignored
-    chosen = places(low, low.constant(torch.where(out, 0, known)), x.size[dim])
+    chosen = places(low, low.constant(torch.where(out, 0, known)), x.size[dim], wraps=False)
     return chosen, low.constant(~out) if out.any() else None, dim
 
 

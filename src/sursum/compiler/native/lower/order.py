@@ -87,7 +87,7 @@ def median(low: Lowering, node: Node) -> None:
         low.define(low.output(node), value)
         return
     first = low.new(middle[1].size, torch.int64)  # of the NaNs, the first
-    mine = e.where(e.isnan(low.load(x)), e.index(axis(len(x.size), dim)), e.const(2**62, "i"))
+    mine = e.where(e.isnan(low.load(x)), e.index(axis(len(x.size), dim)), e.const(n - 1, "i"))
     low.reduce(first, "min", x.size, (dim,), mine)
     place = e.where(poisoned, low.load(first), low.load(middle[1]))
     give(low, node, low.temporary(middle[0].size, value), low.temporary(middle[1].size, place))

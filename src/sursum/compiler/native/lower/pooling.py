@@ -62,7 +62,7 @@ def max_pool(low: Lowering, node: Node) -> None:
     inside = e.all_of(e.all_of(e.ge(row, e.const(0, "i")), e.lt(row, e.const(height, "i"))),
                       e.all_of(e.ge(column, e.const(0, "i")), e.lt(column, e.const(width, "i"))))  # fmt: skip
     first = low.new(size[:3], torch.int64)
-    low.reduce(first, "min", size, (3, 4), e.where(e.all_of(hit, inside), place, e.const(2**62, "i")))
+    low.reduce(first, "min", size, (3, 4), e.where(e.all_of(hit, inside), place, e.const(height * width - 1, "i")))
     for k, ref in enumerate((top, first)):
         low.define(low.output(node, k), low.load(reshaped(low, ref, out.size)))
 

@@ -110,7 +110,7 @@ def _extreme(low: Lowering, x: Ref, dims: tuple[int, ...], mode: str, values: Re
     top = _spread(low, values, dims, x.size)
     hit = e.any_of(e.eq(expr, top), e.isnan(expr))
     index = e.index(axis(len(x.size), dims[0]))
-    low.reduce(places, "min", x.size, dims, e.where(hit, index, e.const(2**62, "i")))
+    low.reduce(places, "min", x.size, dims, e.where(hit, index, e.const(x.size[dims[0]] - 1, "i")))
 
 
 def _spread(low: Lowering, ref: Ref, dims: Sequence[int], size: Sequence[int]) -> Expr:
