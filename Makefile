@@ -1,17 +1,21 @@
 # `make demo` and `make test` do everything on a fresh machine with Python 3.11 and a C compiler.
 PYTHON ?= python3
 VENV := .venv
+CONSTRAINTS := constraints.txt
+NEWEST_PYTHON ?= python3.13
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 WIDTHS := $(addprefix tests/,test_bijections.py compiler/test_double.py compiler/test_replay.py \
     compiler/native/test_densities.py compiler/native/test_fuzz.py)
 
-.PHONY: demo test test-widths test-slow lint bench posteriordb docs gallery clean
+.PHONY: demo test test-widths test-slow test-oldest test-newest tests lint bench posteriordb docs gallery clean
 
 demo: $(READY)
 	$(BIN)/python examples/radon.py
 
-test: $(READY) lint
+test: lint tests
+
+tests: $(READY)
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 	$(MAKE) test-widths
 
@@ -22,6 +26,13 @@ test-widths: $(READY)
 	    ATEN_CPU_CAPABILITY=$$width $(BIN)/python -m pytest -n 2 -m "not slow" $(WIDTHS) || exit 1; \
 	done
 
+# The same tests with the oldest releases that pyproject.toml allows, and with the newest ones, each in an environment of its own.
+test-oldest:
+	$(MAKE) tests VENV=.venv-oldest CONSTRAINTS=constraints-oldest.txt
+
+test-newest:
+	$(MAKE) tests VENV=.venv-newest CONSTRAINTS=constraints-newest.txt PYTHON=$(NEWEST_PYTHON)
+
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow
 
@@ -31,7 +42,7 @@ lint: $(READY)
 	$(BIN)/mypy
 
 bench: $(READY)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[bench]'
 	$(BIN)/python benchmarks/run.py
 
 posteriordb: $(READY)
@@ -39,18 +50,18 @@ posteriordb: $(READY)
 
 # The site, in out/site; every Python block of it runs, and a warning is an error.
 docs: $(READY)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[docs]'
 	$(BIN)/python -m sphinx -b html -W --keep-going -q docs out/site
 
 # The pictures of the gallery, by running every example.
 gallery: $(READY)
 	for example in examples/*.py; do $(BIN)/python $$example --out docs/gallery || exit 1; done
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "sursum needs Python 3.11 or newer")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[test]'
 	touch $@
 
 clean:
-	rm -rf $(VENV) out build
+	rm -rf $(VENV) .venv-oldest .venv-newest out build

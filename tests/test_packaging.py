@@ -95,6 +95,21 @@ def test_every_optional_package_is_in_the_extra_that_its_error_names() -> None:
     assert "ziglang" in extras["compiler"][0]
 
 
+def bound(requirement: str) -> tuple[str, str]:
+    found = re.match(r"([\w.-]+)>=([\d.]+)", requirement)
+    assert found is not None, requirement
+    return found[1], found[2]
+
+
+def test_the_lower_bounds_are_what_the_oldest_tests_run_with() -> None:
+    lines = (ROOT / "constraints-oldest.txt").read_text().splitlines()
+    oldest = dict(line.split("==") for line in lines if not line.startswith("#"))
+    extras = PROJECT["optional-dependencies"]
+    required = [*PROJECT["dependencies"], *(line for extra in ("arviz", "store", "plot", "flows") for line in extras[extra])]
+    for name, least in map(bound, required):
+        assert f"{oldest[name]}.".startswith(f"{least}."), f"{name}: {least} is declared, {oldest[name]} is run"
+
+
 def test_the_version_is_one() -> None:
     assert re.search(rf"^version: {re.escape(sursum.__version__)}$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE)
     newest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
