@@ -440,3 +440,37 @@ def test_indexing_by_a_number_in_a_tensor(index):
     with SelectByTensor():
         assert torch.equal(x[numbers], x[index])
         assert torch.equal(x[torch.tensor([1, 0])], x.flip(0))
+
+
+@pytest.mark.parametrize("steps", [6, 40])
+def test_a_body_that_counts_its_steps_is_refused(steps: int) -> None:
+    """It does the same in the first steps, and something else in a later one."""
+
+    def model(y):
+        count = [0]
+
+        def step(x, yt):
+            count[0] += 1
+            x = su.sample("x", dist.Normal(x, 1.0 if count[0] <= steps - 2 else 5.0))
+            su.sample("y", dist.Normal(x, 1.0), obs=yt)
+            return x, None
+
+        su.scan(step, torch.tensor(0.0), y)
+
+    with pytest.raises(EscapeError, match="counts the steps itself"):
+        su.compile(model, torch.arange(float(steps)), engine="torch")
+
+
+def test_a_body_that_keeps_a_log_is_no_body_that_counts() -> None:
+    log = []
+
+    def model(y):
+        def step(x, yt):
+            log.append(len(log))
+            x = su.sample("x", dist.Normal(x, 1.0))
+            su.sample("y", dist.Normal(x, 1.0), obs=yt)
+            return x, None
+
+        su.scan(step, torch.tensor(0.0), y)
+
+    assert su.compile(model, torch.arange(6.0), engine="torch").engine == "torch"

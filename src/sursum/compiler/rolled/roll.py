@@ -15,6 +15,7 @@ from sursum.compiler.rolled.evaluation import Evaluation
 from sursum.compiler.rolled.gradient import recur
 from sursum.compiler.rolled.indexing import SelectByTensor
 from sursum.compiler.rolled.mapping import mappable
+from sursum.compiler.rolled.memory import memory_of
 from sursum.compiler.rolled.tracer import Check, Trace, Tracer, Unrollable, check_same
 from sursum.errors import ArgumentError, EngineWarning, EscapeError
 from sursum.messages import Step
@@ -22,6 +23,9 @@ from sursum.runtime import Messenger, handler, leave
 from sursum.scan import Loop, check_kept, plain
 from sursum.torch_private import AutoDispatchBelowAutograd, current_dispatch_mode, is_all_true, without_dispatch_modes
 from sursum.trees import Shape
+
+#: So many steps are traced of a body that remembers something, at most.
+_STEPS = 1000
 
 
 @handler
@@ -112,6 +116,7 @@ class _Rolling:
 
     def run(self) -> tuple[Sequence[Tensor], Sequence[Tensor], Shape]:
         loop = self.loop
+        before = memory_of(loop.body)
         self.outcome = carry, _, shape = self._first()
         step, _, following, slots = self._trace(0, loop.init)
         other, other_shape, _, _ = self._trace(1, carry)
@@ -119,6 +124,8 @@ class _Rolling:
         trace: Trace = step.tracer.trace
         with without_dispatch_modes():
             check_same(trace, other.tracer.trace)
+        if memory_of(loop.body) != before:
+            self._refuse_counting(trace, carry)
         for call in trace.calls:
             if call.reads_any(step.tracer.varying) and not mappable(call.function):
                 raise Unrollable(f"{call.function} cannot be run for several steps at once")
@@ -127,6 +134,19 @@ class _Rolling:
             self._verify(check)
         leave(step)
         return self.evaluation.last, [self.evaluation.stacked(slot) for slot in slots], shape
+
+    def _refuse_counting(self, trace: Trace, carry: Sequence[Tensor]) -> None:
+        """Raise EscapeError where a body that remembers something does something else after more steps."""
+        for _ in range(min(self.loop.length, _STEPS)):
+            other = self._trace(1, carry)[0]
+            try:
+                with without_dispatch_modes():
+                    check_same(trace, other.tracer.trace)
+            except Unrollable as reason:
+                raise EscapeError(
+                    f"the body of a {self.loop.name} remembers something from step to step, and does something else for it: it "
+                    f"counts the steps itself ({reason}). Put what is another one in each step into xs or into the carry."
+                ) from None
 
     def _trace(self, index: int, carry: Sequence[Tensor]) -> tuple[RolledStep, Shape, list[int], list[int]]:
         loop, tracer = self.loop, Tracer()
