@@ -415,7 +415,7 @@ def test_bad_input(make: Callable[[], Any], message: str) -> None:
 
 
 def test_a_site_that_is_not_there_names_the_close_ones() -> None:
-    with pytest.raises(KeyError, match=r"no site 'yy' in this prediction; there are 'y'"):
+    with pytest.raises(KeyError, match=r"no site 'yy' in this prediction\. Did you mean 'y'\? It has 'mean', 'y'"):
         gaussian(draws=5).predict(X)["yy"]
 
 

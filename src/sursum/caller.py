@@ -14,6 +14,11 @@ import torch
 _INNER = (os.path.dirname(__file__) + os.sep, os.path.dirname(torch.__file__) + os.sep, contextlib.__file__)
 
 
+def is_users(filename: str) -> bool:
+    """Whether code of a file is neither ours nor torch's."""
+    return not filename.startswith(_INNER)
+
+
 def calling_line() -> str | None:
     """`file.py:12` of the innermost frame outside sursum and torch; None where there is none.
 

@@ -22,6 +22,8 @@
     │   └── EscapeError                   the graph depends on something that the capture cannot see
     ├── CompileError                  the native engine could not be built
     ├── ExportError                   what cannot be handed over to another library
+    ├── OptionError                   a function or class called with an option that it does not have
+    ├── MissingNameError              an attribute that does not exist
     ├── MissingPackageError           an optional package that is not installed
     ├── SamplingError                 a sampler's settings or its run
     │   └── StorageError                  a file or store that cannot be read or written
@@ -132,6 +134,14 @@ class CompileError(SursumError, RuntimeError):
 
 class ExportError(SursumError, ValueError):
     """What cannot be handed over to another library."""
+
+
+class OptionError(SursumError, TypeError):
+    """A function or class called with an option that it does not have."""
+
+
+class MissingNameError(SursumError, AttributeError):
+    """An attribute that does not exist."""
 
 
 class MissingPackageError(SursumError, ImportError):

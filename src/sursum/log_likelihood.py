@@ -11,7 +11,7 @@ from torch import Tensor
 from sursum.ensemble import Draw, at_draws
 from sursum.errors import PredictionError
 from sursum.handlers import trace
-from sursum.predictive import Answers, GivenDraws, Sampled, two_dimensions, whole_number
+from sursum.predictive import Answers, GivenDraws, Sampled, optional_number, two_dimensions
 from sursum.runtime import refuse_coroutines, run_program
 from sursum.streaming import Stream
 
@@ -60,7 +60,7 @@ def log_likelihood(
                 [-0.9189, -1.4189]], dtype=torch.float64)
     """
     refuse_coroutines(model)
-    whole_number("chunk", chunk, 1)
+    chunk = optional_number("chunk", chunk, 1)
     draws = GivenDraws.of(posterior_samples, batch_ndims)
 
     def run(values: Mapping[str, Tensor], draw: Draw) -> dict[str, Tensor]:

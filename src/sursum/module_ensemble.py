@@ -16,7 +16,7 @@ from sursum.handlers import substitute, trace
 from sursum.messages import Param
 from sursum.module import module
 from sursum.patterns import suggestion
-from sursum.predictive import whole_number
+from sursum.predictive import optional_number
 from sursum.torch_private import tree_flatten, tree_unflatten
 
 
@@ -44,7 +44,7 @@ class ModuleEnsemble(nn.Module):
 
     def __init__(self, net: nn.Module, weights: Mapping[str, Tensor], *, chunk: int | None = None) -> None:
         super().__init__()
-        whole_number("chunk", chunk, 1)
+        chunk = optional_number("chunk", chunk, 1)
         own = dict(net.named_parameters())
         unknown = [path for path in weights if path not in own]
         if unknown or not weights:

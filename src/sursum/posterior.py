@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Self, cast
+from typing import TYPE_CHECKING, Any, NoReturn, Self, cast
 
 import numpy as np
 import torch
@@ -26,11 +25,31 @@ from sursum.posterior_note import described, words
 from sursum.prediction import Prediction
 from sursum.predictive import PREDICTED, Answers, Predictive
 from sursum.program import Program
+from sursum.sites import chosen_sites, no_site
 from sursum.stored import arrays_of, shape_of
 from sursum.summary import Summary, summarise
+from sursum.theirs import answers, missing
 
 KIND = "sursum posterior"
 VERSION = 1
+
+THEIRS = dict.fromkeys(
+    ("get_samples", "samples", "posterior", "draws", "extract", "stan_variable"),
+    "it is itself a mapping from names of sites to draws (chain, draw, …): `posterior['name']`, `posterior.items()`",
+) | {
+    "print_summary": "write `print(posterior.summary())`",
+    "describe": "write `posterior.summary()`",
+    "mean": "write `posterior['name'].mean((0, 1))`, or `posterior.summary()` for all",
+    "std": "write `posterior['name'].std((0, 1))`, or `posterior.summary()` for all",
+    "quantile": "write `posterior['name'].flatten(0, 1).quantile(q, 0)`, or `posterior.summary()` for all",
+    "sample_stats": "the statistics of draws are `posterior.stats`",
+    "observed_data": "the data are `posterior.observed`",
+    "to_inference_data": "write `posterior.to_arviz()`",
+    "to_netcdf": "write `posterior.to_arviz().to_netcdf(path)`, or `posterior.save(path)`",
+    "to_dataframe": "write `posterior.to_arviz().to_dataframe()`",
+    "sample_posterior_predictive": "write `posterior.predict(…)`",
+}
+"""What other libraries call what a posterior has."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -54,9 +73,16 @@ class Draws(Mapping[str, Tensor]):
     def __getitem__(self, name: str) -> Tensor:
         try:
             return self.sites[name]
-        except KeyError:
-            close = difflib.get_close_matches(str(name), list(self.sites), n=3, cutoff=0.5) or list(self.sites)
-            raise KeyError(f"no site {name!r} in these draws; there are {', '.join(map(repr, close))}") from None
+        except (KeyError, TypeError):
+            raise no_site(name, self.sites, "these draws") from None
+
+    if not TYPE_CHECKING:  # a type checker knows what there is
+
+        def __getattr__(self, name: str) -> NoReturn:
+            # While a copy is made it has no sites yet.
+            sites = self.__dict__.get("sites", {})
+            said = THEIRS | {site: f"sites are read by name, `posterior[{site!r}]`" for site in sites}
+            missing(self, name, said)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.sites)
@@ -212,6 +238,12 @@ class Posterior(Draws):
                 )
         return Program(self.program.model, args, dict(kwargs)) if args or kwargs else self.program
 
+    @answers(
+        var_names="sites",
+        hdi_prob="the quantiles are those of 5, 50 and 95 %: others by `posterior['name'].quantile(…)`",
+        prob="the quantiles are those of 5, 50 and 95 %: others by `posterior['name'].quantile(…)`",
+        round_to="numbers are read from `summary()['name']['mean']`",
+    )
     def summary(
         self,
         sites: Iterable[str] | None = None,
@@ -230,10 +262,7 @@ class Posterior(Draws):
         Returns:
             A table that prints itself, warnings included, and is read as `summary["theta"]["mean"]`.
         """
-        names = list(self) if sites is None else list(sites)
-        for name in names:
-            if name not in self.sites:
-                self[name]  # raises, and says which there are
+        names = chosen_sites(sites, self.sites, "these draws")
         predicted = predictions.sites if isinstance(predictions, Prediction) else predictions or {}
         shown = arrays_of(self.sites, names) | {f"{name} (predicted)": v for name, v in arrays_of(predicted).items()}
         for name, value in shown.items():
@@ -316,8 +345,11 @@ class Posterior(Draws):
         """Write everything to one file (NumPy's `.npz`, no pickles), all or nothing. `Posterior.load` reads it.
 
         Raises:
-            StorageError: the file system refuses; what was at `path` is as it was.
+            StorageError: the path ends as that of a file of another kind does, or the file system refuses; what was at `path`
+                is as it was.
         """
+        instead = {".nc": "write `posterior.to_arviz().to_netcdf(path)`", ".zarr": "run with `store=path`"}
+        storage.check_suffix(path, instead)
         groups = {**_groups("", self), **_groups("warmup ", self.warmup), "observed": _numpy(self.observed)}
         groups |= {f"added {group}": arrays_of(values) for group, values in self.groups.items()}
         note = {

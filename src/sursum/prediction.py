@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +9,8 @@ import torch
 from torch import Tensor
 
 from sursum.errors import PredictionError
+from sursum.shown import shown
+from sursum.sites import chosen_sites, no_site
 from sursum.stored import arrays_of, shape_of
 from sursum.summary import Summary, summarise
 
@@ -37,9 +38,8 @@ class Prediction(Mapping[str, Tensor]):
     def __getitem__(self, name: str) -> Tensor:
         try:
             return self.sites[name]
-        except KeyError:
-            close = difflib.get_close_matches(str(name), list(self.sites), n=3, cutoff=0.5) or list(self.sites)
-            raise KeyError(f"no site {name!r} in this prediction; there are {', '.join(map(repr, close))}") from None
+        except (KeyError, TypeError):
+            raise no_site(name, self.sites, "this prediction") from None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.sites)
@@ -65,7 +65,10 @@ class Prediction(Mapping[str, Tensor]):
     def quantile(self, q: float | Sequence[float] | Tensor, site: str | None = None) -> Tensor:
         """Quantiles over all draws: of the shape of the site for one q in [0, 1], (len(q), *shape) for several."""
         flat = self._flat(site)
-        levels = torch.as_tensor(q, dtype=flat.dtype, device=flat.device)
+        try:
+            levels = torch.as_tensor(q, dtype=flat.dtype, device=flat.device)
+        except (TypeError, ValueError, RuntimeError):
+            raise PredictionError(f"quantile: q is {shown(q)}, but must be one or several numbers from 0 to 1.") from None
         if levels.dim() > 1 or not bool(((levels >= 0) & (levels <= 1)).all()):
             raise PredictionError(f"quantile: q is {q}, but must be one or several numbers from 0 to 1.")
         # torch.quantile refuses more than 2²⁴ elements.
@@ -85,10 +88,7 @@ class Prediction(Mapping[str, Tensor]):
 
     def summary(self, sites: Sequence[str] | None = None, *, limit: int = 12) -> Summary:
         """Mean, sd, quantiles, effective sample sizes and R-hat of each site, as `Posterior.summary` gives them."""
-        names = list(self) if sites is None else list(sites)
-        for name in names:
-            if name not in self.sites:
-                self[name]  # raises, and says which there are
+        names = chosen_sites(sites, self.sites, "this prediction")
         arrays = arrays_of(self.sites, names)
         return summarise({n: a if self.batch_ndims == 2 else a[None] for n, a in arrays.items()}, limit=limit)
 

@@ -29,6 +29,7 @@ from sursum.runtime import Messenger, handler, perform, refuse_coroutines, requi
 from sursum.stored import Rows, StoredArray, StoredSites, shape_of
 from sursum.streaming import Stream
 from sursum.validation import check_shape
+from sursum.whole_numbers import settle, whole_number
 
 NUM_SAMPLES = 1000
 
@@ -112,9 +113,8 @@ class Predictive:
         if not callable(self.model):
             raise PredictionError(f"`model` is {self.model!r}, but must be a program, a callable: Predictive(model, …).")
         refuse_coroutines(self.model)
-        whole_number("num_samples", self.num_samples, 1)
-        whole_number("chunk", self.chunk, 1)
-        whole_number("seed", self.seed, 0)
+        for name, least in (("num_samples", 1), ("chunk", 1), ("seed", 0)):
+            settle(self, {name: optional_number(name, getattr(self, name), least)})
         if self.group is not None and (self.store is None or self.posterior_samples is None or self.group not in PREDICTED):
             raise PredictionError(
                 f"`group` is {self.group!r}, but must be {' or '.join(map(repr, PREDICTED))}, with a `store` and posterior "
@@ -381,7 +381,10 @@ def _given(site: Sample, value: Tensor) -> Sample:
     return site
 
 
-def whole_number(name: str, value: Any, least: int) -> None:
-    """Raise PredictionError unless `value` is None or a whole number of at least `least`."""
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
-        raise PredictionError(f"`{name}` is {value!r}, but must be an integer of {least} or more. Leave it out for the usual.")
+def optional_number(name: str, value: Any, least: int) -> int | None:
+    """None, or a whole number of at least `least`.
+
+    Raises:
+        PredictionError: it is neither.
+    """
+    return None if value is None else whole_number(name, value, least, PredictionError, "leave it out for the usual")

@@ -15,10 +15,24 @@ from sursum.errors import SiteError
 from sursum.messages import Deterministic, Factor, Param, Sample
 from sursum.placing import place, plate_scale, subsampled
 from sursum.runtime import at_site, current_generator, open_plates, perform
+from sursum.shown import shown
+from sursum.theirs import answers
 from sursum.torch_private import DisableTorchFunction, is_all_true
 from sursum.validation import check_factor, check_fn, check_mask, check_value, validation_enabled
 
 
+@answers(
+    observed="obs",
+    obs_mask="mask the distribution: `dist.Normal(…).mask(present)`",
+    observed_mask="mask the distribution: `dist.Normal(…).mask(present)`",
+    value="obs",
+    data="obs",
+    rng_key="draws come from torch's generator, or from that of `seed(model, rng_seed=0)`",
+    sample_shape="write a plate around it, or `fn.expand([…]).to_event()`",
+    shape="write a plate around it, or `fn.expand([…]).to_event()`",
+    dims="write a plate of that name around it",
+    dist="fn",
+)
 def sample(
     name: str,
     fn: Distribution,
@@ -72,6 +86,14 @@ def sample(
     return value
 
 
+@answers(
+    init_value="init",
+    init_tensor="init",
+    initial_value="init",
+    initval="init",
+    support="constraint",
+    shape="give a value of that shape: `torch.zeros(3)`",
+)
 def param(
     name: str,
     init: Tensor | float | Callable[[], Tensor] | None = None,
@@ -99,6 +121,13 @@ def param(
         >>> su.param("s", torch.tensor(0.5))
         tensor(0.5000)
     """
+    if not isinstance(constraint, constraints.Constraint):
+        raise SiteError(
+            f"the constraint of parameter {name!r} ({calling_line()}) is {shown(constraint)}, but must be one of "
+            "`sursum.distributions.constraints`, such as `constraints.positive`."
+        )
+    if isinstance(init, (np.ndarray, np.generic)):
+        init = torch.as_tensor(init)
     initial = torch.tensor(float(init)) if isinstance(init, (int, float)) else init
     if initial is not None and not isinstance(initial, Tensor) and not callable(initial):
         raise SiteError(

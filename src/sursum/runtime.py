@@ -18,8 +18,10 @@ from typing import Any, ClassVar, Self, TypeVar, cast, dataclass_transform
 import torch
 from torch import Tensor, nn
 
-from sursum.errors import CallError, HandlerError
+from sursum.errors import CallError, HandlerError, SursumError
+from sursum.failure import explain
 from sursum.messages import Frame, Site, Step
+from sursum.shown import shown
 
 _STACK: ContextVar[tuple[Messenger, ...]] = ContextVar("handlers", default=())
 _SITE: ContextVar[Site | None] = ContextVar("site", default=None)
@@ -105,7 +107,7 @@ class Messenger:
             if not callable(self.fn):
                 verb = type(self).__name__
                 raise HandlerError(
-                    f"{verb} got {self.fn!r} for its program. A function or a module was expected, something that can be "
+                    f"{verb} got {shown(self.fn)} for its program. A function or a module was expected, something that can be "
                     f"called: {verb}(model, …), or as a decorator or in a `with` block {verb}(…) with its arguments by keyword."
                 )
             refuse_coroutines(self.fn)
@@ -307,9 +309,15 @@ def run_program(fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str
         result = fn(*args, **kwargs)
     except TypeError as error:
         wrong = _misfit(fn, args, kwargs)
-        if wrong is None or isinstance(error, CallError):
+        if wrong is None or isinstance(error, SursumError):
+            explain(error)
             raise
         raise CallError(wrong) from error
+    except SursumError:
+        raise
+    except Exception as error:
+        explain(error)
+        raise
     for test, kind in (
         (inspect.iscoroutine, "a coroutine"),
         (inspect.isgenerator, "a generator"),

@@ -20,9 +20,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sursum.errors import StorageError
 from sursum.files import interpreting, reading, sync_folder, writing
 
 HEADER = "header"
+FOREIGN = frozenset(
+    {".nc", ".pkl", ".pickle", ".pt", ".pth", ".csv", ".json", ".h5", ".hdf5", ".zarr", ".safetensors", ".parquet"}
+)
+"""Ends of names that say of what kind a file is, and not of ours."""
 
 
 def write(path: str | os.PathLike[str], kind: str, version: int, note: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
@@ -72,6 +77,24 @@ def read(path: str | os.PathLike[str], kind: str, version: int) -> tuple[dict[st
             raise ValueError(f"it was written by a later sursum (format {header['version']}, this one reads {version})")
         names: list[str] = header["names"]
         return header["note"], {name: _member(archive, str(i)) for i, name in enumerate(names)}
+
+
+def check_suffix(path: str | os.PathLike[str], instead: Mapping[str, str]) -> None:
+    """That `path` does not end as the path of a file of another kind, for which others would take it.
+
+    Args:
+        instead: what to do, by suffix.
+
+    Raises:
+        StorageError: it does.
+    """
+    suffix = Path(path).suffix
+    if suffix in instead or suffix in FOREIGN:
+        what = f"; for {suffix} {instead[suffix]}" if suffix in instead else ""
+        raise StorageError(
+            f"{os.fspath(path)!r} would be a file of NumPy's format .npz under a name that says another. A name that ends in "
+            f".npz, or in nothing known, was expected{what}."
+        )
 
 
 def _check_sizes(archive: zipfile.ZipFile, size: int) -> None:

@@ -136,7 +136,7 @@ def test_reparam():
 
 def test_nesting_of_plates():
     for nesting in ("a", -1, True, 1.0):
-        with pytest.raises(VariationalError, match="`max_plate_nesting` is .*, but must be an integer of 0 or more, or None"):
+        with pytest.raises(VariationalError, match="`max_plate_nesting` is .*, but must be an integer of 0 or more"):
             Trace_ELBO(max_plate_nesting=nesting)
 
 

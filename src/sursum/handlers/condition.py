@@ -7,8 +7,16 @@ from typing import Any
 from sursum.handlers.given import Given
 from sursum.messages import Sample, Site
 from sursum.runtime import handler, perform
+from sursum.theirs import answers
 
 
+@answers(
+    "values by site name are one mapping, `condition(model, data={'{}': …})`",
+    obs="data",
+    observations="data",
+    values="data",
+    param_map="data",
+)
 @handler
 class condition(Given):
     r"""Observe the sites named in `data`: :math:`p(z, y)` becomes :math:`p(z, y = data)`.

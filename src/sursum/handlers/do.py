@@ -9,9 +9,13 @@ from torch.distributions import Distribution
 from sursum.handlers.given import Given
 from sursum.messages import Deterministic, Sample, Site
 from sursum.runtime import handler, perform
+from sursum.theirs import answers
 from sursum.validation import check_fits
 
 
+@answers(
+    "values by site name are one mapping, `do(model, data={'{}': …})`", interventions="data", values="data", param_map="data"
+)
 @handler
 class do(Given):
     r"""Intervene: the program goes on with the values in `data`, :math:`p(\,\cdot \mid do(z = v))`.

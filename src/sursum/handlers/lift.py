@@ -18,12 +18,14 @@ from sursum.messages import Deterministic, Param, Sample, Site
 from sursum.module import Forward
 from sursum.patterns import matches
 from sursum.runtime import Messenger, handler, perform, required
+from sursum.theirs import answers
 
 _UNREAD = "no parameter of that name was read"
 _FROZEN = "it names what is frozen (requires_grad=False). To lift that as well, write lift(…, frozen=True)."
 _INSIDE = "what it is for is lifted inside already, and the inner prior answers. To replace that one, write reprior(…)."
 
 
+@answers("what a prior is for stands in one mapping, `lift(model, prior={'{}': …})`", priors="prior", dist="prior")
 @handler
 class lift(Messenger):
     r"""Draw parameters from priors: a program with parameters θ becomes one with :math:`p(y, θ) = p(y \mid θ)\,p(θ)`.

@@ -13,6 +13,7 @@ from sursum.distributions.subsample import Subsample
 from sursum.errors import PlateError
 from sursum.messages import Frame, Sample
 from sursum.runtime import Messenger, at_site, current_generator, open_plates, perform, refuse_coroutines, reopened
+from sursum.shown import shown
 
 
 class plate(Messenger):
@@ -52,6 +53,10 @@ class plate(Messenger):
         dim: int | None = None,
     ) -> None:
         super().__init__()
+        if not isinstance(name, str) or isinstance(size, str):
+            raise PlateError(
+                f"a plate is made of its name and its size, plate('data', 100), and not of {shown(name)}, {shown(size)}."
+            )
         self.name, self.size, self.dim, self.where = name, int(size), dim, calling_line()
         here = f"plate {name!r} ({self.where})"
         if self.size < 0 or self.size != size:

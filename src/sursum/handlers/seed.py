@@ -8,8 +8,10 @@ from operator import index
 import torch
 
 from sursum.runtime import Messenger, handler, required
+from sursum.theirs import answers
 
 
+@answers(rng_key="rng_seed", seed="rng_seed", random_seed="rng_seed")
 @handler
 class seed(Messenger):
     """Draw every site inside from a generator seeded with `rng_seed`; torch's global generator is left alone.

@@ -7,9 +7,11 @@ from typing import Any, ClassVar
 from sursum.handlers.given import Given
 from sursum.messages import Param, Sample, Site
 from sursum.runtime import handler, perform
+from sursum.theirs import answers
 from sursum.validation import check_value
 
 
+@answers("values by site name are one mapping, `substitute(model, data={'{}': …})`", values="data", param_map="data")
 @handler
 class substitute(Given):
     r"""Fix the latent sites and parameters named in `data` at these values; they stay what they are, and are scored.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from sursum.errors import SamplingError
+from sursum.shown import shown
+from sursum.whole_numbers import whole_number
 
 
 def setting(name: str, holds: bool, found: Any, expected: str, remedy: str) -> None:
@@ -16,16 +18,12 @@ def setting(name: str, holds: bool, found: Any, expected: str, remedy: str) -> N
         sursum.errors.SamplingError: `num_chains` is 0, but must be an integer of 1 or more: 4 is usual.
     """
     if not holds:
-        raise SamplingError(f"`{name}` is {found!r}, but must be {expected}: {remedy}.")
+        raise SamplingError(f"`{name}` is {shown(found)}, but must be {expected}: {remedy}.")
 
 
-def positive_integer(name: str, found: Any, remedy: str) -> None:
-    setting(name, _is_integer(found) and found >= 1, found, "an integer of 1 or more", remedy)
+def positive_integer(name: str, found: Any, remedy: str) -> int:
+    return whole_number(name, found, 1, SamplingError, remedy)
 
 
-def natural_number(name: str, found: Any, remedy: str) -> None:
-    setting(name, _is_integer(found) and found >= 0, found, "an integer of 0 or more", remedy)
-
-
-def _is_integer(found: Any) -> bool:
-    return isinstance(found, int) and not isinstance(found, bool)
+def natural_number(name: str, found: Any, remedy: str) -> int:
+    return whole_number(name, found, 0, SamplingError, remedy)

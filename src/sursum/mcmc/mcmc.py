@@ -6,7 +6,7 @@ import os
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,14 +28,57 @@ from sursum.mcmc.seeds import ChainSeed, chain_seed, drawn_seed
 from sursum.mcmc.start import find_start, given_start, named_start
 from sursum.posterior import Posterior
 from sursum.starting import Init, Started, check_names, each_draw, is_named, named_values
+from sursum.theirs import answers, missing
 from sursum.unobserved import announce_unobserved
+from sursum.whole_numbers import settle
 
 EXTENSION_WARMUP = 200
 """Draws of warm-up before those that `extend` adds."""
 
 ENGINES = (None, "native", "torch")
 
+THEIRS = dict.fromkeys(
+    ("get_samples", "get_extra_fields", "samples", "print_summary", "summary", "diagnostics", "posterior", "last_state"),
+    "it keeps nothing, and `run` returns what was drawn: posterior = mcmc.run(…); posterior['name']; posterior.summary()",
+) | {"warmup": "the warm-up is a part of `run`", "sample": "write `run`", "fit": "write `run`"}
+"""What other libraries keep in the object of a run."""
 
+
+@answers(
+    chains="num_chains",
+    n_chains="num_chains",
+    draws="num_samples",
+    num_draws="num_samples",
+    n_samples="num_samples",
+    iter_sampling="num_samples",
+    tune="num_warmup",
+    warmup="num_warmup",
+    warmup_steps="num_warmup",
+    burn_in="num_warmup",
+    iter_warmup="num_warmup",
+    random_seed="seed",
+    rng_seed="seed",
+    rng_key="a seed is a whole number here: `seed=0`",
+    random_state="seed",
+    progress_bar="progress",
+    progressbar="progress",
+    disable_progbar="write `progress=False`",
+    initvals="init",
+    initial_params="init",
+    init_params="init",
+    inits="init",
+    parallel_chains="cores",
+    mp_context="chains are threads here, and `cores=` says how many run at once",
+    chain_method="chains are threads here, and `cores=` says how many run at once",
+    jit_compile="every density is compiled",
+    thinning="draws are not thinned: keep every k-th by `posterior['name'][:, ::k]`",
+    thin="draws are not thinned: keep every k-th by `posterior['name'][:, ::k]`",
+    target_accept="it is one of the kernel's: `NUTS(model, target_accept=0.9)`",
+    target_accept_prob="it is one of the kernel's: `NUTS(model, target_accept=0.9)`",
+    adapt_delta="it is one of the kernel's: `NUTS(model, target_accept=0.9)`",
+    max_tree_depth="it is one of the kernel's: `NUTS(model, max_tree_depth=10)`",
+    max_treedepth="it is one of the kernel's: `NUTS(model, max_tree_depth=10)`",
+)
 @dataclass(frozen=True)
 class MCMC:
     r"""Draw from the posterior of a program with several chains of a sampler.
@@ -85,13 +128,16 @@ class MCMC:
 
     def __post_init__(self) -> None:
         setting("kernel", isinstance(self.kernel, NUTS), self.kernel, "a kernel", "give `NUTS(program)`")
-        positive_integer("num_warmup", self.num_warmup, "1000 is usual, and the sampler can't do without")
-        positive_integer("num_samples", self.num_samples, "1000 is usual")
-        positive_integer("num_chains", self.num_chains, "4 is usual")
+        whole = {
+            "num_warmup": positive_integer("num_warmup", self.num_warmup, "1000 is usual, and the sampler can't do without"),
+            "num_samples": positive_integer("num_samples", self.num_samples, "1000 is usual"),
+            "num_chains": positive_integer("num_chains", self.num_chains, "4 is usual"),
+        }
         if self.seed is not None:
-            natural_number("seed", self.seed, "leave it out for one from torch's global generator")
+            whole["seed"] = natural_number("seed", self.seed, "leave it out for one from torch's global generator")
         if self.cores is not None:
-            positive_integer("cores", self.cores, "leave it out to use all")
+            whole["cores"] = positive_integer("cores", self.cores, "leave it out to use all")
+        settle(self, whole)
         known = any(self.engine is engine or self.engine == engine for engine in ENGINES)
         setting("engine", known, self.engine, "'native', 'torch' or None", "leave it out for the fastest there is")
         flag = self.progress is None or isinstance(self.progress, bool)
@@ -102,6 +148,11 @@ class MCMC:
             isinstance(self.keep, Sequence) and not isinstance(self.keep, str) and all(isinstance(n, str) for n in self.keep)
         )
         setting("keep", names, self.keep, "a sequence of names of sites", "give a list, such as ['mu', 'net.**']")
+
+    if not TYPE_CHECKING:  # a type checker knows what there is
+
+        def __getattr__(self, name: str) -> NoReturn:
+            missing(self, name, THEIRS)
 
     def run(self, *args: Any, **kwargs: Any) -> Posterior:
         """Sample the program as called with these arguments. May be called again, with other data.
@@ -163,7 +214,7 @@ class MCMC:
             SamplingError: the posterior is of another program or of other data, or has no draws.
             Interrupted: Ctrl-C ended the run; its `posterior` has the old draws and the new ones.
         """
-        positive_integer("num_samples", num_samples, "1000 is usual")
+        num_samples = positive_integer("num_samples", num_samples, "1000 is usual")
         if not args and not kwargs and posterior.program is not None:
             args, kwargs = posterior.program.args, dict(posterior.program.kwargs)
         longer = replace(

@@ -7,8 +7,26 @@ from dataclasses import dataclass
 from typing import Any
 
 from sursum.mcmc.checks import positive_integer, setting
+from sursum.theirs import answers
+from sursum.whole_numbers import settle
 
 
+@answers(
+    target_accept_prob="target_accept",
+    adapt_delta="target_accept",
+    accept_prob="target_accept",
+    max_treedepth="max_tree_depth",
+    treedepth="max_tree_depth",
+    step_size="the warm-up finds it, and `target_accept=` says how small it becomes",
+    adapt_step_size="it is always adapted",
+    adapt_mass_matrix="it is always adapted",
+    dense_mass="it would be of the dimension squared: `low_rank=True` adapts to correlations",
+    full_mass="it would be of the dimension squared: `low_rank=True` adapts to correlations",
+    init_strategy="where chains start is said to the run: `MCMC(NUTS(model), init=…)`",
+    jit_compile="every density is compiled",
+    potential_fn="give a program; a term of a log density is a `factor` in it",
+    step_scale="`target_accept=` says how small steps become",
+)
 @dataclass(frozen=True)
 class NUTS:
     """The No-U-Turn sampler (Hamiltonian Monte Carlo whose trajectories end where they turn back) for a program.
@@ -46,5 +64,5 @@ class NUTS:
             "a probability strictly between 0 and 1",
             "0.8 is usual, 0.9 to 0.99 where there are divergences",
         )
-        positive_integer("max_tree_depth", self.max_tree_depth, "10 is usual")
+        settle(self, {"max_tree_depth": positive_integer("max_tree_depth", self.max_tree_depth, "10 is usual")})
         setting("low_rank", isinstance(self.low_rank, bool), self.low_rank, "True or False", "leave it out for False")

@@ -6,16 +6,17 @@ import atexit
 import contextvars
 import threading
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NoReturn
 
 from sursum.caller import warn
-from sursum.errors import DiagnosticWarning, SamplingError
+from sursum.errors import DiagnosticWarning, OptionError, SamplingError
 from sursum.mcmc.assemble import assemble, nothing_yet
 from sursum.mcmc.keep import Keep
 from sursum.mcmc.nutpie_door import Progress
 from sursum.mcmc.recording import Recording
 from sursum.mcmc.schedule import INTERRUPTED, Outcome, Schedule
 from sursum.posterior import Posterior
+from sursum.shown import shown
 
 
 class Interrupted(KeyboardInterrupt):
@@ -226,6 +227,12 @@ class Run:
         """The interpreter ends: so do the chains, before what they call is gone."""
         self.schedule.stop()
         self._ended.wait(5.0)
+
+    def __getitem__(self, name: str) -> NoReturn:
+        raise OptionError(
+            f"a run has no draws itself: `run.result()[{shown(name)}]` waits for them, and `run.partial()[{shown(name)}]` "
+            "does not."
+        )
 
     def __repr__(self) -> str:
         chains = self.progress

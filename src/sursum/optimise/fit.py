@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -29,6 +28,7 @@ from sursum.priors import flat
 from sursum.runtime import refuse_coroutines, run_program
 from sursum.starting import check_names, named_values
 from sursum.unobserved import announce_unobserved
+from sursum.whole_numbers import whole_number
 
 Array = NDArray[np.float64]
 NUM_STEPS = 1000
@@ -106,15 +106,14 @@ def fit(
         log density -8.18128. Converged after 16 steps.
     """
     refuse_coroutines(model)
-    if not isinstance(num_steps, int) or isinstance(num_steps, bool) or num_steps < 1:
-        raise OptimisationError(f"`num_steps` is {num_steps!r}, but must be an integer of 1 or more: {NUM_STEPS} is usual.")
+    num_steps = whole_number("num_steps", num_steps, 1, OptimisationError, f"{NUM_STEPS} is usual")
     if optim is not None and not callable(optim):
         raise OptimisationError(
             f"`optim` is {optim!r}, but must be a function that makes an optimiser of a list of tensors: "
             "partial(torch.optim.Adam, lr=0.01) is one."
         )
-    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0):
-        raise OptimisationError(f"`seed` is {seed!r}, but must be an integer of 0 or more, or None for one from torch.")
+    if seed is not None:
+        seed = whole_number("seed", seed, 0, OptimisationError, "leave it out for one from torch's global generator")
     if optim is None:
         found = _fit_compiled(model, args, kwargs, init, jacobian, num_steps, engine)
     else:

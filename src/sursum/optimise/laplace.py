@@ -72,10 +72,10 @@ def laplace(
         (1.5, 0.5)
     """
     setting("model", callable(model), model, "a program, a callable", "give the function or `nn.Module`")
-    positive_integer("num_samples", num_samples, "1000 is usual")
-    positive_integer("num_steps", num_steps, f"{NUM_STEPS} is usual")
+    num_samples = positive_integer("num_samples", num_samples, "1000 is usual")
+    num_steps = positive_integer("num_steps", num_steps, f"{NUM_STEPS} is usual")
     if seed is not None:
-        natural_number("seed", seed, "leave it out for one from torch's global generator")
+        seed = natural_number("seed", seed, "leave it out for one from torch's global generator")
     compiled = compile_density(LogDensity(model, args, kwargs), engine)
     announce_unobserved(compiled.density.unobserved)
     mode, bend = find_mode(compiled, init, num_steps)

@@ -26,6 +26,7 @@ from sursum.pareto import resampled, smooth
 from sursum.posterior import Posterior
 from sursum.starting import Init
 from sursum.unobserved import announce_unobserved
+from sursum.whole_numbers import settle
 
 Array = NDArray[np.float64]
 
@@ -89,11 +90,12 @@ class Pathfinder:
         setting("model", callable(self.model), self.model, "a program, a callable", "give the function or `nn.Module`")
         for name in ("num_samples", "num_paths", "num_draws", "num_elbo_draws", "num_steps", "history"):
             usual = type(self).__dataclass_fields__[name].default
-            positive_integer(name, getattr(self, name), f"{usual} is usual")
+            settle(self, {name: positive_integer(name, getattr(self, name), f"{usual} is usual")})
         if self.seed is not None:
-            natural_number("seed", self.seed, "leave it out for one from torch's global generator")
+            seed = natural_number("seed", self.seed, "leave it out for one from torch's global generator")
+            settle(self, {"seed": seed})
         if self.cores is not None:
-            positive_integer("cores", self.cores, "leave it out to use all")
+            settle(self, {"cores": positive_integer("cores", self.cores, "leave it out to use all")})
 
     def run(self, *args: Any, **kwargs: Any) -> Posterior:
         """Approximate the posterior of the program as called with these arguments. May be called again, with other data.

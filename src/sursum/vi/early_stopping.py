@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sursum.errors import VariationalError
+from sursum.whole_numbers import settle, whole_number
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,8 @@ class EarlyStopping:
 
     def __post_init__(self) -> None:
         for name in ("window", "patience"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise VariationalError(f"`{name}` is {value!r}, but must be an integer of 1 or more.")
+            remedy = "leave it out for the usual"
+            settle(self, {name: whole_number(name, getattr(self, name), 1, VariationalError, remedy)})
         if not self.tolerance >= 0:
             raise VariationalError(f"`tolerance` is {self.tolerance!r}, but must be a number of 0 or more.")
 

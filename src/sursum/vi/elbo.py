@@ -15,6 +15,7 @@ from sursum.handlers import plate
 from sursum.messages import Frame, Sample
 from sursum.trace import Trace
 from sursum.vi.pairing import Pair, Program, pair, scored
+from sursum.whole_numbers import settle, whole_number
 
 PARTICLES = "num_particles_vectorized"
 _FOR_BATCHES = "Write them for batches, as for plates (a lifted network is not), or leave vectorize_particles out."
@@ -39,13 +40,12 @@ class ELBO:
     max_plate_nesting: int | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        if isinstance(self.num_particles, bool) or not isinstance(self.num_particles, int) or self.num_particles < 1:
-            raise VariationalError(f"`num_particles` is {self.num_particles!r}, but must be an integer of 1 or more.")
-        nesting = self.max_plate_nesting
-        if nesting is not None and (isinstance(nesting, bool) or not isinstance(nesting, int) or nesting < 0):
-            raise VariationalError(
-                f"`max_plate_nesting` is {nesting!r}, but must be an integer of 0 or more, or None to find it out by one run."
-            )
+        particles = whole_number("num_particles", self.num_particles, 1, VariationalError, "1 is usual")
+        settle(self, {"num_particles": particles})
+        if self.max_plate_nesting is not None:
+            remedy = "leave it out to have it found by one run"
+            nesting = whole_number("max_plate_nesting", self.max_plate_nesting, 0, VariationalError, remedy)
+            settle(self, {"max_plate_nesting": nesting})
 
     # What a kind of bound says.
 

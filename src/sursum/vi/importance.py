@@ -18,7 +18,9 @@ from sursum.handlers import ParamStore, block
 from sursum.pareto import Smoothed, resampled, smooth
 from sursum.posterior import Posterior
 from sursum.runtime import refuse_coroutines
+from sursum.shown import shown
 from sursum.vi.draws import draw_posterior
+from sursum.whole_numbers import settle, whole_number
 
 Array = NDArray[np.float64]
 
@@ -58,13 +60,13 @@ class Importance:
     def __post_init__(self) -> None:
         for what, program in (("model", self.model), ("guide", self.guide or self.model)):
             if not callable(program):
-                raise VariationalError(f"`{what}` is {program!r}, but must be a program: a callable.")
+                raise VariationalError(f"`{what}` is {shown(program)}, but must be a program: a callable.")
             refuse_coroutines(program)
         if self.params is not None and not isinstance(self.params, ParamStore):
             raise VariationalError(f"`params` is {type(self.params).__name__}, but must be a store: give `svi.params`.")
         for name, value, least in (("num_samples", self.num_samples, 1), ("seed", self.seed, 0)):
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
-                raise VariationalError(f"`{name}` is {value!r}, but must be an integer of {least} or more.")
+            if value is not None:
+                settle(self, {name: whole_number(name, value, least, VariationalError, "leave it out for the usual")})
 
     def run(self, *args: Any, **kwargs: Any) -> ImportanceSamples:
         """Draw, and weigh, the program as called with these arguments.
@@ -146,8 +148,7 @@ class ImportanceSamples:
             num_samples: how many.
             seed: an integer of 0 or more; None takes one from torch's global generator.
         """
-        if isinstance(num_samples, bool) or not isinstance(num_samples, int) or num_samples < 1:
-            raise VariationalError(f"`num_samples` is {num_samples!r}, but must be an integer of 1 or more.")
+        num_samples = whole_number("num_samples", num_samples, 1, VariationalError, "1000 is usual")
         chosen = resampled(self.smoothed, num_samples, np.random.default_rng(global_seed() if seed is None else seed))
         rows = torch.from_numpy(chosen)
         return replace(

@@ -20,6 +20,7 @@ from sursum.optim import as_optim
 from sursum.originals import watch_originals
 from sursum.posterior import Posterior
 from sursum.runtime import refuse_coroutines
+from sursum.shown import shown
 from sursum.unobserved import announce_unobserved, unobserved
 from sursum.vi import seeds
 from sursum.vi.autoguide.guide import AutoGuide
@@ -31,6 +32,7 @@ from sursum.vi.pairing import Pair, pair
 from sursum.vi.progress import progress_for
 from sursum.vi.trace_elbo import Trace_ELBO
 from sursum.vi.training import Training
+from sursum.whole_numbers import whole_number
 
 _GLANCE = 0.1
 _CHUNK = 2**17
@@ -114,7 +116,7 @@ class SVI:
     ) -> None:
         for what, program in (("model", model), ("guide", guide)):
             if not callable(program):
-                raise VariationalError(f"`{what}` is {program!r}, but must be a program: a callable.")
+                raise VariationalError(f"`{what}` is {shown(program)}, but must be a program: a callable.")
             if isinstance(program, type):
                 given = "model" if what == "guide" and issubclass(program, AutoGuide) else "…"
                 raise VariationalError(
@@ -123,8 +125,8 @@ class SVI:
             refuse_coroutines(program)
         if loss is not None and not isinstance(loss, ELBO):
             raise VariationalError(f"`loss` is {loss!r}, but must be a bound: give `Trace_ELBO()`, with brackets.")
-        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int) or seed < 0):
-            raise VariationalError(f"`seed` is {seed!r}, but must be an integer of 0 or more.")
+        if seed is not None:
+            seed = whole_number("seed", seed, 0, VariationalError, "leave it out for one from torch's global generator")
         if engine not in ENGINES:
             raise VariationalError(
                 f"there is no engine {engine!r}. Choose 'native', 'torch', 'eager', or None for the fastest."
@@ -133,7 +135,7 @@ class SVI:
             raise VariationalError(
                 f"`early_stopping` is {early_stopping!r}, but must be `EarlyStopping(window=…, patience=…)`."
             )
-        _at_least_one("checkpoint_every", checkpoint_every)
+        checkpoint_every = _at_least_one("checkpoint_every", checkpoint_every)
         if checkpoint is not None and not isinstance(checkpoint, (str, os.PathLike)):
             raise VariationalError(f"`checkpoint` is {checkpoint!r}, but must be the path of a file.")
         self.model, self.guide, self.loss = model, guide, Trace_ELBO() if loss is None else loss
@@ -179,7 +181,7 @@ class SVI:
         Warns:
             ObservationWarning: no site is observed, and there is no factor.
         """
-        _at_least_one("num_steps", num_steps)
+        num_steps = _at_least_one("num_steps", num_steps)
         self._set_up(args, kwargs)
         training, before = self._training, self._training.steps
         bar, stopped = progress_for(self.progress, num_steps), False
@@ -227,7 +229,7 @@ class SVI:
             num_draws: how many, independent of one another, as one chain.
             args, kwargs: what the program is called with; left out, what it was last called with.
         """
-        _at_least_one("num_draws", num_draws)
+        num_draws = _at_least_one("num_draws", num_draws)
         if not args and not kwargs and self._called is not None:
             args, kwargs = self._called
         self._set_up(args, kwargs, trains=False)
@@ -326,6 +328,5 @@ def _identity(tree: Any) -> Any:
     return id(tree)
 
 
-def _at_least_one(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise VariationalError(f"`{name}` is {value!r}, but must be an integer of 1 or more.")
+def _at_least_one(name: str, value: Any) -> int:
+    return whole_number(name, value, 1, VariationalError, f"write `{name}=1000`, say")

@@ -21,6 +21,7 @@ from sursum.vi.autoguide.guide import AUXILIARY, AutoGuide, Place, joined
 from sursum.vi.autoguide.init import InitLoc
 from sursum.vi.autoguide.normal import checked_scale
 from sursum.vi.pushforward import Placed, Pushforward, summed_to
+from sursum.whole_numbers import whole_number
 
 
 class JointGuide(AutoGuide):
@@ -223,9 +224,7 @@ class AutoLowRankMultivariateNormal(JointGuide):
         prefix: str = "auto",
     ) -> None:
         super().__init__(model, init_loc_fn=init_loc_fn, init_scale=init_scale, prefix=prefix)
-        if rank is not None and (not isinstance(rank, int) or rank < 1):
-            raise GuideError(f"`rank` is {rank!r}, but must be an integer of 1 or more: leave it out for √n.")
-        self.rank = rank
+        self.rank = None if rank is None else whole_number("rank", rank, 1, GuideError, "leave it out for √n")
 
     def posterior(self) -> Distribution:
         loc, scale, factor = self._parameters()

@@ -1,0 +1,106 @@
+"""What stood around where a program failed: the line, the values in it, and the sites that they come from."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import linecache
+import textwrap
+from types import CodeType, FrameType, TracebackType
+
+import numpy as np
+from torch import Tensor
+
+from sursum.caller import is_users
+from sursum.errors import SursumError
+from sursum.shown import shown
+
+HINTS = (
+    ("Can't call numpy()", "what is computed with the values of sites must be torch's: torch.exp in place of np.exp"),
+    ("same dtype", "bring them to one dtype: X.float(), or parameters in double"),
+    ("expected scalar type", "bring them to one dtype: X.float(), or parameters in double"),
+    ("used as indices", "indices are whole numbers: index.long()"),
+    ("out of bounds", "indices count from 0 to the size less 1"),
+    ("size mismatch", "the inner sizes of a product must be the same"),
+    ("mat1 and mat2 shapes", "the inner sizes of a product must be the same"),
+    ("shapes cannot be multiplied", "the inner sizes of a product must be the same"),
+    ("must match the size of tensor", "shapes broadcast from the right: unsqueeze(-1) makes room for a dimension"),
+    ("can't be cast to the desired output type", "bring it to floating numbers: y.float()"),
+    ("only integer tensors of a single element", "a list is no tensor: torch.tensor(x)"),
+)
+"""Parts of torch's messages, and what to do about them."""
+
+OPENERS = frozenset({"sample", "param", "deterministic", "module"})
+
+
+def explain(error: Exception) -> None:
+    """Add a note to an exception that a program raised: where, with which values, of which sites, and what may help.
+
+    Example:
+        >>> import sursum as su, torch
+        >>> def model(x):
+        ...     b = su.param("b", torch.zeros(3))
+        ...     return x @ b
+        >>> try:
+        ...     su.poutine.trace(model).get_trace(torch.zeros(5, 4))
+        ... except RuntimeError as error:
+        ...     print(error.__notes__[0])  # doctest: +ELLIPSIS
+        In the program, at ... The inner sizes of a product must be the same.
+    """
+    if isinstance(error, SursumError) or getattr(error, "__notes__", None):
+        return
+    frame, line = _users(error.__traceback__)
+    if frame is None:
+        return
+    code = frame.f_code
+    names = _names(code.co_filename, line, frame)
+    sites = _sites(code) if names else {}
+    values = [f"{n}{f' (site {sites[n]!r})' if n in sites else ''} is {_described(frame.f_locals[n])}" for n in names]
+    hint = next((f" {help[0].upper()}{help[1:]}." for part, help in HINTS if part in str(error)), "")
+    where = f"{code.co_filename.rpartition('/')[2]}:{line}"
+    error.add_note(f"In the program, at {where}{': ' if values else ''}{', '.join(values)}.{hint}")
+
+
+def _users(trace: TracebackType | None) -> tuple[FrameType | None, int]:
+    """The innermost frame of the user's code, and the line that it is at."""
+    found: tuple[FrameType | None, int] = (None, 0)
+    while trace is not None:
+        if is_users(trace.tb_frame.f_code.co_filename):
+            found = trace.tb_frame, trace.tb_lineno
+        trace = trace.tb_next
+    return found
+
+
+def _names(filename: str, line: int, frame: FrameType) -> list[str]:
+    """The variables of the line that hold data or values of sites, in its order."""
+    try:
+        tree = ast.parse(linecache.getline(filename, line, frame.f_globals).strip().removesuffix(":"))
+    except SyntaxError:
+        return []
+    read = (node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load))
+    local = frame.f_locals
+    return [n for n in dict.fromkeys(read) if isinstance(local.get(n), (Tensor, np.ndarray, list)) or _is_frame(local.get(n))]
+
+
+def _is_frame(value: object) -> bool:
+    return type(value).__module__.startswith(("pandas", "polars"))
+
+
+def _described(value: object) -> str:
+    return f"a {type(value).__module__.split('.')[0]} {type(value).__name__}" if _is_frame(value) else shown(value)
+
+
+def _sites(code: CodeType) -> dict[str, str]:
+    """The sites to which variables of a function are set: `b = su.sample("b", …)`."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(code)))
+    except (OSError, SyntaxError, TypeError):
+        return {}
+    found: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and node.value.args:
+            called, first = node.value.func, node.value.args[0]
+            verb = called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")
+            if verb in OPENERS and isinstance(first, ast.Constant) and isinstance(first.value, str):
+                found |= {target.id: first.value for target in node.targets if isinstance(target, ast.Name)}
+    return found
