@@ -102,7 +102,7 @@ def test_every_public_name_says_what_it_is(module):
 
 
 PROBE = """
-import json, random, sys, time
+import json, random, sys
 import numpy, torch
 from torch.distributions import Distribution, biject_to, transform_to, kl
 from torch.utils._python_dispatch import _get_current_dispatch_mode
@@ -115,11 +115,9 @@ def state():
         str(_get_current_dispatch_mode()), str(__import__("warnings").filters), torch.are_deterministic_algorithms_enabled(),
     ]
 before, modules = state(), set(sys.modules)
-start = time.process_time()
 import sursum
-took = time.process_time() - start
 new = {name for name in set(sys.modules) - modules}
-json.dump({"same": state() == before, "new": sorted(new), "took": took}, sys.stdout)
+json.dump({"same": state() == before, "new": sorted(new)}, sys.stdout)
 """
 
 
@@ -138,8 +136,3 @@ def test_importing_changes_nothing_in_the_process(imported):
 @pytest.mark.parametrize("package", ["nutpie", "arviz", "scipy", "matplotlib", "pandas", "pyarrow", "torch._dynamo", "IPython"])
 def test_importing_loads_nothing_slow(imported, package):
     assert [name for name in imported["new"] if name == package or name.startswith(package + ".")] == []
-
-
-def test_importing_is_quick(imported):
-    # The promise is 0.3 s; processor time, since a busy machine is no fault, and a slow one is given three times as long.
-    assert imported["took"] < 1.0
