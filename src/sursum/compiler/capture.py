@@ -14,9 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sursum.compiler import refusals
 from sursum.compiler.compare import compare
 from sursum.compiler.doubts import Answers, Doubt, settle
 from sursum.compiler.graph import Graph, Where
+from sursum.compiler.lines import line_of
 from sursum.compiler.recorder import Recorder
 from sursum.errors import CaptureError, EscapeError
 from sursum.torch_private import enable_mkldnn, mkldnn_enabled
@@ -135,6 +137,10 @@ def _record(
         with recorder:
             try:
                 result = fn(q)
+            except NotImplementedError as error:
+                if "HigherOrderOperator" in str(error):
+                    raise refusals.control_flow(Where(current_site().site, line_of(error))) from error
+                raise
             except RuntimeError as error:
                 if "numpy()" in str(error):
                     raise EscapeError(

@@ -24,6 +24,16 @@ def _belongs_to_program(filename: str) -> bool:
     return os.path.dirname(filename) != _STANDARD  # contextlib, functools and their like
 
 
+def line_of(error: BaseException) -> str | None:
+    """`"file.py:123"` of the program's innermost frame that `error` came through, None where there is none."""
+    line, at = None, error.__traceback__
+    while at is not None:
+        filename = at.tb_frame.f_code.co_filename
+        line = f"{os.path.basename(filename)}:{at.tb_lineno}" if _belongs_to_program(filename) else line
+        at = at.tb_next
+    return line
+
+
 class Lines:
     """Finds lines; one belongs to each recording and remembers which files are the program's.
 

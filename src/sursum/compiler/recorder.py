@@ -16,6 +16,7 @@ from sursum.compiler.doubts import NOTHING_KNOWN, Answers, Doubt
 from sursum.compiler.graph import Graph, Guard, Node, Ref, Value, Where, Write
 from sursum.compiler.lines import Lines
 from sursum.compiler.operators import Operator, results_of
+from sursum.compiler.same import Computations
 from sursum.errors import CaptureError
 from sursum.torch_private import (
     OpOverload,
@@ -72,6 +73,7 @@ class Recorder(TorchDispatchMode):
         self._borrowed = Borrowed()
         self._traced: set[int] = set()
         self._constants: dict[int, Tensor] = {}
+        self._computations = Computations(self._constants)
         self._maker: dict[int, str] = {}  # value → name of the operator that made it
         self._nodes: list[Node] = []
         self._guards: list[Guard] = []
@@ -136,7 +138,7 @@ class Recorder(TorchDispatchMode):
         if facts.checks:
             return self._check(op, args, kwargs, reads[0], where)
         if facts.looks and traced:
-            return self._look(op, args, kwargs, reads[0], where)
+            return self._look(op, args, kwargs, reads[0], node_args, where)
         dynamic = facts.dynamic
         recorded = op
         if facts.indexes:
@@ -172,7 +174,9 @@ class Recorder(TorchDispatchMode):
                 outputs.append(self._window(result, value, facts.name, where))
         if computes:
             self._borrowed.read(reads)
-            self._nodes.append(Node(recorded, node_args, node_kwargs, tuple(outputs), writes, where))
+            node = Node(recorded, node_args, node_kwargs, tuple(outputs), writes, where)
+            self._nodes.append(node)
+            self._computations.add(node)
         return out
 
     def _refuse(self, facts: Operator, args: Sequence[Any], kwargs: Mapping[str, Any], where: Where) -> None:
@@ -288,8 +292,16 @@ class Recorder(TorchDispatchMode):
             self._false_check, self._failed = where, True
             raise
 
-    def _look(self, op: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any], ref: Ref, where: Where) -> Any:
-        """Python looks at a traced value: only checks of arguments may, and a guard stands for each."""
+    def _look(
+        self,
+        op: OpOverload,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        ref: Ref,
+        node_args: tuple[Any, ...],
+        where: Where,
+    ) -> Any:
+        """Python looks at a traced value: checks of arguments may, and a guard stands for each; what is decided may be seen."""
         out = op(*args, **kwargs)
         if self._failed:  # the program is about to raise, and says why
             return out
@@ -298,6 +310,11 @@ class Recorder(TorchDispatchMode):
             validates = maker in ("aten::all", "aten::any") and self._lines.in_validation()
             if maker == "aten::_is_all_true" or validates:
                 return self._answer(bool(out), maker == "aten::any", ref, where)
+            if not out and self._computations.is_success(ref):
+                self._guards.append(Guard(ref, "zero", where))
+                return out
+        if out is self._computations.decided(op, node_args):
+            return out
         raise refusals.branch(str(op), where)
 
     def _answer(self, out: bool, finds_wrong: bool, ref: Ref, where: Where) -> bool:

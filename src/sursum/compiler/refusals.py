@@ -37,6 +37,15 @@ def went_on(where: Where) -> BranchError:
     )
 
 
+def control_flow(where: Where) -> CaptureError:
+    """One of torch's operators that take functions."""
+    return CaptureError(
+        "an operator that takes functions (torch.cond, torch.while_loop, torch.ops.higher_order) runs them in a way of its own"
+        f"{place(where)}, which a capture does not know. "
+        "Write a choice as torch.where(condition, a, b), and a loop with su.scan or as a loop of Python."
+    )
+
+
 def dynamic_shape(name: str, where: Where) -> BranchError:
     """The shape of a result depends on q."""
     return BranchError(
