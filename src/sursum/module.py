@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from typing import Any, TypeVar, cast
 
 from torch import Tensor, nn
 from torch.distributions import constraints
 from torch.nn.parameter import is_lazy
+from torch.overrides import TorchFunctionMode
 
 from sursum.caller import calling_line, warn
 from sursum.errors import ModuleWarning, SiteError
@@ -84,7 +86,6 @@ def module(name: str, net: M) -> M:
             )
         )
     for path, part in net.named_modules():
-        # A clone and not a deep copy, which gives a new tensor the other's memory: captures know no such thing.
         buffers = part.buffers(recurse=False)
         memo |= {id(buffer): buffer.clone() if part.training else buffer for buffer in buffers}
         if part.training and isinstance(part, NormBase) and part.track_running_stats:
@@ -93,11 +94,8 @@ def module(name: str, net: M) -> M:
                 "updates of its running averages are dropped. Call .eval() on it to use the averages that it has.",
                 ModuleWarning,
             )
-        # Hooks such as weight_norm leave a tensor computed from parameters here, and compute it anew in a forward pass.
-        for value in vars(part).values():
-            if isinstance(value, Tensor) and id(value) not in memo:
-                memo[id(value)] = value.clone() if part.training and value.is_leaf else value
-    copied = copy.deepcopy(net, memo)
+    with _sharing(copied_leaves=any(part.training for part in net.modules())):
+        copied = copy.deepcopy(net, memo)
     for part in copied.modules():
         if isinstance(part, nn.Embedding | nn.EmbeddingBag):
             part.sparse = False  # a way to store gradients, which are dense here
@@ -110,6 +108,31 @@ def module(name: str, net: M) -> M:
             "and call the layers' functions (torch.nn.functional) with them."
         )
     return copied
+
+
+class _sharing(TorchFunctionMode):
+    """While this is entered, a deep copy shares the tensors that it meets, wherever they are: lists, dictionaries, caches.
+
+    A deep copy of torch's would give a new tensor the other's memory, which captures do not know, and refuses what was
+    computed from parameters: hooks such as weight_norm and networks that memoise leave such tensors behind.
+
+    Args:
+        copied_leaves: tensors that were not computed from others are cloned, for the network may write into them.
+    """
+
+    def __init__(self, copied_leaves: bool) -> None:
+        super().__init__()
+        self._copied_leaves = copied_leaves
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        if func is not Tensor.__deepcopy__:
+            return func(*args, **(kwargs or {}))
+        tensor, memo = args
+        if id(tensor) not in memo:
+            memo[id(tensor)] = tensor.clone() if self._copied_leaves and tensor.is_leaf else tensor
+        return memo[id(tensor)]
 
 
 class Forward:

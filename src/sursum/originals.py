@@ -70,6 +70,38 @@ class watch_originals(TorchFunctionMode):
                 )
 
 
+def check_caches(found: Trace) -> None:
+    """Raise DensityError where a term still depends on a lifted parameter's original: by a tensor that a network has kept.
+
+    Networks that memoise (an attribute or a dictionary with what was computed in an earlier call) bring it in without a read.
+    """
+    originals = {id(param.initial): site for site in found.values() if (param := _lifted(site)) is not None}
+    if not originals:
+        return
+    roots = [*found.log_prob().values(), *(site.value for site in found.values() if isinstance(site.value, Tensor))]
+    stack = [root.grad_fn for root in roots if root.grad_fn is not None]
+    seen = set(stack)
+    while stack:
+        node = stack.pop()
+        site = originals.get(id(getattr(node, "variable", None)))
+        if site is not None:
+            raise DensityError(
+                f"parameter {site} was lifted, but the program uses something that the network has kept from an earlier call, "
+                "computed from its own value of it. Empty the network's cache before the program runs (make the network anew, "
+                "or put it into training mode, where such networks compute everything again): its posterior would be its prior."
+            )
+        for child, _ in node.next_functions:
+            if child is not None and child not in seen:
+                seen.add(child)
+                stack.append(child)
+
+
+def _lifted(site: Any) -> Any:
+    """The parameter of a network that was lifted here."""
+    param = getattr(site, "param", None) if isinstance(site, Sample) else None
+    return param if param is not None and isinstance(param.initial, nn.Parameter) else None
+
+
 def _holds_tensor(result: Any) -> bool:
     if isinstance(result, (list, tuple)):
         return any(map(_holds_tensor, result))
