@@ -34,11 +34,11 @@ from sursum.handlers import trace
 from sursum.latents import Latent, dims_of, is_weight, layout, site_dtype
 from sursum.messages import Factor, Sample, Site
 from sursum.mismatch import mismatch
-from sursum.originals import watch_originals
+from sursum.originals import check_caches, watch_originals
 from sursum.outside import outside
 from sursum.placed import Placed, Recalled, refuse_subsamples
 from sursum.program import Program
-from sursum.runtime import Messenger, at_site, own_steps, refuse_coroutines, run_program
+from sursum.runtime import Messenger, at_site, own_steps, refuse_coroutines, run_program, valued
 from sursum.snapshot import snapshot_of
 from sursum.tables import Table
 from sursum.trace import Trace
@@ -142,9 +142,9 @@ class LogDensity:
 
     def unravel(self, q: Tensor) -> dict[str, Tensor]:
         """The constrained values at `q` of the latent sites."""
-        with torch.no_grad():
-            found = self._run(self._at(torch.as_tensor(q, dtype=torch.float64)))
-        return {latent.name: found[latent.name].value for latent in self.latents}
+        with valued():
+            found = self._run(self._at(torch.as_tensor(q, dtype=torch.float64).detach()))
+        return {latent.name: found[latent.name].value.detach() for latent in self.latents}
 
     def ravel(self, values: Mapping[str, Tensor]) -> Tensor:
         """q at constrained values of every latent site, float64 of shape (n,): the inverse of `unravel`.
@@ -200,8 +200,8 @@ class LogDensity:
     def scored_start(self, rng: np.random.Generator) -> tuple[np.ndarray, float]:
         """A starting point and its log density, by one run of the program."""
         q, found, at = self._begin(rng, {}, _JITTER, _SPREAD)
-        with torch.no_grad():
-            return q, float(self._total(found, at))
+        with valued():
+            return q, float(self._total(found, at).detach())
 
     def _begin(
         self, rng: np.random.Generator, values: Mapping[str, Any], jitter: float, spread: float
@@ -230,7 +230,7 @@ class LogDensity:
         dtype = max((latent.dtype for latent in self.latents), key=lambda dtype: dtype.itemsize)
         recalled = {n: torch.as_tensor(value, dtype=dtype) for n, value in values.items() if n not in self._by_name}
         at = Placed(choose=choose)
-        with torch.no_grad(), Recalled(values=recalled):
+        with valued(), Recalled(values=recalled):
             return q, self._run(at), at
 
     def with_data(self, *args: Any, **kwargs: Any) -> LogDensity:
@@ -281,7 +281,7 @@ class LogDensity:
 
     def not_finite(self, q: Any) -> list[str]:
         """The sites whose value or log density is not finite at `q`, or that cannot be scored there."""
-        with torch.no_grad():
+        with valued():
             found = self._run(self._at(torch.as_tensor(np.asarray(q), dtype=torch.float64)))
         names = []
         for name, site in found.items():
@@ -298,13 +298,13 @@ class LogDensity:
         """A table of every site at `q`: value, log density, line of the program."""
         rows = [("site", "value", "log density", "line")]
         try:
-            with torch.no_grad():
+            with valued():
                 found = self._run(self._at(torch.as_tensor(np.asarray(q), dtype=torch.float64)))
         except (SursumError, ValueError, torch.linalg.LinAlgError) as error:
             return f"the program cannot be run there: {error}"
         for name, site in found.items():
             try:
-                log_prob = f"{float(site.log_prob().sum()):.6g}" if hasattr(site, "log_prob") else ""
+                log_prob = f"{float(site.log_prob().detach().sum()):.6g}" if hasattr(site, "log_prob") else ""
             except (ValueError, torch.linalg.LinAlgError) as error:
                 log_prob = str(error).splitlines()[0]
             rows.append((name, brief(site.value), log_prob, site.where or ""))
@@ -380,6 +380,7 @@ class LogDensity:
                 self.exit = originals.exit
                 refuse_subsamples(found)
                 found.log_prob()
+                check_caches(found)
             except (ArgumentError, ObservationError) as error:
                 # They may hold at other values of the latent sites. Where they do not, this is what there is to say.
                 failure = error

@@ -21,6 +21,7 @@ from sursum.distributions.randomness import drawing_from
 from sursum.distributions.rebuild import rebuild, tensors
 from sursum.errors import PredictionError
 from sursum.messages import Sample
+from sursum.runtime import valued
 from sursum.torch_private import TorchDispatchMode, is_all_true, tree_leaves
 
 BUDGET = 1 << 26
@@ -59,12 +60,12 @@ def at_draws(
         Exception: whatever `run` raises.
     """
     results: dict[str, Tensor] = {}
-    with torch.no_grad():
+    with valued():
         for rows, piece in pieces(run, values, count, seed=seed, chunk=chunk):
             for name, value in piece.items():
                 if not rows.start:
                     results[name] = value.new_empty((count, *value.shape[1:]))
-                results[name][rows.start : rows.stop] = value
+                results[name][rows.start : rows.stop] = value.detach()
     return results
 
 

@@ -284,6 +284,22 @@ def current_site() -> Site | None:
     return _SITE.get()
 
 
+class valued:
+    """While this is entered, a program is run for its values alone, and may differentiate by tensors of its own.
+
+    Under `no_grad` it could not. Nothing is kept for a backward pass, as long as what the program is given needs no gradient.
+    """
+
+    def __enter__(self) -> None:
+        self._modes = torch.inference_mode(False), torch.enable_grad()
+        for mode in self._modes:
+            mode.__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        for mode in reversed(self._modes):
+            mode.__exit__(*error)
+
+
 def refuse_coroutines(fn: Callable[..., Any]) -> None:
     """Raise HandlerError where `fn` is a coroutine or generator function: it would run after its handlers are left."""
     inner = _innermost(fn)

@@ -14,6 +14,7 @@ from sursum.ensemble import Run, Sliceable, agree, at_draws, pieces
 from sursum.errors import SamplingError
 from sursum.files import interpreting
 from sursum.posterior_store import KIND, VERSION, check_absent, named, table_sites
+from sursum.runtime import valued
 from sursum.stored import StoredArray, StoredSites
 from sursum.zarr_store import EXPECTED, Column, Table, ZarrStore
 
@@ -107,7 +108,7 @@ class Stream:
                 self.store.append(self.table, chain, by_group)
             held.clear()
 
-        with torch.no_grad():
+        with valued():
             for rows, piece in pieces(run, values, self.chains * self.draws, seed=seed, chunk=chunk, done=done):
                 arrays = {name: value.detach().cpu().numpy() for name, value in piece.items()}
                 if not groups:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -363,3 +364,100 @@ def test_parts_that_are_not_lifted_are_held_and_may_be_read() -> None:
     mean = VECTORS.double() @ q + net.bias.detach().double()
     expected = td.Normal(0.0, 0.5).log_prob(q).sum() + td.Normal(mean, 1.0).log_prob(torch.ones(5).double()).sum()
     torch.testing.assert_close(density(q).detach().double(), expected, rtol=1e-5, atol=1e-5)
+
+
+# What a network keeps outside of parameters and buffers
+
+
+class Keeping(nn.Module):
+    """Holds tensors wherever Python can hold them, its own weight among them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lin = nn.Linear(3, 1)
+        self.tables: Any = (torch.tensor(2.0), [torch.tensor(3.0)], {"deep": (torch.tensor(0.5),)})
+        self.weights = [self.lin.weight]
+        self.layer = partial(nn.functional.linear, weight=self.lin.weight)
+        self.cache: dict[str, Tensor] = {}
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.cache["twice"] = self.weights[0] * self.tables[0]
+        return self.layer(x) * self.tables[1][0] + x @ self.cache["twice"].T * self.tables[2]["deep"][0] + self.lin.bias
+
+
+def test_tensors_in_containers_partials_and_caches_are_carried_along() -> None:
+    net = Keeping()
+    net(VECTORS)  # leaves a tensor in the cache that was computed from the weight
+    q = torch.linspace(-1.0, 1.0, 4, dtype=torch.float64)
+    density = su.compile(su.lift(regression(net), PRIOR))
+    names = [latent.name for latent in density.density.latents]
+    assert names == ["net.lin.weight", "net.lin.bias"]
+    mean = VECTORS.double() @ q[:3] * (3.0 + 2.0 * 0.5) + q[3]
+    expected = td.Normal(mean, 1.0).log_prob(torch.ones(5).double()).sum() + td.Normal(0.0, 0.5).log_prob(q).sum()
+    assert density.value_and_grad(q.numpy())[0] == pytest.approx(float(expected), rel=1e-6)
+    assert float(net.cache["twice"].detach()[0, 0]) == 2.0 * float(net.lin.weight.detach()[0, 0])
+
+
+def test_a_network_in_training_mode_may_write_into_what_it_keeps() -> None:
+    class Counting(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lin, self.seen = nn.Linear(3, 1), [torch.zeros(())]
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.seen[0] += 1
+            return self.lin(x) * self.seen[0]
+
+    net = Counting()
+    for _ in range(2):
+        with su.poutine.substitute(data={"net.lin.weight": torch.ones(1, 3), "net.lin.bias": torch.ones(1)}):
+            out = su.module("net", net)(torch.ones(1, 3))
+        assert float(out) == 4.0
+    assert float(net.seen[0]) == 0.0
+
+
+def test_what_a_network_has_memoised_from_its_own_weights_is_an_error() -> None:
+    class Memoising(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lin, self.memo = nn.Linear(3, 1), {}
+
+        def forward(self, x: Tensor) -> Tensor:
+            if "w" not in self.memo:
+                self.memo["w"] = 2 * self.lin.weight
+            return x @ self.memo["w"].T + self.lin.bias
+
+    program = su.lift(regression(net := Memoising()), PRIOR)
+    assert su.infer.LogDensity(program).dim == 4  # a fresh one memoises anew in each execution
+    net(VECTORS)
+    with pytest.raises(DensityError, match=r"'net.lin.weight'.*kept from an earlier call"):
+        su.infer.LogDensity(program)
+
+
+def test_a_program_may_differentiate() -> None:
+    """u' of a network by its inputs, in the density: value against the derivative by hand, and draws."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(1, 3), nn.Tanh(), nn.Linear(3, 1)).double()
+    t = torch.linspace(0.0, 1.0, 4, dtype=torch.float64)[:, None]
+
+    def model() -> None:
+        s = t.clone().requires_grad_()
+        u = su.module("u", net)(s)
+        (slope,) = torch.autograd.grad(u.sum(), s, create_graph=True)
+        su.deterministic("slope", slope)
+        su.sample("r", dist.Normal(slope + 2 * u, 0.1).to_event(2), obs=torch.zeros_like(t))
+
+    lifted = su.lift(model, dist.Normal(0.0, 1.0))
+    density = su.compile(lifted)
+    q = torch.linspace(-1.0, 1.0, 10, dtype=torch.float64).requires_grad_()
+    inward, bias, outward, offset = q.split([3, 3, 3, 1])
+    hidden = torch.tanh(t * inward + bias)
+    u, slope = (hidden @ outward)[:, None] + offset, ((1 - hidden**2) * inward @ outward)[:, None]
+    expected = td.Normal(slope + 2 * u, 0.1).log_prob(torch.zeros_like(t)).sum() + td.Normal(0.0, 1.0).log_prob(q).sum()
+    value, gradient = density.value_and_grad(q.detach().numpy())
+    assert value == pytest.approx(float(expected.detach()), rel=1e-12)
+    torch.testing.assert_close(torch.from_numpy(gradient), torch.autograd.grad(expected, q)[0], rtol=1e-10, atol=1e-9)
+    draws = {name: value[None] for name, value in density.unravel(q.detach().numpy()).items()}
+    torch.testing.assert_close(
+        su.infer.Predictive(lifted, draws)()["slope"].squeeze(), slope.detach().squeeze(), rtol=1e-6, atol=1e-6
+    )

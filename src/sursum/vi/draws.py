@@ -23,6 +23,7 @@ from sursum.messages import Deterministic, Sample
 from sursum.pareto import pareto_k, verdict
 from sursum.posterior import Posterior
 from sursum.program import Program
+from sursum.runtime import valued
 from sursum.supports import support_of
 from sursum.vi import seeds
 from sursum.vi.noise import Noise, block
@@ -46,7 +47,7 @@ def draw_posterior(
     Warns:
         DiagnosticWarning: the Pareto k of the importance weights is above 0.7.
     """
-    with torch.no_grad(), store, seed(rng_seed=seeds.derived(number, seeds.DRAW, 0)):
+    with valued(), store, seed(rng_seed=seeds.derived(number, seeds.DRAW, 0)):
         first = pair(model, guide, args, kwargs)
 
     def one() -> Pair:
@@ -60,22 +61,25 @@ def draw_posterior(
 def _one_by_one(one: Callable[[], Pair], store: ParamStore, number: int, num_draws: int) -> dict[str, Tensor]:
     """The columns of draws for each of which the programs run."""
     rows: list[dict[str, Tensor]] = []
-    with torch.no_grad(), store:
+    with valued(), store:
         for k in range(num_draws):
             with seed(rng_seed=seeds.derived(number, seeds.DRAW, k)):
-                rows.append(_row(one()))
+                rows.append({key: value.detach() for key, value in _row(one()).items()})
     return {key: torch.stack([row[key] for row in rows]).unsqueeze(0) for key in rows[0]}
 
 
 def _captured(one: Callable[[], Pair], store: ParamStore, number: int, num_draws: int) -> dict[str, Tensor] | None:
     """The same in double precision, by the captured graph of one draw, for all of them at once; None if there is none."""
     counting = Noise()
-    with torch.no_grad(), store, counting:
-        names = list(_row(one()))
+    try:
+        with valued(), store, counting:
+            names = list(_row(one()))
+    except CaptureError:
+        return None
 
     def row(noise: Tensor) -> tuple[Tensor, ...]:
-        with torch.no_grad(), store, Noise(noise):
-            return tuple(_row(one()).values())
+        with valued(), store, Noise(noise):
+            return tuple(value.detach() for value in _row(one()).values())
 
     rows = block(counting.kinds, max(num_draws, 2), seeds.derived(number, seeds.DRAW, 0))
     if not rows.shape[1]:

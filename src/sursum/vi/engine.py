@@ -14,6 +14,7 @@ from torch import Tensor
 from sursum.compiler.native.blas import one_thread
 from sursum.errors import CaptureError, CompileError, EngineWarning, VariationalError
 from sursum.handlers import seed
+from sursum.runtime import valued
 from sursum.vi import seeds
 from sursum.vi.elbo import ELBO
 from sursum.vi.loop import Loop, rule_of
@@ -98,8 +99,8 @@ class Captured:
             return False  # somebody has changed the optimiser
         row = self._noise(self.training.steps)[0].reshape(self.loss.num_particles, -1)[0]
         q = torch.cat([torch.from_numpy(self.goal.coordinates()), row])
-        with torch.no_grad():
-            now, then = float(self.goal.particle(q)), self.goal.loss_and_grad(q)[0]
+        with valued():
+            now, then = float(self.goal.particle(q).detach()), self.goal.loss_and_grad(q)[0]
         exact = all(site.initial is None or site.initial.dtype is torch.float64 for site in self.goal.store.sites.values())  # type: ignore[union-attr]
         return abs(now - then) <= (1e-9 if exact else 1e-4) * max(1.0, abs(then))
 

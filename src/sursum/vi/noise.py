@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sursum.compiler.operators import Operator
 from sursum.errors import CaptureError
 from sursum.runtime import current_site
 from sursum.torch_private import TorchDispatchMode, without_dispatch_modes
@@ -57,8 +58,8 @@ class Noise(TorchDispatchMode):
         self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = dict(kwargs or {})
-        if torch.Tag.nondeterministic_seeded not in func.tags:
-            return func(*args, **kwargs)
+        if torch.Tag.nondeterministic_seeded not in func.tags or not Operator.of(func).draws(args, kwargs):
+            return func(*args, **kwargs)  # attention may drop out, and seldom does
         if func in _MOVED:
             return self._moved(*args)
         if func in _STANDARD:

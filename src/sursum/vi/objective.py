@@ -19,6 +19,7 @@ from sursum.compiler.native.proof import disagreement
 from sursum.compiler.replay import Replay
 from sursum.errors import CaptureError, CompileError
 from sursum.handlers import ParamStore
+from sursum.runtime import valued
 from sursum.vi.elbo import ELBO
 from sursum.vi.noise import Noise
 from sursum.vi.pairing import Pair, Program, pair
@@ -110,7 +111,7 @@ def objective(
     names = tuple(name for name, leaf in store.unconstrained.items() if leaf.requires_grad)
     start = torch.cat([store.unconstrained[name].detach().reshape(-1) for name in names])
     counting = Noise()
-    with torch.no_grad(), store, counting:
+    with valued(), store, counting:
         pair(model, guide, args, kwargs)
     kinds = tuple(counting.kinds)
     n, k = len(start), sum(count for _, count in kinds)
@@ -166,8 +167,8 @@ def _with_leaves(store: ParamStore, leaves: dict[str, Tensor]) -> ParamStore:
 
 def _check_replay(replay: Replay, particle: Callable[[Tensor], Tensor], points: Sequence[Tensor]) -> None:
     for q in points:
-        with torch.no_grad():
-            wanted = float(particle(q))
+        with valued():
+            wanted = float(particle(q).detach())
         found = float(replay(q)[0])
         if np.isfinite(wanted) and not abs(found - wanted) <= 1e-2 * max(1.0, abs(wanted)):
             raise CaptureError(

@@ -19,7 +19,7 @@ from sursum.messages import Param
 from sursum.optim import as_optim
 from sursum.originals import watch_originals
 from sursum.posterior import Posterior
-from sursum.runtime import refuse_coroutines
+from sursum.runtime import refuse_coroutines, valued
 from sursum.shown import shown
 from sursum.unobserved import announce_unobserved, unobserved
 from sursum.vi import seeds
@@ -216,8 +216,8 @@ class SVI:
         """
         self._set_up(args, kwargs, trains=False)
         loss = self._batched(args, kwargs)
-        with torch.no_grad(), self.params, self._seeded(seeds.EVALUATE, self._training.steps):
-            return float(loss.estimate(self.model, self.guide, args, kwargs, {}))
+        with valued(), self.params, self._seeded(seeds.EVALUATE, self._training.steps):
+            return float(loss.estimate(self.model, self.guide, args, kwargs, {}).detach())
 
     def sample(self, num_draws: int = 1000, *args: Any, **kwargs: Any) -> Posterior:
         """Draws of the guide as a posterior: latent and deterministic sites, as `MCMC` gives them.
@@ -275,7 +275,7 @@ class SVI:
                 self._training.ready()
 
     def _first(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Pair:
-        with torch.inference_mode(False), torch.no_grad(), self.params, self._seeded(seeds.SET_UP, 0):
+        with valued(), self.params, self._seeded(seeds.SET_UP, 0):
             return pair(self.model, self.guide, args, kwargs)
 
     def _engine_for(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Engine:
@@ -293,7 +293,7 @@ class SVI:
     def _batched(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ELBO:
         """The loss as the programs themselves compute it, found out once."""
         if self._by_programs is None:
-            with torch.inference_mode(False), torch.no_grad(), self.params, self._seeded(seeds.SET_UP, 0):
+            with valued(), self.params, self._seeded(seeds.SET_UP, 0):
                 self._by_programs = batched(self.loss, self.model, self.guide, args, kwargs)
         return self._by_programs
 
