@@ -5,6 +5,7 @@ import contextlib
 import re
 import threading
 
+import numpy as np
 import pytest
 import torch
 
@@ -360,3 +361,20 @@ def test_the_switch_belongs_to_a_thread_or_task():
         assert asyncio.run(task())
         assert not su.validation_enabled()
     assert seen == [True]
+
+
+def test_a_value_in_the_support_of_any_component_of_a_mixture_is_inside():
+    histogram = dist.MixtureSameFamily(
+        dist.Categorical(torch.tensor([0.2, 0.5, 0.3])),
+        dist.Uniform(torch.tensor([0.0, 1.0, 4.0]), torch.tensor([1.0, 2.0, 5.0])),
+    )
+
+    def model(y):
+        mu = su.sample("mu", dist.Normal(0.0, 1.0))
+        su.sample("y", histogram.expand([2]), obs=y)
+        su.sample("z", dist.Normal(mu, 1.0), obs=torch.tensor(1.0))
+
+    value, _ = su.compile(model, torch.tensor([1.4, 4.5])).value_and_grad(np.array([0.5]))
+    assert value == pytest.approx(-0.25 - np.log(2 * np.pi) + np.log(0.5 * 0.3), rel=1e-6)
+    with pytest.raises(ObservationError, match=r"(?s)outside the support.*found \[1\] = 3.0"):
+        su.compile(model, torch.tensor([1.4, 3.0]))

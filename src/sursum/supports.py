@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -23,6 +23,7 @@ from torch.distributions import (
     VonMises,
     constraints,
 )
+from torch.distributions.constraints import MixtureSameFamilyConstraint
 
 from sursum.distributions.constraints import OpenedInterval, Ordered
 from sursum.distributions.fluent import Masked
@@ -112,6 +113,24 @@ def support_of(fn: Distribution) -> Any:
         count = reported.event_dim
         return constraints.independent(image, count) if count else image
     return fn.support
+
+
+def holds(support: Any, value: Tensor) -> Tensor:
+    """Whether the values lie in a support: in a mixture's if in that of any of its components.
+
+    >>> import torch.distributions as td
+    >>> ends = torch.tensor([0.0, 2.0]), torch.tensor([1.0, 3.0])
+    >>> halves = td.MixtureSameFamily(td.Categorical(torch.ones(2)), td.Uniform(*ends))
+    >>> holds(halves.support, torch.tensor([0.5, 1.5, 2.5])).tolist()
+    [True, False, True]
+    """
+    if isinstance(support, type(constraints.real_vector)):
+        inside = holds(support.base_constraint, value)
+        count = support.reinterpreted_batch_ndims
+        return inside.flatten(inside.dim() - count).all(-1) if count else inside
+    if isinstance(support, MixtureSameFamilyConstraint):
+        return holds(support.base_constraint, value.unsqueeze(-1 - support.event_dim)).any(-1)
+    return cast(Tensor, support.check(value))
 
 
 def _hull(support: Any, events: int) -> Any:

@@ -21,7 +21,7 @@ from sursum.distributions.fluent import Masked, unwrapped
 from sursum.distributions.shapes import broadcast_shapes
 from sursum.errors import ArgumentError, ObservationError, PlateError, SiteError
 from sursum.messages import Factor, Frame, Sample
-from sursum.supports import support_of
+from sursum.supports import holds, support_of
 from sursum.torch_private import is_all_true
 
 _ENABLED: ContextVar[bool] = ContextVar("validation", default=True)
@@ -230,7 +230,7 @@ def check_value(site: Sample) -> None:
         support: Any = support_of(fn) if isinstance(core, TransformedDistribution) else fn.support
     except NotImplementedError:
         support = None
-    inside = finite if support is None else finite & support.check(value)
+    inside = finite if support is None else finite & holds(support, value)
     if mask is not None:
         inside = inside | ~torch.as_tensor(mask)
     if not is_all_true(inside):
