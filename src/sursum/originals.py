@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 
 from sursum.caller import calling_line
 from sursum.errors import DensityError
-from sursum.messages import Param
+from sursum.messages import Param, Sample
 from sursum.torch_private import TensorBase
 from sursum.trace import Trace
 

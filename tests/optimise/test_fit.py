@@ -12,7 +12,7 @@ from torch import nn
 import sursum as su
 import sursum.distributions as dist
 from sursum.distributions import constraints
-from sursum.errors import DensityError, DiagnosticWarning, HandlerError, ObservationError, OptimisationError
+from sursum.errors import DensityError, DiagnosticWarning, EngineWarning, HandlerError, ObservationError, OptimisationError
 
 fit = su.infer.fit
 double = partial(torch.tensor, dtype=torch.float64)
@@ -420,3 +420,20 @@ class TestBadInput:
         model = lambda: su.sample("y", dist.Poisson(su.param("rate", double(1.0))), obs=double(-1.0))
         with pytest.raises(ObservationError):
             fit(model)
+
+
+def test_steps_are_not_lost_where_the_program_cannot_be_compiled():
+    def model():
+        w = su.param("w", double(1.0))
+        f = w if bool(w > -100.0) else -w
+        su.deterministic("twice", 2 * f)
+        su.sample("y", dist.Normal(f, 1.0), obs=double(2.0))
+
+    with pytest.warns(EngineWarning, match=r"no standard errors.*cannot be compiled"):
+        found = fit(model, optim=ADAM, num_steps=500)
+    assert float(found["w"]) == pytest.approx(2.0, abs=1e-3)
+    assert float(found["twice"]) == 2 * float(found["w"])
+    assert found.log_density == pytest.approx(-0.5 * np.log(2 * np.pi), abs=1e-6)
+    assert found.density is None
+    assert "w" in str(found)
+    assert float(found.params["w"].detach()) == float(found["w"])

@@ -27,7 +27,7 @@ from sursum.messages import Factor, Frame, Sample, Site
 from sursum.optimise.fitted import started
 from sursum.originals import watch_originals
 from sursum.placing import plate_scale
-from sursum.runtime import Messenger, handler, own_steps, perform, run_program
+from sursum.runtime import Messenger, handler, own_steps, perform, run_program, valued
 from sursum.supports import support_of
 from sursum.trace import Trace
 from sursum.unobserved import announce_unobserved, unobserved
@@ -116,11 +116,19 @@ class Ascended:
     log_density: NDArray[np.float64]
     subsampled: bool
     met: tuple[str, ...]
+    last: Callable[[], tuple[Tensor, Trace]]
 
     def values(self) -> dict[str, Tensor]:
         """Parameters and latent sites by name, constrained."""
         held = {name: self.store[name].detach() for name in self.store}
         return held | {name: self.ascent.value(name) for name in self.ascent.leaves}
+
+    def scored(self) -> tuple[dict[str, Tensor], float]:
+        """Parameters, latent and deterministic sites by name, and the log density, by one run of the program at the end."""
+        with valued():
+            total, found = self.last()
+        fixed = {name: torch.as_tensor(site.value).detach().clone() for name, site in found.deterministic.items()}
+        return self.values() | fixed, float(total.detach())
 
     def trend(self) -> tuple[float, float]:
         """By how much the log density rose between the last two tenths of the steps, and the standard error of that."""
@@ -189,7 +197,7 @@ def ascend(
         for _ in range(num_steps):
             optimiser.step(closure)
     subsampled = any(frame.length != frame.size for site in first.values() for frame in site.plates)
-    return Ascended(store, ascent, np.array(climbed), subsampled, tuple(first))
+    return Ascended(store, ascent, np.array(climbed), subsampled, tuple(first), run)
 
 
 def _not_finite(found: Trace, step: int) -> str:

@@ -14,10 +14,11 @@ from torch.distributions import Distribution, constraints
 
 from sursum.caller import warn
 from sursum.compiler.compiled import CompiledDensity, compile_density
+from sursum.compiler.engine import check_engine
 from sursum.compiler.rolled import rolled
 from sursum.density import LogDensity
 from sursum.distributions.randomness import global_seed
-from sursum.errors import DensityError, DiagnosticWarning, OptimisationError, SursumError
+from sursum.errors import DensityError, DiagnosticWarning, EngineWarning, OptimisationError, SursumError
 from sursum.handlers import ParamStore, lift, substitute
 from sursum.messages import Site
 from sursum.optimise.ascent import Optim, ascend
@@ -25,7 +26,7 @@ from sursum.optimise.evaluator import evaluator
 from sursum.optimise.fitted import Fit, started
 from sursum.optimise.maximise import Maximum, Point, maximise
 from sursum.priors import flat
-from sursum.runtime import refuse_coroutines, run_program
+from sursum.runtime import refuse_coroutines, run_program, valued
 from sursum.starting import check_names, named_values
 from sursum.unobserved import announce_unobserved
 from sursum.whole_numbers import whole_number
@@ -88,6 +89,7 @@ def fit(
 
     Warns:
         DiagnosticWarning: no maximum was reached; without `optim`, that there are no data.
+        EngineWarning: with `optim`, the program runs and cannot be compiled: there are values and no standard errors.
         ObservationWarning: no site is observed, and there is no factor.
 
     Example:
@@ -107,6 +109,7 @@ def fit(
     """
     refuse_coroutines(model)
     num_steps = whole_number("num_steps", num_steps, 1, OptimisationError, f"{NUM_STEPS} is usual")
+    check_engine(engine)
     if optim is not None and not callable(optim):
         raise OptimisationError(
             f"`optim` is {optim!r}, but must be a function that makes an optimiser of a list of tensors: "
@@ -303,9 +306,18 @@ def _fit_steps(
     total = float(ended.log_density[-max(num_steps // 10, 1) :].mean())
     q, compiled = np.empty(0), None
     if not ended.subsampled:
-        compiled, _ = _density(model, args, kwargs, jacobian, engine)
-        q = compiled.density.start(np.random.default_rng(0), sites, jitter=0.0, spread=0.0)
-        sites, total = _sites(compiled.density, q), compiled.value_and_grad(q)[0]
+        try:
+            compiled, _ = _density(model, args, kwargs, jacobian, engine)
+            q = compiled.density.start(np.random.default_rng(0), sites, jitter=0.0, spread=0.0)
+            sites, total = _sites(compiled.density, q), compiled.value_and_grad(q)[0]
+        except Exception as failure:  # whatever it is: the steps have been taken, and the program ran in each of them
+            q, compiled = np.empty(0), None
+            sites, total = ended.scored()
+            warn(
+                f"the fit has no standard errors, and its `density` is None, because the program cannot be compiled: {failure} "
+                "The values are those at the last step.",
+                EngineWarning,
+            )
     return Fit(
         sites,
         fitted,
@@ -332,11 +344,11 @@ def _describe_steps(num_steps: int, rise: float, error: float, converged: bool) 
 
 def _sites(density: LogDensity, q: Array) -> dict[str, Tensor]:
     """The sites at q, in the program's own dtype."""
-    with torch.no_grad():
+    with valued():
         return {name: value.detach().clone() for name, value in density.transform(torch.from_numpy(q)).items()}
 
 
 def _adopt(store: ParamStore, model: Any, args: Any, kwargs: Any, latents: Mapping[str, Tensor]) -> None:
     """Make `store` know the parameters that the program reads."""
-    with torch.no_grad(), store, substitute(data=latents):
+    with valued(), store, substitute(data=latents):
         run_program(model, args, kwargs)

@@ -42,7 +42,7 @@ class Fit(Mapping[str, Tensor]):
         message: how the optimiser ended, in plain words.
         num_steps: the steps that it took.
         unconstrained: the maximum in unconstrained coordinates, float64 (n,).
-        density: the log density that was maximised; None where the program subsamples.
+        density: the log density that was maximised; None where the program subsamples or cannot be compiled.
 
     Where a posterior or a chain takes an `init`, a fit will do.
     """
@@ -80,7 +80,8 @@ class Fit(Mapping[str, Tensor]):
         .. math:: \mathrm{se}(x)^2 = \mathrm{diag}\!\left(\frac{dx}{dq} A^{-1} \frac{dx}{dq}^T\right),
 
         deterministic sites included. They are computed when they are first asked for, by 6 n gradients. There are none
-        where the program subsamples, and where the log density has no strict maximum at the fit (see `undetermined`).
+        where the program subsamples or cannot be compiled, and where the log density has no strict maximum at the fit (see
+        `undetermined`).
         """
         wanted = {name: value for name, value in self.sites.items() if value.is_floating_point()}
         bend = self._bend
