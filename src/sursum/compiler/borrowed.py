@@ -40,6 +40,11 @@ class Borrowed:
             if windows is not None:
                 windows[ref] = None
 
+    def window(self, ref: Ref) -> Tensor | None:
+        """The data that a window shows; None where it is on no data from outside."""
+        tensor = self._tensors.get(ref.value)
+        return None if tensor is None else tensor.as_strided(ref.size, ref.stride, ref.offset)
+
     def copied(self, graph: Graph) -> Graph:
         """`graph` with copies of what was read among its constants, and its windows on these."""
         values, constants = dict(graph.values), dict(graph.constants)

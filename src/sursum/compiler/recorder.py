@@ -73,7 +73,7 @@ class Recorder(TorchDispatchMode):
         self._borrowed = Borrowed()
         self._traced: set[int] = set()
         self._constants: dict[int, Tensor] = {}
-        self._computations = Computations(self._constants)
+        self._computations = Computations(self._fixed)
         self._maker: dict[int, str] = {}  # value → name of the operator that made it
         self._nodes: list[Node] = []
         self._guards: list[Guard] = []
@@ -103,6 +103,11 @@ class Recorder(TorchDispatchMode):
                 outputs=refs,
             )
         )
+
+    def _fixed(self, ref: Ref) -> Tensor | None:
+        """A tensor that no operator makes."""
+        constant = self._constants.get(ref.value)
+        return self._borrowed.window(ref) if constant is None else constant.as_strided(ref.size, ref.stride, ref.offset)
 
     def call(self, op: Any, args: tuple[Any, ...]) -> Any:
         """Runs and records `op`, which is no operator of torch's, as one."""

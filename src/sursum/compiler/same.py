@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -35,11 +35,11 @@ class Computations:
     """How the values of a recording came about.
 
     Arguments:
-        constants: the values that no operator makes.
+        fixed: a tensor that no operator makes; None for one that is made.
     """
 
-    def __init__(self, constants: Mapping[int, Tensor]) -> None:
-        self._constants = constants
+    def __init__(self, fixed: Callable[[Ref], Tensor | None]) -> None:
+        self._fixed = fixed
         self._made: dict[int, tuple[Node, int]] = {}  # value → the operator that makes it, and which of its results it is
 
     def add(self, node: Node) -> None:
@@ -90,11 +90,12 @@ class Computations:
                 return False
             if left.value == right.value or (left.value, right.value) in known:
                 continue
-            known.add((left.value, right.value))
-            if left.value in self._constants and right.value in self._constants:
-                if not same_bits(self._constants[left.value], self._constants[right.value]):
+            mine, yours = self._fixed(left), self._fixed(right)
+            if mine is not None and yours is not None:
+                if not same_bits(mine, yours):
                     return False
                 continue
+            known.add((left.value, right.value))
             (made, place), (beside, there) = (self._made.get(ref.value, (None, 0)) for ref in (left, right))
             if made is None or beside is None or place != there or made.op is not beside.op or made.op in _UNWRITTEN:
                 return False
