@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import partial
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch.distributions import MultivariateNormal, Normal
 
 import sursum as su
 import sursum.distributions as dist
+from sursum.errors import DiagnosticWarning, EngineWarning
 
 gpytorch = pytest.importorskip("gpytorch")
 
@@ -67,7 +69,9 @@ def test_an_exact_process_is_its_density_by_hand() -> None:
 def test_an_exact_process_is_sampled() -> None:
     lifted = su.lift(model, {"gp.**": dist.Normal(0.0, 1.0)})
     kernel = su.infer.NUTS(lifted)
-    found = su.infer.MCMC(kernel, num_warmup=100, num_samples=50, num_chains=1, seed=0, progress=False).run(exact())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DiagnosticWarning)  # fifty draws are few
+        found = su.infer.MCMC(kernel, num_warmup=100, num_samples=50, num_chains=1, seed=0, progress=False).run(exact())
     assert torch.isfinite(found["gp.likelihood.noise_covar.raw_noise"]).all()
     assert float(found["gp.likelihood.noise_covar.raw_noise"].mean()) < -1.0  # the data have no noise
 
@@ -94,9 +98,11 @@ def test_a_variational_process_is_trained_by_fit() -> None:
         terms = Normal(q.mean, 0.1).log_prob(Y) - 0.5 * q.variance / 0.1**2
         su.factor("elbo", terms.sum() - gp.variational_strategy.kl_divergence())
 
-    before = -np.inf
     with su.poutine.trace() as recorder:
         bound()
     before = float(recorder.trace.log_prob_sum().detach())
-    found = su.infer.fit(bound, optim=partial(torch.optim.Adam, lr=0.05), num_steps=100)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DiagnosticWarning)  # 100 steps are few
+        warnings.simplefilter("ignore", EngineWarning)  # its Kullback-Leibler divergence has branches
+        found = su.infer.fit(bound, optim=partial(torch.optim.Adam, lr=0.05), num_steps=100)
     assert found.log_density > before + 10.0

@@ -16,7 +16,7 @@ from sursum.errors import ModuleWarning, SiteError
 from sursum.messages import Param
 from sursum.primitives import read
 from sursum.runtime import current_generator, open_plates
-from sursum.torch_private import NormBase
+from sursum.torch_private import DisableTorchFunction, NormBase
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -128,7 +128,8 @@ class _sharing(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         if func is not Tensor.__deepcopy__:
-            return func(*args, **(kwargs or {}))
+            with DisableTorchFunction():  # to copy is not to read, for which densities watch
+                return func(*args, **(kwargs or {}))
         tensor, memo = args
         if id(tensor) not in memo:
             memo[id(tensor)] = tensor.clone() if self._copied_leaves and tensor.is_leaf else tensor

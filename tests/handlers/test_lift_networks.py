@@ -459,5 +459,5 @@ def test_a_program_may_differentiate() -> None:
     torch.testing.assert_close(torch.from_numpy(gradient), torch.autograd.grad(expected, q)[0], rtol=1e-10, atol=1e-9)
     draws = {name: value[None] for name, value in density.unravel(q.detach().numpy()).items()}
     torch.testing.assert_close(
-        su.infer.Predictive(lifted, draws)()["slope"].squeeze(), slope.detach().squeeze(), rtol=1e-6, atol=1e-6
+        su.infer.Predictive(lifted, draws, replicate=True)()["slope"].squeeze(), slope.detach().squeeze(), rtol=1e-6, atol=1e-6
     )

@@ -437,3 +437,14 @@ def test_steps_are_not_lost_where_the_program_cannot_be_compiled():
     assert found.density is None
     assert "w" in str(found)
     assert float(found.params["w"].detach()) == float(found["w"])
+
+
+def test_a_network_is_trained_by_steps():
+    net, x = nn.Linear(1, 1).double(), torch.linspace(-1.0, 1.0, 5, dtype=torch.float64)[:, None]
+
+    def model():
+        su.sample("y", dist.Normal(su.module("net", net)(x), 1.0).to_event(2), obs=3 * x + 1)
+
+    found = fit(model, optim=ADAM, num_steps=500)
+    assert float(found["net.weight"]) == pytest.approx(3.0, abs=1e-2)
+    assert float(found["net.bias"]) == pytest.approx(1.0, abs=1e-2)

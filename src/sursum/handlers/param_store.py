@@ -14,6 +14,7 @@ from sursum.bijections import bijection
 from sursum.errors import SiteError
 from sursum.messages import Param, Site
 from sursum.runtime import Messenger, handler, perform
+from sursum.torch_private import DisableTorchFunction
 
 
 @handler
@@ -66,7 +67,8 @@ class ParamStore(Messenger):
         return perform(site)
 
     def _adopt(self, site: Param) -> None:
-        value = site.run().value.detach()
+        with DisableTorchFunction():  # densities watch who reads a network's own parameters: the store may
+            value = site.run().value.detach()
         with torch.no_grad():
             leaf = bijection(site.constraint).inv(value.double() if self.double else value)
         if not torch.isfinite(leaf).all():
