@@ -13,6 +13,7 @@ ROOT = Path(sursum.__file__).parent
 # one another.
 LAYERS = [
     {"errors", "torch_private"},
+    {"precision"},
     {"distributions"},
     {
         "optional",

@@ -15,12 +15,13 @@ from torch.distributions import (
     ComposeTransform,
     ExpTransform,
     IndependentTransform,
-    SigmoidTransform,
     Transform,
     biject_to,
     constraints,
 )
+from torch.nn.functional import logsigmoid
 
+from sursum.distributions.complement import with_complement
 from sursum.distributions.constraints import OpenedInterval, Ordered, ordered
 from sursum.errors import DensityError
 
@@ -59,10 +60,12 @@ def bijection(support: Any) -> Any:
     if isinstance(support, OpenedInterval):
         return OpenedIntervalBijection(support.lower_bound, support.upper_bound)
     if isinstance(support, (type(constraints.interval(0, 1)), type(constraints.half_open_interval(0, 1)))):
-        # torch looks at the bounds with Python's `==`, a branch on a traced value where they depend on q.
         lower, upper = support.lower_bound, support.upper_bound
-        if isinstance(lower, Tensor) or isinstance(upper, Tensor):
-            return ComposeTransform([SigmoidTransform(), AffineTransform(lower, upper - lower)])
+        if _is_zero(lower) and not isinstance(upper, Tensor) and upper == 1:
+            return UnitIntervalBijection()
+        return ComposeTransform([UnitIntervalBijection(), AffineTransform(lower, upper - lower)])
+    if isinstance(support, type(constraints.simplex)):
+        return SimplexBijection()
     try:
         return biject_to(support)
     except NotImplementedError:
@@ -70,6 +73,79 @@ def bijection(support: Any) -> Any:
             f"no bijection from unconstrained coordinates onto {support!r} is known. "
             "Write the site with a support that has one, e.g. by transforming a site of another distribution."
         ) from None
+
+
+class UnitIntervalBijection(Transform):
+    r"""Onto [0, 1] by :math:`x = \sigma(u)`, with log-Jacobian :math:`\log \sigma(u) + \log \sigma(-u)`.
+
+    What is left of 1, :math:`\sigma(-u)`, has digits of its own where x is rounded to 1, and `Beta` reads it: see `complement`.
+    """
+
+    domain = constraints.real
+    codomain = constraints.unit_interval
+    bijective = True
+    sign = 1
+
+    def _call(self, x: Tensor) -> Tensor:
+        tiny = torch.finfo(x.dtype).tiny
+        return with_complement(x.sigmoid().clamp(min=tiny), (-x).sigmoid().clamp(min=tiny))
+
+    def _inverse(self, y: Tensor) -> Tensor:
+        limits = torch.finfo(y.dtype)
+        y = y.clamp(min=limits.tiny, max=1 - limits.eps / 2)
+        return y.log() - (-y).log1p()
+
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
+        return logsigmoid(x) + logsigmoid(-x)
+
+
+class SimplexBijection(Transform):
+    r"""Onto vectors of K positive numbers with sum 1, by breaking a stick.
+
+    .. math:: t_k = u_k - \log(K - k), \quad \log x_k = \log r_k + \log \sigma(t_k), \quad
+        \log r_{k+1} = \log r_k + \log \sigma(-t_k), \quad x_K = r_K
+
+    where :math:`r_k` is what is left of the stick, with log-Jacobian :math:`\sum_{k<K} \log x_k + \log \sigma(-t_k)`. In
+    logarithms every element has all its digits, however small it is.
+
+    Reference: Stan Reference Manual, "Unit simplex".
+    """
+
+    domain = constraints.real_vector
+    codomain = constraints.simplex
+    bijective = True
+
+    def forward_shape(self, shape: Any) -> torch.Size:
+        return torch.Size([*shape[:-1], shape[-1] + 1])
+
+    def inverse_shape(self, shape: Any) -> torch.Size:
+        return torch.Size([*shape[:-1], shape[-1] - 1])
+
+    def _call(self, x: Tensor) -> Tensor:
+        shares, rests = self._logarithms(x)
+        rest = rests.cumsum(-1)
+        logs = torch.nn.functional.pad(shares, (0, 1)) + torch.nn.functional.pad(rest, (1, 0))
+        return logs.exp().clamp(min=torch.finfo(x.dtype).tiny)
+
+    def _inverse(self, y: Tensor) -> Tensor:
+        rest = y.flip(-1).cumsum(-1).flip(-1)[..., 1:]
+        return y[..., :-1].log() - rest.log() + self._equal(y[..., :-1])
+
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
+        shares, rests = self._logarithms(x)
+        # Σₖ log rₖ: each log σ(−tₖ) is in all of those that follow.
+        count = torch.arange(x.shape[-1], 0, -1, dtype=x.dtype, device=x.device)
+        return (shares + count * rests).sum(-1)
+
+    def _logarithms(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """log σ(t) and log σ(−t)."""
+        t = x - self._equal(x)
+        return logsigmoid(t), logsigmoid(-t)
+
+    @staticmethod
+    def _equal(x: Tensor) -> Tensor:
+        """What is subtracted, so that at 0 all elements are equal."""
+        return torch.arange(x.shape[-1], 0, -1, dtype=x.dtype, device=x.device).log()
 
 
 def _is_zero(bound: Any) -> bool:
@@ -129,7 +205,7 @@ class OpenedIntervalBijection(Transform):
         return torch.where(self.opened, torch.where(self.opened, away, 1.0).log(), share.logit())
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
-        inside = self.width.log() - torch.nn.functional.softplus(x) - torch.nn.functional.softplus(-x)
+        inside = self.width.log() + logsigmoid(x) + logsigmoid(-x)
         return torch.where(self.opened, self._opened(x), inside)
 
     def _opened(self, x: Tensor) -> Tensor:
@@ -266,4 +342,4 @@ class CorrCholeskyBijection(Transform):
 
 
 def _log_one_minus_tanh_squared(x: Tensor) -> Tensor:
-    return 2 * (math.log(2.0) - x - torch.nn.functional.softplus(-2 * x))
+    return 2 * (math.log(2.0) - x + logsigmoid(2 * x))

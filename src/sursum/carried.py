@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sursum.errors import DensityError
 from sursum.messages import Sample
-from sursum.supports import support_of
+from sursum.supports import may_start, support_of
 
 
 def carried_by(site: Sample, onto: Any) -> Tensor | None:
@@ -24,7 +24,7 @@ def carried_by(site: Sample, onto: Any) -> Tensor | None:
                 f"the value that latent site {site} starts from is not finite: {brief(init)}. "
                 "Give its parameter a finite initial value, or fit it again."
             )
-        if init.shape != site.fn.batch_shape + site.fn.event_shape or not bool(support_of(site.fn).check(init).all()):
+        if init.shape != site.fn.batch_shape + site.fn.event_shape or not bool(may_start(support_of(site.fn), init).all()):
             return None
         free: Tensor = onto.inv(init)
         return free.clone() if bool(torch.isfinite(free).all()) else None
@@ -37,7 +37,7 @@ def given_for(site: Sample, value: Any, onto: Any, shape: tuple[int, ...]) -> np
     if value.shape != shape:
         raise DensityError(f"{start} has shape {tuple(value.shape)}, and the site has {tuple(shape)}. Give one of that shape.")
     support = support_of(site.fn)
-    if not bool(torch.isfinite(value).all()) or not bool(support.check(value).all()):
+    if not bool(torch.isfinite(value).all()) or not bool(may_start(support, value).all()):
         raise DensityError(f"{start} is {brief(value)}, outside its support {support!r}. Give one inside.")
     free: Tensor = onto.inv(value)
     if not bool(torch.isfinite(free).all()):

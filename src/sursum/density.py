@@ -33,10 +33,11 @@ from sursum.errors import (
 from sursum.handlers import trace
 from sursum.latents import Latent, dims_of, is_weight, layout, site_dtype
 from sursum.messages import Factor, Sample, Site
-from sursum.mismatch import mismatch
+from sursum.mismatch import explained
 from sursum.originals import check_caches, watch_originals
 from sursum.outside import outside
 from sursum.placed import Placed, Recalled, refuse_subsamples
+from sursum.precision import in_double
 from sursum.program import Program
 from sursum.runtime import Messenger, at_site, own_steps, refuse_coroutines, run_program, valued
 from sursum.snapshot import snapshot_of
@@ -88,7 +89,7 @@ class LogDensity:
         self.model, self.jacobian = model, jacobian
         self.latents: tuple[Latent, ...] = ()
         self.exit: str | None = None  # the line at which numbers leave torch as no operator shows
-        with torch.inference_mode(False), torch.enable_grad():
+        with torch.inference_mode(False), torch.enable_grad(), in_double():
             found, leaves = self._find()
             self.latents = layout(found, leaves)
             self.dim = self.latents[-1].stop
@@ -105,8 +106,9 @@ class LogDensity:
 
     # The function and its parts.
 
+    @in_double()
     def __call__(self, q: Tensor) -> Tensor:
-        """The log density at `q`, float64 of shape (n,); a scalar, differentiable, in the program's own dtype.
+        """The log density at `q`, float64 of shape (n,); a scalar in float64, differentiable.
 
         Raises:
             DensityError: `q` has another shape, or the program reaches other latent sites than in its first run.
@@ -124,10 +126,12 @@ class LogDensity:
                         total = total + log_jacobian.sum()
         return total
 
+    @in_double()
     def transform(self, q: Tensor) -> dict[str, Tensor]:
         """The values at `q` of the latent sites, then of the deterministic ones: latent sites with a `Delta` are that, too."""
         return self._values(self._run(self._at(q)))
 
+    @in_double()
     def with_values(self, q: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The log density at `q` and, by the same run, what `transform` gives."""
         at = self._at(q)
@@ -140,12 +144,14 @@ class LogDensity:
         fixed = {site.name: site.value for site in (*points, *found.deterministic.values())}
         return values | {name: torch.as_tensor(fixed[name]) for name in found if name in fixed}
 
+    @in_double()
     def unravel(self, q: Tensor) -> dict[str, Tensor]:
         """The constrained values at `q` of the latent sites."""
         with valued():
             found = self._run(self._at(torch.as_tensor(q, dtype=torch.float64).detach()))
         return {latent.name: found[latent.name].value.detach() for latent in self.latents}
 
+    @in_double()
     def ravel(self, values: Mapping[str, Tensor]) -> Tensor:
         """q at constrained values of every latent site, float64 of shape (n,): the inverse of `unravel`.
 
@@ -163,14 +169,14 @@ class LogDensity:
 
         def choose(site: Sample, free_shape: torch.Size, onto: Any) -> Tensor:
             latent = self._known(site, free_shape)
-            value = torch.as_tensor(values[site.name]).to(latent.dtype)
+            value = torch.as_tensor(values[site.name])
             if tuple(value.shape) != latent.shape:
                 raise DensityError(
                     f"the value given for latent site {site} has shape {tuple(value.shape)}, and the site's is {latent.shape}."
                 )
             if not own_steps(site):
                 check_value(site.but(value=value))
-            free[site.name] = onto.inv(value)
+            free[site.name] = onto.inv(value.to(latent.dtype))
             return free[site.name]
 
         self._run(Placed(choose=choose))
@@ -200,9 +206,10 @@ class LogDensity:
     def scored_start(self, rng: np.random.Generator) -> tuple[np.ndarray, float]:
         """A starting point and its log density, by one run of the program."""
         q, found, at = self._begin(rng, {}, _JITTER, _SPREAD)
-        with valued():
+        with valued(), in_double():
             return q, float(self._total(found, at).detach())
 
+    @in_double()
     def _begin(
         self, rng: np.random.Generator, values: Mapping[str, Any], jitter: float, spread: float
     ) -> tuple[np.ndarray, Trace, Placed]:
@@ -279,6 +286,7 @@ class LogDensity:
                 names.append(latent.name + (f"[{', '.join(map(str, index))}]" if index else ""))
         return names
 
+    @in_double()
     def not_finite(self, q: Any) -> list[str]:
         """The sites whose value or log density is not finite at `q`, or that cannot be scored there."""
         with valued():
@@ -294,6 +302,7 @@ class LogDensity:
                 names.append(name)
         return names
 
+    @in_double()
     def explain(self, q: Any) -> str:
         """A table of every site at `q`: value, log density, line of the program."""
         rows = [("site", "value", "log density", "line")]
@@ -334,9 +343,10 @@ class LogDensity:
     def _run(self, at: Placed) -> Trace:
         with trace() as recorder, at as running:
             try:
-                result = run_program(self.model, self.args, self.kwargs)
+                with explained(lambda: recorder.trace, self.model, self.args, self.kwargs):
+                    result = run_program(self.model, self.args, self.kwargs)
             except (RuntimeError, IndexError) as error:
-                instead = outside(error) or mismatch(error, recorder.trace, (self.args, self.kwargs))
+                instead = outside(error)
                 if instead is None:
                     raise
                 raise instead from error

@@ -6,7 +6,6 @@ which of the two ways they are taken.
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
@@ -21,6 +20,7 @@ from sursum.distributions.randomness import drawing_from
 from sursum.distributions.rebuild import rebuild, tensors
 from sursum.errors import PredictionError
 from sursum.messages import Sample
+from sursum.precision import caller
 from sursum.runtime import valued
 from sursum.torch_private import TorchDispatchMode, is_all_true, tree_leaves
 
@@ -214,7 +214,7 @@ class _Checks(TorchFunctionMode):
         if func is is_all_true:
             self._found.append(args[0].all())
             return torch.ones((), dtype=torch.bool)
-        if func is Tensor.__bool__ and sys._getframe(1).f_code.co_filename == constraints.__file__:
+        if func is Tensor.__bool__ and caller().f_code.co_filename == constraints.__file__:
             # `if not symmetric.all(): return …` in the check of positive definiteness.
             self._found.append(args[0])
             return True

@@ -12,6 +12,7 @@ from torch.distributions import Distribution
 from sursum.distributions.rebuild import floating_dtype
 from sursum.errors import DensityError
 from sursum.messages import Frame, Sample, Site
+from sursum.precision import default_dtype
 from sursum.trace import Trace
 
 
@@ -78,7 +79,7 @@ def dims_of(site: Site) -> tuple[str, ...]:
 def site_dtype(site: Sample) -> torch.dtype:
     if site.init is not None and site.init.is_floating_point():
         return site.init.dtype
-    return floating_dtype(site.fn) or torch.get_default_dtype()
+    return floating_dtype(site.fn) or default_dtype()
 
 
 def is_weight(site: Site) -> bool:

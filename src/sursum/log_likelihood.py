@@ -11,6 +11,8 @@ from torch import Tensor
 from sursum.ensemble import Draw, at_draws
 from sursum.errors import PredictionError
 from sursum.handlers import trace
+from sursum.mismatch import explained
+from sursum.precision import in_double
 from sursum.predictive import Answers, GivenDraws, Sampled, optional_number, two_dimensions
 from sursum.runtime import refuse_coroutines, run_program
 from sursum.streaming import Stream
@@ -64,7 +66,11 @@ def log_likelihood(
     draws = GivenDraws.of(posterior_samples, batch_ndims)
 
     def run(values: Mapping[str, Tensor], draw: Draw) -> dict[str, Tensor]:
-        with Answers(values=values), trace() as recorder:
+        with in_double():
+            return score(values)
+
+    def score(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        with Answers(values=values), trace() as recorder, explained(lambda: recorder.trace, model, args, kwargs):
             run_program(model, args, kwargs)
         observed = recorder.trace.observed
         if not observed:

@@ -1,44 +1,89 @@
-"""A network and data that are not of one dtype or not on one device, in words."""
+"""Data and a network, a parameter or a latent site that are not of one dtype or not on one device, in words."""
 
 from __future__ import annotations
 
+import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor
 
 from sursum.errors import SiteError
 from sursum.messages import Param
+from sursum.runtime import Messenger
 from sursum.torch_private import tree_leaves
 from sursum.trace import Trace
 
 _TORCH_SAYS = re.compile(r"dtype|scalar type|same device|should be the same|on device|different device")
 
 
-def mismatch(error: Exception, found: Trace, arguments: Any) -> SiteError | None:
-    """What to raise in the place of `error`, if it comes of data that do not fit a network of the program.
+@contextmanager
+def explained(found: Callable[[], Trace], program: Any, args: Any, kwargs: Any) -> Iterator[None]:
+    """Where torch refuses what is run inside for a dtype or a device, say which argument and which site it is about.
+
+    Args:
+        found: gives the sites that were reached before.
+        program: what is run, with `args` and `kwargs`.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        instead = mismatch(error, found(), _named(program, args, kwargs))
+        if instead is None:
+            raise
+        raise instead from error
+
+
+def mismatch(error: RuntimeError, found: Trace, arguments: Mapping[str, Any]) -> SiteError | None:
+    """What to raise in the place of `error`, if it comes of data that do not fit a network, parameter or site of the program.
 
     Args:
         error: what torch raised.
         found: the sites that were reached before.
-        arguments: what the program was called with, in any containers.
+        arguments: what the program was called with, by name, in any containers.
     """
     if not _TORCH_SAYS.search(str(error)):
         return None
     # Integers may well be meant, for an embedding: they are blamed where no other data can be.
-    data = sorted(
-        (leaf for leaf in tree_leaves(arguments) if isinstance(leaf, Tensor)), key=lambda t: not t.is_floating_point()
-    )
+    data = [(name, leaf) for name, item in arguments.items() for leaf in tree_leaves(item) if isinstance(leaf, Tensor)]
+    data.sort(key=lambda pair: not pair[1].is_floating_point())
+    says = f"torch says: {str(error).splitlines()[0]}"
     for called, own in _networks(found):
-        for tensor in data:
+        for name, tensor in data:
             if (tensor.dtype, tensor.device) != (own.dtype, own.device):
                 return SiteError(
-                    f"network {called!r} computes in {own.dtype} on {own.device}, and data that the program is called with "
-                    f"are {tensor.dtype} on {tensor.device} (shape {tuple(tensor.shape)}); torch says: "
-                    f"{str(error).splitlines()[0]}. Convert the data, x.to(dtype=…, device=…), or the network."
+                    f"network {called!r} computes in {own.dtype} on {own.device}, and data that the program is called with, "
+                    f"{name}, are {tensor.dtype} on {tensor.device} (shape {tuple(tensor.shape)}); {says}. Convert the data, "
+                    "x.to(dtype=…, device=…), or the network."
+                )
+    for site in found.values():
+        value = site.value
+        if not isinstance(value, Tensor) or not value.is_floating_point() or getattr(site, "is_observed", False):
+            continue
+        for name, tensor in data:
+            if (tensor.dtype, tensor.device) != (value.dtype, value.device):
+                return SiteError(
+                    f"{site.type} site {site} has {value.dtype} on {value.device} (shape {tuple(value.shape)}), and data that "
+                    f"the program is called with, {name}, are {tensor.dtype} on {tensor.device} (shape {tuple(tensor.shape)}); "
+                    f"{says}. A product of matrices needs one dtype: convert the data, {name}.to({value.dtype}), or give the "
+                    f"site arguments of the data's, torch.zeros(…, dtype={name}.dtype)."
                 )
     return None
+
+
+def _named(program: Any, args: Any, kwargs: Any) -> dict[str, Any]:
+    """What `program` is called with, by the names of its arguments where they are known."""
+    while isinstance(program, Messenger):
+        program = program.fn
+    try:
+        names = list(inspect.signature(program).parameters.values())
+        known = [p.name for p in names if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    except (TypeError, ValueError):
+        known = []
+    named = {known[i] if i < len(known) else f"argument {i + 1}": value for i, value in enumerate(args)}
+    return named | dict(kwargs)
 
 
 def _networks(found: Trace) -> Iterator[tuple[str, Tensor]]:

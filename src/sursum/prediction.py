@@ -20,7 +20,7 @@ class Prediction(Mapping[str, Tensor]):
     """Draws by site name, each of shape (chain, draw, *shape of the site) or (draw, *shape of the site).
 
     Arguments:
-        sites: the draws, in the dtype of the program.
+        sites: the draws, float64 where they are floating numbers.
         batch_ndims: how many leading dimensions count draws: 2 for chain and draw, 1 for draw.
         drawn: names of the sites that were drawn; the others are deterministic, or observed.
 
@@ -100,4 +100,4 @@ class Prediction(Mapping[str, Tensor]):
                 raise PredictionError(f"there are several sites to choose from, {known}: name one.")
             site = self.drawn[0]
         value = self[site].flatten(0, self.batch_ndims - 1)
-        return value if value.is_floating_point() else value.to(torch.get_default_dtype())
+        return value if value.is_floating_point() else value.to(torch.float64)

@@ -21,9 +21,10 @@ from sursum.ensemble import Draw, Sliceable, at_draws
 from sursum.errors import ObservationError, ObservationWarning, PredictionError, UnusedSiteWarning
 from sursum.handlers import trace
 from sursum.messages import Deterministic, Param, Sample, Site
-from sursum.mismatch import mismatch
+from sursum.mismatch import explained
 from sursum.patterns import suggestion
 from sursum.placing import by_step
+from sursum.precision import default_dtype, in_double, widened
 from sursum.prediction import Prediction
 from sursum.runtime import Messenger, handler, perform, refuse_coroutines, required, run_program
 from sursum.stored import Rows, StoredArray, StoredSites, shape_of
@@ -182,14 +183,13 @@ class Predictive:
         met: dict[str, None] = {}
 
         def run(values: Mapping[str, Tensor], draw: Draw) -> dict[str, Tensor]:
-            with Answers(values=values, draw=draw, replicate=bool(self.replicate)) as answers, trace() as recorder:
-                try:
-                    run_program(self.model, args, kwargs)
-                except RuntimeError as error:
-                    instead = mismatch(error, recorder.trace, (args, kwargs))
-                    if instead is None:
-                        raise
-                    raise instead from error
+            with (
+                in_double(),
+                Answers(values=values, draw=draw, replicate=bool(self.replicate)) as answers,
+                trace() as recorder,
+                explained(lambda: recorder.trace, self.model, args, kwargs),
+            ):
+                run_program(self.model, args, kwargs)
             found = recorder.trace
             met.update(dict.fromkeys(found))
             drawn.update(dict.fromkeys(name for name in answers.drawn if wanted is None or name in wanted))
@@ -203,7 +203,7 @@ class Predictive:
                 n for n, s in found.items() if n in answers.drawn or n in found.observed or isinstance(s, Deterministic)
             ]
             given.update(dict.fromkeys(name for name in found.observed if name in kept))
-            return {name: torch.as_tensor(found[name].value) for name in kept}
+            return {name: widened(torch.as_tensor(found[name].value)) for name in kept}
 
         if stream is not None:
             prior = self.posterior_samples is None
@@ -368,7 +368,7 @@ def _given(site: Sample, value: Tensor) -> Sample:
     """`site` with a draw of its own, in the dtype and on the device in which the program computes."""
     like = floating_dtype(site.fn) if site.init is None or not site.init.is_floating_point() else site.init.dtype
     if value.is_floating_point():
-        value = value.to(like or torch.get_default_dtype())
+        value = value.to(like or default_dtype())
     there = [site.init] if site.init is not None else tensors(site.fn)
     site = site.but(value=value.to(there[0].device) if there else value)
     try:

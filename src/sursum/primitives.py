@@ -11,9 +11,11 @@ from torch import Tensor
 from torch.distributions import Distribution, constraints
 
 from sursum.caller import calling_line
+from sursum.distributions.written import as_written
 from sursum.errors import SiteError
 from sursum.messages import Deterministic, Factor, Param, Sample
 from sursum.placing import place, plate_scale, subsampled
+from sursum.precision import is_double
 from sursum.runtime import at_site, current_generator, open_plates, perform
 from sursum.shown import shown
 from sursum.theirs import answers
@@ -63,6 +65,8 @@ def sample(
         2.0
     """
     plates = open_plates()
+    if is_double() and isinstance(fn, Distribution):
+        fn = as_written(fn)
     site = Sample(
         name=_checked(name),
         fn=fn,

@@ -33,6 +33,7 @@ from sursum.handlers import seed as seeded
 from sursum.mcmc import MCMC, NUTS
 from sursum.optional import needed
 from sursum.patterns import suggestion
+from sursum.precision import in_double
 from sursum.tables import Table
 from sursum.trace import Trace
 
@@ -219,6 +220,7 @@ def sbc(
     return SBC(stacked, num_draws, {name: _p_values(rows, num_draws) for name, rows in stacked.items()}, divergences)
 
 
+@in_double()
 def _simulated(simulator: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], number: int) -> Trace:
     with torch.no_grad():
         found: Trace = trace(seeded(simulator, rng_seed=number)).get_trace(*args, **kwargs)

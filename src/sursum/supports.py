@@ -278,6 +278,13 @@ def _at_least(left: Any, right: Any) -> bool:
         return bool(torch.as_tensor(left >= right).all())
 
 
+def may_start(support: Any, value: Tensor) -> Tensor:
+    """Whether `value` lies in `support`, up to the rounding of float32: a draw of it, written down, is a place to start."""
+    with torch.no_grad(), without_dispatch_modes():
+        valid: Tensor = support.check(value) | support.check(value.to(torch.float32))
+    return valid
+
+
 def suggestions(constraint: Any) -> str:
     """Priors that suit `constraint`, for an error message."""
     constraint = peeled(constraint)

@@ -11,7 +11,7 @@ from torch.distributions.transforms import _InverseTransform as InverseTransform
 from torch.nn.modules.batchnorm import _NormBase as NormBase
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._python_dispatch import _disable_current_modes as without_dispatch_modes
-from torch.utils._python_dispatch import _get_current_dispatch_mode as current_dispatch_mode
+from torch.utils._python_dispatch import _get_current_dispatch_mode_stack as dispatch_modes
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
 __all__ = [
@@ -23,7 +23,7 @@ __all__ = [
     "TensorBase",
     "TorchDispatchMode",
     "current_autograd_node",
-    "current_dispatch_mode",
+    "dispatch_modes",
     "enable_mkldnn",
     "has_kernel",
     "is_all_true",

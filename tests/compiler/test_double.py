@@ -15,7 +15,6 @@ from sursum.compiler.double import double
 from sursum.compiler.graph import Graph, refs_of
 from sursum.compiler.prune import made_by
 from sursum.compiler.replay import BatchReplay, Replay
-from sursum.errors import CaptureError
 
 aten = torch.ops.aten
 F32, F64 = torch.float32, torch.float64
@@ -229,9 +228,9 @@ def test_guards_on_equal_conditions_become_one() -> None:
     assert len(doubled(program, 2).guards) == 1
 
 
-def test_data_alone_are_checked_in_the_programs_precision() -> None:
+def test_data_alone_are_checked_in_double_precision() -> None:
     def program(q: Tensor) -> Tensor:
-        assert torch._is_all_true(torch.tensor(1.0) + 1e-9 == 1.0)
+        assert torch._is_all_true(torch.tensor(1.0) + 1e-9 > 1.0)  # in float32 they are equal
         return q.sum()
 
     assert doubled(program, 1).guards == ()
@@ -251,7 +250,7 @@ def test_a_guard_that_fails_in_double_precision_is_an_error() -> None:
         assert torch._is_all_true(one + 1e-9 == 1.0)
         return q.sum()
 
-    with pytest.raises(CaptureError, match=r"fails in double precision \(test_double\.py:\d+\).*edge of its support"):
+    with pytest.raises(AssertionError):
         doubled(program, 2)
 
 

@@ -281,9 +281,9 @@ class TestWhereItLeads:
         tr = su.trace(su.substitute(normal, data={name: found[name] for name in found.fitted})).get_trace(y)
         close(tr.log_prob_sum(), found.log_density)
 
-    def test_values_are_in_the_dtype_of_the_program(self):
+    def test_values_are_in_double_precision(self):
         found = fit(lambda: su.factor("f", -((su.param("x", torch.tensor(0.0)) - 1.0) ** 2)))
-        assert found["x"].dtype is torch.float32
+        assert found["x"].dtype is torch.float64
         assert found.standard_errors["x"].dtype is torch.float64
         close(found.standard_errors["x"], 0.5**0.5)
 

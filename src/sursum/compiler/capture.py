@@ -21,6 +21,7 @@ from sursum.compiler.graph import Graph, Where
 from sursum.compiler.lines import line_of
 from sursum.compiler.recorder import Recorder
 from sursum.errors import CaptureError, EscapeError
+from sursum.precision import doubled, widened
 from sursum.torch_private import enable_mkldnn, mkldnn_enabled
 
 # Held by the one capture at a time that has oneDNN off: the switch is torch's, of the whole process.
@@ -66,7 +67,7 @@ def capture(
             innermost one outside of sursum and torch is taken.
 
     Returns:
-        The graph, in the program's own dtypes (`double` makes it one in float64).
+        The graph, in double precision: see `sursum.precision`.
 
     Raises:
         BranchError: Python looked at a value that depends on q, a shape depends on one, or the program goes on where a
@@ -134,7 +135,7 @@ def _record(
     with torch.inference_mode(False), torch.enable_grad():
         q = point.detach().to(torch.float64, copy=True).requires_grad_(gradient)
         recorder = Recorder(q, current_site, answers)
-        with recorder:
+        with recorder, doubled():
             try:
                 result = fn(q)
             except NotImplementedError as error:
@@ -149,7 +150,7 @@ def _record(
                     ) from error
                 raise
             recorder.in_program = False
-            outputs = _with_gradient(result, q) if gradient else tuple(result)
+            outputs = _with_gradient(result, q) if gradient else tuple(map(widened, result))
         return recorder.graph(outputs), recorder.doubts
 
 

@@ -76,11 +76,17 @@ __all__ = [
 class OpenedInterval(type(interval(0, 1))):  # type: ignore[misc]
     """[lower, upper], tensors of which elements may be infinite."""
 
+    def __repr__(self) -> str:  # torch's own names begin with an underscore, which its method takes away
+        return f"O{super().__repr__()}"
+
 
 class Ordered(Constraint):
     """Vectors whose elements increase strictly, in the last dimension."""
 
     event_dim = 1
+
+    def __repr__(self) -> str:
+        return "Ordered()"
 
     def check(self, value: Tensor) -> Tensor:
         return (value[..., 1:] > value[..., :-1]).all(-1)

@@ -10,9 +10,10 @@ from torch.distributions import constraints
 
 from sursum.distributions.missing import masked, stand_in
 from sursum.distributions.shapes import broadcast_shapes
+from sursum.distributions.written import Written
 
 
-class Fluent:
+class Fluent(Written):
     """Mixed into every distribution of `sursum.distributions`; raw `torch.distributions` objects are accepted as well.
 
     Example:

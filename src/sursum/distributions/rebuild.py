@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Transform, constraints
 
+from sursum.distributions.written import KEY, as_written
 from sursum.torch_private import InverseTransform
 
 _LEAVES = frozenset({bool, int, float, str, type(None), torch.Size})
@@ -38,7 +39,9 @@ def rebuild(part: Any, change: Callable[[Tensor], Tensor]) -> Any:
     for name, value in vars(part).items():
         # A cache holds values of the old tensors; a transform's inverse refers back to it. Both are made anew. (What is
         # itself an inverse has nothing but the transform that it inverts.)
-        if isinstance(part, Transform) and name == "_cached_x_y":
+        if name == KEY:  # of the old tensors
+            del vars(new)[name]
+        elif isinstance(part, Transform) and name == "_cached_x_y":
             vars(new)[name] = (None, None)
         elif isinstance(part, Transform) and name == "_inv" and not isinstance(part, InverseTransform):
             vars(new)[name] = None
@@ -58,7 +61,7 @@ def _constraint(part: constraints.Constraint, change: Callable[[Tensor], Tensor]
 
 
 def recast(fn: Distribution, dtype: torch.dtype, device: torch.device) -> Distribution:
-    """`fn` with every floating tensor in `dtype` and every tensor on `device`.
+    """`fn` with every floating tensor in `dtype` and all on `device`; in float64 with its numbers as written.
 
     Example:
         >>> import torch
@@ -71,7 +74,7 @@ def recast(fn: Distribution, dtype: torch.dtype, device: torch.device) -> Distri
             return tensor.to(device=device, dtype=dtype)
         return tensor.to(device=device)
 
-    new: Distribution = rebuild(fn, change)
+    new: Distribution = rebuild(as_written(fn) if dtype is torch.float64 else fn, change)
     return new
 
 

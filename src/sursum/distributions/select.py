@@ -19,6 +19,7 @@ from torch.distributions import (
 
 from sursum.distributions.fluent import Masked
 from sursum.distributions.rebuild import rebuild
+from sursum.distributions.written import KEY
 
 # Distributions that keep their arguments in several forms at once, and the form from which they can be made anew.
 _ARGUMENTS: dict[type, tuple[str, ...]] = {
@@ -66,7 +67,9 @@ def _leaf(fn: Any, dim: int, indices: Tensor) -> Any:
     """`fn` with each of its arguments picked apart, and its inner distributions likewise."""
     new = copy.copy(fn)
     for name, value in vars(fn).items():
-        if isinstance(value, Tensor):
+        if name == KEY:
+            del vars(new)[name]
+        elif isinstance(value, Tensor):
             vars(new)[name] = _pick(value, fn.batch_shape, _events(fn, name), dim, indices)
         elif isinstance(value, Distribution):
             if value.batch_shape != fn.batch_shape:

@@ -1,20 +1,37 @@
-"""torch's own distributions, each with the methods of `Fluent`. Mathematics, arguments and errors are torch's."""
+"""torch's own distributions, each with the methods of `Fluent`. Mathematics, arguments and errors are torch's.
+
+A few densities are written anew: where torch's own overflow or lose digits at extreme probabilities, or refuse integers.
+"""
 
 from __future__ import annotations
+
+import math
 
 import torch
 import torch.distributions as td
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 
+from sursum.distributions.complement import complement
 from sursum.distributions.fluent import Fluent
 
 
 class Bernoulli(Fluent, td.Bernoulli):
-    """`torch.distributions.Bernoulli`."""
+    """`torch.distributions.Bernoulli`; its values may be integers."""
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        log_prob: Tensor = super().log_prob(value if value.is_floating_point() else value.to(self.logits.dtype))
+        return log_prob
 
 
 class Beta(Fluent, td.Beta):
     """`torch.distributions.Beta`."""
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        if self._validate_args:
+            self._validate_sample(value)
+        log_prob: Tensor = self._dirichlet.log_prob(torch.stack([value, complement(value)], -1))
+        return log_prob
 
 
 class Binomial(Fluent, td.Binomial):
@@ -35,6 +52,15 @@ class Chi2(Fluent, td.Chi2):
 
 class ContinuousBernoulli(Fluent, td.ContinuousBernoulli):
     """`torch.distributions.ContinuousBernoulli`."""
+
+    def _cont_bern_log_norm(self) -> Tensor:
+        r""":math:`\log (l / \tanh(l / 2))` for the logits l; near 0 by its series."""
+        half = self.logits.abs() / 2
+        near = half < 0.02
+        square = half.square()
+        series = square * (1 / 3 - square * (7 / 90 - square * 62 / 2835))
+        away = torch.where(near, torch.ones_like(half), half)
+        return math.log(2) + torch.where(near, series, away.log() - away.tanh().log())
 
 
 class Dirichlet(Fluent, td.Dirichlet):
@@ -77,6 +103,14 @@ class GeneralizedPareto(Fluent, td.GeneralizedPareto):
 
 class Geometric(Fluent, td.Geometric):
     """`torch.distributions.Geometric`."""
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        if "logits" not in vars(self):
+            log_prob: Tensor = super().log_prob(value)
+            return log_prob
+        if self._validate_args:
+            self._validate_sample(value)
+        return value * logsigmoid(-self.logits) + logsigmoid(self.logits)
 
 
 class Gumbel(Fluent, td.Gumbel):
@@ -153,6 +187,14 @@ class Poisson(Fluent, td.Poisson):
 
 class RelaxedBernoulli(Fluent, td.RelaxedBernoulli):
     """`torch.distributions.RelaxedBernoulli`."""
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        if self._validate_args:
+            self._validate_sample(value)
+        inner = self.transforms[0].inv(value)
+        away = self.logits - self.temperature * inner
+        terms = logsigmoid(away) + logsigmoid(-away) - logsigmoid(inner) - logsigmoid(-inner)
+        return self.temperature.log() + terms
 
 
 class RelaxedOneHotCategorical(Fluent, td.RelaxedOneHotCategorical):

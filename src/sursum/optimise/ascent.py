@@ -24,6 +24,7 @@ from sursum.distributions.rebuild import floating_dtype
 from sursum.errors import DensityError, OptimisationError
 from sursum.handlers import ParamStore, seed, trace
 from sursum.messages import Factor, Frame, Sample, Site
+from sursum.mismatch import explained
 from sursum.optimise.fitted import started
 from sursum.originals import watch_originals
 from sursum.placing import plate_scale
@@ -161,7 +162,7 @@ def ascend(
     program = started(model, values=values)
 
     def run() -> tuple[Tensor, Trace]:
-        with store, ascent, trace() as recorder:
+        with store, ascent, trace() as recorder, explained(lambda: recorder.trace, program, args, kwargs):
             run_program(program, args, kwargs)
         total = recorder.trace.log_prob_sum()
         return total + sum(ascent.jacobians.values()) if jacobian else total, recorder.trace

@@ -25,6 +25,7 @@ from sursum.optimise.ascent import Optim, ascend
 from sursum.optimise.evaluator import evaluator
 from sursum.optimise.fitted import Fit, started
 from sursum.optimise.maximise import Maximum, Point, maximise
+from sursum.precision import in_double
 from sursum.priors import flat
 from sursum.runtime import refuse_coroutines, run_program, valued
 from sursum.starting import check_names, named_values
@@ -343,7 +344,7 @@ def _describe_steps(num_steps: int, rise: float, error: float, converged: bool) 
 
 
 def _sites(density: LogDensity, q: Array) -> dict[str, Tensor]:
-    """The sites at q, in the program's own dtype."""
+    """The sites at q, in float64."""
     with valued():
         return {name: value.detach().clone() for name, value in density.transform(torch.from_numpy(q)).items()}
 
@@ -351,4 +352,8 @@ def _sites(density: LogDensity, q: Array) -> dict[str, Tensor]:
 def _adopt(store: ParamStore, model: Any, args: Any, kwargs: Any, latents: Mapping[str, Tensor]) -> None:
     """Make `store` know the parameters that the program reads."""
     with valued(), store, substitute(data=latents):
-        run_program(model, args, kwargs)
+        try:
+            run_program(model, args, kwargs)
+        except RuntimeError:  # it may be a program for double precision alone
+            with in_double():
+                run_program(model, args, kwargs)

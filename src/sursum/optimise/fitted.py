@@ -29,7 +29,7 @@ _LIMIT = 12
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Fit(Mapping[str, Tensor]):
-    """A maximum of a program's log density: a mapping from names to values, in the dtype of the program.
+    """A maximum of a program's log density: a mapping from names to values.
 
     Arguments:
         sites: parameters and latent sites at the maximum, then deterministic ones.

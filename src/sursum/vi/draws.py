@@ -22,6 +22,7 @@ from sursum.latents import dims_of
 from sursum.messages import Deterministic, Sample
 from sursum.pareto import pareto_k, verdict
 from sursum.posterior import Posterior
+from sursum.precision import in_double
 from sursum.program import Program
 from sursum.runtime import valued
 from sursum.supports import support_of
@@ -33,6 +34,7 @@ from sursum.vi.pushforward import Placed, Pushforward
 _CHUNK = 1000
 
 
+@in_double()
 def draw_posterior(
     model: Callable[..., Any],
     guide: Callable[..., Any],

@@ -19,6 +19,7 @@ from sursum.compiler.native.proof import disagreement
 from sursum.compiler.replay import Replay
 from sursum.errors import CaptureError, CompileError
 from sursum.handlers import ParamStore
+from sursum.precision import in_double
 from sursum.runtime import valued
 from sursum.vi.elbo import ELBO
 from sursum.vi.noise import Noise
@@ -90,6 +91,7 @@ class Objective:
         return float(loss), slope
 
 
+@in_double()
 def objective(
     loss: ELBO,
     model: Program,

@@ -14,6 +14,7 @@ from sursum.distributions.fluent import unwrapped
 from sursum.errors import GuideError, VariationalError
 from sursum.handlers import trace
 from sursum.messages import Sample, Site
+from sursum.mismatch import explained
 from sursum.placing import by_step
 from sursum.runtime import Messenger, at_site, handler, perform, required, run_program
 from sursum.trace import Trace
@@ -63,9 +64,9 @@ def pair(model: Program, guide: Program, args: Sequence[Any], kwargs: Mapping[st
     Raises:
         GuideError: the guide's latent sites are not the model's.
     """
-    with trace() as drawn:
+    with trace() as drawn, explained(lambda: drawn.trace, guide, args, kwargs):
         run_program(guide, args, kwargs)
-    with trace() as scored, _Drawn(guide=drawn.trace):
+    with trace() as scored, _Drawn(guide=drawn.trace), explained(lambda: scored.trace, model, args, kwargs):
         run_program(model, args, kwargs)
     return scored_pair(scored.trace, drawn.trace)
 

@@ -15,7 +15,8 @@ from sursum.compiler.operators import results_of
 from sursum.compiler.recorder import Recorder
 from sursum.compiler.rolled.tracer import Call, filled
 from sursum.compiler.straight import split_line, straight_line
-from sursum.torch_private import DisableTorchFunction, current_dispatch_mode, is_batched, parse_schema, without_dispatch_modes
+from sursum.precision import doubled, widened
+from sursum.torch_private import DisableTorchFunction, dispatch_modes, is_batched, parse_schema, without_dispatch_modes
 
 _NOWHERE = Where(None, None)
 
@@ -228,7 +229,7 @@ def operator(step: Step, carry: Sequence[Tensor], each: Sequence[Tensor], fixed:
     with without_dispatch_modes(), torch.no_grad():
         point = torch.cat([tensor.detach().reshape(-1).double() for group in tensors for tensor in group])
         recorder = Recorder(point, lambda: _NOWHERE)
-        with recorder:
+        with recorder, doubled():
             results = step.run(*([part.of(point) for part in parts] for parts in groups))
         graph = recorder.graph(results)
     kept, _ = _parts(results[len(carry) :], 0)
@@ -237,8 +238,8 @@ def operator(step: Step, carry: Sequence[Tensor], each: Sequence[Tensor], fixed:
 
 def apply(op: Recurrence, *args: Sequence[Tensor]) -> list[Tensor]:
     """Runs the operator, as one operator where a recorder is at work."""
-    mode = current_dispatch_mode()
-    if isinstance(mode, Recorder):
-        found: list[Tensor] = mode.call(op, tuple(map(list, args)))
+    recorder = next((mode for mode in reversed(dispatch_modes()) if isinstance(mode, Recorder)), None)
+    if recorder is not None:
+        found: list[Tensor] = recorder.call(op, tuple(widened(list(group)) for group in args))
         return found
     return op(*args)

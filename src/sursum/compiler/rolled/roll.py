@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import torch
@@ -19,9 +20,10 @@ from sursum.compiler.rolled.memory import memory_of
 from sursum.compiler.rolled.tracer import Check, Trace, Tracer, Unrollable, check_same
 from sursum.errors import ArgumentError, EngineWarning, EscapeError
 from sursum.messages import Step
+from sursum.precision import doubled, is_double, widened
 from sursum.runtime import Messenger, handler, leave
 from sursum.scan import Loop, check_kept, plain
-from sursum.torch_private import AutoDispatchBelowAutograd, current_dispatch_mode, is_all_true, without_dispatch_modes
+from sursum.torch_private import AutoDispatchBelowAutograd, dispatch_modes, is_all_true, without_dispatch_modes
 from sursum.trees import Shape
 
 #: So many steps are traced of a body that remembers something, at most.
@@ -49,10 +51,12 @@ class rolled(Messenger):
         return self._roll
 
     def _roll(self, loop: Loop) -> tuple[Sequence[Tensor], Sequence[Tensor], Shape]:
-        if isinstance(current_dispatch_mode(), Tracer):
+        if any(isinstance(mode, Tracer) for mode in dispatch_modes()):
             raise Unrollable(f"{loop.name} is inside it")
         if loop.length < 2:
             return plain(loop)
+        if is_double():  # the first carry is like those that follow
+            loop = replace(loop, init=widened(loop.init), xs=widened(loop.xs))
         rolling = _Rolling(loop)
         try:
             return rolling.run()
@@ -150,11 +154,12 @@ class _Rolling:
 
     def _trace(self, index: int, carry: Sequence[Tensor]) -> tuple[RolledStep, Shape, list[int], list[int]]:
         loop, tracer = self.loop, Tracer()
+        also = doubled() if is_double() else nullcontext()
         step = RolledStep(loop.name, None, loop.length, index=index, loop=loop, rolling=self, tracer=tracer)
         with without_dispatch_modes():
             entered = [tracer.carry(leaf.detach().clone()) for leaf in carry]
             rows = [step.take(row) for row in loop.xs]
-            with tracer, AutoDispatchBelowAutograd(), SelectByTensor():
+            with tracer, also, AutoDispatchBelowAutograd(), SelectByTensor():
                 following, ys, shape = loop.step(step, entered, rows)
             if tracer.failure is not None:  # the body may have swallowed it
                 raise tracer.failure

@@ -18,8 +18,9 @@ from sursum.bijections import bijection
 from sursum.distributions.delta import Delta
 from sursum.distributions.fluent import unwrapped
 from sursum.errors import GuideError
-from sursum.handlers import ParamStore
+from sursum.handlers import ParamStore, trace
 from sursum.messages import Frame, Param, Sample, Site, Step
+from sursum.mismatch import explained
 from sursum.placed import continuous_support
 from sursum.primitives import read
 from sursum.runtime import (
@@ -299,7 +300,8 @@ def run_answered(
 ) -> dict[str, Tensor]:
     """The values of the latent sites of one run of `model`, each as `answer` gives it; `alone` lets no subsample leave."""
     values: dict[str, Tensor] = {}
-    with _Answered(answer=answer, values=values, alone=alone):
+    answered = _Answered(answer=answer, values=values, alone=alone)
+    with answered, trace() as recorder, explained(lambda: recorder.trace, model, args, kwargs):
         run_program(model, args, kwargs)
     return values
 

@@ -1,0 +1,69 @@
+"""What a distribution was written with: Python's numbers, of which torch keeps what its default dtype can hold.
+
+``Normal(2451545.1, 0.01)`` holds float32 tensors, and it cannot know whether it will be the prior of a parameter in float64, or
+part of a density, which is in double precision. So it remembers what it was given where that is more than its tensors hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Self
+
+import numpy as np
+from torch.distributions import Distribution
+
+from sursum.precision import in_double, is_double
+
+KEY = "_written"
+"""The attribute under which a distribution keeps it."""
+
+
+class Written:
+    """Mixed into a distribution that remembers its Python numbers, where they were rounded, through `expand` as well."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        new = super().__new__(cls)
+        if (_rounded(args) or _rounded(kwargs.values())) and not is_double():
+            vars(new)[KEY] = (cls, args, kwargs)
+        return new
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
+        new = super().expand(batch_shape, _instance)  # type: ignore[misc]
+        if KEY in vars(self):
+            vars(new)[KEY] = (_expanded, (self, batch_shape), {})
+        return new
+
+
+def _rounded(values: Iterable[Any]) -> bool:
+    """Whether one of these is a number that float32 does not hold."""
+    with np.errstate(over="ignore"):
+        return any(isinstance(value, float) and value == value and float(np.float32(value)) != value for value in values)
+
+
+def _expanded(fn: Any, batch_shape: Any) -> Any:
+    return as_written(fn).expand(batch_shape)
+
+
+def as_written(fn: Any) -> Any:
+    """`fn`, a distribution, with the numbers that it was written with in float64; itself where none was rounded.
+
+    Example:
+        >>> import sursum.distributions as dist
+        >>> float(as_written(dist.Normal(2451545.1, 0.01).expand([2]).to_event(1)).base_dist.loc[0])
+        2451545.1
+    """
+    if not _has_written(fn):
+        return fn
+    with in_double():
+        made, args, kwargs = vars(fn).get(KEY) or (None, (), {})
+        if made is not None:
+            return made(*args, **kwargs)
+        new = object.__new__(type(fn))
+        for name, part in vars(fn).items():
+            vars(new)[name] = as_written(part) if isinstance(part, Distribution) else part
+        return new
+
+
+def _has_written(fn: Any) -> bool:
+    parts = vars(fn)
+    return KEY in parts or any(isinstance(part, Distribution) and _has_written(part) for part in parts.values())
