@@ -211,14 +211,20 @@ def _converted(tensor: Tensor) -> Tensor:
     """`tensor` in float64, what is expanded in it still being so."""
     size, stride = tensor.shape, tensor.stride()
     if 0 not in stride:
-        return tensor.to(torch.float64)
-    return tensor[tuple([slice(0, 1) if step == 0 else slice(None) for step in stride])].to(torch.float64).expand(size)
+        return _copied(tensor)
+    return _copied(tensor[tuple([slice(0, 1) if step == 0 else slice(None) for step in stride])]).expand(size)
+
+
+def _copied(tensor: Tensor) -> Tensor:
+    """`tensor` in float64, by the operator that `to` is made of: below autograd nothing takes it apart."""
+    copy: Tensor = aten._to_copy.default(tensor, dtype=torch.float64)
+    return copy
 
 
 def _floating(item: Any) -> Any:
     """Arguments with integers in float64."""
     if isinstance(item, Tensor):
-        return item if item.is_floating_point() or item.is_complex() else item.to(torch.float64)
+        return item if item.is_floating_point() or item.is_complex() else _copied(item)
     if isinstance(item, (list, tuple)):
         return type(item)([_floating(part) for part in item])
     return item
