@@ -319,7 +319,7 @@ def test_an_improper_site_in_a_program_in_double():
 
 
 def test_a_narrow_network_of_narrow_data_is_computed_in_double():
-    net = torch.nn.Linear(3, 1)
+    net = torch.nn.Linear(3, 1).requires_grad_(False)
     x = torch.linspace(-1.0, 1.0, 6).reshape(2, 3)
 
     def model():
