@@ -79,6 +79,11 @@ def is_double() -> bool:
     return any(isinstance(mode, _Computed) for mode in dispatch_modes())
 
 
+def is_watched() -> bool:
+    """Whether a dispatch mode other than that of `in_double`, as a capture is one, sees the operators that are run here."""
+    return any(not isinstance(mode, _Computed) for mode in dispatch_modes())
+
+
 def default_dtype() -> torch.dtype:
     """The dtype of numbers for which nothing else says one: torch's default, or float64 inside `in_double`."""
     return torch.float64 if is_double() else torch.get_default_dtype()

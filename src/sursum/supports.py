@@ -27,7 +27,8 @@ from torch.distributions.constraints import MixtureSameFamilyConstraint
 
 from sursum.distributions.constraints import OpenedInterval, Ordered
 from sursum.distributions.fluent import Masked
-from sursum.torch_private import current_dispatch_mode, without_dispatch_modes
+from sursum.precision import is_watched
+from sursum.torch_private import without_dispatch_modes
 
 _Bounds = tuple[Any, Any]
 
@@ -244,7 +245,7 @@ def _within(end: Any, limit: Any, transform: Any) -> Any:
 
 def _sign(scale: Any) -> int | None:
     """The sign of a scale, where it has one. In a capture that of a tensor is not known: it may be another one at another q."""
-    if isinstance(scale, Tensor) and current_dispatch_mode() is not None:
+    if isinstance(scale, Tensor) and is_watched():
         return None
     with torch.no_grad(), without_dispatch_modes():
         values = torch.as_tensor(scale).detach()

@@ -158,7 +158,7 @@ def _with_gradient(result: Any, q: Tensor) -> tuple[Tensor, ...]:
     """The density, its gradient, and what else there is."""
     others: tuple[Tensor, ...] = ()
     if isinstance(result, Beside):
-        result, others = result.density, result.others
+        result, others = result.density, tuple(map(widened, result.others))
     if not isinstance(result, Tensor) or result.numel() != 1 or not result.is_floating_point():
         found = f"shape {tuple(result.shape)}, {result.dtype}" if isinstance(result, Tensor) else type(result).__name__
         raise CaptureError(f"a log density is one real number, and the function returned {found}. Sum it first.")
