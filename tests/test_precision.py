@@ -410,3 +410,15 @@ def test_a_tensor_that_is_written_is_converted_anew():
         after = x * 1.0
     assert before.tolist() == [1.0, 1.0]
     assert after.tolist() == [3.0, 3.0]
+
+
+def test_the_gradient_of_a_density_may_be_taken_outside_of_it():
+    net, x = torch.nn.Linear(3, 2), torch.linspace(-1.0, 1.0, 12).reshape(4, 3)
+
+    def model():
+        su.factor("f", su.module("net", net)(x).tanh().square().sum())
+
+    density = su.infer.LogDensity(su.lift(model, dist.ImproperUniform()))
+    q = torch.linspace(-1.0, 1.0, density.dim, dtype=D, requires_grad=True)
+    (slope,) = torch.autograd.grad(density(q), q)
+    assert slope.tolist() == pytest.approx(su.compile(density.model).value_and_grad(q.detach())[1].tolist(), rel=1e-13)

@@ -113,6 +113,9 @@ class _Seen(TorchFunctionMode):
             args = tuple(wide(item) if isinstance(item, torch.dtype) else item for item in args)
             if dtype in NARROW or (dtype is None and len(args) > place and _holds_float(args[place])):
                 kwargs = {**kwargs, "dtype": torch.float64}
+        elif _meet(args, kwargs) and not (_is_narrow(args[:1]) and getattr(func, "__name__", "")[-1:] == "_"):
+            # Before autograd sees them: what it keeps for the gradient is in double then, wherever that is computed.
+            args, kwargs = widened(args), widened(dict(kwargs))
         found = func(*args, **kwargs)
         if type(found) is not torch.dtype or found not in NARROW:
             return found
@@ -233,6 +236,22 @@ def _floating(item: Any) -> Any:
     if isinstance(item, (list, tuple)):
         return type(item)([_floating(part) for part in item])
     return item
+
+
+def _meet(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    """Whether a tensor of doubles is among these arguments, and a narrow one."""
+    dtypes: set[torch.dtype] = set()
+    with DisableTorchFunction():
+        _note_dtypes((*args, *kwargs.values()), dtypes)
+    return torch.float64 in dtypes and not dtypes.isdisjoint(NARROW)
+
+
+def _note_dtypes(items: Sequence[Any], found: set[torch.dtype]) -> None:
+    for item in items:
+        if isinstance(item, Tensor):
+            found.add(item.dtype)
+        elif type(item) in (tuple, list):
+            _note_dtypes(item, found)
 
 
 def _is_narrow(found: Any) -> bool:
