@@ -25,8 +25,8 @@ from sursum.validation import check_factor, check_fn, check_mask, check_value, v
 
 @answers(
     observed="obs",
-    obs_mask="mask the distribution: `dist.Normal(…).mask(present)`",
-    observed_mask="mask the distribution: `dist.Normal(…).mask(present)`",
+    obs_mask="draw what is missing at a site of its own, as the documentation shows under *Observed in part*",
+    observed_mask="draw what is missing at a site of its own, as the documentation shows under *Observed in part*",
     value="obs",
     data="obs",
     rng_key="draws come from torch's generator, or from that of `seed(model, rng_seed=0)`",
