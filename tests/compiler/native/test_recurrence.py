@@ -102,3 +102,80 @@ def test_a_failing_factorisation_in_a_loop():
         else:
             assert value == pytest.approx(float(wanted[0]), rel=1e-12)
             assert slope == pytest.approx(wanted[1].numpy(), rel=1e-10)
+
+
+KINDS = (torch.bool, torch.int64, torch.int32, torch.float32, torch.float64)
+
+
+def carried(dtype, shape):
+    start = torch.full(shape, 0.25) if dtype.is_floating_point else torch.zeros(shape)
+    return start.to(dtype)
+
+
+def advance(carry, row, a):
+    """Flags that are raised, counters that count while a mask holds, and numbers that are chosen by a comparison."""
+    following, terms = {}, []
+    for name, leaf in carry.items():
+        ones = torch.ones(leaf.shape, dtype=torch.float64)
+        if leaf.dtype is torch.bool:
+            following[name] = leaf | (row.sum() * ones > 0.4)
+            terms.append(torch.where(leaf, a * ones, a.exp() * ones).sum())
+        elif leaf.dtype.is_floating_point:
+            following[name] = torch.where(leaf > a, torch.tanh(leaf * a), leaf + 0.1 * row.sum() * a).to(leaf.dtype)
+            terms.append((leaf * a).sum())
+        else:
+            following[name] = torch.where(row.sum() * ones > -0.5, leaf + 1, leaf)
+            terms.append((leaf * a.sin()).sum() + torch.where(leaf == 2, a * a, a).sum())
+    return following, torch.stack(terms).sum()
+
+
+def carry_model(kinds, scan):
+    rows = torch.linspace(-1.0, 1.0, 12, dtype=torch.float64).reshape(6, 2)
+
+    def model():
+        a = su.sample("a", dist.Normal(torch.zeros((), dtype=torch.float64), 1.0))
+        last, ys = scan(lambda c, row: advance(c, row, a), {name: carried(*kind) for name, kind in kinds.items()}, rows)
+        su.factor("path", (ys * torch.arange(1.0, 7.0)).sum())
+        su.factor("last", sum((leaf * a.cos()).sum() for leaf in last.values()))
+
+    return model
+
+
+def plain_loop(body, carry, rows):
+    ys = []
+    for row in rows:
+        carry, y = body(carry, row)
+        ys.append(y)
+    return carry, torch.stack(ys)
+
+
+MIXED = {
+    "a flag and a number": {"seen": (torch.bool, (3,)), "x": (torch.float64, (3,))},
+    "one of each": {name: (dtype, ()) for name, dtype in zip("abcde", KINDS, strict=True)},
+    "shapes": {"b": (torch.bool, (2, 3)), "k": (torch.int32, (1,)), "x": (torch.float32, (2, 3)), "n": (torch.int64, ())},
+    "nothing in it": {"none": (torch.bool, (0,)), "x": (torch.float64, (1, 3))},
+} | {
+    f"{dtype} {shape}".removeprefix("torch."): {"x": (dtype, shape)}
+    for dtype, shape in [*((d, (2, 3)) for d in KINDS), *((torch.bool, s) for s in [(), (1,), (3,)]), (torch.int32, (3,))]
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("scan", [su.scan, plain_loop], ids=["scan", "loop"])
+@pytest.mark.parametrize("kinds", MIXED.values(), ids=MIXED)
+def test_a_carry_may_be_of_any_kind(kinds, scan):
+    """Native, torch and the program itself agree, and so do their gradients."""
+    density = su.compile(carry_model(kinds, scan), engine="native")
+    assert density.engine == "native"
+    rounding = 1e-5 if any(dtype is torch.float32 for dtype, _ in kinds.values()) else 1e-10
+    for at in (-1.1, -0.2, 0.37, 2.0):
+        q = torch.tensor([at], dtype=torch.float64)
+        value, slope = density.value_and_grad(q.numpy())
+        replayed, replayed_slope = density.replay(q)
+        assert value == pytest.approx(float(replayed), rel=1e-12)
+        assert slope == pytest.approx(replayed_slope.numpy(), rel=1e-10, abs=1e-12)
+        eager = su.infer.LogDensity(carry_model(kinds, plain_loop))
+        q.requires_grad_()
+        wanted = eager(q)
+        (wanted_slope,) = torch.autograd.grad(wanted, q)
+        assert value == pytest.approx(float(wanted.detach()), rel=rounding)
+        assert slope == pytest.approx(wanted_slope.numpy(), rel=rounding, abs=rounding)

@@ -29,16 +29,16 @@ def recurrence(low: Lowering, node: Node) -> None:
     carry, each, fixed = node.args
     program, inner = low.inner(op.graph, "a step", low.program.blas)
     width = sum(part.stop - part.start for part in op.carry)
-    segments = [_Segment(0, width, _parameter(program, inner, "c", (width,)))]
-    for letter, parts in (("x", op.each), ("f", op.fixed)):
+    segments = [_Segment(0, width, _parameter(program, inner, "carry", (width,)))]
+    for name, parts in (("row", op.each), ("fixed", op.fixed)):
         for k, part in enumerate(parts):
             size = (part.stop - part.start,)
-            segments.append(_Segment(part.start, part.stop, _parameter(program, inner, f"{letter}{k}", size)))
+            segments.append(_Segment(part.start, part.stop, _parameter(program, inner, f"{name}{k}", size)))
     _redirect(program, inner.e, segments)
     program.dim = 0
     constants = sorted(program.constants.items(), key=lambda item: item[1])
     for k, (value, _) in enumerate(constants):
-        program.parameters[value] = f"k{k}"
+        program.parameters[value] = f"table{k}"
     program.constants = {}
 
     table, kept = low.new((op.length + 1, width)), low.new((op.length, sum(part.stop - part.start for part in op.kept)))
@@ -88,6 +88,7 @@ def recurrence(low: Lowering, node: Node) -> None:
 
 
 def _parameter(program: Program, inner: Lowering, name: str, size: tuple[int, ...]) -> int:
+    """A value that the step is handed. Its name is none of those that the emitter makes, a letter and a number."""
     value = inner.new(size).value
     program.data[value] = Data(numel(size), "f", size)
     program.parameters[value] = name
