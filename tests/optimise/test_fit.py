@@ -348,6 +348,16 @@ class TestBadInput:
 
         close(fit(model)["x"].abs(), 0.5**0.5)
 
+    def test_a_start_where_the_program_fails_is_left_for_another(self):
+        table = torch.tensor([1.0, 2.0, 5.0], dtype=torch.float64)
+
+        def model():
+            x = su.sample("x", dist.Normal(double(0.0), 1.0))
+            k = torch.where(x.abs() > 0.2, 1, 7).reshape(1)  # outside of the table where the fit would start
+            su.factor("f", -((table[k] - x) ** 2).sum())
+
+        close(fit(model)["x"], 4.0 / 3.0)
+
     def test_values_that_a_site_cannot_have(self, y):
         with pytest.raises(DensityError, match=r"given for site 'sigma' .* is -1, outside its support GreaterThan.*Give one"):
             fit(normal, y, init={"sigma": -1.0})

@@ -18,7 +18,15 @@ from sursum.compiler.engine import check_engine
 from sursum.compiler.rolled import rolled
 from sursum.density import LogDensity
 from sursum.distributions.randomness import global_seed
-from sursum.errors import DensityError, DiagnosticWarning, EngineWarning, OptimisationError, SursumError
+from sursum.errors import (
+    ArgumentError,
+    DensityError,
+    DiagnosticWarning,
+    EngineWarning,
+    ObservationError,
+    OptimisationError,
+    SursumError,
+)
 from sursum.handlers import ParamStore, lift, substitute
 from sursum.messages import Site
 from sursum.optimise.ascent import Optim, ascend
@@ -236,6 +244,10 @@ def start_point(compiled: CompiledDensity, init: Any, around: np.random.Generato
             q = density.start(rng, values, **exact)
             if around is not None and values:
                 q += rng.uniform(-_AROUND, _AROUND, len(q))
+        except (ArgumentError, ObservationError) as error:
+            # They may hold elsewhere.
+            failure = error
+            continue
         except SursumError:
             raise
         except (ValueError, torch.linalg.LinAlgError) as error:
