@@ -13,12 +13,12 @@ ROOT = Path(sursum.__file__).parent
 # one another.
 LAYERS = [
     {"errors", "torch_private"},
-    {"precision"},
+    {"precision", "patterns", "shown"},
+    {"theirs"},
     {"distributions"},
     {
         "optional",
         "messages",
-        "patterns",
         "caller",
         "trees",
         "tables",
@@ -26,9 +26,8 @@ LAYERS = [
         "files",
         "posterior_note",
         "snapshot",
-        "shown",
     },
-    {"theirs", "whole_numbers", "failure", "sites"},
+    {"arguments", "whole_numbers", "failure", "sites"},
     {"runtime", "program"},
     {"supports", "outside"},
     {"bijections", "placing", "stacking", "trace", "validation"},

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sursum.arguments import with_data
 from sursum.caller import warn
 from sursum.carried import brief, carried_by, given_for
 from sursum.connections import unconnected
@@ -43,7 +44,7 @@ from sursum.runtime import Messenger, at_site, own_steps, refuse_coroutines, run
 from sursum.snapshot import snapshot_of
 from sursum.tables import Table
 from sursum.trace import Trace
-from sursum.unobserved import unobserved
+from sursum.unobserved import announce_empty, unobserved
 from sursum.validation import check_value
 
 _JITTER = 0.1
@@ -85,7 +86,8 @@ class LogDensity:
     ) -> None:
         refuse_coroutines(model)
         # Data are taken now: a caller may use his buffers for other things while a sampler runs, and after it.
-        self.args, self.kwargs = tuple(map(snapshot_of, args)), {k: snapshot_of(v) for k, v in (kwargs or {}).items()}
+        args, kwargs = with_data(model, args, kwargs or {})
+        self.args, self.kwargs = tuple(map(snapshot_of, args)), {k: snapshot_of(v) for k, v in kwargs.items()}
         self.model, self.jacobian = model, jacobian
         self.latents: tuple[Latent, ...] = ()
         self.exit: str | None = None  # the line at which numbers leave torch as no operator shows
@@ -100,6 +102,7 @@ class LogDensity:
             }
             self.networks = frozenset(name for name, site in found.items() if is_weight(site))
             self.unobserved = unobserved(found, leaves)
+            announce_empty(found)
             _announce_held(found)
             if self.unobserved is None:
                 _announce_unconnected(unconnected(found, leaves))

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
+from sursum.arguments import as_data
 from sursum.caller import calling_line
 from sursum.distributions.written import as_written
-from sursum.errors import SiteError
+from sursum.errors import ObservationError, SiteError
 from sursum.messages import Deterministic, Factor, Param, Sample
 from sursum.placing import place, plate_scale, subsampled
 from sursum.precision import is_double
@@ -47,7 +48,8 @@ def sample(
     Args:
         name: the site's name, one site of a name in an execution.
         fn: its distribution; inside plates it is expanded to their sizes.
-        obs: the observed value; None leaves the site latent, so one program serves prior, posterior and prediction.
+        obs: the observed value, a tensor, an array or a column; None leaves the site latent, so one program serves prior,
+            posterior and prediction.
         infer: settings of this site for inference methods.
 
     Returns:
@@ -70,7 +72,7 @@ def sample(
     site = Sample(
         name=_checked(name),
         fn=fn,
-        value=obs,
+        value=as_data(obs, lambda: f"the value given to site {name!r}", ObservationError),
         is_observed=obs is not None,
         plates=plates,
         scale=plate_scale(plates),

@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Self, TypeVar, cast, dataclass_transform
 import torch
 from torch import Tensor, nn
 
+from sursum.arguments import with_data
 from sursum.errors import CallError, HandlerError, SursumError
 from sursum.failure import explain
 from sursum.messages import Frame, Site, Step
@@ -315,12 +316,14 @@ def refuse_coroutines(fn: Callable[..., Any]) -> None:
 
 
 def run_program(fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    """What `fn` returns.
+    """What `fn` returns, called with tensors in the place of arrays and columns.
 
     Raises:
-        CallError: `fn` does not take these arguments. A TypeError from its own body is left as it is.
+        CallError: `fn` does not take these arguments, or one of them holds no numbers. A TypeError from its own body is left
+            as it is.
         HandlerError: the result has not run yet, as the coroutine that a plain function may return.
     """
+    args, kwargs = with_data(fn, args, kwargs)
     try:
         result = fn(*args, **kwargs)
     except TypeError as error:

@@ -36,6 +36,22 @@ def unobserved(found: Trace, leaves: Mapping[str, Tensor] | None = None) -> tupl
     return tuple(ends or (name for name in found if name in written))
 
 
+def announce_empty(found: Trace) -> None:
+    """Warn where all that an execution observes has no element.
+
+    Warns:
+        ObservationWarning: the data are empty.
+    """
+    shapes = {name: tuple(site.value.shape) for name, site in found.observed.items() if isinstance(site.value, Tensor)}
+    if shapes and all(0 in shape for shape in shapes.values()) and not any(isinstance(s, Factor) for s in found.values()):
+        listed = ", ".join(f"{name!r} of shape {shape}" for name, shape in shapes.items())
+        warn(
+            f"the data are empty, {listed}: what comes out is the prior. Check what selected their rows. To draw from the "
+            "prior on purpose use Predictive(model, num_samples=1000)().",
+            ObservationWarning,
+        )
+
+
 def announce_unobserved(sites: tuple[str, ...] | None) -> None:
     """Warn of a run of a program that observes nothing, with what `unobserved` gave.
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import Any, ClassVar
 
+from sursum.arguments import as_data
 from sursum.caller import warn
-from sursum.errors import UnusedSiteWarning
+from sursum.errors import ObservationError, UnusedSiteWarning
 from sursum.messages import Param, Sample, Site
 from sursum.patterns import suggestion
 from sursum.placing import by_step
@@ -17,7 +18,9 @@ from sursum.validation import validation_enabled
 
 @handler
 class Given(Messenger):
-    """A handler with `data`, values by site name; a `Trace` will do. Names that match nothing are warned of.
+    """A handler with `data`, values by site name, tensors, arrays or columns; a `Trace` will do.
+
+    Names that match nothing are warned of.
 
     The value of a site in a scan has a leading dimension, time, and each step takes its own.
 
@@ -46,6 +49,7 @@ class Given(Messenger):
         """The value for this site."""
         value = self.data[site.name]
         value = value.value if isinstance(value, Site) else value
+        value = as_data(value, lambda: f"the value given to site {site}", ObservationError)
         return by_step(site, value) if isinstance(site, Sample) else value
 
     def finish(self) -> None:

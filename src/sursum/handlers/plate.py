@@ -8,6 +8,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from sursum.arguments import as_data
 from sursum.caller import calling_line
 from sursum.distributions.subsample import Subsample
 from sursum.errors import PlateError
@@ -65,7 +66,7 @@ class plate(Messenger):
             raise PlateError(f"{here} has dim {dim}. Plates count from the right: use a negative dim, such as -1.")
         self.indices: Tensor | None = None
         if subsample is not None:
-            self.indices = torch.as_tensor(subsample)
+            self.indices = torch.as_tensor(as_data(subsample, lambda: f"the subsample of {here}", PlateError))
             if subsample_size not in (None, self.indices.numel()):
                 raise PlateError(
                     f"{here} has {self.indices.numel()} indices in `subsample`, but subsample_size {subsample_size}. "

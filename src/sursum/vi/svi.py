@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sursum.arguments import with_data
 from sursum.distributions.randomness import global_seed
 from sursum.errors import VariationalError
 from sursum.handlers import ParamStore, seed
@@ -21,7 +22,7 @@ from sursum.originals import watch_originals
 from sursum.posterior import Posterior
 from sursum.runtime import refuse_coroutines, valued
 from sursum.shown import shown
-from sursum.unobserved import announce_unobserved, unobserved
+from sursum.unobserved import announce_empty, announce_unobserved, unobserved
 from sursum.vi import seeds
 from sursum.vi.autoguide.guide import AutoGuide
 from sursum.vi.draws import draw_posterior
@@ -182,6 +183,7 @@ class SVI:
             ObservationWarning: no site is observed, and there is no factor.
         """
         num_steps = _at_least_one("num_steps", num_steps)
+        args, kwargs = with_data(self.model, args, kwargs)
         self._set_up(args, kwargs)
         training, before = self._training, self._training.steps
         bar, stopped = progress_for(self.progress, num_steps), False
@@ -205,6 +207,7 @@ class SVI:
 
     def step(self, *args: Any, **kwargs: Any) -> float:
         """One step by the programs themselves, for instance on a minibatch; the loss before it. `run` is the fast way."""
+        args, kwargs = with_data(self.model, args, kwargs)
         self._set_up(args, kwargs)
         Eager(self._batched(args, kwargs), self.model, self.guide, self._training, args, kwargs).advance(1)
         return self._training.losses[-1]
@@ -214,6 +217,7 @@ class SVI:
 
         Programs without parameters have one as well.
         """
+        args, kwargs = with_data(self.model, args, kwargs)
         self._set_up(args, kwargs, trains=False)
         loss = self._batched(args, kwargs)
         with valued(), self.params, self._seeded(seeds.EVALUATE, self._training.steps):
@@ -232,6 +236,7 @@ class SVI:
         num_draws = _at_least_one("num_draws", num_draws)
         if not args and not kwargs and self._called is not None:
             args, kwargs = self._called
+        args, kwargs = with_data(self.model, args, kwargs)
         self._set_up(args, kwargs, trains=False)
         guide = self.guide
         if isinstance(guide, AutoGuide):
@@ -271,6 +276,7 @@ class SVI:
                 for found in (first.guide, first.model):
                     originals.check(found, trained=True)
             announce_unobserved(unobserved(first.model))
+            announce_empty(first.model)
             if trains or self._training.leaves:
                 self._training.ready()
 

@@ -1,0 +1,156 @@
+"""Data that a program is called with: arrays and columns, NumPy's, pandas' and their like, as tensors."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sursum.errors import CallError, SursumError
+
+_PLAIN = frozenset((Tensor, int, float, bool, str, complex, type(None)))
+_LARGEST = torch.iinfo(torch.int64).max
+
+
+def with_data(program: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of a call of `program`, with tensors in the place of arrays and columns; see `as_data`.
+
+    Raises:
+        CallError: an argument that holds no numbers, or has missing values.
+
+    Example:
+        >>> with_data(lambda x: x, (np.array([0.1, 0.2]),), {})
+        ((tensor([0.1000, 0.2000], dtype=torch.float64),), {})
+    """
+    return (
+        tuple(as_data(value, lambda i=i: _named(program, i)) for i, value in enumerate(args)),  # type: ignore[misc]
+        {key: as_data(value, lambda key=key: f"the argument {key!r}") for key, value in kwargs.items()},  # type: ignore[misc]
+    )
+
+
+def _named(program: Any, place: int) -> str:
+    """An argument that is given by its place, by its name where that is known."""
+    while callable(inner := getattr(program, "fn", None)):
+        program = inner
+    try:
+        known = list(inspect.signature(program.forward if isinstance(program, nn.Module) else program).parameters.values())
+    except (TypeError, ValueError):
+        known = []
+    known = [p for p in known if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return f"the argument {known[place].name!r}" if place < len(known) else f"argument {place + 1} of the program"
+
+
+def as_data(value: Any, named: Callable[[], str], error: type[SursumError] = CallError) -> Any:
+    """`value` with tensors in the place of arrays and columns, also in lists, tuples and dicts; anything else as it is.
+
+    No digits are lost: floats keep their dtype, integers of any width become int64, as torch takes no other for indices, and
+    a scalar of NumPy becomes a number of Python. A data frame is left as it is: its columns are data.
+
+    Args:
+        named: what an error calls the value.
+
+    Raises:
+        error: text, dates, categories or other objects; missing values.
+
+    Example:
+        >>> as_data({"x": np.array([1, 2], dtype=np.int8), "n": np.float32(0.5)}, lambda: "the data")
+        {'x': tensor([1, 2]), 'n': 0.5}
+    """
+    kind = type(value)
+    if kind in _PLAIN or isinstance(value, (Tensor, type)):
+        return value
+    if isinstance(value, np.generic):
+        return _number(value)
+    if kind is list or kind is tuple or (isinstance(value, tuple) and hasattr(value, "_fields")):
+        if all(type(part) in _PLAIN for part in value):
+            return value
+        parts = [as_data(part, lambda i=i: f"{named()}[{i}]", error) for i, part in enumerate(value)]  # type: ignore[misc]
+        if all(new is old for new, old in zip(parts, value, strict=True)):
+            return value
+        return kind(*parts) if hasattr(value, "_fields") else kind(parts)
+    if kind is dict:
+        found = {key: as_data(part, lambda key=key: f"{named()}[{key!r}]", error) for key, part in value.items()}  # type: ignore[misc]
+        return value if all(found[key] is part for key, part in value.items()) else found
+    return _tensor(value, named, error) if _is_array(value) else value
+
+
+def _number(value: np.generic) -> Any:
+    """A scalar of NumPy as a number of Python; what is none as it is."""
+    to = {"f": float, "i": int, "u": int, "b": bool}.get(value.dtype.kind)
+    return value if to is None else to(value)
+
+
+def _is_array(value: Any) -> bool:
+    """Whether `value` is an array or a column, of any library; a data frame, which has columns, is none."""
+    if isinstance(value, np.ndarray):
+        return True
+    array = hasattr(type(value), "__array__") and not hasattr(value, "columns")
+    return array and (hasattr(value, "dtype") or (hasattr(value, "type") and hasattr(value, "to_numpy")))
+
+
+def _tensor(value: Any, named: Callable[[], str], error: type[SursumError]) -> Tensor:
+    if hasattr(getattr(value, "dtype", None), "categories"):
+        codes = "cat.codes" if hasattr(value, "cat") else "codes"
+        raise error(f"{named()} is a column of categories. Give the number of each row's, `.{codes}`, from 0; -1 is missing.")
+    missing = _missing(value)
+    if missing.any():
+        places = ", ".join(f"[{', '.join(map(str, place))}]" for place in np.argwhere(missing)[:3].tolist())
+        more = f" and {missing.sum() - 3} more" if missing.sum() > 3 else ""
+        raise error(
+            f"{named()} has missing values, at {places}{more}. Leave those rows out; or fill them in with anything, give "
+            "`present`, a column of bools, as well, and mask what is observed: `dist.Normal(…).mask(present)`."
+        )
+    array = _numpy(value)
+    if array.dtype.kind not in "fiubc":
+        raise error(f"{named()} holds {_what(array)}")
+    if array.dtype.kind == "u" and array.size and int(array.max()) > _LARGEST:
+        raise error(f"{named()} holds {array.max()}, larger than any integer of torch. Give floating numbers.")
+    array = array.astype(_dtype(array.dtype), copy=False)
+    fits = array.flags.writeable and all(step >= 0 and step % array.itemsize == 0 for step in array.strides)
+    return torch.from_numpy(array if fits else np.array(array, order="C", subok=False))
+
+
+def _dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """What torch has for a dtype of NumPy, with all of its digits where there are that many."""
+    if dtype.kind in "iu":
+        return np.dtype(np.int64)
+    widest = {"f": np.dtype(np.float64), "c": np.dtype(np.complex128)}.get(dtype.kind, dtype)
+    return widest if dtype.itemsize > widest.itemsize else dtype.newbyteorder("=")
+
+
+def _missing(value: Any) -> np.ndarray[Any, Any]:
+    """Where a column says that it has no value; that a number is NaN is not that."""
+    if isinstance(value, np.ma.MaskedArray):
+        return np.ma.getmaskarray(value)
+    if isinstance(value, np.ndarray):
+        return np.array([item is None for item in value.ravel()]).reshape(value.shape) if value.dtype.hasobject else np.array(0)
+    of_columns = getattr(value, "dtype", None)
+    may = not isinstance(of_columns, np.dtype) or of_columns.hasobject
+    test = getattr(value, "isna", None) if may else None
+    test = test or (getattr(value, "is_null", None) if hasattr(value, "null_count") else None)
+    return np.asarray(test()).astype(bool) if callable(test) else np.array(False)
+
+
+def _numpy(value: Any) -> np.ndarray[Any, Any]:
+    if isinstance(value, np.ndarray):
+        return np.asarray(value)
+    plain = getattr(getattr(value, "dtype", None), "numpy_dtype", None)
+    if isinstance(plain, np.dtype) and plain.kind in "fiub":
+        return np.asarray(value.to_numpy(dtype=plain))
+    return np.asarray(value)
+
+
+def _what(array: np.ndarray[Any, Any]) -> str:
+    """What an array holds that is not numbers, and what to do."""
+    first = next((item for item in array.ravel()[:1000]), None) if array.dtype.kind == "O" else None
+    if array.dtype.kind in "USTa" or isinstance(first, str):
+        return "text. Number its values from 0: `codes, names = pandas.factorize(x)`, or np.unique(x, return_inverse=True)."
+    if array.dtype.kind in "Mm":
+        return "times. Give numbers, such as days since the first: (t - t.min()) / np.timedelta64(1, 'D')."
+    if array.dtype.kind == "V":
+        return f"records with the fields {', '.join(map(repr, array.dtype.names or ()))}. Give one of them: x['name']."
+    return f"objects of Python, such as {type(first).__name__}. Give numbers: x.astype(float)."
