@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+import inspect
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -10,6 +11,7 @@ from torch.distributions import constraints
 
 from sursum.distributions.missing import masked, stand_in
 from sursum.distributions.shapes import broadcast_shapes
+from sursum.distributions.theirs import check_arguments
 from sursum.distributions.written import Written
 
 
@@ -21,6 +23,17 @@ class Fluent(Written):
         >>> dist.Normal(torch.zeros(3), 1.0).to_event(1).event_shape
         torch.Size([3])
     """
+
+    if not TYPE_CHECKING:  # for these the signature is that of the distribution
+
+        def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+            check_arguments(cls, args, kwargs)
+            return super().__new__(cls)
+
+        def __init_subclass__(cls, **kwargs: Any) -> None:
+            super().__init_subclass__(**kwargs)
+            signature = inspect.signature(cls.__init__)
+            cls.__signature__ = signature.replace(parameters=list(signature.parameters.values())[1:])
 
     def to_event(self, dims: int | None = None) -> Independent:
         """The same distribution with its `dims` rightmost batch dimensions (all where None) counted as one value."""
