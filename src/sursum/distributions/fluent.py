@@ -28,7 +28,7 @@ class Fluent(Written):
 
         def __new__(cls, *args: Any, **kwargs: Any) -> Self:
             check_arguments(cls, args, kwargs)
-            return super().__new__(cls)
+            return super().__new__(cls, *args, **kwargs)
 
         def __init_subclass__(cls, **kwargs: Any) -> None:
             super().__init_subclass__(**kwargs)
