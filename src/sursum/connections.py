@@ -2,32 +2,86 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from sursum.messages import Deterministic
+from sursum.messages import Deterministic, Sample
+from sursum.placed import Placed
 from sursum.trace import Trace
 
+#: How far sites are moved, in unconstrained coordinates.
+_MOVES = (0.3, 1.0, 1.0, 3.0, 3.0, 10.0)
 
-def unconnected(found: Trace, leaves: Mapping[str, Tensor]) -> list[str]:
+
+def unconnected(found: Trace, leaves: Mapping[str, Tensor], run: Callable[[Placed], Trace]) -> list[str]:
     """The names in `leaves`, a free tensor for every latent site, that no data reach: their posterior is their prior.
 
     A site is connected if a term of `found` other than its own prior depends on it, one of data or the prior of a site
     that is connected itself: the scale of a group's prior is as lonely as the group. One walk over the autograd graph
-    carries the set of leaves that each node reaches, as bits.
+    carries the set of leaves that each node reaches, as bits. A value that is an index, or is compared, reaches without a
+    gradient: such a site is moved, to see what changes.
+
+    Args:
+        found: an execution.
+        leaves: what it was computed from.
+        run: executes the program once more.
     """
     with torch.enable_grad():
-        terms: dict[str, Tensor] = dict(found.log_prob())
-    for name, site in found.items():
-        if isinstance(site, Deterministic) and isinstance(site.value, Tensor):
-            terms[name] = site.value
+        terms = _terms(found)
     bit = {id(leaf): 1 << i for i, leaf in enumerate(leaves.values())}
     own = {name: 1 << i for i, name in enumerate(leaves)}
     known: dict[Any, int] = {}
     needs = {name: _reach(term, bit, known) & ~own.get(name, 0) for name, term in terms.items()}
+    lonely = _lonely(needs, own)
+    if lonely and not _changed(terms, leaves, lonely, run) <= set(lonely):  # by one of them, or several
+        for name in lonely:
+            for other in _changed(terms, leaves, [name], run) - {name}:
+                needs[other] |= own[name]
+        return _lonely(needs, own)
+    return lonely
+
+
+def _changed(
+    terms: Mapping[str, Tensor], leaves: Mapping[str, Tensor], names: Sequence[str], run: Callable[[Placed], Trace]
+) -> set[str]:
+    """The terms that change where the sites `names` are moved, by a little or by much, and all others stay."""
+    rng = np.random.default_rng(0)
+    changed: set[str] = set()
+    for reach in _MOVES:
+        at = dict(leaves)
+        for name in names:
+            away = rng.uniform(-reach, reach, tuple(leaves[name].shape))
+            at[name] = leaves[name] + torch.as_tensor(away, dtype=leaves[name].dtype)
+
+        def choose(site: Sample, free_shape: torch.Size, onto: Any, at: Mapping[str, Tensor] = at) -> Tensor:
+            return at[site.name]
+
+        with contextlib.suppress(ValueError, torch.linalg.LinAlgError), torch.no_grad():
+            moved = _terms(run(Placed(choose=choose)))
+            changed |= {name for name, term in moved.items() if name in terms and not _equal(term, terms[name])}
+    return changed
+
+
+def _terms(found: Trace) -> dict[str, Tensor]:
+    """All that a site may reach: log densities, and the values of deterministic sites."""
+    terms: dict[str, Tensor] = dict(found.log_prob())
+    for name, site in found.items():
+        if isinstance(site, Deterministic) and isinstance(site.value, Tensor):
+            terms[name] = site.value
+    return terms
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and bool(((one == other) | ((one != one) & (other != other))).all())
+
+
+def _lonely(needs: Mapping[str, int], own: Mapping[str, int]) -> list[str]:
+    """The names that no term needs, save those of names that none needs."""
     connected = 0
     for name, bits in needs.items():
         connected |= 0 if name in own else bits
@@ -37,7 +91,7 @@ def unconnected(found: Trace, leaves: Mapping[str, Tensor]) -> list[str]:
             if own.get(name, 0) & connected:
                 further |= bits
         if further == connected:
-            return [name for name in leaves if not own[name] & connected]
+            return [name for name in own if not own[name] & connected]
         connected = further
 
 

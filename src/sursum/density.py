@@ -105,7 +105,7 @@ class LogDensity:
             announce_empty(found)
             _announce_held(found)
             if self.unobserved is None:
-                _announce_unconnected(unconnected(found, leaves))
+                _announce_unconnected(unconnected(found, leaves, self._run))
 
     # The function and its parts.
 
