@@ -11,7 +11,7 @@ import sursum.distributions as dist
 from sursum.compiler.compiled import compile_density
 from sursum.compiler.rolled import rolled
 from sursum.compiler.rolled.expansion import log_sum_exp
-from sursum.compiler.rolled.indexing import SelectByTensor
+from sursum.compiler.selection import SelectByTensor
 from sursum.errors import ArgumentError, DensityError, EngineWarning, EscapeError, UnusedSiteWarning
 from sursum.infer import LogDensity
 from sursum.infer.reparam import LocScaleReparam

@@ -20,18 +20,20 @@ from sursum.compiler.doubts import Answers, Doubt, settle
 from sursum.compiler.graph import Graph, Where
 from sursum.compiler.lines import line_of
 from sursum.compiler.recorder import Recorder
-from sursum.errors import CaptureError, EscapeError
+from sursum.compiler.selection import SelectByTensor
+from sursum.errors import CaptureError, EscapeError, SursumError
 from sursum.precision import doubled, widened
 from sursum.torch_private import enable_mkldnn, mkldnn_enabled
 
-# Held by the one capture at a time that has oneDNN off: the switch is torch's, of the whole process.
-_ONEDNN = threading.RLock()
+# Held by the one capture at a time that has torch's switches, which are of the whole process.
+_SWITCHES = threading.RLock()
 
 
 @contextmanager
-def _without_onednn() -> Iterator[None]:
-    """Run without oneDNN, whose LSTM is one operator that knows no double."""
-    with _ONEDNN:
+def _plainly() -> Iterator[None]:
+    """Run without oneDNN, whose LSTM is one operator that knows no double, and with scripts as they are written: optimised
+    ones are other operators from the second run on."""
+    with _SWITCHES, torch.jit.optimized_execution(False):
         enabled = mkldnn_enabled()
         enable_mkldnn(False)
         try:
@@ -120,7 +122,7 @@ class Capture:
         compare(self.graph, self._record(point, self._answers)[0])
 
     def _record(self, point: Tensor, answers: Answers) -> tuple[Graph, list[Doubt]]:
-        with _without_onednn():
+        with _plainly():
             return _record(self._fn, point, self._gradient, self._current_site, answers)
 
 
@@ -135,7 +137,7 @@ def _record(
     with torch.inference_mode(False), torch.enable_grad():
         q = point.detach().to(torch.float64, copy=True).requires_grad_(gradient)
         recorder = Recorder(q, current_site, answers)
-        with recorder, doubled():
+        with recorder, doubled(), SelectByTensor(recorder.traces):
             try:
                 result = fn(q)
             except NotImplementedError as error:
@@ -143,6 +145,8 @@ def _record(
                     raise refusals.control_flow(Where(current_site().site, line_of(error))) from error
                 raise
             except RuntimeError as error:
+                if recorder.failure is not None and not isinstance(error, SursumError):  # in the clothes of an interpreter
+                    raise recorder.failure from error
                 if "numpy()" in str(error):
                     raise EscapeError(
                         f"a value that depends on the unknowns left torch: {error} A captured density is made of "

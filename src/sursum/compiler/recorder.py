@@ -83,6 +83,11 @@ class Recorder(TorchDispatchMode):
         self._traced.add(self._input)
         self._outside.add(self._input)
 
+    def traces(self, tensor: Tensor) -> bool:
+        """Whether a tensor is computed from the input."""
+        value = self._known(tensor)
+        return value is not None and value.id in self._traced
+
     def graph(self, outputs: Sequence[Tensor]) -> Graph:
         """The graph of what was recorded, with these outputs."""
         if self.failure is not None:  # the program may have swallowed it
@@ -320,7 +325,8 @@ class Recorder(TorchDispatchMode):
                 return out
         if out is self._computations.decided(op, node_args):
             return out
-        raise refusals.branch(str(op), where)
+        whole = op is aten._local_scalar_dense.default and not ref.dtype.is_floating_point and ref.dtype is not torch.bool
+        raise refusals.branch(str(op), where, whole=whole)
 
     def _answer(self, out: bool, finds_wrong: bool, ref: Ref, where: Where) -> bool:
         """The answer to a look at a check: whether all is right or, if `finds_wrong`, whether anything is wrong."""

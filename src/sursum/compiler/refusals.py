@@ -19,12 +19,16 @@ def place(where: Where) -> str:
     return site + line
 
 
-def branch(what: str, where: Where) -> BranchError:
-    """Python saw a value that depends on q."""
+def branch(what: str, where: Where, *, whole: bool = False) -> BranchError:
+    """Python saw a value that depends on q; `whole` says that it is a whole number, and so perhaps a place."""
+    at = (
+        " To take what stands at a computed place k, write table[k] with a tensor as the table; in the place of a slice x[:k] "
+        "leave the rest out, torch.where(torch.arange(len(x)) < k, x, 0.0)."
+    )
     return BranchError(
         f"{what} looked at a value that depends on the unknowns{place(where)}: a captured density runs the "
         "same operators for every q, so Python may not branch on it or turn it into a number. "
-        "Write the choice as torch.where(condition, a, b), and keep numbers as tensors."
+        f"Write the choice as torch.where(condition, a, b), and keep numbers as tensors.{at if whole else ''}"
     )
 
 

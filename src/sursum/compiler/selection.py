@@ -1,17 +1,24 @@
-"""`x[:, i]` with an i that is another number in every step: torch's own indexing would look at it."""
+"""`x[:, i]` with an i that is computed: torch's own indexing would look at it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+_WHOLE = frozenset((torch.int64, torch.int32, torch.int16, torch.int8))
+
 
 class SelectByTensor(TorchFunctionMode):
-    """While it is entered, indexing by a whole number in a tensor is an operator on tensors.
+    """While it is entered, indexing by a whole number in a tensor is an operator on tensors, and so is writing there.
+
+    What `x[i]` gives is a copy then, and no window on x.
+
+    Arguments:
+        computed: whether torch may not look at a tensor; others it indexes by as ever.
 
     Example:
         >>> with SelectByTensor():
@@ -19,36 +26,78 @@ class SelectByTensor(TorchFunctionMode):
         tensor([2, 5])
     """
 
+    def __init__(self, computed: Callable[[Tensor], bool] = lambda tensor: True) -> None:
+        super().__init__()
+        self._computed = computed
+
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        if func is torch.Tensor.__getitem__:
+        if func is Tensor.__getitem__ or func is Tensor.__setitem__:
             index = args[1] if isinstance(args[1], tuple) else (args[1],)
-            if any(map(_is_number, index)) and all(_is_number(item) or _is_basic(item) for item in index):
-                return _selected(args[0], index)
+            if any(isinstance(item, Tensor) and not item.dim() and self._computed(item) for item in index):
+                if func is Tensor.__setitem__:
+                    return _write(args[0], index, args[2])
+                if any(map(_is_number, index)):
+                    return _selected(args[0], index)
         return func(*args, **(kwargs or {}))
 
 
 def _is_number(item: Any) -> bool:
-    return isinstance(item, Tensor) and not item.dim() and item.dtype not in (torch.bool, torch.uint8)
+    return isinstance(item, Tensor) and not item.dim() and item.dtype in _WHOLE
 
 
 def _is_basic(item: Any) -> bool:
     return item is None or item is Ellipsis or (isinstance(item, (int, slice)) and not isinstance(item, bool))
 
 
+def _split(index: tuple[Any, ...]) -> tuple[tuple[Any, ...], dict[int, Tensor]]:
+    """An index with all of a dimension in the place of each number in a tensor, and those numbers, by the dimension, counted
+    from the end behind dots, of what that index gives."""
+    kept = [item for item in index if isinstance(item, Tensor) or not isinstance(item, int) or isinstance(item, bool)]
+    dots = next((place for place, item in enumerate(kept) if item is Ellipsis), len(kept))
+    numbers: dict[int, Any] = {
+        place if place < dots else place - len(kept): item for place, item in enumerate(kept) if _is_number(item)
+    }
+    return tuple(slice(None) if _is_number(item) else item for item in index), numbers
+
+
 def _selected(tensor: Tensor, index: tuple[Any, ...]) -> Tensor:
-    """Python's numbers, slices and new dimensions first; then a dimension after the other, from the right."""
-    rest = tensor[tuple(slice(None) if _is_number(item) else item for item in index)]
-    kept = [item for item in index if isinstance(item, Tensor) or not isinstance(item, int)]
-    dots = kept.index(Ellipsis) if any(item is Ellipsis for item in kept) else len(kept)
-    for place in range(len(kept) - 1, -1, -1):
-        item = kept[place]
-        if isinstance(item, Tensor):
-            dim = place if place < dots else place - len(kept)
-            size = rest.shape[dim]
-            wrapped = torch.where(item < 0, item + size, item).reshape(1)
-            rest = rest.index_select(dim, wrapped).squeeze(dim)
-            kept.pop(place)
-            dots -= place < dots
+    """As torch does it: numbers first, each of which takes its dimension away, then tensors with dimensions."""
+    if not all(_is_number(item) or _is_basic(item) for item in index):
+        rest = _selected(tensor, tuple(item if _is_number(item) else Ellipsis if item is Ellipsis else s
+                                       for item in index for s in _all_of(item)))  # fmt: skip
+        return rest[tuple(item for item in index if not _is_number(item))]
+    others, numbers = _split(index)
+    rest = tensor[others]
+    taken = {dim % rest.dim(): item for dim, item in numbers.items()}
+    for dim in sorted(taken, reverse=True):
+        item, size = taken[dim], rest.shape[dim]
+        wrapped = torch.where(item < 0, item + size, item).reshape(1)
+        rest = rest.index_select(dim, wrapped).squeeze(dim)
     return rest
+
+
+def _all_of(item: Any) -> list[slice]:
+    """All of every dimension that an item of an index stands for."""
+    if item is None or isinstance(item, bool):
+        return []
+    if isinstance(item, Tensor) and item.dtype in (torch.bool, torch.uint8):
+        return [slice(None)] * item.dim()
+    return [slice(None)]
+
+
+def _write(tensor: Tensor, index: tuple[Any, ...], value: Any) -> None:
+    """`tensor[index] = value`, for numbers beside slices, or one truth value."""
+    value = value if isinstance(value, Tensor) else torch.tensor(value, dtype=tensor.dtype, device=tensor.device)
+    if len(index) == 1 and index[0].dtype is torch.bool:
+        tensor.copy_(torch.where(index[0], value.to(tensor.dtype), tensor))
+        return
+    if not all(_is_number(item) or _is_basic(item) for item in index):
+        Tensor.__setitem__(tensor, index, value)
+        return
+    others, numbers = _split(index)
+    rest = tensor[others]
+    taken = {dim % rest.dim(): item for dim, item in numbers.items()}
+    front = rest.movedim(tuple(taken), tuple(range(len(taken))))
+    front[tuple(item.reshape(1) for item in taken.values())] = value.to(tensor.dtype)

@@ -102,15 +102,19 @@ class GeneralizedPareto(Fluent, td.GeneralizedPareto):
 
 
 class Geometric(Fluent, td.Geometric):
-    """`torch.distributions.Geometric`."""
+    r"""`torch.distributions.Geometric`, whose density torch writes with a look at a single probability.
+
+    .. math:: \log p(x) = x \log(1 - p) + \log p
+    """
 
     def log_prob(self, value: Tensor) -> Tensor:
-        if "logits" not in vars(self):
-            log_prob: Tensor = super().log_prob(value)
-            return log_prob
         if self._validate_args:
             self._validate_sample(value)
-        return value * logsigmoid(-self.logits) + logsigmoid(self.logits)
+        if "logits" in vars(self):
+            return value * logsigmoid(-self.logits) + logsigmoid(self.logits)
+        sure = (self.probs == 1) & (value == 0)
+        log_prob: Tensor = value * torch.log1p(-torch.where(sure, 0.0, self.probs)) + self.probs.log()
+        return log_prob
 
 
 class Gumbel(Fluent, td.Gumbel):

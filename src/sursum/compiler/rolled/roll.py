@@ -14,10 +14,10 @@ from sursum.caller import warn
 from sursum.compiler.compare import same_bits
 from sursum.compiler.rolled.evaluation import Evaluation
 from sursum.compiler.rolled.gradient import recur
-from sursum.compiler.rolled.indexing import SelectByTensor
 from sursum.compiler.rolled.mapping import mappable
 from sursum.compiler.rolled.memory import memory_of
 from sursum.compiler.rolled.tracer import Check, Trace, Tracer, Unrollable, check_same
+from sursum.compiler.selection import SelectByTensor
 from sursum.errors import ArgumentError, EngineWarning, EscapeError
 from sursum.messages import Step
 from sursum.precision import doubled, is_double, widened
