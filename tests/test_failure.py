@@ -70,3 +70,37 @@ def test_our_own_errors_have_no_note():
 def test_a_line_that_nobody_can_read():
     program = eval("lambda x: x @ x.double()")
     assert "In the program, at <string>:1" in note_of(lambda: su.poutine.trace(program).get_trace(torch.zeros(3)))
+
+
+def test_columns_that_the_program_took_from_outside():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"x": [1.0, 2.0]})
+
+    def outside():
+        b = su.param("b", torch.zeros((), requires_grad=True))
+        return b * frame["x"]
+
+    leaf = torch.zeros((), requires_grad=True)
+    note = note_of(lambda: su.poutine.trace(su.substitute(outside, data={"b": leaf})).get_trace())
+    assert "test_failure.py:" in note
+    assert "b (site 'b')" in note
+    assert "frame is a pandas DataFrame" in note
+    assert "give arrays and columns to the program as arguments, or write torch.as_tensor(x)" in note
+
+
+@pytest.mark.parametrize(
+    ("line", "x", "said"),
+    [
+        (lambda x: torch.zeros(len(x)), 0.5, "x is 0.5. Data are tensors, one number as well: torch.tensor([x])"),
+        (lambda x: torch.from_numpy(x), np.zeros(2), "arrays and columns that a program is called with come to it as tensors"),
+        (lambda x: x.astype("f4"), np.zeros(2), "come to it as tensors: leave out"),
+        (
+            lambda x: x.max().item(),
+            torch.zeros(2, device="meta"),
+            "of shape (2,) of torch.float32 on meta. What is on the meta",
+        ),
+        (lambda x: dist.Normal([0.0], x), torch.ones(1), "data are tensors: give arrays"),
+    ],
+)
+def test_data_of_other_kinds(line, x, said):
+    assert said.lower() in note_of(lambda: su.poutine.trace(line).get_trace(x)).lower()

@@ -13,7 +13,7 @@ ROOT = Path(sursum.__file__).parent
 # one another.
 LAYERS = [
     {"errors", "torch_private"},
-    {"precision", "patterns", "shown"},
+    {"precision", "patterns", "shown", "elsewhere"},
     {"theirs"},
     {"distributions"},
     {

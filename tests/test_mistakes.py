@@ -8,10 +8,57 @@ import numpy as np
 import pytest
 import torch
 
+import sursum as su
 import sursum.distributions as dist
-from sursum.errors import OptionError
+from sursum.distributions import constraints
+from sursum.errors import CallError, MissingNameError, OptionError, PriorSupportError
+
+
+def model(x):
+    b = su.sample("b", dist.Normal(0.0, 1.0))
+    with su.plate("n", len(x)):
+        return su.sample("y", dist.Normal(b * x, 1.0))
+
+
+def ordered():
+    mu = su.param("mu", torch.tensor([-1.0, 1.0]), constraint=constraints.ordered)
+    su.factor("prior of mu", dist.Normal(0.0, 5.0).log_prob(mu).sum(-1))
+
+
+def svi():
+    return su.infer.SVI(model, su.infer.autoguide.AutoNormal(model), su.optim.Adam({"lr": 0.1}))
+
+
+FIT = su.infer.fit(lambda: su.factor("f", -((su.param("slope", torch.tensor(0.0)) - 1) ** 2)), engine="torch")
+PREDICTION = su.infer.Predictive(model, num_samples=2, seed=0)(torch.zeros(2))
 
 ROWS = [
+    # Names that are elsewhere, or that are not here at all.
+    (lambda: su.Model, MissingNameError, "module 'sursum' has no attribute 'Model': a program is a function"),
+    (lambda: su.NUTS, MissingNameError, r"write `su\.infer\.NUTS`"),
+    (lambda: su.Adam, MissingNameError, r"write `su\.optim\.Adam`"),
+    (lambda: su.Normal, MissingNameError, r"write `su\.distributions\.Normal`"),
+    (lambda: su.clear_param_store, MissingNameError, r"no parameters are kept for the whole process.*svi\.params"),
+    (lambda: su.samples, MissingNameError, "Did you mean 'sample'"),
+    (lambda: su.infer.HMC, MissingNameError, r"write `su\.infer\.NUTS\(model\)`"),
+    (lambda: su.infer.AutoNormal, MissingNameError, r"write `su\.infer\.autoguide\.AutoNormal`"),
+    (lambda: dist.TruncatedNormal, MissingNameError, r"dist\.Uniform\(F\(a\), F\(b\)\)"),
+    (lambda: dist.OrderedLogistic, MissingNameError, r"dist\.Categorical\(probs\)"),
+    (lambda: dist.ZeroInflatedPoisson, MissingNameError, "add its density by a factor"),
+    (lambda: dist.LKJ, MissingNameError, "LKJCholesky"),
+    (lambda: dist.CategoricalLogits, MissingNameError, r"dist\.Categorical\(logits=…\)"),
+    (lambda: dist.Norml, MissingNameError, "Did you mean 'Normal'"),
+    # What comes of a run.
+    (lambda: FIT.slope, MissingNameError, r"sites are read by name, `fit\['slope'\]`"),
+    (lambda: FIT["slop"], KeyError, r"Did you mean 'slope'\? It has 'slope'"),
+    (lambda: PREDICTION.y, MissingNameError, r"sites are read by name, `prediction\['y'\]`"),
+    (lambda: svi().sample(10), CallError, "nothing has been run yet.*`run` first"),
+    # Priors.
+    (
+        lambda: su.lift(ordered, {"mu": dist.Normal(0.0, 5.0)})(),
+        PriorSupportError,
+        r"constraint Ordered\(\)\. Use ImproperUniform\(constraint\), made proper by a factor",
+    ),
     # Arguments of distributions.
     (lambda: dist.Normal(mu=0, sigma=1), OptionError, r"no option `mu`\. Write `loc=`\..*`sigma`\. Write `scale=`"),
     (lambda: dist.Normal(mean=0, sd=1), OptionError, r"Write `loc=`\..* Write `scale=`"),
@@ -75,3 +122,30 @@ def test_the_advice_for_a_truncated_normal_and_for_counts_is_right():
     assert np.allclose(dist.NegativeBinomial(5.0, probs=1 - 0.3).log_prob(y), stats.nbinom(5, 0.3).logpmf(y), rtol=1e-5)
     poisson = dist.NegativeBinomial(alpha, logits=-torch.tensor(0.5).log())  # Gamma(alpha, rate 0.5) mixed
     assert np.allclose(poisson.log_prob(y), stats.nbinom(1.5, 0.5 / 1.5).logpmf(y), rtol=1e-5)
+
+
+def test_the_advice_for_an_ordered_prior_is_proper():
+    lifted = su.lift(ordered, {"mu": dist.ImproperUniform(constraints.ordered, torch.Size(), torch.Size([2]))})
+    density = su.infer.LogDensity(lifted)
+    steps = torch.arange(-30.0, 30.0, 0.25, dtype=torch.float64)
+    q = torch.cartesian_prod(steps, torch.arange(-20.0, 5.0, 0.25, dtype=torch.float64))
+    values = torch.vmap(density)(q)
+    assert abs(float(values.exp().sum() * 0.0625) - 0.5) < 1e-3  # one of the two orders
+
+
+def test_the_advice_for_ordered_outcomes_is_right():
+    cutpoints, eta = torch.tensor([-1.0, 0.5]), torch.tensor([0.3, -2.0])
+    below = torch.sigmoid(cutpoints - eta.unsqueeze(-1))
+    edges = torch.cat([torch.zeros(2, 1), below, torch.ones(2, 1)], -1)
+    probs = edges.diff(dim=-1)
+    assert torch.allclose(dist.Categorical(probs).probs[0, 0], torch.sigmoid(torch.tensor(-1.3)))
+    assert torch.allclose(probs.sum(-1), torch.ones(2))
+
+
+def test_the_advice_for_extra_zeros_is_right():
+    y, rate, gate = torch.arange(40.0), torch.tensor(2.5), torch.tensor(0.3)
+    other = (1 - gate).log() + dist.Poisson(rate).log_prob(y)
+    zero = (1 - gate).log() + dist.Poisson(rate).log_prob(torch.tensor(0.0))
+    density = torch.where(y == 0, torch.logaddexp(gate.log(), zero), other).exp()
+    assert torch.allclose(density.sum(), torch.tensor(1.0))
+    assert torch.allclose(density[0], gate + (1 - gate) * (-rate).exp())

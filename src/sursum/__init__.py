@@ -1,7 +1,11 @@
 """sursum: lift the parameters of a PyTorch program, from outside, and sample its posterior at the speed of C."""
 
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
 from sursum import distributions, handlers, infer, optim, poutine, priors
 from sursum.compiler.compiled import CompiledDensity, compile
+from sursum.elsewhere import elsewhere
 from sursum.handlers import (
     ParamStore,
     block,
@@ -26,6 +30,7 @@ from sursum.primitives import deterministic, factor, param, sample
 from sursum.render import Rendering, render
 from sursum.report import report
 from sursum.scan import scan
+from sursum.theirs import missing
 from sursum.trace import Trace
 from sursum.validation import enable_validation, validation_enabled
 
@@ -70,3 +75,10 @@ __all__ = [
     "uncondition",
     "validation_enabled",
 ]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> NoReturn:
+        """Of a name that does not exist, what to write."""
+        places = {"infer": infer, "infer.autoguide": infer.autoguide, "infer.reparam": infer.reparam, "optim": optim}
+        missing(sys.modules[__name__], name, elsewhere(name, places | {"distributions": distributions, "handlers": handlers}))

@@ -15,8 +15,16 @@ from sursum.caller import is_users
 from sursum.errors import SursumError
 from sursum.shown import shown
 
+_DATA = "data are tensors: give arrays and columns to the program as arguments, or write torch.as_tensor(x)"
+_TENSORS = "arrays and columns that a program is called with come to it as tensors: leave out what turns them into such"
 HINTS = (
-    ("Can't call numpy()", "what is computed with the values of sites must be torch's: torch.exp in place of np.exp"),
+    ("Can't call numpy()", f"what is computed with the values of sites must be torch's: torch.exp in place of np.exp; {_DATA}"),
+    ("'numpy.ndarray' and 'Tensor'", _DATA),
+    ("must all be instances of Number, torch.Tensor", _DATA),
+    ("expected np.ndarray (got Tensor)", _TENSORS),
+    ("'Tensor' object has no attribute", _TENSORS),
+    ("has no len()", "data are tensors, one number as well: torch.tensor([x])"),
+    ("meta tensor", "what is on the meta device has a shape and no values: give data that have some"),
     ("same dtype", "bring them to one dtype: X.float(), or parameters in double"),
     ("expected scalar type", "bring them to one dtype: X.float(), or parameters in double"),
     ("used as indices", "indices are whole numbers: index.long()"),
@@ -29,6 +37,8 @@ HINTS = (
     ("only integer tensors of a single element", "a list is no tensor: torch.tensor(x)"),
 )
 """Parts of torch's messages, and what to do about them."""
+
+LIBRARIES = frozenset({"numpy", "pandas", "polars", "pyarrow", "scipy", "xarray"})
 
 OPENERS = frozenset({"sample", "param", "deterministic", "module"})
 
@@ -55,7 +65,7 @@ def explain(error: Exception) -> None:
     code = frame.f_code
     names = _names(code.co_filename, line, frame)
     sites = _sites(code) if names else {}
-    values = [f"{n}{f' (site {sites[n]!r})' if n in sites else ''} is {_described(frame.f_locals[n])}" for n in names]
+    values = [f"{n}{f' (site {sites[n]!r})' if n in sites else ''} is {_described(_value(frame, n))}" for n in names]
     hint = next((f" {help[0].upper()}{help[1:]}." for part, help in HINTS if part in str(error)), "")
     where = f"{code.co_filename.rpartition('/')[2]}:{line}"
     error.add_note(f"In the program, at {where}{': ' if values else ''}{', '.join(values)}.{hint}")
@@ -65,7 +75,8 @@ def _users(trace: TracebackType | None) -> tuple[FrameType | None, int]:
     """The innermost frame of the user's code, and the line that it is at."""
     found: tuple[FrameType | None, int] = (None, 0)
     while trace is not None:
-        if is_users(trace.tb_frame.f_code.co_filename):
+        # What libraries of arrays do with the program's values is the program's doing.
+        if is_users(trace.tb_frame.f_code.co_filename) and _library(trace.tb_frame) not in LIBRARIES:
             found = trace.tb_frame, trace.tb_lineno
         trace = trace.tb_next
     return found
@@ -78,8 +89,20 @@ def _names(filename: str, line: int, frame: FrameType) -> list[str]:
     except SyntaxError:
         return []
     read = (node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load))
-    local = frame.f_locals
-    return [n for n in dict.fromkeys(read) if isinstance(local.get(n), (Tensor, np.ndarray, list)) or _is_frame(local.get(n))]
+    return [name for name in dict.fromkeys(read) if _is_data(_value(frame, name))]
+
+
+def _value(frame: FrameType, name: str) -> object:
+    """What `name` stands for there."""
+    return frame.f_locals.get(name, frame.f_globals.get(name, frame))
+
+
+def _is_data(value: object) -> bool:
+    return value is None or isinstance(value, (Tensor, np.ndarray, list, int, float, str)) or _is_frame(value)
+
+
+def _library(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0]
 
 
 def _is_frame(value: object) -> bool:

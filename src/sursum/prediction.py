@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from sursum.shown import shown
 from sursum.sites import chosen_sites, no_site
 from sursum.stored import arrays_of, shape_of
 from sursum.summary import Summary, summarise
+from sursum.theirs import missing
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -40,6 +42,13 @@ class Prediction(Mapping[str, Tensor]):
             return self.sites[name]
         except (KeyError, TypeError):
             raise no_site(name, self.sites, "this prediction") from None
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> NoReturn:
+            """Of an attribute that does not exist, what to write."""
+            sites = self.__dict__.get("sites", {})
+            missing(self, name, {site: f"sites are read by name, `prediction[{site!r}]`" for site in sites})
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.sites)

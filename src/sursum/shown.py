@@ -20,7 +20,10 @@ def shown(value: Any) -> str:
         ('a tensor of shape (30, 2) of torch.float32', "'fast'", 'tensor(3)')
     """
     if isinstance(value, (Tensor, np.ndarray)) and value.ndim:
-        return f"{'a tensor' if isinstance(value, Tensor) else 'an array'} of shape {tuple(value.shape)} of {value.dtype}"
+        where = f" on {value.device}" if isinstance(value, Tensor) and value.device.type != "cpu" else ""
+        return (
+            f"{'a tensor' if isinstance(value, Tensor) else 'an array'} of shape {tuple(value.shape)} of {value.dtype}{where}"
+        )
     short = reprlib.Repr()
     short.maxstring = short.maxother = LONGEST
     return short.repr(value) if isinstance(value, (str, bytes, list, tuple, dict, set)) else _cut(repr(value))

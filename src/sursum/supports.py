@@ -298,6 +298,11 @@ def suggestions(constraint: Any) -> str:
     }
     if type(constraint) in names:
         return names[type(constraint)]
+    if isinstance(constraint, Ordered):
+        return (
+            "ImproperUniform(constraint), made proper by a factor of the program: "
+            "su.factor(name, dist.Normal(0.0, 5.0).log_prob(value).sum(-1))"
+        )
     limits = bounds(constraint)
     if limits is None or (_infinite(limits[0]) and _infinite(limits[1])):
         return "Normal, StudentT, or ImproperUniform(constraint)" if limits else "ImproperUniform(constraint)"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
+from types import ModuleType
 from typing import Any, NoReturn, TypeVar, cast
 
 from sursum.errors import MissingNameError, OptionError
@@ -95,7 +96,7 @@ def missing(owner: object, name: str, theirs: Mapping[str, str]) -> NoReturn:
     """Raise for an attribute that does not exist, with what to write instead.
 
     Args:
-        owner: what has no such attribute.
+        owner: what has no such attribute, an object or a module.
         name: of the attribute.
         theirs: for a name of another library, what to write here.
 
@@ -107,8 +108,12 @@ def missing(owner: object, name: str, theirs: Mapping[str, str]) -> NoReturn:
         Traceback (most recent call last):
         sursum.errors.MissingNameError: dict has no attribute 'get_samples': it is a mapping, `posterior['name']`.
     """
-    said = f"{type(owner).__name__} has no attribute {name!r}"
+    if isinstance(owner, ModuleType):
+        called, every = f"module {owner.__name__!r}", owner.__all__
+    else:
+        called, every = type(owner).__name__, dir(type(owner))
+    said = f"{called} has no attribute {name!r}"
     if name.startswith("_"):
         raise MissingNameError(f"{said}.")  # Python asks for many of these, and nobody reads the answer
-    known = [item for item in dir(type(owner)) if not item.startswith("_")]
+    known = [item for item in every if not item.startswith("_")]
     raise MissingNameError(f"{said}: {theirs[name]}." if name in theirs else f"{said}.{suggestion(name, known)}")

@@ -4,6 +4,9 @@ Every distribution here has `to_event`, `expand_by` and `mask`; a raw `torch.dis
 one of these is.
 """
 
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
 from torch.distributions import Distribution, kl_divergence, register_kl, transforms
 
 from sursum.distributions import constraints
@@ -51,6 +54,8 @@ from sursum.distributions.standard import (
     VonMises,
     Weibull,
 )
+from sursum.distributions.theirs import MISSING
+from sursum.theirs import missing
 
 __all__ = [
     "Bernoulli",
@@ -103,3 +108,9 @@ __all__ = [
     "register_kl",
     "transforms",
 ]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> NoReturn:
+        """Of a name that does not exist, what to write."""
+        missing(sys.modules[__name__], name, MISSING)

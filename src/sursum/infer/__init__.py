@@ -1,7 +1,11 @@
 """Inference: a log density from a program, optimisers and samplers for it, and guides fitted to it."""
 
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
 from sursum.compiler.compiled import compile_density
 from sursum.density import LogDensity
+from sursum.elsewhere import elsewhere
 from sursum.infer import autoguide, reparam
 from sursum.log_likelihood import log_likelihood
 from sursum.mcmc import MCMC, NUTS, Interrupted, Run
@@ -10,6 +14,7 @@ from sursum.optimise import Fit, Pathfinder, fit, laplace
 from sursum.prediction import Prediction
 from sursum.predictive import Predictive
 from sursum.sbc import SBC, sbc
+from sursum.theirs import missing
 from sursum.vi import SVI, EarlyStopping, RenyiELBO, SVIResult, Trace_ELBO, TraceMeanField_ELBO
 from sursum.vi.importance import Importance
 
@@ -40,3 +45,9 @@ __all__ = [
     "reparam",
     "sbc",
 ]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> NoReturn:
+        """Of a name that does not exist, what to write."""
+        missing(sys.modules[__name__], name, elsewhere(name, {"infer.autoguide": autoguide, "infer.reparam": reparam}))

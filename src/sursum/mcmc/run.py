@@ -6,7 +6,7 @@ import atexit
 import contextvars
 import threading
 from dataclasses import dataclass, field, replace
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from sursum.caller import warn
 from sursum.errors import DiagnosticWarning, OptionError, SamplingError
@@ -17,6 +17,7 @@ from sursum.mcmc.recording import Recording
 from sursum.mcmc.schedule import INTERRUPTED, Outcome, Schedule
 from sursum.posterior import Posterior
 from sursum.shown import shown
+from sursum.theirs import missing
 
 
 class Interrupted(KeyboardInterrupt):
@@ -233,6 +234,13 @@ class Run:
             f"a run has no draws itself: `run.result()[{shown(name)}]` waits for them, and `run.partial()[{shown(name)}]` "
             "does not."
         )
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> NoReturn:
+            """Of an attribute that does not exist, what to write."""
+            of_draws = {n: f"write `run.result().{n}`, or `run.partial().{n}`" for n in dir(Posterior) if not n.startswith("_")}
+            missing(self, name, of_draws)
 
     def __repr__(self) -> str:
         chains = self.progress

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import torch
@@ -18,8 +18,9 @@ from sursum.diagnostics import element_name
 from sursum.handlers import ParamStore
 from sursum.messages import Param, Sample, Site
 from sursum.optimise.evaluator import evaluator
-from sursum.patterns import suggestion
 from sursum.runtime import Messenger, handler, perform, required
+from sursum.sites import no_site
+from sursum.theirs import missing
 
 Array = NDArray[np.float64]
 
@@ -62,7 +63,14 @@ class Fit(Mapping[str, Tensor]):
         try:
             return self.sites[name]
         except KeyError:
-            raise KeyError(f"no site {name!r} in this fit.{suggestion(str(name), self.sites)}") from None
+            raise no_site(name, self.sites, "this fit") from None
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> NoReturn:
+            """Of an attribute that does not exist, what to write."""
+            sites = self.__dict__.get("sites", {})
+            missing(self, name, {site: f"sites are read by name, `fit[{site!r}]`" for site in sites})
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.sites)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sursum.arguments import with_data
 from sursum.distributions.randomness import global_seed
-from sursum.errors import VariationalError
+from sursum.errors import CallError, VariationalError
 from sursum.handlers import ParamStore, seed
 from sursum.messages import Param
 from sursum.optim import as_optim
@@ -234,10 +234,19 @@ class SVI:
             args, kwargs: what the program is called with; left out, what it was last called with.
         """
         num_draws = _at_least_one("num_draws", num_draws)
+        unknown = not args and not kwargs and self._called is None
         if not args and not kwargs and self._called is not None:
             args, kwargs = self._called
         args, kwargs = with_data(self.model, args, kwargs)
-        self._set_up(args, kwargs, trains=False)
+        try:
+            self._set_up(args, kwargs, trains=False)
+        except CallError as error:
+            if not unknown:
+                raise
+            raise CallError(
+                "nothing has been run yet, so what the program is called with is not known: `run` first, or give `sample` the "
+                "program's arguments as well, svi.sample(1000, x, y)."
+            ) from error
         guide = self.guide
         if isinstance(guide, AutoGuide):
             guide = guide.approximation(self.params, args, kwargs)

@@ -1,0 +1,68 @@
+"""What is looked for in `sursum` and is somewhere else, or is what other libraries have: answered with what to write."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import ModuleType
+
+_PROGRAM = "a program is a function, whose sites are `su.sample` and `su.param`, and its data are its arguments"
+_STORE = "no parameters are kept for the whole process: they are `svi.params`, or in what `su.infer.fit` returns"
+_SEED = "a seed is given to what draws, `su.infer.MCMC(…, seed=0)`, or `su.seed(model, rng_seed=0)`"
+
+THEIRS: Mapping[str, str] = {
+    "Model": _PROGRAM,
+    "model": _PROGRAM,
+    "Data": _PROGRAM,
+    "MutableData": _PROGRAM,
+    "ConstantData": _PROGRAM,
+    "dist": "write `import sursum.distributions as dist`",
+    "constraints": "write `from sursum.distributions import constraints`",
+    "Deterministic": "write `su.deterministic(name, value)`",
+    "Potential": "write `su.factor(name, log_density)`",
+    "prng_key": _SEED,
+    "rng_seed": _SEED,
+    "set_rng_seed": _SEED,
+    "get_param_store": _STORE,
+    "clear_param_store": _STORE,
+    "PyroModule": "write `su.module(name, net)` in a program, or `su.lift(net, prior)`, of any `nn.Module`",
+    "PyroSample": "write `su.lift(net, prior)`, of any `nn.Module`",
+    "PyroParam": "write `su.param(name, init, constraint=…)`",
+    "random_flax_module": "write `su.random_module(name, net, prior)`",
+    "sample_prior_predictive": "write `su.infer.Predictive(model, num_samples=1000)(…)`",
+    "sample_posterior_predictive": "write `posterior.predict(…)`",
+    "find_MAP": "write `su.infer.fit(model, …)`",
+    "summary": "write `print(posterior.summary())`",
+    "print_summary": "write `print(posterior.summary())`",
+    "enable_x64": "densities are computed in double precision already",
+    "set_platform": "tensors say where a program is computed",
+    "set_host_device_count": "chains run side by side already, `su.infer.MCMC(…, cores=4)`",
+    "subsample": "write `su.plate(name, size, subsample_size=…)`",
+    "barrier": "nothing is put off here, so there is nothing to wait for",
+    "to_data": "write `posterior.to_arviz()`",
+    "HMC": "write `su.infer.NUTS(model)`",
+    "ADVI": "write `su.infer.SVI(model, su.infer.autoguide.AutoNormal(model), …)`",
+    "TracePredictive": "write `su.infer.Predictive(model, posterior)`",
+    "TraceEnum_ELBO": "discrete sites are summed out by hand, as with `dist.MixtureSameFamily`; else `su.infer.Trace_ELBO`",
+    "TraceGraph_ELBO": "write `su.infer.Trace_ELBO()`",
+    "ELBO": "write `su.infer.Trace_ELBO()`",
+    "config_enumerate": "discrete sites are summed out by hand, as with `dist.MixtureSameFamily`",
+    "initialize_model": "write `su.compile(model, …)`",
+    "log_density": "write `su.compile(model, …)`, or `su.trace(model).get_trace(…).log_prob_sum()`",
+    "potential_energy": "write `su.compile(model, …)`",
+}
+
+
+def elsewhere(name: str, places: Mapping[str, ModuleType]) -> dict[str, str]:
+    """What to write for `name`, by that name; empty where nothing is known of it.
+
+    Args:
+        places: modules to look in, by what follows ``su.``.
+
+    Example:
+        >>> import sursum as su
+        >>> elsewhere("NUTS", {"optim": su.optim, "infer": su.infer}), elsewhere("HMC", {})
+        ({'NUTS': 'write `su.infer.NUTS`'}, {'HMC': 'write `su.infer.NUTS(model)`'})
+    """
+    if name in THEIRS:
+        return {name: THEIRS[name]}
+    return next(({name: f"write `su.{place}.{name}`"} for place, module in places.items() if name in module.__all__), {})
