@@ -129,6 +129,7 @@ def objective(
             drawn: Pair = pair(model, guide, args, kwargs)
         return -loss.log_weight(drawn, None)
 
+    @in_double()
     def particle(q: Tensor) -> Tensor:
         """−log w at q = (λ, ε)."""
         return at(parts(q), q[n:])
