@@ -223,7 +223,11 @@ def test_a_network_of_half_precision_is_sampled_in_double(dtype: torch.dtype) ->
     posterior = sampled(net, (VECTORS.to(dtype),))
     assert posterior["net.0.weight"].dtype == torch.float64
     out = posterior.module("net")(VECTORS.to(dtype))
-    assert out.dtype == posterior.predict(seed=0)["f"].dtype == dtype
+    assert out.dtype == dtype
+    predicted = posterior.predict(seed=0)["f"].flatten(0, 1)
+    wide = {path: posterior[f"net.{path}"][0, 1] for path, _ in net.named_parameters()}
+    exact = functional_call(copy.deepcopy(net).double(), wide, (VECTORS.to(dtype).double(),))
+    torch.testing.assert_close(predicted[1], exact, rtol=1e-12, atol=1e-12)
     values = {path: posterior[f"net.{path}"][0, 1].to(dtype) for path, _ in net.named_parameters()}
     torch.testing.assert_close(out[1], functional_call(net, values, (VECTORS.to(dtype),)))
 

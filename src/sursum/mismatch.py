@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from sursum.errors import SiteError
 from sursum.messages import Param
 from sursum.runtime import Messenger
-from sursum.torch_private import tree_leaves
+from sursum.torch_private import DisableTorchFunction, tree_leaves
 from sursum.trace import Trace
 
 _TORCH_SAYS = re.compile(r"dtype|scalar type|same device|should be the same|on device|different device")
@@ -54,8 +55,8 @@ def mismatch(error: RuntimeError, found: Trace, arguments: Mapping[str, Any]) ->
         for name, tensor in data:
             if (tensor.dtype, tensor.device) != (own.dtype, own.device):
                 return SiteError(
-                    f"network {called!r} computes in {own.dtype} on {own.device}, and data that the program is called with, "
-                    f"{name}, are {tensor.dtype} on {tensor.device} (shape {tuple(tensor.shape)}); {says}. Convert the data, "
+                    f"network {called!r} computes in {_own_dtype(own)} on {own.device}, and data that the program is called "
+                    f"with, {name}, are {tensor.dtype} on {tensor.device} (shape {tuple(tensor.shape)}); {says}. Convert the data, "
                     "x.to(dtype=…, device=…), or the network."
                 )
     for site in found.values():
@@ -71,6 +72,12 @@ def mismatch(error: RuntimeError, found: Trace, arguments: Mapping[str, Any]) ->
                     f"site arguments of the data's, torch.zeros(…, dtype={name}.dtype)."
                 )
     return None
+
+
+def _own_dtype(tensor: Tensor) -> torch.dtype:
+    """The dtype of a tensor, also where all are taken for double."""
+    with DisableTorchFunction():
+        return tensor.dtype
 
 
 def _named(program: Any, args: Any, kwargs: Any) -> dict[str, Any]:
