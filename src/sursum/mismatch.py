@@ -56,8 +56,8 @@ def mismatch(error: RuntimeError, found: Trace, arguments: Mapping[str, Any]) ->
             if (tensor.dtype, tensor.device) != (own.dtype, own.device):
                 return SiteError(
                     f"network {called!r} computes in {_own_dtype(own)} on {own.device}, and data that the program is called "
-                    f"with, {name}, are {tensor.dtype} on {tensor.device} (shape {tuple(tensor.shape)}); {says}. Convert the data, "
-                    "x.to(dtype=…, device=…), or the network."
+                    f"with, {name}, are {tensor.dtype} on {tensor.device} (shape {tuple(tensor.shape)}); {says}. Convert the "
+                    "data, x.to(dtype=…, device=…), or the network."
                 )
     for site in found.values():
         value = site.value
