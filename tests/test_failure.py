@@ -104,3 +104,21 @@ def test_columns_that_the_program_took_from_outside():
 )
 def test_data_of_other_kinds(line, x, said):
     assert said.lower() in note_of(lambda: su.poutine.trace(line).get_trace(x)).lower()
+
+
+def test_a_statement_of_several_lines():
+    def model(
+        x,
+        unused=None,
+    ):
+        b = su.sample("beta", dist.Normal(torch.zeros(4), 1.0).to_event(1))
+        with su.plate("n", 3):
+            return su.sample(
+                "y",
+                dist.Normal(x @ b, 1.0),
+            )
+
+    note = note_of(lambda: su.poutine.trace(model).get_trace(torch.zeros(3, 5)))
+    assert "x is a tensor of shape (3, 5)" in note
+    assert "b (site 'beta') is a tensor of shape (4,)" in note
+    assert "unused" not in note

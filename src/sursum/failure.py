@@ -6,6 +6,7 @@ import ast
 import inspect
 import linecache
 import textwrap
+from collections.abc import Iterator
 from types import CodeType, FrameType, TracebackType
 
 import numpy as np
@@ -63,8 +64,9 @@ def explain(error: Exception) -> None:
     if frame is None:
         return
     code = frame.f_code
-    names = _names(code.co_filename, line, frame)
-    sites = _sites(code) if names else {}
+    tree = _source(code)
+    names = _names(code, tree, line, frame)
+    sites = {} if tree is None else _sites(tree)
     values = [f"{n}{f' (site {sites[n]!r})' if n in sites else ''} is {_described(_value(frame, n))}" for n in names]
     hint = next((f" {help[0].upper()}{help[1:]}." for part, help in HINTS if part in str(error)), "")
     where = f"{code.co_filename.rpartition('/')[2]}:{line}"
@@ -82,14 +84,36 @@ def _users(trace: TracebackType | None) -> tuple[FrameType | None, int]:
     return found
 
 
-def _names(filename: str, line: int, frame: FrameType) -> list[str]:
-    """The variables of the line that hold data or values of sites, in its order."""
-    try:
-        tree = ast.parse(linecache.getline(filename, line, frame.f_globals).strip().removesuffix(":"))
-    except SyntaxError:
-        return []
-    read = (node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load))
+def _names(code: CodeType, tree: ast.AST | None, line: int, frame: FrameType) -> list[str]:
+    """The variables of the statement that hold data or values of sites, in its order."""
+    statement = _statement(tree, line - code.co_firstlineno + 1) if tree is not None else None
+    if statement is None:
+        statement = _parsed(linecache.getline(code.co_filename, line, frame.f_globals).strip().removesuffix(":"))
+    read = (node.id for node in _own(statement) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load))
     return [name for name in dict.fromkeys(read) if _is_data(_value(frame, name))]
+
+
+def _parsed(source: str) -> ast.AST | None:
+    try:
+        return ast.parse(source)
+    except SyntaxError:
+        return None
+
+
+def _statement(tree: ast.AST, line: int) -> ast.AST | None:
+    """The innermost statement that `line` of a function's source is part of."""
+    found = [n for n in ast.walk(tree) if isinstance(n, ast.stmt) and n.lineno <= line <= (n.end_lineno or n.lineno)]
+    return min(found, key=lambda n: (n.end_lineno or n.lineno) - n.lineno, default=None)
+
+
+def _own(node: ast.AST | None) -> Iterator[ast.AST]:
+    """`node` and what is in it, save the statements in it; of a module those as well."""
+    if node is None:
+        return
+    yield node
+    for child in ast.iter_child_nodes(node):
+        if isinstance(node, ast.Module) or not isinstance(child, ast.stmt):
+            yield from _own(child)
 
 
 def _value(frame: FrameType, name: str) -> object:
@@ -113,12 +137,16 @@ def _described(value: object) -> str:
     return f"a {type(value).__module__.split('.')[0]} {type(value).__name__}" if _is_frame(value) else shown(value)
 
 
-def _sites(code: CodeType) -> dict[str, str]:
-    """The sites to which variables of a function are set: `b = su.sample("b", …)`."""
+def _source(code: CodeType) -> ast.AST | None:
+    """The source of a function, parsed; None where there is none, or of a lambda in the middle of something."""
     try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(code)))
-    except (OSError, SyntaxError, TypeError):
-        return {}
+        return _parsed(textwrap.dedent(inspect.getsource(code)))
+    except (OSError, TypeError):
+        return None
+
+
+def _sites(tree: ast.AST) -> dict[str, str]:
+    """The sites to which variables of a function are set: `b = su.sample("b", …)`."""
     found: dict[str, str] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and node.value.args:

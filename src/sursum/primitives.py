@@ -109,7 +109,8 @@ def param(
     """A parameter: a value to be found by optimisation, or to be lifted to a latent site from outside.
 
     Args:
-        name: the parameter's name; reading it again gives the same value.
+        name: the parameter's name; reading it again gives the same value where something keeps it, as a store or a lift does.
+            In a program that is run alone each reading has its own `init`: give the same one.
         init: its initial value, or a function that makes it; None reads a value that a handler holds.
         constraint: where its values lie.
         event_dim: how many rightmost dimensions make up one value. Where given, the dimensions left of them are the
