@@ -167,6 +167,16 @@ def test_observations_and_given_values():
         assert rows.tolist() == [4, 0]
 
 
-def test_empty_data_are_said():
-    with pytest.warns(ObservationWarning, match=r"the data are empty, 'y' of shape \(0,\): what comes out is the prior"):
-        su.infer.LogDensity(line, [X[:0], Y[:0]])
+@pytest.mark.filterwarnings("ignore::sursum.errors.DiagnosticWarning")
+@pytest.mark.parametrize(
+    "run",
+    [
+        lambda x, y: su.infer.MCMC(su.infer.NUTS(line), num_samples=1, num_warmup=1, num_chains=1, progress=False).run(x, y),
+        lambda x, y: su.infer.laplace(line, x, y, num_samples=1),
+        lambda x, y: su.infer.Pathfinder(line).run(x, y),
+        lambda x, y: su.infer.SVI(line, su.infer.autoguide.AutoNormal(line), su.optim.Adam({"lr": 0.1})).step(x, y),
+    ],
+)
+def test_empty_data_are_said(run):
+    with pytest.warns(ObservationWarning, match=r"the data are empty, 'y' of shape \(0,\): .* what comes out is the prior"):
+        run(X[:0], Y[:0])

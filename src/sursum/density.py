@@ -44,7 +44,7 @@ from sursum.runtime import Messenger, at_site, own_steps, refuse_coroutines, run
 from sursum.snapshot import snapshot_of
 from sursum.tables import Table
 from sursum.trace import Trace
-from sursum.unobserved import announce_empty, unobserved
+from sursum.unobserved import unobserved
 from sursum.validation import check_value
 
 _JITTER = 0.1
@@ -102,7 +102,6 @@ class LogDensity:
             }
             self.networks = frozenset(name for name, site in found.items() if is_weight(site))
             self.unobserved = unobserved(found, leaves)
-            announce_empty(found)
             _announce_held(found)
             if self.unobserved is None:
                 _announce_unconnected(unconnected(found, leaves, self._run))

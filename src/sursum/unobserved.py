@@ -36,18 +36,20 @@ def unobserved(found: Trace, leaves: Mapping[str, Tensor] | None = None) -> tupl
     return tuple(ends or (name for name in found if name in written))
 
 
-def announce_empty(found: Trace) -> None:
-    """Warn where all that an execution observes has no element.
+def announce_empty(observed: Mapping[str, Tensor]) -> None:
+    """Warn where all that is observed has no element.
+
+    Args:
+        observed: the data, by site name.
 
     Warns:
         ObservationWarning: the data are empty.
     """
-    shapes = {name: tuple(site.value.shape) for name, site in found.observed.items() if isinstance(site.value, Tensor)}
-    if shapes and all(0 in shape for shape in shapes.values()) and not any(isinstance(s, Factor) for s in found.values()):
-        listed = ", ".join(f"{name!r} of shape {shape}" for name, shape in shapes.items())
+    if observed and not any(value.numel() for value in observed.values()):
+        listed = ", ".join(f"{name!r} of shape {tuple(value.shape)}" for name, value in observed.items())
         warn(
-            f"the data are empty, {listed}: what comes out is the prior. Check what selected their rows. To draw from the "
-            "prior on purpose use Predictive(model, num_samples=1000)().",
+            f"the data are empty, {listed}: they say nothing, and what comes out is the prior. Check what selected their rows. "
+            "To draw from the prior on purpose use Predictive(model, num_samples=1000)().",
             ObservationWarning,
         )
 

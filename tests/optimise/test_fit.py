@@ -300,7 +300,7 @@ class TestWhereItLeads:
         assert lines[0].split() == ["value", "standard", "error"]
         assert lines[11].strip() == "… 9 more"
         assert lines[12].split()[0] == "w[19]"
-        with pytest.raises(KeyError, match=r"no site 'v' in this fit\. There are: 'w'"):
+        with pytest.raises(KeyError, match=r"no site 'v' in this fit\. It has 'w'"):
             wide["v"]
 
 

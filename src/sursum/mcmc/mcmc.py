@@ -29,7 +29,7 @@ from sursum.mcmc.start import find_start, given_start, named_start
 from sursum.posterior import Posterior
 from sursum.starting import Init, Started, check_names, each_draw, is_named, named_values
 from sursum.theirs import answers, missing
-from sursum.unobserved import announce_unobserved
+from sursum.unobserved import announce_empty, announce_unobserved
 from sursum.whole_numbers import settle
 
 EXTENSION_WARMUP = 200
@@ -185,6 +185,7 @@ class MCMC:
         """A run with everything that concerns the program done, so that what is wrong with it is raised here."""
         compiled = _compiled(self.kernel.model, args, kwargs, self.engine)
         announce_unobserved(compiled.density.unobserved)
+        announce_empty(compiled.density.observed)
         return self.prepared(compiled, watched=watched)
 
     def prepared(self, compiled: Any, *, watched: bool = False) -> Run:

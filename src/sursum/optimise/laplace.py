@@ -19,7 +19,7 @@ from sursum.optimise.fit import NUM_STEPS, describe, start_point
 from sursum.optimise.maximise import Maximum, maximise
 from sursum.pareto import pareto_k
 from sursum.posterior import Posterior
-from sursum.unobserved import announce_unobserved
+from sursum.unobserved import announce_empty, announce_unobserved
 
 
 def laplace(
@@ -78,6 +78,7 @@ def laplace(
         seed = natural_number("seed", seed, "leave it out for one from torch's global generator")
     compiled = compile_density(LogDensity(model, args, kwargs), engine)
     announce_unobserved(compiled.density.unobserved)
+    announce_empty(compiled.density.observed)
     mode, bend = find_mode(compiled, init, num_steps)
     rng = np.random.default_rng(global_seed() if seed is None else seed)
     noise = rng.standard_normal((num_samples, compiled.dim))

@@ -25,7 +25,7 @@ from sursum.optimise.maximise import Point, lbfgs
 from sursum.pareto import resampled, smooth
 from sursum.posterior import Posterior
 from sursum.starting import Init
-from sursum.unobserved import announce_unobserved
+from sursum.unobserved import announce_empty, announce_unobserved
 from sursum.whole_numbers import settle
 
 Array = NDArray[np.float64]
@@ -112,6 +112,7 @@ class Pathfinder:
         """
         compiled = compile_density(LogDensity(self.model, args, kwargs), self.engine)
         announce_unobserved(compiled.density.unobserved)
+        announce_empty(compiled.density.observed)
         seed = global_seed() if self.seed is None else self.seed
         choosing, *sources = np.random.SeedSequence(seed).spawn(1 + self.num_paths)
         rngs = [np.random.default_rng(source) for source in sources]

@@ -285,7 +285,7 @@ class SVI:
                 for found in (first.guide, first.model):
                     originals.check(found, trained=True)
             announce_unobserved(unobserved(first.model))
-            announce_empty(first.model)
+            announce_empty({name: site.value for name, site in first.model.observed.items()})
             if trains or self._training.leaves:
                 self._training.ready()
 
