@@ -14,11 +14,11 @@ from typing import Any
 
 import sursum.distributions as dist
 from sursum.compiler.capture import capture
-from sursum.compiler.compiled import _points
 from sursum.compiler.double import double
 from sursum.compiler.graph import Graph
 from sursum.compiler.native.lower import lowering
 from sursum.compiler.native.unsupported import UnsupportedOperator
+from sursum.compiler.points import points_of
 from sursum.density import LogDensity
 
 from .densities import CONSTRAINTS, DISTRIBUTIONS, NETWORKS, constrained, latent, network, observed
@@ -48,7 +48,7 @@ def programs() -> dict[str, Make]:
 def graph(program: Callable[[], Any]) -> Graph:
     """Value and gradient of a program, as they are compiled."""
     density = LogDensity(program, (), {})
-    return double(capture(density, _points(density)[0], gradient=True))
+    return double(capture(density, points_of(density), gradient=True))
 
 
 @dataclass
