@@ -25,6 +25,7 @@ PUBLIC = {
             "distributions",
             "infer",
             "compile",
+            "check",
             "optim",
         ),
         *("trace", "replay", "condition", "uncondition", "substitute", "do", "block", "mask", "scale", "seed", "reparam"),

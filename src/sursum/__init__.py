@@ -4,7 +4,7 @@ import sys
 from typing import TYPE_CHECKING, NoReturn
 
 from sursum import distributions, handlers, infer, optim, poutine, priors
-from sursum.compiler.compiled import CompiledDensity, compile
+from sursum.compiler.compiled import CompiledDensity, check, compile
 from sursum.elsewhere import elsewhere
 from sursum.handlers import (
     ParamStore,
@@ -43,6 +43,7 @@ __all__ = [
     "Rendering",
     "Trace",
     "block",
+    "check",
     "compile",
     "condition",
     "deterministic",

@@ -39,6 +39,7 @@
     ├── ObservationWarning            data that are not there where they were expected, or leave nothing to be predicted
     ├── ModuleWarning                 what a network does differently inside a program
     ├── EngineWarning                 another engine is used than the one that was expected
+    ├── GradientWarning               a gradient that is not the derivative of its density
     └── DiagnosticWarning             what the diagnostics found wrong with a run
 
 Where a Python user would expect `TypeError`, `ValueError`, `ImportError` or `OSError` the classes derive from those as well. A
@@ -198,6 +199,10 @@ class ModuleWarning(SursumWarning):
 
 class EngineWarning(SursumWarning):
     """Another engine is used than the one that was expected."""
+
+
+class GradientWarning(SursumWarning):
+    """The gradient of a density is not its derivative: a backward written by hand, a hook or `detach` says otherwise."""
 
 
 class DiagnosticWarning(SursumWarning):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -24,8 +23,10 @@ from sursum.compiler.double import double
 from sursum.compiler.engine import Build, Remembered, check_engine, native_engine
 from sursum.compiler.export import export
 from sursum.compiler.faithful import check_faithful, check_unseen
+from sursum.compiler.gradient_check import GradientCheck, check_gradient, warn_of_gradient
 from sursum.compiler.graph import Graph, Where
 from sursum.compiler.native import Instance, NativeFunction
+from sursum.compiler.points import WIDE, far_points, points_of, proof_points
 from sursum.compiler.prune import unguarded
 from sursum.compiler.purity import check_pure
 from sursum.compiler.replay import BatchReplay, Replay
@@ -33,26 +34,16 @@ from sursum.compiler.rolled import rolled
 from sursum.compiler.unrolled import note_long_loops
 from sursum.density import LogDensity
 from sursum.errors import (
-    ArgumentError,
     CompileError,
     DensityError,
     EngineWarning,
-    ObservationError,
-    SursumError,
     UncapturableError,
 )
 from sursum.runtime import current_site
 
 Array = NDArray[np.float64]
 
-_PROOFS = 2
-_SCALES = (0.3, 3.0, 30.0)
-_BESIDE = 0.01
-_REACHES = (2.0, 2.0, 8.0)
-#: Where numbers leave torch unseen, that many more points are looked at, from near to far.
-_WIDE = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0) * 3
 _NOWHERE = Where(None, None)
-_TRIES = 100
 _CHUNK = 1000
 
 
@@ -174,6 +165,36 @@ class CompiledDensity:
         chunks = [run(chunk) for chunk in rows.split(_CHUNK)]
         return {name: torch.cat(column) for name, column in zip(names, zip(*chunks, strict=True), strict=True)}
 
+    def check(self, at: Array | None = None) -> GradientCheck:
+        r"""Compare the gradient with differences of the log density f, site by site.
+
+        .. math:: v \cdot \nabla f(q) = \lim_{h \to 0} \frac{f(q + h v) - f(q - h v)}{2 h}
+
+        for random directions v of each site's coordinates (always the same ones). torch believes what it is told of a
+        derivative: a `torch.autograd.Function` with a wrong `backward`, a hook on a tensor, a straight-through estimator and
+        `detach` give a gradient that is not one. A look at all sites at once is part of every compilation, which warns. Where
+        rounding, kinks or steps explain a difference the gradient is not called wrong.
+
+        Args:
+            at: points q, float64 of shape (N, n) or (n,); by default some at which the density was captured, and some away.
+
+        Raises:
+            DensityError: points of another shape; the density is finite at none.
+
+        Example:
+            >>> import sursum as su, sursum.distributions as dist
+            >>> density = su.compile(lambda: su.factor("f", -su.sample("z", dist.Normal(0.0, 1.0)) ** 2))
+            >>> found = density.check()
+            >>> found.passed(), found.rows[0].site, found.rows[0].error < 1e-6
+            (True, 'z', True)
+        """
+        if at is None:
+            far = far_points(self.points[0])
+            points = [q.numpy() for q in ((*self.points, *far) if self.engine == "native" else (self.points[0], far[0]))]
+        else:
+            points = list(np.atleast_2d(np.asarray(at)))
+        return check_gradient(self.density, self.value_and_grad, self._run, points)
+
     def benchmark(self) -> Benchmark:
         """Microseconds that a value and gradient take, at a start, and a forecast for a run; takes half a second.
 
@@ -246,11 +267,22 @@ def compile_density(density: LogDensity, engine: str | None = None) -> CompiledD
 
     Warns:
         EngineWarning: the program has tensors that a capture does not know.
+        GradientWarning: the gradient is not the derivative; see `CompiledDensity.check`.
     """
+    compiled, known = _compiled(density, engine)
+    points, far = compiled.points, far_points(compiled.points[0])
+    # Where C is fast there are more.
+    looked = {"native": (*points, *far[:2]), "torch": (points[0], far[0]), "eager": points}[compiled.engine]
+    warn_of_gradient(density, compiled.value_and_grad, compiled._run, looked, known)
+    return compiled
+
+
+def _compiled(density: LogDensity, engine: str | None) -> tuple[CompiledDensity, Remembered]:
+    """The density, and what its engine for torch gives, which remembers the points of the capture and those away."""
     check_engine(engine)
     if isinstance(density, LogDensity) and not isinstance(density.model, rolled):
         density = density.under(rolled)
-    points = _points(density)
+    points = points_of(density)
     names: list[str] = []
 
     def evaluate(q: Tensor) -> Beside:
@@ -267,21 +299,21 @@ def compile_density(density: LogDensity, engine: str | None = None) -> CompiledD
             raise
         check_pure(_eager(density), points, _site)
         warn(f"the program is run by Python for every gradient, which is slow: {error}", EngineWarning)
-        return CompiledDensity(density, "eager", None, None, None, points, None)
+        return CompiledDensity(density, "eager", None, None, None, points, None), Remembered(_eager(density))
     # A guard may need all of the density: the factor of a covariance, for each draw once more.
     sites = Sites(tuple(names), unguarded(replace(program.graph, outputs=program.graph.outputs[2:])))
     note_long_loops(graph)
     replay = Replay(graph)
-    known, far = Remembered(replay), _far_points(points[0])
+    known, far = Remembered(replay), far_points(points[0])
     with Build(None if engine == "torch" else graph, density.title) as building:  # the C compiler works beside what follows
-        wide = _far_points(points[0], _WIDE) if density.exit is not None else []
+        wide = far_points(points[0], WIDE) if density.exit is not None else []
         check_faithful(captured, known, _gradient(density), points, [*far, *wide])
         check_unseen(program, wide)
-        proofs = [] if engine == "torch" else [*points, *far, *_proof_points(points)]
+        proofs = [] if engine == "torch" else [*points, *far, *proof_points(points)]
         for q in proofs:
             known(q)
     native = native_engine(building, replay, known, proofs, asked=engine == "native") if engine != "torch" else None
-    return CompiledDensity(density, "torch" if native is None else "native", graph, replay, native, points, sites)
+    return CompiledDensity(density, "torch" if native is None else "native", graph, replay, native, points, sites), known
 
 
 def compile(model: Callable[..., Any], *args: Any, engine: str | None = None, **kwargs: Any) -> CompiledDensity:
@@ -300,52 +332,28 @@ def compile(model: Callable[..., Any], *args: Any, engine: str | None = None, **
     return compile_density(LogDensity(rolled(model), args, kwargs), engine)
 
 
-def _points(density: LogDensity) -> tuple[Tensor, Tensor]:
-    """Two points at which the program runs and has a finite density, if such are found; they differ everywhere."""
-    rng = np.random.default_rng(0)
-    runs: list[Tensor] = []
-    failure: Exception | None = None
-    for _ in range(_TRIES):
-        try:
-            begun, value = density.scored_start(rng)
-            q = torch.from_numpy(begun)
-        except (ArgumentError, ObservationError) as error:
-            # They may hold elsewhere.
-            failure = error
-            continue
-        except SursumError:
-            raise
-        except (ValueError, torch.linalg.LinAlgError) as error:
-            failure = error
-            continue
-        finite = math.isfinite(value)
-        runs = [q, *runs] if finite else [*runs, q]
-        if len(runs) > 1 and finite:
-            break
-    if len(runs) > 1:
-        return runs[0], runs[1]
-    raise DensityError(
-        f"the program fails wherever it was tried, {_TRIES} times: {failure}. "
-        "Give its parameters initial values at which it runs, or constrain what its distributions are given."
-    ) from failure
+def check(model: Callable[..., Any], *args: Any, **kwargs: Any) -> GradientCheck:
+    """Whether the gradient of ``model(*args, **kwargs)`` is its derivative; see `CompiledDensity.check`.
 
+    Args:
+        model: the program.
+        args, kwargs: what it is called with.
 
-def _proof_points(points: tuple[Tensor, Tensor]) -> list[Tensor]:
-    """Points where the program has not been run yet: about two at which it runs, and far out, where checks fail and densities
-    overflow.
+    Example:
+        >>> import sursum as su, sursum.distributions as dist, torch, warnings
+        >>> class Square(torch.autograd.Function):
+        ...     @staticmethod
+        ...     def forward(ctx, x):
+        ...         ctx.save_for_backward(x)
+        ...         return x * x
+        ...     @staticmethod
+        ...     def backward(ctx, slope):
+        ...         return 3 * ctx.saved_tensors[0] * slope
+        >>> found = su.check(lambda: su.factor("f", -Square.apply(su.sample("z", dist.Normal(0.0, 1.0)))))
+        >>> found.passed(), found.wrong, found.causes
+        (False, ('z',), ('Square',))
     """
-    rng = np.random.default_rng(1)
-    one, other = (q.numpy() for q in points)
-    dim = len(one)
-    near = [one + rng.uniform(-0.5, 1.5, dim) * (other - one) + rng.uniform(-_BESIDE, _BESIDE, dim) for _ in range(_PROOFS)]
-    far = [near[k % _PROOFS] + rng.normal(scale=scale, size=dim) for k, scale in enumerate(_SCALES)]
-    return [torch.from_numpy(q) for q in near + far]
-
-
-def _far_points(known: Tensor, reaches: Sequence[float] = _REACHES) -> list[Tensor]:
-    """Points well away from those of the capture, where a program may take another branch."""
-    rng = np.random.default_rng(2)
-    return [known + torch.from_numpy(rng.uniform(-reach, reach, len(known))) for reach in reaches]
+    return _compiled(LogDensity(rolled(model), args, kwargs), None)[0].check()
 
 
 def _gradient(density: LogDensity) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
