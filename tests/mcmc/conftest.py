@@ -17,6 +17,7 @@ from torch import Tensor
 
 from sursum.mcmc import MCMC, NUTS
 from sursum.mcmc import mcmc as mcmc_module
+from sursum.program import Program
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,14 @@ class Gaussian:
     def density(self) -> Gaussian:
         return self
 
+    @property
+    def program(self) -> Program:
+        return Program(self.model, self.args, self.kwargs)
+
     latents = (Latent("mu", ()), Latent("s", ()))
     model = staticmethod(lambda: None)
     networks: frozenset[str] = frozenset()
+    unobserved: tuple[str, ...] | None = None
     args: tuple[Any, ...] = ()
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     dims: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: {"pair": ("side",), "y": ("house",)})
