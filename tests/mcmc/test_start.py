@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
+import torch
 
-from sursum.errors import DensityError
+import sursum as su
+import sursum.distributions as dist
+from sursum.distributions import constraints
+from sursum.errors import DensityError, DiagnosticWarning, UnusedSiteWarning
+from sursum.mcmc.coordinates import turned
 from sursum.mcmc.start import TRIES, find_start, given_start
 
 
@@ -42,7 +49,7 @@ def test_starts_are_drawn_again(gaussian):
 
 def test_never_finite(gaussian):
     density = gaussian(value_hook=lambda q, value, gradient: (np.nan, gradient))
-    with pytest.raises(DensityError, match="not finite at any of 100 points") as caught:
+    with pytest.raises(DensityError, match="not finite at any of 400 points") as caught:
         find_start(density, density.value_and_grad, np.random.default_rng(0))
     # The table of the last point tells where it comes from.
     assert "model.py:7" in str(caught.value)
@@ -84,6 +91,43 @@ def test_a_program_that_fails_at_every_start(gaussian):
         raise ValueError("cannot be factorised")
 
     density = gaussian(start_hook=start)
-    with pytest.raises(DensityError, match=r"failed at each of 100 starts .+ cannot be factorised") as caught:
+    with pytest.raises(DensityError, match=r"failed at each of 400 starts .+ cannot be factorised") as caught:
         find_start(density, density.value_and_grad, np.random.default_rng(0))
     assert isinstance(caught.value.__cause__, ValueError)
+
+
+def test_a_density_between_walls_is_sampled_though_it_is_flat_by_a_coordinate():
+    """Two ordered values, uniform on [0, ½]: E = (1/6, 1/3), and sd √(1/72) of each."""
+
+    def program():
+        pair = su.sample("pair", dist.ImproperUniform(constraints.ordered, (), (2,)))
+        su.factor("inside", dist.Uniform(0.0, 0.5, validate_args=False).log_prob(pair).sum())
+
+    # The pair reaches the density by comparisons, and nothing else.
+    kernel = su.infer.NUTS(program, target_accept=0.95)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DiagnosticWarning)  # of walls: chains end at them in divergences
+        warnings.simplefilter("ignore", UnusedSiteWarning)
+        posterior = su.infer.MCMC(kernel, num_warmup=1000, num_samples=3000, seed=0, progress=False).run()
+    pair = posterior["pair"]
+    assert bool(((pair >= 0.0) & (pair <= 0.5)).all())
+    summary = posterior.summary()["pair"]
+    error = np.sqrt(1.0 / 72.0 / summary["ess_bulk"])
+    assert (np.abs(summary["mean"] - np.array([1 / 6, 1 / 3])) < 5.0 * error).all()
+    assert posterior.coordinates == ("pair[0]", "pair[1]")
+
+
+@pytest.mark.filterwarnings("ignore::sursum.errors.UnusedSiteWarning")
+def test_turned_coordinates_are_the_same_density():
+    def program():
+        free = su.sample("free", dist.ImproperUniform(constraints.real, (), ()))
+        su.factor("walls", torch.where(free.abs() < 1.0, 0.0, -torch.inf))
+        su.sample("z", dist.Normal(0.0, 1.0))
+
+    density = su.infer.LogDensity(program)
+    compiled = su.compile(program)
+    other = turned(density, compiled.value_and_grad, np.random.default_rng(0))
+    q = np.array([0.3, -0.7])
+    np.testing.assert_allclose(other.outward(other.inward(q)), q, rtol=1e-14)
+    np.testing.assert_allclose(float(other(torch.from_numpy(other.inward(q)))), float(density(torch.from_numpy(q))), rtol=1e-14)
+    assert turned(density, lambda q: (0.0, np.array([0.0, 1.0])), np.random.default_rng(0)) is None

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sursum.convergence import mixing
 from sursum.diagnostics import Evidence, diagnose
 from sursum.errors import SamplingError
-from sursum.mcmc.whitened import Whitened
+from sursum.mcmc.coordinates import Whitened
 from sursum.posterior import Posterior
 
 LIKE = 1e-6

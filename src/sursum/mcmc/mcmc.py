@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from sursum.compiler.compiled import compile_density
 from sursum.compiler.rolled import rolled
 from sursum.density import LogDensity
-from sursum.errors import DiagnosticWarning, SamplingError
+from sursum.errors import DensityError, DiagnosticWarning, SamplingError
 from sursum.mcmc.checks import natural_number, positive_integer, setting
+from sursum.mcmc.coordinates import turned
 from sursum.mcmc.extend import check_same, joined, whitened
 from sursum.mcmc.keep import Keep
 from sursum.mcmc.nutpie_door import Chain, Settings, start_chain
@@ -192,7 +193,15 @@ class MCMC:
         """A run of a density that is compiled already, whatever the program of the kernel; `work` is still to do."""
         begin = self._begin(compiled)
         sources = self._sources(self.num_chains)
-        starts = [begin(k, source.start) for k, source in enumerate(sources)]
+        try:
+            starts = [begin(k, source.start) for k, source in enumerate(sources)]
+        except DensityError:
+            other = turned(compiled.density, compiled.value_and_grad, sources[0].start) if self.init is None else None
+            if other is None:
+                raise
+            sampled = compile_density(cast(LogDensity, other), self.engine)
+            starts = [find_start(other, sampled.value_and_grad, source.start) for source in sources]
+            return self._launched(compiled, sampled, starts, sources, watched=watched, outward=other.outward)
         return self._launched(compiled, compiled, starts, sources, watched=watched)
 
     def extend(self, posterior: Posterior, num_samples: int, *args: Any, **kwargs: Any) -> Posterior:

@@ -13,7 +13,7 @@ from sursum.errors import ArgumentError, DensityError, ObservationError, SursumE
 
 Array = NDArray[np.float64]
 
-TRIES = 100
+TRIES = 400
 NUDGE = 1e-3
 
 
@@ -48,7 +48,7 @@ def find_start(density: Startable, value_and_grad: Gradient, rng: np.random.Gene
     every try, the density does not depend on that coordinate.
 
     Raises:
-        DensityError: no such point in a hundred tries; names the site, or shows the last try site by site.
+        DensityError: no such point in `TRIES` tries; names the site, or shows the last try site by site.
     """
     ever_moved: NDArray[np.bool_] | None = None
     q, moves = np.empty(0), np.empty(0, dtype=bool)
