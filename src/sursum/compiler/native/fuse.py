@@ -9,7 +9,7 @@ from sursum.compiler.native.expr import Expr, Exprs
 from sursum.compiler.native.ir import Call, Loop, Operand, Program
 
 #: Operations that cost so little that to repeat them is cheaper than to store and load.
-LIGHT = frozenset({"const", "index", "load", "neg", "cast", "not"})
+LIGHT = frozenset({"const", "index", "load", "neg", "cast", "narrow", "not"})
 #: Operations that are no call of a function.
 PLAIN = LIGHT | {
     "add", "sub", "mul", "div", "select", "lt", "le", "gt", "ge", "eq", "ne", "and", "or", "xor", "fabs", "sqrt",

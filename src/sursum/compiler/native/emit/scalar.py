@@ -153,6 +153,8 @@ class Body:
             return f"su_integer({args[0]})"
         if e.op == "cast":
             return f"({TYPES[e.kind]}){bracket(args[0])}"
+        if e.op == "narrow":
+            return f"(int64_t)({e.data}){bracket(args[0])}"
         if e.op == "select":
             return f"{bracket(args[0])} ? {bracket(args[1])} : {bracket(args[2])}"
         self._used.add(e.op)

@@ -112,6 +112,18 @@ def _truth(e: Exprs, op: str, a: Expr, b: Expr) -> Expr:
     return method(a, b)
 
 
+def power(e: Exprs, a: Expr, b: Any) -> Expr:
+    """a to a known power; integers are multiplied, so that they wrap."""
+    if a.kind == "f" or not isinstance(b, int) or b < 0:
+        return e.pow(a, e.const(b))
+    found, square = e.const(1, "i"), e.cast(a, "i")
+    while b:
+        if b & 1:
+            found = e.mul(found, square)
+        square, b = e.mul(square, square), b >> 1
+    return found
+
+
 def bitwise(op: str) -> Formula:
     """A bitwise operation: logical on bools."""
 
@@ -157,7 +169,7 @@ TABLE = formulas({
         e.add(a, e.mul(number(e, w), e.sub(b, a))),
         e.sub(b, e.mul(e.sub(b, a), e.sub(e.const(1.0), number(e, w)))),
     ),
-    "aten.pow.Tensor_Scalar": lambda e, a, b: e.pow(a, e.const(b)),
+    "aten.pow.Tensor_Scalar": power,
     "aten.pow.Tensor_Tensor": lambda e, a, b: e.call("pow", a, b),
     "aten.pow.Scalar": lambda e, a, b: e.const(1.0) if a == 1 else e.call("pow", e.const(a), b),
     "aten.maximum": lambda e, a, b: e.maximum(a, b),

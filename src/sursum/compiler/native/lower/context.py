@@ -12,6 +12,7 @@ from sursum.compiler.graph import Graph, Node, Ref, Where
 from sursum.compiler.native.affine import Affine, contiguous, covers, disjoint, numel, solve
 from sursum.compiler.native.expr import Expr, Exprs
 from sursum.compiler.native.ir import Call, Data, Loop, Operand, Program
+from sursum.compiler.native.lower.narrow import NARROW, wrapped
 from sursum.compiler.native.unsupported import UnsupportedOperator
 
 NOWHERE = Where(None, None)
@@ -255,7 +256,7 @@ class Lowering:
     def define(self, ref: Ref, expr: Expr) -> None:
         """Gives a fresh tensor as an expression in (i₀, i₁, …) over its size."""
         self.declare(ref)
-        expr = self.e.cast(expr, kind_of(ref.dtype))
+        expr = self._held(expr, ref.dtype)
         store = Affine(ref.offset, tuple(s if n != 1 else 0 for s, n in zip(ref.stride, ref.size, strict=True)))
         key = (self.program.data[ref.value].numel, ref.size, store, expr)
         if key in self._known:  # the same computation once more
@@ -270,6 +271,14 @@ class Lowering:
                 self.define(small, expr)
                 expr = self.load(small, ref.size)
         self.definitions[ref.value] = Map(Loop(ref.value, ref.size, store, expr, "set", self.where))
+
+    def _held(self, expr: Expr, dtype: torch.dtype) -> Expr:
+        """`expr` as memory of a dtype holds it."""
+        return wrapped(self.e, self.e.cast(expr, kind_of(dtype)), dtype, self._dtype_of)
+
+    def _dtype_of(self, value: int) -> torch.dtype | None:
+        known = self.graph.values.get(value)
+        return None if known is None else known.dtype
 
     def temporary(self, size: Sequence[int], expr: Expr, kind: str | None = None) -> Ref:
         """An expression as a tensor of our own."""
@@ -325,7 +334,7 @@ class Lowering:
     def patch(self, new: int, old: int | Expr, window: Ref, expr: Expr, *, add: bool = False) -> None:
         """Gives the value `new` as `old` with `window` (its stride and offset, over its size) written or added to."""
         store = Affine(window.offset, tuple(s if n != 1 else 0 for s, n in zip(window.stride, window.size, strict=True)))
-        expr = self.e.cast(expr, kind_of(window.dtype))
+        expr = self._held(expr, window.dtype)
         count = self.program.data[new].numel
         if not isinstance(old, Expr):
             old = self.alias.get(old, old)
@@ -357,6 +366,11 @@ class Lowering:
     def reduce(self, ref: Ref, mode: str, size: Sequence[int], dims: Sequence[int], expr: Expr) -> None:
         """Gives a tensor as the reduction over `dims` of an expression over `size`. The tensor's size has those
         dimensions as 1 or, if its rank is lower, not at all."""
+        if mode in ("sum", "prod") and ref.dtype in NARROW:
+            wide = self.new(ref.size, torch.int64)
+            self.reduce(wide, mode, size, dims, expr)
+            self.define(ref, self.load(wide))
+            return
         self.declare(ref)
         kept = [d for d in range(len(size)) if d not in dims]
         expr = self.e.cast(expr, kind_of(ref.dtype))

@@ -8,6 +8,7 @@ from sursum.compiler.native.affine import Affine, numel
 from sursum.compiler.native.expr import Expr
 from sursum.compiler.native.ir import Data, Loop
 from sursum.compiler.native.lower.context import Lowering, Made, Map
+from sursum.compiler.native.lower.narrow import NARROW
 
 #: Into how many copies a scatter of many rows adds in turn.
 COPIES = 4
@@ -22,6 +23,9 @@ def scatter_at(
     expr = low.e.cast(expr, kind)
     first = _copy(low, new, base)
     mode = "add" if add else "put"
+    known = low.graph.values.get(new)
+    if add and known is not None and known.dtype in NARROW:
+        low.fail(f"sums in {known.dtype}, which may wrap")
     if add and kind == "f" and _spread(low, new, first, size, place, expr, indices, strides):
         return
     if numel(size) == 0:
