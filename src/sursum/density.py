@@ -36,7 +36,6 @@ from sursum.latents import Latent, dims_of, is_weight, layout, site_dtype
 from sursum.messages import Factor, Sample, Site
 from sursum.mismatch import explained
 from sursum.originals import check_caches, watch_originals
-from sursum.outside import outside
 from sursum.placed import Placed, Recalled, refuse_subsamples
 from sursum.precision import in_double
 from sursum.program import Program
@@ -343,15 +342,8 @@ class LogDensity:
         return Placed(choose=choose)
 
     def _run(self, at: Placed) -> Trace:
-        with trace() as recorder, at as running:
-            try:
-                with explained(lambda: recorder.trace, self.model, self.args, self.kwargs):
-                    result = run_program(self.model, self.args, self.kwargs)
-            except (RuntimeError, IndexError) as error:
-                instead = outside(error)
-                if instead is None:
-                    raise
-                raise instead from error
+        with trace() as recorder, at as running, explained(lambda: recorder.trace, self.model, self.args, self.kwargs):
+            result = run_program(self.model, self.args, self.kwargs)
         at.jacobians = running.jacobians
         found = Trace(recorder.trace.nodes, result)
         gone = next((latent for latent in self.latents if latent.name not in running.placed), None)

@@ -16,6 +16,7 @@ from sursum.precision import in_double
 from sursum.predictive import Answers, GivenDraws, Sampled, optional_number, two_dimensions
 from sursum.runtime import refuse_coroutines, run_program
 from sursum.streaming import Stream
+from sursum.trace import scored
 
 
 def log_likelihood(
@@ -78,7 +79,7 @@ def log_likelihood(
                 "the program observes nothing as it is called, so there is no likelihood. Call it with the data that it "
                 "observes."
             )
-        return {name: site.but(scale=1.0).log_prob().double() for name, site in observed.items()}
+        return {name: scored(site.but(scale=1.0)).double() for name, site in observed.items()}
 
     if store is not None:
         stored = Stream(store, "log_likelihood", *two_dimensions(draws.shape)).fill(run, draws.values, chunk=chunk)

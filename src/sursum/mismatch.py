@@ -1,4 +1,4 @@
-"""Data and a network, a parameter or a latent site that are not of one dtype or not on one device, in words."""
+"""What torch refuses in a program, in words: tensors that are not of one dtype or not on one device, and others."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sursum.errors import SiteError
+from sursum.errors import SiteError, SursumError
+from sursum.in_place import in_place
 from sursum.messages import Param
+from sursum.outside import outside
 from sursum.runtime import Messenger
 from sursum.torch_private import DisableTorchFunction, tree_leaves
 from sursum.trace import Trace
@@ -22,7 +24,8 @@ _TORCH_SAYS = re.compile(r"dtype|scalar type|same device|should be the same|on d
 
 @contextmanager
 def explained(found: Callable[[], Trace], program: Any, args: Any, kwargs: Any) -> Iterator[None]:
-    """Where torch refuses what is run inside for a dtype or a device, say which argument and which site it is about.
+    """Where torch refuses what is run inside for a dtype or a device, an index, or a value that is changed in place, say it in
+    terms of the program.
 
     Args:
         found: gives the sites that were reached before.
@@ -30,8 +33,13 @@ def explained(found: Callable[[], Trace], program: Any, args: Any, kwargs: Any) 
     """
     try:
         yield
-    except RuntimeError as error:
-        instead = mismatch(error, found(), _named(program, args, kwargs))
+    except SursumError:
+        raise
+    except (RuntimeError, IndexError) as error:
+        reached = found()
+        instead = outside(error, after=next(reversed(reached.nodes), None)) or in_place(error)
+        if instead is None and isinstance(error, RuntimeError):
+            instead = mismatch(error, reached, _named(program, args, kwargs))
         if instead is None:
             raise
         raise instead from error

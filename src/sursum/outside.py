@@ -15,12 +15,13 @@ _TORCH_SAYS = re.compile(
 )
 
 
-def outside(error: Exception, site: Site | None = None) -> OutOfRangeError | None:
+def outside(error: Exception, site: Site | None = None, after: str | None = None) -> OutOfRangeError | None:
     """What to raise in the place of `error`, if torch raised it for an index outside of its table.
 
     Args:
         error: what was raised.
         site: that was being scored; None while the program ran.
+        after: the last site that the program reached.
 
     Example:
         >>> import torch
@@ -34,7 +35,9 @@ def outside(error: Exception, site: Site | None = None) -> OutOfRangeError | Non
     if isinstance(error, OutOfRangeError) or not _TORCH_SAYS.search(said):
         return None
     line = raising_line(error)
-    place = f" at site {site}" if site is not None else f" ({line})" if line is not None else ""
+    last = f"after site {after!r}" if after is not None else None
+    where = ", ".join(filter(None, (line, last)))
+    place = f" at site {site}" if site is not None else f" ({where})" if where else ""
     return OutOfRangeError(
         f"an index is outside of its table{place}; torch says: {said.splitlines()[0]}. Indices count from 0. Where one is "
         "computed from the unknowns, bound it, k.clamp(0, n - 1); where it is data, look for the element that is outside."

@@ -109,14 +109,7 @@ class Trace(Mapping[str, Site]):
         terms = {}
         for name, site in self.nodes.items():
             if isinstance(site, (Sample, Factor)) and keep(site):
-                with at_site(site):
-                    try:
-                        terms[name] = site.log_prob()
-                    except (RuntimeError, IndexError) as error:
-                        instead = outside(error, site)
-                        if instead is None:
-                            raise
-                        raise instead from error
+                terms[name] = scored(site)
         return terms
 
     def log_prob_sum(self, keep: Callable[[Site], bool] = lambda site: True) -> Tensor:
@@ -147,6 +140,22 @@ class Trace(Mapping[str, Site]):
                 )
             )
         return Table(rows)
+
+
+def scored(site: Sample | Factor) -> Tensor:
+    """The log density of a site.
+
+    Raises:
+        OutOfRangeError: its value is an index outside of a table.
+    """
+    with at_site(site):
+        try:
+            return site.log_prob()
+        except (RuntimeError, IndexError) as error:
+            instead = outside(error, site)
+            if instead is None:
+                raise
+            raise instead from error
 
 
 def _shape(shape: torch.Size) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import field
 from typing import Any
 
-from sursum.messages import Param, Site, Step
+from sursum.in_place import changed, version
+from sursum.messages import Param, Sample, Site, Step
 from sursum.runtime import Messenger, handler, own_steps, perform, run_program
 from sursum.stacking import Ledger, kept, stacked
 from sursum.trace import Trace
@@ -21,6 +22,7 @@ class trace(Messenger):
 
     Raises:
         DuplicateSiteError: two sites of one name.
+        SiteError: the program changes what a site has drawn or observed in place.
 
     Example:
         >>> import sursum as su, sursum.distributions as dist, torch
@@ -33,11 +35,20 @@ class trace(Messenger):
     trace: Trace = field(init=False, repr=False, default_factory=Trace)
 
     steps: Ledger = field(init=False, repr=False, default_factory=Ledger)
+    versions: dict[str, int | None] = field(init=False, repr=False, default_factory=dict)
 
     def handle(self, site: Site) -> Any:
         out = perform(site)
         self._add(out)
+        if isinstance(out, Sample) and not own_steps(out):
+            self.versions.setdefault(out.name, version(out.value))
         return out
+
+    def finish(self) -> None:
+        for name, before in self.versions.items():
+            site = self.trace.nodes[name]
+            if version(site.value) != before:
+                raise changed(site)
 
     def _add(self, site: Site) -> None:
         steps = own_steps(site)
