@@ -27,7 +27,7 @@ LAYERS = [
         "posterior_note",
         "snapshot",
     },
-    {"arguments", "whole_numbers", "failure", "sites"},
+    {"arguments", "whole_numbers", "failure", "sites", "in_place"},
     {"runtime", "program"},
     {"supports", "outside"},
     {"bijections", "placing", "stacking", "trace", "validation"},
