@@ -13,6 +13,8 @@ _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _TORCH = os.path.dirname(os.path.abspath(torch.__file__)) + os.sep
 _DISTRIBUTIONS = _TORCH + "distributions" + os.sep
 _COMPILER = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_PRECISION = _PACKAGE + "precision.py"
+_OPERATORS = _TORCH + "_ops.py"
 _DISPATCH = _TORCH + "utils" + os.sep + "_python_dispatch.py"
 _TENSOR = _TORCH + "_tensor.py"
 _STANDARD = os.path.dirname(os.path.abspath(os.__file__))
@@ -81,8 +83,8 @@ class Lines:
         frame: FrameType | None = sys._getframe(1)
         while frame is not None:
             filename = frame.f_code.co_filename
-            # The look itself comes from the recorder, through torch's dispatch.
-            if not filename.startswith((_COMPILER, _DISPATCH, _TENSOR, "<frozen")):
+            # The look itself comes from the recorder, through torch's dispatch and the modes of double precision.
+            if not filename.startswith((_COMPILER, _PRECISION, _OPERATORS, _DISPATCH, _TENSOR, "<frozen")):
                 return _belongs_to_program(filename)
             frame = frame.f_back
         return False
