@@ -12,7 +12,7 @@ ROOT = Path(sursum.__file__).parent
 # Bottom first. An entry is a module of the package, or a folder with everything in it; entries of one line do not import
 # one another.
 LAYERS = [
-    {"errors", "torch_private"},
+    {"errors", "torch_private", "garbage"},
     {"precision", "patterns", "shown", "elsewhere"},
     {"theirs"},
     {"distributions"},
