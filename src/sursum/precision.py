@@ -103,6 +103,12 @@ class _Seen(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
+        if not kwargs and len(args) == 1 and isinstance(args[0], Tensor):  # most calls: no two dtypes can meet
+            found = func(args[0])
+            if type(found) is not torch.dtype or found not in NARROW:
+                return found
+            # What a constraint forgives is the rounding of the value that it is given.
+            return found if caller().f_code.co_filename == constraints.__file__ else torch.float64
         kwargs = kwargs or {}
         if func in _CHOOSING:
             args, kwargs = widened(args), widened(dict(kwargs))
@@ -116,11 +122,7 @@ class _Seen(TorchFunctionMode):
         elif _meet(args, kwargs) and not (_is_narrow(args[:1]) and getattr(func, "__name__", "")[-1:] == "_"):
             # Before autograd sees them: what it keeps for the gradient is in double then, wherever that is computed.
             args, kwargs = widened(args), widened(dict(kwargs))
-        found = func(*args, **kwargs)
-        if type(found) is not torch.dtype or found not in NARROW:
-            return found
-        # What a constraint forgives is the rounding of the value that it is given.
-        return found if caller().f_code.co_filename == constraints.__file__ else torch.float64
+        return func(*args, **kwargs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +162,7 @@ class _Computed(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self._facts: dict[Any, _Facts] = {}
+        self._facts: dict[int, _Facts] = {}
         self._converted: dict[int, tuple[Tensor, int, Tensor]] = {}
 
     def __torch_dispatch__(
@@ -169,9 +171,9 @@ class _Computed(TorchDispatchMode):
         kwargs = kwargs or {}
         if not isinstance(func, OpOverload):
             return func(*args, **kwargs)
-        facts = self._facts.get(func)
+        facts = self._facts.get(id(func))  # torch keeps its operators, and hashes them in Python
         if facts is None:
-            facts = self._facts[func] = _Facts.of(func)
+            facts = self._facts[id(func)] = _Facts.of(func)
         with DisableTorchFunction():  # dtypes as they are
             if facts.windows:
                 return func(*args, **kwargs)
@@ -179,11 +181,12 @@ class _Computed(TorchDispatchMode):
                 args = tuple(a if name in facts.written else self._wide(a) for name, a in zip(facts.names, args, strict=False))
                 kwargs = {name: a if name in facts.written else self._wide(a) for name, a in kwargs.items()}
                 return func(*args, **kwargs)
-            args, kwargs = self._wide(args), {name: self._wide(a) for name, a in kwargs.items()}
-            if facts.of_floats:
-                args = _floating(args)
-            if facts.makes and kwargs.get("dtype") is None:
-                kwargs["dtype"] = torch.float64
+            if kwargs or facts.makes or facts.of_floats or not _is_wide(args):  # of most calls none of it is so
+                args, kwargs = self._wide(args), {name: self._wide(a) for name, a in kwargs.items()}
+                if facts.of_floats:
+                    args = _floating(args)
+                if facts.makes and kwargs.get("dtype") is None:
+                    kwargs["dtype"] = torch.float64
             found = func(*args, **kwargs)
             if not _is_narrow(found):
                 return found
@@ -209,6 +212,20 @@ class _Computed(TorchDispatchMode):
         if known is None or known[1] != version:
             known = self._converted[id(tensor)] = tensor, version, _converted(tensor)
         return known[2]
+
+
+def _is_wide(items: Sequence[Any]) -> bool:
+    """Whether no narrow float, nor the name of one, is among these arguments."""
+    for item in items:
+        if isinstance(item, Tensor):
+            if item.dtype in NARROW:
+                return False
+        elif type(item) in (tuple, list):
+            if not _is_wide(item):
+                return False
+        elif isinstance(item, torch.dtype) and item in NARROW:
+            return False
+    return True
 
 
 def _holds_float(item: Any) -> bool:
@@ -240,9 +257,12 @@ def _floating(item: Any) -> Any:
 
 def _meet(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
     """Whether a tensor of doubles is among these arguments, and a narrow one."""
+    items = (*args, *kwargs.values())
+    if sum(2 if type(item) in (tuple, list) else isinstance(item, Tensor) for item in items) < 2:
+        return False
     dtypes: set[torch.dtype] = set()
     with DisableTorchFunction():
-        _note_dtypes((*args, *kwargs.values()), dtypes)
+        _note_dtypes(items, dtypes)
     return torch.float64 in dtypes and not dtypes.isdisjoint(NARROW)
 
 
