@@ -31,6 +31,7 @@ from sursum.errors import (
     SursumError,
     UnusedSiteWarning,
 )
+from sursum.garbage import uncollected
 from sursum.handlers import trace
 from sursum.latents import Latent, dims_of, is_weight, layout, site_dtype
 from sursum.messages import Factor, Sample, Site
@@ -75,6 +76,7 @@ class LogDensity:
         (1, -1.0)
     """
 
+    @uncollected()
     def __init__(
         self,
         model: Callable[..., Any],
@@ -381,9 +383,10 @@ class LogDensity:
                 with watch_originals() as originals:
                     found = self._run(Placed(choose=choose))
                 originals.check(found)
-                self.exit = originals.exit
                 refuse_subsamples(found)
-                found.log_prob()
+                with watch_originals() as scoring:
+                    found.log_prob()
+                self.exit = originals.exit or scoring.exit
                 check_caches(found)
             except (ArgumentError, ObservationError) as error:
                 # They may hold at other values of the latent sites. Where they do not, this is what there is to say.

@@ -22,12 +22,12 @@ from sursum.torch_private import TensorBase
 from sursum.trace import Trace
 
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
-#: What hands a tensor's numbers to Python, or to other libraries, without an operator.
+#: What hands a tensor's numbers to Python, or to other libraries, without an operator: now, or when autograd runs.
 _EXITS = frozenset(
     getattr(Tensor, name)
     for name in (
         *("numpy", "tolist", "__array__", "__dlpack__", "__reduce_ex__"),
-        *("data_ptr", "storage", "untyped_storage"),
+        *("data_ptr", "storage", "untyped_storage", "register_hook"),
     )
 )
 

@@ -306,3 +306,64 @@ def test_a_program_that_python_runs_may_write_into_what_it_made() -> None:
 
     with pytest.warns(su.errors.EngineWarning, match="run by Python"):
         assert su.compile(model).engine == "eager"
+
+
+# How often the program is run -------------------------------------------------------------------------------------------
+
+
+class Halved(torch.autograd.Function):
+    """-x², whose slope is that of it near 0, and half of that beyond; nothing but Python's backward shows it."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return -(x**2)
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return -2.0 * x * slope * (1.0 if abs(x.detach().numpy()) < 3.0 else 0.5)
+
+
+def test_another_way_of_a_backward_of_python_is_found_far_out() -> None:
+    def model() -> None:
+        su.factor("f", Halved.apply(2.0 * normal()))
+
+    with pytest.raises(EscapeError, match="gradient"):
+        su.compile(model, engine="torch")
+
+
+def test_another_way_of_a_hook_is_found_far_out() -> None:
+    def model() -> None:
+        b = normal() * 1.0
+        at = b.detach()
+        if b.requires_grad:
+            b.register_hook(lambda slope: slope * 2.0 if at.numpy() > 3.0 else slope)
+        su.factor("f", -(b**2))
+
+    with pytest.raises(EscapeError, match="gradient"):
+        su.compile(model, engine="torch")
+
+
+def test_another_way_of_a_distribution_that_is_scored_is_found_far_out() -> None:
+    class Switched(dist.Normal):
+        def log_prob(self, value: Tensor) -> Tensor:
+            return super().log_prob(value) * (2.0 if value.detach().numpy() > 5.0 else 1.0)
+
+    def model() -> None:
+        su.sample("b", Switched(torch.zeros((), **DOUBLE), 3.0))
+
+    with pytest.raises(EscapeError):
+        su.compile(model, engine="torch")
+
+
+def test_a_program_whose_numbers_stay_in_torch_is_run_seven_times() -> None:
+    """To find its sites, at two starts, at the two points of the capture, and twice far out."""
+    runs = itertools.count()
+
+    def model() -> None:
+        next(runs)
+        su.factor("f", -(normal() ** 2))
+
+    su.compile(model, engine="torch")
+    assert next(runs) == 7

@@ -6,7 +6,7 @@ The function runs twice, at two points, under a recorder; the two recordings mus
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -95,8 +95,21 @@ class Beside:
     others: tuple[Tensor, ...]
 
 
+@dataclass(frozen=True)
+class _Recording:
+    """The graph of one run, its doubts, what it gave, and whether autograd runs Python for its gradient."""
+
+    graph: Graph
+    doubts: list[Doubt]
+    found: tuple[Tensor, ...]
+    python_backward: bool
+
+
 class Capture:
-    """A function and its graph; see `capture`, whose arguments these are."""
+    """A function and its graph; see `capture`, whose arguments these are.
+
+    `found` is what the function gave at the two points, and `python_backward` whether autograd runs Python for its gradient.
+    """
 
     def __init__(
         self,
@@ -107,21 +120,25 @@ class Capture:
         current_site: Callable[[], Where] = _no_site,
     ) -> None:
         self._fn, self._gradient, self._current_site = fn, gradient, current_site
-        first, doubts = self._record(points[0], Answers(doubts=True))
-        idle = settle(first, doubts, lambda answers: self._record(points[0], answers)[0])
+        first = self._record(points[0], Answers(doubts=True))
+        idle = settle(first.graph, first.doubts, lambda answers: self._record(points[0], answers).graph)
         self._answers = Answers(idle)
-        self.graph = self._record(points[0], self._answers)[0] if idle else first
-        self.compare_at(points[1])
+        if idle:
+            first = self._record(points[0], self._answers)
+        self.graph, self.python_backward = first.graph, first.python_backward
+        self.found = first.found, self.compare_at(points[1])
 
-    def compare_at(self, point: Tensor) -> None:
-        """Raise an EscapeError if the function has another graph at this point.
+    def compare_at(self, point: Tensor) -> tuple[Tensor, ...]:
+        """What the function gives at this point; an EscapeError if it has another graph there.
 
         Raises:
             Exception: what the function raises there.
         """
-        compare(self.graph, self._record(point, self._answers)[0])
+        other = self._record(point, self._answers)
+        compare(self.graph, other.graph)
+        return other.found
 
-    def _record(self, point: Tensor, answers: Answers) -> tuple[Graph, list[Doubt]]:
+    def _record(self, point: Tensor, answers: Answers) -> _Recording:
         with _plainly():
             return _record(self._fn, point, self._gradient, self._current_site, answers)
 
@@ -132,7 +149,7 @@ def _record(
     gradient: bool,
     current_site: Callable[[], Where],
     answers: Answers,
-) -> tuple[Graph, list[Doubt]]:
+) -> _Recording:
     """One run of `fn` at `point`, recorded."""
     with torch.inference_mode(False), torch.enable_grad():
         q = point.detach().to(torch.float64, copy=True).requires_grad_(gradient)
@@ -155,7 +172,8 @@ def _record(
                 raise
             recorder.in_program = False
             outputs = _with_gradient(result, q) if gradient else tuple(map(widened, result))
-        return recorder.graph(outputs), recorder.doubts
+        found = tuple([output.detach() for output in outputs])
+        return _Recording(recorder.graph(outputs), recorder.doubts, found, gradient and _has_python(outputs))
 
 
 def _with_gradient(result: Any, q: Tensor) -> tuple[Tensor, ...]:
@@ -171,3 +189,18 @@ def _with_gradient(result: Any, q: Tensor) -> tuple[Tensor, ...]:
         return value, torch.zeros_like(q), *others
     (slope,) = torch.autograd.grad(value, q, allow_unused=True, materialize_grads=True)
     return value, slope, *others
+
+
+def _has_python(outputs: Sequence[Tensor]) -> bool:
+    """Whether a function of Python's, as `torch.autograd.Function` makes them, is among those that autograd runs backward."""
+    stack: list[Any] = [output.grad_fn for output in outputs if output.grad_fn is not None]
+    seen = set(stack)
+    while stack:
+        node = stack.pop()
+        if isinstance(node, torch.autograd.function.BackwardCFunction):
+            return True
+        for child, _ in node.next_functions:
+            if child is not None and child not in seen:
+                seen.add(child)
+                stack.append(child)
+    return False

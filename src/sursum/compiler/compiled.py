@@ -22,7 +22,7 @@ from sursum.compiler.derivatives import ExactDerivatives
 from sursum.compiler.double import double
 from sursum.compiler.engine import Build, Remembered, check_engine, native_engine
 from sursum.compiler.export import export
-from sursum.compiler.faithful import check_faithful, check_unseen
+from sursum.compiler.faithful import check_faithful, check_seen, check_unseen
 from sursum.compiler.gradient_check import GradientCheck, check_gradient, warn_of_gradient
 from sursum.compiler.graph import Graph, Where
 from sursum.compiler.native import Instance, NativeFunction
@@ -39,6 +39,7 @@ from sursum.errors import (
     EngineWarning,
     UncapturableError,
 )
+from sursum.garbage import uncollected
 from sursum.runtime import current_site
 
 Array = NDArray[np.float64]
@@ -254,6 +255,7 @@ class CompiledDensity:
         return names, lambda rows: _stacked([tuple(self.density.transform(row).values()) for row in rows])
 
 
+@uncollected()
 def compile_density(density: LogDensity, engine: str | None = None) -> CompiledDensity:
     """Capture `density` and make it ready to run. A scan of its program stays a loop.
 
@@ -306,9 +308,12 @@ def _compiled(density: LogDensity, engine: str | None) -> tuple[CompiledDensity,
     replay = Replay(graph)
     known, far = Remembered(replay), far_points(points[0])
     with Build(None if engine == "torch" else graph, density.title) as building:  # the C compiler works beside what follows
-        wide = far_points(points[0], WIDE) if density.exit is not None else []
-        check_faithful(captured, known, _gradient(density), points, [*far, *wide])
-        check_unseen(program, wide)
+        if density.exit is None and not program.python_backward:
+            check_seen(captured, known, _gradient(density), _value(density), zip(points, program.found, strict=True), far)
+        else:
+            wide = far_points(points[0], WIDE) if density.exit is not None else []
+            check_faithful(captured, known, _gradient(density), points, [*far, *wide])
+            check_unseen(program, wide)
         proofs = [] if engine == "torch" else [*points, *far, *proof_points(points)]
         for q in proofs:
             known(q)
@@ -367,6 +372,16 @@ def _gradient(density: LogDensity) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
                 return value.double(), torch.zeros_like(q)
             (gradient,) = torch.autograd.grad(value, q, allow_unused=True, materialize_grads=True)
             return value.detach().double(), gradient.double()
+
+    return run
+
+
+def _value(density: LogDensity) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    """The log density of the program itself, and no gradient."""
+
+    def run(q: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.inference_mode(False), torch.enable_grad():
+            return density(q.clone().requires_grad_()).detach().double(), q.new_empty(0)
 
     return run
 

@@ -7,8 +7,8 @@ where they differ the graph is replayed in the program's own precision, operator
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -82,18 +82,44 @@ def check_faithful(captured: Graph, known: Replayed, program: Replayed, near: Se
         CaptureError: the graph that is run is not the one that was captured: a fault of ours.
     """
     own = _Own(captured)
-    for q in (*near, *far):
-        wanted, found = Numbers.of(program, q), Numbers.of(known, q)
-        if found.differs(wanted, wanted.allowed(own.tolerance)) is None:
-            continue
-        what = own.differs(wanted, q)
-        if what is not None:
-            raise _escape(what, wanted, found, any(q is point for point in far))
-        if any(q is point for point in near) and own.differs(found, q) is not None:
-            raise CaptureError(
-                f"the captured graph gives a log density of {found.value} where the program itself gives {wanted.value}, and "
-                "no rounding explains the difference. This is a fault of sursum's capture: please report it."
-            )
+    for q in near:
+        own.check(q, Numbers.of(program, q), known, near=True)
+    for q in far:
+        own.check(q, Numbers.of(program, q), known, near=False)
+
+
+def check_seen(
+    captured: Graph,
+    known: Replayed,
+    program: Replayed,
+    value: Replayed,
+    recorded: Iterable[tuple[Tensor, Sequence[Tensor]]],
+    far: Sequence[Tensor],
+) -> None:
+    """As `check_faithful`, with fewer runs of a program all of whose numbers stay in torch, backward included.
+
+    A recording is a run of the program, so that at the points of the capture its own numbers stand for the program's. Far
+    out the program runs where it has one gradient, and once more for its log density, where it is farthest.
+
+    Args:
+        captured, known, program: as `check_faithful` has them.
+        value: gives the program's own log density alone.
+        recorded: the points of the capture, and what the program gave there while it was recorded.
+        far: points at which it may take another way, the farthest last.
+
+    Raises:
+        EscapeError, CaptureError: as `check_faithful` does.
+    """
+    own = _Own(captured)
+    for q, (density, gradient, *_) in recorded:
+        own.check(q, Numbers(float(density), gradient.double().numpy()), known, near=True)
+    *nearer, farthest = far
+    for q in nearer:
+        wanted = Numbers.of(program, q)
+        own.check(q, wanted, known, near=False)
+        if np.isfinite(wanted.value):
+            break
+    own.check(farthest, Numbers.of(value, farthest), known, near=False)
 
 
 def check_unseen(program: Capture, points: Sequence[Tensor]) -> None:
@@ -124,6 +150,27 @@ class _Own:
         self._unit = max((torch.finfo(dtype).eps for dtype in dtypes), default=torch.finfo(torch.float64).eps)
         #: Of double precision nearly all, of a program in single precision what it gives of a number of a few thousand.
         self.tolerance = max(_UNITS * self._unit, 1e-10)
+
+    def check(self, q: Tensor, wanted: Numbers, known: Replayed, *, near: bool) -> None:
+        """That the program, which gives `wanted`, and the graph that is run agree at `q`, a point of the capture or not.
+
+        Raises:
+            EscapeError: the program took another way.
+            CaptureError: the graph that is run is not the one that was captured.
+        """
+        found = Numbers.of(known, q)
+        if not wanted.gradient.size:  # the log density alone was asked for
+            wanted = replace(wanted, gradient=found.gradient)
+        if found.differs(wanted, wanted.allowed(self.tolerance)) is None:
+            return
+        what = self.differs(wanted, q)
+        if what is not None:
+            raise _escape(what, wanted, found, not near)
+        if near and self.differs(found, q) is not None:
+            raise CaptureError(
+                f"the captured graph gives a log density of {found.value} where the program itself gives {wanted.value}, and "
+                "no rounding explains the difference. This is a fault of sursum's capture: please report it."
+            )
 
     def differs(self, numbers: Numbers, q: Tensor) -> str | None:
         """In what this replay and `numbers` differ that no rounding explains."""
