@@ -108,6 +108,8 @@ def test_every_execution_starts_afresh(make):
     assert entered.origin is None
 
 
+# What the inner one has done is not there for the outer one, which says so.
+@pytest.mark.filterwarnings("ignore::sursum.errors.UnusedPriorWarning", "ignore::sursum.errors.UnusedSiteWarning")
 @every
 def test_it_can_be_nested_in_another_of_its_kind_and_in_itself(make):
     one = make()
