@@ -129,6 +129,7 @@ class _Seen(TorchFunctionMode):
 class _Facts:
     """What is known of an operator: whether it gives a window on its argument, which arguments it writes, and more."""
 
+    op: Any  # kept alive: these are found by its id
     windows: bool
     written: frozenset[str]
     names: tuple[str, ...]
@@ -143,6 +144,7 @@ class _Facts:
         takes_dtype = any(a.name == "dtype" for a in arguments)
         draws = torch.Tag.nondeterministic_seeded in op.tags and op._schema.name not in _INTEGERS
         return cls(
+            op=op,
             windows=not written and any(a.alias_info is not None for a in arguments),
             written=written,
             names=tuple(a.name for a in arguments),

@@ -129,9 +129,11 @@ def map_refs(tree: Any, change: Callable[[Ref], Any]) -> Any:
 def refs_of(node: Node) -> list[Ref]:
     """Every tensor that `node` reads, in order."""
     found: list[Ref] = []
-    _collect(node.args, found)
-    for item in node.kwargs.values():
-        _collect(item, found)
+    for item in (*node.args, *node.kwargs.values()) if node.kwargs else node.args:
+        if isinstance(item, Ref):  # asked of every argument of every node, many times
+            found.append(item)
+        elif isinstance(item, (list, tuple)):
+            _collect(item, found)
     return found
 
 
