@@ -36,8 +36,8 @@ class Records(Dataset[dict[str, Tensor]]):
 
 def test_rows_of_batches_are_put_together_and_what_has_no_rows_is_once() -> None:
     found = Predictive(line, SLOPES, seed=0)(DataLoader(X, batch_size=3))
-    torch.testing.assert_close(found["f"], SLOPES["slope"][:, None] * X)
-    torch.testing.assert_close(found["twice"], 2.0 * SLOPES["slope"])
+    torch.testing.assert_close(found["f"], SLOPES["slope"].double()[:, None] * X.double())
+    torch.testing.assert_close(found["twice"], 2.0 * SLOPES["slope"].double())
     assert found["y"].shape == (3, 7)
 
 
@@ -46,7 +46,7 @@ def test_batches_of_mappings_are_counted_by_their_rows() -> None:
         line(batch["x"])
 
     found = Predictive(program, SLOPES, seed=0)(DataLoader(Records(), batch_size=3))
-    torch.testing.assert_close(found["f"], SLOPES["slope"][:, None] * X)
+    torch.testing.assert_close(found["f"], SLOPES["slope"].double()[:, None] * X.double())
 
 
 def test_what_differs_from_batch_to_batch_and_has_no_rows_is_an_error() -> None:

@@ -55,7 +55,7 @@ def test_intervals_of_the_lifted_network_cover_what_they_promise(diabetes: Modul
     nets = posterior.module("net")
     assert nets(data.x_new).shape == (200, 111, 1)
     torch.testing.assert_close(
-        nets(data.x_new).squeeze(-1), posterior.predict(data.x_new, seed=0)["f"].flatten(0, 1), rtol=1e-4, atol=1e-5
+        nets(data.x_new).squeeze(-1).double(), posterior.predict(data.x_new, seed=0)["f"].flatten(0, 1), rtol=1e-4, atol=1e-5
     )
 
 
@@ -87,7 +87,7 @@ def test_the_last_layer_of_a_classifier(digits: ModuleType) -> None:
     with torch.no_grad():
         trained = digits.score(net(data.x_new).softmax(-1), data.y_new)
     p = digits.probabilities(posterior, data.x_new)
-    torch.testing.assert_close(p.sum(-1), torch.ones(len(p)))
+    torch.testing.assert_close(p.sum(-1), torch.ones(len(p), dtype=torch.float64))
     bayesian = digits.score(p, data.y_new)
     # 899 rows: a standard error of accuracy is 0.7 %.
     assert bayesian.accuracy > trained.accuracy - 0.02

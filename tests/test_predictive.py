@@ -126,7 +126,7 @@ def test_what_the_call_observes_keeps_its_data() -> None:
             prediction = run()
         assert prediction.drawn == ()
         assert torch.equal(prediction["y"], data.expand(2, 20, 6))
-        torch.testing.assert_close(prediction["mean"], posterior["slope"].float()[..., None] * X)
+        torch.testing.assert_close(prediction["mean"], posterior["slope"][..., None] * X)
     # One that is asked for deterministic sites alone is not told of it.
     assert list(Predictive(LIFTED, posterior, sites=["mean"])(X, data)) == ["mean"]
 
@@ -361,7 +361,7 @@ def test_values_are_given_under_reparameterisation_and_for_parameters() -> None:
     torch.testing.assert_close(prediction["slope"], torch.tensor([1.0, 3.0], dtype=torch.float64))
     plain = Predictive(line, {"slope": torch.tensor([0.0, 1.0, 2.0], dtype=torch.float64)}, seed=0)(X)
     assert plain["mean"].dtype == torch.float64
-    torch.testing.assert_close(plain["mean"], torch.tensor([0.0, 1.0, 2.0])[:, None] * X)
+    torch.testing.assert_close(plain["mean"], torch.tensor([0.0, 1.0, 2.0]).double()[:, None] * X)
 
 
 def test_sites_and_leading_dimensions() -> None:

@@ -141,7 +141,7 @@ def test_draws_of_a_stored_posterior_are_read_from_it(run):
         assert other.stats["diverging"].sum() == plain.stats["diverging"].sum()
     with pytest.raises(IndexError):
         stored.unconstrained[2]
-    with pytest.raises(KeyError, match="no site 'slop' in these draws; there are 'slope'"):
+    with pytest.raises(KeyError, match=r"no site 'slop' in these draws\. Did you mean 'slope'"):
         stored["slop"]
 
 

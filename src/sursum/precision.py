@@ -157,6 +157,9 @@ class _Facts:
 class _Computed(TorchDispatchMode):
     """Operators in float64: narrow arguments are converted first, and so are integers that would become narrow floats."""
 
+    #: Operators that take functions go on as they are, for the modes outside to refuse.
+    supports_higher_order_operators = True
+
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         """False: torch would import Dynamo, two seconds, to wrap this mode otherwise."""

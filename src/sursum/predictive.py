@@ -96,7 +96,7 @@ class Predictive:
         >>> su.infer.Predictive(model, num_samples=100, seed=0)(x)
         <Prediction: 100 draws of slope (), y (5,)>
         >>> su.infer.Predictive(model, {"slope": torch.full((400,), 2.0)}, seed=0)(x).mean().round(decimals=1)
-        tensor([0.0000, 0.5000, 1.0000, 1.5000, 2.0000])
+        tensor([0.0000, 0.5000, 1.0000, 1.5000, 2.0000], dtype=torch.float64)
     """
 
     model: Callable[..., Any]

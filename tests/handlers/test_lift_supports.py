@@ -176,7 +176,7 @@ def test_support_and_constraint(prior: Any, constraint: Any, init: Tensor, fits:
         (c.simplex, ONES / 3, "Use Dirichlet."),
         (c.corr_cholesky, torch.eye(3), "Use LKJCholesky."),
         (c.positive_definite, torch.eye(3), "Use Wishart."),
-        (c.ordered, ONES.cumsum(0), "Use ImproperUniform(constraint)."),
+        (c.ordered, ONES.cumsum(0), "su.factor(name, dist.Normal(0.0, 5.0).log_prob(value).sum(-1))."),
         (c.nonnegative_integer, torch.tensor(1.0), "Use a discrete distribution with that support."),
     ],
 )

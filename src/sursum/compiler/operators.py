@@ -55,6 +55,7 @@ class Operator:
     def of(cls, op: OpOverload) -> Operator:
         """The facts about `op`.
 
+        >>> import torch
         >>> Operator.of(torch.ops.aten.add_.Tensor).written
         ('self',)
         >>> Operator.of(torch.ops.aten.rand.default).random
@@ -94,6 +95,7 @@ class Operator:
     def draws(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
         """Whether this call uses a random generator: dropout of nothing, or outside training, does not.
 
+        >>> import torch
         >>> dropout = Operator.of(torch.ops.aten.native_dropout.default)
         >>> dropout.draws((torch.ones(1), 0.5, False), {}), dropout.draws((torch.ones(1), 0.5, True), {})
         (False, True)

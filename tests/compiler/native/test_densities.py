@@ -135,5 +135,5 @@ def test_every_constraint_has_a_row() -> None:
     maps = {type(bijection(support)) for support, _ in CONSTRAINTS.values()}
     assert {kind.__name__ for kind in maps} >= {
         "OrderedTransform", "OpenedIntervalBijection", "LowerCholeskyBijection", "PositiveDefiniteBijection",
-        "CorrCholeskyBijection", "StickBreakingTransform", "SigmoidTransform", "ExpTransform",
+        "CorrCholeskyBijection", "SimplexBijection", "UnitIntervalBijection", "ExpTransform",
     }  # fmt: skip
