@@ -49,7 +49,7 @@ def test_starts_are_drawn_again(gaussian):
 
 def test_never_finite(gaussian):
     density = gaussian(value_hook=lambda q, value, gradient: (np.nan, gradient))
-    with pytest.raises(DensityError, match="not finite at any of 400 points") as caught:
+    with pytest.raises(DensityError, match="not finite at any of 100 points") as caught:
         find_start(density, density.value_and_grad, np.random.default_rng(0))
     # The table of the last point tells where it comes from.
     assert "model.py:7" in str(caught.value)
@@ -91,7 +91,7 @@ def test_a_program_that_fails_at_every_start(gaussian):
         raise ValueError("cannot be factorised")
 
     density = gaussian(start_hook=start)
-    with pytest.raises(DensityError, match=r"failed at each of 400 starts .+ cannot be factorised") as caught:
+    with pytest.raises(DensityError, match=r"failed at each of 100 starts .+ cannot be factorised") as caught:
         find_start(density, density.value_and_grad, np.random.default_rng(0))
     assert isinstance(caught.value.__cause__, ValueError)
 

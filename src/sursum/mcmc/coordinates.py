@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sursum.mcmc.start import TRIES
+LOOKS = 400
+"""Points looked at between walls, where few of those around the start are inside."""
 
 Array = NDArray[np.float64]
 
@@ -119,7 +120,7 @@ def turned(density: Any, value_and_grad: Any, rng: np.random.Generator) -> Turne
     None where it is not flat, or is so by all coordinates, or does not change with one however far that is moved.
     """
     moves, q, slope = np.zeros(density.dim, dtype=bool), np.zeros(density.dim), np.zeros(density.dim)
-    for _ in range(TRIES):
+    for _ in range(LOOKS):
         point = density.start(rng)
         value, gradient = value_and_grad(point)
         if np.isfinite(value) and np.isfinite(gradient).all():

@@ -16,7 +16,7 @@ from sursum.compiler.rolled import rolled
 from sursum.density import LogDensity
 from sursum.errors import DensityError, DiagnosticWarning, SamplingError
 from sursum.mcmc.checks import natural_number, positive_integer, setting
-from sursum.mcmc.coordinates import turned
+from sursum.mcmc.coordinates import LOOKS, turned
 from sursum.mcmc.extend import check_same, joined, whitened
 from sursum.mcmc.keep import Keep
 from sursum.mcmc.nutpie_door import Chain, Settings, start_chain
@@ -200,7 +200,7 @@ class MCMC:
             if other is None:
                 raise
             sampled = compile_density(cast(LogDensity, other), self.engine)
-            starts = [find_start(other, sampled.value_and_grad, source.start) for source in sources]
+            starts = [find_start(other, sampled.value_and_grad, source.start, LOOKS) for source in sources]
             return self._launched(compiled, sampled, starts, sources, watched=watched, outward=other.outward)
         return self._launched(compiled, compiled, starts, sources, watched=watched)
 

@@ -13,7 +13,7 @@ from sursum.errors import ArgumentError, DensityError, ObservationError, SursumE
 
 Array = NDArray[np.float64]
 
-TRIES = 400
+TRIES = 100
 NUDGE = 1e-3
 
 
@@ -40,7 +40,7 @@ class Gradient(Protocol):
     def __call__(self, q: Array, /) -> tuple[float, Array]: ...
 
 
-def find_start(density: Startable, value_and_grad: Gradient, rng: np.random.Generator) -> Array:
+def find_start(density: Startable, value_and_grad: Gradient, rng: np.random.Generator, tries: int = TRIES) -> Array:
     """A point q, float64 (n,), where log density and gradient are finite and no component of the gradient is zero.
 
     A component that is exactly zero gives the sampler no scale for its first step, and nutpie refuses it. It happens by
@@ -48,12 +48,12 @@ def find_start(density: Startable, value_and_grad: Gradient, rng: np.random.Gene
     every try, the density does not depend on that coordinate.
 
     Raises:
-        DensityError: no such point in `TRIES` tries; names the site, or shows the last try site by site.
+        DensityError: no such point in `tries` attempts; names the site, or shows the last try site by site.
     """
     ever_moved: NDArray[np.bool_] | None = None
     q, moves = np.empty(0), np.empty(0, dtype=bool)
     failure: Exception | None = None
-    for _ in range(TRIES):
+    for _ in range(tries):
         try:
             q = density.start(rng)
         except (ArgumentError, ObservationError) as error:
@@ -74,12 +74,12 @@ def find_start(density: Startable, value_and_grad: Gradient, rng: np.random.Gene
         ever_moved = moves if ever_moved is None else ever_moved | moves
     if ever_moved is None and not q.size:
         raise DensityError(
-            f"no chain could start: the program failed at each of {TRIES} starts tried, at the last one by: {failure}. "
+            f"no chain could start: the program failed at each of {tries} starts tried, at the last one by: {failure}. "
             "It must run near its initial values at least. Give other initial values."
         ) from failure
     if ever_moved is None:
         raise DensityError(
-            f"no chain could start: the log density or its gradient was not finite at any of {TRIES} points tried. "
+            f"no chain could start: the log density or its gradient was not finite at any of {tries} points tried. "
             "A finite value is needed at least near the initial values. At the last point:\n"
             f"{density.explain(q)}\n"
             "Give initial values where the data are possible, or look at the sites that are not finite."
@@ -88,11 +88,11 @@ def find_start(density: Startable, value_and_grad: Gradient, rng: np.random.Gene
     if never.size:
         raise DensityError(
             f"no chain could start: the gradient of the log density by site {density.site_at(int(never[0]))!r} was "
-            f"exactly zero at all {TRIES} points tried. A density that changes with every site was expected. Remove "
+            f"exactly zero at all {tries} points tried. A density that changes with every site was expected. Remove "
             "the site, give it a prior that is not flat, or look for a `detach`, a rounding or a comparison on its way."
         )
     raise DensityError(
-        f"no chain could start: at each of {TRIES} points tried some component of the gradient was exactly zero, at "
+        f"no chain could start: at each of {tries} points tried some component of the gradient was exactly zero, at "
         f"the last one that by site {density.site_at(int(np.flatnonzero(~moves)[0]))!r}. A point where the density "
         "changes with every site was expected. Give priors that are not flat, or a start by `init`."
     )
