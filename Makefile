@@ -5,7 +5,7 @@ CONSTRAINTS := constraints.txt
 NEWEST_PYTHON ?= python3.13
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-WIDTHS := $(addprefix tests/,test_bijections.py compiler/test_double.py compiler/test_replay.py \
+WIDTHS := $(addprefix tests/,distributions/test_bijections.py compiler/graph/test_pipeline.py compiler/graph/test_replay.py \
     compiler/native/test_densities.py compiler/native/test_fuzz.py)
 
 .PHONY: demo test test-widths test-slow test-oldest test-newest tests lint bench posteriordb docs gallery clean
@@ -22,7 +22,7 @@ tests: $(READY)
 # torch picks its kernels by the width of the processor's vectors: what is compared with them, at the narrower widths as well.
 # (test_operators.py asks torch at each width by itself.)
 test-widths: $(READY)
-	widths=$$($(BIN)/python -m tests.capabilities) && for width in $$widths; do \
+	widths=$$($(BIN)/python -m tests.support.capabilities) && for width in $$widths; do \
 	    ATEN_CPU_CAPABILITY=$$width $(BIN)/python -m pytest -n 2 -m "not slow" $(WIDTHS) || exit 1; \
 	done
 

@@ -24,8 +24,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import sursum as su
 import sursum.distributions as dist
-from sursum.compiler.native.blas import one_thread
-from sursum.compiler.replay import BatchReplay
+from sursum.compiler.graph.replay import BatchReplay
+from sursum.compiler.native.library.blas import one_thread
 
 CHAINS = 4
 

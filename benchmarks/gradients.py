@@ -20,7 +20,7 @@ import sursum as su
 from benchmarks import sursum_models
 from benchmarks.kernels import KERNELS, Kernel, library
 from benchmarks.models import MODELS, Array
-from sursum.compiler.native.blas import one_thread
+from sursum.compiler.native.library.blas import one_thread
 
 ROUNDS, SECONDS = 40, 0.002
 

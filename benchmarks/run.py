@@ -96,9 +96,8 @@ def installed() -> None:
 
 def known_toolchain(directory: str) -> Path:
     """A cache that knows the C compiler and nothing else: a machine finds that out once."""
-    code = (
-        "import sys; from pathlib import Path; from sursum.compiler.native.toolchain import detect; detect(Path(sys.argv[1]))"
-    )
+    module = "sursum.compiler.native.library.toolchain"
+    code = f"import sys; from pathlib import Path; from {module} import detect; detect(Path(sys.argv[1]))"
     subprocess.run([sys.executable, "-c", code, directory], cwd=ROOT, check=True)
     return Path(directory)
 

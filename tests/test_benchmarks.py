@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ from benchmarks.kernels import KERNELS, Kernel
 from benchmarks.models import MODELS
 
 import sursum as su
+from tests.support.paths import ROOT
 
 LONG = ("logistic_large", "volatility")  # a matrix of 40 MB, and a loop of a thousand steps
 
@@ -42,7 +42,7 @@ def test_a_kernel_and_the_compiled_density_agree(model):
 @pytest.mark.parametrize("system", ["sursum", "numpyro", "pyro", "pymc"])
 def test_every_system_has_every_model(system):
     """Read, not imported: the peers need not be installed."""
-    text = (Path(__file__).parent.parent / "benchmarks" / f"{system}_models.py").read_text()
+    text = (ROOT / "benchmarks" / f"{system}_models.py").read_text()
     (programs,) = (
         node.value for node in ast.parse(text).body
         if isinstance(node, ast.AnnAssign) and getattr(node.target, "id", "") == "PROGRAMS"
@@ -51,5 +51,5 @@ def test_every_system_has_every_model(system):
 
 
 def test_stan_has_every_model():
-    programs = {path.stem for path in (Path(__file__).parent.parent / "benchmarks" / "stan").glob("*.stan")}
+    programs = {path.stem for path in (ROOT / "benchmarks" / "stan").glob("*.stan")}
     assert programs == {name.removesuffix("_small").removesuffix("_large") for name in MODELS}

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 import sursum as su
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs" / "handlers").glob("*.md"))]
 
 

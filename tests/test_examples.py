@@ -14,8 +14,7 @@ from benchmarks.posteriordb.rule import bound, judge, scalars
 from benchmarks.posteriordb.run import CASES
 
 import sursum as su
-
-EXAMPLES = Path(__file__).parent.parent / "examples"
+from tests.support.paths import EXAMPLES
 
 
 def load(name: str) -> ModuleType:

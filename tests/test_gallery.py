@@ -22,9 +22,9 @@ from scipy.special import expit, gammaln, logsumexp
 from scipy.stats import norm, poisson
 
 import sursum as su
+from tests.support.paths import EXAMPLES
 from tests.test_examples import monte_carlo_error
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
 # Runs are short, and the diagnostics say so.
 pytestmark = pytest.mark.filterwarnings("ignore::sursum.errors.DiagnosticWarning")
 

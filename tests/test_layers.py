@@ -1,60 +1,24 @@
 """Imports go one way: downwards, at module level, and sideways only inside a folder."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
 
 import sursum
+from tests.support.paths import ROOT
 
-ROOT = Path(sursum.__file__).parent
+PACKAGE = Path(sursum.__file__).parent
 
-# Bottom first. An entry is a module of the package, or a folder with everything in it; entries of one line do not import
-# one another.
-LAYERS = [
-    {"errors", "torch_private", "garbage"},
-    {"precision", "patterns", "shown", "elsewhere"},
-    {"theirs"},
-    {"distributions"},
-    {
-        "optional",
-        "messages",
-        "caller",
-        "trees",
-        "tables",
-        "provenance",
-        "files",
-        "posterior_note",
-        "snapshot",
-    },
-    {"arguments", "whole_numbers", "failure", "sites", "in_place"},
-    {"runtime", "program"},
-    {"supports", "outside"},
-    {"bijections", "placing", "stacking", "trace", "validation"},
-    {"originals", "mismatch", "primitives", "fitting", "scan", "carried", "latents", "placed"},
-    {"lifting", "module", "priors", "connections"},
-    {"unobserved"},
-    {"handlers"},
-    {"poutine", "report", "render"},
-    {"density"},
-    {"compiler"},
-    {"convergence", "storage", "zarr_store", "unfinished", "arviz_export"},
-    {"pareto", "optim", "curvature", "stored"},
-    {"diagnostics"},
-    {"summary", "ensemble", "posterior_store", "posterior_view"},
-    {"prediction", "streaming"},
-    {"data_loaders"},
-    {"predictive"},
-    {"log_likelihood", "adding", "module_ensemble"},
-    {"posterior"},
-    {"starting"},
-    {"mcmc", "vi"},
-    {"optimise"},
-    {"sbc"},
-    {"infer", "doctor"},
-    {"__init__"},
-    {"__main__"},
-]
+
+def layers():
+    """The table of CONTRIBUTING.md, bottom first: the rooms, and files of the root, of each row."""
+    rows = re.findall(r"^\| ((?:`\w+` ?)+) \|", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.MULTILINE)
+    return [set(re.findall(r"\w+", row)) for row in reversed(rows)]
+
+
+LAYERS = layers()
 
 # Slow or optional packages: inside the function that needs them, and nowhere else.
 LATE = {
@@ -62,7 +26,7 @@ LATE = {
     "zuko",
 }
 
-FILES = sorted(ROOT.rglob("*.py"))
+FILES = sorted(PACKAGE.rglob("*.py"))
 RANK = {entry: rank for rank, layer in enumerate(LAYERS) for entry in layer}
 
 
@@ -74,7 +38,7 @@ def entry(module):
 
 
 def name_of(path):
-    parts = ("sursum", *path.relative_to(ROOT).with_suffix("").parts)
+    parts = ("sursum", *path.relative_to(PACKAGE).with_suffix("").parts)
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
@@ -101,7 +65,7 @@ def statements(path):
 
 
 def short(path):
-    return str(path.relative_to(ROOT))
+    return str(path.relative_to(PACKAGE))
 
 
 def test_every_module_is_in_a_layer():
@@ -118,7 +82,7 @@ def test_imports_go_downwards(path):
             if target.split(".")[0] != "sursum":
                 continue
             there = entry(target)
-            inside_a_folder = here == there and (ROOT / here).is_dir()
+            inside_a_folder = here == there and (PACKAGE / here).is_dir()
             assert inside_a_folder or RANK[there] < RANK[here], f"{short(path)}:{node.lineno} imports {target}"
 
 
@@ -154,7 +118,7 @@ def test_torchs_private_names_come_through_one_door():
     assert [name for names in found.values() for name in names] == [], "take them from torch_private.py"
 
 
-@pytest.mark.parametrize("folder", sorted(p for p in ROOT.rglob("*") if p.is_dir() and p.name != "__pycache__"), ids=short)
+@pytest.mark.parametrize("folder", sorted(p for p in PACKAGE.rglob("*") if p.is_dir() and p.name != "__pycache__"), ids=short)
 def test_folders_have_no_cycles(folder):
     """Inside a folder imports may go sideways, but not round in a circle."""
     files = {name_of(path): path for path in folder.rglob("*.py") if path.name != "__init__.py"}

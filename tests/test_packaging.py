@@ -16,9 +16,9 @@ import pytest
 
 import sursum
 from sursum.__main__ import main
-from sursum.optional import EXTRAS
+from sursum.common.optional_packages import EXTRAS
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 

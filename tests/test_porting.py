@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,9 +13,10 @@ from torch import Tensor
 import sursum as su
 import sursum.distributions as dist
 from sursum.distributions import constraints
+from tests.support.paths import ROOT
 from tests.test_examples import monte_carlo_error
 
-PAGE = (Path(__file__).parent.parent / "docs" / "porting.md").read_text()
+PAGE = (ROOT / "docs" / "porting.md").read_text()
 NAMED = sorted(set(re.findall(r"`(su(?:\.\w+)+)`", PAGE)))
 THERE = {
     *("sample", "plate", "param", "deterministic", "module", "factor", "clear_param_store", "get_param_store", "set_rng_seed"),

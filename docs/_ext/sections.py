@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import sursum as su
-from sursum import diagnostics, errors
+from sursum import errors
+from sursum.draws import diagnostics
 
 ROOT = Path(__file__).parent.parent.parent
 

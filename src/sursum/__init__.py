@@ -4,8 +4,14 @@ import sys
 from typing import TYPE_CHECKING, NoReturn
 
 from sursum import distributions, handlers, infer, optim, poutine, priors
+from sursum.common.elsewhere import elsewhere
+from sursum.common.other_libraries import missing
 from sursum.compiler.compiled import CompiledDensity, check, compile
-from sursum.elsewhere import elsewhere
+from sursum.core.module import module
+from sursum.core.primitives import deterministic, factor, param, sample
+from sursum.core.scan import scan
+from sursum.core.trace import Trace
+from sursum.core.validation import enable_validation, validation_enabled
 from sursum.handlers import (
     ParamStore,
     block,
@@ -24,15 +30,9 @@ from sursum.handlers import (
     trace,
     uncondition,
 )
-from sursum.module import module
-from sursum.posterior import Posterior
-from sursum.primitives import deterministic, factor, param, sample
-from sursum.render import Rendering, render
-from sursum.report import report
-from sursum.scan import scan
-from sursum.theirs import missing
-from sursum.trace import Trace
-from sursum.validation import enable_validation, validation_enabled
+from sursum.posterior.posterior import Posterior
+from sursum.show.render import Rendering, render
+from sursum.show.report import report
 
 __version__ = "0.1.0"
 

@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Sequence
 
 from sursum import __version__
-from sursum.compiler.native.cache import clear, contents, default_directory
-from sursum.doctor import examine
+from sursum.compiler.native.library.cache import clear, contents, default_directory
+from sursum.show.doctor import examine
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, HalfCauchy, HalfNormal, Laplace, Normal, constraints
 
+from sursum.core.primitives import sample
 from sursum.distributions.improper import ImproperUniform
 from sursum.errors import PriorShapeError, PriorTypeError
-from sursum.primitives import sample
 
 
 def flat(init: Tensor | None = None, *, constraint: constraints.Constraint = constraints.real) -> ImproperUniform:

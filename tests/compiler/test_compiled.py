@@ -6,7 +6,7 @@ import torch
 
 import sursum as su
 import sursum.distributions as dist
-from sursum.density import LogDensity
+from sursum.density.log_density import LogDensity
 from sursum.errors import DensityError, SiteError
 
 

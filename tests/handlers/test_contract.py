@@ -12,10 +12,10 @@ import torch
 
 import sursum as su
 import sursum.distributions as dist
-from sursum import runtime
+from sursum.core import runtime
+from sursum.core.runtime import Messenger
 from sursum.errors import HandlerError, PlateError
 from sursum.infer.reparam import LocScaleReparam
-from sursum.runtime import Messenger
 
 P = su.poutine
 

@@ -10,8 +10,8 @@ import torch
 
 import sursum as su
 import sursum.distributions as dist
+from sursum.common.patterns import covers
 from sursum.infer.reparam import LocScaleReparam
-from sursum.patterns import covers
 
 NORMAL = dist.Normal(0.0, 1.0)
 

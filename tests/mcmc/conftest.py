@@ -15,9 +15,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from sursum.core.calling import Program
 from sursum.mcmc import MCMC, NUTS
 from sursum.mcmc import mcmc as mcmc_module
-from sursum.program import Program
 
 
 @dataclass(frozen=True)

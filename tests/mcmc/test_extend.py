@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tests.monte_carlo import agree
+from tests.support.monte_carlo import agree
 
 import sursum as su
 import sursum.distributions as dist
 from sursum.errors import SamplingError
 from sursum.mcmc.extend import whitened
-from sursum.posterior import Posterior
+from sursum.posterior.posterior import Posterior
 
 short = pytest.mark.filterwarnings("ignore::sursum.errors.DiagnosticWarning")
 

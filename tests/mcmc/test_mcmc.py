@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.special import ndtr
-from tests.monte_carlo import agree, error
+from tests.support.monte_carlo import agree, error
 
 from sursum.errors import SamplingError
 from sursum.mcmc import MCMC, NUTS

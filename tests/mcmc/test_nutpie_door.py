@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 import pytest
-from tests.monte_carlo import agree
+from tests.support.monte_carlo import agree
 
 from sursum.errors import DiagnosticWarning, EngineWarning, SamplingError
 from sursum.mcmc import nutpie_door

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tests.monte_carlo import agree
+from tests.support.monte_carlo import agree
 
 import sursum as su
 import sursum.distributions as dist

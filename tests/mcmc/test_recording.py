@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from sursum.errors import DiagnosticWarning, SamplingError
-from sursum.posterior import Posterior
+from sursum.posterior.posterior import Posterior
 
 short = pytest.mark.filterwarnings("ignore::sursum.errors.DiagnosticWarning")
 

@@ -12,7 +12,7 @@ from sursum.errors import VariationalError
 from sursum.infer import SVI, RenyiELBO, Trace_ELBO, TraceMeanField_ELBO
 from sursum.vi.elbo import ELBO, joined
 from sursum.vi.noise import Noise
-from sursum.vi.pairing import pair
+from sursum.vi.particle import pair
 
 D = torch.float64
 UNIT = dist.constraints.unit_interval

@@ -8,7 +8,7 @@ import sursum as su
 import sursum.distributions as dist
 from sursum.errors import CaptureError, EngineWarning, VariationalError
 from sursum.infer import SVI, RenyiELBO, Trace_ELBO, TraceMeanField_ELBO, autoguide
-from sursum.vi.loop import rule_of
+from sursum.vi.compiled_loop import rule_of
 from sursum.vi.noise import NORMAL, UNIFORM, Noise, block
 from sursum.vi.objective import objective
 

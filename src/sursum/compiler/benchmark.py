@@ -12,7 +12,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from sursum.compiler.native import NativeFunction
-from sursum.compiler.native.clock import clocked
+from sursum.compiler.native.library.clock import clocked
 
 _SECONDS = 0.05
 _REPEATS = 5

@@ -15,32 +15,32 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sursum.caller import warn
+from sursum.common.gc_pause import uncollected
+from sursum.common.user_frame import warn
 from sursum.compiler.benchmark import Benchmark, benchmark
-from sursum.compiler.capture import Beside, Capture
-from sursum.compiler.derivatives import ExactDerivatives
-from sursum.compiler.double import double
+from sursum.compiler.capture.capture import Beside, Capture
+from sursum.compiler.capture.derivatives import ExactDerivatives
+from sursum.compiler.capture.loop_warning import note_long_loops
+from sursum.compiler.capture.purity import check_pure
+from sursum.compiler.check.faithful import check_faithful, check_seen, check_unseen
+from sursum.compiler.check.gradient import GradientCheck, check_gradient, warn_of_gradient
+from sursum.compiler.check.points import WIDE, far_points, points_of, proof_points
 from sursum.compiler.engine import Build, Remembered, check_engine, native_engine
-from sursum.compiler.export import export
-from sursum.compiler.faithful import check_faithful, check_seen, check_unseen
-from sursum.compiler.gradient_check import GradientCheck, check_gradient, warn_of_gradient
-from sursum.compiler.graph import Graph, Where
+from sursum.compiler.export.export import export
+from sursum.compiler.graph.graph import Graph, Where
+from sursum.compiler.graph.pipeline import double
+from sursum.compiler.graph.prune import unguarded
+from sursum.compiler.graph.replay import BatchReplay, Replay
 from sursum.compiler.native import Instance, NativeFunction
-from sursum.compiler.points import WIDE, far_points, points_of, proof_points
-from sursum.compiler.prune import unguarded
-from sursum.compiler.purity import check_pure
-from sursum.compiler.replay import BatchReplay, Replay
-from sursum.compiler.rolled import rolled
-from sursum.compiler.unrolled import note_long_loops
-from sursum.density import LogDensity
+from sursum.compiler.scan import rolled
+from sursum.core.scope import current_site
+from sursum.density.log_density import LogDensity
 from sursum.errors import (
     CompileError,
     DensityError,
     EngineWarning,
     UncapturableError,
 )
-from sursum.garbage import uncollected
-from sursum.runtime import current_site
 
 Array = NDArray[np.float64]
 

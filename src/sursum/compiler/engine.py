@@ -9,10 +9,10 @@ from typing import Self
 
 from torch import Tensor
 
-from sursum.caller import warn
-from sursum.compiler.graph import Graph
+from sursum.common.user_frame import warn
+from sursum.compiler.graph.graph import Graph
+from sursum.compiler.graph.replay import Replay
 from sursum.compiler.native import NativeFunction, build, prove
-from sursum.compiler.replay import Replay
 from sursum.errors import CompileError, EngineWarning
 
 Replayed = Callable[[Tensor], Sequence[Tensor]]

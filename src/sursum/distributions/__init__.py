@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, NoReturn
 
 from torch.distributions import Distribution, kl_divergence, register_kl, transforms
 
+from sursum.common.other_libraries import missing
 from sursum.distributions import constraints
 from sursum.distributions.delta import Delta
 from sursum.distributions.fluent import Independent, Masked
 from sursum.distributions.improper import ImproperUniform
 from sursum.distributions.matrices import LKJCholesky, Wishart
+from sursum.distributions.other_libraries import MISSING
 from sursum.distributions.standard import (
     Bernoulli,
     Beta,
@@ -54,8 +56,6 @@ from sursum.distributions.standard import (
     VonMises,
     Weibull,
 )
-from sursum.distributions.theirs import MISSING
-from sursum.theirs import missing
 
 __all__ = [
     "Bernoulli",

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from sursum.distributions.missing import masked, stand_in
+from sursum.distributions.other_libraries import check_arguments
 from sursum.distributions.shapes import broadcast_shapes
-from sursum.distributions.theirs import check_arguments
 from sursum.distributions.written import Written
 
 

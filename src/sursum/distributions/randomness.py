@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sursum.torch_private import TorchDispatchMode, tree_leaves
+from sursum.common.torch_private import TorchDispatchMode, tree_leaves
 
 
 class _Drawing(TorchDispatchMode):

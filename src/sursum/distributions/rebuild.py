@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Transform, constraints
 
+from sursum.common.torch_private import InverseTransform
 from sursum.distributions.written import KEY, as_written
-from sursum.torch_private import InverseTransform
 
 _LEAVES = frozenset({bool, int, float, str, type(None), torch.Size})
 """Most of what there is in a distribution: asked before the slower questions."""

@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 from torch.distributions import Distribution
 
-from sursum.precision import in_double, is_double
+from sursum.common.precision import in_double, is_double
 
 KEY = "_written"
 """The attribute under which a distribution keeps it."""

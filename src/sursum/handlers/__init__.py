@@ -1,9 +1,11 @@
 """Handlers, one verb a file. `sursum.poutine` is another name of this module."""
 
+from sursum.core.runtime import Messenger, handler, perform
+from sursum.core.trace import Trace
 from sursum.handlers.block import block
 from sursum.handlers.condition import condition
 from sursum.handlers.do import do
-from sursum.handlers.lift import lift
+from sursum.handlers.lift.lift import lift
 from sursum.handlers.loc_scale import LocScaleReparam
 from sursum.handlers.mask import mask
 from sursum.handlers.param_store import ParamStore
@@ -18,8 +20,6 @@ from sursum.handlers.substitute import substitute
 from sursum.handlers.trace import trace
 from sursum.handlers.transform_reparam import TransformReparam
 from sursum.handlers.uncondition import uncondition
-from sursum.runtime import Messenger, handler, perform
-from sursum.trace import Trace
 
 # The names of the same classes for people who come from Pyro.
 BlockMessenger = block

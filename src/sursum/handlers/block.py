@@ -6,11 +6,11 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import field
 from typing import Any
 
-from sursum.caller import warn
+from sursum.common.user_frame import warn
+from sursum.core.messages import Sample, Site
+from sursum.core.runtime import Messenger, handler, perform
 from sursum.errors import UnusedSiteWarning
 from sursum.handlers.unused import unused
-from sursum.messages import Sample, Site
-from sursum.runtime import Messenger, handler, perform
 
 _TYPES = frozenset({"sample", "observe", "param", "deterministic", "factor"})
 _Choice = tuple[Collection[str] | None, Collection[str] | None, Callable[[Site], bool] | None]

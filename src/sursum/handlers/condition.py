@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from sursum.common.other_libraries import answers
+from sursum.core.messages import Sample, Site
+from sursum.core.runtime import handler, perform
 from sursum.handlers.given import Given
-from sursum.messages import Sample, Site
-from sursum.runtime import handler, perform
-from sursum.theirs import answers
 
 
 @answers(

@@ -6,11 +6,11 @@ from typing import Any
 
 from torch.distributions import Distribution
 
+from sursum.common.other_libraries import answers
+from sursum.core.messages import Deterministic, Sample, Site
+from sursum.core.runtime import handler, perform
+from sursum.core.validation import check_fits
 from sursum.handlers.given import Given
-from sursum.messages import Deterministic, Sample, Site
-from sursum.runtime import handler, perform
-from sursum.theirs import answers
-from sursum.validation import check_fits
 
 
 @answers(

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import Any, ClassVar
 
-from sursum.arguments import as_data
-from sursum.caller import warn
+from sursum.common.patterns import suggestion
+from sursum.common.user_frame import warn
+from sursum.core.arguments import as_data
+from sursum.core.messages import Param, Sample, Site
+from sursum.core.plates import by_step
+from sursum.core.runtime import Messenger, handler, required
+from sursum.core.validation import validation_enabled
 from sursum.errors import ObservationError, UnusedSiteWarning
-from sursum.messages import Param, Sample, Site
-from sursum.patterns import suggestion
-from sursum.placing import by_step
-from sursum.runtime import Messenger, handler, required
-from sursum.validation import validation_enabled
 
 
 @handler

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, constraints
 
+from sursum.core.messages import Param, Sample
+from sursum.core.primitives import read
+from sursum.core.runtime import perform
+from sursum.core.scope import at_site
+from sursum.distributions.supports import peeled, support_of
 from sursum.errors import ArgumentError, SiteError
 from sursum.handlers.reparam import base_of
-from sursum.messages import Param, Sample
-from sursum.primitives import read
-from sursum.runtime import at_site, perform
-from sursum.supports import peeled, support_of
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sursum.messages import Factor, Sample, Site
-from sursum.runtime import Messenger, handler, perform, required
+from sursum.core.messages import Factor, Sample, Site
+from sursum.core.runtime import Messenger, handler, perform, required
 
 
 @handler

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sursum.bijections import bijection
+from sursum.common.torch_private import DisableTorchFunction
+from sursum.core.messages import Param, Site
+from sursum.core.runtime import Messenger, handler, perform
+from sursum.distributions.bijections import bijection
 from sursum.errors import SiteError
-from sursum.messages import Param, Site
-from sursum.runtime import Messenger, handler, perform
-from sursum.torch_private import DisableTorchFunction
 
 
 @handler

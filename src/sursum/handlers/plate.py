@@ -8,13 +8,15 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from sursum.arguments import as_data
-from sursum.caller import calling_line
+from sursum.common.shown import shown
+from sursum.common.user_frame import calling_line
+from sursum.core.arguments import as_data
+from sursum.core.calling import refuse_coroutines
+from sursum.core.messages import Frame, Sample
+from sursum.core.runtime import Messenger, perform
+from sursum.core.scope import at_site, current_generator, open_plates, reopened
 from sursum.distributions.subsample import Subsample
 from sursum.errors import PlateError
-from sursum.messages import Frame, Sample
-from sursum.runtime import Messenger, at_site, current_generator, open_plates, perform, refuse_coroutines, reopened
-from sursum.shown import shown
 
 
 class plate(Messenger):

@@ -8,9 +8,9 @@ from typing import Any
 
 from torch import nn
 
-from sursum.fitting import Prior
-from sursum.handlers.lift import lift
-from sursum.module import module
+from sursum.core.module import module
+from sursum.handlers.lift.lift import lift
+from sursum.handlers.lift.resolve import Prior
 
 
 def random_module(name: str, net: nn.Module, prior: Prior, *, frozen: bool = False) -> lift:

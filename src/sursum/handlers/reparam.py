@@ -10,12 +10,13 @@ from typing import Any, Protocol
 from torch import Tensor
 from torch.distributions import Distribution, Independent
 
-from sursum.caller import warn
+from sursum.common.patterns import lookup
+from sursum.common.user_frame import warn
+from sursum.core.messages import Deterministic, Sample, Site
+from sursum.core.runtime import Messenger, handler, perform, required
+from sursum.core.scope import recall
 from sursum.errors import HandlerError, SiteError, UnusedSiteWarning
 from sursum.handlers.unused import unused
-from sursum.messages import Deterministic, Sample, Site
-from sursum.patterns import lookup
-from sursum.runtime import Messenger, handler, perform, recall, required
 
 
 class Reparam(Protocol):

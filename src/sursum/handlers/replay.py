@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sursum.messages import Sample, Site
-from sursum.placing import by_step
-from sursum.runtime import Messenger, handler, perform, required
-from sursum.validation import check_value
+from sursum.core.messages import Sample, Site
+from sursum.core.plates import by_step
+from sursum.core.runtime import Messenger, handler, perform, required
+from sursum.core.validation import check_value
 
 
 @handler

@@ -8,15 +8,15 @@ from typing import Any
 
 from torch.distributions import Distribution
 
-from sursum.caller import warn
+from sursum.common.patterns import lookup
+from sursum.common.user_frame import warn
+from sursum.core.messages import Sample, Site
+from sursum.core.plates import place
+from sursum.core.runtime import Messenger, handler, perform, required
 from sursum.distributions.rebuild import tensors
 from sursum.errors import PriorShapeError, PriorTypeError, UnusedPriorWarning
-from sursum.fitting import broadcasts, check_support, expanded, recast_to, with_events
+from sursum.handlers.lift.resolve import broadcasts, check_support, expanded, recast_to, with_events
 from sursum.handlers.unused import unused
-from sursum.messages import Sample, Site
-from sursum.patterns import lookup
-from sursum.placing import place
-from sursum.runtime import Messenger, handler, perform, required
 
 
 @handler

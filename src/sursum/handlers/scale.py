@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sursum.messages import Factor, Sample, Site
-from sursum.runtime import Messenger, handler, perform, required
-from sursum.torch_private import is_all_true
+from sursum.common.torch_private import is_all_true
+from sursum.core.messages import Factor, Sample, Site
+from sursum.core.runtime import Messenger, handler, perform, required
 
 
 @handler

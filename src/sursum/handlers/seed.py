@@ -7,8 +7,8 @@ from operator import index
 
 import torch
 
-from sursum.runtime import Messenger, handler, required
-from sursum.theirs import answers
+from sursum.common.other_libraries import answers
+from sursum.core.runtime import Messenger, handler, required
 
 
 @answers(rng_key="rng_seed", seed="rng_seed", random_seed="rng_seed")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from sursum.common.other_libraries import answers
+from sursum.core.messages import Param, Sample, Site
+from sursum.core.runtime import handler, perform
+from sursum.core.validation import check_value
 from sursum.handlers.given import Given
-from sursum.messages import Param, Sample, Site
-from sursum.runtime import handler, perform
-from sursum.theirs import answers
-from sursum.validation import check_value
 
 
 @answers("values by site name are one mapping, `substitute(model, data={'{}': …})`", values="data", param_map="data")

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import field
 from typing import Any
 
-from sursum.in_place import changed, version
-from sursum.messages import Param, Sample, Site, Step
-from sursum.runtime import Messenger, handler, own_steps, perform, run_program
-from sursum.stacking import Ledger, kept, stacked
-from sursum.trace import Trace
+from sursum.core.calling import run_program
+from sursum.core.in_place import changed, version
+from sursum.core.messages import Param, Sample, Site, Step
+from sursum.core.runtime import Messenger, handler, perform
+from sursum.core.scope import own_steps
+from sursum.core.time_axis import Ledger, kept, stacked
+from sursum.core.trace import Trace
 
 
 @handler

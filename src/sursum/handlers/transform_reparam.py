@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 from torch.distributions import Independent, TransformedDistribution
 
+from sursum.core.messages import Sample
+from sursum.core.runtime import perform
+from sursum.core.scope import at_site
 from sursum.errors import SiteError
 from sursum.handlers.reparam import base_of
-from sursum.messages import Sample
-from sursum.runtime import at_site, perform
 
 
 @dataclass(frozen=True)

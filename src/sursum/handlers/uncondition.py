@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from sursum.messages import Sample, Site
-from sursum.runtime import Messenger, handler, perform
+from sursum.core.messages import Sample, Site
+from sursum.core.runtime import Messenger, handler, perform
 
 
 @handler

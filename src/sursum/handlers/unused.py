@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from sursum.patterns import covers, lookup, matches, suggestion
-from sursum.runtime import Messenger
-from sursum.validation import validation_enabled
+from sursum.common.patterns import covers, lookup, matches, suggestion
+from sursum.core.runtime import Messenger
+from sursum.core.validation import validation_enabled
 
 
 def unused(handler: Messenger, keys: Collection[str], met: Collection[str], nothing: str) -> Iterator[tuple[str, str]]:

@@ -3,18 +3,18 @@
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
+from sursum.common.elsewhere import elsewhere
+from sursum.common.other_libraries import missing
 from sursum.compiler.compiled import compile_density
-from sursum.density import LogDensity
-from sursum.elsewhere import elsewhere
+from sursum.density.log_density import LogDensity
 from sursum.infer import autoguide, reparam
-from sursum.log_likelihood import log_likelihood
 from sursum.mcmc import MCMC, NUTS, Interrupted, Run
-from sursum.module_ensemble import ModuleEnsemble
 from sursum.optimise import Fit, Pathfinder, fit, laplace
-from sursum.prediction import Prediction
-from sursum.predictive import Predictive
-from sursum.sbc import SBC, sbc
-from sursum.theirs import missing
+from sursum.predict.log_likelihood import log_likelihood
+from sursum.predict.module_ensemble import ModuleEnsemble
+from sursum.predict.prediction import Prediction
+from sursum.predict.predictive import Predictive
+from sursum.sbc.sbc import SBC, sbc
 from sursum.vi import SVI, EarlyStopping, RenyiELBO, SVIResult, Trace_ELBO, TraceMeanField_ELBO
 from sursum.vi.importance import Importance
 

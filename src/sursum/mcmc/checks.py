@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from sursum.common.settings import whole_number
+from sursum.common.shown import shown
 from sursum.errors import SamplingError
-from sursum.shown import shown
-from sursum.whole_numbers import whole_number
 
 
 def setting(name: str, holds: bool, found: Any, expected: str, remedy: str) -> None:

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sursum.convergence import mixing
-from sursum.diagnostics import Evidence, diagnose
+from sursum.draws.diagnostics import Evidence, diagnose
+from sursum.draws.ess_rhat import mixing
 from sursum.errors import SamplingError
 from sursum.mcmc.coordinates import Whitened
-from sursum.posterior import Posterior
+from sursum.posterior.posterior import Posterior
 
 LIKE = 1e-6
 """How far the log density of a stored draw may be from that of the program now, relatively: other data are further away."""

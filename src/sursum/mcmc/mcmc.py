@@ -11,27 +11,27 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from sursum.common.other_libraries import answers, missing
+from sursum.common.settings import settle
 from sursum.compiler.compiled import compile_density
-from sursum.compiler.rolled import rolled
-from sursum.density import LogDensity
+from sursum.compiler.scan import rolled
+from sursum.density.log_density import LogDensity
+from sursum.density.unobserved import announce_empty, announce_unobserved
 from sursum.errors import DensityError, DiagnosticWarning, SamplingError
+from sursum.mcmc.chain_pool import Schedule
 from sursum.mcmc.checks import natural_number, positive_integer, setting
 from sursum.mcmc.coordinates import LOOKS, turned
 from sursum.mcmc.extend import check_same, joined, whitened
-from sursum.mcmc.keep import Keep
 from sursum.mcmc.nutpie_door import Chain, Settings, start_chain
 from sursum.mcmc.nuts import NUTS
 from sursum.mcmc.progress import Silent, display_for
 from sursum.mcmc.recording import Recording
 from sursum.mcmc.run import Interrupted, Run
-from sursum.mcmc.schedule import Schedule
 from sursum.mcmc.seeds import ChainSeed, chain_seed, drawn_seed
+from sursum.mcmc.site_filter import Keep
 from sursum.mcmc.start import find_start, given_start, named_start
-from sursum.posterior import Posterior
-from sursum.starting import Init, Started, check_names, each_draw, is_named, named_values
-from sursum.theirs import answers, missing
-from sursum.unobserved import announce_empty, announce_unobserved
-from sursum.whole_numbers import settle
+from sursum.posterior.init import Init, Started, check_names, each_draw, is_named, named_values
+from sursum.posterior.posterior import Posterior
 
 EXTENSION_WARMUP = 200
 """Draws of warm-up before those that `extend` adds."""

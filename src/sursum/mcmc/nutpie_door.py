@@ -29,8 +29,8 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sursum.arviz_export import ARVIZ_NOTICE
-from sursum.caller import warn
+from sursum.common.user_frame import warn
+from sursum.draws.arviz import ARVIZ_NOTICE
 from sursum.errors import EngineWarning, SamplingError, StorageError
 from sursum.mcmc.spool import STATS, Block, Spool, signed
 

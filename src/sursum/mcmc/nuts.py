@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from sursum.common.other_libraries import answers
+from sursum.common.settings import settle
 from sursum.mcmc.checks import positive_integer, setting
-from sursum.theirs import answers
-from sursum.whole_numbers import settle
 
 
 @answers(

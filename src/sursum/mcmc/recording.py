@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sursum import posterior_store
-from sursum.arviz_export import dimension_names
-from sursum.mcmc.keep import Keep
+from sursum.draws import run_store
+from sursum.draws.arviz import dimension_names
+from sursum.io.zarr_store import Column, ZarrStore
 from sursum.mcmc.nutpie_door import Chain
+from sursum.mcmc.site_filter import Keep
 from sursum.mcmc.spool import STAT_DTYPES
-from sursum.zarr_store import Column, ZarrStore
 
 SYNC = 10.0
 """Seconds between two times that everything is synced to the disk, which takes milliseconds for each file that has changed."""
@@ -47,7 +47,7 @@ class Recording:
         observed = {name: value.detach().cpu().numpy() for name, value in density.observed.items()}
         ranks = {name: values[name].ndim - 1 for name in names} | {name: value.ndim for name, value in observed.items()}
         dims = dimension_names(ranks, density.dims)
-        store = posterior_store.create(
+        store = run_store.create(
             path,
             chains=chains,
             lengths={"warmup": warmup, "sample": draws},
@@ -75,7 +75,7 @@ class Recording:
         for block in chain.blocks():
             values = _arrays(self.compiled.expand(block.unconstrained))
             sites = {name: values[name] for name in self.names}
-            self.store.append(block.phase, k, posterior_store.groups_of(block.phase, sites, block.stats, block.unconstrained))
+            self.store.append(block.phase, k, run_store.groups_of(block.phase, sites, block.stats, block.unconstrained))
         if time.monotonic() - self.synced[-1] > SYNC:
             self._sync()
         if ended and chain.spool is not None:
@@ -89,7 +89,7 @@ class Recording:
 
     def _sync(self) -> None:
         """Have what has been taken on the disk: a power cut costs what came after."""
-        for phase in posterior_store.PHASES:
+        for phase in run_store.PHASES:
             self.store.sync(phase)
         self.synced[:] = [time.monotonic()]
 

@@ -8,16 +8,16 @@ import threading
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from sursum.caller import warn
+from sursum.common.other_libraries import missing
+from sursum.common.shown import shown
+from sursum.common.user_frame import warn
 from sursum.errors import DiagnosticWarning, OptionError, SamplingError
-from sursum.mcmc.assemble import assemble, nothing_yet
-from sursum.mcmc.keep import Keep
+from sursum.mcmc.chain_pool import INTERRUPTED, Outcome, Schedule
 from sursum.mcmc.nutpie_door import Progress
 from sursum.mcmc.recording import Recording
-from sursum.mcmc.schedule import INTERRUPTED, Outcome, Schedule
-from sursum.posterior import Posterior
-from sursum.shown import shown
-from sursum.theirs import missing
+from sursum.mcmc.site_filter import Keep
+from sursum.mcmc.to_posterior import assemble, nothing_yet
+from sursum.posterior.posterior import Posterior
 
 
 class Interrupted(KeyboardInterrupt):

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sursum.compiler.compiled import CompiledDensity
+from sursum.draws.psis import verdict
 from sursum.errors import DiagnosticWarning
 from sursum.optimise.evaluator import evaluator
-from sursum.pareto import verdict
-from sursum.posterior import Posterior
+from sursum.posterior.posterior import Posterior
 
 Array = NDArray[np.float64]
 

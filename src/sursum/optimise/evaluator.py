@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sursum.compiler.compiled import CompiledDensity
-from sursum.compiler.native.library import SIGNATURE
+from sursum.compiler.native.library.library import SIGNATURE
 
 Array = NDArray[np.float64]
 

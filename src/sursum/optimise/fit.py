@@ -12,11 +12,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
-from sursum.caller import warn
+from sursum.common.precision import in_double
+from sursum.common.settings import whole_number
+from sursum.common.user_frame import warn
 from sursum.compiler.compiled import CompiledDensity, compile_density
 from sursum.compiler.engine import check_engine
-from sursum.compiler.rolled import rolled
-from sursum.density import LogDensity
+from sursum.compiler.scan import rolled
+from sursum.core.calling import refuse_coroutines, run_program, valued
+from sursum.core.messages import Site
+from sursum.density.log_density import LogDensity
+from sursum.density.unobserved import announce_unobserved
 from sursum.distributions.randomness import global_seed
 from sursum.errors import (
     ArgumentError,
@@ -28,17 +33,12 @@ from sursum.errors import (
     SursumError,
 )
 from sursum.handlers import ParamStore, lift, substitute
-from sursum.messages import Site
-from sursum.optimise.ascent import Optim, ascend
 from sursum.optimise.evaluator import evaluator
 from sursum.optimise.fitted import Fit, started
 from sursum.optimise.maximise import Maximum, Point, maximise
-from sursum.precision import in_double
+from sursum.optimise.torch_loop import Optim, ascend
+from sursum.posterior.init import check_names, named_values
 from sursum.priors import flat
-from sursum.runtime import refuse_coroutines, run_program, valued
-from sursum.starting import check_names, named_values
-from sursum.unobserved import announce_unobserved
-from sursum.whole_numbers import whole_number
 
 Array = NDArray[np.float64]
 NUM_STEPS = 1000

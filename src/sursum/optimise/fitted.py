@@ -12,15 +12,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sursum.common.other_libraries import missing
+from sursum.common.site_names import no_site
 from sursum.compiler.compiled import CompiledDensity
-from sursum.curvature import Curvature, curvature
-from sursum.diagnostics import element_name
+from sursum.core.messages import Param, Sample, Site
+from sursum.core.runtime import Messenger, handler, perform, required
+from sursum.draws.diagnostics import element_name
 from sursum.handlers import ParamStore
-from sursum.messages import Param, Sample, Site
+from sursum.optimise.curvature import Curvature, curvature
 from sursum.optimise.evaluator import evaluator
-from sursum.runtime import Messenger, handler, perform, required
-from sursum.sites import no_site
-from sursum.theirs import missing
 
 Array = NDArray[np.float64]
 

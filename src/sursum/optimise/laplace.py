@@ -8,18 +8,18 @@ from typing import Any
 import numpy as np
 
 from sursum.compiler.compiled import CompiledDensity, compile_density
-from sursum.curvature import Curvature, curvature
-from sursum.density import LogDensity
+from sursum.density.log_density import LogDensity
+from sursum.density.unobserved import announce_empty, announce_unobserved
 from sursum.distributions.randomness import global_seed
+from sursum.draws.psis import pareto_k
 from sursum.errors import OptimisationError
 from sursum.mcmc.checks import natural_number, positive_integer, setting
 from sursum.optimise.approximation import as_posterior, log_densities
+from sursum.optimise.curvature import Curvature, curvature
 from sursum.optimise.evaluator import evaluator
 from sursum.optimise.fit import NUM_STEPS, describe, start_point
 from sursum.optimise.maximise import Maximum, maximise
-from sursum.pareto import pareto_k
-from sursum.posterior import Posterior
-from sursum.unobserved import announce_empty, announce_unobserved
+from sursum.posterior.posterior import Posterior
 
 
 def laplace(

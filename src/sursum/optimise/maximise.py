@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from sursum.curvature import curvature
+from sursum.optimise.curvature import curvature
 
 Array = NDArray[np.float64]
 ValueAndGrad = Callable[[Array], tuple[float, Array]]

@@ -11,22 +11,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sursum.common.settings import settle
 from sursum.compiler.compiled import CompiledDensity, compile_density
-from sursum.density import LogDensity
+from sursum.density.log_density import LogDensity
+from sursum.density.unobserved import announce_empty, announce_unobserved
 from sursum.distributions.randomness import global_seed
+from sursum.draws.psis import resampled, smooth
 from sursum.errors import OptimisationError
 from sursum.mcmc.checks import natural_number, positive_integer, setting
 from sursum.mcmc.mcmc import available_cores
 from sursum.optimise.approximation import as_posterior, log_densities
-from sursum.optimise.bfgs import Gaussian, gaussians
 from sursum.optimise.evaluator import evaluator
 from sursum.optimise.fit import start_point
+from sursum.optimise.lbfgs_gaussian import Gaussian, gaussians
 from sursum.optimise.maximise import Point, lbfgs
-from sursum.pareto import resampled, smooth
-from sursum.posterior import Posterior
-from sursum.starting import Init
-from sursum.unobserved import announce_empty, announce_unobserved
-from sursum.whole_numbers import settle
+from sursum.posterior.init import Init
+from sursum.posterior.posterior import Posterior
 
 Array = NDArray[np.float64]
 

@@ -9,26 +9,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sursum.bijections import bijection
-from sursum.caller import warn
-from sursum.compiler.capture import capture
+from sursum.common.precision import in_double
+from sursum.common.user_frame import warn
+from sursum.compiler.capture.capture import capture
 from sursum.compiler.compiled import _site as site_at_work
-from sursum.compiler.double import double
-from sursum.compiler.prune import unguarded
-from sursum.compiler.replay import BatchReplay
+from sursum.compiler.graph.pipeline import double
+from sursum.compiler.graph.prune import unguarded
+from sursum.compiler.graph.replay import BatchReplay
+from sursum.core.calling import Program, valued
+from sursum.core.messages import Deterministic, Sample
+from sursum.density.layout import dims_of
+from sursum.distributions.bijections import bijection
+from sursum.distributions.supports import support_of
+from sursum.draws.psis import pareto_k, verdict
 from sursum.errors import CaptureError, DiagnosticWarning
 from sursum.handlers import ParamStore, seed
-from sursum.latents import dims_of
-from sursum.messages import Deterministic, Sample
-from sursum.pareto import pareto_k, verdict
-from sursum.posterior import Posterior
-from sursum.precision import in_double
-from sursum.program import Program
-from sursum.runtime import valued
-from sursum.supports import support_of
+from sursum.posterior.posterior import Posterior
 from sursum.vi import seeds
 from sursum.vi.noise import Noise, block
-from sursum.vi.pairing import Pair, must_be_eager, pair
+from sursum.vi.particle import Pair, must_be_eager, pair
 from sursum.vi.pushforward import Placed, Pushforward
 
 _CHUNK = 1000

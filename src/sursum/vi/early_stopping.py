@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sursum.common.settings import settle, whole_number
 from sursum.errors import VariationalError
-from sursum.whole_numbers import settle, whole_number
 
 
 @dataclass(frozen=True)

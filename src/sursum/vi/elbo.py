@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sursum.caller import warn
+from sursum.common.settings import settle, whole_number
+from sursum.common.user_frame import warn
+from sursum.core.messages import Frame, Sample
+from sursum.core.trace import Trace
 from sursum.errors import EngineWarning, SursumError, VariationalError
 from sursum.handlers import plate
-from sursum.messages import Frame, Sample
-from sursum.trace import Trace
-from sursum.vi.pairing import Pair, Program, pair, scored
-from sursum.whole_numbers import settle, whole_number
+from sursum.vi.particle import Pair, Program, pair, scored
 
 PARTICLES = "num_particles_vectorized"
 _FOR_BATCHES = "Write them for batches, as for plates (a lifted network is not), or leave vectorize_particles out."

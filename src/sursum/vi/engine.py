@@ -11,16 +11,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sursum.compiler.native.blas import one_thread
+from sursum.compiler.native.library.blas import one_thread
+from sursum.core.calling import valued
 from sursum.errors import CaptureError, CompileError, EngineWarning, VariationalError
 from sursum.handlers import seed
-from sursum.runtime import valued
 from sursum.vi import seeds
+from sursum.vi.compiled_loop import Loop, rule_of
 from sursum.vi.elbo import ELBO
-from sursum.vi.loop import Loop, rule_of
 from sursum.vi.noise import Noise, block
 from sursum.vi.objective import Objective, objective
-from sursum.vi.pairing import Pair, Program, must_be_eager, pair
+from sursum.vi.particle import Pair, Program, must_be_eager, pair
 from sursum.vi.training import Training, check_depends
 
 ENGINES = (None, "native", "torch", "eager")

@@ -12,15 +12,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sursum.common.settings import settle, whole_number
+from sursum.common.shown import shown
+from sursum.core.calling import refuse_coroutines
 from sursum.distributions.randomness import global_seed
+from sursum.draws.psis import Smoothed, resampled, smooth
 from sursum.errors import VariationalError
 from sursum.handlers import ParamStore, block
-from sursum.pareto import Smoothed, resampled, smooth
-from sursum.posterior import Posterior
-from sursum.runtime import refuse_coroutines
-from sursum.shown import shown
+from sursum.posterior.posterior import Posterior
 from sursum.vi.draws import draw_posterior
-from sursum.whole_numbers import settle, whole_number
 
 Array = NDArray[np.float64]
 

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, kl_divergence
 
+from sursum.core.messages import Sample
+from sursum.core.trace import Trace
 from sursum.distributions.missing import masked
 from sursum.errors import VariationalError
-from sursum.messages import Sample
-from sursum.trace import Trace
 from sursum.vi.elbo import ELBO, summed
-from sursum.vi.pairing import Pair, scored
+from sursum.vi.particle import Pair, scored
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 from torch.distributions import Independent, Normal
 
-from sursum.bijections import bijection
+from sursum.core.messages import Factor, Sample
+from sursum.core.runtime import perform
+from sursum.core.scope import at_site
+from sursum.density.unconstrain import continuous_support
+from sursum.distributions.bijections import bijection
 from sursum.errors import GuideError, SiteError
 from sursum.handlers import ParamStore
 from sursum.handlers.reparam import SharedReparam
-from sursum.messages import Factor, Sample
-from sursum.placed import continuous_support
-from sursum.runtime import at_site, perform
 from sursum.vi.autoguide.joint import JointGuide
 from sursum.vi.autoguide.normal import AutoNormal
 from sursum.vi.draws import snapshot

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sursum.compiler.operators import Operator
+from sursum.common.torch_private import TorchDispatchMode, without_dispatch_modes
+from sursum.compiler.capture.operators import Operator
+from sursum.core.scope import current_site
 from sursum.errors import CaptureError
-from sursum.runtime import current_site
-from sursum.torch_private import TorchDispatchMode, without_dispatch_modes
 
 aten = torch.ops.aten
 NORMAL, UNIFORM = "normal", "uniform"

@@ -11,19 +11,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sursum.compiler.capture import capture
+from sursum.common.precision import in_double
+from sursum.compiler.capture.capture import capture
 from sursum.compiler.compiled import _site
-from sursum.compiler.double import double
+from sursum.compiler.graph.pipeline import double
+from sursum.compiler.graph.replay import Replay
 from sursum.compiler.native import NativeFunction, ProofError, build
 from sursum.compiler.native.proof import disagreement
-from sursum.compiler.replay import Replay
+from sursum.core.calling import valued
 from sursum.errors import CaptureError, CompileError
 from sursum.handlers import ParamStore
-from sursum.precision import in_double
-from sursum.runtime import valued
 from sursum.vi.elbo import ELBO
 from sursum.vi.noise import Noise
-from sursum.vi.pairing import Pair, Program, pair
+from sursum.vi.particle import Pair, Program, pair
 from sursum.vi.training import check_depends
 
 Array = NDArray[np.float64]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sursum.errors import VariationalError
 from sursum.vi.elbo import ELBO, Baselines, joined, summed
-from sursum.vi.pairing import Pair, scored
+from sursum.vi.particle import Pair, scored
 
 
 @dataclass(frozen=True)

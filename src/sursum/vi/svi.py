@@ -12,28 +12,28 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sursum.arguments import with_data
+from sursum.common.settings import whole_number
+from sursum.common.shown import shown
+from sursum.core.arguments import with_data
+from sursum.core.calling import refuse_coroutines, valued
+from sursum.core.messages import Param
+from sursum.density.bypassed_module import watch_originals
+from sursum.density.unobserved import announce_empty, announce_unobserved, unobserved
 from sursum.distributions.randomness import global_seed
 from sursum.errors import CallError, VariationalError
 from sursum.handlers import ParamStore, seed
-from sursum.messages import Param
 from sursum.optim import as_optim
-from sursum.originals import watch_originals
-from sursum.posterior import Posterior
-from sursum.runtime import refuse_coroutines, valued
-from sursum.shown import shown
-from sursum.unobserved import announce_empty, announce_unobserved, unobserved
+from sursum.posterior.posterior import Posterior
 from sursum.vi import seeds
 from sursum.vi.autoguide.guide import AutoGuide
 from sursum.vi.draws import draw_posterior
 from sursum.vi.early_stopping import EarlyStopping
 from sursum.vi.elbo import ELBO, batched
 from sursum.vi.engine import ENGINES, Eager, Engine, engine_for
-from sursum.vi.pairing import Pair, pair
+from sursum.vi.particle import Pair, pair
 from sursum.vi.progress import progress_for
 from sursum.vi.trace_elbo import Trace_ELBO
 from sursum.vi.training import Training
-from sursum.whole_numbers import whole_number
 
 _GLANCE = 0.1
 _CHUNK = 2**17

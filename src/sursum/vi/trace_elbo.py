@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from sursum.vi.elbo import ELBO, Baselines
-from sursum.vi.pairing import Pair
-from sursum.vi.score import score_terms
+from sursum.vi.particle import Pair
+from sursum.vi.score_function import score_terms
 
 
 @dataclass(frozen=True)

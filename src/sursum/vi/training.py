@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sursum import storage
 from sursum.errors import StorageError, VariationalError
-from sursum.files import interpreting
 from sursum.handlers import ParamStore
+from sursum.io import npz
+from sursum.io.files import interpreting
 from sursum.optim import Optim, Scheduler
 
 KIND = "sursum SVI"
@@ -126,7 +126,7 @@ class Training:
             "scheduler": None if self.scheduler is None else _plain(self.scheduler.state_dict()),
         }
         try:
-            storage.write(path, KIND, VERSION, note, arrays)
+            npz.write(path, KIND, VERSION, note, arrays)
         except TypeError as error:
             raise VariationalError(
                 f"the state of the optimiser or of its schedule cannot be saved: {error}. Numbers, texts and tensors were "
@@ -140,7 +140,7 @@ class Training:
             SamplingError: the file is truncated, damaged, or something else.
             VariationalError: it is of other parameters, or of another optimiser.
         """
-        note, arrays = storage.read(path, KIND, VERSION)
+        note, arrays = npz.read(path, KIND, VERSION)
         before, self._loaded = self._loaded, (note, arrays)
         if self.optimizer is not None:
             try:

@@ -12,16 +12,16 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from tests.compiler.native.densities import CONSTRAINTS, DISTRIBUTIONS, NETWORKS, constrained, latent, network, observed
+
 import sursum.distributions as dist
-from sursum.compiler.capture import capture
-from sursum.compiler.double import double
-from sursum.compiler.graph import Graph
+from sursum.compiler.capture.capture import capture
+from sursum.compiler.check.points import points_of
+from sursum.compiler.graph.graph import Graph
+from sursum.compiler.graph.pipeline import double
 from sursum.compiler.native.lower import lowering
 from sursum.compiler.native.unsupported import UnsupportedOperator
-from sursum.compiler.points import points_of
-from sursum.density import LogDensity
-
-from .densities import CONSTRAINTS, DISTRIBUTIONS, NETWORKS, constrained, latent, network, observed
+from sursum.density.log_density import LogDensity
 
 Make = Callable[[], Callable[[], Any]]
 

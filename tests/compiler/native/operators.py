@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from tests.compiler.native.network_operators import LOSSES, NETWORKS, PIECEWISE, SYSTEMS
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
-
-from .network_operators import LOSSES, NETWORKS, PIECEWISE, SYSTEMS
 
 Case = Callable[[Tensor, Tensor], Tensor | tuple[Tensor, ...] | list[Tensor]]
 aten = torch.ops.aten

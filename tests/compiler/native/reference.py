@@ -11,13 +11,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from tests.compiler.native.operators import FAMILIES, TAME, Case
 from torch import Tensor
 
-from sursum.compiler.capture import capture
-from sursum.compiler.graph import Graph
-from sursum.compiler.replay import Replay
-
-from .operators import FAMILIES, TAME, Case
+from sursum.compiler.capture.capture import capture
+from sursum.compiler.graph.graph import Graph
+from sursum.compiler.graph.replay import Replay
 
 INF, NAN = float("inf"), float("nan")
 SPECIAL = [0.0, -0.0, 1.0, -1.0, INF, -INF, NAN, 5e-324, 1e-310, 1e300, -1e300, 0.5, -2.5, 3.0, 170.5, -1e-8, 2.0, -3.0]

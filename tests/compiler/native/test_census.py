@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .census import count, programs
+from tests.compiler.native.census import count, programs
 
 
 def test_nearly_every_operator_is_lowered() -> None:

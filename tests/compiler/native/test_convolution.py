@@ -8,15 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tests.compiler.native.network_operators import NETWORKS
+from tests.compiler.native.reference import different
+from tests.compiler.native.test_operators import Family
 from torch import Tensor, nn
 
 import sursum as su
 import sursum.distributions as dist
 from sursum.compiler.native.lower import convolution
-
-from .network_operators import NETWORKS
-from .reference import different
-from .test_operators import Family
 
 PRIOR = dist.Normal(0.0, 0.5)
 ROWS = {name: NETWORKS[name] for name in ("aten.convolution", "aten.convolution_backward")}

@@ -7,16 +7,15 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from tests.compiler.native.densities import CONSTRAINTS, DISTRIBUTIONS, NETWORKS, constrained, latent, network, observed
 
 import sursum.distributions as dist
-from sursum.bijections import bijection
+from sursum.compiler.capture.derivatives import ExactDerivatives
 from sursum.compiler.compiled import CompiledDensity, compile_density
-from sursum.compiler.derivatives import ExactDerivatives
 from sursum.compiler.native.proof import disagreement
 from sursum.compiler.native.rounding import rounding
-from sursum.density import LogDensity
-
-from .densities import CONSTRAINTS, DISTRIBUTIONS, NETWORKS, constrained, latent, network, observed
+from sursum.density.log_density import LogDensity
+from sursum.distributions.bijections import bijection
 
 #: Programs that the torch engine runs, and the operator that the note names.
 LEFT = {"bilinear": "aten._trilinear", "embedding bag": "aten._embedding_bag"}

@@ -11,16 +11,15 @@ import pytest
 import torch
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from tests.compiler.native.fuzz import STEPS, UNKNOWNS, Code, Program
 from torch import Tensor
 
-from sursum.compiler.capture import capture
-from sursum.compiler.double import double
+from sursum.compiler.capture.capture import capture
+from sursum.compiler.graph.pipeline import double
+from sursum.compiler.graph.replay import Replay
 from sursum.compiler.native import NativeFunction, build
 from sursum.compiler.native.proof import disagreement
 from sursum.compiler.native.rounding import rounding
-from sursum.compiler.replay import Replay
-
-from .fuzz import STEPS, UNKNOWNS, Code, Program
 
 INF, NAN = float("inf"), float("nan")
 EXTREME = [0.0, -0.0, 1.0, -1.0, INF, -INF, NAN, 1e-300, 5e-324, 1e30, -1e30, 2.0, 0.5, -3.0, 40.0, -700.0]

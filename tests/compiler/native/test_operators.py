@@ -13,14 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.capabilities import capabilities
+from tests.compiler.native.operators import FAMILIES, PROMISED, Case
+from tests.compiler.native.reference import Outputs, Row, by_torch, different, graph_of, points, read, rows_of, tried
+from tests.support.capabilities import capabilities
+from tests.support.paths import ROOT
 
 from sursum.compiler.native import NativeFunction, build
 from sursum.compiler.native.lower import OPERATORS
 from sursum.compiler.native.lower.table import names
-
-from .operators import FAMILIES, PROMISED, Case
-from .reference import Outputs, Row, by_torch, different, graph_of, points, read, rows_of, tried
 
 ROWS = [
     pytest.param(family, name, k, id=f"{name}-{k}")
@@ -80,7 +80,7 @@ def test_what_rows_are_held_to_does_not_depend_on_the_width_of_vectors(
     done = subprocess.run(
         [sys.executable, "-m", "tests.compiler.native.reference", str(file)],
         env={**os.environ, "ATEN_CPU_CAPABILITY": capability}, capture_output=True, text=True, check=False,
-        cwd=Path(__file__).parents[3],
+        cwd=ROOT,
     )  # fmt: skip
     assert (done.returncode, done.stdout.strip()) == (0, capability), done.stderr
     said, wrong = read(file), {}

@@ -9,17 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tests.compiler.native.places import CASES, COUNT, Case, log_density, point
 from torch import Tensor
 
-from sursum.compiler.capture import capture
-from sursum.compiler.double import double
-from sursum.compiler.graph import Graph
+from sursum.compiler.capture.capture import capture
+from sursum.compiler.graph.graph import Graph
+from sursum.compiler.graph.pipeline import double
+from sursum.compiler.graph.prune import unguarded
+from sursum.compiler.graph.replay import BatchReplay, Replay
 from sursum.compiler.native import NativeFunction, build
 from sursum.compiler.native.unsupported import UnsupportedOperator
-from sursum.compiler.prune import unguarded
-from sursum.compiler.replay import BatchReplay, Replay
-
-from .places import CASES, COUNT, Case, log_density, point
 
 #: What is no place in any table.
 NOWHERE = [math.nan, math.inf, -math.inf, 1e300, -1e300, 2.0**62, -(2.0**63), 2.0**63, 2.0**31, -(2.0**31) - 1.0, 1e15]

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.support.paths import ROOT
 
 
 @pytest.mark.slow
@@ -38,7 +39,7 @@ def test_the_contract_of_operators_holds_under_sanitizers(tmp_path: Path) -> Non
     ]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "not width_of_vectors", *tests],
-        env=environment, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[3],
+        env=environment, capture_output=True, text=True, check=False, cwd=ROOT,
     )  # fmt: skip
     said = done.stdout[-4000:] + done.stderr[-4000:]
     assert done.returncode == 0, said

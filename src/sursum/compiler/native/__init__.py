@@ -6,7 +6,7 @@
 """
 
 from sursum.compiler.native.build import build, translate
-from sursum.compiler.native.library import Instance, NativeFunction
+from sursum.compiler.native.library.library import Instance, NativeFunction
 from sursum.compiler.native.proof import ProofError, prove
 from sursum.compiler.native.unsupported import UnsupportedOperator
 

@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from sursum.compiler.graph import Graph
-from sursum.compiler.native.cache import open_directory
+from sursum.compiler.graph.graph import Graph
 from sursum.compiler.native.emit import Emitted, emit, emit_loop
-from sursum.compiler.native.flat import flatten_functions
-from sursum.compiler.native.fuse import fuse
-from sursum.compiler.native.ir import Program
-from sursum.compiler.native.library import NativeFunction
-from sursum.compiler.native.loaded import load
+from sursum.compiler.native.ir.program import Program
+from sursum.compiler.native.library.cache import open_directory
+from sursum.compiler.native.library.library import NativeFunction
+from sursum.compiler.native.library.loaded import load
+from sursum.compiler.native.library.toolchain import detect
 from sursum.compiler.native.lower import Lowering, lower
-from sursum.compiler.native.schedule import schedule
-from sursum.compiler.native.toolchain import detect
+from sursum.compiler.native.passes.fuse import fuse
+from sursum.compiler.native.passes.group import schedule
+from sursum.compiler.native.passes.hoist_calls import flatten_functions
 from sursum.errors import CompileError
 
 

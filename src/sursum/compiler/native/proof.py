@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sursum.compiler.native.library import Doubles, NativeFunction
+from sursum.compiler.native.library.library import Doubles, NativeFunction
 from sursum.compiler.native.rounding import rounding
 from sursum.errors import CompileError
 

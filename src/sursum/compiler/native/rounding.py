@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sursum.torch_private import TorchDispatchMode
+from sursum.common.torch_private import TorchDispatchMode
 
 RUNS = 8
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sursum.compiler.graph import Where
+from sursum.compiler.graph.graph import Where
 from sursum.errors import CompileError
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
-from sursum.messages import Frame, Sample
-from sursum.placing import place as fit_to_plates
-from sursum.placing import plate_scale
+from sursum.core.messages import Frame, Sample
+from sursum.core.plates import place as fit_to_plates
+from sursum.core.plates import plate_scale
 from sursum.vi.autoguide.guide import AutoGuide, Place, joined, present
 from sursum.vi.pushforward import Placed
 

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal, constraints
 
+from sursum.common.optional_packages import needed
+from sursum.core.module import module
+from sursum.core.scope import current_generator
 from sursum.distributions.randomness import drawing_from
 from sursum.errors import GuideError
-from sursum.module import module
-from sursum.optional import needed
-from sursum.runtime import current_generator
 from sursum.vi.autoguide.guide import Place
 from sursum.vi.autoguide.init import InitLoc
 from sursum.vi.autoguide.joint import JointGuide

@@ -14,27 +14,19 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
-from sursum.bijections import bijection
+from sursum.core.calling import refuse_coroutines, run_program
+from sursum.core.messages import Frame, Param, Sample, Site, Step
+from sursum.core.primitives import read
+from sursum.core.runtime import Messenger, handler, perform, required
+from sursum.core.scope import Global, open_plates, own_steps
+from sursum.density.dtype_errors import explained
+from sursum.density.unconstrain import continuous_support
+from sursum.distributions.bijections import bijection
 from sursum.distributions.delta import Delta
 from sursum.distributions.fluent import unwrapped
+from sursum.distributions.supports import inside
 from sursum.errors import GuideError
 from sursum.handlers import ParamStore, trace
-from sursum.messages import Frame, Param, Sample, Site, Step
-from sursum.mismatch import explained
-from sursum.placed import continuous_support
-from sursum.primitives import read
-from sursum.runtime import (
-    Global,
-    Messenger,
-    handler,
-    open_plates,
-    own_steps,
-    perform,
-    refuse_coroutines,
-    required,
-    run_program,
-)
-from sursum.supports import inside
 from sursum.vi.autoguide.init import InitLoc, starting_point
 
 AUXILIARY = "is_auxiliary"

@@ -7,12 +7,14 @@ from typing import Any
 
 from torch import Tensor
 
-from sursum.bijections import bijection
+from sursum.core.calling import refuse_coroutines, run_program
+from sursum.core.messages import Sample, Step
+from sursum.core.runtime import perform
+from sursum.core.scope import open_plates
+from sursum.density.unconstrain import continuous_support
+from sursum.distributions.bijections import bijection
 from sursum.errors import GuideError
 from sursum.handlers import trace
-from sursum.messages import Sample, Step
-from sursum.placed import continuous_support
-from sursum.runtime import open_plates, perform, refuse_coroutines, run_program
 from sursum.vi.autoguide.guide import AutoGuide, run_answered
 from sursum.vi.autoguide.laplace import AutoLaplaceApproximation
 

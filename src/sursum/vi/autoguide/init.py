@@ -12,14 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sursum.bijections import bijection
-from sursum.carried import carried_by
+from sursum.core.messages import Sample
+from sursum.core.scope import current_generator
+from sursum.density.init_values import carried_by
+from sursum.density.layout import site_dtype
+from sursum.density.unconstrain import continuous_support
+from sursum.distributions.bijections import bijection
 from sursum.distributions.randomness import drawing_from
 from sursum.errors import GuideError
-from sursum.latents import site_dtype
-from sursum.messages import Sample
-from sursum.placed import continuous_support
-from sursum.runtime import current_generator
 
 InitLoc = Callable[[Sample], Tensor | None]
 

@@ -11,17 +11,18 @@ from torch import Tensor
 from torch.distributions import AffineTransform, Distribution, Transform, constraints
 
 from sursum import distributions as dist
+from sursum.common.settings import whole_number
+from sursum.core.messages import Frame, Sample
+from sursum.core.plates import place as fit_to_plates
+from sursum.core.runtime import perform
+from sursum.core.scope import current_generator
+from sursum.density.unconstrain import is_identity
 from sursum.errors import GuideError
 from sursum.handlers import ParamStore
-from sursum.messages import Frame, Sample
-from sursum.placed import is_identity
-from sursum.placing import place as fit_to_plates
-from sursum.runtime import current_generator, perform
 from sursum.vi.autoguide.guide import AUXILIARY, AutoGuide, Place, joined
 from sursum.vi.autoguide.init import InitLoc
 from sursum.vi.autoguide.normal import checked_scale
 from sursum.vi.pushforward import Placed, Pushforward, summed_to
-from sursum.whole_numbers import whole_number
 
 
 class JointGuide(AutoGuide):

@@ -12,12 +12,12 @@ from torch.distributions import Distribution
 
 from sursum import distributions as dist
 from sursum.compiler.compiled import CompiledDensity, compile_density
-from sursum.curvature import curvature
-from sursum.density import LogDensity
+from sursum.core.messages import Param, Site
+from sursum.core.runtime import Messenger, handler, perform
+from sursum.density.log_density import LogDensity
 from sursum.errors import GuideError
 from sursum.handlers import ParamStore
-from sursum.messages import Param, Site
-from sursum.runtime import Messenger, handler, perform
+from sursum.optimise.curvature import curvature
 from sursum.vi.autoguide.guide import AutoGuide
 from sursum.vi.autoguide.joint import AutoMultivariateNormal, JointGuide
 from sursum.vi.draws import snapshot

@@ -10,11 +10,11 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from sursum import distributions as dist
+from sursum.core.messages import Frame, Sample
+from sursum.core.plates import place as fit_to_plates
+from sursum.core.plates import plate_scale
+from sursum.density.unconstrain import is_identity
 from sursum.errors import GuideError
-from sursum.messages import Frame, Sample
-from sursum.placed import is_identity
-from sursum.placing import place as fit_to_plates
-from sursum.placing import plate_scale
 from sursum.vi.autoguide.guide import AutoGuide, Place, joined, present
 from sursum.vi.autoguide.init import InitLoc
 from sursum.vi.pushforward import Pushforward

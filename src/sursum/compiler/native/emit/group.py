@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from sursum.compiler.graph import Where
-from sursum.compiler.native.affine import Affine
+from sursum.compiler.graph.graph import Where
 from sursum.compiler.native.emit.comment import comment
 from sursum.compiler.native.emit.scalar import TYPES, VARIABLES, Body, bracket
-from sursum.compiler.native.expr import Expr
-from sursum.compiler.native.fuse import PLAIN
-from sursum.compiler.native.ir import Call, Loop, Operand
-from sursum.compiler.native.schedule import Group
+from sursum.compiler.native.ir.affine import Affine
+from sursum.compiler.native.ir.expr import Expr
+from sursum.compiler.native.ir.program import Call, Loop, Operand
+from sursum.compiler.native.passes.fuse import PLAIN
+from sursum.compiler.native.passes.group import Group
 
 #: Reduction → clause of OpenMP, first value by kind, statement.
 CLAUSE = {"sum": "+", "prod": "*", "max": "max", "min": "min", "all": "&", "any": "|"}

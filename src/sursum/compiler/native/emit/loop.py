@@ -5,8 +5,8 @@ from __future__ import annotations
 from sursum.compiler.native.emit.comment import comment
 from sursum.compiler.native.emit.program import Emitted, Emitter
 from sursum.compiler.native.emit.scalar import TYPES
-from sursum.compiler.native.ir import Recurrent
-from sursum.compiler.native.schedule import Schedule
+from sursum.compiler.native.ir.program import Recurrent
+from sursum.compiler.native.passes.group import Schedule
 from sursum.compiler.native.unsupported import UnsupportedOperator
 
 #: So many bytes may lie on the stack: sampler threads have little of it.

@@ -6,16 +6,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sursum.compiler.graph import Where
-from sursum.compiler.native.affine import Affine
+from sursum.compiler.graph.graph import Where
 from sursum.compiler.native.emit.comment import comment
 from sursum.compiler.native.emit.functions import ARRAYS, LIBM, NEEDS, SCALAR
 from sursum.compiler.native.emit.group import comments, lines_of
 from sursum.compiler.native.emit.scalar import TYPES, place
 from sursum.compiler.native.emit.tile import tiled
-from sursum.compiler.native.ir import Call, Operand, Program
-from sursum.compiler.native.memory import Layout, called, layout
-from sursum.compiler.native.schedule import Group, Schedule
+from sursum.compiler.native.ir.affine import Affine
+from sursum.compiler.native.ir.program import Call, Operand, Program
+from sursum.compiler.native.passes.buffer_reuse import Layout, called, layout
+from sursum.compiler.native.passes.group import Group, Schedule
 
 #: Statements to a C function: above this the compiler's time stops growing in proportion.
 PART = 300

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from sursum.compiler.native.affine import Affine
 from sursum.compiler.native.emit.functions import LIBM, PLAIN, SCALAR
-from sursum.compiler.native.expr import Expr
+from sursum.compiler.native.ir.affine import Affine
+from sursum.compiler.native.ir.expr import Expr
 
 TYPES = {"f": "double", "i": "int64_t", "b": "bool"}
 VARIABLES = ("i", "j", "k", "l", "m", "n", "o", "p", "r", "u")

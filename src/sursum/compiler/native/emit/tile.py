@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from sursum.compiler.graph import Where
-from sursum.compiler.native.affine import Affine
+from sursum.compiler.graph.graph import Where
 from sursum.compiler.native.emit.group import Names, Nest
 from sursum.compiler.native.emit.scalar import Body
-from sursum.compiler.native.expr import Expr
-from sursum.compiler.native.ir import Group, Loop, Panel
-from sursum.compiler.native.panel import ROWS
+from sursum.compiler.native.ir.affine import Affine
+from sursum.compiler.native.ir.expr import Expr
+from sursum.compiler.native.ir.program import Group, Loop, Panel
+from sursum.compiler.native.passes.pack import ROWS
 
 
 class Panels:

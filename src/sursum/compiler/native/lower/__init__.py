@@ -6,8 +6,8 @@ at the end of that file, and add a row to the contract in `tests/compiler/native
 
 from __future__ import annotations
 
-from sursum.compiler.graph import Graph, Node
-from sursum.compiler.native.ir import Program
+from sursum.compiler.graph.graph import Graph, Node
+from sursum.compiler.native.ir.program import Program
 from sursum.compiler.native.lower import (
     activation,
     arithmetic,

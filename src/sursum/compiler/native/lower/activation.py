@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from sursum.compiler.graph import Node, Ref
-from sursum.compiler.native.expr import Expr, Exprs
+from sursum.compiler.graph.graph import Node, Ref
+from sursum.compiler.native.ir.expr import Expr, Exprs
 from sursum.compiler.native.lower.context import Lowering
 from sursum.compiler.native.lower.structure import join, narrow
 from sursum.compiler.native.lower.table import Table, formulas, number

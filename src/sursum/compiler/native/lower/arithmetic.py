@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from sursum.compiler.native.expr import Expr, Exprs
+from sursum.compiler.native.ir.expr import Expr, Exprs
 from sursum.compiler.native.lower.table import Formula, formulas, number
 
 

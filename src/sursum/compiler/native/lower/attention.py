@@ -5,9 +5,9 @@ Reference: Dao, Fu, Ermon, Rudra, Ré, "FlashAttention" (2022), appendix B, for 
 
 from __future__ import annotations
 
-from sursum.compiler.graph import Node, Ref
-from sursum.compiler.native.affine import Affine
-from sursum.compiler.native.expr import Expr
+from sursum.compiler.graph.graph import Node, Ref
+from sursum.compiler.native.ir.affine import Affine
+from sursum.compiler.native.ir.expr import Expr
 from sursum.compiler.native.lower.context import Lowering
 from sursum.compiler.native.lower.reduction import axis
 from sursum.compiler.native.lower.softmax import softmax_parts

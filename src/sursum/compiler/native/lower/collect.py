@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sursum.compiler.graph import Guard, Ref
-from sursum.compiler.native.affine import Affine, contiguous, numel
-from sursum.compiler.native.expr import Expr
-from sursum.compiler.native.ir import Call, Loop, Operand, Program
+from sursum.compiler.graph.graph import Guard, Ref
+from sursum.compiler.native.ir.affine import Affine, contiguous, numel
+from sursum.compiler.native.ir.expr import Expr
+from sursum.compiler.native.ir.program import Call, Loop, Operand, Program
 from sursum.compiler.native.lower.context import Lowering, Made, Map, Patch
 
 FLAT = Affine(0, (1,))

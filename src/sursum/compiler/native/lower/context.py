@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sursum.compiler.graph import Graph, Node, Ref, Where
-from sursum.compiler.native.affine import Affine, contiguous, covers, disjoint, numel, solve
-from sursum.compiler.native.expr import Expr, Exprs
-from sursum.compiler.native.ir import Call, Data, Loop, Operand, Program
+from sursum.compiler.graph.graph import Graph, Node, Ref, Where
+from sursum.compiler.native.ir.affine import Affine, contiguous, covers, disjoint, numel, solve
+from sursum.compiler.native.ir.expr import Expr, Exprs
+from sursum.compiler.native.ir.program import Call, Data, Loop, Operand, Program
 from sursum.compiler.native.lower.narrow import NARROW, wrapped
 from sursum.compiler.native.unsupported import UnsupportedOperator
 

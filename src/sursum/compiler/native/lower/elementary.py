@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sursum.compiler.native.expr import Expr, Exprs
+from sursum.compiler.native.ir.expr import Expr, Exprs
 from sursum.compiler.native.lower.table import formulas, number
 
 #: torch's name → C's, of which those that C lacks stand in `emit/functions.py`.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from sursum.compiler.graph import Node, Ref
+from sursum.compiler.graph.graph import Node, Ref
 from sursum.compiler.native.lower.context import Lowering
 from sursum.compiler.native.lower.matrices import one_batch, split_batch, transposed
 from sursum.compiler.native.lower.table import given, names

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sursum.compiler.graph import Node, Ref, map_refs, refs_of
-from sursum.compiler.native.expr import Expr, Exprs
-from sursum.compiler.native.ir import Loop, Program
+from sursum.compiler.graph.graph import Node, Ref, map_refs, refs_of
+from sursum.compiler.native.ir.expr import Expr, Exprs
+from sursum.compiler.native.ir.program import Loop, Program
 from sursum.compiler.native.lower.context import Lowering, Map
 
 #: Larger results are not worth their memory.

@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from sursum.compiler.graph import Node, Ref
-from sursum.compiler.native.affine import Affine
-from sursum.compiler.native.expr import Expr
-from sursum.compiler.native.ir import Data
+from sursum.compiler.graph.graph import Node, Ref
+from sursum.compiler.native.ir.affine import Affine
+from sursum.compiler.native.ir.expr import Expr
+from sursum.compiler.native.ir.program import Data
 from sursum.compiler.native.lower import triangle
 from sursum.compiler.native.lower.context import Lowering, kind_of
 from sursum.compiler.native.lower.reduction import axis, broadcast

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from sursum.compiler.graph import Node, Ref
+from sursum.compiler.graph.graph import Node, Ref
 from sursum.compiler.native.lower.context import Lowering
 from sursum.compiler.native.lower.factor import LARGE, cholesky_backward, factor_gradient
 from sursum.compiler.native.lower.matrices import expanded, transposed

@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from sursum.compiler.graph import Node, Ref
-from sursum.compiler.native.affine import Affine
-from sursum.compiler.native.expr import Expr, Exprs
+from sursum.compiler.graph.graph import Node, Ref
+from sursum.compiler.native.ir.affine import Affine
+from sursum.compiler.native.ir.expr import Expr, Exprs
 from sursum.compiler.native.lower.activation import log_sigmoid
 from sursum.compiler.native.lower.arithmetic import absolute, sign
 from sursum.compiler.native.lower.context import Lowering

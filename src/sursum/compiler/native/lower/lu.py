@@ -6,9 +6,9 @@ import math
 
 import torch
 
-from sursum.compiler.graph import Node, Ref
-from sursum.compiler.native.affine import Affine, contiguous
-from sursum.compiler.native.expr import Expr
+from sursum.compiler.graph.graph import Node, Ref
+from sursum.compiler.native.ir.affine import Affine, contiguous
+from sursum.compiler.native.ir.expr import Expr
 from sursum.compiler.native.lower.context import Lowering
 from sursum.compiler.native.lower.matrices import expanded, transposed
 from sursum.compiler.native.lower.reduction import axis, broadcast

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from sursum.compiler.graph import Node, Ref
-from sursum.compiler.native.affine import Affine
-from sursum.compiler.native.expr import Expr
+from sursum.compiler.graph.graph import Node, Ref
+from sursum.compiler.native.ir.affine import Affine
+from sursum.compiler.native.ir.expr import Expr
 from sursum.compiler.native.lower import triangle
 from sursum.compiler.native.lower.context import Lowering, kind_of
 from sursum.compiler.native.lower.table import Table, number

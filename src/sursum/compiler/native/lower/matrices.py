@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from sursum.compiler.graph import Ref
-from sursum.compiler.native.affine import contiguous
+from sursum.compiler.graph.graph import Ref
+from sursum.compiler.native.ir.affine import contiguous
 
 
 def transposed(ref: Ref) -> Ref:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from sursum.compiler.native.expr import Expr, Exprs
+from sursum.compiler.native.ir.expr import Expr, Exprs
 
 #: The smaller types, and their names in C.
 NARROW = {torch.int32: "int32_t", torch.int16: "int16_t", torch.int8: "int8_t", torch.uint8: "uint8_t"}

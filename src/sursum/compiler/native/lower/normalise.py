@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from sursum.compiler.graph import Node, Ref
-from sursum.compiler.native.affine import contiguous, numel
-from sursum.compiler.native.expr import Expr
+from sursum.compiler.graph.graph import Node, Ref
+from sursum.compiler.native.ir.affine import contiguous, numel
+from sursum.compiler.native.ir.expr import Expr
 from sursum.compiler.native.lower.context import Lowering
 from sursum.compiler.native.lower.reduction import kept
 from sursum.compiler.native.lower.table import Table

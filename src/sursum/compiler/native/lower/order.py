@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from sursum.compiler.graph import Node, Ref
-from sursum.compiler.native.affine import Affine
+from sursum.compiler.graph.graph import Node, Ref
+from sursum.compiler.native.ir.affine import Affine
 from sursum.compiler.native.lower.context import Lowering
 from sursum.compiler.native.lower.reduction import axis
 from sursum.compiler.native.lower.scan import extents

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from sursum.compiler.graph import Node
-from sursum.compiler.native.expr import Expr, Exprs
+from sursum.compiler.graph.graph import Node
+from sursum.compiler.native.ir.expr import Expr, Exprs
 from sursum.compiler.native.lower.arithmetic import clamp
 from sursum.compiler.native.lower.context import Lowering
 from sursum.compiler.native.lower.table import Table, formulas

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import torch
 
-from sursum.compiler.graph import Node, Ref
-from sursum.compiler.native.affine import Affine, contiguous
-from sursum.compiler.native.expr import Expr
+from sursum.compiler.graph.graph import Node, Ref
+from sursum.compiler.native.ir.affine import Affine, contiguous
+from sursum.compiler.native.ir.expr import Expr
 from sursum.compiler.native.lower.context import Lowering
 from sursum.compiler.native.lower.convolution import spread
 from sursum.compiler.native.lower.normalise import reshaped

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sursum.compiler.graph import Node, Ref
-from sursum.compiler.native.affine import Affine, contiguous, numel
-from sursum.compiler.native.expr import Expr, Exprs
-from sursum.compiler.native.ir import Call, Data, Loop, Operand, Program, Recurrent
+from sursum.compiler.graph.graph import Node, Ref
+from sursum.compiler.native.ir.affine import Affine, contiguous, numel
+from sursum.compiler.native.ir.expr import Expr, Exprs
+from sursum.compiler.native.ir.program import Call, Data, Loop, Operand, Program, Recurrent
 from sursum.compiler.native.lower.context import Lowering, Made, kind_of
 from sursum.compiler.native.lower.table import Table
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from sursum.compiler.graph import Node
+from sursum.compiler.graph.graph import Node
 from sursum.compiler.native.lower.context import Lowering
 from sursum.compiler.native.lower.table import Lower, Table
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sursum.compiler.native.affine import Affine, numel
-from sursum.compiler.native.expr import Expr
-from sursum.compiler.native.ir import Data, Loop
+from sursum.compiler.native.ir.affine import Affine, numel
+from sursum.compiler.native.ir.expr import Expr
+from sursum.compiler.native.ir.program import Data, Loop
 from sursum.compiler.native.lower.context import Lowering, Made, Map
 from sursum.compiler.native.lower.narrow import NARROW
 

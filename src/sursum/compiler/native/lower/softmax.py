@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sursum.compiler.graph import Node, Ref
+from sursum.compiler.graph.graph import Node, Ref
 from sursum.compiler.native.lower.context import Lowering
 from sursum.compiler.native.lower.reduction import _squeezed, dims_of, kept
 from sursum.compiler.native.lower.table import Table

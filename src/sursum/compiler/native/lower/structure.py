@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from sursum.compiler.graph import Node, Ref
-from sursum.compiler.native.affine import Affine, contiguous
-from sursum.compiler.native.expr import Expr
-from sursum.compiler.native.ir import Data
+from sursum.compiler.graph.graph import Node, Ref
+from sursum.compiler.native.ir.affine import Affine, contiguous
+from sursum.compiler.native.ir.expr import Expr
+from sursum.compiler.native.ir.program import Data
 from sursum.compiler.native.lower.context import Lowering, kind_of
 from sursum.compiler.native.lower.reduction import axis
 from sursum.compiler.native.lower.table import Lower, Table, given

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from sursum.compiler.graph import Node, Ref, map_refs
-from sursum.compiler.native.expr import Expr, Exprs
+from sursum.compiler.graph.graph import Node, Ref, map_refs
+from sursum.compiler.native.ir.expr import Expr, Exprs
 from sursum.compiler.native.lower.context import Lowering
 
 #: Lowers one node: reads its arguments from the `Lowering`, and defines its results there.

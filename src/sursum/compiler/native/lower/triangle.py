@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 import torch
 
-from sursum.compiler.graph import Ref
-from sursum.compiler.native.affine import Affine
-from sursum.compiler.native.expr import Expr
-from sursum.compiler.native.ir import Loop
+from sursum.compiler.graph.graph import Ref
+from sursum.compiler.native.ir.affine import Affine
+from sursum.compiler.native.ir.expr import Expr
+from sursum.compiler.native.ir.program import Loop
 from sursum.compiler.native.lower.context import Lowering, Map, kind_of
 
 #: Smaller ones are left to loops.

@@ -1,0 +1,299 @@
+"""Double precision for whatever is run: no narrower float is made, computed with, or seen.
+
+A program in float32 need not be written anew for it, and torch's default dtype, which belongs to the whole process, is left
+alone: two modes of this thread do it. One sees operators and computes them in float64. The other sees calls from Python: it
+makes tensors of Python's numbers in float64, not rounded first, and says float64 where a tensor's dtype is asked for, so that
+what Python derives from a dtype, as the distance that `torch.distributions` keeps from 0 and 1, is that of doubles.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions import constraints
+from torch.distributions.utils import clamp_probs
+from torch.overrides import TorchFunctionMode
+
+from sursum.common.torch_private import DisableTorchFunction, OpOverload, TorchDispatchMode, dispatch_modes
+
+aten = torch.ops.aten
+
+NARROW = frozenset((torch.float32, torch.float16, torch.bfloat16))
+
+# Which of the arguments holds the numbers.
+_FROM_NUMBERS: Mapping[Any, int] = {torch.tensor: 0, torch.as_tensor: 0, torch.asarray: 0, Tensor.new_tensor: 1}
+# Between these lie the probabilities whose logarithms, and those of what is left of 1, are finite in float64.
+_LEAST, _MOST = torch.finfo(torch.float64).tiny, 1 - torch.finfo(torch.float64).eps / 2
+_INTEGERS = ("aten::randint", "aten::randperm")
+# For these torch chooses, by the dtypes of the arguments, among operators of which some know no double.
+_CHOOSING: frozenset[Any] = frozenset(
+    (torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu, torch.nn.functional.scaled_dot_product_attention)
+)
+
+
+def wide(dtype: torch.dtype) -> torch.dtype:
+    """float64 in the place of a narrower float; other dtypes as they are.
+
+    >>> wide(torch.float32), wide(torch.int64)
+    (torch.float64, torch.int64)
+    """
+    return torch.float64 if dtype in NARROW else dtype
+
+
+@contextmanager
+def in_double() -> Iterator[None]:
+    """Run what is inside in double precision; a Python number is a double there, whatever dtype is asked for.
+
+    Nested, the outer one counts.
+
+    Example:
+        >>> import torch
+        >>> x = torch.ones(2)
+        >>> with in_double():
+        ...     (x * 0.1).dtype, torch.tensor(0.1).dtype, torch.finfo(x.dtype).eps
+        (torch.float64, torch.float64, 2.220446049250313e-16)
+    """
+    if is_double():
+        yield
+    else:
+        with doubled():
+            yield
+
+
+@contextmanager
+def doubled() -> Iterator[None]:
+    """As `in_double`, also where another mode has been entered inside of an outer one: that mode sees double precision too."""
+    with _Seen(), _Computed():
+        yield
+
+
+def is_double() -> bool:
+    """Whether what is run here is run in double precision."""
+    return any(isinstance(mode, _Computed) for mode in dispatch_modes())
+
+
+def is_watched() -> bool:
+    """Whether a dispatch mode other than that of `in_double`, as a capture is one, sees the operators that are run here."""
+    return any(not isinstance(mode, _Computed) for mode in dispatch_modes())
+
+
+def default_dtype() -> torch.dtype:
+    """The dtype of numbers for which nothing else says one: torch's default, or float64 inside `in_double`."""
+    return torch.float64 if is_double() else torch.get_default_dtype()
+
+
+def caller() -> FrameType:
+    """Inside a function mode, the frame of the call that it sees; modes that were entered later have seen it before."""
+    frame = sys._getframe(2)
+    while frame.f_code.co_name == "__torch_function__" and frame.f_back is not None:
+        frame = frame.f_back
+    return frame
+
+
+class _Seen(TorchFunctionMode):
+    """What Python sees: dtypes, and tensors of numbers."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        if not kwargs and len(args) == 1 and isinstance(args[0], Tensor):  # most calls: no two dtypes can meet
+            found = func(args[0])
+            if type(found) is not torch.dtype or found not in NARROW:
+                return found
+            # What a constraint forgives is the rounding of the value that it is given.
+            return found if caller().f_code.co_filename == constraints.__file__ else torch.float64
+        kwargs = kwargs or {}
+        if func in _CHOOSING:
+            args, kwargs = widened(args), widened(dict(kwargs))
+        elif func is Tensor.clamp and caller().f_code is clamp_probs.__code__:
+            kwargs = {"min": _LEAST, "max": _MOST}
+        elif func in _FROM_NUMBERS:
+            place, dtype = _FROM_NUMBERS[func], kwargs.get("dtype")
+            args = tuple(wide(item) if isinstance(item, torch.dtype) else item for item in args)
+            if dtype in NARROW or (dtype is None and len(args) > place and _holds_float(args[place])):
+                kwargs = {**kwargs, "dtype": torch.float64}
+        elif _meet(args, kwargs) and not (_is_narrow(args[:1]) and getattr(func, "__name__", "")[-1:] == "_"):
+            # Before autograd sees them: what it keeps for the gradient is in double then, wherever that is computed.
+            args, kwargs = widened(args), widened(dict(kwargs))
+        return func(*args, **kwargs)
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What is known of an operator: whether it gives a window on its argument, which arguments it writes, and more."""
+
+    op: Any  # kept alive: these are found by its id
+    windows: bool
+    written: frozenset[str]
+    names: tuple[str, ...]
+    makes: bool  # takes a dtype, and draws what has the default one
+    takes_dtype: bool
+    of_floats: bool  # knows no integers, though torch promotes them elsewhere
+
+    @classmethod
+    def of(cls, op: Any) -> _Facts:
+        arguments = op._schema.arguments
+        written = frozenset(a.name for a in arguments if a.alias_info is not None and a.alias_info.is_write)
+        takes_dtype = any(a.name == "dtype" for a in arguments)
+        draws = torch.Tag.nondeterministic_seeded in op.tags and op._schema.name not in _INTEGERS
+        return cls(
+            op=op,
+            windows=not written and any(a.alias_info is not None for a in arguments),
+            written=written,
+            names=tuple(a.name for a in arguments),
+            makes=takes_dtype and draws,
+            takes_dtype=takes_dtype,
+            of_floats=op is aten.binary_cross_entropy_with_logits.default,
+        )
+
+
+class _Computed(TorchDispatchMode):
+    """Operators in float64: narrow arguments are converted first, and so are integers that would become narrow floats."""
+
+    #: Operators that take functions go on as they are, for the modes outside to refuse.
+    supports_higher_order_operators = True
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """False: torch would import Dynamo, two seconds, to wrap this mode otherwise."""
+        return False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._facts: dict[int, _Facts] = {}
+        self._converted: dict[int, tuple[Tensor, int, Tensor]] = {}
+
+    def __torch_dispatch__(
+        self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if not isinstance(func, OpOverload):
+            return func(*args, **kwargs)
+        facts = self._facts.get(id(func))  # torch keeps its operators, and hashes them in Python
+        if facts is None:
+            facts = self._facts[id(func)] = _Facts.of(func)
+        with DisableTorchFunction():  # dtypes as they are
+            if facts.windows:
+                return func(*args, **kwargs)
+            if facts.written:
+                args = tuple(a if name in facts.written else self._wide(a) for name, a in zip(facts.names, args, strict=False))
+                kwargs = {name: a if name in facts.written else self._wide(a) for name, a in kwargs.items()}
+                return func(*args, **kwargs)
+            if kwargs or facts.makes or facts.of_floats or not _is_wide(args):  # of most calls none of it is so
+                args, kwargs = self._wide(args), {name: self._wide(a) for name, a in kwargs.items()}
+                if facts.of_floats:
+                    args = _floating(args)
+                if facts.makes and kwargs.get("dtype") is None:
+                    kwargs["dtype"] = torch.float64
+            found = func(*args, **kwargs)
+            if not _is_narrow(found):
+                return found
+            # Of integers, or of nothing: torch gives these the default dtype.
+            if any(map(_holds_tensor, args)) or any(map(_holds_tensor, kwargs.values())):
+                return func(*_floating(args), **{name: _floating(a) for name, a in kwargs.items()})
+            return func(*args, **kwargs, dtype=torch.float64) if facts.takes_dtype else found
+
+    def _wide(self, item: Any) -> Any:
+        """Arguments with every narrow float, and every name of one, in float64."""
+        if isinstance(item, Tensor):
+            return self._convert(item) if item.dtype in NARROW else item
+        if isinstance(item, torch.dtype):
+            return wide(item)
+        if isinstance(item, (list, tuple)):
+            return type(item)([self._wide(part) for part in item])
+        return item
+
+    def _convert(self, tensor: Tensor) -> Tensor:
+        """`tensor` in float64; converted once for as long as it is not written."""
+        version = 0 if tensor.is_inference() else tensor._version
+        known = self._converted.get(id(tensor))
+        if known is None or known[1] != version:
+            known = self._converted[id(tensor)] = tensor, version, _converted(tensor)
+        return known[2]
+
+
+def _is_wide(items: Sequence[Any]) -> bool:
+    """Whether no narrow float, nor the name of one, is among these arguments."""
+    for item in items:
+        if isinstance(item, Tensor):
+            if item.dtype in NARROW:
+                return False
+        elif type(item) in (tuple, list):
+            if not _is_wide(item):
+                return False
+        elif isinstance(item, torch.dtype) and item in NARROW:
+            return False
+    return True
+
+
+def _holds_float(item: Any) -> bool:
+    return isinstance(item, float) or (isinstance(item, (list, tuple)) and any(map(_holds_float, item)))
+
+
+def _converted(tensor: Tensor) -> Tensor:
+    """`tensor` in float64, what is expanded in it still being so."""
+    size, stride = tensor.shape, tensor.stride()
+    if 0 not in stride:
+        return _copied(tensor)
+    return _copied(tensor[tuple([slice(0, 1) if step == 0 else slice(None) for step in stride])]).expand(size)
+
+
+def _copied(tensor: Tensor) -> Tensor:
+    """`tensor` in float64, by the operator that `to` is made of: below autograd nothing takes it apart."""
+    copy: Tensor = aten._to_copy.default(tensor, dtype=torch.float64)
+    return copy
+
+
+def _floating(item: Any) -> Any:
+    """Arguments with integers in float64."""
+    if isinstance(item, Tensor):
+        return item if item.is_floating_point() or item.is_complex() else _copied(item)
+    if isinstance(item, (list, tuple)):
+        return type(item)([_floating(part) for part in item])
+    return item
+
+
+def _meet(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    """Whether a tensor of doubles is among these arguments, and a narrow one."""
+    items = (*args, *kwargs.values())
+    if sum(2 if type(item) in (tuple, list) else isinstance(item, Tensor) for item in items) < 2:
+        return False
+    dtypes: set[torch.dtype] = set()
+    with DisableTorchFunction():
+        _note_dtypes(items, dtypes)
+    return torch.float64 in dtypes and not dtypes.isdisjoint(NARROW)
+
+
+def _note_dtypes(items: Sequence[Any], found: set[torch.dtype]) -> None:
+    for item in items:
+        if isinstance(item, Tensor):
+            found.add(item.dtype)
+        elif type(item) in (tuple, list):
+            _note_dtypes(item, found)
+
+
+def _is_narrow(found: Any) -> bool:
+    if isinstance(found, Tensor):
+        return found.dtype in NARROW
+    return isinstance(found, (list, tuple)) and any(map(_is_narrow, found))
+
+
+def _holds_tensor(item: Any) -> bool:
+    return isinstance(item, Tensor) or (isinstance(item, (list, tuple)) and any(map(_holds_tensor, item)))
+
+
+def widened(value: Any) -> Any:
+    """A tensor in float64 if it holds narrower floats, also inside tuples, lists and dictionaries; anything else as it is."""
+    if isinstance(value, Tensor):
+        with DisableTorchFunction():
+            return value.to(torch.float64) if value.dtype in NARROW else value
+    if type(value) in (tuple, list):
+        return type(value)(map(widened, value))
+    return {name: widened(item) for name, item in value.items()} if type(value) is dict else value

@@ -1,0 +1,55 @@
+"""Settings that are whole numbers: an int, or NumPy's or torch's, and nothing that only looks like one."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sursum.common.shown import shown
+from sursum.errors import SursumError
+
+
+def whole_number(name: str, value: Any, least: int, error: type[SursumError], remedy: str) -> int:
+    """`value` as an int.
+
+    Args:
+        name: of the setting.
+        least: the smallest value that is allowed.
+        error: what is raised for anything else.
+        remedy: what to do, a clause.
+
+    Example:
+        >>> import numpy as np
+        >>> from sursum.errors import SamplingError
+        >>> whole_number("num_chains", np.int64(4), 1, SamplingError, "4 is usual")
+        4
+        >>> whole_number("num_chains", 4.0, 1, SamplingError, "4 is usual")
+        Traceback (most recent call last):
+        sursum.errors.SamplingError: `num_chains` is 4.0, but must be an integer of 1 or more: 4 is usual.
+    """
+    found = _index(value)
+    if found is None or found < least:
+        raise error(f"`{name}` is {shown(value)}, but must be an integer of {least} or more: {remedy}.")
+    return found
+
+
+def _index(value: Any) -> int | None:
+    """The integer that `value` is; True and False are none."""
+    if isinstance(value, bool) or (
+        isinstance(value, Tensor) and (value.dim() or value.is_floating_point() or value.dtype is torch.bool)
+    ):
+        return None
+    try:
+        return operator.index(value)
+    except (TypeError, RuntimeError):
+        return None
+
+
+def settle(settings: object, values: Mapping[str, Any]) -> None:
+    """Set fields of a frozen class of settings while it is made."""
+    for name, value in values.items():
+        object.__setattr__(settings, name, value)

@@ -1,0 +1,206 @@
+"""Capture: a Python function of q ∈ Rⁿ becomes a graph of ATen operators, in milliseconds and without torch.compile.
+
+The function runs twice, at two points, under a recorder; the two recordings must be one graph.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sursum.common.precision import doubled, widened
+from sursum.common.torch_private import enable_mkldnn, mkldnn_enabled
+from sursum.compiler.capture import refusals
+from sursum.compiler.capture.branches import Answers, Doubt, settle
+from sursum.compiler.capture.lines import line_of
+from sursum.compiler.capture.recorder import Recorder
+from sursum.compiler.capture.selection import SelectByTensor
+from sursum.compiler.graph.compare import compare
+from sursum.compiler.graph.graph import Graph, Where
+from sursum.errors import CaptureError, EscapeError, SursumError
+
+# Held by the one capture at a time that has torch's switches, which are of the whole process.
+_SWITCHES = threading.RLock()
+
+
+@contextmanager
+def _plainly() -> Iterator[None]:
+    """Run without oneDNN, whose LSTM is one operator that knows no double, and with scripts as they are written: optimised
+    ones are other operators from the second run on."""
+    with _SWITCHES, torch.jit.optimized_execution(False):
+        enabled = mkldnn_enabled()
+        enable_mkldnn(False)
+        try:
+            yield
+        finally:
+            enable_mkldnn(enabled)
+
+
+def _no_site() -> Where:
+    return Where(None, None)
+
+
+def capture(
+    fn: Callable[[Tensor], Any],
+    points: tuple[Tensor, Tensor],
+    *,
+    gradient: bool,
+    current_site: Callable[[], Where] = _no_site,
+) -> Graph:
+    r"""The graph of `fn`, and of its gradient.
+
+    .. math:: q \mapsto (f(q), \nabla f(q)) \quad\text{or}\quad q \mapsto (f_1(q), f_2(q), \dots)
+
+    A check of `torch.distributions` on a value that depends on q, `torch._is_all_true(condition)` looked at by Python,
+    and the check of a factorisation become guards. Everything else that lets Python see such a value is an error.
+
+    Arguments:
+        fn: from q, float64 of shape (n,), to a sequence of tensors, or, for `gradient=True`, to a tensor of one element, or
+            `Beside`. It is called twice, and once for every check that may be a branch (`settle`).
+        points: two q, which should differ in every coordinate, and at which `fn` raises nothing.
+        gradient: whether the graph's outputs are `(f(q), ∇f(q))`, and the others, or what `fn` returns.
+        current_site: the site that is being scored, asked at every operator; for messages. Where it knows no line, the
+            innermost one outside of sursum and torch is taken.
+
+    Returns:
+        The graph, in double precision: see `sursum.common.precision`.
+
+    Raises:
+        BranchError: Python looked at a value that depends on q, a shape depends on one, or the program goes on where a
+            check fails.
+        EscapeError: the two recordings differ.
+        CaptureError: the program draws at random, writes into data from outside, or has tensors that are not dense
+            and real.
+
+    Example:
+        >>> points = torch.ones(2).double(), torch.zeros(2).double()
+        >>> graph = capture(lambda q: -(q * q).sum() / 2, points, gradient=True)
+        >>> [output.size for output in graph.outputs]
+        [(), (2,)]
+    """
+    return Capture(fn, points, gradient=gradient, current_site=current_site).graph
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A log density, and other tensors that are wanted at the same q."""
+
+    density: Tensor
+    others: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class _Recording:
+    """The graph of one run, its doubts, what it gave, and whether autograd runs Python for its gradient."""
+
+    graph: Graph
+    doubts: list[Doubt]
+    found: tuple[Tensor, ...]
+    python_backward: bool
+
+
+class Capture:
+    """A function and its graph; see `capture`, whose arguments these are.
+
+    `found` is what the function gave at the two points, and `python_backward` whether autograd runs Python for its gradient.
+    """
+
+    def __init__(
+        self,
+        fn: Callable[[Tensor], Any],
+        points: tuple[Tensor, Tensor],
+        *,
+        gradient: bool,
+        current_site: Callable[[], Where] = _no_site,
+    ) -> None:
+        self._fn, self._gradient, self._current_site = fn, gradient, current_site
+        first = self._record(points[0], Answers(doubts=True))
+        idle = settle(first.graph, first.doubts, lambda answers: self._record(points[0], answers).graph)
+        self._answers = Answers(idle)
+        if idle:
+            first = self._record(points[0], self._answers)
+        self.graph, self.python_backward = first.graph, first.python_backward
+        self.found = first.found, self.compare_at(points[1])
+
+    def compare_at(self, point: Tensor) -> tuple[Tensor, ...]:
+        """What the function gives at this point; an EscapeError if it has another graph there.
+
+        Raises:
+            Exception: what the function raises there.
+        """
+        other = self._record(point, self._answers)
+        compare(self.graph, other.graph)
+        return other.found
+
+    def _record(self, point: Tensor, answers: Answers) -> _Recording:
+        with _plainly():
+            return _record(self._fn, point, self._gradient, self._current_site, answers)
+
+
+def _record(
+    fn: Callable[[Tensor], Any],
+    point: Tensor,
+    gradient: bool,
+    current_site: Callable[[], Where],
+    answers: Answers,
+) -> _Recording:
+    """One run of `fn` at `point`, recorded."""
+    with torch.inference_mode(False), torch.enable_grad():
+        q = point.detach().to(torch.float64, copy=True).requires_grad_(gradient)
+        recorder = Recorder(q, current_site, answers)
+        with recorder, doubled(), SelectByTensor(recorder.traces):
+            try:
+                result = fn(q)
+            except NotImplementedError as error:
+                if "HigherOrderOperator" in str(error):
+                    raise refusals.control_flow(Where(current_site().site, line_of(error))) from error
+                raise
+            except RuntimeError as error:
+                if recorder.failure is not None and not isinstance(error, SursumError):  # in the clothes of an interpreter
+                    raise recorder.failure from error
+                if "numpy()" in str(error):
+                    raise EscapeError(
+                        f"a value that depends on the unknowns left torch: {error} A captured density is made of "
+                        "torch's operators alone: write this part of the program with them."
+                    ) from error
+                raise
+            recorder.in_program = False
+            outputs = _with_gradient(result, q) if gradient else tuple(map(widened, result))
+        found = tuple([output.detach() for output in outputs])
+        return _Recording(recorder.graph(outputs), recorder.doubts, found, gradient and _has_python(outputs))
+
+
+def _with_gradient(result: Any, q: Tensor) -> tuple[Tensor, ...]:
+    """The density, its gradient, and what else there is."""
+    others: tuple[Tensor, ...] = ()
+    if isinstance(result, Beside):
+        result, others = result.density, tuple(map(widened, result.others))
+    if not isinstance(result, Tensor) or result.numel() != 1 or not result.is_floating_point():
+        found = f"shape {tuple(result.shape)}, {result.dtype}" if isinstance(result, Tensor) else type(result).__name__
+        raise CaptureError(f"a log density is one real number, and the function returned {found}. Sum it first.")
+    value = result.reshape(())
+    if not value.requires_grad:
+        return value, torch.zeros_like(q), *others
+    (slope,) = torch.autograd.grad(value, q, allow_unused=True, materialize_grads=True)
+    return value, slope, *others
+
+
+def _has_python(outputs: Sequence[Tensor]) -> bool:
+    """Whether a function of Python's, as `torch.autograd.Function` makes them, is among those that autograd runs backward."""
+    stack: list[Any] = [output.grad_fn for output in outputs if output.grad_fn is not None]
+    seen = set(stack)
+    while stack:
+        node = stack.pop()
+        if isinstance(node, torch.autograd.function.BackwardCFunction):
+            return True
+        for child, _ in node.next_functions:
+            if child is not None and child not in seen:
+                seen.add(child)
+                stack.append(child)
+    return False

@@ -1,0 +1,53 @@
+"""Backward operators that leave something out on purpose, made to compute the derivative.
+
+A network's training may want that; a density and its gradient must be one function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from sursum.common.torch_private import TorchDispatchMode
+
+aten = torch.ops.aten
+
+#: For each such operator, the arguments by position and what they must be: no row is left out, and none is divided by how
+#: often it is used.
+_EXACT: Mapping[Any, Mapping[int, Any]] = {
+    aten.embedding_dense_backward.default: {3: -1, 4: False},
+    aten._embedding_bag_dense_backward.default: {6: False},
+}
+
+
+def exact(op: Any, args: Sequence[Any]) -> tuple[Any, ...]:
+    """The arguments with which `op` computes the derivative.
+
+    >>> exact(torch.ops.aten.embedding_dense_backward.default, ("slope", "index", 10, 0, True))
+    ('slope', 'index', 10, -1, False)
+    """
+    changes = _EXACT.get(op)
+    return tuple(args) if changes is None else tuple(changes.get(k, arg) for k, arg in enumerate(args))
+
+
+class ExactDerivatives(TorchDispatchMode):
+    """Inside it, the backward operators of torch compute the derivative.
+
+    Example:
+        >>> table = torch.zeros(3, requires_grad=True)
+        >>> row = torch.nn.functional.embedding(torch.tensor([0]), table[:, None], padding_idx=0).sum()
+        >>> with ExactDerivatives():
+        ...     torch.autograd.grad(row, table)[0].tolist()
+        [1.0, 0.0, 0.0]
+    """
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
+
+    def __torch_dispatch__(
+        self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        return func(*exact(func, args), **dict(kwargs or {}))

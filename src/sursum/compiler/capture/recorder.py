@@ -1,0 +1,354 @@
+"""The recorder: a dispatch mode that turns the operators of one run into a `Graph`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sursum.common.torch_private import (
+    OpOverload,
+    TorchDispatchMode,
+    current_autograd_node,
+    next_sequence_number,
+    without_dispatch_modes,
+)
+from sursum.compiler.capture import mask_indexing, refusals
+from sursum.compiler.capture.borrowed import Borrowed
+from sursum.compiler.capture.branches import NOTHING_KNOWN, Answers, Doubt
+from sursum.compiler.capture.derivatives import exact
+from sursum.compiler.capture.lines import Lines
+from sursum.compiler.capture.operators import Operator, results_of
+from sursum.compiler.capture.same import Computations
+from sursum.compiler.graph.graph import Graph, Guard, Node, Ref, Value, Where, Write
+from sursum.errors import CaptureError
+
+aten = torch.ops.aten
+
+_DTYPES = frozenset(
+    (
+        *(torch.float64, torch.float32, torch.float16, torch.bfloat16),
+        *(torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool),
+    )
+)
+_NOWHERE = Where(None, None)
+
+
+class Recorder(TorchDispatchMode):
+    """Records what runs while it is entered.
+
+    A storage is known by its address, and every storage seen is kept alive: an address would be used again otherwise.
+    `input` is traced: what is computed from it may not leave torch. A tensor that comes from outside is a constant:
+    what is read of it is copied when the run has ended.
+
+    Arguments:
+        input: q, a float64 vector.
+        current_site: asked at every operator for the site that is being scored.
+        answers: what is known of the program's looks at checks, or is to be found out by this run.
+    """
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # The base class would import torch._dynamo (2 s) to keep itself from being compiled.
+        return False
+
+    def __init__(self, input: Tensor, current_site: Callable[[], Where], answers: Answers = NOTHING_KNOWN) -> None:
+        super().__init__()
+        self.in_program = True  # False while autograd alone is running: no frame is the program's then
+        self.failure: CaptureError | None = None
+        self._current_site = current_site
+        self.doubts: list[Doubt] = []
+        self._answers = answers
+        self._looks = 0  # how many checks there have been
+        self._failed = False  # a check has: what Python looks at then is for the message
+        self._lines = Lines(within=sys._getframe(1).f_code)
+        self._operators: dict[OpOverload, Operator] = {}
+        self._values: dict[int, Value] = {}
+        self._newest: dict[int, Value] = {}  # address of a storage → its newest value
+        self._storages: dict[int, torch.UntypedStorage] = {}  # value → its storage, alive
+        self._outside: set[int] = set()  # values that lie in memory from outside
+        self._borrowed = Borrowed()
+        self._traced: set[int] = set()
+        self._constants: dict[int, Tensor] = {}
+        self._computations = Computations(self._fixed)
+        self._maker: dict[int, str] = {}  # value → name of the operator that made it
+        self._nodes: list[Node] = []
+        self._guards: list[Guard] = []
+        self._forward: dict[int, Where] = {}  # autograd's sequence number → the operator that it differentiates
+        self._false_check: Where | None = None
+        self._input = self._new_value(input, "the density", _NOWHERE).id
+        self._traced.add(self._input)
+        self._outside.add(self._input)
+
+    def traces(self, tensor: Tensor) -> bool:
+        """Whether a tensor is computed from the input."""
+        value = self._known(tensor)
+        return value is not None and value.id in self._traced
+
+    def graph(self, outputs: Sequence[Tensor]) -> Graph:
+        """The graph of what was recorded, with these outputs."""
+        if self.failure is not None:  # the program may have swallowed it
+            raise self.failure
+        if self._false_check is not None:
+            raise refusals.branch("a check that failed, and after which the program went on,", self._false_check)
+        reads: list[Ref] = []
+        density = Operator.of(aten.alias.default)
+        refs = tuple([self._refs(output, reads, density, _NOWHERE) for output in outputs])
+        self._borrowed.read([*refs, *(guard.ref for guard in self._guards)])
+        return self._borrowed.copied(
+            Graph(
+                values=self._values,
+                input=self._input,
+                constants=self._constants,
+                nodes=tuple(self._nodes),
+                guards=tuple(self._guards),
+                outputs=refs,
+            )
+        )
+
+    def _fixed(self, ref: Ref) -> Tensor | None:
+        """A tensor that no operator makes."""
+        constant = self._constants.get(ref.value)
+        return self._borrowed.window(ref) if constant is None else constant.as_strided(ref.size, ref.stride, ref.offset)
+
+    def call(self, op: Any, args: tuple[Any, ...]) -> Any:
+        """Runs and records `op`, which is no operator of torch's, as one."""
+        with without_dispatch_modes():
+            return self.__torch_dispatch__(op, (), args)
+
+    def __torch_dispatch__(
+        self,
+        func: OpOverload,
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        try:
+            return self._record(func, exact(func, args), kwargs or {})
+        except CaptureError as error:
+            self.failure = self.failure or error
+            raise
+
+    def _record(self, op: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        facts = self._operators.get(op)
+        if facts is None:
+            facts = self._operators[op] = Operator.of(op)
+        where = self._where()
+        if facts.random or facts.batch_norm or facts.rebinds:
+            self._refuse(facts, args, kwargs, where)
+
+        reads: list[Ref] = []
+        node_args = tuple([self._refs(item, reads, facts, where) for item in args])
+        node_kwargs = {key: self._refs(item, reads, facts, where) for key, item in kwargs.items()}
+        traced = not self._traced.isdisjoint([ref.value for ref in reads])
+
+        if facts.checks:
+            return self._check(op, args, kwargs, reads[0], where)
+        if facts.looks and traced:
+            return self._look(op, args, kwargs, reads[0], node_args, where)
+        dynamic = facts.dynamic
+        recorded = op
+        if facts.indexes:
+            recorded, node_args, dynamic = mask_indexing.remove(
+                op, args, node_args, self._traced, lambda tensor: self._constant(tensor, facts.name, where)
+            )
+        if dynamic and traced and not self._failed:
+            raise refusals.dynamic_shape(facts.name, where)
+
+        windows = facts.windows(node_args, node_kwargs) if facts.written else []
+        if not self._outside.isdisjoint([window.value for window in windows]):
+            raise refusals.outside_write(facts.name, where)
+        out = op(*args, **kwargs)
+        writes = self._writes(windows, traced, facts.name, where) if windows else ()
+        outputs: list[Ref | None] = []
+        computes = bool(writes)
+        for result in results_of(out):
+            if not isinstance(result, Tensor):
+                outputs.append(None)
+                continue
+            value = self._known(result)
+            if value is not None:
+                alias = self._window(result, value, facts.name, where)
+                outputs.append(alias if writes else None)
+            elif dynamic:  # its shape holds for the data at hand only: the result is a part of the data
+                self._constant(result, facts.name, where)
+            else:
+                computes = True
+                value = self._new_value(result, facts.name, where)
+                self._maker[value.id] = facts.name
+                if traced:
+                    self._traced.add(value.id)
+                outputs.append(self._window(result, value, facts.name, where))
+        if computes:
+            self._borrowed.read(reads)
+            node = Node(recorded, node_args, node_kwargs, tuple(outputs), writes, where)
+            self._nodes.append(node)
+            self._computations.add(node)
+        return out
+
+    def _refuse(self, facts: Operator, args: Sequence[Any], kwargs: Mapping[str, Any], where: Where) -> None:
+        """Raise the error of an operator that no density may use."""
+        if facts.draws(args, kwargs):
+            raise refusals.randomness(facts.name, where)
+        if facts.updates_statistics(args, kwargs):
+            raise refusals.batch_norm(facts.name, where)
+        if facts.rebinds:
+            raise refusals.rebinding(facts.name, where)
+
+    def _where(self) -> Where:
+        """The site and line of the running operator; in a backward pass, those of the operator it differentiates."""
+        differentiated = current_autograd_node()
+        if differentiated is not None:
+            return self._forward.get(differentiated._sequence_nr(), _NOWHERE)
+        if not self.in_program:
+            return _NOWHERE
+        site = self._current_site()
+        where = site if site.line is not None else Where(site.site, self._lines.current())
+        # Autograd numbers its node of an operator just before the operator runs.
+        self._forward.setdefault(next_sequence_number() - 1, where)
+        return where
+
+    def _refs(self, item: Any, reads: list[Ref], facts: Operator, where: Where) -> Any:
+        """`item`, an argument, with a `Ref` in the place of every tensor; the refs are added to `reads`."""
+        if isinstance(item, Tensor):
+            value = self._known(item)
+            if value is None:
+                value = self._constant(item, facts.name, where) if facts.lifts else self._from_outside(item, facts.name, where)
+            ref = self._window(item, value, facts.name, where)
+            reads.append(ref)
+            return ref
+        if isinstance(item, (list, tuple)):
+            return type(item)([self._refs(part, reads, facts, where) for part in item])
+        return item
+
+    def _known(self, tensor: Tensor) -> Value | None:
+        """The newest value of the storage of `tensor`, None for a storage that was not seen yet."""
+        try:
+            return self._newest.get(tensor.untyped_storage()._cdata)
+        except NotImplementedError:
+            return None  # no storage: `_new_value` says why
+
+    def _window(self, tensor: Tensor, value: Value, name: str, where: Where) -> Ref:
+        """The window on `value` that a tensor is."""
+        dtype = tensor.dtype
+        if dtype is not value.dtype:
+            raise refusals.reinterpretation(name, value.dtype, dtype, where)
+        return Ref(value.id, tuple(tensor.shape), tensor.stride(), int(tensor.storage_offset()), dtype)
+
+    def _new_value(self, tensor: Tensor, name: str, where: Where) -> Value:
+        """A new value: the storage of a tensor that was not seen before."""
+        if tensor.layout is not torch.strided or tensor.is_nested:
+            raise refusals.kind(name, f"not dense ({tensor.layout})", where)
+        if tensor.dtype not in _DTYPES:
+            raise refusals.kind(name, f"of dtype {tensor.dtype}", where)
+        if type(tensor).__torch_dispatch__ is not Tensor.__torch_dispatch__:
+            raise refusals.kind(name, f"a {type(tensor).__name__}, which dispatches operators itself", where)
+        storage = tensor.untyped_storage()
+        return self._version(storage, storage.nbytes() // tensor.itemsize, tensor.dtype)
+
+    def _version(self, storage: torch.UntypedStorage, numel: int, dtype: torch.dtype) -> Value:
+        id = len(self._values)
+        value = self._values[id] = self._newest[storage._cdata] = Value(id, numel, dtype)
+        self._storages[id] = storage
+        return value
+
+    def _constant(self, tensor: Tensor, name: str, where: Where) -> Value:
+        """A new value that no operator makes: a copy of the whole storage of `tensor`."""
+        if tensor.is_neg():
+            raise refusals.kind(name, "a negated view of a complex one", where)
+        value = self._new_value(tensor, name, where)
+        self._constants[value.id] = tensor.detach().as_strided((value.numel,), (1,), 0).clone()
+        return value
+
+    def _from_outside(self, tensor: Tensor, name: str, where: Where) -> Value:
+        """A new value in memory that the program did not make, and may not write into."""
+        if tensor.is_neg():
+            raise refusals.kind(name, "a negated view of a complex one", where)
+        value = self._new_value(tensor, name, where)
+        self._outside.add(value.id)
+        self._borrowed.add(value.id, tensor)
+        return value
+
+    def _writes(self, windows: Sequence[Ref], traced: bool, name: str, where: Where) -> tuple[Write, ...]:
+        """What a call wrote, after it ran; the storages have their next values then."""
+        following: dict[int, int] = {}
+        for old in dict.fromkeys([window.value for window in windows]):
+            value, storage = self._values[old], self._storages[old]
+            if storage.nbytes() != value.numel * value.dtype.itemsize:
+                raise refusals.rebinding(name, where)
+            following[old] = self._version(storage, value.numel, value.dtype).id
+            self._maker[following[old]] = name
+            if traced or old in self._traced:
+                self._traced.add(following[old])
+        return tuple([Write(window, following[window.value]) for window in windows])
+
+    def _check(self, op: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any], ref: Ref, where: Where) -> Any:
+        """An operator that raises where its argument is wrong: it runs, and a guard stands for it."""
+        if ref.value not in self._traced:
+            return op(*args, **kwargs)
+        number = self._question(lambda block: (block, "factor") if block else None, True, where)
+        if number in self._answers.idle:
+            return op(*args, **kwargs)
+        self._guards.append(Guard(ref, "zero" if op is aten._linalg_check_errors.default else "true", where))
+        if self._answers.other == number:
+            self._failed = True
+            raise torch.linalg.LinAlgError("the program is asked what it does where this check fails")
+        try:
+            return op(*args, **kwargs)
+        except Exception:
+            self._false_check, self._failed = where, True
+            raise
+
+    def _look(
+        self,
+        op: OpOverload,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        ref: Ref,
+        node_args: tuple[Any, ...],
+        where: Where,
+    ) -> Any:
+        """Python looks at a traced value: checks of arguments may, and a guard stands for each; what is decided may be seen."""
+        out = op(*args, **kwargs)
+        if self._failed:  # the program is about to raise, and says why
+            return out
+        maker = self._maker.get(ref.value)
+        if op is aten._local_scalar_dense.default and ref.dtype is torch.bool:
+            validates = maker in ("aten::all", "aten::any") and self._lines.in_validation()
+            if maker == "aten::_is_all_true" or validates:
+                return self._answer(bool(out), maker == "aten::any", ref, where)
+            if not out and self._computations.is_success(ref):
+                self._guards.append(Guard(ref, "zero", where))
+                return out
+        if out is self._computations.decided(op, node_args):
+            return out
+        whole = op is aten._local_scalar_dense.default and not ref.dtype.is_floating_point and ref.dtype is not torch.bool
+        raise refusals.branch(str(op), where, whole=whole)
+
+    def _answer(self, out: bool, finds_wrong: bool, ref: Ref, where: Where) -> bool:
+        """The answer to a look at a check: whether all is right or, if `finds_wrong`, whether anything is wrong."""
+        holds = out is not finds_wrong
+        asks = self._looks if finds_wrong or self._lines.in_program() else None
+        number = self._question(lambda block: (block, "look") if block and not finds_wrong else asks, holds, where)
+        if number in self._answers.idle:
+            return out
+        self._guards.append(Guard(ref, "zero" if finds_wrong else "true", where))
+        if self._answers.other == number:
+            self._failed = holds
+            return not out
+        if not holds:
+            self._failed = True
+            if not (self.doubts and self.doubts[-1].number == number):
+                self._false_check = where
+        return out
+
+    def _question(self, key: Callable[[Any], Any], holds: bool, where: Where) -> int:
+        """The number of a check; it is doubted where `key`, given the block that may catch its error, is not None."""
+        found = key(self._lines.catching()) if self._answers.doubts else None
+        if found is not None:
+            self.doubts.append(Doubt(self._looks, holds, where, found))
+        self._looks += 1
+        return self._looks - 1

@@ -1,0 +1,109 @@
+"""What a capture refuses, in words: what happened where, what was expected, what to do."""
+
+from __future__ import annotations
+
+from sursum.compiler.graph.graph import Where
+from sursum.errors import BranchError, CaptureError, UncapturableError
+
+
+def place(where: Where) -> str:
+    """Where something happened, for a message.
+
+    >>> place(Where("tau", "model.py:7"))
+    " at site 'tau' (model.py:7)"
+    >>> place(Where(None, None))
+    ''
+    """
+    site = f" at site {where.site!r}" if where.site is not None else ""
+    line = f" ({where.line})" if where.line is not None else ""
+    return site + line
+
+
+def branch(what: str, where: Where, *, whole: bool = False) -> BranchError:
+    """Python saw a value that depends on q; `whole` says that it is a whole number, and so perhaps a place."""
+    at = (
+        " To take what stands at a computed place k, write table[k] with a tensor as the table; in the place of a slice x[:k] "
+        "leave the rest out, torch.where(torch.arange(len(x)) < k, x, 0.0)."
+    )
+    return BranchError(
+        f"{what} looked at a value that depends on the unknowns{place(where)}: a captured density runs the "
+        "same operators for every q, so Python may not branch on it or turn it into a number. "
+        f"Write the choice as torch.where(condition, a, b), and keep numbers as tensors.{at if whole else ''}"
+    )
+
+
+def went_on(where: Where) -> BranchError:
+    """A check fails at some q, and the program does something else there than to end with an error."""
+    return BranchError(
+        f"a check that failed, and after which the program went on another way{place(where)}: it catches the error, or looks "
+        "at the check itself. A captured density runs the same operators for every q. Write the choice as torch.where("
+        "condition, a, b); to a matrix that may have no factor add a fixed jitter in the place of trying."
+    )
+
+
+def control_flow(where: Where) -> CaptureError:
+    """One of torch's operators that take functions."""
+    return CaptureError(
+        "an operator that takes functions (torch.cond, torch.while_loop, torch.ops.higher_order) runs them in a way of its own"
+        f"{place(where)}, which a capture does not know. "
+        "Write a choice as torch.where(condition, a, b), and a loop with su.scan or as a loop of Python."
+    )
+
+
+def dynamic_shape(name: str, where: Where) -> BranchError:
+    """The shape of a result depends on q."""
+    return BranchError(
+        f"{name} makes a tensor whose shape depends on the unknowns{place(where)}: a captured density has one "
+        "shape for every q. Use torch.where(mask, a, b) in the place of indexing by a mask."
+    )
+
+
+def randomness(name: str, where: Where) -> CaptureError:
+    """The program draws at random."""
+    hint = ""
+    if any(part in name for part in ("dropout", "bernoulli", "rrelu")):
+        hint = "If this is a network's dropout, put the network into evaluation mode, net.eval(). "
+    return CaptureError(
+        f"the program draws at random while it is scored: {name}{place(where)}. A density is a function of the "
+        f"unknowns alone. {hint}Make the draw a site, su.sample(name, distribution), or pass the numbers in as data."
+    )
+
+
+def batch_norm(name: str, where: Where) -> CaptureError:
+    """A batch norm in training mode."""
+    return CaptureError(
+        f"{name} updates the running statistics of a batch norm{place(where)}: scoring may not change the network. "
+        "Put the network into evaluation mode, net.eval()."
+    )
+
+
+def outside_write(name: str, where: Where) -> CaptureError:
+    """A write into memory that the program did not make."""
+    return CaptureError(
+        f"{name} writes into a tensor that was made outside of the program{place(where)}: scoring may not change its "
+        "data. Write into a copy, x = x.clone(); put a network with batch norm into evaluation mode, net.eval()."
+    )
+
+
+def rebinding(name: str, where: Where) -> CaptureError:
+    """A tensor is given other memory."""
+    return CaptureError(
+        f"{name} gives a tensor other memory{place(where)}: a captured tensor keeps its storage. "
+        "Make a new tensor of the new size."
+    )
+
+
+def reinterpretation(name: str, kept: object, seen: object, where: Where) -> UncapturableError:
+    """One storage read as two dtypes."""
+    return UncapturableError(
+        f"{name} reads {kept} memory as {seen}{place(where)}: a capture knows one dtype for a tensor's memory. "
+        "Convert with .to(dtype) in the place of .view(dtype)."
+    )
+
+
+def kind(name: str, found: str, where: Where) -> UncapturableError:
+    """A tensor of a kind that is not captured."""
+    return UncapturableError(
+        f"{name} handles a tensor that is {found}{place(where)}: a capture knows dense real tensors. "
+        "Write this part of the program with real and imaginary parts, or with .to_dense() tensors."
+    )

@@ -1,0 +1,8 @@
+"""A density as a C file that needs no Python: functions and arrays in one text, behind BridgeStan's C interface.
+
+`interface.c` is that interface; the other C files stand in for BLAS and LAPACK.
+"""
+
+from sursum.compiler.export.text import Site, standalone
+
+__all__ = ["Site", "standalone"]

@@ -1,0 +1,125 @@
+"""Two recordings of one function compared: what differs has escaped the capture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import zip_longest
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sursum.compiler.capture.refusals import place
+from sursum.compiler.graph.graph import Graph, Guard, Node, Ref, is_inner, refs_of
+from sursum.errors import EscapeError
+
+_LEFT = (
+    "a value of q left torch (tolist, .numpy(), torch.tensor of a list) and came back as a number, "
+    "or a number comes from outside and changes (a random generator, a counter)"
+)
+_BRANCH = "a hidden branch: Python took another way at the other point"
+
+
+def compare(first: Graph, second: Graph) -> None:
+    """Raise an `EscapeError` where two recordings of one function, at two points, are not one graph.
+
+    Operators, arguments, layouts, constants (bit by bit), checks and outputs are compared. The message names the first
+    operator that differs, its site and line, and what is likely to have caused it.
+    """
+    known = first.constants.keys() & second.constants.keys()
+    same: set[int] = set()
+    for one, other in zip_longest(first.nodes, second.nodes):
+        if one is None or other is None:
+            lengths = f"one run has {len(first.nodes)} operators and the other {len(second.nodes)}"
+            raise _escape(lengths, _BRANCH, one, other)
+        if is_inner(one.op) and is_inner(other.op):
+            compare(one.op.graph, other.op.graph)
+        elif one.op is not other.op:
+            raise _escape(f"{one.op} in one run is {other.op} in the other", _BRANCH, one, other)
+        if not _same(one.args, other.args) or not _same(one.kwargs, other.kwargs):
+            numbers = [item for item in _leaves((one.args, one.kwargs)) if not isinstance(item, Ref)]
+            others = [item for item in _leaves((other.args, other.kwargs)) if not isinstance(item, Ref)]
+            found = f"{one.op} has the arguments {numbers} in one run and {others} in the other"
+            if _same(numbers, others):
+                raise _escape(f"{one.op} works on other tensors in the other run", _BRANCH, one, other)
+            raise _escape(found, _LEFT, one, other)
+        for ref in refs_of(one):
+            if ref.value in same or (ref.value not in first.constants and ref.value not in second.constants):
+                continue
+            if ref.value not in known:
+                raise _escape(f"{one.op} has an argument that one run computes and the other finds", _BRANCH, one, other)
+            if not same_bits(first.constants[ref.value], second.constants[ref.value]):
+                raise _escape(f"{one.op} has an argument whose numbers differ between two runs", _LEFT, one, other)
+            same.add(ref.value)
+        if one.outputs != other.outputs or one.writes != other.writes:
+            raise _escape(f"{one.op} has results of other shapes or layouts in two runs", _BRANCH, one, other)
+    _compare_ends(first, second, same)
+
+
+def _compare_ends(first: Graph, second: Graph, same: set[int]) -> None:
+    guards = [[(guard.ref, guard.kind) for guard in graph.guards] for graph in (first, second)]
+    if guards[0] != guards[1]:
+        differing = next(
+            (one, other)
+            for one, other in zip_longest(first.guards, second.guards)
+            if one is None or other is None or (one.ref, one.kind) != (other.ref, other.kind)
+        )
+        raise _escape("a check of arguments is made in one run only", _BRANCH, *differing)
+    if first.outputs != second.outputs:
+        raise _escape("the results differ in shape or in where they come from between two runs", _BRANCH)
+    for ref in (*first.outputs, *(guard.ref for guard in first.guards)):
+        constants = [graph.constants.get(ref.value) for graph in (first, second)]
+        one, other = constants
+        if ref.value not in same and one is not None and other is not None and not same_bits(one, other):
+            raise _escape("a result that torch did not compute differs between two runs", _LEFT)
+
+
+def same_bits(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors have one dtype, one shape and the same bits; any NaN equals any other.
+
+    >>> same_bits(torch.tensor([float("nan"), 0.0]), torch.tensor([float("nan"), 0.0]))
+    True
+    >>> same_bits(torch.tensor(0.0), torch.tensor(-0.0))
+    False
+    """
+    if one is other:
+        return True
+    if one.dtype is not other.dtype or one.shape != other.shape:
+        return False
+    if torch.equal(one.reshape(-1).view(torch.uint8), other.reshape(-1).view(torch.uint8)):
+        return True
+    if not one.is_floating_point() or not torch.equal(one.isnan(), other.isnan()):
+        return False
+    numbers = ~one.isnan()
+    return torch.equal(one[numbers].view(torch.uint8), other[numbers].view(torch.uint8))
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Equality of arguments, told apart by type (1, 1.0 and True differ) and with NaN equal to itself."""
+    if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
+        return len(one) == len(other) and all(_same(a, b) for a, b in zip(one, other, strict=True))
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    if isinstance(one, float) and isinstance(other, float):
+        return repr(one) == repr(other)
+    return type(one) is type(other) and bool(one == other)
+
+
+def _leaves(tree: Any) -> Iterator[Any]:
+    if isinstance(tree, (list, tuple)):
+        for item in tree:
+            yield from _leaves(item)
+    elif isinstance(tree, dict):
+        yield from _leaves(list(tree.values()))
+    else:
+        yield tree
+
+
+def _escape(what: str, cause: str, *at: Node | Guard | None) -> EscapeError:
+    """The error; it happened at the first of `at` of which a place is known (autograd's own seed has none)."""
+    places = [place(item.where) for item in at if item is not None]
+    return EscapeError(
+        f"the density was run at two points and gave two graphs{next(filter(None, places), '')}: {what}. "
+        f"The likely cause is {cause}. "
+        "Keep everything that depends on the unknowns in torch's operators, and everything else fixed."
+    )

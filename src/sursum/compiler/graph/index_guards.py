@@ -1,0 +1,165 @@
+"""Every computed index is checked: where it leaves its table the density is −∞, and nothing is read or written outside."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from sursum.compiler.graph.graph import Graph, Guard, Node, Ref, Value, Where, is_inner, refs_of
+from sursum.compiler.graph.guard_elimination import without_proved_guards
+from sursum.compiler.graph.indexed_operators import Places, family, places_of
+from sursum.compiler.graph.integer_ranges import Range, Ranges
+from sursum.compiler.graph.prune import made_by, prune
+from sursum.compiler.graph.windows import contiguous_stride, numel_of
+
+aten = torch.ops.aten
+
+#: What makes integers of floating numbers.
+_CASTS = frozenset(("_to_copy", "copy"))
+
+
+def with_checked_indices(graph: Graph, inputs: Callable[[Ref], Range | None] = lambda ref: None) -> Graph:
+    r"""`graph` with a guard for every index that is computed, and with a place that exists where the guard fails.
+
+    .. math:: i \;\to\; \begin{cases} i & i \in \{a, \dots, b - 1\} \\ 0 & \text{else, and then } \log p = -\infty\end{cases}
+
+    What is read and written is inside the table whether anybody looks at the guard or not: graphs are also run at draws,
+    where nobody does. The floating numbers of which such an index is made must be integers of 64 bits once they are cut
+    off: what a NaN becomes is another number on every machine. An index that is proved to be inside is left as it is, and
+    so are constants, which have been inside when the program was run. The graphs of loops in time are treated likewise.
+
+    Arguments:
+        graph: with what does not depend on q as constants.
+        inputs: the range of a window on the graph's input, where something is known of it.
+    """
+    writer = _Writer(graph, inputs)
+    for node in graph.nodes:
+        writer.add(node)
+    return replace(graph, values=writer.values, nodes=tuple(writer.nodes), guards=(*writer.guards, *graph.guards))
+
+
+class _Writer:
+    def __init__(self, graph: Graph, inputs: Callable[[Ref], Range | None]) -> None:
+        self.graph, self.values = graph, dict(graph.values)
+        self.nodes: list[Node] = []
+        self.guards: list[Guard] = []
+        self.ranges = Ranges(graph, inputs)
+        self.varying = {graph.input}
+        self.next = max(graph.values, default=0) + 1
+        self.checked: dict[tuple[Ref, Places], Ref] = {}
+        self.cast: set[Ref] = set()
+        self.makers: dict[int, Node] = {}
+
+    def add(self, node: Node) -> None:
+        """A node, after the checks of its indices."""
+        if is_inner(node.op):
+            step = with_checked_indices(node.op.graph, self._parts(node))
+            node = replace(node, op=node.op.with_graph(prune(without_proved_guards(step))))
+        elif not self.varying.isdisjoint([ref.value for ref in refs_of(node)]):
+            node = self._checked(node)
+        if any(ref.value in self.varying for ref in refs_of(node)):
+            self.varying.update(made_by(node))
+        self.ranges.learn(node)
+        self.makers.update(dict.fromkeys(made_by(node), node))
+        self.nodes.append(node)
+
+    def _checked(self, node: Node) -> Node:
+        found = [item for item in places_of(node) if item[2].value in self.varying and numel_of(item[2])]
+        for argument, number, index, places in found:
+            safe = self._safe(index, places, node.where)
+            if safe is not index:
+                node = _given(node, argument, number, safe)
+        return node
+
+    def _safe(self, index: Ref, places: Places, where: Where) -> Ref:
+        """`index`, or what is it where it is inside."""
+        known = self.ranges.of(index)
+        low, high = known or (-math.inf, math.inf)
+        if low >= places.low and high < places.high:
+            return index
+        made = self.checked.get((index, places))
+        if made is None:
+            for number in self._casts(index):
+                self._check_cast(number, where)
+            made = self.checked[index, places] = self._check(index, places, where)
+        return made
+
+    def _casts(self, index: Ref) -> list[Ref]:
+        """The floating numbers of which an index is made, at the places where they become integers."""
+        found: dict[Ref, None] = {}
+        seen: set[int] = set()
+        stack = [index.value]
+        while stack:
+            value = stack.pop()
+            node = self.makers.get(value)
+            if value in seen or node is None or is_inner(node.op):
+                continue
+            seen.add(value)
+            for ref in refs_of(node):
+                if not ref.dtype.is_floating_point:
+                    stack.extend([ref.value] if ref.dtype is not torch.bool else [])
+                elif family(node) in _CASTS and self.ranges.of(ref) is None:
+                    found[ref] = None
+        return list(found)
+
+    def _check_cast(self, number: Ref, where: Where) -> None:
+        """What is no integer, or too large for one, becomes another one on every machine."""
+        if number in self.cast or number.value not in self.varying:
+            return
+        self.cast.add(number)
+        size = self._node(aten.abs.default, (number,), number.dtype, number.size, where)
+        self.guards.append(Guard(self._node(aten.lt.Scalar, (size, 2.0**63), torch.bool, number.size, where), "true", where))
+
+    def _check(self, index: Ref, places: Places, where: Where) -> Ref:
+        # What is one element to the memory is checked once.
+        small = Ref(index.value, tuple(1 if s == 0 else n for n, s in zip(index.size, index.stride, strict=True)),
+                    index.stride, index.offset, index.dtype)  # fmt: skip
+        below = self._node(aten.lt.Scalar, (small, places.low), torch.bool, small.size, where)
+        above = self._node(aten.ge.Scalar, (small, places.high), torch.bool, small.size, where)
+        wrong = self._node(aten.bitwise_or.Tensor, (below, above), torch.bool, small.size, where)
+        if places.also is not None:
+            other = self._node(aten.ne.Scalar, (small, places.also), torch.bool, small.size, where)
+            wrong = self._node(aten.bitwise_and.Tensor, (wrong, other), torch.bool, small.size, where)
+        self.guards.append(Guard(wrong, "zero", where))
+        made = self._node(aten.masked_fill.Scalar, (small, wrong, places.inside), index.dtype, small.size, where)
+        stride = tuple(0 if s == 0 else t for s, t in zip(index.stride, made.stride, strict=True))
+        return replace(made, size=index.size, stride=stride)
+
+    def _node(self, op: Any, args: Sequence[Any], dtype: torch.dtype, size: tuple[int, ...], where: Where) -> Ref:
+        value = Value(self.next, math.prod(size), dtype)
+        self.next += 1
+        self.values[value.id] = value
+        output = Ref(value.id, size, contiguous_stride(size), 0, dtype)
+        self.nodes.append(Node(op, tuple(args), {}, (output,), (), where))
+        return output
+
+    def _parts(self, node: Node) -> Callable[[Ref], Range | None]:
+        """What is known of the windows on the vector that the step of a loop is a function of."""
+        op: Any = node.op
+        known: list[tuple[int, int, Range]] = []
+        for parts, refs in zip((op.each, op.fixed), node.args[1:3], strict=True):
+            for part, ref in zip(parts, refs, strict=True):
+                found = self.ranges.of(ref)
+                if found is not None:
+                    known.append((part.start, part.stop, found))
+
+        def of(ref: Ref) -> Range | None:
+            end = ref.offset + sum(s * (n - 1) for s, n in zip(ref.stride, ref.size, strict=True))
+            return next((found for start, stop, found in known if start <= ref.offset and end < stop), None)
+
+        return of
+
+
+def _given(node: Node, argument: str, number: int | None, index: Ref) -> Node:
+    """`node` with another index."""
+    position = [a.name for a in node.op._schema.arguments].index(argument)
+    kwargs: Mapping[str, Any] = node.kwargs
+    old = node.args[position] if position < len(node.args) else kwargs[argument]
+    new: Any = index if number is None else [index if k == number else item for k, item in enumerate(old)]
+    if position < len(node.args):
+        return replace(node, args=(*node.args[:position], new, *node.args[position + 1 :]))
+    return replace(node, kwargs={**kwargs, argument: new})

@@ -1,0 +1,114 @@
+"""Graphs made smaller: nodes that nothing needs are dropped, equal nodes become one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sursum.compiler.graph.graph import Graph, Guard, Node, Ref, map_refs, refs_of
+from sursum.compiler.graph.windows import same_geometry
+
+_COMPARED = 4096  # constants of more elements are not compared with each other
+
+
+def prune(graph: Graph) -> Graph:
+    """`graph` without the nodes, values and constants that neither an output nor a guard needs."""
+    needed = {ref.value for ref in graph.outputs} | {guard.ref.value for guard in graph.guards}
+    nodes: list[Node] = []
+    for node in reversed(graph.nodes):
+        made = made_by(node)
+        if needed.isdisjoint(made):
+            continue
+        needed.update(made)
+        needed.update(ref.value for ref in refs_of(node))
+        nodes.append(node)
+    needed.add(graph.input)
+    return replace(
+        graph,
+        values={id: value for id, value in graph.values.items() if id in needed},
+        constants={id: constant for id, constant in graph.constants.items() if id in needed},
+        nodes=tuple(reversed(nodes)),
+    )
+
+
+def unguarded(graph: Graph) -> Graph:
+    """`graph` without its guards, and without what only they need: for points at which they are known to hold."""
+    return prune(replace(graph, guards=()))
+
+
+def made_by(node: Node) -> list[int]:
+    """The values that `node` makes."""
+    return [output.value for output in node.outputs if output is not None] + [write.value for write in node.writes]
+
+
+def merge(graph: Graph) -> Graph:
+    """`graph` with one node for those that do the same to the same, one constant for equal ones, one guard likewise.
+
+    Every operator of a graph is a function of its arguments: those that write make a new version, and a recorder lets
+    none pass that draws at random.
+    """
+    same: dict[int, int] = {}  # value → the equal one that stays
+    kept: dict[Any, int] = {}
+    for id, constant in graph.constants.items():
+        if constant.numel() <= _COMPARED:
+            equal = kept.setdefault(_bits(constant), id)
+            if equal != id:
+                same[id] = equal
+
+    def current(ref: Ref) -> Ref:
+        value = same.get(ref.value, ref.value)
+        return ref if value == ref.value else Ref(value, ref.size, ref.stride, ref.offset, ref.dtype)
+
+    nodes: list[Node] = []
+    known: dict[Any, Node] = {}
+    for node in graph.nodes:
+        renewed = node
+        if not same.keys().isdisjoint([ref.value for ref in refs_of(node)]):
+            args, kwargs = map_refs(node.args, current), map_refs(node.kwargs, current)
+            writes = tuple(replace(write, window=current(write.window)) for write in node.writes)
+            renewed = Node(node.op, args, kwargs, node.outputs, writes, node.where)
+        first = known.setdefault((node.op, _key(renewed.args), _key(renewed.kwargs)), renewed)
+        if first is not renewed and _same_results(first, renewed):
+            for one, other in zip(first.outputs, renewed.outputs, strict=True):
+                if one is not None and other is not None:
+                    same[other.value] = one.value
+            for mine, write in zip(first.writes, renewed.writes, strict=True):
+                same[write.value] = mine.value
+        else:
+            nodes.append(renewed)
+    guards: dict[tuple[Ref, str], Guard] = {}
+    for guard in graph.guards:
+        ref = current(guard.ref)
+        guards.setdefault((ref, guard.kind), replace(guard, ref=ref))
+    return replace(
+        graph,
+        nodes=tuple(nodes),
+        guards=tuple(guards.values()),
+        outputs=tuple(current(output) for output in graph.outputs),
+    )
+
+
+def _same_results(one: Node, other: Node) -> bool:
+    return all(
+        (a is None and b is None) or (a is not None and b is not None and same_geometry(a, b) and a.offset == b.offset)
+        for a, b in zip(one.outputs, other.outputs, strict=True)
+    )
+
+
+def _bits(constant: Tensor) -> tuple[Any, ...]:
+    return constant.dtype, constant.device, constant.contiguous().view(torch.uint8).numpy(force=True).tobytes()
+
+
+def _key(tree: Any) -> Any:
+    """Arguments as a key: told apart by type, floats by their digits (0.0 and -0.0 are two numbers)."""
+    if isinstance(tree, (list, tuple)):
+        return tuple(_key(item) for item in tree)
+    if isinstance(tree, Mapping):
+        return tuple((name, _key(item)) for name, item in sorted(tree.items()))
+    if isinstance(tree, float):
+        return "float", repr(tree)
+    return type(tree), tree

@@ -1,0 +1,103 @@
+"""Replay: a graph executed by torch. The reference for the native engine, and an engine itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from sursum.compiler.capture.refusals import place
+from sursum.compiler.graph.graph import Graph
+from sursum.compiler.graph.python_codegen import straight_line
+from sursum.errors import DensityError
+
+
+class Replay:
+    """Executes a graph operator by operator, without autograd.
+
+    The graph is written out once as straight-line Python, `source`, one line for an operator; a call shares nothing
+    with another one, so threads may share a replay.
+
+    Arguments:
+        graph: as `capture` or `double` made it.
+        guards: whether guards are checked; without them the replay has no branch.
+
+    Example:
+        >>> from sursum.compiler.capture.capture import capture
+        >>> points = torch.ones(2).double(), torch.zeros(2).double()
+        >>> replay = Replay(capture(lambda q: -(q * q).sum() / 2, points, gradient=True))
+        >>> replay(torch.tensor([1.0, 2.0], dtype=torch.float64))
+        (tensor(-2.5000, dtype=torch.float64), tensor([-1., -2.], dtype=torch.float64))
+    """
+
+    def __init__(self, graph: Graph, *, guards: bool = True) -> None:
+        self.dim = graph.values[graph.input].numel
+        self.source, self._run = straight_line(graph, guards=guards, strided=True)
+        sizes = [output.size for output in graph.outputs]
+        self._is_density = sizes == [(), (self.dim,)]
+        self._dtypes = [output.dtype for output in graph.outputs]
+        self._checks = tuple(graph.guards)
+
+    def __call__(self, q: Tensor) -> tuple[Tensor, ...]:
+        """The outputs at `q`, float64 of shape (n,).
+
+        Where a guard fails, or a factorisation does, the outputs of a density are (−∞, zeros).
+
+        Raises:
+            DensityError: a guard fails and the graph is not that of a density and its gradient.
+        """
+        with torch.no_grad():
+            try:
+                failed, outputs = self._run(q)
+            except torch.linalg.LinAlgError:
+                if not self._is_density:
+                    raise
+                failed, outputs = -1, ()
+            if failed is None:
+                return outputs
+            if not self._is_density:
+                raise DensityError(
+                    f"a check of arguments fails at this point{place(self._checks[failed].where)}, so the program has "
+                    "no values here. Look at the point's values, or replay without guards."
+                )
+            value, slope = self._dtypes
+            return q.new_full((), -torch.inf, dtype=value), q.new_zeros(self.dim, dtype=slope)
+
+
+class BatchReplay:
+    """Executes a graph for many q at once, through `torch.func.vmap`; without guards.
+
+    Arguments:
+        graph: as `capture` or `double` made it.
+
+    Example:
+        >>> from sursum.compiler.capture.capture import capture
+        >>> points = torch.ones(2).double(), torch.zeros(2).double()
+        >>> replay = BatchReplay(capture(lambda q: (q.exp(),), points, gradient=False))
+        >>> replay(torch.zeros(3, 2).double())[0].shape
+        torch.Size([3, 2])
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self._one = Replay(graph, guards=False)
+        self._run = straight_line(graph, guards=False, strided=False)[1]
+
+    def __call__(self, draws: Tensor) -> tuple[Tensor, ...]:
+        """Every output, of shape (N, *size), at the N rows of `draws`, float64 of shape (N, n)."""
+        with torch.no_grad():
+            try:
+                return self.mapped(draws)
+            except (RuntimeError, NotImplementedError):  # an operator that vmap cannot map
+                rows = [self._one(draw) for draw in draws]
+                return tuple(torch.stack(column) for column in zip(*rows, strict=True))
+
+    def mapped(self, draws: Tensor) -> tuple[Tensor, ...]:
+        """As `__call__`, by vmap alone.
+
+        Raises:
+            RuntimeError: an operator of the graph cannot be mapped.
+        """
+        run: Callable[[Tensor], tuple[Tensor, ...]] = lambda q: self._run(q)[1]
+        outputs: tuple[Tensor, ...] = torch.func.vmap(run)(draws)
+        return outputs

@@ -1,0 +1,1 @@
+"""The loop program between ATen operators and C: stages, index expressions, affine places."""

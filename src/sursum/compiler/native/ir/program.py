@@ -1,0 +1,165 @@
+"""The loop program: what lies between ATen operators and C.
+
+A *value* is a flat run of doubles, integers or bools. A *stage* fills (part of) one: an index expression that is
+computed for every iteration of a loop nest, or a call of a C function on whole arrays. Views do not exist here: they
+are affine indices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from sursum.compiler.graph.graph import Where
+from sursum.compiler.native.ir.affine import Affine
+from sursum.compiler.native.ir.expr import Expr, Exprs
+
+#: How a loop stage puts its result: written, added to what is there, or reduced over `Stage.reduced` dimensions.
+REDUCTIONS = ("sum", "prod", "max", "min", "all", "any")
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """A value: how many elements of which kind ("f", "i", "b"), and the shape that it had in the program."""
+
+    numel: int
+    kind: str
+    shape: tuple[int, ...]
+
+
+@dataclass(slots=True, eq=False)
+class Loop:
+    """For every iteration of `shape`: value[store] = expr.
+
+    `mode` is "set", "add" (accumulate; `indices` and `strides` move the place: scatter), "put" (write at such a
+    place), or one of REDUCTIONS over the dimensions `reduced`, along which `store` does not move.
+    """
+
+    value: int
+    shape: tuple[int, ...]
+    store: Affine
+    expr: Expr
+    mode: str
+    where: Where
+    reduced: frozenset[int] = frozenset()
+    indices: tuple[Expr, ...] = ()
+    strides: tuple[int, ...] = ()
+    after: tuple[int, ...] = ()  # values whose stages must have run: those of an earlier part, readers of an old version
+    joint: tuple[int, Expr] | None = None  # a sign, and e of which the sum also has log1p(e): see `joint`
+
+    def exprs(self) -> tuple[Expr, ...]:
+        """Everything that an iteration evaluates."""
+        return (self.expr, *self.indices, *(self.joint[1:] if self.joint else ()))
+
+    def reads(self) -> Iterator[int]:
+        """The values that it loads."""
+        for expr in self.exprs():
+            for load in expr.loads():
+                yield load.data[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """An array argument of a call: a value from one element on."""
+
+    value: int
+    offset: int
+    written: bool
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """A C function applied to whole arrays: `function(args)`. A value that it writes is written by it whole, or was
+    initialised by the stages that stand before it."""
+
+    value: int
+    function: str
+    args: tuple[Operand | int | float | str, ...]
+    where: Where
+    after: tuple[int, ...] = ()
+    also: tuple[int, ...] = ()  # further values that it writes
+    checked: bool = False  # whether it gives other than 0 where a guard fails
+
+    def reads(self) -> Iterator[int]:
+        """The values that it is given, other than to fill."""
+        for arg in self.args:
+            if isinstance(arg, Operand) and not arg.written:
+                yield arg.value
+
+
+Stage = Loop | Call
+
+
+@dataclass(slots=True)
+class Program:
+    """Stages in an order in which they may run, and what they are made of."""
+
+    title: str
+    dim: int
+    input: int
+    data: dict[int, Data]
+    constants: dict[int, int]  # value → place in the instance's table of arrays
+    stages: list[Stage] = field(default_factory=list)
+    guards: list[tuple[int, Affine, str, Where]] = field(default_factory=list)  # scalar value, index, kind
+    outputs: list[int] = field(default_factory=list)
+    blas: list[str] = field(default_factory=list)
+    in_place: dict[int, int] = field(default_factory=dict)  # new version → old version whose memory it takes over
+    parameters: dict[int, str] = field(default_factory=dict)  # values that a step is handed, and their names in C
+    loops: list[Recurrent] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """A stage that multiplies the elements of a matrix, laid out in panels, by what varies with one of its dimensions."""
+
+    matrix: Expr
+    other: Expr
+
+
+@dataclass(slots=True)
+class Group:
+    """Stages that run in one loop nest over `shape` (or straight on, where that is empty), or one call.
+
+    `jammed` are the stages of several rows at a time: see `jam`; `panels` what each stage multiplies: see `panel`.
+    """
+
+    shape: tuple[int, ...]
+    serial: bool
+    stages: list[Stage] = field(default_factory=list)
+    jammed: list[Loop] = field(default_factory=list)
+    panels: list[Panel] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Schedule:
+    """Groups in order; which values live only inside one iteration of one; the groups that write and read the rest.
+
+    `tiles` are runs of groups, (first, last, rows of a block), that go over their rows together: see `tile`.
+    """
+
+    groups: list[Group]
+    local: set[int]
+    first: dict[int, int]
+    last: dict[int, int]
+    inside: dict[int, int]  # value made by one plain loop → its group
+    tiles: list[tuple[int, int, int]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Recurrent:
+    """A loop in time that a `Call` runs: a program for one step, which makes the next row of a table of `width` doubles a
+    row out of the last one, and a row of `kept` doubles of another table. `outputs` are the places of the step's outputs,
+    those from `width` on in the other table; `carry` is the parameter that is the row before, `rows` those that move on by
+    so many elements in each step, `fixed` those that do not."""
+
+    call: Call
+    program: Program
+    exprs: Exprs
+    length: int
+    reverse: bool
+    width: int
+    kept: int
+    outputs: list[int]
+    carry: int
+    rows: list[tuple[int, int]]
+    fixed: list[int]

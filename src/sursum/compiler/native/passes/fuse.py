@@ -1,0 +1,101 @@
+"""Fusion, first half: a pointwise value that is read in one place, or is cheap, goes into the loop that reads it."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from sursum.compiler.native.ir.affine import numel, solve
+from sursum.compiler.native.ir.expr import Expr, Exprs
+from sursum.compiler.native.ir.program import Call, Loop, Operand, Program
+
+#: Operations that cost so little that to repeat them is cheaper than to store and load.
+LIGHT = frozenset({"const", "index", "load", "neg", "cast", "narrow", "not"})
+#: Operations that are no call of a function.
+PLAIN = LIGHT | {
+    "add", "sub", "mul", "div", "select", "lt", "le", "gt", "ge", "eq", "ne", "and", "or", "xor", "fabs", "sqrt",
+}  # fmt: skip
+#: How deep an expression may grow.
+DEPTH = 40
+
+
+def fuse(program: Program, e: Exprs) -> None:
+    """Replaces loads of pointwise values by what they load; removes what is read no more."""
+    single = _single(program)
+    uses: Counter[int] = Counter()
+    for stage in program.stages:
+        if isinstance(stage, Loop):
+            uses.update(stage.reads())
+        else:
+            uses.update(dict.fromkeys(stage.reads(), 2))
+    kept = set(program.outputs) | {value for value, *_ in program.guards} | set(program.in_place.values())
+    overwritten = set(program.in_place.values())
+    for stage in program.stages:
+        if isinstance(stage, Loop):
+            _into(stage, single, uses, kept, overwritten, e)
+    _prune(program)
+
+
+def _single(program: Program) -> dict[int, Loop]:
+    """The values that one plain loop makes."""
+    count: Counter[int] = Counter()
+    found: dict[int, Loop] = {}
+    for stage in program.stages:
+        count[stage.value] += 1
+        if isinstance(stage, Call):
+            count.update(dict.fromkeys((stage.value, *stage.also), 2))
+            count.update({a.value: 2 for a in stage.args if isinstance(a, Operand) and a.written})
+        elif stage.mode == "set" and not stage.after:
+            found[stage.value] = stage
+    return {value: loop for value, loop in found.items() if count[value] == 1}
+
+
+def _into(stage: Loop, single: dict[int, Loop], uses: Counter[int], kept: set[int], overwritten: set[int], e: Exprs) -> None:
+    domain, total = stage.shape, numel(stage.shape)
+
+    def change(load: Expr) -> Expr | None:
+        if load.op != "load" or load.args or load.data[0] not in single or load.data[0] == stage.value:
+            return None
+        value, access, _ = load.data
+        made = single[value]
+        if any(inner.data[0] in overwritten for inner in made.expr.loads()):
+            return None  # a later version takes over that memory, perhaps before this stage runs
+        light = made.expr.op in LIGHT and all(a.op in LIGHT for a in made.expr.args)
+        if not light:
+            size = numel(made.shape)
+            if uses[value] != 1 or value in kept or size == 1 or total > size:
+                return None
+            if stage.mode in ("add", "put") and stage.indices and not _plain(made.expr):
+                return None
+            if stage.expr.depth + made.expr.depth > DEPTH:
+                return None
+        elif numel(made.shape) == 1 and made.expr.op != "const":
+            return None
+        index = solve(access, domain, made.store, made.shape)
+        if index is None:
+            return None
+        return e.cast(e.reindex(made.expr, index, len(domain)), load.kind)
+
+    before = set(stage.reads())
+    stage.expr = e.rewrite(stage.expr, change)
+    stage.indices = tuple(e.rewrite(x, change) for x in stage.indices)
+    for value in before - set(stage.reads()):
+        uses[value] -= 1
+
+
+def _plain(expr: Expr) -> bool:
+    return all(x.op in PLAIN for x in expr.walk())
+
+
+def _prune(program: Program) -> None:
+    """Drops the stages of values that nothing needs."""
+    needed = set(program.outputs) | {value for value, *_ in program.guards}
+    kept = []
+    for stage in reversed(program.stages):
+        also = stage.also if isinstance(stage, Call) else ()
+        if stage.value in needed or any(v in needed for v in also):
+            kept.append(stage)
+            needed.add(stage.value)
+            needed.update(stage.reads())
+            if stage.value in program.in_place:
+                needed.add(program.in_place[stage.value])
+    program.stages = kept[::-1]

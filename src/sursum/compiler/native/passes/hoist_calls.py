@@ -1,0 +1,98 @@
+"""Costly functions in short loops, taken out of them: the arguments go into an array, and the function runs over the whole
+of it, however many dimensions it had.
+
+gcc calls the vector form of exp for four numbers at once, which an innermost loop of three never has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from sursum.compiler.native.ir.affine import Affine, contiguous, numel
+from sursum.compiler.native.ir.expr import Expr, Exprs
+from sursum.compiler.native.ir.program import Call, Data, Loop, Program
+from sursum.compiler.native.passes.normalise_loops import canonical
+
+#: Loops from this length on are left alone.
+SHORT = 8
+#: For fewer numbers than these the way through memory costs more than it saves.
+LEAST = 64
+
+
+def flatten_functions(program: Program, e: Exprs, vector: frozenset[str]) -> None:
+    """Takes the functions in `vector`, those that have a vector form, out of short innermost loops, in place."""
+    _Flattener(program, e, vector).run()
+
+
+class _Flattener:
+    def __init__(self, program: Program, e: Exprs, vector: frozenset[str]) -> None:
+        self.program, self.e, self.vector = program, e, vector
+        self.next = max(program.data, default=0) + 1
+        self.done: dict[tuple[int, tuple[int, ...]], Expr] = {}
+
+    def run(self) -> None:
+        stages = self.program.stages
+        self.program.stages = []
+        for stage in stages:
+            if not isinstance(stage, Call):
+                self._visit(stage)
+            self.program.stages.append(stage)
+
+    def _visit(self, stage: Loop) -> None:
+        if stage.indices or numel(stage.shape) < LEAST or not any(x.op in self.vector for x in stage.expr.walk()):
+            return
+        trial = replace(stage)
+        canonical(trial, self.e)
+        if trial.shape and trial.shape[-1] >= SHORT:
+            return
+        found = {id(call): self._taken(call, stage) for call in self._topmost(stage.expr)}
+        stage.expr = self._replaced(stage.expr, {key: load for key, load in found.items() if load is not None})
+
+    def _topmost(self, expr: Expr) -> Iterator[Expr]:
+        seen: set[int] = set()
+        stack = [expr]
+        while stack:
+            x = stack.pop()
+            if id(x) in seen:
+                continue
+            seen.add(id(x))
+            if x.op in self.vector and len(x.args) == 1:
+                yield x
+            else:
+                stack.extend(x.args)
+
+    def _replaced(self, expr: Expr, found: dict[int, Expr]) -> Expr:
+        done: dict[int, Expr] = {}
+        for x in expr.walk():
+            args = tuple(done[id(a)] for a in x.args)
+            same = all(a is b for a, b in zip(args, x.args, strict=True))
+            done[id(x)] = found.get(id(x)) or (x if same else self.e.make(x.op, args, x.data, x.kind))
+        return done[id(expr)]
+
+    def _taken(self, call: Expr, stage: Loop) -> Expr | None:
+        """A load of the function's values, computed beforehand; None where that is not worth it."""
+        shape = tuple(n if any(a.coefs[d] for a in call.affines()) else 1 for d, n in enumerate(stage.shape))
+        count = numel(shape)
+        if count < LEAST:
+            return None
+        known = self.done.get((id(call), shape))
+        if known is not None:
+            return known
+        flat, store = (
+            Affine(0, (1,)),
+            Affine(0, tuple(s if n != 1 else 0 for s, n in zip(contiguous(shape), shape, strict=True))),
+        )
+        argument, value = self._new(count, shape), self._new(count, shape)
+        inside = Loop(argument, shape, store, call.args[0], "set", stage.where, after=stage.after)
+        self._visit(inside)
+        self.program.stages.append(inside)
+        run = self.e.make(call.op, (self.e.load(argument, flat, "f"),), call.data, call.kind)
+        self.program.stages.append(Loop(value, (count,), flat, run, "set", stage.where))
+        load = self.done[id(call), shape] = self.e.load(value, store, "f")
+        return load
+
+    def _new(self, count: int, shape: tuple[int, ...]) -> int:
+        value, self.next = self.next, self.next + 1
+        self.program.data[value] = Data(count, "f", shape)
+        return value

@@ -1,0 +1,100 @@
+"""Panels: a constant matrix of which tiles read whole rows, laid out so that rows stand side by side.
+
+A product with the rows of a matrix sums along each row, and its result is a number at a time; the product with the transpose
+loads and stores its sums again for each row. Where the elements of some rows that lie in one column are neighbours, both go
+down the columns with a vector of rows in registers, and no sum is ever taken across a vector but once, at the end.
+
+What does not depend on q can be laid out anew when the program is translated: panels of so many rows, each column by column,
+and after them the rows that are left, as they were.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sursum.compiler.native.ir.affine import Affine
+from sursum.compiler.native.ir.expr import Expr, Exprs
+from sursum.compiler.native.ir.program import Data, Group, Loop, Panel, Program, Schedule
+
+#: Rows of a panel: five vectors of AVX-512, or ten of AVX2, which with what they are multiplied by fit the registers.
+ROWS = 40
+#: The columns for which it is done: a few are products without a matrix, and of very many the sums leave the cache.
+FEWEST, MOST = 4, 256
+
+
+def panel(program: Program, plan: Schedule, e: Exprs, arrays: list[Tensor]) -> None:
+    """Finds the groups of tiles that are products with a constant matrix, and lays the matrices out for them."""
+    packed: dict[tuple[int, Affine, int, int], int] = {}
+    tiles = []
+    for first, last, block in plan.tiles:
+        found = [group for group in plan.groups[first : last + 1] if _products(program, group)]
+        for group in found:
+            _lay_out(program, group, e, arrays, packed)
+        tiles.append((first, last, _whole(plan.groups[first].shape[0], block) if found else block))
+    plan.tiles[:] = tiles
+    if packed:
+        used = {v for stage in program.stages for v in stage.reads()}
+        for matrix, *_ in packed:
+            if matrix not in used:
+                program.constants.pop(matrix, None)
+
+
+def _whole(rows: int, block: int) -> int:
+    """So many rows at a time are whole panels, if possible without a rest."""
+    most = max(1, block // ROWS)
+    return ROWS * next((n for n in range(most, most // 2, -1) if rows // ROWS % n == 0), most)
+
+
+def _products(program: Program, group: Group) -> bool:
+    """Whether every stage of a nest is a product of the rows of a constant matrix, or of its columns."""
+    if len(group.shape) != 2 or group.shape[0] < 2 * ROWS or not FEWEST <= group.shape[1] <= MOST:
+        return False
+    return all(isinstance(stage, Loop) and _split(program, stage) is not None for stage in group.stages)
+
+
+def _split(program: Program, stage: Loop) -> tuple[Expr, Expr] | None:
+    """The matrix, and what its elements are multiplied by, which varies with the dimension that is summed over alone."""
+    if stage.mode != "sum" or len(stage.reduced) != 1 or stage.expr.op != "mul" or stage.expr.kind != "f":
+        return None
+    (summed,) = stage.reduced
+    if summed == 1 and stage.store.coefs[0] != 1:
+        return None
+    for matrix, other in (stage.expr.args, stage.expr.args[::-1]):
+        if matrix.op != "load" or matrix.kind != "f" or matrix.args or matrix.data[0] not in program.constants:
+            continue
+        varies = {d for affine in other.affines() for d, c in enumerate(affine.coefs) if c}
+        # What a vector is loaded of lies in memory as it is wanted.
+        ready = summed == 1 or (other.op == "load" and not other.args and other.kind == "f" and other.data[1].coefs == (1, 0))
+        if min(matrix.data[1].coefs) > 0 and varies <= {summed} and ready and not any(load.args for load in other.loads()):
+            return matrix, other
+    return None
+
+
+def _lay_out(
+    program: Program, group: Group, e: Exprs, arrays: list[Tensor], packed: dict[tuple[int, Affine, int, int], int]
+) -> None:
+    rows, columns = group.shape
+    for stage in group.stages:
+        assert isinstance(stage, Loop)
+        split = _split(program, stage)
+        assert split is not None
+        matrix, other = split
+        value, access, _ = matrix.data
+        key = (value, access, rows, columns)
+        if key not in packed:
+            new = packed[key] = max(program.data) + 1
+            program.data[new] = Data(rows * columns, "f", (rows, columns))
+            program.constants[new] = len(arrays)
+            arrays.append(_panels(arrays[program.constants[value]].as_strided((rows, columns), access.coefs, access.offset)))
+        laid_out = e.load(packed[key], Affine(0, (columns, 1)), "f")
+        # The rows that are left over, which no panel holds, lie where this says.
+        stage.expr = e.mul(laid_out, other)
+        group.panels.append(Panel(laid_out, other))
+
+
+def _panels(matrix: Tensor) -> Tensor:
+    rows, columns = matrix.shape
+    whole = rows // ROWS * ROWS
+    panels = matrix[:whole].reshape(-1, ROWS, columns).transpose(1, 2).reshape(-1)
+    return torch.cat([panels, matrix[whole:].reshape(-1)])

@@ -1,0 +1,47 @@
+"""Unroll and jam: four rows at a time in nests that use the same vector for every row.
+
+A product of a matrix and a vector loads the vector again for every row, and the transposed product loads and stores its sums
+again for every row. Four rows at a time do that a fourth as often, and their sums do not wait for one another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sursum.compiler.native.ir.affine import Affine
+from sursum.compiler.native.ir.expr import Exprs
+from sursum.compiler.native.ir.program import Group, Loop, Schedule
+from sursum.compiler.native.passes.fuse import PLAIN
+
+#: Rows at a time.
+ROWS = 4
+#: The inner loops worth it: shorter ones are unrolled by the compiler, and stages beyond a few run out of registers.
+SHORTEST, STAGES = 4, 3
+
+
+def jam(plan: Schedule, e: Exprs) -> None:
+    """Gives the groups that gain by it a second body, of four rows."""
+    for group in plan.groups:
+        if _gains(group):
+            group.jammed = [_moved(stage, row, e) for row in range(ROWS) for stage in group.stages if isinstance(stage, Loop)]
+
+
+def _gains(group: Group) -> bool:
+    if len(group.shape) != 2 or group.serial or group.shape[0] < 2 * ROWS or group.shape[1] < SHORTEST:
+        return False
+    if len(group.stages) > STAGES:
+        return False
+    for stage in group.stages:
+        if not isinstance(stage, Loop) or stage.indices or stage.mode not in ("set", "sum"):
+            return False
+        if stage.reduced not in (frozenset(), frozenset({0}), frozenset({1})):
+            return False
+        if any(x.op not in PLAIN for x in stage.expr.walk()):
+            return False
+    return any(isinstance(stage, Loop) and stage.reduced for stage in group.stages)
+
+
+def _moved(stage: Loop, row: int, e: Exprs) -> Loop:
+    """A stage, some rows further down."""
+    index = [Affine(row, (1, 0)), Affine(0, (0, 1))]
+    return replace(stage, expr=e.reindex(stage.expr, index, 2), store=stage.store.through(index, 2))

@@ -1,8 +1,0 @@
-"""A density as a C file that needs no Python: functions and arrays in one text, behind BridgeStan's C interface.
-
-`interface.c` is that interface; the other C files stand in for BLAS and LAPACK.
-"""
-
-from sursum.compiler.native.standalone.text import Site, standalone
-
-__all__ = ["Site", "standalone"]

@@ -1,0 +1,12 @@
+"""Scans that stay loops: the body is traced for one step, and the trace becomes operators over all steps.
+
+    body ──tracer──▶ Trace ──evaluation──▶ operators with a leading time dimension, and a `Recurrence` for what must be a loop
+
+What does not depend on the carry is computed for all steps at once, before the loop or after it; only the strongly connected
+part stays a loop, one operator of the captured graph.
+"""
+
+from sursum.compiler.scan.recurrence import Recurrence
+from sursum.compiler.scan.roll import rolled
+
+__all__ = ["Recurrence", "rolled"]

@@ -1,0 +1,182 @@
+"""The gradient of a loop: the vector-Jacobian product of one step, itself traced and run for all steps, backwards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from sursum.common.torch_private import without_dispatch_modes
+from sursum.compiler.scan.evaluation import Evaluation
+from sursum.compiler.scan.expansion import expanded, log_sum_exp
+from sursum.compiler.scan.recurrence import Step, apply, operator
+from sursum.compiler.scan.tracer import Call, Trace, Tracer
+
+_COSTLY = frozenset(
+    (
+        *("exp", "exp2", "expm1", "log", "log1p", "log2", "logsumexp", "softmax", "log_softmax", "logaddexp", "pow"),
+        *(
+            "tanh",
+            "sigmoid",
+            "log_sigmoid",
+            "softplus",
+            "sin",
+            "cos",
+            "tan",
+            "atan",
+            "sqrt",
+            "rsqrt",
+            "lgamma",
+            "digamma",
+            "erf",
+        ),
+        *("cholesky_solve", "cholesky_inverse", "inverse", "matmul", "mm", "bmm"),
+    )
+)
+
+
+def recur(step: Step, carry: Sequence[Tensor], each: Sequence[Tensor], fixed: Sequence[Tensor], length: int) -> list[Tensor]:
+    """The sequences of a loop's carry, T + 1 long, differentiable once."""
+    tensors = (*carry, *each, *fixed)
+    if not torch.is_grad_enabled() or not any(tensor.requires_grad for tensor in tensors):
+        return apply(operator(step, carry, each, fixed, length), carry, each, fixed)
+    step = expanded(step)
+    # A step whose gradient cannot be traced is found out now, when the scan can still be run step by step.
+    candidates = tuple(slot for call in step.calls if _is_costly(call) for slot in call.outputs if slot is not None)
+    first, before = [tensor[:1] for tensor in each], [tensor.unsqueeze(0) for tensor in carry]
+    step = replace(step, kept=candidates)
+    probe = _Gradient(step, carry, before, first, fixed, [None] * len(carry))
+    step = replace(step, kept=tuple(slot for slot, mine in zip(candidates, probe.kept, strict=True) if probe.reads(mine)))
+    return list(_Loop.apply(step, len(carry), len(each), length, *tensors))
+
+
+def _is_costly(call: Call) -> bool:
+    """Whether a value is kept for the gradient rather than computed once more."""
+    if call.function is log_sum_exp:
+        return True
+    name = str(call.function).removeprefix("aten.").split(".")[0]
+    return name in _COSTLY or name.startswith(("linalg_", "special_"))
+
+
+class _Loop(torch.autograd.Function):
+    """A recurrence."""
+
+    @staticmethod
+    def forward(ctx: Any, step: Step, carries: int, eaches: int, length: int, *tensors: Tensor) -> tuple[Tensor, ...]:
+        carry, each, fixed = tensors[:carries], tensors[carries : carries + eaches], tensors[carries + eaches :]
+        results = apply(operator(step, carry, each, fixed, length), carry, each, fixed)
+        sequences, kept = results[:carries], results[carries:]
+        ctx.step, ctx.carries, ctx.eaches, ctx.length = step, carries, eaches, length
+        ctx.save_for_backward(*tensors, *sequences, *kept)
+        ctx.set_materialize_grads(False)
+        ctx.mark_non_differentiable(*[sequence for sequence in sequences if not sequence.is_floating_point()])
+        return tuple(sequences)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *slopes: Tensor | None) -> tuple[Tensor | None, ...]:
+        saved = ctx.saved_tensors
+        end = len(saved) - len(ctx.step.kept)
+        tensors, sequences, kept = saved[: end - ctx.carries], saved[end - ctx.carries : end], saved[end:]
+        carry, each = tensors[: ctx.carries], tensors[ctx.carries : ctx.carries + ctx.eaches]
+        fixed, step = tensors[ctx.carries + ctx.eaches :], ctx.step
+        before = [sequence[1:] if step.reverse else sequence[:-1] for sequence in sequences]
+        at_start = [None if s is None else s[1:] if step.reverse else s[:-1] for s in slopes]
+        at_end = [
+            torch.zeros_like(c) if s is None else s[0] if step.reverse else s[-1] for s, c in zip(slopes, carry, strict=True)
+        ]
+        traced = _Gradient(step, at_end, before, each, fixed, at_start)
+        run = Evaluation(
+            traced.trace,
+            [at_end[k] for k in traced.floats],
+            traced.following,
+            ctx.length,
+            recur=recur,
+            reverse=not step.reverse,
+            known=dict(zip(traced.kept, kept, strict=True)),
+        )
+        wanted = ctx.needs_input_grad[4:]
+        found: list[Tensor | None] = [None] * len(tensors)
+        for k, slope in zip(traced.floats, run.last, strict=True):
+            found[k] = slope if wanted[k] else None
+        for k, slot in enumerate(traced.slopes, ctx.carries):
+            if slot is not None and wanted[k]:
+                found[k] = run.stacked(slot) if k < ctx.carries + ctx.eaches else run.total(slot)
+        return None, None, None, None, *found
+
+
+@dataclass(init=False)
+class _Gradient:
+    """The vector-Jacobian product of a step, traced.
+
+    Its carry are the slopes of the step's own floating parts, `floats`, and `following` the slots of the next ones;
+    `slopes` the slots of the slopes of what is another one in each step and of what is fixed; `kept` those of what the
+    step keeps.
+    """
+
+    trace: Trace
+    floats: list[int]
+    following: list[int]
+    slopes: list[int | None]
+    kept: list[int]
+
+    def __init__(
+        self,
+        step: Step,
+        slope: Sequence[Tensor],
+        before: Sequence[Tensor],
+        each: Sequence[Tensor],
+        fixed: Sequence[Tensor],
+        at_start: Sequence[Tensor | None],
+    ) -> None:
+        tracer = Tracer(differentiates=True)
+        self.trace = tracer.trace
+        self.floats = [k for k, tensor in enumerate(before) if tensor.is_floating_point()]
+        place = 0 if step.reverse else -1
+        with without_dispatch_modes(), torch.enable_grad():
+            c = [tracer.row(_leaf(tensor[place]), tensor) for tensor in before]
+            x = [tracer.row(_leaf(tensor[place]), tensor) for tensor in each]
+            w = [tracer.fixed(_leaf(tensor), tensor) for tensor in fixed]
+            above = {k: tracer.carry(slope[k].detach().clone()) for k in self.floats}
+            direct = {k: tracer.row(s[place].detach().clone(), s) for k, s in enumerate(at_start) if s is not None}
+            inputs = [tensor for tensor in (*c, *x, *w) if tensor.requires_grad]
+            with tracer:
+                results = step.run(c, x, w)
+                after = results[: len(c)]
+                moving = [k for k in self.floats if after[k].requires_grad]
+                slopes = torch.autograd.grad([after[k] for k in moving], inputs, [above[k] for k in moving], allow_unused=True)
+                found = {id(tensor): s for tensor, s in zip(inputs, slopes, strict=True)}
+                self.following = []
+                for k in self.floats:
+                    parts = [part for part in (direct.get(k), found[id(c[k])]) if part is not None]
+                    total = parts[0] + parts[1] if len(parts) > 1 else parts[0] if parts else torch.zeros_like(above[k])
+                    self.following.append(tracer.slot(total))
+            self.slopes = []
+            for tensor in (*x, *w):
+                part = found.get(id(tensor))
+                self.slopes.append(None if part is None else tracer.slot(part))
+            self.kept = [tracer.slot(tensor) for tensor in results[len(c) :]]
+
+    def reads(self, slot: int) -> bool:
+        """Whether the gradient needs `slot`, one of those that are kept, when the others are."""
+        made = {out: call for call in self.trace.calls for out in call.outputs if out is not None}
+        cut, seen = set(self.kept), set()
+        open_ = [*self.following, *(slope for slope in self.slopes if slope is not None)]
+        while open_:
+            found = open_.pop()
+            if found in seen:
+                continue
+            seen.add(found)
+            if found in made and found not in cut:
+                open_.extend(made[found].reads())
+        return slot in seen
+
+
+def _leaf(tensor: Tensor) -> Tensor:
+    """A copy that a gradient is taken by."""
+    copy = tensor.detach().clone()
+    return copy.requires_grad_() if copy.is_floating_point() else copy

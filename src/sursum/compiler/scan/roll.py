@@ -1,0 +1,184 @@
+"""`rolled`: inside it a scan is run for one step, as if for all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from sursum.common.precision import doubled, is_double, widened
+from sursum.common.pytree import Shape
+from sursum.common.torch_private import AutoDispatchBelowAutograd, dispatch_modes, is_all_true, without_dispatch_modes
+from sursum.common.user_frame import warn
+from sursum.compiler.capture.selection import SelectByTensor
+from sursum.compiler.graph.compare import same_bits
+from sursum.compiler.scan.evaluation import Evaluation
+from sursum.compiler.scan.gradient import recur
+from sursum.compiler.scan.mapping import mappable
+from sursum.compiler.scan.memory import memory_of
+from sursum.compiler.scan.tracer import Check, Trace, Tracer, Unrollable, check_same
+from sursum.core.messages import Step
+from sursum.core.runtime import Messenger, handler
+from sursum.core.scan import Loop, check_kept, plain
+from sursum.core.scope import leave
+from sursum.errors import ArgumentError, EngineWarning, EscapeError
+
+#: So many steps are traced of a body that remembers something, at most.
+_STEPS = 1000
+
+
+@handler
+class rolled(Messenger):
+    """Runs the body of each scan inside for one step, and what it computes for all steps.
+
+    A first step is run as it is, so that what is global (a lifted parameter) is there; then the first and the second step
+    are traced, and must be one trace. A body that cannot be traced is run step by step, with a note.
+
+    Raises:
+        EscapeError: the body does something else each time it is run.
+
+    Warns:
+        EngineWarning: a scan is run step by step.
+    """
+
+    of_capture: ClassVar[bool] = True
+
+    @property
+    def roller(self) -> Callable[[Any], Any]:
+        return self._roll
+
+    def _roll(self, loop: Loop) -> tuple[Sequence[Tensor], Sequence[Tensor], Shape]:
+        if any(isinstance(mode, Tracer) for mode in dispatch_modes()):
+            raise Unrollable(f"{loop.name} is inside it")
+        if loop.length < 2:
+            return plain(loop)
+        if is_double():  # the first carry is like those that follow
+            loop = replace(loop, init=widened(loop.init), xs=widened(loop.xs))
+        rolling = _Rolling(loop)
+        try:
+            return rolling.run()
+        except Unrollable as reason:
+            if self.note(f"{loop.name}: {reason}"):
+                warn(
+                    f"{loop.name} is captured step by step, so that its code grows with its {loop.length} steps: {reason}. "
+                    "Write the body as operators on tensors, the same in every step.",
+                    EngineWarning,
+                )
+            rolling.check_again()
+            return plain(loop)
+
+
+@dataclass(frozen=True, slots=True)
+class RolledStep(Step):
+    """A step that is traced, and stands for all of them."""
+
+    rolled: ClassVar[bool] = True
+
+    rolling: Any = None
+    tracer: Any = None
+
+    def take(self, stacked: Tensor) -> Tensor:
+        with without_dispatch_modes():
+            if self.tracer.knows(stacked):
+                raise Unrollable("the values of all steps are computed inside a step")
+            part: Tensor = self.tracer.row(stacked[self.index].detach().clone(), stacked)
+            return part
+
+    def join(self, values: Sequence[Tensor]) -> Tensor:
+        joined: Tensor = self.rolling.evaluation.stacked(self.tracer.slot(values[0]))
+        return joined
+
+
+@dataclass
+class _Rolling:
+    """One scan, rolled."""
+
+    loop: Loop
+    evaluation: Evaluation = field(init=False)
+    outcome: tuple[list[Tensor], list[Any], Shape] = field(init=False)
+
+    def _first(self) -> tuple[list[Tensor], list[Any], Shape]:
+        """The first step, run as it is."""
+        loop = self.loop
+        step = Step(loop.name, None, loop.length, index=0, loop=loop)
+        return loop.step(step, loop.init, [row[0] for row in loop.xs])
+
+    def check_again(self) -> None:
+        """Raise EscapeError where the first step does something else each time: it may then not be run several times."""
+        before, again = self.outcome, self._first()
+        with without_dispatch_modes():
+            pairs = list(zip([*before[0], *before[1]], [*again[0], *again[1]], strict=True))
+            same = all(same_bits(torch.as_tensor(a).detach(), torch.as_tensor(b).detach()) for a, b in pairs)
+        if not same:
+            raise EscapeError(
+                f"the body of a {self.loop.name} was run twice for one step and gave two results: it counts the steps itself, "
+                "or draws at random. Put what is another one in each step into xs, and make draws sites."
+            )
+
+    def run(self) -> tuple[Sequence[Tensor], Sequence[Tensor], Shape]:
+        loop = self.loop
+        before = memory_of(loop.body)
+        self.outcome = carry, _, shape = self._first()
+        step, _, following, slots = self._trace(0, loop.init)
+        other, other_shape, _, _ = self._trace(1, carry)
+        check_kept(loop, shape, other_shape)
+        trace: Trace = step.tracer.trace
+        with without_dispatch_modes():
+            check_same(trace, other.tracer.trace)
+        if memory_of(loop.body) != before:
+            self._refuse_counting(trace, carry)
+        for call in trace.calls:
+            if call.reads_any(step.tracer.varying) and not mappable(call.function):
+                raise Unrollable(f"{call.function} cannot be run for several steps at once")
+        self.evaluation = Evaluation(trace, loop.init, following, loop.length, recur=recur)
+        for check in trace.checks:
+            self._verify(check)
+        leave(step)
+        return self.evaluation.last, [self.evaluation.stacked(slot) for slot in slots], shape
+
+    def _refuse_counting(self, trace: Trace, carry: Sequence[Tensor]) -> None:
+        """Raise EscapeError where a body that remembers something does something else after more steps."""
+        for _ in range(min(self.loop.length, _STEPS)):
+            other = self._trace(1, carry)[0]
+            try:
+                with without_dispatch_modes():
+                    check_same(trace, other.tracer.trace)
+            except Unrollable as reason:
+                raise EscapeError(
+                    f"the body of a {self.loop.name} remembers something from step to step, and does something else for it: it "
+                    f"counts the steps itself ({reason}). Put what is another one in each step into xs or into the carry."
+                ) from None
+
+    def _trace(self, index: int, carry: Sequence[Tensor]) -> tuple[RolledStep, Shape, list[int], list[int]]:
+        loop, tracer = self.loop, Tracer()
+        also = doubled() if is_double() else nullcontext()
+        step = RolledStep(loop.name, None, loop.length, index=index, loop=loop, rolling=self, tracer=tracer)
+        with without_dispatch_modes():
+            entered = [tracer.carry(leaf.detach().clone()) for leaf in carry]
+            rows = [step.take(row) for row in loop.xs]
+            with tracer, also, AutoDispatchBelowAutograd(), SelectByTensor():
+                following, ys, shape = loop.step(step, entered, rows)
+            if tracer.failure is not None:  # the body may have swallowed it
+                raise tracer.failure
+            if tracer.refused:
+                raise Unrollable("it goes on after a check of arguments that failed")
+            kept = [torch.as_tensor(y) for y in ys]
+        return step, shape, [tracer.slot(leaf) for leaf in following], [tracer.slot(y) for y in kept]
+
+    def _verify(self, check: Check) -> None:
+        valid = self.evaluation.stacked(check.slot)
+        if not check.true:
+            valid = valid == 0
+        elif valid.dtype is not torch.bool:
+            valid = valid != 0
+        if not is_all_true(valid):
+            with without_dispatch_modes():
+                index = int((~valid).reshape(self.loop.length, -1).any(1).int().argmax())
+            raise ArgumentError(
+                f"an argument of a distribution, or a value, is outside of its constraint{check.place} in step {index} of a "
+                f"{self.loop.name}. Constrain what it is computed from."
+            )

@@ -1,0 +1,44 @@
+"""The value of a site that the program changes in place after it was drawn, in words."""
+
+from __future__ import annotations
+
+import re
+
+from torch import Tensor
+
+from sursum.common.user_frame import raising_line
+from sursum.core.messages import Site
+from sursum.errors import SiteError
+
+_TORCH_SAYS = re.compile(r"leaf Variable that requires grad .*in-place operation|modified by an inplace operation")
+_INSTEAD = (
+    "A site has the value that was drawn, which is scored and reported: what is changed must be a tensor of its own. "
+    "Write v = v + 1 in the place of v += 1, or change a copy, v = v.clone()."
+)
+
+
+def in_place(error: Exception) -> SiteError | None:
+    """What to raise in the place of `error`, if torch raised it for a site's value that is changed in place.
+
+    Example:
+        >>> import torch
+        >>> try:
+        ...     torch.zeros(3, requires_grad=True).add_(1)
+        ... except RuntimeError as error:
+        ...     print(type(in_place(error)).__name__)
+        SiteError
+    """
+    if not _TORCH_SAYS.search(str(error)):
+        return None
+    line = raising_line(error)
+    return SiteError(f"the value of a site is changed in place{f' ({line})' if line is not None else ''}. {_INSTEAD}")
+
+
+def changed(site: Site) -> SiteError:
+    """The error of a site whose value is another one at the end of the program than it was."""
+    return SiteError(f"the value of site {site} was changed in place after the site. {_INSTEAD}")
+
+
+def version(value: object) -> int | None:
+    """How often a tensor has been written into; None where torch does not count that."""
+    return value._version if isinstance(value, Tensor) and not value.is_inference() else None

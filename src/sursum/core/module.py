@@ -1,0 +1,146 @@
+"""`module`: a network of the program whose parameters are read through `param`."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any, TypeVar, cast
+
+from torch import Tensor, nn
+from torch.distributions import constraints
+from torch.nn.parameter import is_lazy
+from torch.overrides import TorchFunctionMode
+
+from sursum.common.torch_private import DisableTorchFunction, NormBase
+from sursum.common.user_frame import calling_line, warn
+from sursum.core.messages import Param
+from sursum.core.primitives import read
+from sursum.core.scope import current_generator, open_plates
+from sursum.errors import ModuleWarning, SiteError
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def module(name: str, net: M) -> M:
+    """`net` with every parameter read through `param`, under its dotted name, e.g. ``net.0.weight``.
+
+    What comes back is a real module that holds these values, a copy which shares whatever did not change; `net` is never
+    written to. Tied weights stay tied, parametrizations and buffers stay. Layers in training mode get copies of their
+    buffers, so that what a forward pass writes into them (batch norm's running averages) is dropped.
+
+    Args:
+        name: the prefix of the parameters' names; may be empty.
+        net: the network, trained or not.
+
+    Returns:
+        A module of the same class.
+
+    Raises:
+        SiteError: a lazy network whose parameters have no shapes yet, or one on the meta device; one that makes copies of
+            itself in a way of its own (TorchScript).
+
+    Warns:
+        ModuleWarning: a normalising layer with running averages is in training mode.
+
+    Example:
+        >>> import sursum as su, torch
+        >>> net = torch.nn.Linear(2, 1)
+        >>> with su.poutine.trace() as t:
+        ...     y = su.module("net", net)(torch.ones(3, 2))
+        >>> list(t.trace), y.shape
+        (['net.weight', 'net.bias'], torch.Size([3, 1]))
+    """
+    where, generator, plates = calling_line(), current_generator(), open_plates()
+    if not isinstance(name, str):
+        raise SiteError(f"the name of a module ({where}) must be a string, and is {name!r}: module('net', net).")
+    if not isinstance(net, nn.Module):
+        raise SiteError(
+            f"module {name!r} ({where}) must be a torch.nn.Module, and is {net!r}. Read single tensors with param(…)."
+        )
+    while isinstance(original := getattr(net, "_orig_mod", None), nn.Module):
+        net = cast(M, original)  # what torch.compile wraps: a program is captured, and run by engines of our own
+    memo: dict[int, Any] = {}
+    held: dict[str, Any] = {}
+    for path, parameter in net.named_parameters():
+        full = f"{name}.{path}" if name else path
+        if is_lazy(parameter):
+            raise SiteError(
+                f"parameter {full!r} ({where}) of a lazy network has no shape yet. Run the network once on data "
+                "before it is used in a program."
+            )
+        if parameter.is_meta:
+            raise SiteError(
+                f"parameter {full!r} ({where}) is on the meta device, so it has a shape and no values. Give the network "
+                "memory, net.to_empty(device='cpu'), and load its state, before it is used in a program."
+            )
+        memo[id(parameter)] = held[path] = read(
+            Param(
+                name=full,
+                initial=parameter,
+                constraint=constraints.real,
+                frozen=not parameter.requires_grad,
+                owner=net,
+                plates=plates,
+                generator=generator,
+                where=where,
+            )
+        )
+    for path, part in net.named_modules():
+        buffers = part.buffers(recurse=False)
+        memo |= {id(buffer): buffer.clone() if part.training else buffer for buffer in buffers}
+        if part.training and isinstance(part, NormBase) and part.track_running_stats:
+            warn(
+                f"layer {path!r} of module {name!r} ({where}) is in training mode: it normalises by the batch, and the "
+                "updates of its running averages are dropped. Call .eval() on it to use the averages that it has.",
+                ModuleWarning,
+            )
+    with _sharing(copied_leaves=any(part.training for part in net.modules())):
+        copied = copy.deepcopy(net, memo)
+    for part in copied.modules():
+        if isinstance(part, nn.Embedding | nn.EmbeddingBag):
+            part.sparse = False  # a way to store gradients, which are dense here
+    now = dict(copied.named_parameters(remove_duplicate=False))
+    lost = [path for path, value in held.items() if now.get(path) is not value]
+    if lost:
+        raise SiteError(
+            f"module {name!r} ({where}): the parameters {', '.join(map(repr, lost))} cannot be replaced, because "
+            f"{type(net).__name__} makes copies of itself in a way of its own. Read the parameters with param(…), "
+            "and call the layers' functions (torch.nn.functional) with them."
+        )
+    return copied
+
+
+class _sharing(TorchFunctionMode):
+    """While this is entered, a deep copy shares the tensors that it meets, wherever they are: lists, dictionaries, caches.
+
+    A deep copy of torch's would give a new tensor the other's memory, which captures do not know, and refuses what was
+    computed from parameters: hooks such as weight_norm and networks that memoise leave such tensors behind.
+
+    Args:
+        copied_leaves: tensors that were not computed from others are cloned, for the network may write into them.
+    """
+
+    def __init__(self, copied_leaves: bool) -> None:
+        super().__init__()
+        self._copied_leaves = copied_leaves
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        if func is not Tensor.__deepcopy__:
+            with DisableTorchFunction():  # to copy is not to read, for which densities watch
+                return func(*args, **(kwargs or {}))
+        tensor, memo = args
+        if id(tensor) not in memo:
+            memo[id(tensor)] = tensor.clone() if self._copied_leaves and tensor.is_leaf else tensor
+        return memo[id(tensor)]
+
+
+class Forward:
+    """A network as a program: its forward pass, with every parameter read through `param` under its own name."""
+
+    def __init__(self, net: nn.Module) -> None:
+        self.net = net
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return module("", self.net)(*args, **kwargs)

@@ -1,0 +1,254 @@
+"""What a program is written with: `sample`, `param`, `deterministic`, `factor`. (`module` has a file of its own.)"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, constraints
+
+from sursum.common.other_libraries import answers
+from sursum.common.precision import is_double
+from sursum.common.shown import shown
+from sursum.common.torch_private import DisableTorchFunction, is_all_true
+from sursum.common.user_frame import calling_line
+from sursum.core.arguments import as_data
+from sursum.core.messages import Deterministic, Factor, Param, Sample
+from sursum.core.plates import place, plate_scale, subsampled
+from sursum.core.runtime import perform
+from sursum.core.scope import at_site, current_generator, open_plates
+from sursum.core.validation import check_factor, check_fn, check_mask, check_value, validation_enabled
+from sursum.distributions.written import as_written
+from sursum.errors import ObservationError, SiteError
+
+
+@answers(
+    observed="obs",
+    obs_mask="draw what is missing at a site of its own, as the documentation shows under *Observed in part*",
+    observed_mask="draw what is missing at a site of its own, as the documentation shows under *Observed in part*",
+    value="obs",
+    data="obs",
+    rng_key="draws come from torch's generator, or from that of `seed(model, rng_seed=0)`",
+    sample_shape="write a plate around it, or `fn.expand([…]).to_event()`",
+    shape="write a plate around it, or `fn.expand([…]).to_event()`",
+    dims="write a plate of that name around it",
+    dist="fn",
+)
+def sample(
+    name: str,
+    fn: Distribution,
+    obs: Tensor | None = None,
+    *,
+    infer: Mapping[str, Any] | None = None,
+) -> Tensor:
+    r"""A random value, or an observation: the site adds :math:`\log p_{fn}(value)` to the log density.
+
+    Args:
+        name: the site's name, one site of a name in an execution.
+        fn: its distribution; inside plates it is expanded to their sizes.
+        obs: the observed value, a tensor, an array or a column; None leaves the site latent, so one program serves prior,
+            posterior and prediction.
+        infer: settings of this site for inference methods.
+
+    Returns:
+        The value, of shape ``fn.batch_shape + fn.event_shape``.
+
+    Raises:
+        SiteError: `fn` is not a distribution.
+        ArgumentError: arguments outside their constraints.
+        ObservationError: an observed value of the wrong shape, outside the support, or not finite.
+        PlateError: `fn` does not fit the open plates.
+
+    Example:
+        >>> import sursum as su, sursum.distributions as dist, torch
+        >>> float(su.sample("y", dist.Normal(0.0, 1.0), obs=torch.tensor(2.0)))
+        2.0
+    """
+    plates = open_plates()
+    if is_double() and isinstance(fn, Distribution):
+        fn = as_written(fn)
+    site = Sample(
+        name=_checked(name),
+        fn=fn,
+        value=as_data(obs, lambda: f"the value given to site {name!r}", ObservationError),
+        is_observed=obs is not None,
+        plates=plates,
+        scale=plate_scale(plates),
+        infer=dict(infer or {}),
+        generator=current_generator(),
+        where=calling_line(),
+    )
+    with at_site(site):
+        check_fn(site)
+        site = place(site)
+        out = perform(site)
+        if isinstance(out, Sample):
+            check_mask(out)
+            if out.is_observed:
+                check_value(out)
+    value: Tensor = out.value
+    return value
+
+
+@answers(
+    init_value="init",
+    init_tensor="init",
+    initial_value="init",
+    initval="init",
+    support="constraint",
+    shape="give a value of that shape: `torch.zeros(3)`",
+)
+def param(
+    name: str,
+    init: Tensor | float | Callable[[], Tensor] | None = None,
+    constraint: constraints.Constraint = constraints.real,
+    event_dim: int | None = None,
+) -> Tensor:
+    """A parameter: a value to be found by optimisation, or to be lifted to a latent site from outside.
+
+    Args:
+        name: the parameter's name; reading it again gives the same value where something keeps it, as a store or a lift does.
+            In a program that is run alone each reading has its own `init`: give the same one.
+        init: its initial value, or a function that makes it; None reads a value that a handler holds.
+        constraint: where its values lie.
+        event_dim: how many rightmost dimensions make up one value. Where given, the dimensions left of them are the
+            open plates' (the parameter is local: subsampled with them); where None the parameter is global.
+
+    Returns:
+        The current value.
+
+    Raises:
+        SiteError: no value is known, or the initial value violates the constraint.
+        PlateError: plates claim only some of the batch dimensions.
+
+    Example:
+        >>> import sursum as su, torch
+        >>> su.param("s", torch.tensor(0.5))
+        tensor(0.5000)
+    """
+    if not isinstance(constraint, constraints.Constraint):
+        raise SiteError(
+            f"the constraint of parameter {name!r} ({calling_line()}) is {shown(constraint)}, but must be one of "
+            "`sursum.distributions.constraints`, such as `constraints.positive`."
+        )
+    if isinstance(init, (np.ndarray, np.generic)):
+        init = torch.as_tensor(init)
+    initial = torch.tensor(float(init)) if isinstance(init, (int, float)) else init
+    if initial is not None and not isinstance(initial, Tensor) and not callable(initial):
+        raise SiteError(
+            f"the initial value of parameter {name!r} ({calling_line()}) is a {type(init).__name__}. It must be a tensor, "
+            "a number, or a function that makes a tensor: torch.as_tensor(value)."
+        )
+    site = Param(
+        name=_checked(name),
+        initial=initial,
+        constraint=constraint,
+        event_dim=event_dim,
+        plates=open_plates(),
+        generator=current_generator(),
+        where=calling_line(),
+    )
+    return read(site)
+
+
+def read(site: Param) -> Tensor:
+    """The value of a parameter, whatever handlers make of it."""
+    if isinstance(site.initial, Tensor) and site.constraint is not constraints.real and validation_enabled():
+        # To look at a network's own parameter is not to read it: densities watch for that.
+        with DisableTorchFunction():
+            valid = site.constraint.check(site.initial.detach())
+        if not is_all_true(valid):
+            raise SiteError(
+                f"the initial value of parameter {site} does not satisfy its constraint {site.constraint!r}: "
+                f"{site.initial.tolist()}. Start inside the constraint."
+            )
+    with at_site(site):
+        out = perform(site)
+        value: Tensor = out.value
+        return subsampled(out, value) if isinstance(out, Param) else value
+
+
+def deterministic(name: str, value: Tensor, event_dim: int | None = None) -> Tensor:
+    """Keep `value` under `name`: it stands in traces and posteriors, and adds nothing to the log density.
+
+    Args:
+        name: the site's name.
+        value: any tensor, or a number.
+        event_dim: how many rightmost dimensions make up one value; those left of them are the plates'.
+
+    Returns:
+        The value.
+
+    Raises:
+        SiteError: the value is neither a tensor nor a number.
+
+    Example:
+        >>> import sursum as su, torch
+        >>> su.deterministic("twice", 2 * torch.tensor(3.0))
+        tensor(6.)
+    """
+    name = _checked(name)
+    if not isinstance(value, (Tensor, int, float, np.ndarray, np.generic)):
+        raise SiteError(
+            f"the value of the deterministic site {name!r} ({calling_line()}) is {value!r}, {_kind(value)}. A tensor or a "
+            "number was expected: torch.as_tensor(value)."
+        )
+    site = Deterministic(name=name, value=value, event_dim=event_dim, plates=open_plates(), where=calling_line())
+    with at_site(site):
+        out: Tensor = perform(site).value
+    return out
+
+
+def factor(name: str, log_factor: Tensor) -> None:
+    r"""Add `log_factor` to the log density: :math:`\log p \mathrel{+}= \sum log\_factor`.
+
+    Args:
+        name: the site's name.
+        log_factor: a tensor; inside plates it is expanded to their sizes, as a distribution is, and scaled with them.
+
+    Raises:
+        SiteError: the term is neither a tensor of real numbers nor a number.
+        PlateError: the tensor does not fit the open plates.
+
+    Example:
+        >>> import sursum as su, torch
+        >>> with su.poutine.trace() as t:
+        ...     su.factor("penalty", torch.tensor(-2.0))
+        >>> float(t.trace.log_prob_sum())
+        -2.0
+    """
+    name, plates = _checked(name), open_plates()
+    number = isinstance(log_factor, (Tensor, int, float, np.ndarray, np.generic))
+    if not number or (isinstance(log_factor, Tensor) and log_factor.is_complex()):
+        raise SiteError(
+            f"the term of the factor {name!r} ({calling_line()}) is {log_factor!r}, {_kind(log_factor)}. A tensor of real "
+            "numbers, or a number, was expected."
+        )
+    site = Factor(
+        name=name,
+        value=torch.as_tensor(log_factor),
+        plates=plates,
+        scale=plate_scale(plates),
+        where=calling_line(),
+    )
+    with at_site(site):
+        placed = place(site)
+        check_factor(site)
+        check_mask(perform(placed))
+
+
+def _kind(value: Any) -> str:
+    """What `value` is, with its article."""
+    if isinstance(value, Tensor):
+        return f"a tensor of {value.dtype}"
+    kind = type(value).__name__
+    return f"{'an' if kind[0] in 'aeiouAEIOU' else 'a'} {kind}"
+
+
+def _checked(name: str) -> str:
+    if not isinstance(name, str) or not name:
+        raise SiteError(f"a site's name must be a string that is not empty, not {name!r} ({calling_line()}).")
+    return name

@@ -1,0 +1,202 @@
+"""The stack of handlers, `perform`, and `Messenger`, the base class of every handler.
+
+A handler is one method, `handle(site)`. While it works only what lies outside it is on the stack, so `perform(site)`
+means "ask outwards": code before it is the way up, code after it the way down, and not calling it stops the message.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, ClassVar, Self, TypeVar, cast, dataclass_transform
+
+import torch
+from torch import Tensor
+
+from sursum.common.shown import shown
+from sursum.core.calling import Wrapper, refuse_coroutines, run_program
+from sursum.core.messages import Frame, Site, Step
+from sursum.errors import HandlerError
+
+STACK: ContextVar[tuple[Messenger, ...]] = ContextVar("handlers", default=())
+"""The handlers that are entered here, outermost first."""
+
+T = TypeVar("T")
+
+
+def perform(site: Site) -> Any:
+    """Ask the innermost handler what happens at `site`; with no handler left, the site runs."""
+    stack = STACK.get()
+    if not stack:
+        return site.run()
+    token = STACK.set(stack[:-1])
+    try:
+        return stack[-1].handle(site)
+    finally:
+        STACK.reset(token)
+
+
+@dataclass_transform(field_specifiers=(field,))
+def handler(cls: type[T]) -> type[T]:
+    """Make a class of a handler's fields; handlers compare by identity."""
+    made: Any = dataclass(eq=False)(cls)
+    made._at_first = tuple((item.name, make) for item in dataclasses.fields(made) if not item.init and (make := _maker(item)))
+    return cast(type[T], made)
+
+
+def _maker(item: dataclasses.Field[Any]) -> Callable[[], Any] | None:
+    """What makes the first value of a field, if it has one."""
+    if item.default_factory is not dataclasses.MISSING:
+        return item.default_factory
+    return None if item.default is dataclasses.MISSING else lambda: item.default
+
+
+def required() -> Any:
+    """The default of a field that a handler cannot do without: `data: Mapping = required()`."""
+    return _REQUIRED
+
+
+class _Required:
+    def __repr__(self) -> str:
+        return "required"
+
+
+_REQUIRED = _Required()
+
+
+@handler
+class Messenger(Wrapper):
+    """A handler: used as ``condition(model, data=d)``, as ``@condition(data=d)`` or as ``with condition(data=d):``.
+
+    Each call and each ``with`` runs under a fresh copy, so that one handler object can be nested in itself, pickled, and
+    shared by threads and tasks. Fields that hold the state of a run are declared ``field(init=False)``.
+
+    Example, a handler in full:
+        >>> import sursum as su, torch
+        >>> from sursum.core.runtime import Messenger, handler, perform
+        >>> @handler
+        ... class shout(Messenger):
+        ...     def handle(self, site):
+        ...         print(site.name.upper())
+        ...         return perform(site)
+        >>> with shout():
+        ...     su.deterministic("x", torch.tensor(1.0))
+        X
+        tensor(1.)
+    """
+
+    _at_first: ClassVar[tuple[tuple[str, Callable[[], Any]], ...]] = ()
+    of_capture: ClassVar[bool] = False  # whether it is there for the sake of a capture, and is no part of the program
+
+    fn: Callable[..., Any] | None = None
+
+    origin: Messenger | None = field(init=False, repr=False, default=None)
+    noted: set[str] = field(init=False, repr=False, default_factory=set)
+
+    def __post_init__(self) -> None:
+        for item in dataclasses.fields(self):
+            if item.init and getattr(self, item.name) is _REQUIRED:
+                verb = type(self).__name__
+                raise TypeError(f"{verb} needs `{item.name}`: {verb}(model, {item.name}=…) or with {verb}({item.name}=…)")
+        if self.fn is not None:
+            if not callable(self.fn):
+                verb = type(self).__name__
+                raise HandlerError(
+                    f"{verb} got {shown(self.fn)} for its program. A function or a module was expected, something that can be "
+                    f"called: {verb}(model, …), or as a decorator or in a `with` block {verb}(…) with its arguments by keyword."
+                )
+            refuse_coroutines(self.fn)
+
+    def handle(self, site: Site) -> Any:
+        """What happens at `site`; `perform(site)` asks outwards."""
+        return perform(site)
+
+    def finish(self) -> None:
+        """Called on the copy that ran when its execution ends, unless an exception is in flight."""
+
+    # What a handler may tell those inside it, without a message.
+
+    @property
+    def frame(self) -> Frame | None:
+        """The plate that this handler opens."""
+        return None
+
+    @property
+    def draws(self) -> torch.Generator | None:
+        """Where draws inside this handler come from."""
+        return None
+
+    def recall(self, name: str) -> Tensor | None:
+        """The current value of the parameter `name`, where this handler keeps it."""
+        return None
+
+    @property
+    def roller(self) -> Callable[[Any], Any] | None:
+        """Who runs the steps of a scan inside this handler, where that is not Python, one after another."""
+        return None
+
+    def leave(self, step: Step) -> None:
+        """Called when the last step of a scan inside this handler, `step`, has run."""
+
+    def note(self, name: str) -> bool:
+        """True the first time that this handler object, or a copy of it, has something to say of `name`."""
+        first = name not in self.noted
+        self.noted.add(name)
+        return first
+
+    def fresh(self) -> Self:
+        """The copy under which one execution runs: what the handler was given, and a state of its own."""
+        copy = object.__new__(type(self))
+        copy.__dict__.update(self.__dict__)
+        for name, make in self._at_first:
+            copy.__dict__[name] = make()
+        copy.origin, copy.noted = self, self.noted
+        return copy
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        fn = self.fn
+        if fn is None:
+            if len(args) == 1 and callable(args[0]) and not kwargs:
+                return self.around(args[0])
+            raise TypeError(
+                f"this {type(self).__name__} has no program yet: call it with one, as a decorator does, "
+                f"or write {type(self).__name__}(model, …)"
+            )
+        with self:
+            return run_program(fn, args, kwargs)
+
+    def around(self, fn: Callable[..., Any]) -> Self:
+        """This handler with `fn` for its program."""
+        return dataclasses.replace(self, fn=fn)
+
+    def __get__(self, instance: object, owner: type | None = None) -> Self:
+        """As a method's decorator: the program bound to the instance, as a plain function in a class would be."""
+        if instance is None or not hasattr(self.fn, "__get__"):
+            return self
+        bound = self.around(self.fn.__get__(instance, owner))  # type: ignore[union-attr]
+        bound.noted = self.noted
+        return bound
+
+    def __enter__(self) -> Any:
+        running = self.fresh()
+        STACK.set((*STACK.get(), running))
+        return running
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        stack = STACK.get()
+        if not stack or stack[-1].origin is not self:
+            inner = type(stack[-1]).__name__ if stack else "nothing"
+            # Whatever was entered after this one and never left would go on handling for ever.
+            mine = [i for i, messenger in enumerate(stack) if messenger.origin is self]
+            if mine:
+                STACK.set(stack[: mine[-1]])
+            raise HandlerError(
+                f"{type(self).__name__} is left while {inner} is the innermost handler. Handlers are left in the "
+                "reverse order in which they were entered: nest the `with` blocks."
+            )
+        STACK.set(stack[:-1])
+        if kind is None:
+            stack[-1].finish()

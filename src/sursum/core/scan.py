@@ -1,0 +1,186 @@
+"""`scan`: a loop in time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from sursum.common.pytree import Shape, flatten
+from sursum.common.user_frame import calling_line
+from sursum.core.calling import refuse_coroutines
+from sursum.core.messages import Step
+from sursum.core.runtime import Messenger
+from sursum.core.scope import current_roller, leave
+from sursum.errors import ScanError
+
+
+def scan(f: Callable[[Any, Any], tuple[Any, Any]], init: Any, xs: Any = None, length: int | None = None) -> tuple[Any, Any]:
+    r"""A loop of T steps, :math:`(c_{t+1}, y_t) = f(c_t, x_t)`, whose body may have sites.
+
+    Each step is in a frame of its own, so that a site has one name in all of them. A trace has it once, its value with a
+    leading dimension, time; handlers that are given values (`condition`, `substitute`, `replay`, `do`) want them so, and
+    each step takes its part. A parameter in the body is one parameter for all steps, and one latent site if it is lifted.
+
+    A density runs the body for one step, whatever T is: `f` must do the same in every step, and must not branch on numbers
+    in tensors or count steps itself. Put what varies into `xs`.
+
+    Args:
+        f: from the carry and this step's part of `xs` to the next carry, of the same structure, shapes and dtypes, and
+            to what is kept of the step.
+        init: the carry that the first step gets: a tensor or number, or tuples, lists and dicts of them.
+        xs: tensors with a leading dimension T, likewise; None where only the number of steps matters.
+        length: the number T, needed where `xs` is None.
+
+    Returns:
+        The last carry, and what the steps gave, along a leading dimension T.
+
+    Raises:
+        ScanError: lengths that differ or are 0, a carry that changes its structure, shape or dtype, a site that is not in
+            every step.
+
+    Example:
+        >>> import torch, sursum as su, sursum.distributions as dist
+        >>> def step(x, y):
+        ...     x = su.sample("x", dist.Normal(0.9 * x, 0.1))
+        ...     su.sample("y", dist.Normal(x, 1.0), obs=y)
+        ...     return x, x
+        >>> with su.poutine.trace() as t:
+        ...     last, path = su.scan(step, torch.tensor(0.0), torch.zeros(10))
+        >>> path.shape, t.trace["x"].value.shape, bool(path[-1] == last)
+        (torch.Size([10]), torch.Size([10]), True)
+    """
+    name = f"scan ({calling_line()})"
+    refuse_coroutines(f)
+    rows, rows_shape = flatten(xs)
+    steps = _length([_tensor(row, "xs", name) for row in rows], length, name)
+    carry, carry_shape = flatten(init)
+    loop = Loop(f, tuple(_tensor(leaf, "the carry", name) for leaf in carry), carry_shape, tuple(rows), rows_shape, steps, name)
+    roller = current_roller()
+    last, ys, ys_shape = plain(loop) if roller is None else roller(loop)
+    return carry_shape.build(last), ys_shape.build(ys)
+
+
+@dataclass(frozen=True, eq=False)
+class Loop:
+    """A scan to be run: the body, the leaves of its first carry and of `xs`, and how they hang together."""
+
+    body: Callable[[Any, Any], tuple[Any, Any]]
+    init: tuple[Tensor, ...]
+    carry_shape: Shape
+    xs: tuple[Tensor, ...]
+    xs_shape: Shape
+    length: int
+    name: str
+
+    def step(self, step: Step, carry: Sequence[Tensor], x: Sequence[Tensor]) -> tuple[list[Tensor], list[Any], Shape]:
+        """One step: the leaves of the next carry, those of what it gave, and how these hang together.
+
+        Raises:
+            ScanError: the next carry is not like this one.
+        """
+        with _Stepping(step):
+            result = self.body(self.carry_shape.build(carry), self.xs_shape.build(x))
+        if not isinstance(result, tuple) or len(result) != 2:
+            raise ScanError(
+                f"{self.name}: the body returned {_kind(result)}. It must return two things, the next carry and what is kept "
+                "of the step: return carry, None."
+            )
+        following, shape = flatten(result[0])
+        if shape != self.carry_shape:
+            raise ScanError(
+                f"{self.name}: the carry has the structure {self.carry_shape} before step {step.index}, and {shape} after it. "
+                "Return a carry like the one that comes in."
+            )
+        for old, new in zip(carry, following, strict=True):
+            kinds = [(leaf.dtype, tuple(leaf.shape)) if isinstance(leaf, Tensor) else _kind(leaf) for leaf in (old, new)]
+            if kinds[0] != kinds[1]:
+                raise ScanError(
+                    f"{self.name}: a part of the carry is {_shown(kinds[0])} before step {step.index}, and {_shown(kinds[1])} "
+                    "after it. Start with a tensor of the shape and dtype that the body returns."
+                )
+        ys, ys_shape = flatten(result[1])
+        return following, ys, ys_shape
+
+
+@dataclass(eq=False)
+class _Stepping(Messenger):
+    """Inside it, sites are in a step."""
+
+    step: Step | None = None
+
+    @property
+    def frame(self) -> Step | None:
+        return self.step
+
+    def __init__(self, step: Step) -> None:
+        super().__init__()
+        self.step = step
+
+    def fresh(self) -> Self:
+        copy = type(self)(self.step)  # type: ignore[arg-type]
+        copy.origin = self
+        return copy
+
+
+def plain(loop: Loop) -> tuple[list[Tensor], list[Tensor], Shape]:
+    """The steps one after another: the last carry, and what they gave along a leading dimension."""
+    carry, kept = list(loop.init), []
+    shape: Shape | None = None
+    step = Step(loop.name, None, loop.length, loop=loop)
+    for index in range(loop.length):
+        step = Step(loop.name, None, loop.length, index=index, loop=loop)
+        carry, ys, found = loop.step(step, carry, [row[index] for row in loop.xs])
+        check_kept(loop, shape, found)
+        shape = found
+        kept.append(ys)
+    leave(step)
+    columns = [[torch.as_tensor(y) for y in column] for column in zip(*kept, strict=True)]
+    for column in columns:
+        if len({(y.shape, y.dtype) for y in column}) > 1:
+            raise ScanError(
+                f"{loop.name}: what the steps give has shape {tuple(column[0].shape)} in the first step and another shape or "
+                "dtype later. Give the same in every step."
+            )
+    assert shape is not None  # there is a step
+    return carry, [torch.stack(column) for column in columns], shape
+
+
+def check_kept(loop: Loop, known: Shape | None, found: Shape) -> None:
+    """That two steps give things of one structure."""
+    if known is not None and known != found:
+        raise ScanError(f"{loop.name}: one step gives {known}, and the next {found}. Give the same structure in every step.")
+
+
+def _length(rows: Sequence[Tensor], length: int | None, name: str) -> int:
+    if length is not None and (isinstance(length, bool) or int(length) != length):
+        raise ScanError(f"{name}: length must be a whole number, and is {length!r}.")
+    lengths = {length} if length is not None else set()
+    for row in rows:
+        if not row.dim():
+            raise ScanError(f"{name}: every tensor in xs needs a leading dimension, time, and one has no dimension at all.")
+        lengths.add(row.shape[0])
+    if len(lengths) != 1:
+        found = f"the lengths {sorted(lengths)}" if lengths else "neither xs nor length"
+        raise ScanError(f"{name} has {found}, and needs one number of steps. Give xs of one length, or length alone.")
+    (steps,) = lengths
+    if steps < 1:
+        raise ScanError(f"{name} has {steps} steps, and needs at least one: what its body gives is known from a step only.")
+    return int(steps)
+
+
+def _tensor(leaf: Any, what: str, name: str) -> Tensor:
+    if not isinstance(leaf, (Tensor, bool, int, float)) or (what == "xs" and not isinstance(leaf, Tensor)):
+        raise ScanError(f"{name}: {what} must be made of tensors, and has {_kind(leaf)} in it. Use torch.as_tensor(…).")
+    return torch.as_tensor(leaf)
+
+
+def _kind(item: Any) -> str:
+    return "None" if item is None else f"a {type(item).__name__}"
+
+
+def _shown(kind: Any) -> str:
+    return kind if isinstance(kind, str) else f"{str(kind[0]).removeprefix('torch.')} of shape {kind[1]}"

@@ -1,0 +1,257 @@
+"""What is checked at a site, and whether anything is.
+
+The process-wide flag of `torch.distributions` is neither trusted nor touched: making a `torch.compile` wrapper switches it
+off for everybody. Checks on tensors go through `torch._is_all_true`, as torch's own do, so that a capture turns a check
+on a value that depends on q into a guard of the density.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextvars import ContextVar
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, TransformedDistribution, constraints
+from torch.distributions.utils import lazy_property
+
+from sursum.common.torch_private import is_all_true
+from sursum.core.messages import Factor, Frame, Sample
+from sursum.distributions.fluent import Masked, unwrapped
+from sursum.distributions.shapes import broadcast_shapes
+from sursum.distributions.supports import holds, support_of
+from sursum.errors import ArgumentError, ObservationError, PlateError, SiteError
+
+_ENABLED: ContextVar[bool] = ContextVar("validation", default=True)
+
+
+def validation_enabled() -> bool:
+    """Whether sites are checked, in this thread or task. They are unless `enable_validation(False)` was called."""
+    return _ENABLED.get()
+
+
+class enable_validation:
+    """Switch the checks on or off, in this thread or task; as a context manager, until it is left.
+
+    Example:
+        >>> with enable_validation(False):
+        ...     validation_enabled()
+        False
+        >>> validation_enabled()
+        True
+    """
+
+    def __init__(self, enabled: bool = True) -> None:
+        self._enabled, self._before = enabled, _ENABLED.get()
+        _ENABLED.set(enabled)
+
+    def __enter__(self) -> enable_validation:
+        _ENABLED.set(self._enabled)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        _ENABLED.set(self._before)
+
+
+def check_fn(site: Sample) -> None:
+    """That `site.fn` is a distribution whose arguments satisfy their constraints."""
+    fn = site.fn
+    if not isinstance(fn, Distribution):
+        given = f"the class {fn.__name__}" if isinstance(fn, type) else f"{type(fn).__name__} {fn!r}"
+        raise SiteError(
+            f"site {site} needs a Distribution and got {given}. "
+            f"Write sample({site.name!r}, dist.Normal(0, 1)), with an instance."
+        )
+    # While torch's own flag is on, constructors have checked, and an explicit validate_args=False is respected.
+    if validation_enabled() and not Distribution._validate_args:
+        _check_arguments(site, fn)
+
+
+def _check_arguments(site: Sample, fn: Distribution) -> None:
+    """That the arguments of `fn`, and of the distributions that it is made of, satisfy their constraints."""
+    for part in vars(fn).values():
+        if isinstance(part, Distribution):
+            _check_arguments(site, part)
+    if fn._validate_args:
+        return
+    for name, constraint in fn.arg_constraints.items():
+        if constraints.is_dependent(constraint):
+            continue
+        if name not in vars(fn) and isinstance(getattr(type(fn), name, None), lazy_property):
+            continue
+        value = getattr(fn, name)
+        valid = constraint.check(value)
+        if not is_all_true(valid):
+            raise ArgumentError(
+                f"site {site}: the argument {name!r} of {type(fn).__name__} must satisfy {constraint!r}; "
+                f"{_offenders(value, valid)}. Constrain what it is computed from."
+            )
+
+
+def check_shape(site: Sample) -> None:
+    """That value and distribution fit, and that neither makes the other one larger than the program says.
+
+    They may broadcast to the value's shape, or to that of the plates. Anything else is a density of more terms than there
+    are values: a column (n, 1) in a plate of n against n values has n · n.
+    """
+    check_fits(site)
+    value, fn = site.value, site.fn
+    if not isinstance(fn, Distribution):
+        return
+    own = value.shape[: value.dim() - len(fn.event_shape)]
+    joint = broadcast_shapes(fn.batch_shape, own)
+    if _stray(joint, own, site.plates):
+        raise ObservationError(
+            f"the value given to site {site} has batch shape {tuple(own)}, and its distribution has {tuple(fn.batch_shape)}"
+            f"{_in_plates(site.plates)}: together they would be {tuple(joint)}, a shape that neither the value nor the plates "
+            "have, so that values would be counted more than once. Give both the same shape, for example with squeeze(-1) on "
+            "a network's output; or give the dimension a plate; or make it part of one value with .to_event(…)."
+        )
+
+
+def check_factor(site: Factor) -> None:
+    """That plates do not expand the term of a factor to a shape that neither has.
+
+    Call it before the site is placed.
+    """
+    if not validation_enabled():
+        return
+    own = site.value.shape
+    joint = broadcast_shapes(own, _shape(site.plates))
+    if _stray(joint, own, site.plates):
+        raise PlateError(
+            f"the term of factor {site} has shape {tuple(own)}{_in_plates(site.plates)}: together they would be "
+            f"{tuple(joint)}, a shape that neither has, so that the term would be counted more than once. Use squeeze(-1), sum "
+            "over the dimension, or give it a plate."
+        )
+
+
+def check_mask(site: Sample | Factor) -> None:
+    """That the mask of a site leaves elements out, and does not make it larger."""
+    if not isinstance(site.mask, Tensor) or not isinstance(site.value, Tensor) or not validation_enabled():
+        return
+    own = site.value.shape
+    if isinstance(site, Sample):
+        if not isinstance(site.fn, Distribution):
+            return
+        own = broadcast_shapes(site.fn.batch_shape, own[: len(own) - len(site.fn.event_shape)])
+    try:
+        joint = broadcast_shapes(own, site.mask.shape)
+    except RuntimeError:
+        joint = None
+    if joint is None or _without_ones(joint) != _without_ones(own):
+        raise PlateError(
+            f"site {site} has batch shape {tuple(own)}, and its mask has shape {tuple(site.mask.shape)}, which does not "
+            "broadcast to that. A mask says of elements of a site whether they count: give it the site's batch shape, or give "
+            "the dimension a plate."
+        )
+
+
+def _stray(joint: torch.Size, own: torch.Size, plates: tuple[Frame, ...]) -> bool:
+    """Whether a batch shape has dimensions that neither a value of batch shape `own` nor `plates` have, those aside in
+    which the whole program is repeated."""
+    shapes = (_without_ones(_once(shape, plates)) for shape in (own, _shape(plates)))
+    return _without_ones(_once(joint, plates)) not in shapes
+
+
+def _once(shape: Sequence[int], plates: tuple[Frame, ...]) -> torch.Size:
+    """A batch shape without the repetitions of the whole program."""
+    repeated = {frame.dim for frame in plates if frame.repeats}
+    return torch.Size(1 if dim - len(shape) in repeated else size for dim, size in enumerate(shape))
+
+
+def _shape(plates: tuple[Frame, ...]) -> torch.Size:
+    """The batch shape of what is in these plates and has no dimension of its own."""
+    sizes = {frame.dim: frame.length for frame in plates if frame.dim is not None}
+    return torch.Size(sizes.get(dim, 1) for dim in range(min(sizes, default=0), 0))
+
+
+def _without_ones(shape: Sequence[int]) -> tuple[int, ...]:
+    """A shape without the leading dimensions that make nothing larger."""
+    first = next((place for place, size in enumerate(shape) if size != 1), len(shape))
+    return tuple(shape[first:])
+
+
+def _in_plates(plates: tuple[Frame, ...]) -> str:
+    found = [f"{frame.name!r} ({frame.length} at dim {frame.dim})" for frame in plates if frame.dim is not None]
+    return f", in plate{'s' * (len(found) > 1)} {', '.join(found)}" if found else ", in no plate"
+
+
+def check_fits(site: Sample) -> None:
+    """That the value's shape and the distribution's fit, without growing each other."""
+    value, fn = site.value, site.fn
+    if not isinstance(fn, Distribution):
+        return
+    if not isinstance(value, Tensor):
+        raise ObservationError(
+            f"the value given to site {site} is a {type(value).__name__}. It must be a tensor: torch.as_tensor(value)."
+        )
+    if value.is_complex():
+        raise ObservationError(
+            f"the value given to site {site} is complex ({value.dtype}). Real values were expected. Give its real and its "
+            "imaginary part (`value.real`, `value.imag`) to a site each, or `torch.view_as_real(value)` to one."
+        )
+    events = len(fn.event_shape)
+    batch, own = (_once(one, site.plates) for one in (fn.batch_shape, value.shape[: value.dim() - events]))
+    try:
+        joint = broadcast_shapes(batch + fn.event_shape, own + value.shape[value.dim() - events :])
+    except RuntimeError:
+        joint = None
+    fits = joint is not None and value.shape[value.dim() - events :] == fn.event_shape
+    fits = fits and _without_ones(broadcast_shapes(batch, own)) in (_without_ones(batch), _without_ones(own))
+    if not fits:
+        grown = "" if joint is None else f", which broadcast to {tuple(joint)}"
+        raise ObservationError(
+            f"the value given to site {site} has shape {tuple(value.shape)}, its distribution has batch shape "
+            f"{tuple(fn.batch_shape)} and event shape {tuple(fn.event_shape)}{grown}. Give both the same shape, "
+            "for example with squeeze(-1) or unsqueeze(-1)."
+        )
+
+
+def check_value(site: Sample) -> None:
+    """That a given value lies in the support of its site and is finite, wherever it is not masked out."""
+    fn, value = site.fn, site.value
+    if not validation_enabled() or not isinstance(fn, Distribution) or value is None:
+        return
+    check_shape(site)
+    core, mask = unwrapped(fn), site.mask
+    if isinstance(fn, Masked):
+        mask = fn.mask_tensor if mask is None else fn.mask_tensor & mask
+    # An explicit validate_args=False is respected; one that follows from torch's flag is not.
+    if "_validate_args" in vars(core) and not core._validate_args and Distribution._validate_args:
+        return
+    finite = torch.isfinite(value) if value.is_floating_point() else torch.ones_like(value, dtype=torch.bool)
+    for _ in fn.event_shape:
+        finite = finite.all(-1)
+    try:
+        # A mixture checks values against each of its components; an affine map needs our own knowledge of its image.
+        support: Any = support_of(fn) if isinstance(core, TransformedDistribution) else fn.support
+    except NotImplementedError:
+        support = None
+    inside = finite if support is None else finite & holds(support, value)
+    if mask is not None:
+        inside = inside | ~torch.as_tensor(mask)
+    if not is_all_true(inside):
+        what = "is outside the support" if bool((finite | inside).all()) else "is not finite or outside the support"
+        raise ObservationError(
+            f"the value given to site {site} {what} {support!r} of {type(fn).__name__}; "
+            f"{_offenders(value, inside)}. Correct the data, mask them (poutine.mask), or choose a distribution with "
+            "that support."
+        )
+
+
+def _offenders(value: Any, valid: Tensor) -> str:
+    """The first few elements of `value` where `valid` is False, with their places."""
+    value = torch.as_tensor(value).detach()
+    bad = (~valid).nonzero()
+    if not bad.numel() and valid.dim():
+        return "found none"
+    shown = []
+    for index in bad[:3].tolist():
+        place = f"[{', '.join(map(str, index))}]" if index else ""
+        element = value.expand(valid.shape + value.shape[valid.dim() :])[tuple(index)] if value.dim() >= len(index) else value
+        shown.append(f"{place} = {element.tolist()!r}" if place else f"{element.tolist()!r}")
+    rest = len(bad) - len(shown)
+    return f"found {', '.join(shown)}" + (f" and {rest} more" if rest > 0 else "")

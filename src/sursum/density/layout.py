@@ -1,0 +1,87 @@
+"""Latent sites as coordinates: where each stands in q, and what its dimensions are called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from sursum.common.precision import default_dtype
+from sursum.core.messages import Frame, Sample, Site
+from sursum.core.trace import Trace
+from sursum.distributions.rebuild import floating_dtype
+from sursum.errors import DensityError
+
+
+@dataclass(frozen=True)
+class Latent:
+    """A latent site's place in q: coordinates `start` to `stop`, in `shape` when constrained."""
+
+    name: str
+    shape: tuple[int, ...]
+    free_shape: tuple[int, ...]
+    start: int
+    stop: int
+    dtype: torch.dtype
+    plates: tuple[Frame, ...]
+    where: str | None
+
+
+def layout(found: Trace, leaves: Mapping[str, Tensor]) -> tuple[Latent, ...]:
+    latents, start = [], 0
+    for name, free in leaves.items():
+        site = found[name]
+        latents.append(
+            Latent(
+                name=name,
+                shape=tuple(site.value.shape),
+                free_shape=tuple(free.shape),
+                start=start,
+                stop=start + free.numel(),
+                dtype=free.dtype,
+                plates=site.plates,
+                where=site.where,
+            )
+        )
+        start += free.numel()
+    if not start:
+        params = ", ".join(map(repr, found.params))
+        if not params:
+            raise DensityError(
+                "the program has no latent site and no parameter, so there is nothing to infer or to fit. "
+                "Write a sample site without obs, or a param."
+            )
+        raise DensityError(
+            "the program has no latent site, so there is nothing to infer. "
+            f"Give its parameters ({params}) priors with lift; those of a network with requires_grad=False by frozen=True."
+        )
+    return tuple(latents)
+
+
+def dims_of(site: Site) -> tuple[str, ...]:
+    """A name for each dimension of a site: its plate's, or one of its own."""
+    shape = tuple(site.value.shape)
+    if isinstance(site, Sample) and isinstance(site.fn, Distribution):
+        events = len(site.fn.event_shape)
+    else:
+        events = getattr(site, "event_dim", None) or 0
+    names = [f"{site.name}_dim_{i}" for i in range(len(shape))]
+    for frame in site.plates:
+        place = len(shape) - events + (frame.dim or 0)
+        if frame.dim is not None and 0 <= place < len(shape) and shape[place] == frame.length:
+            names[place] = frame.name
+    return tuple(names)
+
+
+def site_dtype(site: Sample) -> torch.dtype:
+    if site.init is not None and site.init.is_floating_point():
+        return site.init.dtype
+    return floating_dtype(site.fn) or default_dtype()
+
+
+def is_weight(site: Site) -> bool:
+    """Whether a latent site is a network's parameter."""
+    return isinstance(site, Sample) and site.param is not None and site.param.owner is not None

@@ -1,0 +1,427 @@
+r"""`LogDensity`: a program as a function q ∈ Rⁿ ↦ log p.
+
+The latent sites are found by one run. Each support is mapped to unconstrained coordinates, and
+
+.. math:: \log p(q) = \sum_i \log p(x_i \mid \ldots) + \sum_{latent} \log |\det J_i(q_i)|.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sursum.common.gc_pause import uncollected
+from sursum.common.precision import in_double
+from sursum.common.snapshot import snapshot_of
+from sursum.common.tables import Table
+from sursum.common.user_frame import warn
+from sursum.core.arguments import with_data
+from sursum.core.calling import Program, refuse_coroutines, run_program, valued
+from sursum.core.messages import Factor, Sample, Site
+from sursum.core.runtime import Messenger
+from sursum.core.scope import at_site, own_steps
+from sursum.core.trace import Trace
+from sursum.core.validation import check_value
+from sursum.density.bypassed_module import check_caches, watch_originals
+from sursum.density.dtype_errors import explained
+from sursum.density.init_values import brief, carried_by, given_for
+from sursum.density.layout import Latent, dims_of, is_weight, layout, site_dtype
+from sursum.density.unconstrain import Placed, Recalled, refuse_subsamples
+from sursum.density.unobserved import unobserved
+from sursum.density.unused_sites import unconnected
+from sursum.distributions.delta import Delta
+from sursum.distributions.fluent import unwrapped
+from sursum.errors import (
+    ArgumentError,
+    DensityError,
+    HeldParameterWarning,
+    ObservationError,
+    SursumError,
+    UnusedSiteWarning,
+)
+from sursum.handlers import trace
+
+_JITTER = 0.1
+_SPREAD = 2.0
+_ATTEMPTS = 10
+
+
+class LogDensity:
+    r"""The log density of a program at unconstrained coordinates.
+
+    Args:
+        model: the program; its latent sites become coordinates, its parameters are held at their values.
+        args, kwargs: what it is called with; tensors and arrays are copied.
+        jacobian: whether the log-Jacobian is added; a function of the site says it for each. A density needs it,
+            maximum likelihood and MAP on the constrained scale do not.
+
+    Raises:
+        DensityError: no latent site, a discrete one, one that cannot be scored; a subsampled plate.
+
+    Warns:
+        HeldParameterWarning: parameters that are not lifted stay at their value.
+        UnusedSiteWarning: a latent site that reaches nothing but its own prior.
+
+    Example:
+        >>> import sursum as su, sursum.distributions as dist, torch
+        >>> model = lambda: su.sample("s", dist.Exponential(1.0))
+        >>> density = su.infer.LogDensity(model)
+        >>> density.dim, round(float(density(torch.zeros(1, dtype=torch.float64))), 4)
+        (1, -1.0)
+    """
+
+    @uncollected()
+    def __init__(
+        self,
+        model: Callable[..., Any],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        jacobian: bool | Callable[[Site], bool] = True,
+    ) -> None:
+        refuse_coroutines(model)
+        # Data are taken now: a caller may use his buffers for other things while a sampler runs, and after it.
+        args, kwargs = with_data(model, args, kwargs or {})
+        self.args, self.kwargs = tuple(map(snapshot_of, args)), {k: snapshot_of(v) for k, v in kwargs.items()}
+        self.model, self.jacobian = model, jacobian
+        self.latents: tuple[Latent, ...] = ()
+        self.exit: str | None = None  # the line at which numbers leave torch as no operator shows
+        with torch.inference_mode(False), torch.enable_grad(), in_double():
+            found, leaves = self._find()
+            self.latents = layout(found, leaves)
+            self.dim = self.latents[-1].stop
+            self._by_name = {latent.name: latent for latent in self.latents}
+            self.observed: dict[str, Tensor] = {name: snapshot_of(site.value.detach()) for name, site in found.observed.items()}
+            self.dims: dict[str, tuple[str, ...]] = {
+                name: dims_of(site) for name, site in found.items() if isinstance(site.value, Tensor)
+            }
+            self.networks = frozenset(name for name, site in found.items() if is_weight(site))
+            self.unobserved = unobserved(found, leaves)
+            _announce_held(found)
+            if self.unobserved is None:
+                _announce_unconnected(unconnected(found, leaves, self._run))
+
+    # The function and its parts.
+
+    @in_double()
+    def __call__(self, q: Tensor) -> Tensor:
+        """The log density at `q`, float64 of shape (n,); a scalar in float64, differentiable.
+
+        Raises:
+            DensityError: `q` has another shape, or the program reaches other latent sites than in its first run.
+        """
+        at = self._at(q)
+        return self._total(self._run(at), at)
+
+    def _total(self, found: Trace, at: Placed) -> Tensor:
+        """The log density of an execution."""
+        total = found.log_prob_sum()
+        if self.jacobian:
+            for site, log_jacobian in at.jacobians.values():
+                if not callable(self.jacobian) or self.jacobian(site):
+                    with at_site(site):
+                        total = total + log_jacobian.sum()
+        return total
+
+    @in_double()
+    def transform(self, q: Tensor) -> dict[str, Tensor]:
+        """The values at `q` of the latent sites, then of the deterministic ones: latent sites with a `Delta` are that, too."""
+        return self._values(self._run(self._at(q)))
+
+    @in_double()
+    def with_values(self, q: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The log density at `q` and, by the same run, what `transform` gives."""
+        at = self._at(q)
+        found = self._run(at)
+        return self._total(found, at), self._values(found)
+
+    def _values(self, found: Trace) -> dict[str, Tensor]:
+        values = {latent.name: found[latent.name].value for latent in self.latents}
+        points = (site for site in found.stochastic.values() if isinstance(unwrapped(site.fn), Delta))
+        fixed = {site.name: site.value for site in (*points, *found.deterministic.values())}
+        return values | {name: torch.as_tensor(fixed[name]) for name in found if name in fixed}
+
+    @in_double()
+    def unravel(self, q: Tensor) -> dict[str, Tensor]:
+        """The constrained values at `q` of the latent sites."""
+        with valued():
+            found = self._run(self._at(torch.as_tensor(q, dtype=torch.float64).detach()))
+        return {latent.name: found[latent.name].value.detach() for latent in self.latents}
+
+    @in_double()
+    def ravel(self, values: Mapping[str, Tensor]) -> Tensor:
+        """q at constrained values of every latent site, float64 of shape (n,): the inverse of `unravel`.
+
+        Raises:
+            DensityError: a latent site has no value, or one of another shape.
+            ObservationError: a value outside the support of its site.
+        """
+        missing = [latent.name for latent in self.latents if latent.name not in values]
+        if missing:
+            raise DensityError(
+                f"no value is given for the latent sites {', '.join(map(repr, missing))}. Give one for each of "
+                f"{', '.join(repr(latent.name) for latent in self.latents)}."
+            )
+        free: dict[str, Tensor] = {}
+
+        def choose(site: Sample, free_shape: torch.Size, onto: Any) -> Tensor:
+            latent = self._known(site, free_shape)
+            value = torch.as_tensor(values[site.name])
+            if tuple(value.shape) != latent.shape:
+                raise DensityError(
+                    f"the value given for latent site {site} has shape {tuple(value.shape)}, and the site's is {latent.shape}."
+                )
+            if not own_steps(site):
+                check_value(site.but(value=value))
+            free[site.name] = onto.inv(value.to(latent.dtype))
+            return free[site.name]
+
+        self._run(Placed(choose=choose))
+        return torch.cat([free[latent.name].reshape(-1).to(torch.float64) for latent in self.latents])
+
+    def start(
+        self,
+        rng: np.random.Generator,
+        values: Mapping[str, Any] = MappingProxyType({}),
+        *,
+        jitter: float = _JITTER,
+        spread: float = _SPREAD,
+    ) -> np.ndarray:
+        """A starting point: carried values plus U(−jitter, jitter) a coordinate, U(−spread, spread) where none are carried.
+
+        Args:
+            rng: where the randomness comes from.
+            values: constrained values by site name, which are started at exactly; a site that `reparam` has replaced
+                starts its auxiliary site at what gives the value.
+            jitter, spread: in unconstrained coordinates.
+
+        Raises:
+            DensityError: a value of the wrong shape, outside its site's support, or on the boundary.
+        """
+        return self._begin(rng, values, jitter, spread)[0]
+
+    def scored_start(self, rng: np.random.Generator) -> tuple[np.ndarray, float]:
+        """A starting point and its log density, by one run of the program."""
+        q, found, at = self._begin(rng, {}, _JITTER, _SPREAD)
+        with valued(), in_double():
+            return q, float(self._total(found, at).detach())
+
+    @in_double()
+    def _begin(
+        self, rng: np.random.Generator, values: Mapping[str, Any], jitter: float, spread: float
+    ) -> tuple[np.ndarray, Trace, Placed]:
+        """A starting point, and the execution at it."""
+        q = np.empty(self.dim)
+
+        def choose(site: Sample, free_shape: torch.Size, onto: Any) -> Tensor:
+            latent = self._known(site, free_shape)
+            width = latent.stop - latent.start
+            carried = carried_by(site, onto)
+            if carried is not None:  # in a scan it is that of each step
+                carried = carried.expand(free_shape)
+            if values and carried is not None and site.infer.get("is_recalled"):
+                # What a site was replaced by may be known by name as well, but from other coordinates.
+                free = carried.double().reshape(-1).numpy()
+            elif site.name in values:
+                free = given_for(site, values[site.name], onto, latent.shape)
+            elif carried is None:
+                free = rng.uniform(-spread, spread, width)
+            else:
+                free = carried.double().reshape(-1).numpy() + rng.uniform(-jitter, jitter, width)
+            q[latent.start : latent.stop] = free
+            return torch.as_tensor(free, dtype=latent.dtype).reshape(free_shape)
+
+        dtype = max((latent.dtype for latent in self.latents), key=lambda dtype: dtype.itemsize)
+        recalled = {n: torch.as_tensor(value, dtype=dtype) for n, value in values.items() if n not in self._by_name}
+        at = Placed(choose=choose)
+        with valued(), Recalled(values=recalled):
+            return q, self._run(at), at
+
+    def with_data(self, *args: Any, **kwargs: Any) -> LogDensity:
+        """The density of the same program called with other data."""
+        return LogDensity(self.model, args, kwargs, jacobian=self.jacobian)
+
+    def under(self, handler: Callable[[Callable[..., Any]], Callable[..., Any]]) -> LogDensity:
+        """The same density, its program run under a handler that leaves the sites as they are."""
+        other = copy.copy(self)
+        other.model = handler(self.model)
+        return other
+
+    def without_jacobian(self) -> LogDensity:
+        """The same density of the constrained values: no log-Jacobian is added."""
+        other = copy.copy(self)
+        other.jacobian = False
+        return other
+
+    # What is where.
+
+    @property
+    def program(self) -> Program:
+        """The program and its arguments, without handlers that are there for the sake of a capture."""
+        model = self.model
+        while isinstance(model, Messenger) and model.of_capture and model.fn is not None:
+            model = model.fn
+        return Program(model, self.args, self.kwargs)
+
+    @property
+    def title(self) -> str:
+        """The program's name, for messages and the C text."""
+        inner: Any = self.model
+        while isinstance(inner, (partial, Messenger)):
+            inner = inner.func if isinstance(inner, partial) else inner.fn
+        return str(getattr(inner, "__qualname__", type(inner).__name__))
+
+    def site_at(self, index: int) -> str:
+        """The latent site that owns coordinate `index`."""
+        return next(latent.name for latent in self.latents if latent.start <= index < latent.stop)
+
+    def coordinate_names(self) -> list[str]:
+        """A name for every coordinate of q: "tau", "theta[0]", …"""
+        names = []
+        for latent in self.latents:
+            for index in np.ndindex(*latent.free_shape):
+                names.append(latent.name + (f"[{', '.join(map(str, index))}]" if index else ""))
+        return names
+
+    @in_double()
+    def not_finite(self, q: Any) -> list[str]:
+        """The sites whose value or log density is not finite at `q`, or that cannot be scored there."""
+        with valued():
+            found = self._run(self._at(torch.as_tensor(np.asarray(q), dtype=torch.float64)))
+        names = []
+        for name, site in found.items():
+            try:
+                terms = [site.value] + ([site.log_prob()] if isinstance(site, (Sample, Factor)) else [])
+            except (ValueError, torch.linalg.LinAlgError):
+                names.append(name)
+                continue
+            if not all(bool(torch.isfinite(term).all()) for term in terms if isinstance(term, Tensor)):
+                names.append(name)
+        return names
+
+    @in_double()
+    def explain(self, q: Any) -> str:
+        """A table of every site at `q`: value, log density, line of the program."""
+        rows = [("site", "value", "log density", "line")]
+        try:
+            with valued():
+                found = self._run(self._at(torch.as_tensor(np.asarray(q), dtype=torch.float64)))
+        except (SursumError, ValueError, torch.linalg.LinAlgError) as error:
+            return f"the program cannot be run there: {error}"
+        for name, site in found.items():
+            try:
+                log_prob = f"{float(site.log_prob().detach().sum()):.6g}" if hasattr(site, "log_prob") else ""
+            except (ValueError, torch.linalg.LinAlgError) as error:
+                log_prob = str(error).splitlines()[0]
+            rows.append((name, brief(site.value), log_prob, site.where or ""))
+        return Table(rows)
+
+    # Runs.
+
+    def _known(self, site: Sample, free_shape: torch.Size) -> Latent:
+        latent = self._by_name.get(site.name)
+        if latent is None or latent.free_shape != tuple(free_shape):
+            raise DensityError(
+                f"latent site {site} was not there, or had another shape, when the program was first run. "
+                "A density needs the same latent sites in every execution."
+            )
+        return latent
+
+    def _at(self, q: Tensor) -> Placed:
+        if tuple(q.shape) != (self.dim,):
+            raise DensityError(f"q has shape {tuple(q.shape)}, and this density has {self.dim} coordinates: ({self.dim},).")
+
+        def choose(site: Sample, free_shape: torch.Size, onto: Any) -> Tensor:
+            latent = self._known(site, free_shape)
+            return q[latent.start : latent.stop].to(latent.dtype).reshape(free_shape)
+
+        return Placed(choose=choose)
+
+    def _run(self, at: Placed) -> Trace:
+        with trace() as recorder, at as running, explained(lambda: recorder.trace, self.model, self.args, self.kwargs):
+            result = run_program(self.model, self.args, self.kwargs)
+        at.jacobians = running.jacobians
+        found = Trace(recorder.trace.nodes, result)
+        gone = next((latent for latent in self.latents if latent.name not in running.placed), None)
+        if gone is not None:
+            raise DensityError(
+                f"latent site {gone.name!r} ({gone.where}) was there when the program was first run, and is not now. "
+                "A density needs the same latent sites in every execution."
+            )
+        return found
+
+    def _find(self) -> tuple[Trace, dict[str, Tensor]]:
+        """A first execution, with a free leaf for every latent site: at carried values, or anywhere the program runs."""
+        rng = np.random.default_rng(0)
+        failure: Exception = DensityError("never run")
+        for attempt in range(_ATTEMPTS):
+            leaves: dict[str, Tensor] = {}
+
+            def choose(
+                site: Sample,
+                free_shape: torch.Size,
+                onto: Any,
+                leaves: dict[str, Tensor] = leaves,
+                attempt: int = attempt,
+            ) -> Tensor:
+                free = carried_by(site, onto)
+                if free is None:
+                    free = torch.zeros(free_shape, dtype=site_dtype(site))
+                if attempt:
+                    away = rng.uniform(-attempt, attempt, tuple(free_shape))
+                    free = free + torch.as_tensor(away, dtype=free.dtype)
+                leaves[site.name] = free.requires_grad_()
+                return leaves[site.name]
+
+            try:
+                with watch_originals() as originals:
+                    found = self._run(Placed(choose=choose))
+                originals.check(found)
+                refuse_subsamples(found)
+                with watch_originals() as scoring:
+                    found.log_prob()
+                self.exit = originals.exit or scoring.exit
+                check_caches(found)
+            except (ArgumentError, ObservationError) as error:
+                # They may hold at other values of the latent sites. Where they do not, this is what there is to say.
+                failure = error
+            except SursumError:
+                raise
+            except (ValueError, torch.linalg.LinAlgError) as error:
+                failure = error
+            else:
+                return found, leaves
+        if isinstance(failure, SursumError):
+            raise failure
+        raise DensityError(
+            f"the program fails wherever it was tried, {_ATTEMPTS} times: {failure}. "
+            "Give its parameters initial values at which it runs, or constrain what its distributions are given."
+        ) from failure
+
+
+def _announce_held(found: Trace) -> None:
+    held = [site.name for site in found.params.values() if not site.frozen]
+    if held:
+        one = len(held) == 1
+        warn(
+            f"{'parameter' if one else 'parameters'} {', '.join(map(repr, held))} {'is' if one else 'are'} not lifted, and "
+            "held at the present value. Give a prior with lift to make the posterior account for it.",
+            HeldParameterWarning,
+        )
+
+
+def _announce_unconnected(lonely: Sequence[str]) -> None:
+    if lonely:
+        one = len(lonely) == 1
+        warn(
+            f"the latent {'site' if one else 'sites'} {', '.join(map(repr, lonely))} {'reaches' if one else 'reach'} "
+            "nothing but the prior: the posterior will equal it. Check that the program uses the value.",
+            UnusedSiteWarning,
+        )

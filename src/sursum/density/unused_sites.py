@@ -1,0 +1,133 @@
+"""Which latent sites reach anything but their own prior."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sursum.core.messages import Deterministic, Sample
+from sursum.core.trace import Trace
+from sursum.density.unconstrain import Placed
+
+#: How far sites are moved, in unconstrained coordinates.
+_MOVES = (0.3, 1.0, 1.0, 3.0, 3.0, 10.0)
+
+
+def unconnected(found: Trace, leaves: Mapping[str, Tensor], run: Callable[[Placed], Trace]) -> list[str]:
+    """The names in `leaves`, a free tensor for every latent site, that no data reach: their posterior is their prior.
+
+    A site is connected if a term of `found` other than its own prior depends on it, one of data or the prior of a site
+    that is connected itself: the scale of a group's prior is as lonely as the group. One walk over the autograd graph
+    carries the set of leaves that each node reaches, as bits. A value that is an index, or is compared, reaches without a
+    gradient: such a site is moved, to see what changes.
+
+    Args:
+        found: an execution.
+        leaves: what it was computed from.
+        run: executes the program once more.
+    """
+    with torch.enable_grad():
+        terms = _terms(found)
+    bit = {id(leaf): 1 << i for i, leaf in enumerate(leaves.values())}
+    own = {name: 1 << i for i, name in enumerate(leaves)}
+    known: dict[Any, int] = {}
+    needs = {name: _reach(term, bit, known) & ~own.get(name, 0) for name, term in terms.items()}
+    lonely = _lonely(needs, own)
+    if lonely and not _changed(terms, leaves, lonely, run) <= set(lonely):  # by one of them, or several
+        for name in lonely:
+            for other in _changed(terms, leaves, [name], run) - {name}:
+                needs[other] |= own[name]
+        return _lonely(needs, own)
+    return lonely
+
+
+def _changed(
+    terms: Mapping[str, Tensor], leaves: Mapping[str, Tensor], names: Sequence[str], run: Callable[[Placed], Trace]
+) -> set[str]:
+    """The terms that change where the sites `names` are moved, by a little or by much, and all others stay."""
+    rng = np.random.default_rng(0)
+    changed: set[str] = set()
+    for reach in _MOVES:
+        at = dict(leaves)
+        for name in names:
+            away = rng.uniform(-reach, reach, tuple(leaves[name].shape))
+            at[name] = leaves[name] + torch.as_tensor(away, dtype=leaves[name].dtype)
+
+        def choose(site: Sample, free_shape: torch.Size, onto: Any, at: Mapping[str, Tensor] = at) -> Tensor:
+            return at[site.name]
+
+        with contextlib.suppress(ValueError, torch.linalg.LinAlgError), torch.no_grad():
+            moved = _terms(run(Placed(choose=choose)))
+            changed |= {name for name, term in moved.items() if name in terms and not _equal(term, terms[name])}
+    return changed
+
+
+def _terms(found: Trace) -> dict[str, Tensor]:
+    """All that a site may reach: log densities, and the values of deterministic sites."""
+    terms: dict[str, Tensor] = dict(found.log_prob())
+    for name, site in found.items():
+        if isinstance(site, Deterministic) and isinstance(site.value, Tensor):
+            terms[name] = site.value
+    return terms
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and bool(((one == other) | ((one != one) & (other != other))).all())
+
+
+def _lonely(needs: Mapping[str, int], own: Mapping[str, int]) -> list[str]:
+    """The names that no term needs, save those of names that none needs."""
+    connected = 0
+    for name, bits in needs.items():
+        connected |= 0 if name in own else bits
+    while True:
+        further = connected
+        for name, bits in needs.items():
+            if own.get(name, 0) & connected:
+                further |= bits
+        if further == connected:
+            return [name for name in own if not own[name] & connected]
+        connected = further
+
+
+def last_sites(found: Trace, leaves: Mapping[str, Tensor]) -> list[str]:
+    """The names in `leaves`, a free tensor for every latent site, that depend on another and on which no other depends; where
+    none does, those on which no other depends."""
+    with torch.enable_grad():
+        terms = found.log_prob()
+    bit = {id(leaf): 1 << i for i, leaf in enumerate(leaves.values())}
+    own = {name: 1 << i for i, name in enumerate(leaves)}
+    known: dict[Any, int] = {}
+    needs = {name: _reach(term, bit, known) & ~own.get(name, 0) for name, term in terms.items()}
+    needed = 0
+    for bits in needs.values():
+        needed |= bits
+    last = [name for name in leaves if not own[name] & needed]
+    return [name for name in last if needs.get(name)] or last
+
+
+def _reach(term: Tensor, bit: Mapping[int, int], known: dict[Any, int]) -> int:
+    if term.grad_fn is None:
+        return bit.get(id(term), 0)
+    root = term.grad_fn
+    stack: list[tuple[Any, bool]] = [(root, False)]
+    while stack:
+        node, children_done = stack.pop()
+        if node in known and not children_done:
+            continue
+        children = [child for child, _ in node.next_functions if child is not None]
+        if children_done:
+            variable = getattr(node, "variable", None)
+            bits = 0 if variable is None else bit.get(id(variable), 0)
+            for child in children:
+                bits |= known[child]
+            known[node] = bits
+        else:
+            stack.append((node, True))
+            stack.extend((child, False) for child in children if child not in known)
+    return known[root]

@@ -1,0 +1,179 @@
+"""What users of other libraries call distributions and their arguments, answered with what they are called here."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from sursum.common.other_libraries import explain_call
+from sursum.errors import OptionError
+
+_CUT = (
+    "for a normal that is cut off draw `u` from `dist.Uniform(F(a), F(b))`, with `F = dist.Normal(loc, scale).cdf`, and use "
+    "`dist.Normal(loc, scale).icdf(u)`; cut off at its own centre 0 it is `dist.HalfNormal`"
+)
+
+_ARGUMENTS: Mapping[str, tuple[str, ...]] = {
+    "mu": ("loc",),
+    "location": ("loc",),
+    "sigma": ("scale",),
+    "lam": ("rate",),
+    "lambda_": ("rate",),
+    "beta": ("rate", "concentration0", "scale"),
+    "alpha": ("concentration", "concentration1"),
+    "a": ("concentration", "concentration1", "low"),
+    "b": ("concentration0", "high"),
+    "eta": ("concentration",),
+    "kappa": ("concentration",),
+    "nu": ("df",),
+    "dof": ("df",),
+    "p": ("probs",),
+    "prob": ("probs",),
+    "logit_p": ("logits",),
+    "logit": ("logits",),
+    "n": ("total_count", "dim"),
+    "dimension": ("dim",),
+    "lower": ("low",),
+    "upper": ("high",),
+    "cov": ("covariance_matrix",),
+    "chol": ("scale_tril",),
+    "constraint": ("support",),
+    "base_dist": ("base_distribution",),
+}
+"""For an argument of another library the ones of torch that may be meant."""
+
+_OF_ONE: Mapping[str, Mapping[str, str]] = {
+    "Normal": {
+        "mean": "loc",
+        "sd": "scale",
+        "std": "scale",
+        "tau": "write `scale=tau ** -0.5`",
+        "precision": "write `scale=precision ** -0.5`",
+        "variance": "write `scale=variance ** 0.5`",
+        "lower": _CUT,
+        "upper": _CUT,
+    },
+    "MultivariateNormal": {"mean": "loc", "precision": "precision_matrix", "tau": "precision_matrix"},
+    "Exponential": {
+        "scale": "write `rate=1 / scale`",
+        "mean": "write `rate=1 / mean`",
+        "mu": "write `rate=1 / mu`",
+        "beta": "the one of SciPy and NumPy is a scale, `rate=1 / beta`",
+    },
+    "Gamma": {
+        "scale": "write `rate=1 / scale`",
+        "theta": "write `rate=1 / theta`",
+        "mu": "write `concentration=(mu / sigma) ** 2, rate=mu / sigma ** 2`",
+    },
+    "InverseGamma": {"scale": "rate"},
+    "Poisson": {"mu": "rate", "mean": "rate"},
+    "Laplace": {"b": "scale"},
+    "Cauchy": {"alpha": "loc"},
+    "Delta": {"value": "v", "c": "v", "point": "v"},
+    "Bernoulli": {"theta": "probs"},
+    "NegativeBinomial": {
+        "p": "torch's counts what the others call failures, `probs=1 - p`",
+        "mu": "write `total_count=alpha, logits=mu.log() - alpha.log()`",
+        "mean": "write `total_count=concentration, logits=mean.log() - concentration.log()`",
+        "alpha": "write `total_count=alpha, logits=mu.log() - alpha.log()`",
+        "concentration": "write `total_count=concentration, logits=mean.log() - concentration.log()`",
+    },
+    "MixtureSameFamily": {"w": "write `dist.Categorical(w)` first", "comp_dists": "component_distribution"},
+}
+"""What holds for one distribution, before what holds for all: a name of torch, or what to do."""
+
+_COPIES = "write a plate around the site, or `.expand([…])`"
+_ANSWERS: Mapping[str, str] = {
+    "shape": _COPIES,
+    "size": _COPIES,
+    "sample_shape": _COPIES,
+    "dims": "write a plate of that name around the site",
+    "observed": "data are the site's, `sample('y', fn, obs=y)`",
+    "obs": "data are the site's, `sample('y', fn, obs=y)`",
+    "name": "a name is the site's, `sample('y', fn)`",
+    "initval": "values to start from are the run's, `init=`",
+}
+
+_MISSING: dict[str, str] = {
+    "TruncatedNormal": _CUT,
+    "OrderedLogistic": "write `dist.Categorical(probs)`, the differences of `torch.sigmoid(cutpoints - eta.unsqueeze(-1))` "
+    "with a 0 before it and a 1 after it",
+    "ZeroInflatedPoisson": "add its density by a factor: `torch.where(y == 0, torch.logaddexp(gate.log(), zero), other)`, "
+    "with `other = (1 - gate).log() + dist.Poisson(rate).log_prob(y)` and `zero` the same at 0",
+    "HalfStudentT": "write `dist.HalfCauchy` or `dist.HalfNormal`",
+    "GammaPoisson": "write `dist.NegativeBinomial(concentration, logits=-rate.log())`",
+    "NegativeBinomial2": "write `dist.NegativeBinomial(concentration, logits=mean.log() - concentration.log())`",
+    "BetaBinomial": "draw its probability from `dist.Beta` in the plate of the data",
+    "Logistic": "write `dist.TransformedDistribution(dist.Uniform(0.0, 1.0), [SigmoidTransform().inv, AffineTransform(loc, "
+    "scale)])`, of `dist.transforms`",
+    "Flat": "write `dist.ImproperUniform(constraints.real)`",
+    "HalfFlat": "write `dist.ImproperUniform(constraints.positive)`",
+    "LKJ": "write `dist.LKJCholesky(dim, concentration)`, of the Cholesky factor",
+    "Mixture": "write `dist.MixtureSameFamily(dist.Categorical(probs), components)`",
+    "Unit": "write `su.factor(name, log_density)`",
+    "Potential": "write `su.factor(name, log_density)`",
+    "GaussianRandomWalk": "add up its steps, `torch.cumsum(steps, -1)`, or write `su.scan`",
+    "OrderedTransform": "a parameter is ordered by `constraint=constraints.ordered`",
+    "Deterministic": "write `su.deterministic(name, value)`",
+    "ExpandedDistribution": "write `.expand([…])`",
+    "MaskedDistribution": "write `.mask(present)`",
+    "sample": "write `su.sample`",
+}
+MISSING: Mapping[str, str] = {
+    **_MISSING,
+    **dict.fromkeys(("OrderedProbit", "OrderedMultinomial"), _MISSING["OrderedLogistic"].replace("sigmoid", "special.ndtr")),
+    **dict.fromkeys(("Truncated", "TwoSidedTruncatedDistribution", "TruncatedDistribution"), _MISSING["TruncatedNormal"]),
+    **dict.fromkeys(("ZeroInflatedDistribution", "ZeroInflatedNegativeBinomial"), _MISSING["ZeroInflatedPoisson"]),
+    **dict.fromkeys(("LKJCorr", "LKJCholeskyCov", "LKJCorrCholesky"), _MISSING["LKJ"]),
+    **dict.fromkeys(("MixtureGeneral", "NormalMixture"), _MISSING["Mixture"]),
+    **{
+        n: f"write `dist.{n.replace('Logits', '').replace('Probs', '')}({'logits' if 'Logits' in n else 'probs'}=…)`"
+        for n in (
+            "BernoulliLogits",
+            "BernoulliProbs",
+            "BinomialLogits",
+            "BinomialProbs",
+            "CategoricalLogits",
+            "CategoricalProbs",
+        )
+    },
+    "MvNormal": "write `dist.MultivariateNormal`",
+    "ImproperPrior": "write `dist.ImproperUniform`",
+}
+"""Distributions of other libraries that are not here, and what to write."""
+
+
+@lru_cache(maxsize=256)
+def _names(cls: type) -> frozenset[str] | None:
+    """The arguments of a distribution; None where it takes any."""
+    parameters = inspect.signature(cls.__init__).parameters.values()  # type: ignore[misc]
+    return None if any(p.kind is p.VAR_KEYWORD for p in parameters) else frozenset(p.name for p in parameters)
+
+
+def check_arguments(cls: type, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    """That a distribution is made of arguments that it has, and that they are what torch can compute with.
+
+    Raises:
+        OptionError: an argument of another name, too many, a name in the place of the first, an array of NumPy.
+    """
+    if args and isinstance(args[0], str):
+        raise OptionError(
+            f"a distribution has no name, a site has it: write `sample({args[0]!r}, dist.{cls.__name__}(…))` and not "
+            f"`{cls.__name__}({args[0]!r}, …)`."
+        )
+    for value in (*args, *kwargs.values()):
+        if isinstance(value, np.ndarray) and cls.__init__.__module__.startswith("torch."):  # type: ignore[misc]
+            raise OptionError(f"`{cls.__name__}` is made of tensors, and got an array of NumPy: write torch.as_tensor(array).")
+    known = _names(cls)
+    if known is None or known.issuperset(kwargs):
+        return
+    theirs = dict(_ANSWERS)
+    theirs |= {name: found[0] for name, meant in _ARGUMENTS.items() if (found := [one for one in meant if one in known])}
+    theirs |= next((answers for base in cls.__mro__ if (answers := _OF_ONE.get(base.__name__))), {})
+    problem = explain_call(cls.__init__, cls.__name__, (None, *args), kwargs, "", theirs)  # type: ignore[misc]
+    if problem is not None:
+        raise OptionError(problem)

@@ -1,0 +1,170 @@
+"""What is wrong with a run, in plain words: one or two sentences for each thing, with the worst site named.
+
+The thresholds are those that the field agrees on: Vehtari et al. (2021) for R-hat and effective sample sizes,
+Betancourt (2016) for E-BFMI. Nothing is said about a run that has nothing wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sursum.draws.ess_rhat import Mixing, e_bfmi
+from sursum.io.lazy_draws import StoredArray
+
+R_HAT = 1.01
+ESS_PER_CHAIN = 100
+E_BFMI = 0.3
+
+_UNIDENTIFIED = (
+    "It is a weight of a network, and those are not identified: units can change places and signs can turn without any "
+    "change in what the network computes. Judge the run by predictions, `posterior.predict(x).summary()`, or by both, "
+    "`posterior.summary(predictions=posterior.predict(x))`."
+)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the warnings are drawn from.
+
+    `mixing` is that of the latent sites, by name; `stats` are the sampler's, each (chain, draw); `unconstrained` are
+    the draws of q, (chain, draw, n), and `coordinates` the names of its coordinates. `networks` names the latent
+    sites that are weights of networks.
+    """
+
+    mixing: Mapping[str, Mixing]
+    stats: Mapping[str, NDArray[Any]]
+    unconstrained: NDArray[np.float64]
+    coordinates: Sequence[str]
+    networks: frozenset[str] = frozenset()
+
+
+def diagnose(evidence: Evidence) -> tuple[str, ...]:
+    """The warnings that a run deserves, in order of importance; none where all is well.
+
+    Quantities for which a diagnostic does not exist (a constant, a single chain, fewer than four draws) are passed
+    over.
+    """
+    checks = (_divergences, _r_hat, _ess, _tree_depth, _energy)
+    return tuple(text for check in checks for text in check(evidence))
+
+
+def element_name(site: str, index: tuple[int, ...]) -> str:
+    """The name of one element of a site.
+
+    Example:
+        >>> element_name("theta", (3, 0)), element_name("tau", ())
+        ('theta[3, 0]', 'tau')
+    """
+    return f"{site}[{', '.join(map(str, index))}]" if index else site
+
+
+def _divergences(evidence: Evidence) -> Iterator[str]:
+    diverging = evidence.stats["diverging"].astype(bool)
+    count = int(diverging.sum())
+    if count:
+        yield (
+            f"{count} of {diverging.size} draws ended in a divergence{_gathering(evidence, diverging)}: a part of the "
+            "posterior may be missing. Raise `target_accept`, or reparametrise (`su.handlers.reparam`)."
+        )
+
+
+def _gathering(evidence: Evidence, diverging: NDArray[np.bool_]) -> str:
+    """Where the divergences lie, if they lie together: the coordinate in which they stand out most."""
+    draws = evidence.unconstrained
+    if diverging.all() or draws.shape[2] == 0:
+        return ""
+    mean = sum(part.sum(axis=(0, 1)) for part in _parts(draws)) / diverging.size
+    spread = np.sqrt(sum(((part - mean) ** 2).sum(axis=(0, 1)) for part in _parts(draws)) / diverging.size)
+    place, there = 0, np.zeros(draws.shape[2])
+    for part in _parts(draws):
+        there += part[diverging[:, place : place + part.shape[1]]].sum(axis=0)
+        place += part.shape[1]
+    shift = (there / diverging.sum() - mean) / np.where(spread > 0, spread, np.inf)
+    shift = np.nan_to_num(shift)
+    worst = int(np.abs(shift).argmax())
+    # A mean of k independent draws strays by 1/√k standard deviations; four of those are no accident.
+    if abs(shift[worst]) < max(0.5, 4.0 / np.sqrt(diverging.sum())):
+        return ""
+    return f", most of them at {'low' if shift[worst] < 0 else 'high'} values of `{evidence.coordinates[worst]}`"
+
+
+def _parts(draws: NDArray[np.float64]) -> Iterable[NDArray[np.float64]]:
+    """The draws, of a store in parts of bounded size."""
+    return draws.blocks() if isinstance(draws, StoredArray) else (draws,)
+
+
+def _r_hat(evidence: Evidence) -> Iterator[str]:
+    for mixing, is_network in _apart(evidence):
+        found = _worst({name: found.r_hat for name, found in mixing.items()}, np.argmax)
+        if found is None or found[1] <= R_HAT:
+            continue
+        name, value = found
+        shown = f"{value:.4f}" if value < 1.1 else f"{value:.3g}"
+        yield (
+            f"R-hat of `{name}` is {shown}, above {R_HAT}: the chains do not agree on it. "
+            + (
+                _UNIDENTIFIED
+                if is_network
+                else "Run longer (`num_warmup`, `num_samples`), or reparametrise; until then trust none of its summaries."
+            )
+        )
+
+
+def _ess(evidence: Evidence) -> Iterator[str]:
+    for mixing, is_network in _apart(evidence):
+        bulk = _worst({name: found.ess_bulk for name, found in mixing.items()}, np.argmin)
+        tail = _worst({name: found.ess_tail for name, found in mixing.items()}, np.argmin)
+        if bulk is None or tail is None:
+            continue
+        wanted = ESS_PER_CHAIN * len(evidence.unconstrained)
+        kind, (name, value) = min(("bulk", bulk), ("tail", tail), key=lambda found: found[1][1])
+        if value < wanted:
+            yield (
+                f"The {kind} effective sample size of `{name}` is {value:.0f}, below {wanted} ({ESS_PER_CHAIN} per chain): "
+                "its summaries are imprecise. " + (_UNIDENTIFIED if is_network else "Draw more samples, or reparametrise.")
+            )
+
+
+def _apart(evidence: Evidence) -> Iterator[tuple[Mapping[str, Mixing], bool]]:
+    """Sites that mean something by themselves, then the weights of networks."""
+    for is_network in (False, True):
+        yield {name: one for name, one in evidence.mixing.items() if (name in evidence.networks) is is_network}, is_network
+
+
+def _tree_depth(evidence: Evidence) -> Iterator[str]:
+    reached = evidence.stats["reached_max_treedepth"].astype(bool)
+    count = int(reached.sum())
+    if count:
+        depth = int(evidence.stats["tree_depth"].max())
+        yield (
+            f"{count} of {reached.size} draws reached the largest tree depth, {depth}: the draws are right but slow to "
+            "come by. Raise `max_tree_depth`, or reparametrise so that the sites are less correlated."
+        )
+
+
+def _energy(evidence: Evidence) -> Iterator[str]:
+    fractions = e_bfmi(evidence.stats["energy"])
+    if np.isfinite(fractions).any() and (low := float(np.nanmin(fractions))) < E_BFMI:
+        chain = int(np.nanargmin(fractions))
+        yield (
+            f"E-BFMI of chain {chain} is {low:.2g}, below {E_BFMI}: the chain moves slowly between regions of "
+            "different density, and tails may be missing. Reparametrise hierarchical sites (`su.handlers.reparam`)."
+        )
+
+
+def _worst(values: Mapping[str, NDArray[np.float64]], arg: Any) -> tuple[str, float] | None:
+    """The element that `arg` (argmax or argmin) picks among all sites, and its value; NaN is passed over."""
+    found: list[tuple[str, float]] = []
+    for name, array in values.items():
+        known = ~np.isnan(array)
+        if known.any():
+            flat = np.flatnonzero(known)
+            place = int(flat[arg(array.ravel()[flat])])
+            index = tuple(int(i) for i in np.unravel_index(place, array.shape))
+            found.append((element_name(name, index), float(array.ravel()[place])))
+    return found[int(arg([value for _, value in found]))] if found else None

@@ -1,0 +1,127 @@
+"""The table of a posterior: mean, sd, quantiles, effective sample sizes and R-hat of every site."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sursum.common.tables import html_table
+from sursum.draws.diagnostics import element_name
+from sursum.draws.ess_rhat import mixing
+
+QUANTILES = (0.05, 0.5, 0.95)
+COLUMNS = ("mean", "sd", "5%", "50%", "95%", "ess_bulk", "ess_tail", "r_hat")
+
+Statistics = Mapping[str, NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Summary(Mapping[str, Statistics]):
+    """A table that prints itself and can be read by name: `summary["theta"]["mean"]` has the shape of the site.
+
+    A site of more than `limit` elements prints its first and last ones only; its statistics hold all of them.
+    `warnings` are printed below the table.
+
+    Example:
+        >>> import numpy as np
+        >>> table = summarise({"mu": np.random.default_rng(0).normal(size=(4, 500))}, warnings=("Mind the gap.",))
+        >>> round(float(table["mu"]["sd"]), 1), table["mu"]["r_hat"].shape
+        (1.0, ())
+        >>> print(table)  # doctest: +ELLIPSIS
+             mean  ...  r_hat
+        mu ...
+        <BLANKLINE>
+        Mind the gap.
+    """
+
+    statistics: Mapping[str, Statistics]
+    warnings: tuple[str, ...]
+    limit: int = 12
+
+    def __getitem__(self, name: str) -> Statistics:
+        return self.statistics[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.statistics)
+
+    def __len__(self) -> int:
+        return len(self.statistics)
+
+    def __str__(self) -> str:
+        rows = [("", *COLUMNS), *self._rows()]
+        first = max(len(row[0]) for row in rows)
+        widths = [max(len(row[i]) for row in rows if len(row) > i) for i in range(1, len(COLUMNS) + 1)]
+        lines = [
+            "  ".join([row[0].ljust(first), *(cell.rjust(width) for cell, width in zip(row[1:], widths, strict=False))])
+            for row in rows
+        ]
+        table = "\n".join(line.rstrip() for line in lines)
+        return "\n\n".join([table, "\n".join(self.warnings)]) if self.warnings else table
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        notes = "".join(f"<p>{html.escape(text)}</p>" for text in self.warnings)
+        return html_table(("", *COLUMNS), self._rows()) + notes
+
+    def _rows(self) -> Iterator[tuple[str, ...]]:
+        for name, statistics in self.statistics.items():
+            shape = statistics["mean"].shape
+            digits = _decimals(statistics["sd"])
+            places = list(np.ndindex(*shape))
+            shown = places if len(places) <= self.limit else [*places[: self.limit - 2], None, *places[-1:]]
+            for place in shown:
+                if place is None:
+                    yield (f"… {len(places) - self.limit + 1} more",)
+                    continue
+                values = (float(statistics[column][place]) for column in COLUMNS)
+                cells = (_cell(column, value, digits) for column, value in zip(COLUMNS, values, strict=True))
+                yield (element_name(name, place), *cells)
+
+
+def summarise(sites: Mapping[str, NDArray[Any]], *, warnings: tuple[str, ...] = (), limit: int = 12) -> Summary:
+    """The table of draws of shape (chain, draw, *shape) by site name, any real, integer or boolean dtype."""
+    # A site without elements, such as one of an empty plate, has no row.
+    return Summary(
+        {name: _statistics(np.asarray(draws)) for name, draws in sites.items() if 0 not in draws.shape[2:]}, warnings, limit
+    )
+
+
+def _statistics(draws: NDArray[Any]) -> Statistics:
+    shape = draws.shape[2:]
+    flat = draws.reshape(-1, *shape).astype(np.float64)
+    found = mixing(draws)
+    if len(flat) < 2:
+        nothing = np.full(shape, np.nan)
+        mean = flat[0] if len(flat) else nothing
+        sd, quantiles = nothing, np.broadcast_to(mean, (len(QUANTILES), *shape))
+    else:
+        with np.errstate(invalid="ignore"):
+            mean, sd, quantiles = flat.mean(axis=0), flat.std(axis=0, ddof=1), np.quantile(flat, QUANTILES, axis=0)
+    values = (mean, sd, *quantiles, found.ess_bulk, found.ess_tail, found.r_hat)
+    return {column: np.asarray(value, dtype=np.float64) for column, value in zip(COLUMNS, values, strict=True)}
+
+
+def _decimals(sd: NDArray[np.float64]) -> int:
+    """Decimals that show the smallest spread of a site to three digits."""
+    spread = sd[np.isfinite(sd) & (sd > 0)]
+    if spread.size == 0:
+        return 2
+    return int(np.clip(2 - np.floor(np.log10(spread.min())), 0, 6))
+
+
+def _cell(column: str, value: float, digits: int) -> str:
+    if np.isnan(value):
+        return "-"
+    if column in ("ess_bulk", "ess_tail"):
+        return f"{value:.0f}"
+    if column == "r_hat":
+        return f"{value:.3f}"
+    if value != 0 and not 1e-4 <= abs(value) < 1e7:
+        return f"{value:.3g}"
+    return f"{value:.{digits}f}"

@@ -1,0 +1,104 @@
+"""`lift`: parameters become latent sites, from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import field
+from typing import Any
+
+from torch import nn
+from torch.distributions import Distribution
+
+from sursum.common.other_libraries import answers
+from sursum.common.patterns import matches
+from sursum.common.user_frame import warn
+from sursum.core.messages import Deterministic, Param, Sample, Site
+from sursum.core.module import Forward
+from sursum.core.runtime import Messenger, handler, perform, required
+from sursum.errors import UnusedPriorWarning
+from sursum.handlers.lift.resolve import Prior, check_kind, entry_for
+from sursum.handlers.lift.site import again, made, propose, settled
+from sursum.handlers.unused import unused
+
+_UNREAD = "no parameter of that name was read"
+_FROZEN = "it names what is frozen (requires_grad=False). To lift that as well, write lift(…, frozen=True)."
+_INSIDE = "what it is for is lifted inside already, and the inner prior answers. To replace that one, write reprior(…)."
+
+
+@answers("what a prior is for stands in one mapping, `lift(model, prior={'{}': …})`", priors="prior", dist="prior")
+@handler
+class lift(Messenger):
+    r"""Draw parameters from priors: a program with parameters θ becomes one with :math:`p(y, θ) = p(y \mid θ)\,p(θ)`.
+
+    Args:
+        fn: the program, or an `nn.Module`, whose parameters then keep their own dotted names.
+        prior: a `Distribution` for every parameter; or a mapping from names or patterns (``*`` one dotted segment,
+            ``**`` any number; an exact name wins, else the first that matches) to distributions or callables; or a
+            callable for every parameter. A callable gets the parameter's current value and, by keyword where it takes
+            them, ``name``, ``constraint`` and ``event_dim``; it may call `sample` itself, which makes the prior
+            hierarchical, and returns a `Distribution`, a tensor (an unscored draw) or None (leave it a parameter).
+        frozen: lift a network's parameters with ``requires_grad=False`` as well.
+
+    Raises:
+        PriorTypeError: something that is not a prior, or cannot be cast to the parameter's dtype.
+        PriorShapeError: a prior that does not expand to the parameter's shape.
+        PriorSupportError: a prior whose support is not inside the parameter's constraint.
+
+    Warns:
+        UnusedPriorWarning: a key matched no parameter, or nothing that one before it or a lift inside had left.
+
+    Example:
+        >>> import torch, sursum as su, sursum.distributions as dist
+        >>> def model(x):
+        ...     s = su.param("s", torch.tensor(0.5))
+        ...     return su.sample("z", dist.Normal(x, s)) ** 2
+        >>> lifted = su.poutine.lift(model, prior={"s": dist.Exponential(0.3)})
+        >>> su.poutine.trace(lifted).get_trace(0.0).nodes["s"]["type"]
+        'sample'
+    """
+
+    prior: Prior = required()
+    frozen: bool = False
+
+    answers: dict[str, Site] = field(init=False, repr=False, default_factory=dict)
+    hypers: dict[str, tuple[Site, Site]] = field(init=False, repr=False, default_factory=dict)
+    met: dict[str, str] = field(init=False, repr=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_kind(self.prior)
+        if isinstance(self.fn, nn.Module):
+            self.fn = Forward(self.fn)
+
+    def handle(self, site: Site) -> Any:
+        param = site.param if isinstance(site, (Sample, Deterministic)) else site
+        if isinstance(param, Param):
+            self.met[param.name] = _INSIDE if param is not site else _FROZEN if self.leaves(param) else ""
+        # A parameter that an inner handler has given a value keeps it; what an inner lift has answered is a Sample.
+        if not isinstance(site, Param) or site.value is not None or self.leaves(site):
+            return perform(site)
+        if site.name in self.answers:
+            return again(self.answers[site.name], site)
+        entry = entry_for(self.prior, site.name)
+        if entry is None:
+            return perform(site)
+        site = made(site)
+        proposed = propose(site, *entry, self.hypers)
+        if proposed is None:
+            return perform(site)
+        answer = perform(proposed) if isinstance(proposed, Sample) else proposed
+        self.answers[site.name] = settled(answer, site)
+        return answer
+
+    def leaves(self, site: Param) -> bool:
+        """Whether `site` stays a parameter because its network has it frozen."""
+        return site.frozen and not self.frozen
+
+    def finish(self) -> None:
+        """Say which priors were not used."""
+        if isinstance(self.prior, Mapping):
+            for key, why in unused(self, self.prior, [name for name, left in self.met.items() if not left], _UNREAD):
+                left = next((left for name, left in self.met.items() if left and matches(key, name)), why)
+                warn(f"the prior for {key!r} was not used: {left}", UnusedPriorWarning)
+        elif isinstance(self.prior, Distribution) and set(self.met.values()) == {_INSIDE} and self.note(""):
+            warn(f"the prior {type(self.prior).__name__} was not used: {_INSIDE}", UnusedPriorWarning)

@@ -1,0 +1,267 @@
+"""A prior made to fit its parameter: asked for, cast, expanded, its support checked."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, constraints
+
+from sursum.common.patterns import lookup
+from sursum.common.torch_private import is_all_true, without_dispatch_modes
+from sursum.core.messages import Frame, Param, Sample
+from sursum.core.validation import check_value, validation_enabled
+from sursum.distributions.delta import Delta
+from sursum.distributions.fluent import Independent
+from sursum.distributions.randomness import drawing_from
+from sursum.distributions.rebuild import floating_dtype, recast
+from sursum.distributions.select import select
+from sursum.distributions.shapes import broadcast_shapes
+from sursum.distributions.supports import inside, suggestions, support_of
+from sursum.errors import DensityError, PriorShapeError, PriorSupportError, PriorTypeError
+
+Prior = Distribution | Mapping[str, Any] | Callable[..., Any]
+_DRAWS = 32
+
+
+def check_kind(prior: Any, key: str | None = None) -> None:
+    """That `prior` is a distribution, a callable, or (at the top) a mapping of names to such."""
+    if isinstance(prior, Mapping) and key is None:
+        for name, entry in prior.items():
+            if not isinstance(name, str):
+                raise PriorTypeError(
+                    f"the keys of a prior must be names of parameters or patterns, strings, and one is {name!r}."
+                )
+            check_kind(entry, name)
+        return
+    is_class = isinstance(prior, type)
+    if isinstance(prior, Distribution) or (callable(prior) and not is_class):
+        return
+    at = "" if key is None else f" for {key!r}"
+    found = f"the class {prior.__name__}" if is_class else f"{prior!r}"
+    if is_class and issubclass(prior, Distribution):
+        found += f"; write {prior.__name__}(…)"
+    raise PriorTypeError(
+        f"the prior{at} must be a Distribution, a callable that returns one{'' if key else ', or a mapping of names to such'}"
+        f", and it is {found}."
+    )
+
+
+def entry_for(prior: Prior, name: str) -> tuple[str | None, Any] | None:
+    """What `prior` says of the parameter `name`, with the key that says it; None where it says nothing."""
+    return lookup(prior, name) if isinstance(prior, Mapping) else (None, prior)
+
+
+def consult(entry: Any, site: Param, value: Tensor | None) -> Any:
+    """The answer of `entry`: itself, or what the callable returns for the parameter's value, name, constraint, event_dim."""
+    if isinstance(entry, Distribution):
+        return entry
+    given = [] if value is None else [value]
+    named = _told(entry, site, given)
+    with drawing_from(site.generator):
+        answer = entry(*given, **named)
+    if answer is None or isinstance(answer, (Distribution, Tensor)):
+        return answer
+    raise PriorTypeError(
+        f"the prior of parameter {site} returned {answer!r}. It must return a Distribution, a tensor, or None to leave "
+        "this one a parameter."
+    )
+
+
+def _told(entry: Callable[..., Any], site: Param, given: list[Tensor]) -> dict[str, Any]:
+    """What `entry` is told by keyword: all that it takes, but for what a `partial` has filled in already.
+
+    That it can be called so is checked. A TypeError from inside of it is its own, and passes as it is.
+    """
+    told = {"name": site.name, "constraint": site.constraint, "event_dim": site.event_dim}
+    if isinstance(entry, partial):
+        told = {name: value for name, value in told.items() if name not in entry.keywords}
+    try:
+        signature = inspect.signature(entry)
+    except (TypeError, ValueError):
+        return {}
+    parameters = signature.parameters.values()
+    if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+        told = {p.name: told[p.name] for p in parameters if p.kind is p.KEYWORD_ONLY and p.name in told}
+    try:
+        signature.bind(*given, **told)
+    except TypeError as error:
+        what = "the parameter's current value" if given else "nothing, for the program gives the parameter no value"
+        raise PriorTypeError(
+            f"the prior of parameter {site} is a function with the signature {signature}, which cannot be called: {error}. It "
+            f"gets {what} as its only positional argument, and by keyword what it takes of `name`, `constraint` and "
+            "`event_dim`: write `lambda value: dist.Normal(0.0, 1.0)`, or `def prior(value, *, name): …`."
+        ) from None
+    return told
+
+
+def fit(
+    prior: Distribution,
+    site: Param,
+    value: Tensor | None,
+    plates: tuple[Frame, ...],
+    key: str | None,
+    entered: Collection[str] = (),
+) -> Distribution:
+    """`prior` in the dtype, on the device and of the shape of `value`, with its support checked.
+
+    Batch dimensions that plates own stay batch dimensions, subsampled with them; all others become event dimensions. A
+    prior that `entered` a plate speaks of the elements that are present there.
+    """
+    named = f"the prior {type(prior).__name__}{f' for {key!r}' if key else ''} of parameter {site}"
+    if value is not None:
+        prior = recast_to(prior, value, named)
+    check_support(prior, site.constraint, named)
+    if value is not None:
+        local = value.dim() - (site.event_dim or 0) if plates else 0
+        prior = _in_shape(prior, value.shape, local, plates, named, entered)
+    return prior
+
+
+def fit_draw(draw: Tensor, site: Param, value: Tensor | None) -> Tensor:
+    """`draw`, what a prior that is a function returned, in the dtype, on the device and of the shape of `value`."""
+    if value is not None:
+        if not broadcasts(draw.shape, value.shape):
+            raise PriorShapeError(
+                f"the prior of parameter {site} returned a tensor of shape {tuple(draw.shape)}, which does not expand to the "
+                f"parameter's {tuple(value.shape)}. Return a tensor of that shape."
+            )
+        draw = draw.to(dtype=value.dtype, device=value.device).expand(value.shape)
+    if validation_enabled() and not is_all_true(site.constraint.check(draw)):
+        raise PriorSupportError(
+            f"the prior of parameter {site} returned values that do not satisfy the parameter's constraint "
+            f"{site.constraint!r}. Draw from {suggestions(site.constraint)}."
+        )
+    return draw
+
+
+def check_answer(answer: Sample, site: Param, value: Tensor | None) -> None:
+    """That what came back for a lifted parameter has its dtype, and lies in the support if it is an observation."""
+    if answer.is_observed:
+        check_value(answer)
+        return
+    # Not every distribution can be cast. A value of another dtype that somebody else has given is not the prior's doing.
+    if value is None or not value.is_floating_point() or not isinstance(answer.value, Tensor):
+        return
+    if value.dtype not in (answer.value.dtype, floating_dtype(answer.fn)):
+        raise _wrong_dtype(f"the prior {type(answer.fn).__name__} of parameter {site}", answer.value.dtype, value.dtype)
+
+
+def recast_to(prior: Distribution, value: Tensor, named: str) -> Distribution:
+    """`prior` in the dtype and on the device of `value`, an integer's being left as they are."""
+    if value.is_complex():
+        raise PriorTypeError(f"{named} draws real values; the parameter has {value.dtype}. Lift its parts as two parameters.")
+    if not value.is_floating_point():
+        return prior
+    cast = recast(prior, value.dtype, value.device)
+    found = floating_dtype(cast)
+    if found not in (None, value.dtype):
+        raise _wrong_dtype(named, found, value.dtype)
+    return cast
+
+
+def _wrong_dtype(named: str, found: Any, expected: torch.dtype) -> PriorTypeError:
+    return PriorTypeError(
+        f"{named} draws values of {found} and cannot be cast; the parameter has {expected}. "
+        "Build the prior with arguments of that dtype, or convert the parameter."
+    )
+
+
+def _in_shape(
+    prior: Distribution, shape: torch.Size, local: int, plates: tuple[Frame, ...], named: str, entered: Collection[str]
+) -> Distribution:
+    """`prior` expanded to `shape`, or to what the plates, which own the first `local` dimensions, have present of it."""
+    events = len(prior.event_shape)
+    split = len(shape) - events
+    present = list(shape)
+    for frame in plates:
+        at = local + (frame.dim or 0)
+        present[at] = frame.length
+        if frame.indices is None or split < local or (frame.name in entered and frame.length == frame.size):
+            continue
+        # An argument for every element is picked apart; one for all elements, or for those present, fits as it is.
+        dim = at - split
+        if -dim <= len(prior.batch_shape) and prior.batch_shape[dim] == frame.size != 1:
+            chosen = select(prior, dim, frame.indices)
+            if chosen is None:
+                raise PriorShapeError(
+                    f"{named} cannot be subsampled with plate {frame.name!r}: its arguments cannot be picked apart. "
+                    "Give it one argument for all elements, or leave the plate whole."
+                )
+            prior = chosen
+    batch = torch.Size(present[: max(split, 0)])
+    if split < local or shape[split:] != prior.event_shape or not broadcasts(prior.batch_shape, batch):
+        raise PriorShapeError(
+            f"{named} has shape {tuple(prior.batch_shape + prior.event_shape)} (batch {tuple(prior.batch_shape)}, event "
+            f"{tuple(prior.event_shape)}), which does not expand to the parameter's {tuple(shape)}"
+            + (f", of which plates own the first {local}" if local else "")
+            + ". Use a scalar prior, or one of exactly that shape."
+        )
+    return with_events(expanded(prior, batch, named), split - local)
+
+
+def expanded(prior: Distribution, batch: torch.Size, named: str) -> Distribution:
+    """`prior` with the batch shape `batch`."""
+    if prior.batch_shape == batch:
+        return prior
+    try:
+        wide: Distribution = prior.expand(batch)
+    except NotImplementedError:
+        raise PriorShapeError(
+            f"{named} has batch shape {tuple(prior.batch_shape)} and no method expand to bring it to {tuple(batch)}. "
+            "Give it that shape, or its class the method."
+        ) from None
+    return wide
+
+
+def with_events(prior: Distribution, count: int) -> Distribution:
+    """`prior` with `count` more event dimensions."""
+    return Independent(prior, count) if count else prior
+
+
+def broadcasts(small: torch.Size, large: torch.Size) -> bool:
+    """Whether a tensor of shape `small` expands to `large`."""
+    try:
+        return bool(broadcast_shapes(small, large) == large)
+    except RuntimeError:
+        return False
+
+
+def check_support(prior: Distribution, constraint: constraints.Constraint, named: str) -> None:
+    """That the values of `prior` satisfy `constraint`: by its support where that tells, else by draws."""
+    try:
+        support: Any = support_of(prior)
+    except NotImplementedError:
+        support = None
+    answer = None if support is None or _is_point(prior) else inside(support, constraint)
+    if answer is None:
+        answer = _draws_inside(prior, constraint, named)
+    if not answer:
+        known = support is not None and not _is_point(prior)
+        found = f"has support {support!r}, which is" if known else "has values that are"
+        raise PriorSupportError(
+            f"{named} {found} not inside the parameter's constraint {constraint!r}. Use {suggestions(constraint)}."
+        )
+
+
+def _is_point(prior: Any) -> bool:
+    """Whether all mass is at a point, which says more than a support does."""
+    while hasattr(prior, "base_dist"):
+        prior = prior.base_dist
+    return isinstance(prior, Delta)
+
+
+def _draws_inside(prior: Distribution, constraint: constraints.Constraint, named: str) -> bool:
+    """Whether draws, from a generator of our own and invisible to a capture, satisfy the constraint."""
+    with torch.no_grad(), without_dispatch_modes(), drawing_from(torch.Generator().manual_seed(0)):
+        try:
+            return bool(constraint.check(prior.sample(torch.Size([_DRAWS]))).all())
+        except (RuntimeError, IndexError, DensityError) as error:
+            raise PriorSupportError(
+                f"{named}: whether its values satisfy the parameter's constraint {constraint!r} cannot be told ({error}). "
+                f"Use {suggestions(constraint)}."
+            ) from error

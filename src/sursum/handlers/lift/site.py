@@ -1,0 +1,149 @@
+"""From a parameter and its prior to the message of the lifted site."""
+
+from __future__ import annotations
+
+from dataclasses import field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from sursum.common.torch_private import DisableTorchFunction, without_dispatch_modes
+from sursum.core.messages import Deterministic, Param, Sample, Site
+from sursum.core.plates import local_plates, place, plate_scale, subsampled
+from sursum.core.runtime import Messenger, handler, perform
+from sursum.core.scope import Global, recall
+from sursum.distributions.rebuild import floating_dtype
+from sursum.distributions.supports import support_of
+from sursum.errors import DuplicateSiteError, PlateError
+from sursum.handlers.lift.resolve import check_answer, consult, fit, fit_draw
+
+
+def propose(site: Param, key: str | None, entry: Any, hypers: dict[str, tuple[Site, Site]]) -> Sample | Param | None:
+    """What `entry`, the prior that `key` names (None: the only prior), makes of the parameter `site`.
+
+    A `Sample` to be sent outwards; a `Param` with its value where the prior is one function that draws a tensor; None
+    where the prior leaves this one a parameter. What the prior draws is global, whatever plates the parameter is in;
+    `hypers` holds it for the other parameters of this execution.
+    """
+    value = _current(site)
+    plates = () if value is None else local_plates(site, value)
+    with Global(plates=site.plates) as scope, _Once(known=hypers):
+        prior = consult(entry, site, value)
+    if prior is None:
+        return None
+    draw = fit_draw(prior, site, value) if isinstance(prior, Tensor) else None
+    if draw is not None and key is None:
+        return site.but(value=draw)
+    fn = entry if draw is not None else fit(prior, site, value, plates, key, scope.entered)
+    return place(
+        Sample(
+            name=site.name,
+            fn=fn,
+            value=draw if draw is None else subsampled(site, draw),
+            plates=plates,
+            scale=plate_scale(plates),
+            param=site,
+            init=value if value is None else _started(subsampled(site, value), fn),
+            generator=site.generator,
+            where=site.where,
+        )
+    )
+
+
+def settled(answer: Site, site: Param) -> Site:
+    """`answer`, what has become of a lifted parameter, once it has been seen to be one."""
+    if isinstance(answer, Sample) and isinstance(answer.fn, Distribution):
+        check_answer(answer, site, answer.init)
+    return answer
+
+
+def again(first: Site, site: Param) -> Site:
+    """A second read of a lifted parameter: the same value, as far as the plates here have it present, and no second site."""
+    param = first if isinstance(first, Param) else getattr(first, "param", None)
+    if isinstance(param, Param) and param.owner is not site.owner:
+        raise DuplicateSiteError(f"parameter {site} is read from two different networks. Give the two modules different names.")
+    if isinstance(first, Param):
+        return site.but(value=first.value)
+    value = _present(first, site) if isinstance(param, Param) and param.init is not None else first.value
+    return first.but(value=value, is_observed=True) if isinstance(first, Sample) else first.but(value=value)
+
+
+def _present(first: Site, site: Param) -> Tensor:
+    """The elements that the plates around the second read have present, out of those that were drawn at the first."""
+    value: Tensor = first.value
+    whole: Tensor = first.param.init  # type: ignore[attr-defined]
+    had = {frame.name: frame for frame in first.plates if frame.indices is not None}
+    wanted = {frame.name: frame for frame in local_plates(site, whole) if frame.indices is not None}
+    for name, frame in had.items():
+        if name not in wanted or wanted[name].indices is not frame.indices:
+            raise PlateError(
+                f"parameter {site} was first read at {first.where} where plate {name!r} has {frame.length} of its "
+                f"{frame.size} elements present, and is now read where others are. Read it first outside of the plate."
+            )
+    for name, frame in wanted.items():
+        if name not in had and frame.indices is not None:
+            value = value.index_select(value.dim() + (frame.dim or 0) - (site.event_dim or 0), frame.indices)
+    return value
+
+
+def made(site: Param) -> Param:
+    """`site` with its initial value made, where the program gives a function for it: made once, and outside any capture.
+
+    A lifted parameter's own value says where chains start and no more, so it may be random where a density may not.
+    """
+    if isinstance(site.initial, Tensor) or site.initial is None:
+        return site
+    with torch.no_grad(), without_dispatch_modes():
+        held = recall(site.name)
+        return site.but(initial=site.init if held is None else held)
+
+
+def _current(site: Param) -> Tensor | None:
+    """The parameter's value in a store, else the program's, detached: priors see values and not the parameter itself."""
+    held = recall(site.name)
+    value = site.init if held is None else held
+    # Reading a network's own parameter after it was lifted is a mistake that densities watch for; this is not one.
+    with DisableTorchFunction():
+        return None if value is None else value.detach()
+
+
+def _started(value: Tensor, fn: Any) -> Tensor:
+    """`value`, a whole number's being where a continuous site starts, as one of the numbers that `fn` draws."""
+    if value.is_floating_point() or not isinstance(fn, Distribution) or support_of(fn).is_discrete:
+        return value
+    return value.to(floating_dtype(fn) or torch.get_default_dtype())
+
+
+@handler
+class _Once(Messenger):
+    """A hyper-site of one name is drawn once in an execution, whichever prior asks."""
+
+    known: dict[str, tuple[Site, Site]] = field(default_factory=dict)
+
+    def handle(self, site: Site) -> Any:
+        if not isinstance(site, (Sample, Deterministic)):
+            return perform(site)
+        if site.name not in self.known:
+            self.known[site.name] = site, perform(site)
+        asked, answer = self.known[site.name]
+        if _way(asked) != _way(site):
+            raise DuplicateSiteError(
+                f"two priors draw {site}, the first {_said(asked)}, the second {_said(site)}. It is one site, drawn once: "
+                "draw it in the same way, or give the two different names, for example with the parameter's name in them."
+            )
+        return answer
+
+
+def _way(site: Site) -> tuple[Any, ...]:
+    """How a hyper-site is drawn, as far as its kind, its shape and its plates go."""
+    fn = site["fn"]
+    shape = fn.batch_shape + fn.event_shape if isinstance(fn, Distribution) else getattr(site.value, "shape", ())
+    return type(fn).__name__, tuple(shape), tuple((frame.name, id(frame.indices)) for frame in site.plates)
+
+
+def _said(site: Site) -> str:
+    kind, shape, plates = _way(site)
+    inside = " and ".join(repr(name) for name, _ in plates)
+    return f"{kind} of shape {shape} in {f'plate {inside}' if plates else 'no plate'}"

@@ -1,0 +1,460 @@
+"""Arrays that grow, in a folder: a Zarr store (format 3), which any reader of Zarr opens, also while it is written.
+
+    run.zarr/zarr.json            what it is: kind, version and a note
+    run.zarr/<group>/<array>      (chain, draw, *shape), in chunks of one chain and some draws
+    run.zarr/counts/<table>       (chain,), how many draws of each chain are complete in the groups of a table
+    run.zarr/synced/<table>       (chain,), how many of these are on the disk, and there after a power cut
+
+A table is a set of groups that grow together. Chunks appear whole, by a rename, each with a checksum, and a table's count
+goes up after its chunks are there; so what is counted can be read, whenever the writer was killed. After a power cut files
+that had not been synced may be missing or empty: `sound` counts without those. Reading decodes numbers and JSON, by Zarr's
+own codecs of a fixed list, and executes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sursum.common.optional_packages import needed
+from sursum.errors import SamplingError, StorageError
+from sursum.io.files import check_regular, interpreting, reading, sync, sync_folder, writing
+
+CHUNK_BYTES = 1 << 20
+MOST_DRAWS = 1024
+COUNTS = "counts"
+SYNCED = "synced"
+EXPECTED = "a whole store that a run of sursum wrote"
+CHECKSUM = "sursum_checksum"
+CODECS = {"bytes", "zstd", "crc32c"}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One array of a table: the shape and dtype of a draw, and names for the dimensions of the shape."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    dims: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Table:
+    """Groups of arrays that grow together, to `draws` of each of `chains`."""
+
+    chains: int
+    draws: int
+    groups: Mapping[str, Mapping[str, Column]]
+
+
+@dataclass(frozen=True, eq=False)
+class ZarrStore:
+    """A store that exists."""
+
+    path: Path
+    _arrays: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
+    _unsynced: set[Path] = field(default_factory=set, init=False, repr=False)
+
+    # Writing.
+
+    @classmethod
+    @contextmanager
+    def creating(cls, path: str | os.PathLike[str], kind: str, version: int, note: Mapping[str, Any]) -> Iterator[ZarrStore]:
+        """A new store to be filled in a `with` block; it appears under its name when the block has ended well.
+
+        Raises:
+            SamplingError: something of that name is there already.
+            MissingPackageError: zarr is not installed.
+        """
+        zarr = needed("zarr", "A store")
+        target = Path(path)
+        if os.path.lexists(target):
+            raise SamplingError(
+                f"{os.fspath(path)!r} is there already, and a store is never written over. Give another path, remove it, or "
+                f"go on from it: `mcmc.extend(Posterior.load({os.fspath(path)!r}), …)`."
+            )
+        temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+        attributes = {"kind": kind, "version": version, "note": dict(note)}
+        with writing(path):
+            try:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                zarr.create_group(store=str(temporary), zarr_format=3, attributes=attributes)
+                seal(temporary)
+                for group in (COUNTS, SYNCED):
+                    zarr.create_group(store=str(temporary), path=group, zarr_format=3)
+                yield cls(temporary)
+                for file in temporary.rglob("*"):
+                    sync(file)
+                temporary.rename(target)
+                sync_folder(target.parent)
+            except BaseException:
+                shutil.rmtree(temporary, ignore_errors=True)
+                raise
+
+    def add(self, name: str, table: Table, note: Mapping[str, Any] | None = None) -> None:
+        """Make room for a table. Readers see it, and what is said of it in `note`, when all of it is there."""
+        with writing(self.path, "What the store held is in it"):
+            self._add(name, table, note)
+
+    def _add(self, name: str, table: Table, note: Mapping[str, Any] | None) -> None:
+        import zarr
+
+        keys: dict[str, dict[str, str]] = {}
+        for group, columns in table.groups.items():
+            if not self.has(group) and (self.path / group).exists():
+                shutil.rmtree(self.path / group)  # what a writer that was killed had begun
+            if not (self.path / group / "zarr.json").exists():
+                zarr.create_group(store=str(self.path), path=group, zarr_format=3)
+            keys[group] = dict(zip(columns, safe_names(columns), strict=True))
+            for column_name, column in columns.items():
+                rows = max(1, min(MOST_DRAWS, table.draws, CHUNK_BYTES // max(1, column.dtype.itemsize * _size(column))))
+                self._new(
+                    f"{group}/{keys[group][column_name]}",
+                    (table.chains, table.draws, *column.shape),
+                    (1, rows, *column.shape),
+                    column.dtype,
+                    ("chain", "draw", *column.dims) if len(column.dims) == len(column.shape) else None,
+                    {"name": column_name},
+                )
+        if (self.path / SYNCED / "zarr.json").exists():
+            self._new(f"{SYNCED}/{name}", (table.chains,), (1,), np.dtype(np.int64), ("chain",), {})
+        self._new(f"{COUNTS}/{name}", (table.chains,), (1,), np.dtype(np.int64), ("chain",), {"groups": keys, **(note or {})})
+
+    def append(self, name: str, chain: int, values: Mapping[str, Mapping[str, NDArray[Any]]]) -> None:
+        """Write the next draws of a chain: by group and name, (draw, *shape), all of the same number of draws."""
+        with writing(self.path, "The draws that it counts are in it"):
+            counts = self._open(f"{COUNTS}/{name}", mode="r+")
+            keys = counts.attrs["groups"]
+            begin = int(counts[chain])
+            (length,) = {len(array) for arrays in values.values() for array in arrays.values()}
+            for group, arrays in values.items():
+                for array_name, array in arrays.items():
+                    key = f"{group}/{keys[group][array_name]}"
+                    self._open(key, mode="r+")[chain, begin : begin + length] = array
+                    self._unsynced.update(self._chunks(key, chain, begin, begin + length))
+            counts[chain] = begin + length
+
+    def sync(self, name: str) -> None:
+        """Have what is counted of a table on the disk, and say so in the store.
+
+        Once a file is synced the system need not write it again before it changes: the cost is that of the files which have
+        changed since the last time.
+        """
+        with writing(self.path, "The draws that it counts are in it"):
+            files = {file for file in self._unsynced if file.exists()}
+            folders = {parent for file in files for parent in file.relative_to(self.path).parents}
+            counts = self._open(f"{COUNTS}/{name}")[...]
+            for file in (*files, *(self.path / folder for folder in folders)):
+                sync(file)
+            self._unsynced.clear()
+            if (self.path / SYNCED / name / "zarr.json").exists():
+                self._open(f"{SYNCED}/{name}", mode="r+")[...] = counts
+                for kind in (SYNCED, COUNTS):
+                    for file in (self.path / kind / name).rglob("*"):
+                        sync(file)
+
+    def put(self, group: str, arrays: Mapping[str, NDArray[Any]], dims: Mapping[str, Sequence[str]]) -> None:
+        """Write a group of whole arrays, which do not grow."""
+        with writing(self.path, "What the store held is in it"):
+            self._put(group, arrays, dims)
+
+    def _put(self, group: str, arrays: Mapping[str, NDArray[Any]], dims: Mapping[str, Sequence[str]]) -> None:
+        import zarr
+
+        keys = dict(zip(arrays, safe_names(arrays), strict=True))
+        zarr.create_group(store=str(self.path), path=group, zarr_format=3, attributes={"names": keys})
+        seal(self.path / group)
+        for name, array in arrays.items():
+            named = dims.get(name, ())
+            self._new(
+                f"{group}/{keys[name]}",
+                array.shape,
+                array.shape,
+                array.dtype,
+                tuple(named) if len(named) == array.ndim else None,
+                {"name": name},
+            )
+            self._open(f"{group}/{keys[name]}", mode="r+")[...] = array
+
+    def note(self, **changes: Any) -> None:
+        """Change entries of the note, all or nothing."""
+        with writing(self.path, "The draws that it counts are in it"):
+            content = description(self.path)
+            content["attributes"]["note"] |= changes
+            describe(self.path, content)
+            sync_folder(self.path)
+
+    # Reading.
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], kind: str, version: int) -> tuple[ZarrStore, dict[str, Any]]:
+        """A store and its note.
+
+        Raises:
+            MissingFileError: there is nothing.
+            StorageError: there is something else, or a store of a later version.
+            MissingPackageError: zarr is not installed.
+        """
+        store = cls(Path(path))
+        with _reading(path):
+            file = store.path / "zarr.json"
+            if not file.exists() and store.path.exists():
+                raise ValueError("it has no zarr.json")
+            content = description(store.path)
+            attributes = content["attributes"]
+            if content["zarr_format"] != 3 or attributes["kind"] != kind:
+                raise ValueError(f"it is no {kind} of Zarr format 3")
+            if attributes["version"] > version:
+                raise ValueError(f"it was written by a later sursum (format {attributes['version']}, this one reads {version})")
+        needed("zarr", "A store")
+        return store, dict(attributes["note"])
+
+    def tables(self) -> list[str]:
+        """The names of the tables that are there."""
+        return sorted(file.parent.name for file in (self.path / COUNTS).glob("*/zarr.json"))
+
+    def groups(self, name: str) -> dict[str, list[str]]:
+        """The arrays of each group of a table."""
+        with _reading(self.path):
+            keys = self._open(f"{COUNTS}/{name}").attrs["groups"]
+            return {group: list(names) for group, names in keys.items()}
+
+    def has(self, group: str) -> bool:
+        """Whether a group is there, as one of a table or as whole arrays."""
+        if any(group in self.groups(name) for name in self.tables()):
+            return True
+        file = self.path / group / "zarr.json"
+        with _reading(self.path):
+            return file.exists() and "names" in description(file.parent).get("attributes", {})
+
+    def told(self, name: str) -> dict[str, Any]:
+        """What was said of a table when it was added."""
+        with _reading(self.path):
+            return {key: value for key, value in self._open(f"{COUNTS}/{name}").attrs.items() if key != "groups"}
+
+    def asked(self, name: str) -> tuple[int, int]:
+        """How many chains a table is for, and how many draws of each."""
+        with _reading(self.path):
+            group, keys = next(iter(self._open(f"{COUNTS}/{name}").attrs["groups"].items()))
+            chains, draws = self._open(f"{group}/{next(iter(keys.values()))}").shape[:2]
+            return int(chains), int(draws)
+
+    def counts(self, name: str) -> list[int]:
+        """How many draws of each chain are complete."""
+        with _reading(self.path):
+            return [int(count) for count in self._open(f"{COUNTS}/{name}")[:]]
+
+    def read(self, name: str, group: str, array: str, chains: Sequence[int], draws: int, begin: int = 0) -> NDArray[Any]:
+        """The draws from `begin` to `draws` of some chains, (chain, draw, *shape); no more than are counted.
+
+        Raises:
+            StorageError: chunks are missing or damaged.
+        """
+        with _reading(self.path):
+            key = self._key(name, group, array)
+            found = self._open(key)
+            values = np.empty((len(chains), draws - begin, *found.shape[2:]), dtype=found.dtype)
+            if not values.size:
+                return values
+            for i, chain in enumerate(chains):
+                # Zarr would read a chunk that is missing as zeros.
+                for file in self._chunks(key, chain, begin, draws):
+                    if not file.is_file():
+                        raise ValueError(
+                            f"chunk {file.relative_to(self.path / key / 'c')} of {array!r} in {group!r} is missing"
+                        )
+                values[i] = found[chain, begin:draws]
+            return values
+
+    def column(self, name: str, group: str, array: str) -> Column:
+        """The shape and dtype of a draw of an array."""
+        with _reading(self.path):
+            found = self._open(self._key(name, group, array))
+            return Column(tuple(found.shape[2:]), found.dtype)
+
+    def sound(self, name: str) -> tuple[list[int], bool]:
+        """How many draws of each chain of a table are counted and there, and whether a power cut has cost any.
+
+        What was counted but not synced is looked at; where a part of it is missing or damaged, what was synced counts.
+        """
+        if not (self.path / SYNCED).exists():
+            return self.counts(name), False  # written before there was any syncing
+        try:
+            with _reading(self.path):
+                synced = [int(count) for count in self._open(f"{SYNCED}/{name}")[...]]
+        except StorageError:
+            synced = [0] * len(self.counts(name))
+        try:
+            counts = self.counts(name)
+            if any(count < least for count, least in zip(counts, synced, strict=True)):
+                return synced, True
+            for group, arrays in self.groups(name).items():
+                for array in arrays:
+                    for chain, (begin, end) in enumerate(zip(synced, counts, strict=True)):
+                        for first in range(begin, end, MOST_DRAWS):
+                            self.read(name, group, array, [chain], min(first + MOST_DRAWS, end), first)
+        except StorageError:
+            if not any(synced):
+                raise
+            return synced, True
+        return counts, False
+
+    def get(self, group: str) -> dict[str, NDArray[Any]]:
+        """The arrays that `put` wrote; none where it did not write such a group."""
+        file = self.path / group / "zarr.json"
+        if not file.exists():
+            return {}
+        with _reading(self.path):
+            keys = description(file.parent)["attributes"]["names"]
+            return {name: np.asarray(self._open(f"{group}/{key}")[...]) for name, key in keys.items()}
+
+    # Arrays.
+
+    def _key(self, name: str, group: str, array: str) -> str:
+        """Where an array of a table is."""
+        return f"{group}/{self._open(f'{COUNTS}/{name}').attrs['groups'][group][array]}"
+
+    def _chunks(self, key: str, chain: int, begin: int, end: int) -> Iterator[Path]:
+        """The files that draws `begin` to `end` of a chain are in."""
+        array = self._open(key)
+        rest = [0] * (len(array.shape) - 2)
+        if 0 not in array.shape:
+            for index in range(begin // array.chunks[1], -(-end // array.chunks[1])):
+                yield self.path.joinpath(key, "c", *map(str, (chain, index, *rest)))
+
+    def _new(
+        self,
+        key: str,
+        shape: tuple[int, ...],
+        chunks: tuple[int, ...],
+        dtype: np.dtype[Any],
+        dims: Sequence[str] | None,
+        attributes: Mapping[str, Any],
+    ) -> None:
+        import zarr
+        from zarr.codecs import Crc32cCodec, ZstdCodec
+
+        zarr.create_array(
+            store=str(self.path),
+            name=key,
+            shape=shape,
+            chunks=tuple(max(1, n) for n in chunks),
+            dtype=dtype,
+            fill_value=0,
+            compressors=[ZstdCodec(level=1), Crc32cCodec()],
+            dimension_names=dims,
+            attributes=dict(attributes),
+            zarr_format=3,
+            config={"write_empty_chunks": True},
+        )
+        seal(self.path / key)
+
+    def _open(self, key: str, mode: str = "r") -> Any:
+        """An array, kept open, once its description has been found harmless."""
+        import zarr
+
+        if (known := self._arrays.get(f"{mode}{key}")) is None:
+            content = description(self.path / key)
+            codecs = {codec["name"] for codec in content["codecs"]}
+            if content["node_type"] != "array" or content["zarr_format"] != 3 or not codecs <= CODECS:
+                raise ValueError(f"{key!r} is not an array of numbers of Zarr format 3")
+            if not isinstance(content["data_type"], str) or np.dtype(content["data_type"]).kind not in "fiub":
+                raise ValueError(f"{key!r} holds {content['data_type']!r}, no numbers")
+            # A chunk of zeros is written like any other, so that one which is missing is noticed.
+            with zarr.config.set({"array.write_empty_chunks": True}):
+                known = zarr.open_array(store=str(self.path), path=key, mode=mode, zarr_format=3)
+            self._arrays[f"{mode}{key}"] = known
+        return known
+
+
+def description(folder: Path) -> dict[str, Any]:
+    """What the `zarr.json` of a folder says.
+
+    Raises:
+        ValueError: it has been changed since it was written, or is no description.
+    """
+    file = folder / "zarr.json"
+    check_regular(file, "the description of an array or a group")
+    content = json.loads(file.read_text(encoding="utf-8"))
+    if not isinstance(content, dict) or not isinstance(content.get("attributes", {}), dict):
+        raise ValueError(f"{str(file)!r} is not the description of an array or a group")
+    # What was written before descriptions had a checksum has none.
+    if content.get("attributes", {}).get(CHECKSUM, checksum(content)) != checksum(content):
+        raise ValueError(f"{str(file)!r} is not as it was written: its checksum does not fit")
+    return content
+
+
+def describe(folder: Path, content: dict[str, Any]) -> None:
+    """Write the `zarr.json` of a folder with its checksum, all or nothing."""
+    content["attributes"] = content.get("attributes", {}) | {CHECKSUM: checksum(content)}
+    file = folder / "zarr.json"
+    temporary = file.with_name(f".zarr.json.{secrets.token_hex(4)}")
+    temporary.write_text(json.dumps(content), encoding="utf-8")
+    sync(temporary)
+    temporary.replace(file)
+
+
+def seal(folder: Path) -> None:
+    """Give what Zarr has written of a folder its checksum: Zarr has checksums of numbers only."""
+    describe(folder, json.loads((folder / "zarr.json").read_text(encoding="utf-8")))
+
+
+def checksum(content: Mapping[str, Any]) -> str:
+    """Of all that a description says, except for the checksum, and for copies of other descriptions."""
+    attributes = {name: value for name, value in content.get("attributes", {}).items() if name != CHECKSUM}
+    said = {name: value for name, value in content.items() if name != "consolidated_metadata"} | {"attributes": attributes}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+class _reading:
+    """Turns what damaged files do to a reader into one error that says so."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = path
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, OSError) and not (isinstance(error, FileNotFoundError) and os.path.exists(self.path)):
+            with reading(self.path, EXPECTED):
+                raise error
+        with interpreting(self.path, EXPECTED):
+            if error is not None:
+                raise error
+
+
+def safe_names(names: Iterable[str]) -> Iterator[str]:
+    """Names of folders, one for each name: alike where that is possible, and different also where case does not count.
+
+    Example:
+        >>> list(safe_names(["net.0.weight", "a/b", "..", "A/B"]))
+        ['net.0.weight', 'a%2Fb', '%..', 'A%2FB%3']
+    """
+    taken: set[str] = set()
+    for i, name in enumerate(names):
+        safe = quote(name, safe="[] ")
+        if safe.startswith((".", "__", "zarr.json")) or safe in ("", "c"):
+            safe = f"%{safe}"
+        if safe.casefold() in taken or len(safe) > 150:
+            safe = f"{safe[:150]}%{i}"
+        taken.add(safe.casefold())
+        yield safe
+
+
+def _size(column: Column) -> int:
+    size = 1
+    for length in column.shape:
+        size *= length
+    return size

@@ -1,0 +1,104 @@
+"""From what the chains drew to a posterior: chains of one length, sites computed from the draws, and what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sursum.draws.diagnostics import Evidence, diagnose
+from sursum.draws.ess_rhat import mixing
+from sursum.draws.partial_run import common_part, cut_short
+from sursum.errors import SamplingError
+from sursum.mcmc.chain_pool import Outcome
+from sursum.mcmc.nutpie_door import ChainTrace
+from sursum.mcmc.site_filter import Keep
+from sursum.mcmc.spool import STATS
+from sursum.posterior.posterior import Draws, Posterior
+
+Array = NDArray[np.float64]
+
+NOTHING = ChainTrace(np.empty((0, 0)), {}, 0)
+"""The trace of a chain that has not begun."""
+
+
+class Compiled(Protocol):
+    """What is asked of a compiled density here."""
+
+    @property
+    def density(self) -> Any: ...
+
+    def expand(self, draws: Array, /) -> Mapping[str, Tensor]: ...
+
+
+def assemble(compiled: Compiled, outcome: Outcome, num_samples: int, keep: Keep) -> Posterior:
+    """The posterior of a run, whose chains are in memory.
+
+    An interrupted run keeps the chains that have left the warm-up, or all that have begun if none has, each as long as
+    the shortest of them.
+
+    Raises:
+        SamplingError: no chain has drawn anything.
+    """
+    traces = [trace or NOTHING for trace in outcome.traces]
+    part = common_part(
+        [trace.num_warmup for trace in traces], [len(trace.unconstrained) - trace.num_warmup for trace in traces]
+    )
+    if not part.chains:
+        raise nothing_yet()
+    kept = [traces[k] for k in part.chains]
+    before = [slice(0, part.warmup) for _ in kept]
+    after = [slice(trace.num_warmup, trace.num_warmup + part.draws) for trace in kept]
+    stats, warmup_stats = _stats(kept, after), _stats(kept, before)
+    q, warmup_q = _stacked(kept, after), _stacked(kept, before)
+    # With no draw there is nothing to compute the shapes from, so they come from the other part.
+    sites = _sites(compiled, q) if part.draws else {}
+    warmup_sites = _sites(compiled, warmup_q) if part.warmup else {name: v[:, :0] for name, v in sites.items()}
+    sites = sites or {name: value[:, :0] for name, value in warmup_sites.items()}
+
+    density = compiled.density
+    coordinates = tuple(density.coordinate_names())
+    found = {latent.name: mixing(sites[latent.name].numpy()) for latent in density.latents}
+    warnings = diagnose(Evidence(found, stats, q, coordinates, density.networks))
+    if outcome.happened:
+        warnings = (cut_short(part, len(outcome.traces), num_samples, outcome.happened), *warnings)
+    names = keep.names(sites)
+    return Posterior(
+        {name: sites[name] for name in names},
+        stats,
+        q,
+        warmup=Draws({name: warmup_sites[name] for name in names}, warmup_stats, warmup_q),
+        latents=tuple(latent.name for latent in density.latents),
+        coordinates=coordinates,
+        dims={name: tuple(dims) for name, dims in density.dims.items()},
+        observed=dict(density.observed),
+        warnings=warnings,
+        program=density.program,
+    )
+
+
+def nothing_yet() -> SamplingError:
+    return SamplingError(
+        "no chain has drawn anything yet, and at least one draw was expected. Wait a little, or look at `progress`."
+    )
+
+
+def _stacked(traces: Sequence[ChainTrace], parts: Sequence[slice]) -> Array:
+    return np.stack([trace.unconstrained[part] for trace, part in zip(traces, parts, strict=True)])
+
+
+def _stats(traces: Sequence[ChainTrace], parts: Sequence[slice]) -> dict[str, NDArray[Any]]:
+    return {
+        name: np.stack([trace.stats[name][part] for trace, part in zip(traces, parts, strict=True)]) for name in STATS.values()
+    }
+
+
+def _sites(compiled: Compiled, q: Array) -> dict[str, Tensor]:
+    """The sites at all draws: (chain, draw, n) to (chain, draw, *shape), real ones in float64."""
+    chains, length, n = q.shape
+    values = compiled.expand(q.reshape(chains * length, n))
+    doubled = {name: value.double() if value.is_floating_point() else value for name, value in values.items()}
+    return {name: value.reshape(chains, length, *value.shape[1:]) for name, value in doubled.items()}

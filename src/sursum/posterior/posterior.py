@@ -1,0 +1,467 @@
+"""The draws of a run, and everything that can be asked of them without the program that they came from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, NoReturn, Self, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from sursum.common.other_libraries import answers, missing
+from sursum.common.site_names import chosen_sites, no_site
+from sursum.core.calling import Program
+from sursum.distributions.randomness import drawing_from
+from sursum.draws import arviz, run_store
+from sursum.draws.header import described, words
+from sursum.draws.psis import LIMIT
+from sursum.draws.summary import Summary, summarise
+from sursum.errors import PredictionError
+from sursum.io import npz
+from sursum.io.files import interpreting
+from sursum.io.lazy_draws import arrays_of, shape_of
+from sursum.posterior import notebook
+from sursum.posterior.groups import added
+from sursum.predict.log_likelihood import log_likelihood
+from sursum.predict.module_ensemble import ModuleEnsemble, network_draws
+from sursum.predict.prediction import Prediction
+from sursum.predict.predictive import PREDICTED, Answers, Predictive
+
+KIND = "sursum posterior"
+VERSION = 1
+
+THEIRS = dict.fromkeys(
+    ("get_samples", "samples", "posterior", "draws", "extract", "stan_variable"),
+    "it is itself a mapping from names of sites to draws (chain, draw, …): `posterior['name']`, `posterior.items()`",
+) | {
+    "print_summary": "write `print(posterior.summary())`",
+    "describe": "write `posterior.summary()`",
+    "mean": "write `posterior['name'].mean((0, 1))`, or `posterior.summary()` for all",
+    "std": "write `posterior['name'].std((0, 1))`, or `posterior.summary()` for all",
+    "quantile": "write `posterior['name'].flatten(0, 1).quantile(q, 0)`, or `posterior.summary()` for all",
+    "sample_stats": "the statistics of draws are `posterior.stats`",
+    "observed_data": "the data are `posterior.observed`",
+    "to_inference_data": "write `posterior.to_arviz()`",
+    "to_netcdf": "write `posterior.to_arviz().to_netcdf(path)`, or `posterior.save(path)`",
+    "to_dataframe": "write `posterior.to_arviz().to_dataframe()`",
+    "sample_posterior_predictive": "write `posterior.predict(…)`",
+}
+"""What other libraries call what a posterior has."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Draws(Mapping[str, Tensor]):
+    """Draws of some chains: a mapping from site names to tensors of shape (chain, draw, *shape of the site).
+
+    Real sites are float64, whatever the dtype of the program; integer and boolean ones keep their dtype.
+
+    Arguments:
+        sites: latent sites, then deterministic ones, in the order of the program.
+        stats: what the sampler tells about each draw, (chain, draw), under ArviZ's names: `lp` (log density on the
+            unconstrained space), `acceptance_rate`, `diverging`, `energy`, `energy_error`, `n_steps`, `step_size`,
+            `tree_depth`, `reached_max_treedepth`, `tuning`.
+        unconstrained: float64, (chain, draw, n), the points q ∈ Rⁿ themselves.
+    """
+
+    sites: Mapping[str, Tensor]
+    stats: Mapping[str, NDArray[Any]]
+    unconstrained: NDArray[np.float64]
+
+    def __getitem__(self, name: str) -> Tensor:
+        try:
+            return self.sites[name]
+        except (KeyError, TypeError):
+            raise no_site(name, self.sites, "these draws") from None
+
+    if not TYPE_CHECKING:  # a type checker knows what there is
+
+        def __getattr__(self, name: str) -> NoReturn:
+            # While a copy is made it has no sites yet.
+            sites = self.__dict__.get("sites", {})
+            said = THEIRS | {site: f"sites are read by name, `posterior[{site!r}]`" for site in sites}
+            missing(self, name, said)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.sites)
+
+    def __len__(self) -> int:
+        return len(self.sites)
+
+    @property
+    def num_chains(self) -> int:
+        return int(self.unconstrained.shape[0])
+
+    @property
+    def num_draws(self) -> int:
+        """Draws of each chain."""
+        return int(self.unconstrained.shape[1])
+
+    def __repr__(self) -> str:
+        sites = ", ".join(f"{name} {shape_of(self.sites, name)[2:]}" for name in self.sites)
+        return f"<{type(self).__name__}: {self.num_chains} × {self.num_draws} draws of {sites}>"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Posterior(Draws):
+    """The posterior of a program, as draws: `posterior["s"]` is a float64 tensor of shape (chain, draw, *shape).
+
+    Arguments:
+        warmup: the draws of the warm-up, in which the sampler still adapts; `posterior.warmup["s"]`.
+        latents: names of the sites that were sampled, kept or not; the others are deterministic.
+        coordinates: names of the n unconstrained coordinates.
+        dims: names of plates for the leading dimensions of each site.
+        observed: the data, by site name.
+        warnings: what is wrong with the run, in plain words; empty where all is well.
+        groups: what was added by `with_groups`, by ArviZ's names of groups.
+        notes: how the draws came about, where that was not in one run.
+        program: what was sampled. It stays in the process: a posterior that was loaded or unpickled has None.
+        pareto_k: of an approximation, the Pareto k-hat of its importance weights: up to 0.7 the draws can be trusted. NaN
+            where it cannot be told, None for MCMC.
+
+    Example:
+        >>> import numpy as np, torch
+        >>> s = torch.linspace(0, 1, 20, dtype=torch.float64).reshape(2, 10)
+        >>> posterior = Posterior({"s": s}, {}, s.numpy()[..., None])
+        >>> posterior["s"].shape, list(posterior)
+        (torch.Size([2, 10]), ['s'])
+        >>> round(float(posterior.summary()["s"]["mean"]), 3)
+        0.5
+    """
+
+    warmup: Draws = field(default_factory=lambda: Draws({}, {}, np.empty((0, 0, 0))))
+    latents: tuple[str, ...] = ()
+    coordinates: tuple[str, ...] = ()
+    dims: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    observed: Mapping[str, Tensor] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    groups: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    program: Program | None = None
+    pareto_k: float | None = None
+
+    def predict(
+        self,
+        *args: Any,
+        seed: int | None = None,
+        chunk: int | None = None,
+        replicate: bool | None = None,
+        store: str | os.PathLike[str] | None = None,
+        **kwargs: Any,
+    ) -> Prediction:
+        """Draw what the program predicts, once at every draw of the posterior; see `Predictive`.
+
+        Args:
+            args, kwargs: what the program is called with, data to be predicted left out: `posterior.predict(x_new)`. Data
+                that are given stay as they are, and a forecast goes on from them: `posterior.predict(y, future=10)`.
+                Without any, it is called as it was for the fit, and what it observes is drawn: replicated data.
+            replicate: whether what the program observes is drawn; None does so without arguments, and from a `DataLoader`.
+            seed: the same seed gives the same predictions; None draws one from torch's global generator.
+            chunk: how many draws are taken at once; None chooses by the memory that one takes.
+            store: the store of this run, to which predictions are written as they are made, in bounded memory: without
+                arguments as the group `posterior_predictive`, with arguments as `predictions`.
+
+        Returns:
+            Draws of (chain, draw, *shape) by site name, with their mean, sd and quantiles.
+
+        Raises:
+            PredictionError: the posterior has no program, or its draws do not fit as the program is called now.
+            SamplingError: the store is none of a run, or has that group already.
+
+        Warns:
+            ObservationWarning: nothing was drawn, as everything is observed; a prediction has fewer dimensions than the data.
+        """
+        program = self._program("predict", args, kwargs)
+        group = None if store is None else PREDICTED[1] if args or kwargs else PREDICTED[0]
+        again = True if replicate is None and not args and not kwargs else replicate
+        predictive = Predictive(program.model, self, seed=seed, chunk=chunk, replicate=again, store=store, group=group)
+        return predictive(*program.args, **program.kwargs)
+
+    def log_likelihood(
+        self,
+        *args: Any,
+        chunk: int | None = None,
+        store: str | os.PathLike[str] | None = None,
+        **kwargs: Any,
+    ) -> Mapping[str, Tensor]:
+        """The log-likelihood of every observation at every draw, float64, (chain, draw, *batch) by site name.
+
+        Args:
+            args, kwargs: what the program is called with; without any, what it was called with for the fit.
+            chunk: how many draws are taken at once; None chooses by the memory that one takes.
+            store: the store of this run, to whose group `log_likelihood` it is written as it is computed, in bounded memory.
+
+        Raises:
+            PredictionError: the posterior has no program.
+            SamplingError: the store is none of a run, or has that group already.
+        """
+        program = self._program("log_likelihood", args, kwargs)
+        return log_likelihood(program.model, self, *program.args, chunk=chunk, store=store, **program.kwargs)
+
+    def module(self, name: str = "", net: nn.Module | None = None, *, chunk: int | None = None) -> ModuleEnsemble:
+        """The network called `name` in the program, at every draw of the posterior, as one module.
+
+        Args:
+            name: as in ``module(name, net)``; empty where the network is the whole program, ``lift(net, prior)``.
+            net: the network; needed where the posterior has no program (it was loaded from a file).
+            chunk: how many draws are taken at once; None chooses by the memory that one takes.
+
+        Returns:
+            A module with ``nets(x)`` of shape (chain · draw, *shape of net(x)), in the network's dtype and on its device;
+            ``nets[i]`` is the network of one draw, and iterating gives all of them.
+
+        Raises:
+            PredictionError: no such network, or nothing of it was lifted.
+        """
+        first = {site: self[site][0, 0] for site in self.latents or self if site in self}
+        run = None if self.program is None else partial(_at_draw, self.program, first)
+        return ModuleEnsemble(*network_draws(name, net, self, run), chunk=chunk)
+
+    def _program(self, verb: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Program:
+        """The program as it is to be called: with these arguments or, without any, as it was for the fit."""
+        if self.program is None:
+            instead = {
+                "predict": "su.infer.Predictive(model, posterior)(…)",
+                "log_likelihood": "su.infer.log_likelihood(model, posterior, …)",
+            }
+            raise PredictionError(
+                f"this posterior has no program to {verb} with: it was loaded from a file, or made by hand, and files hold "
+                f"draws only. Give the program: {instead[verb]}."
+            )
+        for name in self.latents:
+            if name not in self:
+                raise PredictionError(
+                    f"the draws of latent site {name!r} were not kept, and {verb} needs those of all latent sites. "
+                    "Leave `keep` out, or let it name them."
+                )
+        return Program(self.program.model, args, dict(kwargs)) if args or kwargs else self.program
+
+    @answers(
+        var_names="sites",
+        hdi_prob="the quantiles are those of 5, 50 and 95 %: others by `posterior['name'].quantile(…)`",
+        prob="the quantiles are those of 5, 50 and 95 %: others by `posterior['name'].quantile(…)`",
+        round_to="numbers are read from `summary()['name']['mean']`",
+    )
+    def summary(
+        self,
+        sites: Iterable[str] | None = None,
+        *,
+        predictions: Mapping[str, Tensor] | None = None,
+        limit: int = 12,
+    ) -> Summary:
+        """Mean, sd, 5 %, 50 % and 95 % quantiles, bulk and tail effective sample size and R-hat of each site.
+
+        Arguments:
+            sites: names of the sites to show; all of them if None.
+            predictions: draws by name, (chain, draw, *shape), such as `posterior.predict(x)`, to be judged beside the
+                sites: weights of networks are not identified, and what they predict is.
+            limit: how many elements of a site to print; the table holds all of them.
+
+        Returns:
+            A table that prints itself, warnings included, and is read as `summary["theta"]["mean"]`.
+        """
+        names = chosen_sites(sites, self.sites, "these draws")
+        predicted = predictions.sites if isinstance(predictions, Prediction) else predictions or {}
+        shown = arrays_of(self.sites, names) | {f"{name} (predicted)": v for name, v in arrays_of(predicted).items()}
+        for name, value in shown.items():
+            if value.shape[:2] != self.unconstrained.shape[:2]:
+                raise PredictionError(
+                    f"the draws of {name} have shape {tuple(value.shape)}, and those of this posterior begin with "
+                    f"{self.unconstrained.shape[:2]}. Give `posterior.predict(x)`, or draws of (chain, draw, *shape)."
+                )
+        said = (*_trusted(self.pareto_k), *self.warnings)
+        return summarise(shown, warnings=said, limit=limit)
+
+    def _repr_html_(self) -> str:
+        table = summarise(arrays_of(self.sites), limit=6)._repr_html_()
+        head = f"Posterior: {self.num_chains} chains of {self.num_draws} draws"
+        return notebook.page(head, self.warnings, self.notes, table, arrays_of(self.sites))
+
+    def with_groups(self, *, store: str | os.PathLike[str] | None = None, **groups: Prediction | Mapping[str, Any]) -> Self:
+        """This posterior together with what else there is to keep: predictions, log-likelihoods, draws from the prior, data.
+
+        Args:
+            store: the store of this run; the groups are written there too, in chunks, for `Posterior.load` to read.
+            groups: by ArviZ's names: `posterior_predictive`, `log_likelihood`, `prior`, `prior_predictive`, `predictions`,
+                `constant_data`, …; each a mapping of draws, (chain, draw, *shape) or (draw, *shape), or a `Prediction`. A
+                prediction as `prior` is divided: what is observed here goes to `prior_predictive`. `constant_data` is any
+                arrays.
+
+        Raises:
+            ExportError: a group that ArviZ does not know, or draws that are none.
+            SamplingError: the store is not one of a run, or has such a group already.
+
+        Example:
+            >>> import sursum as su, sursum.distributions as dist, torch
+            >>> def model(y=None):
+            ...     mu = su.sample("mu", dist.Normal(0.0, 1.0))
+            ...     with su.plate("data", 3):
+            ...         return su.sample("y", dist.Normal(mu, 1.0), obs=y)
+            >>> mcmc = su.infer.MCMC(su.infer.NUTS(model), seed=0, progress=False)
+            >>> posterior = mcmc.run(torch.tensor([0.1, 0.2, 0.3]))
+            >>> prior = su.infer.Predictive(model, num_samples=200, seed=0)()
+            >>> whole = posterior.with_groups(posterior_predictive=posterior.predict(seed=0), prior=prior)
+            >>> {group: list(sites) for group, sites in whole.groups.items()}
+            {'posterior_predictive': ['y'], 'prior': ['mu'], 'prior_predictive': ['y']}
+        """
+        found = added(groups, self.sites, self.observed)
+        if store is not None:
+            run_store.append_groups(store, {group: _numpy(values) for group, values in found.items()}, self.dims)
+        return replace(self, groups={**self.groups, **found})
+
+    def to_arviz(
+        self,
+        *,
+        coords: Mapping[str, Sequence[Any]] | None = None,
+        dims: Mapping[str, Sequence[str]] | None = None,
+        log_likelihood: bool = False,
+    ) -> Any:
+        """For ArviZ: an `InferenceData` if ArviZ 0.x is installed, an `xarray.DataTree` if it is 1.x.
+
+        The groups are posterior, sample_stats, warmup_posterior, warmup_sample_stats, observed_data, and those of
+        `with_groups`. Dimensions have the names of the program's plates.
+
+        Args:
+            coords: labels for the places along a dimension: `coords={"county": names}`.
+            dims: names of dimensions for arrays that are in no plate: `dims={"x": ["house"]}`.
+            log_likelihood: compute that group as well, if it is not there: `arviz.loo` and `arviz.compare` need it.
+
+        Raises:
+            ExportError: labels for a dimension that is not there, or as many as it has not.
+            PredictionError: the log-likelihood is asked for, and the posterior has no program.
+        """
+        groups: dict[str, Mapping[str, NDArray[Any]]] = {"posterior": _arrays(self), "sample_stats": self.stats}
+        if all(shape_of(self.warmup.sites, name)[1] for name in self.warmup):
+            groups |= {"warmup_posterior": _arrays(self.warmup), "warmup_sample_stats": self.warmup.stats}
+        groups["observed_data"] = _numpy(self.observed)
+        groups |= {group: _numpy(values) for group, values in self.groups.items()}
+        if log_likelihood and "log_likelihood" not in groups:
+            groups["log_likelihood"] = _numpy(self.log_likelihood())
+        return arviz.inference_data(groups, plates=self.dims, dims=dims or {}, coords=coords or {})
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write everything to one file (NumPy's `.npz`, no pickles), all or nothing. `Posterior.load` reads it.
+
+        Raises:
+            StorageError: the path ends as that of a file of another kind does, or the file system refuses; what was at `path`
+                is as it was.
+        """
+        instead = {".nc": "write `posterior.to_arviz().to_netcdf(path)`", ".zarr": "run with `store=path`"}
+        npz.check_suffix(path, instead)
+        groups = {**_groups("", self), **_groups("warmup ", self.warmup), "observed": _numpy(self.observed)}
+        groups |= {f"added {group}": arrays_of(values) for group, values in self.groups.items()}
+        note = {
+            "latents": self.latents,
+            "coordinates": self.coordinates,
+            "dims": {name: list(dims) for name, dims in self.dims.items()},
+            "warnings": self.warnings,
+            "pareto_k": self.pareto_k,
+            "notes": self.notes,
+            "groups": {group: list(arrays) for group, arrays in groups.items()},
+        }
+        # What lies in a store is read array by array.
+        flat = {f"{group}/{name}": array for group, arrays in groups.items() for name, array in arrays.items()}
+        npz.write(path, KIND, VERSION, note, flat)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, sites: Iterable[str] | None = None) -> Self:
+        """The posterior that `save` wrote, bit for bit, or that a run with `store=path` has written until now.
+
+        A run need not have come to its end, and may be going on: the posterior has the draws that are complete, as many of
+        each chain as the shortest has, and its first warning says how far each chain has come. Nothing in the file is
+        executed.
+
+        What lies in a store stays there: a site is read when it is asked for, so that memory holds no more than what is
+        looked at. `unconstrained` is an array that reads what is taken of it. Copies and pickles hold the draws themselves.
+
+        Arguments:
+            path: a file of `save`, or the folder of a store.
+            sites: names of the sites to read; all of them if None.
+
+        Raises:
+            MissingFileError: nothing is at `path`.
+            StorageError: the file is truncated, damaged, or something else, or the file system refuses.
+            SamplingError: no draw, or no such site, is in it.
+        """
+        with interpreting(path, "a posterior that `save` or a run with `store` wrote"):
+            return cls._read(path, sites)
+
+    @classmethod
+    def _read(cls, path: str | os.PathLike[str], sites: Iterable[str] | None) -> Self:
+        if os.path.isdir(path):
+            return cls._stored(run_store.read(path, sites))
+        note, flat = npz.read(path, KIND, VERSION)
+        groups = {group: {name: flat[f"{group}/{name}"] for name in names} for group, names in note["groups"].items()}
+        if sites is not None:
+            chosen = run_store.chosen(path, list(groups["sites"]), sites)
+            for group in ("sites", "warmup sites"):
+                groups[group] = {name: groups[group][name] for name in chosen}
+        sites, stats, q = _from_groups("", groups)
+        return cls(
+            sites,
+            stats,
+            q,
+            warmup=Draws(*_from_groups("warmup ", groups)),
+            observed=_tensors(groups["observed"]),
+            warnings=words(note["warnings"]),
+            groups={name[6:]: _tensors(arrays) for name, arrays in groups.items() if name.startswith("added ")},
+            **described(note, q.shape),
+        )
+
+    @classmethod
+    def _stored(cls, stored: run_store.Stored) -> Self:
+        phases = {
+            phase: (stored.sites[phase], stored.stats[phase], cast(Any, stored.unconstrained[phase]))
+            for phase in run_store.PHASES
+        }
+        return cls(
+            *phases["sample"],
+            warmup=Draws(*phases["warmup"]),
+            observed=_tensors(stored.observed),
+            warnings=stored.warnings,
+            groups={**stored.groups, **{group: _tensors(arrays) for group, arrays in stored.data.items()}},
+            **described(stored.note, stored.unconstrained["sample"].shape),
+        )
+
+
+def _trusted(k: float | None) -> tuple[str, ...]:
+    """What a summary says of a Pareto k that no warning speaks of."""
+    if k is None or k > LIMIT:
+        return ()
+    return (f"Pareto k is {k:.2f}." if np.isfinite(k) else "There is no Pareto k: the weights are all alike, or too few.",)
+
+
+def _at_draw(program: Program, values: Mapping[str, Tensor]) -> None:
+    """One execution at one draw; what has none is drawn, from a generator of its own."""
+    with drawing_from(torch.Generator().manual_seed(0)), Answers(values=values, draw=lambda site: site.run().value):
+        program()
+
+
+def _arrays(draws: Draws) -> dict[str, NDArray[Any]]:
+    return _numpy(draws.sites)
+
+
+def _numpy(tensors: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
+    return {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
+
+
+def _tensors(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Tensor]:
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def _groups(prefix: str, draws: Draws) -> dict[str, dict[str, NDArray[Any]]]:
+    return {
+        f"{prefix}sites": arrays_of(draws.sites),
+        f"{prefix}stats": dict(draws.stats),
+        f"{prefix}unconstrained": {"q": draws.unconstrained},
+    }
+
+
+def _from_groups(
+    prefix: str, groups: Mapping[str, Mapping[str, NDArray[Any]]]
+) -> tuple[dict[str, Tensor], dict[str, NDArray[Any]], NDArray[np.float64]]:
+    return _tensors(groups[f"{prefix}sites"]), dict(groups[f"{prefix}stats"]), groups[f"{prefix}unconstrained"]["q"]

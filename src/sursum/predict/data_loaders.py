@@ -1,0 +1,62 @@
+"""Data loaders in the place of data: their batches as the arguments of a program, and predictions of batches as one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sursum.common.torch_private import tree_leaves
+from sursum.errors import PredictionError
+from sursum.predict.prediction import Prediction
+
+
+def batches(loader: Iterable[Any]) -> Iterator[tuple[int, tuple[Any, ...]]]:
+    """The batches of a data loader as the arguments of a program, numbered."""
+    for i, batch in enumerate(loader):
+        yield i, tuple(batch) if isinstance(batch, (list, tuple)) else (batch,)
+
+
+def rows(batch: tuple[Any, ...]) -> int | None:
+    """How many rows a batch has: the length of its first tensor, however deep in it that is."""
+    return next((len(leaf) for leaf in tree_leaves(batch) if isinstance(leaf, Tensor) and leaf.dim()), None)
+
+
+@contextmanager
+def generator_left_alone(wanted: bool) -> Iterator[None]:
+    """Torch's global generator, from which data loaders draw seeds, is afterwards as before."""
+    before = torch.get_rng_state() if wanted else None
+    try:
+        yield
+    finally:
+        if before is not None:
+            torch.set_rng_state(before)
+
+
+def joined(parts: Sequence[tuple[int | None, Prediction]]) -> Prediction:
+    """Predictions of batches, with the number of their rows, as one.
+
+    Raises:
+        PredictionError: no batches, or a site that differs from batch to batch and has no rows.
+    """
+    if not parts:
+        raise PredictionError("the data loader has no batches, so there is nothing to predict.")
+    first = parts[0][1]
+    ndims = first.batch_ndims
+    sites = {}
+    for name, value in first.items():
+        if value.dim() > ndims and all(part[name].shape[ndims] == count for count, part in parts):
+            sites[name] = torch.cat([part[name] for _, part in parts], ndims)
+            continue
+        for i, (count, part) in enumerate(parts):
+            if part[name].shape != value.shape or not torch.equal(part[name], value):
+                raise PredictionError(
+                    f"site {name!r} is another one in batch {i} of the data loader than in the first, and cannot be put "
+                    f"together: a batch has {count} rows, and the site there the shape {tuple(part[name].shape[ndims:])}. "
+                    "Leave it out with Predictive(…, sites=…), or give all of the data at once."
+                )
+        sites[name] = value
+    return Prediction(sites, ndims, first.drawn)

@@ -1,0 +1,88 @@
+"""`log_likelihood`: how probable each observation is at each draw of a posterior."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor
+
+from sursum.common.precision import in_double
+from sursum.core.calling import refuse_coroutines, run_program
+from sursum.core.trace import scored
+from sursum.density.dtype_errors import explained
+from sursum.errors import PredictionError
+from sursum.handlers import trace
+from sursum.predict.predictive import Answers, GivenDraws, Sampled, optional_number, two_dimensions
+from sursum.predict.stream import Stream
+from sursum.predict.vectorise import Draw, at_draws
+
+
+def log_likelihood(
+    model: Callable[..., Any],
+    posterior_samples: Sampled | Mapping[str, Tensor],
+    *args: Any,
+    chunk: int | None = None,
+    batch_ndims: int | None = None,
+    store: str | os.PathLike[str] | None = None,
+    **kwargs: Any,
+) -> Mapping[str, Tensor]:
+    r"""The pointwise log-likelihood, :math:`\log p(y_i \mid z^{(s)})` of every observation i at every draw s.
+
+    Plates are whole and no `scale` is applied; an observation that is masked out has 0.
+
+    Args:
+        model: the program.
+        posterior_samples: a `Posterior`, or a mapping from names of sites to draws.
+        args, kwargs: what the program is called with, data included: those of the fit, or held-out ones.
+        chunk: how many draws are taken at once; None chooses by the memory that one takes.
+        batch_ndims: how many leading dimensions of the mapping's tensors count draws. 1 if left out; a `Posterior` has 2.
+        store: the store of a run, to whose group `log_likelihood` it is written as it is computed, in bounded memory; what is
+            returned is read from there when it is asked for. After a kill the same call goes on from what was written.
+
+    Returns:
+        For every observed site float64 of shape (chain, draw, *batch shape), from a mapping (draw, *batch shape).
+
+    Raises:
+        SamplingError: the store is none of a run, or has that group already.
+        PredictionError: nothing is observed, or a latent site has no draws.
+
+    References:
+        Vehtari, Gelman, Gabry (2017), Practical Bayesian model evaluation using leave-one-out cross-validation and
+        WAIC, section 2.
+
+    Example:
+        >>> import sursum as su, sursum.distributions as dist, torch
+        >>> def model(y):
+        ...     mu = su.sample("mu", dist.Normal(0.0, 1.0))
+        ...     with su.plate("data", len(y)):
+        ...         su.sample("y", dist.Normal(mu, 1.0), obs=y)
+        >>> su.infer.log_likelihood(model, {"mu": torch.zeros(2)}, torch.tensor([0.0, 1.0]))["y"].round(decimals=4)
+        tensor([[-0.9189, -1.4189],
+                [-0.9189, -1.4189]], dtype=torch.float64)
+    """
+    refuse_coroutines(model)
+    chunk = optional_number("chunk", chunk, 1)
+    draws = GivenDraws.of(posterior_samples, batch_ndims)
+
+    def run(values: Mapping[str, Tensor], draw: Draw) -> dict[str, Tensor]:
+        with in_double():
+            return score(values)
+
+    def score(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        with Answers(values=values), trace() as recorder, explained(lambda: recorder.trace, model, args, kwargs):
+            run_program(model, args, kwargs)
+        observed = recorder.trace.observed
+        if not observed:
+            raise PredictionError(
+                "the program observes nothing as it is called, so there is no likelihood. Call it with the data that it "
+                "observes."
+            )
+        return {name: scored(site.but(scale=1.0)).double() for name, site in observed.items()}
+
+    if store is not None:
+        stored = Stream(store, "log_likelihood", *two_dimensions(draws.shape)).fill(run, draws.values, chunk=chunk)
+        return stored.only(stored, flat=len(draws.shape) == 1)
+    results = at_draws(run, draws.values, draws.count, chunk=chunk)
+    return {name: value.unflatten(0, draws.shape) for name, value in results.items()}

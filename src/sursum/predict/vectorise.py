@@ -1,0 +1,248 @@
+"""A program at many draws: all at once where `torch.func.vmap` can map it, one after the other where not.
+
+Every draw has a random stream of its own, so that the answer depends neither on how many draws are taken at once nor on
+which of the two ways they are taken.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, constraints
+from torch.overrides import TorchFunctionMode
+
+from sursum.common.precision import caller
+from sursum.common.torch_private import TorchDispatchMode, is_all_true, tree_leaves
+from sursum.core.calling import valued
+from sursum.core.messages import Sample
+from sursum.distributions.randomness import drawing_from
+from sursum.distributions.rebuild import rebuild, tensors
+from sursum.errors import PredictionError
+
+BUDGET = 1 << 26
+"""Bytes that the tensors of one piece may take together; larger pieces fall out of the caches and gain nothing."""
+
+Draw = Callable[[Sample], Tensor]
+"""Draws the value of a site."""
+
+Run = Callable[[Mapping[str, Tensor], Draw], Mapping[str, Tensor]]
+"""One execution: from the values of one draw, and a way to draw further sites, to what is kept of it."""
+
+
+class Sliceable(Protocol):
+    """What is asked of the draws of a site, (count, *shape): parts of them, as a tensor has."""
+
+    @property
+    def shape(self) -> torch.Size: ...
+
+    def __getitem__(self, key: Any, /) -> Tensor: ...
+
+
+def at_draws(
+    run: Run, values: Mapping[str, Sliceable], count: int, *, seed: Sequence[int] | None = None, chunk: int | None = None
+) -> dict[str, Tensor]:
+    """What `run` gives at each of `count` draws, stacked: tensors of shape (count, *shape).
+
+    Args:
+        run: one execution.
+        values: the draws by site name, each (count, *shape).
+        count: how many there are.
+        seed: the streams of random numbers derive from these, one for each draw; may be None where nothing is drawn.
+        chunk: how many draws are taken at once; None is as many as fit into `BUDGET`.
+
+    Raises:
+        PredictionError: a result that has not the same shape in every draw.
+        Exception: whatever `run` raises.
+    """
+    results: dict[str, Tensor] = {}
+    with valued():
+        for rows, piece in pieces(run, values, count, seed=seed, chunk=chunk):
+            for name, value in piece.items():
+                if not rows.start:
+                    results[name] = value.new_empty((count, *value.shape[1:]))
+                results[name][rows.start : rows.stop] = value.detach()
+    return results
+
+
+def pieces(
+    run: Run,
+    values: Mapping[str, Sliceable],
+    count: int,
+    *,
+    seed: Sequence[int] | None = None,
+    chunk: int | None = None,
+    done: Sequence[int] = (0,),
+) -> Iterator[tuple[range, Mapping[str, Tensor]]]:
+    """The parts of `at_draws`, one after the other: which draws, and what `run` gives there, stacked.
+
+    The draws are those of as many chains as `done` has numbers, one chain after the other, of each of which the first so
+    many are passed over. No chain comes further ahead of the others than one part.
+    """
+    streams = np.random.SeedSequence(seed or 0).generate_state(count, np.uint64).tolist()
+    each = count // len(done)
+    with _Meter() as meter:
+        first = _single(run, {name: value[:1] for name, value in values.items()}, 0, streams[0])
+    step = chunk or max(1, min(each, BUDGET // max(1, meter.bytes)))
+    mapped, compared = count > 1, False
+    for begin in range(0, each, step):
+        for chain, had in enumerate(done):
+            rows = range(chain * each + max(begin, had), chain * each + min(begin + step, each))
+            if not rows:
+                continue
+            part = {name: value[rows.start : rows.stop] for name, value in values.items()}
+            piece = _mapped(run, part, rows, streams) if mapped else None
+            if mapped and not compared:
+                # What vmap maps wrongly, if there is such a thing, shows at the first draw.
+                one = _single(run, part, 0, streams[rows.start]) if rows.start else first
+                mapped = piece is not None and agree(one, {name: value[0] for name, value in piece.items()})
+                compared = True
+            if not mapped or piece is None:
+                piece = _stacked(
+                    first, ((k, first if k == 0 else _single(run, part, k - rows.start, streams[k])) for k in rows)
+                )
+            yield rows, piece
+
+
+def _single(run: Run, values: Mapping[str, Tensor], place: int, stream: int) -> dict[str, Tensor]:
+    """One of some draws by itself. All that is random in it comes from its stream, layers in training mode included."""
+    generator = torch.Generator().manual_seed(stream)
+    with drawing_from(generator):
+        return dict(run({name: value[place] for name, value in values.items()}, lambda site: _drawn(site, None)))
+
+
+def _drawn(site: Sample, generator: torch.Generator | None) -> Tensor:
+    """The value of a site from `generator`, whatever a handler in the program had in mind for it."""
+    value: Tensor = site.but(generator=generator).run().value
+    return value
+
+
+def _stacked(first: Mapping[str, Tensor], found: Iterable[tuple[int, Mapping[str, Tensor]]]) -> dict[str, Tensor]:
+    """What was found at some draws, stacked; `first` was found at the very first one."""
+    columns: dict[str, list[Tensor]] = {name: [] for name in first}
+    for k, values in found:
+        for name in first.keys() | values.keys():
+            there, here = (tuple(one[name].shape) if name in one else None for one in (first, values))
+            if here != there:
+                raise PredictionError(
+                    f"site {name!r} has shape {there} at the first draw and {here} at draw {k} (None: it was not reached). "
+                    "Draws are stacked, so the same sites with the same shapes are needed in every execution."
+                )
+            columns[name].append(values[name])
+    return {name: torch.stack(column) for name, column in columns.items()}
+
+
+def _mapped(run: Run, values: Mapping[str, Tensor], rows: range, streams: Sequence[int]) -> dict[str, Tensor] | None:
+    """The draws `rows` at once; None where the program cannot be mapped, or a check in it fails for one of them."""
+    generators = {k: torch.Generator().manual_seed(streams[k]) for k in rows}
+
+    def one(row: Mapping[str, Tensor], k: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        with _Checks() as checks:
+            found = dict(run(row, lambda site: _mapped_draw(site, k, generators)))
+        return found, checks.passed()
+
+    index = torch.arange(rows.start, rows.stop)
+    try:
+        with warnings.catch_warnings():
+            # Nothing that a user could act on: the draws come more slowly, and are right.
+            warnings.filterwarnings("ignore", message="There is a performance drop because we have not yet implemented")
+            results, passed = torch.func.vmap(one, randomness="error")(values, index)
+    except Exception:
+        # Whatever it is, the draws one by one either do without it or raise it in terms of the program.
+        return None
+    return results if bool(passed.all()) else None
+
+
+def agree(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
+    """Whether two executions gave the same, up to rounding."""
+    return one.keys() == other.keys() and all(
+        one[name].shape == other[name].shape
+        and one[name].dtype == other[name].dtype
+        and torch.allclose(one[name].double(), other[name].double(), rtol=1e-3, atol=1e-5, equal_nan=True)
+        for name in one
+    )
+
+
+def _mapped_draw(site: Sample, k: Tensor, generators: Mapping[int, torch.Generator]) -> Tensor:
+    """The value of a site inside `vmap`, each row from the stream of its own draw."""
+    if not isinstance(site.fn, Distribution):
+        raise PredictionError(f"site {site} is drawn by a function, which cannot be mapped.")
+
+    def draw(row: int, arguments: Sequence[Tensor]) -> Tensor:
+        given: Iterator[Tensor] = iter(arguments)
+        return _drawn(site.but(fn=rebuild(site.fn, lambda _: next(given))), generators[row])
+
+    value: Tensor = _Rows.apply(draw, k, *tensors(site.fn))
+    return value
+
+
+class _Rows(torch.autograd.Function):
+    """A draw that `vmap` makes row by row: torch itself draws all rows from one stream, and not from every distribution."""
+
+    @staticmethod
+    def forward(draw: Callable[[int, Sequence[Tensor]], Tensor], k: Tensor, *arguments: Tensor) -> Tensor:
+        return draw(int(k), arguments)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        pass
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Sequence[int | None], draw: Any, k: Tensor, *arguments: Tensor) -> tuple[Tensor, int]:
+        dims = in_dims[2:]
+        rows = [
+            draw(row, [a if d is None else a.select(d, i) for a, d in zip(arguments, dims, strict=True)])
+            for i, row in enumerate(k.tolist())
+        ]
+        return torch.stack(rows), 0
+
+
+class _Checks(TorchFunctionMode):
+    """Inside `vmap` no check of arguments can be looked at; they are collected, and looked at afterwards."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._found: list[Tensor] = []
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        if func is is_all_true:
+            self._found.append(args[0].all())
+            return torch.ones((), dtype=torch.bool)
+        if func is Tensor.__bool__ and caller().f_code.co_filename == constraints.__file__:
+            # `if not symmetric.all(): return …` in the check of positive definiteness.
+            self._found.append(args[0])
+            return True
+        return func(*args, **(kwargs or {}))
+
+    def passed(self) -> Tensor:
+        """Whether all checks hold."""
+        holds = torch.ones((), dtype=torch.bool)
+        for found in self._found:
+            holds = holds & found
+        return holds
+
+
+class _Meter(TorchDispatchMode):
+    """Counts the bytes of all tensors that operators make."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bytes = 0
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """False: torch would import Dynamo, two seconds, to wrap this mode otherwise."""
+        return False
+
+    def __torch_dispatch__(
+        self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        self.bytes += sum(leaf.nbytes for leaf in tree_leaves(result) if isinstance(leaf, Tensor))
+        return result

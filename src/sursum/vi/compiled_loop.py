@@ -1,0 +1,335 @@
+"""Many steps in one call: a loop in C over a compiled loss, noise that was drawn before, and the optimiser's arithmetic.
+
+The loop knows no model and no guide: it gets their function by address, so one library serves all.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sursum.compiler.native.library.loaded import load
+from sursum.vi.objective import Objective
+
+Array = NDArray[np.float64]
+
+SOURCE = r"""/* Steps of stochastic optimisation: loss and gradient from a compiled function, then one of four rules. */
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+typedef int64_t (*function)(size_t, const double *, double *, double *, void *);
+
+enum { SGD, ADAM, ADAGRAD, RMSPROP };
+
+struct task {
+    function loss;          /* (parameters, noise) to (loss, gradient), of one particle */
+    void *data;
+    int64_t dim, noise, particles;
+    double order;           /* particles are joined by a mean of this order; 1: of logarithms */
+    double clip_value, clip_norm;   /* 0: no clipping */
+    int64_t rule;
+    double a, b, eps, decay;        /* the rule's numbers: momentum and dampening, the betas */
+    int64_t flag;           /* SGD: Nesterov; Adam: decoupled weight decay */
+    int64_t taken;          /* steps that the optimiser has taken before */
+    double *point;          /* dim + noise */
+    double *out;            /* particles (1 + dim) */
+    double *weight;         /* particles */
+    double *slope;          /* dim; with one particle the gradient in `out` itself */
+    double *first, *second; /* the optimiser's running averages, dim each */
+};
+
+/* Loss and gradient over all particles; not 0 if a check of the programs failed. */
+static int evaluate(const struct task *t, const double *noise, double *loss)
+{
+    const int64_t n = t->dim, width = 1 + n;
+    double unused;
+    for (int64_t k = 0; k < t->particles; k++) {
+        memcpy(t->point + n, noise + k * t->noise, sizeof(double) * t->noise);
+        if (t->loss(n + t->noise, t->point, t->out + k * width, &unused, t->data))
+            return 1;
+    }
+    if (t->particles == 1) {
+        *loss = t->out[0];
+        return 0;
+    }
+    if (t->order == 1.0) {
+        *loss = 0.0;
+        for (int64_t k = 0; k < t->particles; k++) {
+            *loss += t->out[k * width];
+            t->weight[k] = 1.0;
+        }
+        *loss /= t->particles;
+    } else {
+        const double power = 1.0 - t->order;
+        double largest = -INFINITY, sum = 0.0;
+        for (int64_t k = 0; k < t->particles; k++)
+            largest = fmax(largest, -power * t->out[k * width]);
+        for (int64_t k = 0; k < t->particles; k++) {
+            t->weight[k] = exp(-power * t->out[k * width] - largest);
+            sum += t->weight[k];
+        }
+        *loss = -(largest + log(sum / t->particles)) / power;
+        for (int64_t k = 0; k < t->particles; k++)
+            t->weight[k] *= t->particles / sum;
+    }
+    memset(t->slope, 0, sizeof(double) * n);
+    for (int64_t k = 0; k < t->particles; k++) {
+        const double share = t->weight[k] / t->particles;
+        const double *restrict one = t->out + k * width + 1;
+        double *restrict slope = t->slope;
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++)
+            slope[i] += share * one[i];
+    }
+    return 0;
+}
+
+static int all_finite(const struct task *t, double loss)
+{
+    double sum = loss * 0.0;
+#pragma omp simd reduction(+:sum)
+    for (int64_t i = 0; i < t->dim; i++)
+        sum += t->slope[i] * 0.0;
+    return sum == 0.0;
+}
+
+static void clip(const struct task *t)
+{
+    double *restrict g = t->slope;
+    if (t->clip_value > 0.0)
+        for (int64_t i = 0; i < t->dim; i++)
+            g[i] = fmin(fmax(g[i], -t->clip_value), t->clip_value);
+    if (t->clip_norm > 0.0) {
+        double norm = 0.0;
+#pragma omp simd reduction(+:norm)
+        for (int64_t i = 0; i < t->dim; i++)
+            norm += g[i] * g[i];
+        const double share = fmin(t->clip_norm / (sqrt(norm) + 1e-6), 1.0);
+        for (int64_t i = 0; i < t->dim; i++)
+            g[i] *= share;
+    }
+}
+
+/* 1 - rho^step, which is 1 long before rho^step is 0: a power takes as long as the rest of a small step. */
+static double complement(double rho, int64_t step)
+{
+    return rho < 1.0 && (1.0 - rho) * step > 40.0 ? 1.0 : 1.0 - pow(rho, step);
+}
+
+static void move(const struct task *t, double rate, int64_t step)
+{
+    const int64_t n = t->dim;
+    double *restrict x = t->point, *restrict g = t->slope, *restrict m = t->first, *restrict v = t->second;
+    if (t->decay != 0.0) {
+        if (t->rule == ADAM && t->flag)
+            for (int64_t i = 0; i < n; i++)
+                x[i] *= 1.0 - rate * t->decay;
+        else
+            for (int64_t i = 0; i < n; i++)
+                g[i] += t->decay * x[i];
+    }
+    if (t->rule == ADAM) {
+        /* m / (sqrt(v) / root + eps) with one division: most of a step's time may go into roots and divisions. */
+        const double root = sqrt(complement(t->b, step)), size = rate / complement(t->a, step) * root;
+        const double a = 1.0 - t->a, b = 1.0 - t->b, beta = t->b, eps = t->eps * root;
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++) {
+            m[i] += a * (g[i] - m[i]);
+            v[i] = beta * v[i] + b * g[i] * g[i];
+            x[i] -= size * m[i] / (sqrt(v[i]) + eps);
+        }
+    } else if (t->rule == ADAGRAD) {
+        const double size = rate / (1.0 + (step - 1) * t->a), eps = t->eps;
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++) {
+            v[i] += g[i] * g[i];
+            x[i] -= size * g[i] / (sqrt(v[i]) + eps);
+        }
+    } else if (t->rule == RMSPROP) {
+        const double momentum = t->a, alpha = t->b, eps = t->eps;
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++) {
+            v[i] = alpha * v[i] + (1.0 - alpha) * g[i] * g[i];
+            const double change = g[i] / (sqrt(v[i]) + eps);
+            m[i] = momentum * m[i] + change;
+            x[i] -= rate * (momentum > 0.0 ? m[i] : change);
+        }
+    } else {
+        const double momentum = t->a, damp = step == 1 ? 1.0 : 1.0 - t->b;
+        for (int64_t i = 0; i < n; i++) {
+            double change = g[i];
+            if (momentum != 0.0) {
+                m[i] = momentum * m[i] + damp * g[i];
+                change = t->flag ? g[i] + momentum * m[i] : m[i];
+            }
+            x[i] -= rate * change;
+        }
+    }
+}
+
+/* Takes `steps` steps, or as many as go well: the number. Where one does not, the parameters are those before it. */
+int64_t sursum_steps(const struct task *t, int64_t steps, const double *noise, const double *rates, double *losses)
+{
+    for (int64_t k = 0; k < steps; k++) {
+        if (evaluate(t, noise + k * t->particles * t->noise, losses + k) || !all_finite(t, losses[k]))
+            return k;
+        clip(t);
+        move(t, rates[k], t->taken + k + 1);
+    }
+    return steps;
+}
+"""
+
+
+class _Task(ctypes.Structure):
+    """`struct task` of the C text."""
+
+    _fields_ = (
+        ("loss", ctypes.c_void_p),
+        ("data", ctypes.c_void_p),
+        ("dim", ctypes.c_int64),
+        ("noise", ctypes.c_int64),
+        ("particles", ctypes.c_int64),
+        ("order", ctypes.c_double),
+        ("clip_value", ctypes.c_double),
+        ("clip_norm", ctypes.c_double),
+        ("rule", ctypes.c_int64),
+        ("a", ctypes.c_double),
+        ("b", ctypes.c_double),
+        ("eps", ctypes.c_double),
+        ("decay", ctypes.c_double),
+        ("flag", ctypes.c_int64),
+        ("taken", ctypes.c_int64),
+        ("point", ctypes.c_void_p),
+        ("out", ctypes.c_void_p),
+        ("weight", ctypes.c_void_p),
+        ("slope", ctypes.c_void_p),
+        ("first", ctypes.c_void_p),
+        ("second", ctypes.c_void_p),
+    )
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A torch optimiser as the loop knows it: its number, its numbers, and the names of its running averages."""
+
+    number: int
+    a: float
+    b: float
+    eps: float
+    decay: float
+    flag: bool
+    first: str | None
+    second: str | None
+
+
+def rule_of(optimizer: torch.optim.Optimizer) -> Rule | None:
+    """The rule of a torch optimiser, exactly its arithmetic; None where the loop does not know it."""
+    if len(optimizer.param_groups) != 1:
+        return None
+    group = optimizer.param_groups[0]
+    unknown = ("maximize", "amsgrad", "centered", "differentiable", "capturable")
+    if any(group.get(name) for name in unknown) or any(isinstance(value, Tensor) for value in group.values()):
+        return None
+    if isinstance(group["lr"], Tensor) or any(isinstance(beta, Tensor) for beta in group.get("betas", ())):
+        return None
+    kind, decay = type(optimizer), group.get("weight_decay", 0.0)
+    if kind is torch.optim.SGD:
+        momentum = group["momentum"]
+        average = "momentum_buffer" if momentum else None
+        return Rule(0, momentum, group["dampening"], 0.0, decay, group["nesterov"], average, None)
+    if kind in (torch.optim.Adam, torch.optim.AdamW):
+        decoupled = kind is torch.optim.AdamW or bool(group.get("decoupled_weight_decay"))
+        first, second = group["betas"]
+        return Rule(1, first, second, group["eps"], decay, decoupled, "exp_avg", "exp_avg_sq")
+    if kind is torch.optim.Adagrad:
+        return Rule(2, group["lr_decay"], 0.0, group["eps"], decay, False, None, "sum")
+    if kind is torch.optim.RMSprop:
+        average = "momentum_buffer" if group["momentum"] else None
+        return Rule(3, group["momentum"], group["alpha"], group["eps"], decay, False, average, "square_avg")
+    return None
+
+
+class Loop:
+    """The C loop for one objective and one optimiser.
+
+    Raises:
+        CompileError: the loop cannot be compiled.
+    """
+
+    def __init__(self, objective: Objective, particles: int, order: float, rule: Rule, clip: tuple[float, float]) -> None:
+        assert objective.native is not None
+        self.objective, self.particles, self.rule = objective, particles, rule
+        self._steps = load(SOURCE, ("sursum_steps",)).handle.sursum_steps
+        self._steps.restype = ctypes.c_int64
+        self._steps.argtypes = [ctypes.c_void_p, ctypes.c_int64, *[ctypes.c_void_p] * 3]
+        n, k = objective.dim, objective.noise
+        self._instance = objective.native.instance()
+        self._point, self._out, self._weight = np.zeros(n + k), np.zeros(particles * (1 + n)), np.zeros(particles)
+        self._slope = self._out[1:] if particles == 1 else np.zeros(n)
+        self._first, self._second = np.zeros(n), np.zeros(n)
+        self._task = _Task(
+            objective.native.address, self._instance.pointer, n, k, particles, order, *clip,
+            rule.number, rule.a, rule.b, rule.eps, rule.decay, int(rule.flag), 0,
+            *(a.ctypes.data for a in (self._point, self._out, self._weight, self._slope, self._first, self._second)),
+        )  # fmt: skip
+
+    def steps(self, noise: Array, rates: Array, losses: Array, optimizer: torch.optim.Optimizer) -> int:
+        """Take a step for each row of `noise`, or as many as go well; parameters and the optimiser's state are written back.
+
+        Args:
+            noise: (steps, particles · noise), contiguous.
+            rates: the learning rate at each step.
+            losses: filled with the loss at each step.
+
+        Returns:
+            How many steps were taken.
+        """
+        leaves = [self.objective.store.unconstrained[name] for name in self.objective.names]
+        self._point[: self.objective.dim] = self.objective.coordinates()
+        self._task.taken = self._read(optimizer, leaves)
+        pointers = (noise.ctypes.data, rates.ctypes.data, losses.ctypes.data)
+        taken = int(self._steps(ctypes.byref(self._task), len(rates), *pointers))
+        self.objective.write(self._point[: self.objective.dim].copy())
+        if taken:
+            self._write(optimizer, leaves, self._task.taken + taken)
+        return taken
+
+    def _averages(self) -> list[tuple[str, Array]]:
+        named = ((self.rule.first, self._first), (self.rule.second, self._second))
+        return [(name, array) for name, array in named if name is not None]
+
+    def _read(self, optimizer: torch.optim.Optimizer, leaves: Sequence[Tensor]) -> int:
+        """The optimiser's running averages into the loop's arrays; how many steps it has taken."""
+        self._first[:], self._second[:] = 0.0, 0.0
+        taken, at = 0, 0
+        for leaf in leaves:
+            state: Mapping[str, Any] = optimizer.state.get(leaf, {})
+            for name, array in self._averages():
+                if state.get(name) is not None:
+                    array[at : at + leaf.numel()] = state[name].detach().reshape(-1).numpy()
+            if self.rule.number == 0:
+                taken = 1 if state.get("momentum_buffer") is not None else taken
+            else:
+                taken = int(state.get("step", taken))
+            at += leaf.numel()
+        return taken
+
+    def _write(self, optimizer: torch.optim.Optimizer, leaves: Sequence[Tensor], steps: int) -> None:
+        at = 0
+        for leaf in leaves:
+            state = optimizer.state[leaf]
+            for name, array in self._averages():
+                state[name] = torch.from_numpy(array[at : at + leaf.numel()].copy()).reshape(leaf.shape)
+            if self.rule.number:
+                state["step"] = torch.tensor(float(steps))
+            at += leaf.numel()

@@ -1,0 +1,166 @@
+"""One particle: the guide is run, then the model with the guide's draws, and the two traces are compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sursum.core.calling import run_program
+from sursum.core.messages import Sample, Site
+from sursum.core.plates import by_step
+from sursum.core.runtime import Messenger, handler, perform, required
+from sursum.core.scope import at_site
+from sursum.core.trace import Trace
+from sursum.core.validation import check_shape, check_value
+from sursum.density.dtype_errors import explained
+from sursum.distributions.delta import Delta
+from sursum.distributions.fluent import unwrapped
+from sursum.errors import GuideError, VariationalError
+from sursum.handlers import trace
+from sursum.vi.pushforward import Placed, Pushforward
+
+AUXILIARY = "is_auxiliary"
+Program = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The traces of a model and of its guide at one draw of the guide, and their log densities by site."""
+
+    model: Trace
+    guide: Trace
+    log_p: Mapping[str, Tensor]
+    log_q: Mapping[str, Tensor]
+
+    def check_finite(self, loss: Tensor) -> None:
+        """Raise where the loss is not finite, naming the site that makes it so.
+
+        Raises:
+            VariationalError: a log density is not finite.
+        """
+        if bool(torch.isfinite(loss).all()):
+            return
+        for of, terms, nodes in (("guide", self.log_q, self.guide), ("model", self.log_p, self.model)):
+            for name, term in terms.items():
+                if not bool(torch.isfinite(term).all()):
+                    value = nodes[name].value
+                    raise VariationalError(
+                        f"the loss is {float(loss.detach()):.4g}: the log density of site {nodes[name]} in the {of} is "
+                        f"{_extreme(term)}, at the value {_extreme(value)}. The parameters are those before this step. "
+                        "Lower the learning rate, clip gradients, start the guide elsewhere (init_loc_fn, init_scale), or "
+                        "look for overflow at this site."
+                    )
+        raise VariationalError(
+            f"the loss is {float(loss.detach()):.4g}, although every site's log density is finite: their sum overflows. "
+            "Scale the data, or compute in float64."
+        )
+
+
+def pair(model: Program, guide: Program, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Pair:
+    """Draw from the guide and score the draw in both.
+
+    Raises:
+        GuideError: the guide's latent sites are not the model's.
+    """
+    with trace() as drawn, explained(lambda: drawn.trace, guide, args, kwargs):
+        run_program(guide, args, kwargs)
+    with trace() as scored, _Drawn(guide=drawn.trace), explained(lambda: scored.trace, model, args, kwargs):
+        run_program(model, args, kwargs)
+    return scored_pair(scored.trace, drawn.trace)
+
+
+def scored_pair(model: Trace, guide: Trace) -> Pair:
+    """The log densities of two traces that belong together. A factor in a guide is a term of its log density."""
+    check_match(model, guide)
+    return Pair(model, guide, model.log_prob(), guide.log_prob())
+
+
+@handler
+class _Drawn(Messenger):
+    """Gives the model's latent sites the values that the guide drew."""
+
+    guide: Trace = required()
+
+    def handle(self, site: Site) -> Any:
+        if isinstance(site, Sample) and not site.is_observed and site.value is None:
+            node = self.guide.get(site.name)
+            if isinstance(node, Sample):
+                site = site.but(value=by_step(site, node.value))
+                self._check(site, node)
+            elif isinstance(unwrapped(site.fn), Delta):
+                site = site.but(value=site.fn.rsample())
+        return perform(site)
+
+    def _check(self, site: Sample, node: Sample) -> None:
+        # What comes from a guide made by us lies in the support.
+        if isinstance(node.fn, (Placed, Pushforward)):
+            check_shape_with_particles(site)
+        else:
+            with at_site(site):
+                check_value(site)
+
+
+def check_shape_with_particles(site: Sample) -> None:
+    """That the value's shape is the distribution's, the dimensions of particles left of it aside."""
+    shape = site.fn.batch_shape + site.fn.event_shape
+    if site.value.shape[site.value.dim() - len(shape) :] != shape:
+        check_shape(site)
+
+
+def check_match(model: Trace, guide: Trace) -> None:
+    """That model and guide have the same latent sites.
+
+    Raises:
+        GuideError: names the sites that only one of them has.
+    """
+    ours = {name for name, site in model.stochastic.items() if name in guide or not _settled(site)}
+    theirs = {name for name, site in guide.stochastic.items() if not site.infer.get(AUXILIARY)}
+    plates = {frame.name for site in model.values() for frame in site.plates}
+    lonely = sorted(ours - theirs), sorted(theirs - ours - plates)
+    if lonely[0] or lonely[1]:
+        observed = [name for name in lonely[1] if name in model.observed]
+        hint = f" (observed in the model: {', '.join(map(repr, observed))})" if observed else ""
+        raise GuideError(
+            "the guide's latent sites are not the model's. "
+            f"Only in the model: {_listed(lonely[0])}; only in the guide: {_listed(lonely[1])}{hint}. "
+            "Draw every latent site of the model in the guide under its name, and mark what only the guide needs with "
+            "infer={'is_auxiliary': True}."
+        )
+
+
+def scored(site: Sample) -> bool:
+    """Whether a guide's site has a gradient only through its score function: its draws cannot be differentiated."""
+    return not site.fn.has_rsample and not site.infer.get("is_subsample")
+
+
+def must_be_eager(first: Pair) -> str | None:
+    """Why programs with these traces cannot be captured with their noise as an input; None where nothing says so."""
+    for name, site in first.guide.stochastic.items():
+        if scored(site):
+            return f"draws of site {name!r} cannot be differentiated"
+    for other in (*first.guide.values(), *first.model.values()):
+        if any(frame.length != frame.size for frame in other.plates) or other.get("infer", {}).get("is_subsample"):
+            return f"site {other.name!r} is in a subsampled plate"
+    return None
+
+
+def _settled(site: Sample) -> bool:
+    """Whether a latent site needs no guide: the indices of a plate, or all mass at a point."""
+    return bool(site.infer.get("is_subsample")) or isinstance(unwrapped(site.fn), Delta)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names)) or "none"
+
+
+def _extreme(value: Any) -> str:
+    """The first element that is not finite, else the largest in size."""
+    flat = torch.as_tensor(value).detach().double().flatten()
+    bad = flat[~flat.isfinite()]
+    if bad.numel():
+        return f"{float(bad[0])}"
+    return f"{float(flat[flat.abs().argmax()]):.4g}" if flat.numel() else "empty"
