@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from sursum import distributions, handlers, infer, optim, poutine, priors
 from sursum.common.elsewhere import elsewhere
-from sursum.common.other_libraries import missing
+from sursum.common.other_libraries import refuse_name
 from sursum.compiler.compiled import CompiledDensity, check, compile
 from sursum.core.module import module
 from sursum.core.primitives import deterministic, factor, param, sample
@@ -82,4 +82,5 @@ if not TYPE_CHECKING:
     def __getattr__(name: str) -> NoReturn:
         """Of a name that does not exist, what to write."""
         places = {"infer": infer, "infer.autoguide": infer.autoguide, "infer.reparam": infer.reparam, "optim": optim}
-        missing(sys.modules[__name__], name, elsewhere(name, places | {"distributions": distributions, "handlers": handlers}))
+        theirs = elsewhere(name, places | {"distributions": distributions, "handlers": handlers})
+        refuse_name(sys.modules[__name__], name, theirs)

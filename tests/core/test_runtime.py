@@ -9,7 +9,7 @@ import torch
 
 import sursum as su
 import sursum.distributions as dist
-from sursum.core import runtime
+from sursum.core import runtime, scope
 from sursum.core.messages import Deterministic, Frame
 from sursum.core.runtime import Messenger, handler, perform, required
 from sursum.core.scope import Global, open_plates
@@ -40,9 +40,9 @@ class stop(Messenger):
 
 @pytest.fixture(autouse=True)
 def _clean_stack():
-    assert runtime._STACK.get() == ()
+    assert runtime.STACK.get() == ()
     yield
-    assert runtime._STACK.get() == ()
+    assert runtime.STACK.get() == ()
 
 
 def test_messages_go_outwards_and_come_back():
@@ -153,7 +153,7 @@ def test_finish_runs_only_where_nothing_went_wrong():
     @handler
     class ending(Messenger):
         def finish(self):
-            ended.append(runtime._STACK.get())
+            ended.append(runtime.STACK.get())
 
     with ending():
         assert ended == []
@@ -222,7 +222,7 @@ def test_functions_that_return_such_programs_are_refused(made, kind, call):
 def test_a_thread_starts_with_an_empty_stack():
     seen = []
     with P.scale(scale=2.0):
-        thread = threading.Thread(target=lambda: seen.append(runtime._STACK.get()))
+        thread = threading.Thread(target=lambda: seen.append(runtime.STACK.get()))
         thread.start()
         thread.join()
     assert seen == [()]
@@ -232,12 +232,12 @@ def test_a_task_inherits_the_stack_and_cannot_disturb_it():
     async def inner():
         with P.mask(mask=True):
             await asyncio.sleep(0)
-            return len(runtime._STACK.get())
+            return len(runtime.STACK.get())
 
     async def outer():
         with P.scale(scale=2.0):
             sizes = await asyncio.gather(*(inner() for _ in range(5)))
-            return sizes, len(runtime._STACK.get())
+            return sizes, len(runtime.STACK.get())
 
     assert asyncio.run(outer()) == ([2] * 5, 1)
 
@@ -266,12 +266,12 @@ def test_the_innermost_generator_and_the_innermost_store_win():
     with inner:
         su.param("s", torch.tensor(2.0))
     with outer, inner:
-        assert runtime.recall("s").detach() == 2
+        assert scope.recall("s").detach() == 2
     with inner, outer:
-        assert runtime.recall("s").detach() == 1
-    assert runtime.recall("s") is None
+        assert scope.recall("s").detach() == 1
+    assert scope.recall("s") is None
     with P.seed(rng_seed=1) as a, P.seed(rng_seed=1) as b:
-        assert runtime.current_generator() is b.generator is not a.generator
+        assert scope.current_generator() is b.generator is not a.generator
 
 
 def test_errors_can_ask_which_site_is_worked_on():
@@ -280,11 +280,11 @@ def test_errors_can_ask_which_site_is_worked_on():
     @handler
     class look(Messenger):
         def handle(self, site):
-            seen.append(runtime.current_site())
+            seen.append(scope.current_site())
             return perform(site)
 
     with look():
         su.deterministic("x", torch.tensor(1.0))
     assert [site.name for site in seen] == ["x"]
     assert isinstance(seen[0], Deterministic)
-    assert runtime.current_site() is None
+    assert scope.current_site() is None

@@ -70,7 +70,7 @@ def executed(handled, *args):
 @pytest.fixture(autouse=True)
 def _stack():
     yield
-    assert runtime._STACK.get() == ()
+    assert runtime.STACK.get() == ()
 
 
 def test_every_handler_is_in_the_table():
@@ -153,12 +153,12 @@ def test_it_leaves_the_stack_as_it_was_when_the_program_fails(make):
         raise KeyError("on purpose")
 
     with P.scale(scale=1.0):
-        before = runtime._STACK.get()
+        before = runtime.STACK.get()
         with pytest.raises(KeyError, match="on purpose"):
             make(fails)()
         with pytest.raises(KeyError, match="on purpose"), make():
             fails()
-        assert runtime._STACK.get() == before
+        assert runtime.STACK.get() == before
 
 
 @every

@@ -8,6 +8,7 @@ import re
 
 import numpy as np
 import pytest
+import torch
 
 import sursum as su
 from sursum.errors import MissingFileError, SamplingError, StorageError
@@ -22,7 +23,7 @@ WHOLE = (
 
 def posterior():
     q = np.arange(6.0).reshape(1, 6, 1)
-    return Posterior({"s": su.posterior.torch.from_numpy(q[..., 0])}, {}, q)
+    return Posterior({"s": torch.from_numpy(q[..., 0])}, {}, q)
 
 
 def store(path, draws=100):
@@ -190,9 +191,7 @@ def test_a_file_that_says_what_no_writer_says(tmp_path, other):
     """Whatever stands in the note: it is the posterior that was saved, or a StorageError."""
     path = tmp_path / "run.npz"
     q = np.arange(6.0).reshape(1, 6, 1)
-    saved = Posterior(
-        {"s": su.posterior.torch.from_numpy(q[..., 0])}, {}, q, latents=("s",), coordinates=("s",), dims={"s": ()}
-    )
+    saved = Posterior({"s": torch.from_numpy(q[..., 0])}, {}, q, latents=("s",), coordinates=("s",), dims={"s": ()})
     saved.save(path)
     note, arrays = npz.read(path, "sursum posterior", 10)
     for way in [*leaves(note)][1:]:

@@ -92,7 +92,7 @@ def _explained(option: str, name: str, options: Iterable[str], otherwise: str, t
     return f"{said}: {otherwise.replace('{}', option)}." if otherwise else f"{said}.{suggestion(option, options)}"
 
 
-def missing(owner: object, name: str, theirs: Mapping[str, str]) -> NoReturn:
+def refuse_name(owner: object, name: str, theirs: Mapping[str, str]) -> NoReturn:
     """Raise for an attribute that does not exist, with what to write instead.
 
     Args:
@@ -104,7 +104,7 @@ def missing(owner: object, name: str, theirs: Mapping[str, str]) -> NoReturn:
         MissingNameError: always.
 
     Example:
-        >>> missing({}, "get_samples", {"get_samples": "it is a mapping, `posterior['name']`"})
+        >>> refuse_name({}, "get_samples", {"get_samples": "it is a mapping, `posterior['name']`"})
         Traceback (most recent call last):
         sursum.errors.MissingNameError: dict has no attribute 'get_samples': it is a mapping, `posterior['name']`.
     """

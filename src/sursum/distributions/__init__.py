@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from torch.distributions import Distribution, kl_divergence, register_kl, transforms
 
-from sursum.common.other_libraries import missing
+from sursum.common.other_libraries import refuse_name
 from sursum.distributions import constraints
 from sursum.distributions.delta import Delta
 from sursum.distributions.fluent import Independent, Masked
@@ -113,4 +113,4 @@ if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> NoReturn:
         """Of a name that does not exist, what to write."""
-        missing(sys.modules[__name__], name, MISSING)
+        refuse_name(sys.modules[__name__], name, MISSING)

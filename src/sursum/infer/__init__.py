@@ -4,7 +4,7 @@ import sys
 from typing import TYPE_CHECKING, NoReturn
 
 from sursum.common.elsewhere import elsewhere
-from sursum.common.other_libraries import missing
+from sursum.common.other_libraries import refuse_name
 from sursum.compiler.compiled import compile_density
 from sursum.density.log_density import LogDensity
 from sursum.infer import autoguide, reparam
@@ -50,4 +50,4 @@ if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> NoReturn:
         """Of a name that does not exist, what to write."""
-        missing(sys.modules[__name__], name, elsewhere(name, {"infer.autoguide": autoguide, "infer.reparam": reparam}))
+        refuse_name(sys.modules[__name__], name, elsewhere(name, {"infer.autoguide": autoguide, "infer.reparam": reparam}))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from sursum.common.other_libraries import answers, missing
+from sursum.common.other_libraries import answers, refuse_name
 from sursum.common.settings import settle
 from sursum.compiler.compiled import compile_density
 from sursum.compiler.scan import rolled
@@ -153,7 +153,7 @@ class MCMC:
     if not TYPE_CHECKING:  # a type checker knows what there is
 
         def __getattr__(self, name: str) -> NoReturn:
-            missing(self, name, THEIRS)
+            refuse_name(self, name, THEIRS)
 
     def run(self, *args: Any, **kwargs: Any) -> Posterior:
         """Sample the program as called with these arguments. May be called again, with other data.

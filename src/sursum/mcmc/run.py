@@ -8,7 +8,7 @@ import threading
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from sursum.common.other_libraries import missing
+from sursum.common.other_libraries import refuse_name
 from sursum.common.shown import shown
 from sursum.common.user_frame import warn
 from sursum.errors import DiagnosticWarning, OptionError, SamplingError
@@ -240,7 +240,7 @@ class Run:
         def __getattr__(self, name: str) -> NoReturn:
             """Of an attribute that does not exist, what to write."""
             of_draws = {n: f"write `run.result().{n}`, or `run.partial().{n}`" for n in dir(Posterior) if not n.startswith("_")}
-            missing(self, name, of_draws)
+            refuse_name(self, name, of_draws)
 
     def __repr__(self) -> str:
         chains = self.progress

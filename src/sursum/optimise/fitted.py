@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sursum.common.other_libraries import missing
+from sursum.common.other_libraries import refuse_name
 from sursum.common.site_names import no_site
 from sursum.compiler.compiled import CompiledDensity
 from sursum.core.messages import Param, Sample, Site
@@ -70,7 +70,7 @@ class Fit(Mapping[str, Tensor]):
         def __getattr__(self, name: str) -> NoReturn:
             """Of an attribute that does not exist, what to write."""
             sites = self.__dict__.get("sites", {})
-            missing(self, name, {site: f"sites are read by name, `fit[{site!r}]`" for site in sites})
+            refuse_name(self, name, {site: f"sites are read by name, `fit[{site!r}]`" for site in sites})
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.sites)

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sursum.common.other_libraries import answers, missing
+from sursum.common.other_libraries import answers, refuse_name
 from sursum.common.site_names import chosen_sites, no_site
 from sursum.core.calling import Program
 from sursum.distributions.randomness import drawing_from
@@ -84,7 +84,7 @@ class Draws(Mapping[str, Tensor]):
             # While a copy is made it has no sites yet.
             sites = self.__dict__.get("sites", {})
             said = THEIRS | {site: f"sites are read by name, `posterior[{site!r}]`" for site in sites}
-            missing(self, name, said)
+            refuse_name(self, name, said)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.sites)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 import torch
 from torch import Tensor
 
-from sursum.common.other_libraries import missing
+from sursum.common.other_libraries import refuse_name
 from sursum.common.shown import shown
 from sursum.common.site_names import chosen_sites, no_site
 from sursum.draws.summary import Summary, summarise
@@ -48,7 +48,7 @@ class Prediction(Mapping[str, Tensor]):
         def __getattr__(self, name: str) -> NoReturn:
             """Of an attribute that does not exist, what to write."""
             sites = self.__dict__.get("sites", {})
-            missing(self, name, {site: f"sites are read by name, `prediction[{site!r}]`" for site in sites})
+            refuse_name(self, name, {site: f"sites are read by name, `prediction[{site!r}]`" for site in sites})
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.sites)
