@@ -179,3 +179,28 @@ def test_a_carry_may_be_of_any_kind(kinds, scan):
         (wanted_slope,) = torch.autograd.grad(wanted, q)
         assert value == pytest.approx(float(wanted.detach()), rel=rounding)
         assert slope == pytest.approx(wanted_slope.numpy(), rel=rounding, abs=rounding)
+
+
+def predator_prey(y):
+    """Lotka and Volterra's equations, by the method of Runge and Kutta."""
+    a, b = su.sample("a", dist.LogNormal(-0.5, 0.3)), su.sample("b", dist.LogNormal(-0.5, 0.3))
+
+    def slope(z):
+        return torch.stack([a * z[0] - z[0] * z[1], z[1] * 0.5 * z[0] - b * z[1]])
+
+    def step(z, y):
+        one = slope(z)
+        two = slope(z + 0.025 * one)
+        three = slope(z + 0.025 * two)
+        z = z + 0.05 / 6 * (one + 2 * two + 2 * three + slope(z + 0.05 * three))
+        su.sample("y", dist.Normal(z, 0.1).to_event(1), obs=y)
+        return z, None
+
+    su.scan(step, torch.tensor([1.0, 0.5]), y)
+
+
+@pytest.mark.parametrize("steps", [50, 64, 100])
+def test_rows_that_start_between_two_vectors(steps):
+    # gcc 12 makes a loop over some of them that never ends, where it may propagate the bits of addresses
+    density = su.compile(predator_prey, torch.ones(steps, 2), engine="native")
+    assert prove(density.native, density.replay, points(density.dim, 3)) >= 2
