@@ -78,7 +78,7 @@ def test_native_and_replayed_losses_are_the_programs_own(guide, loss):
     svi = SVI(model, guide_named(guide), su.optim.Adam(lr=0.01), LOSSES[loss], seed=0)
     svi.evaluate_loss()
     goal = objective(svi.loss, svi.model, svi.guide, svi.params, (), {}, "native")
-    assert goal.native is not None
+    assert goal.function.native is not None
     n = goal.dim
     noise = block(goal.kinds, 3, 7)
     start = torch.from_numpy(goal.coordinates())
@@ -91,7 +91,7 @@ def test_native_and_replayed_losses_are_the_programs_own(guide, loss):
         (slope,) = torch.autograd.grad(value, q)
         for found, gradient in (
             goal.loss_and_grad(q.detach()),
-            [goal.replay(q.detach())[0][0], goal.replay(q.detach())[1]],
+            [goal.function.replay(q.detach())[0][0], goal.function.replay(q.detach())[1]],
         ):
             assert float(found) == pytest.approx(float(value.detach()), rel=tolerance, abs=tolerance)
             bound = tolerance * max(1.0, float(slope[:n].abs().max()))

@@ -25,26 +25,19 @@ from sursum.compiler.capture.purity import check_pure
 from sursum.compiler.check.faithful import check_faithful, check_seen, check_unseen
 from sursum.compiler.check.gradient import GradientCheck, check_gradient, warn_of_gradient
 from sursum.compiler.check.points import WIDE, far_points, points_of, proof_points
-from sursum.compiler.engine import Build, Remembered, check_engine, native_engine
+from sursum.compiler.engine import Remembered, check_engine
 from sursum.compiler.export.export import export
-from sursum.compiler.graph.graph import Graph, Where
-from sursum.compiler.graph.pipeline import double
+from sursum.compiler.function import Function, batched
+from sursum.compiler.graph.graph import Graph
 from sursum.compiler.graph.prune import unguarded
-from sursum.compiler.graph.replay import BatchReplay, Replay
-from sursum.compiler.native import Instance, NativeFunction
+from sursum.compiler.graph.replay import Replay
+from sursum.compiler.native.library.library import Instance, NativeFunction
 from sursum.compiler.scan import rolled
-from sursum.core.scope import current_site
 from sursum.density.log_density import LogDensity
-from sursum.errors import (
-    CompileError,
-    DensityError,
-    EngineWarning,
-    UncapturableError,
-)
+from sursum.errors import CompileError, DensityError, EngineWarning, UncapturableError
 
 Array = NDArray[np.float64]
 
-_NOWHERE = Where(None, None)
 _CHUNK = 1000
 
 
@@ -72,10 +65,7 @@ class CompiledDensity:
     """
 
     density: LogDensity
-    engine: str
-    graph: Graph | None
-    replay: Replay | None
-    native: NativeFunction | None
+    function: Function | None
     points: tuple[Tensor, Tensor]
     sites: Sites | None
 
@@ -87,6 +77,26 @@ class CompiledDensity:
     def dim(self) -> int:
         """n, the number of unconstrained coordinates."""
         return self.density.dim
+
+    @property
+    def engine(self) -> str:
+        """What runs it: "native", "torch" or "eager"."""
+        return "eager" if self.function is None else self.function.engine
+
+    @property
+    def graph(self) -> Graph | None:
+        """The log density and its gradient, in double precision."""
+        return None if self.function is None else self.function.graph
+
+    @property
+    def replay(self) -> Replay | None:
+        """The graph run by torch."""
+        return None if self.function is None else self.function.replay
+
+    @property
+    def native(self) -> NativeFunction | None:
+        """The graph in C."""
+        return None if self.function is None else self.function.native
 
     def value_and_grad(self, q: Array) -> tuple[float, Array]:
         """Log density and gradient at q, float64 of shape (n,); −∞ and zeros where a check of the program fails.
@@ -250,7 +260,7 @@ class CompiledDensity:
     def _transform(self) -> tuple[Sequence[str], Callable[[Tensor], tuple[Tensor, ...]]]:
         """The sites' names, and the function that computes them for a batch of draws."""
         if self.sites is not None:
-            return self.sites.names, BatchReplay(double(self.sites.graph))
+            return self.sites.names, batched(self.sites.graph)
         names = list(self.density.transform(self.points[0].clone()))
         return names, lambda rows: _stacked([tuple(self.density.transform(row).values()) for row in rows])
 
@@ -293,32 +303,32 @@ def _compiled(density: LogDensity, engine: str | None) -> tuple[CompiledDensity,
         return Beside(value, tuple(sites.values()))
 
     try:
-        program = Capture(evaluate, points, gradient=True, current_site=_site)
-        captured = replace(program.graph, outputs=program.graph.outputs[:2])
-        graph = double(captured)
+        program = Capture(evaluate, points, gradient=True)
+        function = Function.of(replace(program.graph, outputs=program.graph.outputs[:2]))
     except UncapturableError as error:
         if engine is not None:
             raise
-        check_pure(_eager(density), points, _site)
+        check_pure(_eager(density), points)
         warn(f"the program is run by Python for every gradient, which is slow: {error}", EngineWarning)
-        return CompiledDensity(density, "eager", None, None, None, points, None), Remembered(_eager(density))
-    # A guard may need all of the density: the factor of a covariance, for each draw once more.
-    sites = Sites(tuple(names), unguarded(replace(program.graph, outputs=program.graph.outputs[2:])))
-    note_long_loops(graph)
-    replay = Replay(graph)
-    known, far = Remembered(replay), far_points(points[0])
-    with Build(None if engine == "torch" else graph, density.title) as building:  # the C compiler works beside what follows
+        return CompiledDensity(density, None, points, None), Remembered(_eager(density))
+    note_long_loops(function.graph)
+    far = far_points(points[0])
+
+    def check() -> None:
         if density.exit is None and not program.python_backward:
-            check_seen(captured, known, _gradient(density), _value(density), zip(points, program.found, strict=True), far)
+            recorded = zip(points, program.found, strict=True)
+            check_seen(function.recorded, function.known, _gradient(density), _value(density), recorded, far)
         else:
             wide = far_points(points[0], WIDE) if density.exit is not None else []
-            check_faithful(captured, known, _gradient(density), points, [*far, *wide])
+            check_faithful(function.recorded, function.known, _gradient(density), points, [*far, *wide])
             check_unseen(program, wide)
-        proofs = [] if engine == "torch" else [*points, *far, *proof_points(points)]
-        for q in proofs:
-            known(q)
-    native = native_engine(building, replay, known, proofs, asked=engine == "native") if engine != "torch" else None
-    return CompiledDensity(density, "torch" if native is None else "native", graph, replay, native, points, sites), known
+
+    proofs = [*points, *far, *proof_points(points)]
+    outputs = ("log density", "gradient")
+    function = function.compiled(engine, title=density.title, outputs=outputs, proofs=proofs, check=check)
+    # A guard may need all of the density: the factor of a covariance, for each draw once more.
+    sites = Sites(tuple(names), unguarded(replace(program.graph, outputs=program.graph.outputs[2:])))
+    return CompiledDensity(density, function, points, sites), function.known
 
 
 def compile(model: Callable[..., Any], *args: Any, engine: str | None = None, **kwargs: Any) -> CompiledDensity:
@@ -401,8 +411,3 @@ def _eager(density: LogDensity) -> Callable[[Tensor], tuple[Tensor, ...]]:
 def _stacked(rows: list[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
     columns = [torch.stack(column).detach() for column in zip(*rows, strict=True)]
     return tuple(column.double() if column.is_floating_point() else column for column in columns)
-
-
-def _site() -> Where:
-    site = current_site()
-    return _NOWHERE if site is None else Where(site.name, site.where)

@@ -267,18 +267,19 @@ class Loop:
     """
 
     def __init__(self, objective: Objective, particles: int, order: float, rule: Rule, clip: tuple[float, float]) -> None:
-        assert objective.native is not None
+        native = objective.function.native
+        assert native is not None
         self.objective, self.particles, self.rule = objective, particles, rule
         self._steps = load(SOURCE, ("sursum_steps",)).handle.sursum_steps
         self._steps.restype = ctypes.c_int64
         self._steps.argtypes = [ctypes.c_void_p, ctypes.c_int64, *[ctypes.c_void_p] * 3]
         n, k = objective.dim, objective.noise
-        self._instance = objective.native.instance()
+        self._instance = native.instance()
         self._point, self._out, self._weight = np.zeros(n + k), np.zeros(particles * (1 + n)), np.zeros(particles)
         self._slope = self._out[1:] if particles == 1 else np.zeros(n)
         self._first, self._second = np.zeros(n), np.zeros(n)
         self._task = _Task(
-            objective.native.address, self._instance.pointer, n, k, particles, order, *clip,
+            native.address, self._instance.pointer, n, k, particles, order, *clip,
             rule.number, rule.a, rule.b, rule.eps, rule.decay, int(rule.flag), 0,
             *(a.ctypes.data for a in (self._point, self._out, self._weight, self._slope, self._first, self._second)),
         )  # fmt: skip

@@ -12,10 +12,7 @@ from torch import Tensor
 from sursum.common.precision import in_double
 from sursum.common.user_frame import warn
 from sursum.compiler.capture.capture import capture
-from sursum.compiler.compiled import _site as site_at_work
-from sursum.compiler.graph.pipeline import double
-from sursum.compiler.graph.prune import unguarded
-from sursum.compiler.graph.replay import BatchReplay
+from sursum.compiler.function import batched
 from sursum.core.calling import Program, valued
 from sursum.core.messages import Deterministic, Sample
 from sursum.density.layout import dims_of
@@ -86,8 +83,7 @@ def _captured(one: Callable[[], Pair], store: ParamStore, number: int, num_draws
     if not rows.shape[1]:
         return None
     try:
-        captured = capture(row, (rows[0], rows[1]), gradient=False, current_site=site_at_work)
-        replay = BatchReplay(double(unguarded(captured)))
+        replay = batched(capture(row, (rows[0], rows[1]), gradient=False))
         parts = [replay(chunk) for chunk in rows[:num_draws].split(_CHUNK)]
     except CaptureError:
         return None

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sursum.compiler.native.library.blas import one_thread
 from sursum.core.calling import valued
-from sursum.errors import CaptureError, CompileError, EngineWarning, VariationalError
+from sursum.errors import CaptureError, EngineWarning, VariationalError
 from sursum.handlers import seed
 from sursum.vi import seeds
 from sursum.vi.compiled_loop import Loop, rule_of
@@ -80,7 +80,7 @@ class Captured:
 
     def __init__(self, loss: ELBO, goal: Objective, training: Training, explain: Callable[[Tensor], None]) -> None:
         self.loss, self.goal, self.training, self.explain = loss, goal, training, explain
-        self.name = "torch" if goal.native is None else "native"
+        self.name = goal.function.engine
         width = max(goal.noise * loss.num_particles, 1)
         self._rows = max(1, min(_LONGEST, _BLOCK // width))
         self._drawn: tuple[int, Tensor] = (-1, torch.empty(0))
@@ -88,7 +88,7 @@ class Captured:
         rule = self._rule = rule_of(optimizer)
         plateau = isinstance(training.scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)
         self._loop: Loop | None = None
-        if goal.native is not None and rule is not None and not plateau:
+        if goal.function.native is not None and rule is not None and not plateau:
             clip = (training.optim.clip_value or 0.0, training.optim.clip_norm or 0.0)
             self._loop = Loop(goal, loss.num_particles, loss.order, rule, clip)
 
@@ -216,11 +216,6 @@ def engine_for(
         raise CaptureError(f"engine={asked!r} cannot run this: {reason}. Leave `engine` out to run the programs themselves.")
     try:
         goal = objective(loss, model, guide, training.store, args, kwargs, asked)
-    except CompileError as error:
-        if asked is not None:
-            raise
-        warnings.warn(f"the torch engine takes the steps, many times slower than C would: {error}", EngineWarning, stacklevel=4)
-        goal = objective(loss, model, guide, training.store, args, kwargs, "torch")
     except CaptureError as error:
         if asked is not None:
             raise

@@ -12,14 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sursum.common.precision import in_double
-from sursum.compiler.capture.capture import capture
-from sursum.compiler.compiled import _site
-from sursum.compiler.graph.pipeline import double
-from sursum.compiler.graph.replay import Replay
-from sursum.compiler.native import NativeFunction, ProofError, build
-from sursum.compiler.native.proof import disagreement
+from sursum.compiler.capture.capture import Capture
+from sursum.compiler.check.faithful import check_seen
+from sursum.compiler.function import Function, Inputs
 from sursum.core.calling import valued
-from sursum.errors import CaptureError, CompileError
 from sursum.handlers import ParamStore
 from sursum.vi.elbo import ELBO
 from sursum.vi.noise import Noise
@@ -41,16 +37,17 @@ class Objective:
         store: has the parameters; their leaves, flattened one after the other, are λ.
         names: of the trained parameters, in the order of λ.
         kinds: what the noise ε is made of.
-        replay: the captured graph in double precision, run by torch.
-        native: the same in C; None where torch runs it.
+        inputs: how λ, by parameter, and ε lie in q.
+        particle: −log w at q, by the programs themselves.
+        function: −log w, of shape (1,), and its gradient at q.
     """
 
     store: ParamStore
     names: tuple[str, ...]
     kinds: tuple[tuple[str, int], ...]
+    inputs: Inputs
     particle: Callable[[Tensor], Tensor]
-    replay: Replay
-    native: NativeFunction | None
+    function: Function
 
     @property
     def dim(self) -> int:
@@ -84,10 +81,7 @@ class Objective:
 
     def loss_and_grad(self, q: Tensor) -> tuple[float, Tensor]:
         """The loss and its gradient at q = (λ, ε), by whichever engine there is."""
-        if self.native is not None:
-            outputs = self.native.outputs(q.numpy())
-            return float(outputs[0][0]), torch.from_numpy(outputs[1])
-        loss, slope = self.replay(q)
+        loss, slope = self.function(q)
         return float(loss), slope
 
 
@@ -104,61 +98,68 @@ def objective(
     """Capture the loss of a guide whose draws can all be differentiated.
 
     Args:
-        engine: "torch" for the graph's replay; "native", or None, for C.
+        engine: "torch", "native", or None for the fastest there is.
 
     Raises:
         CaptureError: the programs are no fixed graph of operators, or draw what is no function of noise.
-        CompileError: the graph has no C.
+        CompileError: the native engine was asked for and cannot be had.
+
+    Warns:
+        EngineWarning: the graph has no C.
     """
     names = tuple(name for name, leaf in store.unconstrained.items() if leaf.requires_grad)
-    start = torch.cat([store.unconstrained[name].detach().reshape(-1) for name in names])
     counting = Noise()
     with valued(), store, counting:
         pair(model, guide, args, kwargs)
     kinds = tuple(counting.kinds)
-    n, k = len(start), sum(count for _, count in kinds)
+    noise = sum(count for _, count in kinds)
+    inputs = Inputs.like(*(store.unconstrained[name] for name in names), torch.empty(noise))
+    start = inputs.pack(*(store.unconstrained[name] for name in names), torch.zeros(noise))
 
-    def parts(q: Tensor) -> list[Tensor]:
-        """λ by parameter, each flat."""
-        return list(q[:n].split([store.unconstrained[name].numel() for name in names]))
-
-    def at(flat: Sequence[Tensor], noise: Tensor) -> Tensor:
-        leaves = dict(store.unconstrained)
-        leaves |= {name: part.reshape(leaves[name].shape) for name, part in zip(names, flat, strict=True)}
-        with _with_leaves(store, leaves), Noise(noise):
+    def at(leaves: Sequence[Tensor], noise: Tensor) -> Tensor:
+        placed = store.unconstrained | dict(zip(names, leaves, strict=True))
+        with _with_leaves(store, placed), Noise(noise):
             drawn: Pair = pair(model, guide, args, kwargs)
         return -loss.log_weight(drawn, None)
 
     @in_double()
     def particle(q: Tensor) -> Tensor:
         """−log w at q = (λ, ε)."""
-        return at(parts(q), q[n:])
+        *leaves, noise = inputs.unpack(q)
+        return at(leaves, noise)
 
     def with_gradient(q: Tensor) -> tuple[Tensor, ...]:
+        *parts, noise = inputs.unpack(q)
         # A leaf for each parameter: the gradient by one vector would be a sum of vectors of zeros but for a part each.
-        flat = [part.detach().requires_grad_() for part in parts(q)]
-        value = at(flat, q[n:])
+        leaves = [part.detach().requires_grad_() for part in parts]
+        value = at(leaves, noise)
         check_depends(value)
-        slopes = torch.autograd.grad(value, flat, allow_unused=True, materialize_grads=True)
+        slopes = torch.autograd.grad(value, leaves, allow_unused=True, materialize_grads=True)
         # One element and not a scalar: the loss is no log density, whose C function has another form.
-        return value.reshape(1), torch.cat(slopes)
+        return value.reshape(1), torch.cat([slope.reshape(-1) for slope in slopes])
 
     rng = np.random.default_rng(0)
 
     def point() -> Tensor:
-        away = torch.from_numpy(rng.uniform(-_JITTER, _JITTER, n))
-        normal = torch.from_numpy(rng.uniform(0.05, 0.95, k))
-        return torch.cat([start + away, normal])
+        away = rng.uniform(-_JITTER, _JITTER, len(start) - noise)
+        return start + torch.from_numpy(np.concatenate([away, rng.uniform(0.05, 0.95, noise)]))
 
     points = point(), point()
-    graph = double(capture(with_gradient, points, gradient=False, current_site=_site))
-    replay = Replay(graph)
-    _check_replay(replay, particle, points)
-    native = None
-    if engine != "torch":
-        native = build(graph, title=f"loss of {getattr(guide, '__name__', type(guide).__name__)}")
-        _prove(native, replay, [point() for _ in range(_PROOFS)])
-    return Objective(store, names, kinds, particle, replay, native)
+    program = Capture(with_gradient, points, gradient=False)
+    function = Function.of(program.graph)
+
+    def alone(q: Tensor) -> tuple[Tensor, Tensor]:
+        with valued():
+            return particle(q).detach(), q.new_empty(0)
+
+    def check() -> None:
+        recorded = zip(points, program.found, strict=True)
+        check_seen(function.recorded, function.known, alone, alone, recorded, [point()])
+
+    title = f"loss of {getattr(guide, '__name__', type(guide).__name__)}"
+    proofs = (point() for _ in range(_PROOFS))
+    function = function.compiled(engine, title=title, outputs=("loss", "gradient"), proofs=proofs, check=check)
+    return Objective(store, names, kinds, inputs, particle, function)
 
 
 def _with_leaves(store: ParamStore, leaves: dict[str, Tensor]) -> ParamStore:
@@ -166,34 +167,3 @@ def _with_leaves(store: ParamStore, leaves: dict[str, Tensor]) -> ParamStore:
     other = ParamStore(double=store.double)
     other.sites, other.unconstrained = store.sites, leaves
     return other
-
-
-def _check_replay(replay: Replay, particle: Callable[[Tensor], Tensor], points: Sequence[Tensor]) -> None:
-    for q in points:
-        with valued():
-            wanted = float(particle(q).detach())
-        found = float(replay(q)[0])
-        if np.isfinite(wanted) and not abs(found - wanted) <= 1e-2 * max(1.0, abs(wanted)):
-            raise CaptureError(
-                f"the captured graph gives a loss of {found} where the programs themselves give {wanted}. This is a fault of "
-                "sursum's capture: please report it."
-            )
-
-
-def _prove(native: NativeFunction, replay: Replay, points: Sequence[Tensor]) -> None:
-    """Compare the C with the graph.
-
-    Raises:
-        ProofError: they disagree; a fault of ours.
-    """
-    for k, q in enumerate(points):
-        for what, found, wanted in zip(("loss", "gradient"), native.outputs(q.numpy()), replay(q), strict=True):
-            wrong = disagreement(found, wanted.double().numpy())
-            if wrong:
-                raise ProofError(
-                    f"the compiled {what} disagrees with the captured graph at proof point {k}: {wrong}. This is a fault of "
-                    "sursum's native engine: please report it; engine='torch' is right"
-                )
-
-
-__all__ = ["CompileError", "Objective", "objective"]

@@ -26,9 +26,9 @@ class Off:
     def __init__(self, replay: object, error: float) -> None:
         self.replay, self.error = replay, error
 
-    def value_and_grad(self, q: np.ndarray) -> tuple[float, np.ndarray]:
+    def outputs(self, q: np.ndarray) -> list[np.ndarray]:
         value, gradient = self.replay(torch.from_numpy(q))  # type: ignore[operator]
-        return float(value), gradient.numpy() + self.error
+        return [value.numpy(), gradient.numpy() + self.error]
 
 
 def well(q: Tensor) -> tuple[Tensor, Tensor]:
@@ -92,5 +92,5 @@ def test_where_rounding_decides_whether_there_is_a_number_nothing_can_be_told() 
         inside = q[0] / 3.0 + 2.0 * q[0] / 3.0 <= q[0]
         return torch.where(inside, q[0] * 1.0, -torch.inf), torch.ones_like(q)
 
-    found = SimpleNamespace(title="model", value_and_grad=lambda q: (-np.inf, np.zeros(1)))
+    found = SimpleNamespace(title="model", outputs=lambda q: [np.array(-np.inf), np.zeros(1)])
     assert prove(cast(Any, found), edge, [torch.ones(1, dtype=torch.float64)]) == 1

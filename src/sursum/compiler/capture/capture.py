@@ -18,7 +18,7 @@ from sursum.common.precision import doubled, widened
 from sursum.common.torch_private import enable_mkldnn, mkldnn_enabled
 from sursum.compiler.capture import refusals
 from sursum.compiler.capture.branches import Answers, Doubt, settle
-from sursum.compiler.capture.lines import line_of
+from sursum.compiler.capture.lines import line_of, site_at_work
 from sursum.compiler.capture.recorder import Recorder
 from sursum.compiler.capture.selection import SelectByTensor
 from sursum.compiler.graph.compare import compare
@@ -42,16 +42,12 @@ def _plainly() -> Iterator[None]:
             enable_mkldnn(enabled)
 
 
-def _no_site() -> Where:
-    return Where(None, None)
-
-
 def capture(
     fn: Callable[[Tensor], Any],
     points: tuple[Tensor, Tensor],
     *,
     gradient: bool,
-    current_site: Callable[[], Where] = _no_site,
+    current_site: Callable[[], Where] = site_at_work,
 ) -> Graph:
     r"""The graph of `fn`, and of its gradient.
 
@@ -117,7 +113,7 @@ class Capture:
         points: tuple[Tensor, Tensor],
         *,
         gradient: bool,
-        current_site: Callable[[], Where] = _no_site,
+        current_site: Callable[[], Where] = site_at_work,
     ) -> None:
         self._fn, self._gradient, self._current_site = fn, gradient, current_site
         first = self._record(points[0], Answers(doubts=True))

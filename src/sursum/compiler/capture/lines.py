@@ -9,6 +9,9 @@ from types import CodeType, FrameType
 
 import torch
 
+from sursum.compiler.graph.graph import Where
+from sursum.core.scope import current_site
+
 _COMPILER = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _PACKAGE = os.path.dirname(os.path.dirname(_COMPILER)) + os.sep
 _TORCH = os.path.dirname(os.path.abspath(torch.__file__)) + os.sep
@@ -34,6 +37,12 @@ def line_of(error: BaseException) -> str | None:
         line = f"{os.path.basename(filename)}:{at.tb_lineno}" if _belongs_to_program(filename) else line
         at = at.tb_next
     return line
+
+
+def site_at_work() -> Where:
+    """The site that is being scored, and the line that made it."""
+    site = current_site()
+    return Where(None, None) if site is None else Where(site.name, site.where)
 
 
 class Lines:

@@ -10,14 +10,14 @@ from torch import Tensor
 
 from sursum.common.torch_private import TorchDispatchMode
 from sursum.compiler.capture import refusals
-from sursum.compiler.capture.lines import Lines
+from sursum.compiler.capture.lines import Lines, site_at_work
 from sursum.compiler.capture.operators import Operator, results_of
 from sursum.compiler.graph.compare import same_bits
 from sursum.compiler.graph.graph import Where
 from sursum.errors import CaptureError, EscapeError
 
 
-def check_pure(run: Callable[[Tensor], Sequence[Tensor]], points: Sequence[Tensor], current_site: Callable[[], Where]) -> None:
+def check_pure(run: Callable[[Tensor], Sequence[Tensor]], points: Sequence[Tensor]) -> None:
     """That `run` is a function of q alone, as far as two runs at each of the points show.
 
     Raises:
@@ -25,7 +25,7 @@ def check_pure(run: Callable[[Tensor], Sequence[Tensor]], points: Sequence[Tenso
         EscapeError: it gives two results at one point.
     """
     for q in points:
-        with _Watch(current_site) as watch:
+        with _Watch() as watch:
             first = run(q)
         if watch.failure is not None:  # the program may have swallowed it
             raise watch.failure
@@ -43,10 +43,9 @@ class _Watch(TorchDispatchMode):
     def _should_skip_dynamo(cls) -> bool:
         return False
 
-    def __init__(self, current_site: Callable[[], Where]) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.failure: CaptureError | None = None
-        self._current_site = current_site
         self._lines = Lines()
         self._operators: dict[Any, Operator] = {}
         self._made: dict[int, torch.UntypedStorage] = {}
@@ -91,7 +90,7 @@ class _Watch(TorchDispatchMode):
                     raise refusals.outside_write(facts.name, self._where())
 
     def _where(self) -> Where:
-        site = self._current_site()
+        site = site_at_work()
         return site if site.line is not None else Where(site.site, self._lines.current())
 
 

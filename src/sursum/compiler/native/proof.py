@@ -1,4 +1,4 @@
-"""The proof: no density is sampled before its C has agreed with the graph."""
+"""The proof: no function is used before its C has agreed with the graph."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from sursum.compiler.native.library.library import Doubles, NativeFunction
-from sursum.compiler.native.rounding import rounding
-from sursum.errors import CompileError
+from sursum.compiler.native.rounding import fails_steadily, rounding
+from sursum.errors import CompileError, DensityError
 
 #: |a − b| ≤ TOLERANCE · max(1, ‖b‖∞)
 TOLERANCE = 1e-10
@@ -20,28 +20,36 @@ ALLOWANCE = 10.0
 
 
 class ProofError(CompileError):
-    """The C of a density and its graph disagree: a fault of ours."""
+    """The C of a function and its graph disagree: a fault of ours."""
 
 
 Replayed = Callable[[Tensor], Sequence[Tensor]]
 
 
-def prove(native: NativeFunction, replay: Replayed, points: Iterable[Any], *, known: Replayed | None = None) -> int:
-    """Compares value and gradient with the graph's replay, at every point: :math:`|a - b| ≤ 10^{-10} \\max(1, ‖b‖_∞)`,
-    infinite where that is infinite, NaN where that is NaN, −∞ where a guard fails there. Where they are further apart, but
-    no further than ten times what rounding does to the replay itself (see `rounding`), double precision cannot tell; nor
-    where rounding decides whether there is a number, as in a matrix of which a last digit decides whether it has a factor.
+def prove(
+    native: NativeFunction,
+    replay: Replayed,
+    points: Iterable[Any],
+    outputs: Sequence[str] = ("log density", "gradient"),
+    *,
+    known: Replayed | None = None,
+) -> int:
+    """Compares every output with the graph's replay, at every point: :math:`|a - b| ≤ 10^{-10} \\max(1, ‖b‖_∞)`, infinite
+    where that is infinite, NaN where that is NaN; where a guard fails there, one fails in the C as well. Where they are further
+    apart, but no further than ten times what rounding does to the replay itself (see `rounding`), double precision cannot tell;
+    nor where rounding decides whether there is a number, as in a matrix of which a last digit decides whether it has a factor.
 
-    A gradient counts where the log density is finite: nobody looks at it elsewhere.
+    The outputs after the first are its derivatives, and count where it is finite: nobody looks at them elsewhere.
 
     Arguments:
         native: the C.
-        replay: of the graph; run anew, with other roundings, where the two differ.
+        replay: of the graph; run again, with other roundings, where the two differ.
         points: where they are compared.
+        outputs: what they are called in a message.
         known: gives what the replay gives, and may remember it.
 
     Returns:
-        At how many of the points the log density is finite.
+        At how many of the points the first output is finite.
 
     Raises:
         ProofError: they disagree; the message has the point.
@@ -49,19 +57,29 @@ def prove(native: NativeFunction, replay: Replayed, points: Iterable[Any], *, kn
     finite = 0
     for k, point in enumerate(points):
         q = torch.as_tensor(point, dtype=torch.float64).numpy().copy()
-        value, grad = native.value_and_grad(q)
-        outputs = (known or replay)(torch.from_numpy(q.copy()))
-        wanted_value, wanted_grad = (t.detach().to(torch.float64).numpy() for t in outputs)
-        pairs = [("log density", np.array(value), wanted_value)]
-        if np.isfinite(wanted_value):
-            finite += 1
-            pairs.append(("gradient", grad, wanted_grad))
-        if any(disagreement(found, wanted) for _, found, wanted in pairs):
-            blurs = rounding(replay, torch.from_numpy(q.copy()))
+        found = native.outputs(q)
+        try:
+            wanted = [t.detach().to(torch.float64).numpy() for t in (known or replay)(torch.from_numpy(q.copy()))]
+        except torch.linalg.LinAlgError:
+            continue
+        except DensityError:
+            if native.holds(q) and fails_steadily(replay, torch.from_numpy(q)):
+                raise _error(native, "function", k, "it has values where a check of arguments fails") from None
+            continue
+        usable = bool(np.isfinite(wanted[0]).all())
+        finite += usable
+        pairs = list(zip(outputs, found, wanted, strict=True))[: None if usable else 1]
+        if any(disagreement(mine, theirs) for _, mine, theirs in pairs):
+            try:
+                blurs = rounding(replay, torch.from_numpy(q.copy()))
+            except (DensityError, torch.linalg.LinAlgError):
+                continue  # rounding decides whether it runs at all
             if not np.isfinite(blurs[0]).all():
                 continue  # rounding decides whether there is a number at all
-            for (what, found, wanted), blur in zip(pairs, blurs, strict=False):
-                _compare(native, k, what, found, wanted, blur)
+            for (what, mine, theirs), blur in zip(pairs, blurs, strict=False):
+                wrong = disagreement(mine, theirs, blur)
+                if wrong:
+                    raise _error(native, what, k, wrong)
     return finite
 
 
@@ -90,10 +108,8 @@ def disagreement(found: Doubles, wanted: Doubles, blur: Doubles | None = None) -
     return f"{place} is {found[bad]}, expected {wanted[bad]}"
 
 
-def _compare(native: NativeFunction, k: int, what: str, found: Doubles, wanted: Doubles, blur: Doubles) -> None:
-    wrong = disagreement(found, wanted, blur)
-    if wrong:
-        raise ProofError(
-            f"{native.title}: the compiled {what} disagrees with the captured graph at proof point {k}: {wrong}. "
-            "This is a fault of sursum's native engine: please report it; the torch engine is right"
-        )
+def _error(native: NativeFunction, what: str, k: int, wrong: str) -> ProofError:
+    return ProofError(
+        f"{native.title}: the compiled {what} disagrees with the captured graph at proof point {k}: {wrong}. "
+        "This is a fault of sursum's native engine: please report it; the torch engine is right"
+    )

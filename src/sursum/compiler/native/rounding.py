@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sursum.common.torch_private import TorchDispatchMode
+from sursum.errors import DensityError
 
 RUNS = 8
 
@@ -66,3 +68,12 @@ def rounding(replay: Callable[[Tensor], Sequence[Tensor]], q: Tensor) -> list[ND
         moved.append([output.detach().double().numpy() for output in outputs])
     with np.errstate(invalid="ignore"):
         return [np.ptp(np.stack(column), axis=0) for column in zip(*moved, strict=True)]
+
+
+def fails_steadily(replay: Callable[[Tensor], Sequence[Tensor]], q: Tensor) -> bool:
+    """Whether a check of `replay` fails at `q` whichever way intermediate results are rounded."""
+    for run in range(RUNS):
+        with contextlib.suppress(DensityError), _Jitter(run):
+            replay(q.clone())
+            return False
+    return True

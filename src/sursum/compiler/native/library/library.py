@@ -108,15 +108,24 @@ class NativeFunction:
         return value, grad
 
     def outputs(self, q: Any) -> list[Doubles]:
-        """The outputs of a graph that is no density, as arrays of their shapes."""
+        """Every output, as an array of its shape. Those of a density are its value and gradient; of anything else they are NaN
+        where a guard fails."""
         flat = np.empty(self.size)
-        self._mine().run(self._point(q), flat)
+        code, value = self._mine().run(self._point(q), flat)
+        if self.density:
+            return [np.array(value), flat]
+        if code:
+            flat[:] = np.nan
         found, start = [], 0
         for shape in self.shapes:
             count = int(np.prod(shape))
             found.append(flat[start : start + count].reshape(shape))
             start += count
         return found
+
+    def holds(self, q: Any) -> bool:
+        """Whether every guard holds at q."""
+        return self._mine().run(self._point(q), np.empty(self.size))[0] != 1
 
     def _point(self, q: Any) -> Doubles:
         point = np.ascontiguousarray(q, dtype=np.float64)

@@ -1,0 +1,163 @@
+"""The one way from a function of tensors to an engine that runs it.
+
+    function ──capture──▶ Graph ──passes──▶ Graph of doubles ──▶ replay, by torch
+                                                └──build──▶ C, once it has been proved against the replay
+
+Densities, losses of SVI, draws of sites and exported libraries go this way; `Inputs` is for what is a function of several
+tensors: coordinates, a batch of data, noise.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from sursum.common.user_frame import warn
+from sursum.compiler.engine import Build, Remembered, check_engine
+from sursum.compiler.graph.graph import Graph
+from sursum.compiler.graph.pipeline import double
+from sursum.compiler.graph.prune import unguarded
+from sursum.compiler.graph.replay import BatchReplay, Replay
+from sursum.compiler.native.library.library import NativeFunction
+from sursum.compiler.native.proof import prove
+from sursum.errors import CompileError, DensityError, EngineWarning
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Several tensors as the one vector that a graph is a function of: each of them flat, one after another, in double.
+
+    Example:
+        >>> inputs = Inputs.like(torch.ones(2, 2), torch.tensor([3, 4]))
+        >>> q = inputs.pack(torch.zeros(2, 2), torch.tensor([5, 6]))
+        >>> q.tolist(), [tuple(part.shape) for part in inputs.unpack(q)]
+        ([0.0, 0.0, 0.0, 0.0, 5.0, 6.0], [(2, 2), (2,)])
+        >>> inputs.unpack(q)[1]
+        tensor([5, 6])
+    """
+
+    shapes: tuple[tuple[int, ...], ...]
+    dtypes: tuple[torch.dtype, ...]
+
+    @classmethod
+    def like(cls, *tensors: Tensor) -> Self:
+        """Inputs of these tensors' shapes and kinds; a float of any width is a double."""
+        dtypes = (torch.float64 if tensor.is_floating_point() else tensor.dtype for tensor in tensors)
+        return cls(tuple(tuple(tensor.shape) for tensor in tensors), tuple(dtypes))
+
+    @property
+    def sizes(self) -> list[int]:
+        """How many numbers each has."""
+        return [math.prod(shape) for shape in self.shapes]
+
+    def pack(self, *tensors: Tensor) -> Tensor:
+        """The vector, float64."""
+        return torch.cat([tensor.detach().reshape(-1).to(torch.float64) for tensor in tensors])
+
+    def unpack(self, vector: Tensor) -> list[Tensor]:
+        """The tensors of a vector; floats are windows on it."""
+        parts = zip(vector.split(self.sizes), self.shapes, self.dtypes, strict=True)
+        return [part.reshape(shape).to(dtype) for part, shape, dtype in parts]
+
+
+@dataclass(frozen=True, eq=False)
+class Function:
+    """A captured function and what runs it.
+
+    Args:
+        recorded: the graph in the program's own precision.
+        graph: the same in double precision, after all passes.
+        replay: `graph` run by torch.
+        known: the same, which remembers what it gave.
+        native: the C; None where torch runs it.
+
+    Example:
+        >>> from sursum.compiler.capture.capture import capture
+        >>> points = torch.ones(2).double(), torch.zeros(2).double()
+        >>> function = Function.of(capture(lambda q: (q.exp(),), points, gradient=False))
+        >>> function(torch.zeros(2).double())
+        (tensor([1., 1.], dtype=torch.float64),)
+    """
+
+    recorded: Graph
+    graph: Graph
+    replay: Replay
+    known: Remembered
+    native: NativeFunction | None = None
+
+    @classmethod
+    def of(cls, recorded: Graph) -> Self:
+        """A captured graph, run by torch.
+
+        Raises:
+            CaptureError: a check on data alone fails in double precision.
+        """
+        graph = double(recorded)
+        replay = Replay(graph)
+        return cls(recorded, graph, replay, Remembered(replay))
+
+    @property
+    def engine(self) -> str:
+        """What runs it: "native" or "torch"."""
+        return "torch" if self.native is None else "native"
+
+    def __call__(self, q: Tensor) -> tuple[Tensor, ...]:
+        """The outputs at q, float64 of shape (n,), by the fastest engine there is."""
+        if self.native is None:
+            return self.replay(q)
+        return tuple(torch.from_numpy(output) for output in self.native.outputs(q.numpy()))
+
+    def compiled(
+        self,
+        engine: str | None,
+        *,
+        title: str,
+        outputs: Sequence[str],
+        proofs: Iterable[Tensor],
+        check: Callable[[], None] = lambda: None,
+    ) -> Self:
+        """This function in C, proved; or as it is, with one note, where torch must run it.
+
+        Args:
+            engine: "torch", "native" (then there is no falling back), or None for the fastest there is.
+            title: what the C says that it is.
+            outputs: what each output is called in a message.
+            proofs: points at which the C is compared with the replay, most of them not those of the capture.
+            check: compares the graph with the program, while the C compiler works.
+
+        Raises:
+            CompileError: the native engine was asked for and cannot be had.
+
+        Warns:
+            EngineWarning: there is no C for it.
+        """
+        check_engine(engine)
+        if engine == "torch":
+            check()
+            return self
+        with Build(self.graph, title) as building:  # the C compiler works beside what follows
+            check()
+            points = list(proofs)
+            for q in points:
+                with contextlib.suppress(DensityError, torch.linalg.LinAlgError):  # a check fails there
+                    self.known(q)
+        try:
+            native = building.result()
+            prove(native, self.replay, points, outputs, known=self.known)
+        except CompileError as error:
+            if engine == "native":
+                raise
+            warn(f"the torch engine runs {title}, many times slower than C would: {error}", EngineWarning)
+            return self
+        return replace(self, native=native)
+
+
+def batched(recorded: Graph) -> BatchReplay:
+    """A captured graph at many points at once, at which its checks are known to hold."""
+    return BatchReplay(double(unguarded(recorded)))
