@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tests import regression
+from tests.support import regression
 
 import sursum as su
 import sursum.distributions as dist

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from benchmarks.posteriordb.run import CASES
-from tests import regression
+from tests.support import regression
 
 import sursum as su
 import sursum.distributions as dist

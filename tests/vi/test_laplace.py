@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from tests import regression
+from tests.support import regression
 from torch.optim.lr_scheduler import ExponentialLR
 
 import sursum as su

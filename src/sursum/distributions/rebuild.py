@@ -7,7 +7,7 @@ walks them all and never touches the object it is given.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -35,13 +35,13 @@ def rebuild(part: Any, change: Callable[[Tensor], Tensor]) -> Any:
         return _constraint(part, change)
     if not isinstance(part, (Distribution, Transform)):
         return part
-    new = copy.copy(part)
+    new = object.__new__(type(part))
     for name, value in vars(part).items():
         # A cache holds values of the old tensors; a transform's inverse refers back to it. Both are made anew. (What is
         # itself an inverse has nothing but the transform that it inverts.)
         if name == KEY:  # of the old tensors
-            del vars(new)[name]
-        elif isinstance(part, Transform) and name == "_cached_x_y":
+            continue
+        if isinstance(part, Transform) and name == "_cached_x_y":
             vars(new)[name] = (None, None)
         elif isinstance(part, Transform) and name == "_inv" and not isinstance(part, InverseTransform):
             vars(new)[name] = None
@@ -92,16 +92,19 @@ def _switch_off(part: Any) -> None:
             _switch_off(value)
 
 
-def tensors(part: Any) -> list[Tensor]:
+def tensors(part: Any) -> Iterator[Tensor]:
     """Every tensor in `part`, a distribution or something inside one."""
-    found: list[Tensor] = []
-
-    def note(tensor: Tensor) -> Tensor:
-        found.append(tensor)
-        return tensor
-
-    rebuild(part, note)
-    return found
+    if isinstance(part, Tensor):
+        yield part
+    elif isinstance(part, (list, tuple)) and not isinstance(part, torch.Size):
+        for item in part:
+            yield from tensors(item)
+    elif isinstance(part, dict):
+        yield from tensors(list(part.values()))
+    elif isinstance(part, (Distribution, Transform, constraints.Constraint)):
+        for name, value in vars(part).items():
+            if type(value) not in _LEAVES and name not in (KEY, "_cached_x_y"):
+                yield from tensors(value)
 
 
 def floating_dtype(part: Any) -> torch.dtype | None:

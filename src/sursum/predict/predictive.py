@@ -370,8 +370,8 @@ def _given(site: Sample, value: Tensor) -> Sample:
     like = floating_dtype(site.fn) if site.init is None or not site.init.is_floating_point() else site.init.dtype
     if value.is_floating_point():
         value = value.to(like or default_dtype())
-    there = [site.init] if site.init is not None else tensors(site.fn)
-    site = site.but(value=value.to(there[0].device) if there else value)
+    there = site.init if site.init is not None else next(tensors(site.fn), None)
+    site = site.but(value=value if there is None else value.to(there.device))
     try:
         check_shape(site)
     except ObservationError as error:

@@ -111,7 +111,7 @@ def test_the_warning_points_at_the_line_that_ran_the_program() -> None:
     lifted = su.lift(model, {"scael": NORMAL})
     with pytest.warns(UnusedPriorWarning) as caught:
         lifted()
-    assert caught[0].filename.endswith("test_lift_errors.py")
+    assert caught[0].filename.endswith("test_errors.py")
 
 
 def test_not_while_an_exception_is_in_flight() -> None:
