@@ -147,7 +147,7 @@ def test_an_index_of_the_data_that_is_outside_is_an_error_with_its_line():
         a = su.sample("a", dist.Normal(torch.zeros(3), 1.0).to_event(1))
         su.sample("y", dist.Normal(a[groups], 1.0).to_event(1), obs=torch.ones(2))
 
-    line = f"test_checked.py:{model.__code__.co_firstlineno + 2}"
+    line = f"test_index_guards.py:{model.__code__.co_firstlineno + 2}"
     with pytest.raises(OutOfRangeError, match=line.replace(".", r"\.")) as caught:
         su.compile(model, torch.tensor([0, 3]))
     assert isinstance(caught.value, (SursumError, ArgumentError))

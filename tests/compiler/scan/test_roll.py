@@ -283,7 +283,7 @@ def test_a_check_that_fails_in_one_step():
     )
     assert compiled.value_and_grad(good)[0] == pytest.approx(float(wanted))
     assert compiled.value_and_grad(bad)[0] == -np.inf
-    with pytest.raises(ArgumentError, match=r"outside of its constraint at test_rolled.py:\d+ in step 2 of a scan"):
+    with pytest.raises(ArgumentError, match=r"outside of its constraint at test_roll.py:\d+ in step 2 of a scan"):
         density(torch.tensor(bad))
 
 

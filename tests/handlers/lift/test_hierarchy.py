@@ -409,9 +409,7 @@ def test_a_plate_of_that_name_that_is_another_one_is_an_error(other: Any) -> Non
         with other():
             return dist.Normal(su.sample("mu", dist.Normal(0.0, 2.0)), 1.0)
 
-    with pytest.raises(
-        PlateError, match=r"'groups' \(test_lift_hierarchy.py:\d+\) in a prior has .*write plate\('groups', 4\)"
-    ):
+    with pytest.raises(PlateError, match=r"'groups' \(test_hierarchy.py:\d+\) in a prior has .*write plate\('groups', 4\)"):
         su.lift(local(PRESENT), {"w": prior})()
 
 
@@ -555,7 +553,7 @@ def test_a_tensor_for_a_local_parameter_is_subsampled(whole: bool) -> None:
 
 @pytest.mark.parametrize("answer", [3.0, "Normal", dist.Normal, [dist.Normal(0.0, 1.0)]])
 def test_any_other_answer_is_an_error(answer: Any) -> None:
-    with pytest.raises(PriorTypeError, match=r"prior of parameter 's' \(test_lift_hierarchy.py:\d+\) returned .*None to leave"):
+    with pytest.raises(PriorTypeError, match=r"prior of parameter 's' \(test_hierarchy.py:\d+\) returned .*None to leave"):
         su.lift(one(), lambda init: answer)()
 
 

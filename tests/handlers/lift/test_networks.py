@@ -334,7 +334,7 @@ DIRECT: dict[str, Callable[[Any, Tensor], Tensor]] = {
 @pytest.mark.parametrize("how", DIRECT)
 def test_a_network_that_is_called_although_it_was_lifted_is_an_error(how: str) -> None:
     net = nn.Linear(3, 1)
-    with pytest.raises(DensityError, match=r"'net\.weight' \(test_lift_networks.py:\d+\) was lifted, but .* is read at test_"):
+    with pytest.raises(DensityError, match=r"'net\.weight' \(test_networks.py:\d+\) was lifted, but .* is read at test_"):
         su.infer.LogDensity(su.lift(regression(net, DIRECT[how]), PRIOR))
 
 

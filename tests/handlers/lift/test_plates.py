@@ -168,7 +168,7 @@ def test_batch_dimensions_that_only_some_plates_claim_are_an_error() -> None:
     with pytest.raises(PlateError) as error:
         su.lift(program, dist.Normal(0.0, 1.0))()
     text = str(error.value)
-    assert "parameter 'w' (test_lift_plates.py:" in text
+    assert "parameter 'w' (test_plates.py:" in text
     assert "batch shape (2, 4) (shape (2, 4), event_dim 0)" in text
     assert "'groups' (size 4, dim -1)" in text
     assert "leave event_dim out to make the parameter global" in text

@@ -231,7 +231,7 @@ def test_a_parameter_without_an_initial_value() -> None:
 def test_the_site_knows_where_it_comes_from() -> None:
     tr = su.trace(su.lift(lambda: su.param("a", torch.tensor(2.0)), dist.Normal(0.0, 1.0))).get_trace()
     site = tr["a"]
-    assert site.where.startswith("test_lift_rules.py:")
+    assert site.where.startswith("test_rules.py:")
     assert isinstance(site.param, Param)
     assert site.init == 2.0
 

@@ -74,7 +74,7 @@ def test_one_that_cannot_be_expanded_names_both_shapes(prior: Any, shape: tuple[
     with pytest.raises(PriorShapeError) as error:
         lifted(torch.zeros(shape), {"w": prior})
     text = str(error.value)
-    assert f"the prior {type(prior).__name__} for 'w' of parameter 'w' (test_lift_shapes.py:" in text
+    assert f"the prior {type(prior).__name__} for 'w' of parameter 'w' (test_shapes.py:" in text
     assert f"has shape {own}" in text
     assert f"the parameter's {shape}" in text
     assert "Use a scalar prior, or one of exactly that shape." in text

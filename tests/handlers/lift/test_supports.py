@@ -160,7 +160,7 @@ def test_support_and_constraint(prior: Any, constraint: Any, init: Tensor, fits:
     with pytest.raises(PriorSupportError) as error:
         su.lift(program, {"w": prior})()
     text = str(error.value)
-    assert "of parameter 'w' (test_lift_supports.py:" in text
+    assert "of parameter 'w' (test_supports.py:" in text
     assert f"not inside the parameter's constraint {constraint!r}. Use " in text
     assert torch.equal(torch.get_rng_state(), state)
 
