@@ -8,6 +8,7 @@ from typing import Any
 
 from torch.distributions import Distribution
 
+from sursum.common.other_libraries import answers
 from sursum.common.patterns import lookup
 from sursum.common.user_frame import warn
 from sursum.core.messages import Sample, Site
@@ -19,12 +20,13 @@ from sursum.handlers.lift.resolve import broadcasts, check_support, expanded, re
 from sursum.handlers.unused import unused
 
 
+@answers("what a prior is for stands in one mapping, `reprior(model, prior={'{}': …})`", priors="prior", dist="prior")
 @handler
 class reprior(Messenger):
     r"""Replace the prior of latent sites: what `lift` does for parameters, for `sample`.
 
     Args:
-        priors: a mapping from names or patterns to distributions. A prior is expanded to the site's batch and event
+        prior: a mapping from names or patterns to distributions. A prior is expanded to the site's batch and event
             shape, and cast to its dtype.
 
     Raises:
@@ -43,15 +45,15 @@ class reprior(Messenger):
         'Exponential'
     """
 
-    priors: Mapping[str, Distribution] = required()
+    prior: Mapping[str, Distribution] = required()
 
     met: list[str] = field(init=False, repr=False, default_factory=list)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.priors, Mapping):
-            raise PriorTypeError(f"reprior needs a mapping from names to distributions, and this is {self.priors!r}.")
-        for key, prior in self.priors.items():
+        if not isinstance(self.prior, Mapping):
+            raise PriorTypeError(f"reprior needs a mapping from names to distributions, and this is {self.prior!r}.")
+        for key, prior in self.prior.items():
             if not isinstance(key, str):
                 raise PriorTypeError(f"reprior: the keys must be names of sites or patterns, strings, and one is {key!r}.")
             if not isinstance(prior, Distribution):
@@ -61,13 +63,13 @@ class reprior(Messenger):
         latent = isinstance(site, Sample) and not site.is_observed and not site.infer.get("is_subsample")
         if latent and isinstance(site, Sample) and isinstance(site.fn, Distribution):
             self.met.append(site.name)
-            found = lookup(self.priors, site.name)
+            found = lookup(self.prior, site.name)
             if found is not None:
                 site = place(site.but(fn=_fitted(found[1], site)))
         return perform(site)
 
     def finish(self) -> None:
-        for key, why in unused(self, self.priors, self.met, "no latent site of that name was reached"):
+        for key, why in unused(self, self.prior, self.met, "no latent site of that name was reached"):
             warn(f"reprior: the prior for {key!r} was not used: {why}", UnusedPriorWarning)
 
 
