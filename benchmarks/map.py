@@ -1,4 +1,4 @@
-"""The mode of radon by sursum's `fit` and by PyMC's `find_MAP`, each in a fresh process: program to mode, one markdown table.
+"""The mode of radon by sursum's `Fit` and by PyMC's `find_MAP`, each in a fresh process: program to mode, one markdown table.
 
 python benchmarks/map.py
 """
@@ -38,7 +38,7 @@ def sursum() -> Any:
     program, data = sursum_models.load("radon")
 
     def mode() -> Any:
-        fit = su.infer.fit(program, *data)
+        fit = su.infer.Fit(program).run(*data)
         return {name: float(fit[name]) for name in SITES}, fit.log_density
 
     return mode

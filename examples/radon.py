@@ -52,9 +52,9 @@ def counties_alike(intercept: Tensor) -> dist.Distribution:
     return dist.Normal(mean, spread)
 
 
-def maximum_likelihood(*data: Tensor) -> su.infer.Fit:
+def maximum_likelihood(*data: Tensor) -> su.infer.FitResult:
     """The parameters at which the likelihood is largest."""
-    return su.infer.fit(radon, *data)
+    return su.infer.Fit(radon).run(*data)
 
 
 def posterior(*data: Tensor, draws: int = 1000, chains: int = 4, seed: int = 1) -> su.Posterior:

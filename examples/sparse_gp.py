@@ -165,7 +165,7 @@ def main() -> tuple[Scores, Scores]:
     options = parser.parse_args()
 
     data = measure()
-    fitted = su.infer.fit(process, data.x, data.y)
+    fitted = su.infer.Fit(process).run(data.x, data.y)
     point = {name: fitted[name][None] for name in ("rho", "amplitude", "noise", "mean")}
     posterior = sample(data, options.draws)
     print(posterior.summary(["tau", "amplitude", "noise", "mean", "rho"], limit=20))

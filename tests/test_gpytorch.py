@@ -104,5 +104,5 @@ def test_a_variational_process_is_trained_by_fit() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DiagnosticWarning)  # 100 steps are few
         warnings.simplefilter("ignore", EngineWarning)  # its Kullback-Leibler divergence has branches
-        found = su.infer.fit(bound, optim=partial(torch.optim.Adam, lr=0.05), num_steps=100)
+        found = su.infer.Fit(bound, optim=partial(torch.optim.Adam, lr=0.05), num_steps=100).run()
     assert found.log_density > before + 10.0

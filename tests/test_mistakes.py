@@ -29,7 +29,7 @@ def svi():
     return su.infer.SVI(model, su.infer.autoguide.AutoNormal(model), su.optim.Adam({"lr": 0.1}))
 
 
-FIT = su.infer.fit(lambda: su.factor("f", -((su.param("slope", torch.tensor(0.0)) - 1) ** 2)), engine="torch")
+FIT = su.infer.Fit(lambda: su.factor("f", -((su.param("slope", torch.tensor(0.0)) - 1) ** 2)), engine="torch").run()
 PREDICTION = su.infer.Predictive(model, num_samples=2, seed=0)(torch.zeros(2))
 
 ROWS = [

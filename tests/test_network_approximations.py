@@ -21,7 +21,7 @@ Approximate = Callable[[Callable[..., Any]], tuple[su.Posterior, dict[str, Tenso
 
 
 def by_laplace(model: Callable[..., Any]) -> tuple[su.Posterior, dict[str, Tensor]]:
-    return su.infer.laplace(model, X, Y, num_samples=DRAWS, seed=0, engine="torch"), {}
+    return su.infer.Laplace(model, num_samples=DRAWS, seed=0, engine="torch").run(X, Y), {}
 
 
 def by_pathfinder(model: Callable[..., Any]) -> tuple[su.Posterior, dict[str, Tensor]]:

@@ -119,7 +119,7 @@ def test_saas_finds_the_inputs_that_matter(gp: ModuleType) -> None:
     rho = posterior["rho"].flatten(0, 1)
     others = [i for i in range(gp.INPUTS) if i not in gp.MATTER]
     assert (rho[:, others].median(0).values < 0.1 * rho[:, list(gp.MATTER)].median(0).values.min()).all()
-    fitted = su.infer.fit(gp.process, data.x, data.y)
+    fitted = su.infer.Fit(gp.process).run(data.x, data.y)
     point = {name: fitted[name][None] for name in ("rho", "amplitude", "noise", "mean")}
     ours, theirs = gp.score(*gp.predict(posterior, data), data.y_new), gp.score(*gp.predict(point, data), data.y_new)
     assert ours.log_score > theirs.log_score + 0.5

@@ -33,8 +33,8 @@ PUBLIC = {
     },
     "su.infer": {
         *("MCMC", "NUTS", "Run", "Interrupted", "LogDensity", "compile_density", "reparam"),
-        *("fit", "Fit", "laplace", "Pathfinder", "Importance"),
-        *("Predictive", "Prediction", "ModuleEnsemble", "log_likelihood", "sbc", "SBC"),
+        *("Fit", "FitResult", "Laplace", "Pathfinder", "Importance"),
+        *("Predictive", "Prediction", "ModuleEnsemble", "log_likelihood", "SBC", "SBCResult"),
         *("SVI", "SVIResult", "EarlyStopping", "Trace_ELBO", "TraceMeanField_ELBO", "RenyiELBO", "autoguide"),
     },
     "su.handlers": {

@@ -22,7 +22,7 @@
     │   └── EscapeError                   the graph depends on something that the capture cannot see
     ├── CompileError                  the native engine could not be built
     ├── ExportError                   what cannot be handed over to another library
-    ├── OptionError                   a function or class called with an option that it does not have
+    ├── OptionError                   an option that a function or class does not have, or of the wrong kind
     ├── MissingNameError              an attribute that does not exist
     ├── MissingPackageError           an optional package that is not installed
     ├── SamplingError                 a sampler's settings or its run
@@ -138,7 +138,7 @@ class ExportError(SursumError, ValueError):
 
 
 class OptionError(SursumError, TypeError):
-    """A function or class called with an option that it does not have."""
+    """A function or class called with an option that it does not have, or that is of another kind than it takes."""
 
 
 class MissingNameError(SursumError, AttributeError):

@@ -1,4 +1,4 @@
-"""Optimisers for `SVI`: those of `torch.optim` with their options, gradient clipping and a learning-rate schedule.
+"""Optimisers for `SVI` and `Fit`: those of `torch.optim` with their options, gradient clipping and a learning-rate schedule.
 
 Each class here takes the options of the torch optimiser of its name, as a mapping (the way of Pyro) or by keyword.
 """
@@ -6,7 +6,7 @@ Each class here takes the options of the torch optimiser of its name, as a mappi
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, ClassVar
 
@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from sursum.errors import VariationalError
+from sursum.common.shown import shown
+from sursum.errors import OptimisationError, SursumError
 
 Options = Mapping[str, Any] | Callable[[str], Mapping[str, Any]]
 Scheduler = LRScheduler | ReduceLROnPlateau
@@ -32,7 +33,7 @@ class Optim:
         more: further options.
 
     Raises:
-        VariationalError: options that the torch optimiser does not have or refuses; clipping at something that is not a
+        OptimisationError: options that the torch optimiser does not have or refuses; clipping at something that is not a
             number above 0; a schedule that is no function.
 
     Example:
@@ -54,15 +55,15 @@ class Optim:
     ) -> None:
         for name, bound in (("clip_norm", clip_norm), ("clip_value", clip_value)):
             if bound is not None and (isinstance(bound, bool) or not isinstance(bound, (int, float)) or not bound > 0):
-                raise VariationalError(f"`{name}` is {bound!r}, but must be a number above 0: leave it out for no clipping.")
+                raise OptimisationError(f"`{name}` is {bound!r}, but must be a number above 0: leave it out for no clipping.")
         name = type(self).__name__
         if options is not None and not isinstance(options, Mapping) and not callable(options):
-            raise VariationalError(
+            raise OptimisationError(
                 f"the options of {name} are {options!r}, but must be a mapping, or a function from a parameter's name to one: "
                 f'su.optim.{name}({{"lr": 0.01}}), or su.optim.{name}(lr=0.01).'
             )
         if scheduler is not None and not callable(scheduler):
-            raise VariationalError(
+            raise OptimisationError(
                 f"`scheduler` is {scheduler!r}, but must be a function from a torch optimiser to a schedule: "
                 "lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 1000)."
             )
@@ -73,29 +74,32 @@ class Optim:
 
     def build(self, leaves: Mapping[str, Tensor]) -> torch.optim.Optimizer:
         """The torch optimiser of these parameters, by name."""
-        if not leaves:
-            raise VariationalError(
-                "the optimiser is given no parameters: neither the guide nor the model has one that can be trained. Write "
-                "a param or a module in the guide, use one of infer.autoguide, or set requires_grad on the network."
-            )
         if callable(self.options):
             groups = [{"params": [leaf], **_mapping(self.options(name), name)} for name, leaf in leaves.items()]
             return self._made(groups, self.more)
         return self._made(list(leaves.values()), {**(self.options or {}), **self.more})
+
+    def clip(self, leaves: Iterable[Tensor]) -> None:
+        """Clip the gradients of these parameters, as the settings say."""
+        graded = [leaf for leaf in leaves if leaf.grad is not None]
+        if self.clip_value is not None:
+            torch.nn.utils.clip_grad_value_(graded, self.clip_value)
+        if self.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(graded, self.clip_norm)
 
     def _made(self, params: Any, options: Mapping[str, Any]) -> torch.optim.Optimizer:
         make = type(self).make
         known = [name for name in inspect.signature(make).parameters if name != "params"]
         unknown = [name for name in options if name not in known]
         if unknown:
-            raise VariationalError(
+            raise OptimisationError(
                 f"torch.optim.{make.__name__} has no option {', '.join(map(repr, unknown))}. Its options are "
                 f"{', '.join(known)}."
             )
         try:
             optimizer: torch.optim.Optimizer = make(params, **options)
         except (TypeError, ValueError) as error:
-            raise VariationalError(
+            raise OptimisationError(
                 f"torch.optim.{make.__name__} refuses the options {dict(options)!r}: {error}. Give others: "
                 f'su.optim.{type(self).__name__}({{"lr": 0.01}}).'
             ) from error
@@ -105,7 +109,7 @@ class Optim:
 def _mapping(found: Any, name: str) -> Mapping[str, Any]:
     """What a function gave as the options of a parameter."""
     if not isinstance(found, Mapping):
-        raise VariationalError(
+        raise OptimisationError(
             f"the options of parameter {name!r} are {found!r}, but must be a mapping: have the function return {{'lr': 0.01}}."
         )
     return found
@@ -189,13 +193,13 @@ class ClippedAdam(Optim):
 
     def __init__(self, options: Mapping[str, Any] | None = None, **more: Any) -> None:
         if options is not None and not isinstance(options, Mapping):
-            raise VariationalError(
+            raise OptimisationError(
                 f'the options of ClippedAdam are {options!r}, but must be a mapping: su.optim.ClippedAdam({{"lr": 0.01}}).'
             )
         given = {**(options or {}), **more}
         clip, decay = given.pop("clip_norm", 10.0), given.pop("lrd", 1.0)
         if isinstance(decay, bool) or not isinstance(decay, (int, float)) or not decay > 0:
-            raise VariationalError(f"`lrd` is {decay!r}, but must be a number above 0: the learning rate is multiplied by it.")
+            raise OptimisationError(f"`lrd` is {decay!r}, but must be a number above 0: the learning rate is multiplied by it.")
         schedule = None if decay == 1.0 else partial(torch.optim.lr_scheduler.ExponentialLR, gamma=decay)
         super().__init__(given, clip_value=clip, scheduler=schedule)
 
@@ -203,40 +207,48 @@ class ClippedAdam(Optim):
 class _Wrapped(Optim):
     """An optimiser made by a class or function of the user's."""
 
-    def __init__(self, make: Callable[..., torch.optim.Optimizer]) -> None:
-        self._function = make
+    def __init__(self, make: Callable[..., torch.optim.Optimizer], error: type[SursumError]) -> None:
+        self._function, self._error = make, error
         super().__init__()
 
     def _made(self, params: Any, options: Mapping[str, Any]) -> torch.optim.Optimizer:
         found = self._function(params, **options)
         if not isinstance(found, torch.optim.Optimizer):
-            raise VariationalError(
+            raise self._error(
                 f"`optim` made a {type(found).__name__} of the parameters, and a torch optimiser was expected. "
                 'Give su.optim.Adam({"lr": 0.01}), or a function from parameters to a torch optimiser.'
             )
         return found
 
 
-def as_optim(given: Any) -> Optim:
+def advance_schedule(schedule: Scheduler | None, loss: float) -> None:
+    """One step of a learning-rate schedule, if there is one."""
+    if isinstance(schedule, ReduceLROnPlateau):
+        schedule.step(loss)
+    elif schedule is not None:
+        schedule.step()
+
+
+def as_optim(given: Any, error: type[SursumError]) -> Optim:
     """`given`, an optimiser of this module, a torch optimiser's class, or a function from parameters to one, as `Optim`.
 
     Raises:
-        VariationalError: it is something else, or a torch optimiser that has its parameters already.
+        error: it is something else, or a torch optimiser that has its parameters already.
     """
     if isinstance(given, Optim):
         return given
     if isinstance(given, torch.optim.Optimizer):
         name = type(given).__name__
-        raise VariationalError(
-            f"`optim` is a torch {name} with parameters of its own, and SVI has others. "
+        raise error(
+            f"`optim` is a torch {name} that has its parameters already, and those trained here are others. "
             f'Give su.optim.{name}({{"lr": …}}), or lambda params: torch.optim.{name}(params, lr=…).'
         )
     if not callable(given) or (isinstance(given, type) and issubclass(given, Optim)):
-        raise VariationalError(
-            f"`optim` is {given!r}, and an optimiser was expected: su.optim.Adam({{'lr': 0.01}}), torch.optim.Adam, or a "
+        raise error(
+            f"`optim` is {shown(given)}, and an optimiser was expected: su.optim.Adam({{'lr': 0.01}}), torch.optim.Adam, or a "
             "function from parameters to a torch optimiser."
         )
-    return _Wrapped(given)
+    return _Wrapped(given, error)
 
 
 __all__ = [

@@ -15,7 +15,7 @@ import sursum.distributions as dist
 from sursum.common.optional_packages import EXTRAS, needed
 from sursum.errors import MissingPackageError, SursumError
 from sursum.infer import MCMC, NUTS
-from sursum.sbc.sbc import SBC
+from sursum.sbc.sbc_result import SBCResult
 from sursum.vi.autoguide.flow import zuko_flows
 
 
@@ -69,7 +69,7 @@ def test_zarr_is_asked_for_before_anything_is_written_or_read(tmp_path: Path, mo
 def test_matplotlib_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(MissingPackageError, match=r"A picture needs .*sursum\[plot\]"):
-        SBC({}, 9, {}, 0).plot()
+        SBCResult({}, 9, {}, 0).plot()
 
 
 def test_zuko_is_asked_for_and_torchs_checks_stay_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,14 +102,14 @@ def model(x, y=None):
 
 x = torch.linspace(-1.0, 1.0, 50)
 y = 2.0 * x + 0.3 * torch.randn(50, generator=torch.Generator().manual_seed(0))
-print(su.infer.fit(model, x, y))
+print(su.infer.Fit(model).run(x, y))
 lifted = su.lift(model, prior={"slope": dist.Normal(0.0, 5.0), "sigma": dist.HalfNormal(1.0)})
 posterior = su.infer.MCMC(su.infer.NUTS(lifted), num_warmup=300, num_samples=300, seed=0, progress=False).run(x, y)
 print(posterior.summary(), repr(posterior))
 posterior.predict(x, seed=0)
 posterior.save("run.npz")
 assert abs(float(su.Posterior.load("run.npz")["slope"].mean()) - 2.0) < 0.3
-su.infer.laplace(lifted, x, y)
+su.infer.Laplace(lifted).run(x, y)
 """
 
 

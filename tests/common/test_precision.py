@@ -295,7 +295,7 @@ def test_double_data_times_a_narrow_parameter_are_fitted():
         su.sample("y", dist.Normal(x @ su.param("b", torch.zeros(3)), 0.5).to_event(1), obs=y)
         su.sample("ridge", dist.Normal(su.param("b", torch.zeros(3)), 1.0).to_event(1), obs=torch.zeros(3))
 
-    found = su.infer.fit(model, X, Y)["b"].double()
+    found = su.infer.Fit(model).run(X, Y)["b"].double()
     exact = torch.linalg.solve(X.T @ X / 0.25 + torch.eye(3, dtype=D), X.T @ Y / 0.25)
     torch.testing.assert_close(found, exact, rtol=1e-5, atol=1e-6)
 
@@ -305,7 +305,7 @@ def test_a_training_step_says_what_does_not_fit():
         su.infer.SVI(regression, su.infer.autoguide.AutoNormal(regression), su.optim.Adam({"lr": 0.1}), seed=0).run(2, X, Y)
     assert "x.to(torch.float32)" in str(said.value)
     with pytest.raises(SiteError, match="site 'b'"):
-        su.infer.fit(regression, X, Y, optim=partial(torch.optim.Adam, lr=0.1), num_steps=2)
+        su.infer.Fit(regression, optim=partial(torch.optim.Adam, lr=0.1), num_steps=2).run(X, Y)
 
 
 def test_an_improper_site_in_a_program_in_double():

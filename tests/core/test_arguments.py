@@ -38,8 +38,8 @@ def pandas():
     "verb",
     [
         lambda x, y: su.compile(line, x, y=y).value_and_grad([0.3])[0],
-        lambda x, y: su.infer.fit(line, x, y)["b"],
-        lambda x, y: su.infer.laplace(line, x, y=y, num_samples=2, seed=0)["b"],
+        lambda x, y: su.infer.Fit(line).run(x, y)["b"],
+        lambda x, y: su.infer.Laplace(line, num_samples=2, seed=0).run(x, y=y)["b"],
         lambda x, y: su.infer.Pathfinder(line, seed=0, num_samples=5).run(x, y)["b"],
         lambda x, y: su.infer.Importance(line, num_samples=5, seed=0).run(x, y).log_weights,
         lambda x, y: su.infer.Predictive(line, num_samples=3, seed=0)(x)["y"],
@@ -172,7 +172,7 @@ def test_observations_and_given_values():
     "run",
     [
         lambda x, y: su.infer.MCMC(su.infer.NUTS(line), num_samples=1, num_warmup=1, num_chains=1, progress=False).run(x, y),
-        lambda x, y: su.infer.laplace(line, x, y, num_samples=1),
+        lambda x, y: su.infer.Laplace(line, num_samples=1).run(x, y),
         lambda x, y: su.infer.Pathfinder(line).run(x, y),
         lambda x, y: su.infer.SVI(line, su.infer.autoguide.AutoNormal(line), su.optim.Adam({"lr": 0.1})).step(x, y),
     ],

@@ -99,8 +99,8 @@ def test_an_index_outside_is_said_as_ours_wherever_the_program_runs():
         lambda: su.infer.Predictive(looked_up, draws)(k, y),
         lambda: su.infer.Predictive(looked_up, num_samples=2)(k, y),
         lambda: su.infer.log_likelihood(looked_up, draws, k, y),
-        lambda: su.infer.fit(looked_up, k, y),
-        lambda: su.infer.fit(looked_up, k, y, optim=lambda p: torch.optim.SGD(p, 0.1), num_steps=2),
+        lambda: su.infer.Fit(looked_up).run(k, y),
+        lambda: su.infer.Fit(looked_up, optim=lambda p: torch.optim.SGD(p, 0.1), num_steps=2).run(k, y),
     ):
         with pytest.raises(OutOfRangeError, match=r"index is outside .* \(test_in_place.py:\d+, after site 'm'\)"):
             run()

@@ -186,14 +186,14 @@ ELBOS = (su.infer.Trace_ELBO(), su.infer.TraceMeanField_ELBO(), su.infer.RenyiEL
         lambda: su.compile(column, COLUMN, ROW),
         lambda: su.compile(column, COLUMN, ROW, engine="torch"),
         lambda: su.infer.MCMC(su.infer.NUTS(column), progress=False).run(COLUMN, ROW),
-        lambda: su.infer.fit(column, COLUMN, ROW),
-        lambda: su.infer.fit(column, COLUMN, ROW, optim=torch.optim.SGD),
-        lambda: su.infer.laplace(column, COLUMN, ROW),
+        lambda: su.infer.Fit(column).run(COLUMN, ROW),
+        lambda: su.infer.Fit(column, optim=torch.optim.SGD).run(COLUMN, ROW),
+        lambda: su.infer.Laplace(column).run(COLUMN, ROW),
         lambda: su.infer.Pathfinder(column).run(COLUMN, ROW),
         lambda: su.infer.Importance(column).run(COLUMN, ROW),
         lambda: su.infer.log_likelihood(column, {"slope": torch.zeros(2)}, COLUMN, ROW),
         lambda: su.infer.Predictive(column, {"slope": torch.zeros(2)}, seed=0)(COLUMN, ROW),
-        lambda: su.infer.sbc(column, COLUMN, ROW, num_simulations=1),
+        lambda: su.infer.SBC(column, num_simulations=1).run(COLUMN, ROW),
         *(
             lambda elbo=elbo: su.infer.SVI(column, column_guide, su.optim.Adam({"lr": 0.1}), elbo, seed=0).run(2, COLUMN, ROW)
             for elbo in ELBOS

@@ -43,11 +43,11 @@ def svi(model):
 SHORT = {"num_warmup": 20, "num_samples": 5, "num_chains": 1, "seed": 0, "progress": False}
 RUNS = {
     "NUTS": lambda model, *args: su.infer.MCMC(su.infer.NUTS(model), **SHORT).run(*args),
-    "fit": lambda model, *args: su.infer.fit(model, *args),
-    "fit by steps": lambda model, *args: su.infer.fit(
-        model, *args, optim=lambda ps: torch.optim.SGD(ps, 0.1), num_steps=3, seed=0
-    ),
-    "laplace": lambda model, *args: su.infer.laplace(model, *args, seed=0, num_samples=5),
+    "fit": lambda model, *args: su.infer.Fit(model).run(*args),
+    "fit by steps": lambda model, *args: su.infer.Fit(
+        model, optim=lambda ps: torch.optim.SGD(ps, 0.1), num_steps=3, seed=0
+    ).run(*args),
+    "laplace": lambda model, *args: su.infer.Laplace(model, seed=0, num_samples=5).run(*args),
     "Pathfinder": lambda model, *args: su.infer.Pathfinder(model, seed=0, num_paths=1).run(*args),
     "SVI.run": lambda model, *args: svi(model).run(2, *args),
     "SVI.step": lambda model, *args: svi(model).step(*args),

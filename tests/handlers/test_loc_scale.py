@@ -82,7 +82,7 @@ def test_lifted_under_nuts_its_posterior_is_its_prior_and_that_of_x_is_unchanged
 
 def test_lifted_under_fit():
     """log p = log p(x, y) - c log σ + log Beta(c | 2, 2) + …: x at its own mode, c where 1/c - 1/(1 - c) = log σ."""
-    found = su.infer.fit(su.lift(su.reparam(model, LEARNT), {"x_centered": dist.Beta(double(2.0), double(2.0))}))
+    found = su.infer.Fit(su.lift(su.reparam(model, LEARNT), {"x_centered": dist.Beta(double(2.0), double(2.0))})).run()
     np.testing.assert_allclose(float(found["x"]), (1.0 / 4 + 3.0 / 0.49) / (1 / 4 + 1 / 0.49), rtol=1e-6)
     c = float(found["x_centered"])
     np.testing.assert_allclose(1 / c - 1 / (1 - c), np.log(2.0), rtol=1e-6)

@@ -67,7 +67,7 @@ def test_a_reparameterised_site_starts_where_its_value_says():
 
 
 def test_a_fit_of_another_parameterisation():
-    fit = su.infer.fit(decentred, jacobian=True)
+    fit = su.infer.Fit(decentred, jacobian=True).run()
     half = su.reparam(schools, {"theta": LocScaleReparam(0.5)})
     for start in (starts(schools, fit)[0], starts(decentred, fit)[1], starts(half, fit)[0]):
         for name in ("mu", "tau", "theta"):
@@ -82,7 +82,7 @@ def test_a_fit_of_parameters_that_are_then_lifted():
         with su.plate("data", 8):
             su.sample("y", dist.Normal(mu, sigma), obs=EFFECT)
 
-    fit = su.infer.fit(model)
+    fit = su.infer.Fit(model).run()
     lifted = su.lift(model, {"mu": dist.Normal(0.0, 10.0), "sigma": dist.HalfNormal(10.0)})
     for init in (fit, fit.params):
         start = starts(lifted, init)[1]

@@ -80,16 +80,16 @@ def test_a_run_is_read_while_it_is_written(sampler, gaussian, tmp_path):
             posterior = Posterior.load(path)
         except SamplingError:
             continue  # no draws yet
-        if posterior.num_chains == 2 and posterior.num_draws and (not seen or posterior.num_draws > seen[-1].num_draws):
+        if posterior.num_chains == 2 and posterior.num_samples and (not seen or posterior.num_samples > seen[-1].num_samples):
             seen.append(posterior)
             assert "The run has not come to its end: the posterior has " in posterior.warnings[0]
             assert torch.equal(posterior["s"], posterior["pair"][..., 1].exp())
-    assert run.partial().num_draws >= seen[-1].num_draws
+    assert run.partial().num_samples >= seen[-1].num_samples
     whole = run.stop()
     assert whole.warnings[0].startswith("The run was stopped: the posterior has ")
     for posterior in seen:
-        np.testing.assert_array_equal(posterior.unconstrained, whole.unconstrained[:, : posterior.num_draws])
-        np.testing.assert_array_equal(posterior.stats["lp"], whole.stats["lp"][:, : posterior.num_draws])
+        np.testing.assert_array_equal(posterior.unconstrained, whole.unconstrained[:, : posterior.num_samples])
+        np.testing.assert_array_equal(posterior.stats["lp"], whole.stats["lp"][:, : posterior.num_samples])
 
 
 WRITER = """
@@ -126,8 +126,10 @@ def test_after_kill_9_every_complete_draw_is_there(tmp_path, seed):
         process.stdout.close()
         process.stderr.close()
     posterior = Posterior.load(path)
-    assert posterior.num_draws > 0
-    assert f"The run has not come to its end: the posterior has {posterior.num_draws} of 1000000 draws" in posterior.warnings[0]
+    assert posterior.num_samples > 0
+    assert (
+        f"The run has not come to its end: the posterior has {posterior.num_samples} of 1000000 draws" in posterior.warnings[0]
+    )
     assert "Draws that each chain has stored: " in posterior.warnings[0]
     # What is there is whole: no zeros or gaps, and what the program says of them holds.
     assert torch.equal(posterior["square"], posterior["z"] ** 2)
@@ -135,7 +137,7 @@ def test_after_kill_9_every_complete_draw_is_there(tmp_path, seed):
     lp = -0.5 * (posterior.unconstrained**2).sum(-1) - 1.5 * np.log(2 * np.pi)
     np.testing.assert_allclose(posterior.stats["lp"], lp, rtol=1e-12)
     assert np.abs(posterior.unconstrained).sum(-1).min() > 0
-    assert abs(float(posterior["z"].mean())) < 5 / np.sqrt(posterior.num_draws)
+    assert abs(float(posterior["z"].mean())) < 5 / np.sqrt(posterior.num_samples)
 
 
 PEAK = """
@@ -176,7 +178,7 @@ def test_what_a_failed_run_has_written_stays(sampler, gaussian, tmp_path):
     with pytest.raises(LookupError):
         sampler(gaussian(value_hook=hook), num_warmup=50, num_samples=10**6, num_chains=1, store=path).run()
     posterior = Posterior.load(path)
-    assert posterior.num_draws > 100
+    assert posterior.num_samples > 100
     assert posterior.warnings[0].startswith("The run failed: the posterior has ")
     assert not (path / ".spool").exists()
 

@@ -45,9 +45,9 @@ def test_pause_rests_and_resume_goes_on_with_the_same_draws(sampler, gaussian):
     run.pause()
     assert run.state == "paused"
     time.sleep(0.3)  # the draws that were being made when it was asked
-    before = run.partial().warmup.num_draws + run.partial().num_draws
+    before = run.partial().warmup.num_samples + run.partial().num_samples
     time.sleep(0.3)
-    assert run.partial().warmup.num_draws + run.partial().num_draws == before
+    assert run.partial().warmup.num_samples + run.partial().num_samples == before
     assert not run.wait(0.01)
     run.resume()
     assert run.wait(60)
@@ -71,14 +71,14 @@ def test_partial_is_the_beginning_of_the_whole(sampler, gaussian):
     run = sampler(gaussian(value_hook=slow), num_warmup=50, num_samples=10**6).start()
     until(lambda: all(not chain.warming and chain.draws > 70 for chain in run.progress))
     first, second = run.partial(), run.partial()
-    assert 0 < first.num_draws <= second.num_draws
-    np.testing.assert_array_equal(first.unconstrained, second.unconstrained[:, : first.num_draws])
-    assert f"The run is going on: the posterior has {first.num_draws} of 1000000 draws of all 2 chains." in first.warnings
+    assert 0 < first.num_samples <= second.num_samples
+    np.testing.assert_array_equal(first.unconstrained, second.unconstrained[:, : first.num_samples])
+    assert f"The run is going on: the posterior has {first.num_samples} of 1000000 draws of all 2 chains." in first.warnings
     last = run.stop()
     assert run.state == "stopped"
-    np.testing.assert_array_equal(second.unconstrained, last.unconstrained[:, : second.num_draws])
+    np.testing.assert_array_equal(second.unconstrained, last.unconstrained[:, : second.num_samples])
     assert last.warnings[0].startswith("The run was stopped: the posterior has ")
-    whole = sampler(gaussian(), num_warmup=50, num_samples=last.num_draws).run()
+    whole = sampler(gaussian(), num_warmup=50, num_samples=last.num_samples).run()
     np.testing.assert_array_equal(last.unconstrained, whole.unconstrained)
 
 

@@ -9,7 +9,7 @@ from tests.support import regression
 
 import sursum as su
 import sursum.distributions as dist
-from sursum.errors import DensityError, DiagnosticWarning, HeldParameterWarning, OptimisationError, SamplingError
+from sursum.errors import DensityError, DiagnosticWarning, HeldParameterWarning, OptimisationError
 from sursum.optimise.laplace import find_mode
 
 double = lambda value: torch.tensor(value, dtype=torch.float64)
@@ -24,7 +24,7 @@ def test_a_gaussian_posterior_is_met_exactly():
 
 def test_draws_of_a_gaussian_posterior():
     x, y, mean, covariance = regression.problem()
-    posterior = su.infer.laplace(regression.program, x, y, num_samples=4000, seed=1)
+    posterior = su.infer.Laplace(regression.program, num_samples=4000, seed=1).run(x, y)
     sd = np.sqrt(np.diag(covariance))
     draws = posterior["w"].flatten(0, 1).numpy()
     assert draws.shape == (4000, 3)
@@ -39,7 +39,7 @@ def test_draws_of_a_gaussian_posterior():
 
 def test_a_constrained_site_is_gaussian_in_its_coordinates():
     """Gamma(a, b) by q = log x: mode at log(a / b), curvature a."""
-    posterior = su.infer.laplace(lambda: su.sample("x", dist.Gamma(double(30.0), 2.0)), num_samples=4000, seed=0)
+    posterior = su.infer.Laplace(lambda: su.sample("x", dist.Gamma(double(30.0), 2.0)), num_samples=4000, seed=0).run()
     logs = posterior["x"].log().numpy()
     assert abs(logs.mean() - np.log(15.0)) < 4 / np.sqrt(30 * 4000)
     assert abs(logs.std() * np.sqrt(30) - 1) < 4 / np.sqrt(8000)
@@ -54,7 +54,7 @@ def test_a_heavy_tail_is_doubted():
         su.factor("tail", dist.StudentT(double(1.0), 0.0, 1.0).log_prob(x))
 
     with pytest.warns(DiagnosticWarning, match="Pareto k is .*, above 0.7") as caught:
-        posterior = su.infer.laplace(cauchy, seed=0, num_samples=4000)
+        posterior = su.infer.Laplace(cauchy, seed=0, num_samples=4000).run()
     assert posterior.warnings == (str(caught[0].message),)
     assert caught[0].filename == __file__
     assert posterior.warnings[0] in str(posterior.summary())
@@ -63,14 +63,14 @@ def test_a_heavy_tail_is_doubted():
 def test_a_seed_decides_and_torchs_generator_is_left_alone():
     x, y, *_ = regression.problem()
     before = torch.random.get_rng_state()
-    first, again, other = (su.infer.laplace(regression.program, x, y, num_samples=5, seed=s)["w"] for s in (3, 3, 4))
+    first, again, other = (su.infer.Laplace(regression.program, num_samples=5, seed=s).run(x, y)["w"] for s in (3, 3, 4))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
 def test_it_is_saved_with_its_judgement(tmp_path):
-    posterior = su.infer.laplace(lambda: su.sample("x", dist.Gamma(double(3.0), 2.0)), num_samples=200, seed=0)
+    posterior = su.infer.Laplace(lambda: su.sample("x", dist.Gamma(double(3.0), 2.0)), num_samples=200, seed=0).run()
     posterior.save(tmp_path / "laplace")
     loaded = su.Posterior.load(tmp_path / "laplace")
     assert loaded.pareto_k == posterior.pareto_k
@@ -84,29 +84,29 @@ class TestBadInput:
             su.factor("f", -((a.double() + b - 1.0) ** 2))
 
         with pytest.raises(OptimisationError, match=r"needs a strict mode, .* does not fall along 'a', 'b'\. Give"):
-            su.infer.laplace(model)
+            su.infer.Laplace(model).run()
 
     def test_no_mode(self):
         with pytest.raises(OptimisationError, match=r"Laplace's approximation needs the mode\. Not converged"):
-            su.infer.laplace(lambda: su.factor("f", su.sample("a", dist.ImproperUniform())))
+            su.infer.Laplace(lambda: su.factor("f", su.sample("a", dist.ImproperUniform()))).run()
 
     def test_settings(self):
         model = lambda: su.sample("x", dist.Normal(0.0, 1.0))
-        with pytest.raises(SamplingError, match="`num_samples` is 0"):
-            su.infer.laplace(model, num_samples=0)
-        with pytest.raises(SamplingError, match="`seed` is -1"):
-            su.infer.laplace(model, seed=-1)
-        with pytest.raises(SamplingError, match="`num_steps` is 0"):
-            su.infer.laplace(model, num_steps=0)
+        with pytest.raises(OptimisationError, match="`num_samples` is 0"):
+            su.infer.Laplace(model, num_samples=0)
+        with pytest.raises(OptimisationError, match="`seed` is -1"):
+            su.infer.Laplace(model, seed=-1)
+        with pytest.raises(OptimisationError, match="`num_steps` is 0"):
+            su.infer.Laplace(model, num_steps=0)
 
     def test_a_discrete_site(self):
         with pytest.raises(DensityError, match="'k' .* is discrete"):
-            su.infer.laplace(lambda: su.sample("k", dist.Poisson(1.0)))
+            su.infer.Laplace(lambda: su.sample("k", dist.Poisson(1.0))).run()
 
     def test_parameters_are_held(self):
         def model():
             su.sample("x", dist.Normal(su.param("m", double(3.0)), 1.0))
 
         with pytest.warns(HeldParameterWarning, match="'m' is not lifted"):
-            posterior = su.infer.laplace(model, num_samples=2000, seed=0)
+            posterior = su.infer.Laplace(model, num_samples=2000, seed=0).run()
         assert abs(float(posterior["x"].mean()) - 3.0) < 4 / np.sqrt(2000)

@@ -10,7 +10,7 @@ from tests.support import regression
 
 import sursum as su
 import sursum.distributions as dist
-from sursum.errors import DensityError, DiagnosticWarning, OptimisationError, SamplingError
+from sursum.errors import DensityError, DiagnosticWarning, OptimisationError
 from sursum.infer.reparam import LocScaleReparam
 
 Pathfinder = su.infer.Pathfinder
@@ -92,7 +92,7 @@ def test_torchs_generator_is_left_alone():
 
 @pytest.mark.filterwarnings("ignore:Pareto k")
 def test_it_starts_around_init_and_starts_chains():
-    fit = su.infer.fit(decentred, jacobian=True)
+    fit = su.infer.Fit(decentred, jacobian=True).run()
     found = Pathfinder(decentred, init=fit, seed=0, num_paths=2).run()
     mcmc = su.infer.MCMC(su.infer.NUTS(decentred), num_warmup=200, num_samples=50, num_chains=2, seed=0, init=found)
     with pytest.warns(DiagnosticWarning):
@@ -108,23 +108,23 @@ def test_two_modes_far_apart_are_doubted():
         su.factor("tail", dist.StudentT(double(0.5), 0.0, 1.0).log_prob(x))
 
     with pytest.warns(DiagnosticWarning, match="Pareto k is .*, above 0.7") as caught:
-        found = Pathfinder(heavy, seed=0, num_draws=4000).run()
+        found = Pathfinder(heavy, seed=0, num_samples_per_path=4000).run()
     assert found.warnings == (str(caught[0].message),)
     assert caught[0].filename == __file__
 
 
 class TestBadInput:
     @pytest.mark.parametrize(
-        "name", ["num_samples", "num_paths", "num_draws", "num_elbo_draws", "num_steps", "history", "cores"]
+        "name", ["num_samples", "num_paths", "num_samples_per_path", "num_elbo_samples", "num_steps", "history", "cores"]
     )
     def test_settings(self, name):
-        with pytest.raises(SamplingError, match=f"`{name}` is 0, but must be an integer of 1 or more"):
+        with pytest.raises(OptimisationError, match=f"`{name}` is 0, but must be an integer of 1 or more"):
             Pathfinder(decentred, **{name: 0})
 
     def test_seed_and_model(self):
-        with pytest.raises(SamplingError, match="`seed` is 1.5"):
+        with pytest.raises(OptimisationError, match="`seed` is 1.5"):
             Pathfinder(decentred, seed=1.5)
-        with pytest.raises(SamplingError, match="`model` is 3, but must be a program"):
+        with pytest.raises(OptimisationError, match="`model` is 3, but must be a program"):
             Pathfinder(3)
 
     def test_a_discrete_site(self):

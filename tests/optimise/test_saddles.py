@@ -56,7 +56,7 @@ def test_a_mixture_whose_components_start_alike_is_fitted(engine: str) -> None:
         with su.plate("data", len(y)):
             su.sample("y", dist.MixtureSameFamily(dist.Categorical(torch.ones(2, dtype=D)), dist.Normal(mu, 1.0)), obs=y)
 
-    fit, apart = (su.infer.fit(model, y, init=init, engine=engine) for init in (None, {"mu": torch.tensor([-1.0, 1.0])}))
+    fit, apart = (su.infer.Fit(model, init=init, engine=engine).run(y) for init in (None, {"mu": torch.tensor([-1.0, 1.0])}))
     assert fit.converged
     assert float(fit.log_density) == pytest.approx(float(apart.log_density), abs=1e-6)
     torch.testing.assert_close(fit["mu"].sort().values, apart["mu"].sort().values, atol=1e-4, rtol=0.0)
@@ -69,14 +69,14 @@ def test_a_minimum_is_left_and_what_has_no_maximum_is_said() -> None:
         su.sample("x", dist.Beta(torch.tensor(0.5, dtype=D), 0.5))
 
     with pytest.warns(DiagnosticWarning, match="grows without bound .*'x'"):
-        assert not su.infer.fit(model).converged
-    mode = su.infer.fit(model, jacobian=True)
+        assert not su.infer.Fit(model).run().converged
+    mode = su.infer.Fit(model, jacobian=True).run()
     assert mode.converged
     assert float(mode["x"]) == pytest.approx(0.5, abs=1e-6)
 
 
 def test_a_maximum_at_the_boundary_of_a_support_is_one() -> None:
-    fit = su.infer.fit(lambda: su.sample("x", dist.Beta(torch.tensor(2.0, dtype=D), 1.0)))
+    fit = su.infer.Fit(lambda: su.sample("x", dist.Beta(torch.tensor(2.0, dtype=D), 1.0))).run()
     assert fit.converged
     assert float(fit["x"]) == pytest.approx(1.0, abs=1e-5)
 
@@ -89,6 +89,6 @@ def test_an_unbounded_likelihood_names_the_site() -> None:
             su.sample("y", dist.Normal(mu, s), obs=y)
 
     with pytest.warns(DiagnosticWarning, match="most steeply by 's'.*a spread that goes to 0.*give it a prior"):
-        fit = su.infer.fit(model, torch.full((3,), 2.0))
+        fit = su.infer.Fit(model).run(torch.full((3,), 2.0))
     assert not fit.converged
     assert float(fit["s"]) < 1e-100  # as far as doubles hold its square

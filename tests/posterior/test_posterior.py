@@ -50,7 +50,7 @@ def test_it_is_a_mapping_of_tensors(posterior):
     assert posterior["best"].dtype == torch.int64
     assert "theta" in posterior
     assert "eta" not in posterior
-    assert (posterior.num_chains, posterior.num_draws) == (CHAINS, DRAWS)
+    assert (posterior.num_chains, posterior.num_samples) == (CHAINS, DRAWS)
     assert posterior.warmup["tau"].shape == (CHAINS, WARMUP)
 
 

@@ -222,7 +222,7 @@ def test_data_of_another_dtype() -> None:
     net = mlp()
     message = r"network 'net' computes in torch.float32 on cpu, and data .* are torch.float64 on cpu \(shape \(6, 2\)\)"
     with pytest.raises(SiteError, match=message):  # a training step is torch's own
-        su.infer.fit(regression(net), X.double(), torch.zeros(6), optim=partial(torch.optim.Adam, lr=0.1), num_steps=1)
+        su.infer.Fit(regression(net), optim=partial(torch.optim.Adam, lr=0.1), num_steps=1).run(X.double(), torch.zeros(6))
     program = su.lift(regression(net), PRIOR)
     q = np.linspace(-1.0, 1.0, sum(p.numel() for p in net.parameters()))
     values = [su.compile(program, x, torch.zeros(6)).value_and_grad(q)[0] for x in (X, X.double())]

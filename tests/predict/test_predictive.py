@@ -170,7 +170,7 @@ def test_a_scan_of_observed_sites_is_replicated_and_forecast(way: str) -> None:
         "nuts": lambda: su.infer.MCMC(
             su.infer.NUTS(autoregression), num_warmup=100, num_samples=50, num_chains=2, seed=0, progress=False
         ).run(series),
-        "laplace": lambda: su.infer.laplace(autoregression, series, seed=0),
+        "laplace": lambda: su.infer.Laplace(autoregression, seed=0).run(series),
         "pathfinder": lambda: su.infer.Pathfinder(autoregression, seed=0).run(series),
     }[way]()
     draws = posterior["slope"].shape

@@ -15,7 +15,7 @@ import sursum as su
 import sursum.distributions as dist
 from sursum.errors import SamplingError
 from sursum.mcmc.chain_pool import Schedule
-from sursum.sbc.sbc import sbc as sbc_module
+from sursum.sbc import sbc_result
 
 ZEROS = torch.zeros(5)
 
@@ -35,12 +35,12 @@ def narrow(y):
         su.sample("y", dist.Normal(mu, 0.4), obs=y)
 
 
-QUICK = {"num_simulations": 40, "num_warmup": 150, "num_samples": 150, "num_draws": 49}
+QUICK = {"seed": 0, "num_simulations": 40, "num_warmup": 150, "num_samples": 150, "max_rank": 49}
 
 
 @pytest.fixture(scope="module")
 def right():
-    return su.infer.sbc(model, ZEROS, **QUICK)
+    return su.infer.SBC(model, **QUICK).run(ZEROS)
 
 
 def test_a_right_program_passes(right):
@@ -53,7 +53,7 @@ def test_a_right_program_passes(right):
 
 
 def test_a_wrong_program_fails():
-    wrong = su.infer.sbc(model, ZEROS, fitted=narrow, **QUICK)
+    wrong = su.infer.SBC(model, fitted=narrow, **QUICK).run(ZEROS)
     assert not wrong.passed()
     assert wrong.p_values["mu"] < 0.001
     assert "FAILED: the ranks are not uniform" in str(wrong)
@@ -67,14 +67,14 @@ def test_the_density_is_compiled_once(monkeypatch):
     compiled = []
     compile_ = toolchain.Toolchain.compile
     monkeypatch.setattr(toolchain.Toolchain, "compile", lambda *a, **k: compiled.append(1) or compile_(*a, **k))
-    su.infer.sbc(model, ZEROS, num_simulations=4, num_warmup=50, num_samples=50, num_draws=9, engine="native")
+    su.infer.SBC(model, seed=0, num_simulations=4, num_warmup=50, num_samples=50, max_rank=9, engine="native").run(ZEROS)
     assert len(compiled) <= 1
 
 
 def test_the_same_seed_gives_the_same_ranks():
-    settings = {"num_simulations": 5, "num_warmup": 60, "num_samples": 60, "num_draws": 19}
+    settings = {"num_simulations": 5, "num_warmup": 60, "num_samples": 60, "max_rank": 19}
     state = torch.get_rng_state()
-    one, two, other = (su.infer.sbc(model, ZEROS, seed=seed, **settings) for seed in (1, 1, 2))
+    one, two, other = (su.infer.SBC(model, seed=seed, **settings).run(ZEROS) for seed in (1, 1, 2))
     assert torch.equal(torch.get_rng_state(), state)
     np.testing.assert_array_equal(one.ranks["mu"], two.ranks["mu"])
     assert not np.array_equal(one.ranks["mu"], other.ranks["mu"])
@@ -93,13 +93,13 @@ def test_ctrl_c_ends_the_study(monkeypatch):
 
     monkeypatch.setattr(Schedule, "_watch", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        su.infer.sbc(model, ZEROS, num_simulations=10, num_warmup=50, num_samples=50, num_draws=9)
+        su.infer.SBC(model, seed=0, num_simulations=10, num_warmup=50, num_samples=50, max_rank=9).run(ZEROS)
     assert len(begun) == 3
 
 
 def test_p_values_of_uniform_ranks_are_uniform():
     rng = np.random.default_rng(5)
-    p = sbc_module._p_values(rng.integers(0, 100, size=(80, 400)), 99)
+    p = sbc_result.p_values(rng.integers(0, 100, size=(80, 400)), 99)
     assert kstest(p, "uniform").pvalue > 0.001
 
 
@@ -107,13 +107,13 @@ def test_p_values_of_other_ranks_are_small():
     rng = np.random.default_rng(5)
     uneven = {"narrow": rng.beta(0.5, 0.5, 100), "wide": rng.beta(3, 3, 100), "biased": rng.beta(2, 1, 100)}
     for name, u in uneven.items():
-        assert sbc_module._p_values((100 * u).astype(int), 99) < 0.005, name
+        assert sbc_result.p_values((100 * u).astype(int), 99) < 0.005, name
 
 
 def test_the_band_holds_what_it_says():
     """Of other samples of uniform numbers 95 % stay inside as a whole; 1000 of them, so four standard errors are 2.8 %."""
     count = 60
-    z, low, up = sbc_module.band(count)
+    z, low, up = sbc_result.band(count)
     u = np.random.default_rng(9).uniform(size=(1000, count))
     ecdf = (u[:, :, None] <= z).mean(axis=1)
     inside = ((ecdf >= low - 1e-12) & (ecdf <= up + 1e-12)).all(axis=1).mean()
@@ -128,9 +128,9 @@ def test_the_picture(right, tmp_path):
 
 def test_what_cannot_be_calibrated():
     with pytest.raises(SamplingError, match="the program observes nothing as it is called, so there is nothing to simulate"):
-        su.infer.sbc(lambda: su.sample("z", dist.Normal(0.0, 1.0)))
-    with pytest.raises(SamplingError, match="`num_draws` is 500, but must be from 1 to the 200 draws of 2 chains of 100"):
-        su.infer.sbc(model, ZEROS, num_draws=500, num_samples=100)
+        su.infer.SBC(lambda: su.sample("z", dist.Normal(0.0, 1.0))).run()
+    with pytest.raises(SamplingError, match="`max_rank` is 500, but must be from 1 to the 200 draws of 2 chains of 100"):
+        su.infer.SBC(model, max_rank=500, num_samples=100).run(ZEROS)
 
     def other(y):
         m = su.sample("m", dist.Normal(0.0, 1.0))
@@ -138,7 +138,7 @@ def test_what_cannot_be_calibrated():
             su.sample("y", dist.Normal(m, 1.0), obs=y)
 
     with pytest.raises(SamplingError, match="site 'm' is in the program that is fitted, and not in the one that simulates"):
-        su.infer.sbc(model, ZEROS, fitted=other, num_simulations=2, num_warmup=50, num_samples=50, num_draws=9)
+        su.infer.SBC(model, fitted=other, num_simulations=2, seed=0, num_warmup=50, num_samples=50, max_rank=9).run(ZEROS)
 
 
 def example(name):
@@ -152,7 +152,7 @@ def example(name):
 @pytest.mark.slow
 def test_eight_schools():
     schools = example("eight_schools")
-    found = su.infer.sbc(schools.lifted(), schools.ERROR, schools.EFFECT, num_simulations=200, target_accept=0.95)
+    found = su.infer.SBC(schools.lifted(), seed=0, num_simulations=200, target_accept=0.95).run(schools.ERROR, schools.EFFECT)
     assert found.passed(), found
 
 
@@ -163,7 +163,7 @@ def test_radon():
     county, floor, log_radon = (data[:120] for data in radon.read_survey())
     priors = {"intercept": radon.counties_alike, "slope": dist.Normal(0.0, 10.0), "sigma": dist.HalfNormal(1.0)}
     lifted = su.reparam(su.lift(radon.radon, priors), {"intercept": su.infer.reparam.LocScaleReparam(0.0)})
-    found = su.infer.sbc(lifted, county, floor, log_radon, num_simulations=100)
+    found = su.infer.SBC(lifted, seed=0, num_simulations=100).run(county, floor, log_radon)
     assert found.passed(), found
 
 
@@ -182,6 +182,6 @@ def test_a_lifted_network():
     lifted = su.lift(regression, prior={"net.**": dist.Normal(0.0, 1.0)})
     # Weights of hidden units can be exchanged, and signs turned, so the chains look at one mode each of several: the
     # function is what can be compared.
-    found = su.infer.sbc(lifted, torch.zeros(20), num_simulations=100, num_samples=1000, num_warmup=500)
+    found = su.infer.SBC(lifted, seed=0, num_simulations=100, num_samples=1000, num_warmup=500).run(torch.zeros(20))
     p = found.p_values["f"]
     assert p.min() > 0.01 / p.size, found

@@ -8,7 +8,7 @@ import torch
 
 import sursum as su
 import sursum.distributions as dist
-from sursum.errors import DensityError, DiagnosticWarning, GuideError, VariationalError
+from sursum.errors import DensityError, DiagnosticWarning, GuideError, OptimisationError, VariationalError
 from sursum.infer import SVI, EarlyStopping, Trace_ELBO
 from sursum.infer.autoguide import AutoDelta, AutoNormal
 
@@ -333,7 +333,7 @@ def test_a_discrete_site_under_an_automatic_guide():
         ({"checkpoint_every": 0}, "`checkpoint_every` is 0, but must be an integer of 1 or more"),
         ({"optim": None}, "`optim` is None, and an optimiser was expected"),
         ({"optim": su.optim.Adam}, "and an optimiser was expected"),
-        ({"optim": torch.optim.SGD([torch.zeros(1)], lr=0.1)}, "`optim` is a torch SGD with parameters of its own"),
+        ({"optim": torch.optim.SGD([torch.zeros(1)], lr=0.1)}, "`optim` is a torch SGD that has its parameters already"),
         ({"optim": lambda params: 3}, "`optim` made a int of the parameters"),
     ],
 )
@@ -364,7 +364,7 @@ def test_number_of_steps():
         SVI(model, guide, adam()).run(0)
     with pytest.raises(VariationalError, match=r"`num_particles` is 0, but must be an integer of 1 or more"):
         Trace_ELBO(num_particles=0)
-    with pytest.raises(VariationalError, match=r"`clip_norm` is -1, but must be a number above 0"):
+    with pytest.raises(OptimisationError, match=r"`clip_norm` is -1, but must be a number above 0"):
         su.optim.Adam(lr=0.1, clip_norm=-1)
     with pytest.raises(VariationalError, match=r"`window` is 0, but must be an integer of 1 or more"):
         EarlyStopping(window=0)
@@ -403,7 +403,7 @@ def test_a_network_that_is_called_itself_is_said(how, lifted):
     runs = {
         "run": lambda: svi.run(2, x, y),
         "step": lambda: svi.step(x, y),
-        "fit": lambda: su.infer.fit(program, x, y, optim=lambda ps: torch.optim.SGD(ps, 0.1), num_steps=2, seed=0),
+        "fit": lambda: su.infer.Fit(program, optim=lambda ps: torch.optim.SGD(ps, 0.1), num_steps=2, seed=0).run(x, y),
     }
     with pytest.raises(DensityError, match=r"'net.weight' .* the network's own value of it is read at test_svi.py:\d+"):
         runs[how]()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import ModuleType
 
 _PROGRAM = "a program is a function, whose sites are `su.sample` and `su.param`, and its data are its arguments"
-_STORE = "no parameters are kept for the whole process: they are `svi.params`, or in what `su.infer.fit` returns"
+_STORE = "no parameters are kept for the whole process: they are `svi.params`, or in what `su.infer.Fit(model).run(…)` returns"
 _SEED = "a seed is given to what draws, `su.infer.MCMC(…, seed=0)`, or `su.seed(model, rng_seed=0)`"
 
 THEIRS: Mapping[str, str] = {
@@ -30,7 +30,7 @@ THEIRS: Mapping[str, str] = {
     "random_flax_module": "write `su.random_module(name, net, prior)`",
     "sample_prior_predictive": "write `su.infer.Predictive(model, num_samples=1000)(…)`",
     "sample_posterior_predictive": "write `posterior.predict(…)`",
-    "find_MAP": "write `su.infer.fit(model, …)`",
+    "find_MAP": "write `su.infer.Fit(model).run(…)`",
     "summary": "write `print(posterior.summary())`",
     "print_summary": "write `print(posterior.summary())`",
     "enable_x64": "densities are computed in double precision already",
@@ -44,7 +44,6 @@ THEIRS: Mapping[str, str] = {
     "TracePredictive": "write `su.infer.Predictive(model, posterior)`",
     "TraceEnum_ELBO": "discrete sites are summed out by hand, as with `dist.MixtureSameFamily`; else `su.infer.Trace_ELBO`",
     "TraceGraph_ELBO": "write `su.infer.Trace_ELBO()`",
-    "ELBO": "write `su.infer.Trace_ELBO()`",
     "config_enumerate": "discrete sites are summed out by hand, as with `dist.MixtureSameFamily`",
     "initialize_model": "write `su.compile(model, …)`",
     "log_density": "write `su.compile(model, …)`, or `su.trace(model).get_trace(…).log_prob_sum()`",

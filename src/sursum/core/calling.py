@@ -138,7 +138,7 @@ def _misfit(fn: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | No
         given = [type(value).__name__ for value in args] + [f"{key}={type(value).__name__}" for key, value in kwargs.items()]
         return (
             f"the program {name}{signature} cannot be called with ({', '.join(given)}): {error}. Give what it takes, its data, "
-            "to the verb that runs it, after the verb's own arguments: fit(model, x, y), mcmc.run(x, y), svi.run(1000, x, y)."
+            "to `run`, and the settings of a method to its class: Fit(model, seed=0).run(x, y), MCMC(kernel, seed=0).run(x, y)."
         )
     return None
 

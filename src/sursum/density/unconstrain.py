@@ -100,7 +100,7 @@ def refuse_subsamples(found: Trace) -> None:
 def subsampled(which: str) -> DensityError:
     return DensityError(
         f"plate {which} is subsampled, and a log density needs all of the data. "
-        "Leave subsample_size and subsample out, or use a method that takes minibatches: fit(…, optim=…), or stochastic "
+        "Leave subsample_size and subsample out, or use a method that takes minibatches: Fit(…, optim=…), or stochastic "
         "variational inference."
     )
 

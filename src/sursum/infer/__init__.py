@@ -1,20 +1,23 @@
 """Inference: a log density from a program, optimisers and samplers for it, and guides fitted to it."""
 
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
 from sursum.common.elsewhere import elsewhere
+from sursum.common.moved import moved
 from sursum.common.other_libraries import refuse_name
 from sursum.compiler.compiled import compile_density
 from sursum.density.log_density import LogDensity
 from sursum.infer import autoguide, reparam
 from sursum.mcmc import MCMC, NUTS, Interrupted, Run
-from sursum.optimise import Fit, Pathfinder, fit, laplace
+from sursum.optimise import Fit, FitResult, Laplace, Pathfinder
 from sursum.predict.log_likelihood import log_likelihood
 from sursum.predict.module_ensemble import ModuleEnsemble
 from sursum.predict.prediction import Prediction
 from sursum.predict.predictive import Predictive
-from sursum.sbc.sbc import SBC, sbc
+from sursum.sbc.sbc import SBC
+from sursum.sbc.sbc_result import SBCResult
 from sursum.vi import SVI, EarlyStopping, RenyiELBO, SVIResult, Trace_ELBO, TraceMeanField_ELBO
 from sursum.vi.importance import Importance
 
@@ -25,8 +28,10 @@ __all__ = [
     "SVI",
     "EarlyStopping",
     "Fit",
+    "FitResult",
     "Importance",
     "Interrupted",
+    "Laplace",
     "LogDensity",
     "ModuleEnsemble",
     "Pathfinder",
@@ -34,20 +39,26 @@ __all__ = [
     "Predictive",
     "RenyiELBO",
     "Run",
+    "SBCResult",
     "SVIResult",
     "TraceMeanField_ELBO",
     "Trace_ELBO",
     "autoguide",
     "compile_density",
-    "fit",
-    "laplace",
     "log_likelihood",
     "reparam",
-    "sbc",
 ]
 
 if not TYPE_CHECKING:
+    _MOVED = {
+        "fit": moved("fit", "Fit", Fit.__dataclass_fields__),
+        "laplace": moved("laplace", "Laplace", Laplace.__dataclass_fields__),
+        "sbc": moved("sbc", "SBC", {*SBC.__dataclass_fields__, "num_draws"}, {"num_draws": "max_rank", "kwargs": "**"}),
+    }
 
-    def __getattr__(name: str) -> NoReturn:
+    def __getattr__(name: str) -> Callable[..., NoReturn]:
         """Of a name that does not exist, what to write."""
-        refuse_name(sys.modules[__name__], name, elsewhere(name, {"infer.autoguide": autoguide, "infer.reparam": reparam}))
+        if name in _MOVED:
+            return _MOVED[name]
+        places = {"infer.autoguide": autoguide, "infer.reparam": reparam}
+        return refuse_name(sys.modules[__name__], name, elsewhere(name, places))

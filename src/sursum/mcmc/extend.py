@@ -23,7 +23,7 @@ LIKE = 1e-6
 def check_same(compiled: Any, posterior: Posterior) -> None:
     """Raise SamplingError unless `posterior` consists of draws of this density."""
     names = tuple(compiled.density.coordinate_names())
-    if not posterior.num_draws:
+    if not posterior.num_samples:
         raise SamplingError("the posterior has no draws to go on from. Run the program first.")
     if names != posterior.coordinates:
         known, new = posterior.coordinates, names
@@ -62,7 +62,7 @@ def joined(first: Posterior, second: Posterior, num_warmup: int) -> Posterior:
     found = {name: mixing(sites[name].numpy()) for name in first.latents if name in sites}
     said = tuple(text for text in second.warnings if text.startswith("The run "))
     note = (
-        f"{second.num_draws} draws of each chain were added after the first {first.num_draws}: from its last draw on, in "
+        f"{second.num_samples} draws of each chain were added after the first {first.num_samples}: from its last draw on, in "
         f"coordinates scaled by the spread of the draws, after {num_warmup} draws of warm-up, which are left out."
     )
     return replace(

@@ -98,7 +98,7 @@ class MCMC:
         cores: how many chains run at once; None is as many as there are chains or cores.
         progress: True or False; None shows it on a terminal and in a notebook.
         engine: "native" or "torch"; None is the fastest there is.
-        init: where chains start, and nothing is added to it: constrained values by site name (a mapping, a `Fit`, a
+        init: where chains start, and nothing is added to it: constrained values by site name (a mapping, a `FitResult`, a
             `ParamStore`), sites that are not named starting as usual; a `Posterior` or a fitted `SVI`, of which each chain
             takes a draw of its own; a sequence of such, one for each chain; or unconstrained coordinates, (n,) for all
             chains or (num_chains, n). None starts at the program's own values with a jitter of ±0.1.
@@ -239,7 +239,7 @@ class MCMC:
         check_same(compiled, posterior)
         white = whitened(compiled.density, posterior)
         sampled = compile_density(cast(LogDensity, white), self.engine)
-        sources = longer._sources(posterior.num_chains, posterior.num_draws)
+        sources = longer._sources(posterior.num_chains, posterior.num_samples)
         starts = [given_start(white, sampled.value_and_grad, white.inward(q)) for q in posterior.unconstrained[:, -1]]
         run = longer._launched(compiled, sampled, starts, sources, watched=False, outward=white.outward)
         run.work()
@@ -317,8 +317,8 @@ class MCMC:
             given = np.array(self.init, dtype=np.float64)
         except (TypeError, ValueError):
             raise SamplingError(
-                f"`init` is {type(self.init).__name__}, but must be values by site name (a mapping, a Fit, a Posterior, a "
-                "ParamStore), or unconstrained coordinates: leave it out to start at the program's own values."
+                f"`init` is {type(self.init).__name__}, but must be values by site name (a mapping, a FitResult, a "
+                "Posterior, a ParamStore), or unconstrained coordinates: leave it out to start at the program's own values."
             ) from None
         if given.shape not in ((n,), (self.num_chains, n)):
             raise SamplingError(

@@ -1,8 +1,8 @@
 """Optimisation of a program's log density, and approximations that are made from it."""
 
-from sursum.optimise.fit import fit
-from sursum.optimise.fitted import Fit
-from sursum.optimise.laplace import laplace
+from sursum.optimise.fit import Fit
+from sursum.optimise.fit_result import FitResult
+from sursum.optimise.laplace import Laplace
 from sursum.optimise.pathfinder import Pathfinder
 
-__all__ = ["Fit", "Pathfinder", "fit", "laplace"]
+__all__ = ["Fit", "FitResult", "Laplace", "Pathfinder"]

@@ -1,4 +1,4 @@
-"""`fit`: maximum likelihood, or the mode of a posterior, of a program."""
+"""`Fit`: maximum likelihood, or the mode of a posterior, of a program."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
+from sursum.common.other_libraries import answers
 from sursum.common.precision import in_double
-from sursum.common.settings import whole_number
+from sursum.common.settings import settle
+from sursum.common.shown import shown
 from sursum.common.user_frame import warn
 from sursum.compiler.compiled import CompiledDensity, compile_density
-from sursum.compiler.engine import check_engine
 from sursum.compiler.scan import rolled
-from sursum.core.calling import refuse_coroutines, run_program, valued
+from sursum.core.calling import run_program, valued
 from sursum.core.messages import Site
 from sursum.density.log_density import LogDensity
 from sursum.density.unobserved import announce_unobserved
@@ -33,11 +34,13 @@ from sursum.errors import (
     SursumError,
 )
 from sursum.handlers import ParamStore, lift, substitute
+from sursum.optim import as_optim
+from sursum.optimise.checks import check_settings
 from sursum.optimise.evaluator import evaluator
-from sursum.optimise.fitted import Fit, started
+from sursum.optimise.fit_result import FitResult, started
 from sursum.optimise.maximise import Maximum, Point, maximise
-from sursum.optimise.torch_loop import Optim, ascend
-from sursum.posterior.init import check_names, named_values
+from sursum.optimise.torch_loop import ascend
+from sursum.posterior.init import Init, check_names, named_values
 from sursum.priors import flat
 
 Array = NDArray[np.float64]
@@ -53,53 +56,52 @@ _UNBOUNDED = (
 )
 
 
-def fit(
-    model: Callable[..., Any],
-    *args: Any,
-    init: Any = None,
-    jacobian: bool = False,
-    optim: Optim | None = None,
-    num_steps: int = NUM_STEPS,
-    seed: int | None = None,
-    engine: str | None = None,
-    **kwargs: Any,
-) -> Fit:
+@answers(
+    optimizer="optim",
+    optimiser="optim",
+    method="L-BFGS is taken where there is no `optim=`",
+    lr="it is one of the optimiser's: `optim=su.optim.Adam({'lr': 0.01})`",
+    learning_rate="it is one of the optimiser's: `optim=su.optim.Adam({'lr': 0.01})`",
+    steps="num_steps",
+    num_iterations="num_steps",
+    n_steps="num_steps",
+    iter="num_steps",
+    maxiter="num_steps",
+    maxeval="num_steps",
+    inits="init",
+    initvals="init",
+    init_params="init",
+    start="init",
+    random_seed="seed",
+    rng_seed="seed",
+    rng_key="a seed is a whole number here: `seed=0`",
+)
+@dataclass(frozen=True)
+class Fit:
     r"""Maximise the log density of a program: over its parameters, and over its latent sites where it has some.
 
     .. math:: \hat\theta, \hat z = \arg\max_{\theta, z} \log p(y, z \mid \theta)
 
     With parameters only this is maximum likelihood; with latent sites only it is the mode of the posterior (MAP); with
     both they are maximised jointly. A hierarchical program whose spread is a parameter or a latent site has no joint
-    maximum as a rule: its density grows without bound as the spread goes to 0. Use `laplace`, `Pathfinder` or NUTS there.
+    maximum as a rule: its density grows without bound as the spread goes to 0. Use `Laplace`, `Pathfinder` or NUTS there.
 
-    Args:
+    Arguments:
         model: the program. Frozen parameters of networks stay as they are.
-        args, kwargs: what it is called with. ``init``, ``jacobian``, ``optim``, ``num_steps``, ``seed`` and ``engine``
-            are not passed on.
-        init: where to start, values by site name: a mapping, a `ParamStore`, an earlier `Fit`, a `Posterior`. Sites that
+        init: where to start, values by site name: a mapping, a `ParamStore`, an earlier `FitResult`, a `Posterior`. Sites that
             it does not name start at the program's own values, or at 0 in unconstrained coordinates.
         jacobian: whether the log-Jacobian of the latent sites' supports is added. Without it (Stan's default, too) the mode is
             that of the density of the constrained values; with it the mode of the density that samplers see, which is
             what a Gaussian approximation is made at. It makes no difference to parameters: they have no density.
-        optim: None for L-BFGS on the compiled gradient; or a function that makes a `torch.optim` optimiser of a list of
-            tensors, e.g. ``partial(torch.optim.Adam, lr=0.01)``. It runs the program itself in every step, so the
-            program may subsample plates.
+        optim: None for L-BFGS on the compiled gradient; or ``su.optim.Adam({"lr": 0.01})`` or another of `su.optim`, a torch
+            optimiser's class, or a function from a list of tensors to a torch optimiser. It runs the program itself in every
+            step, so the program may subsample plates.
         num_steps: how many steps are taken, at most (L-BFGS) or exactly (`optim`).
         seed: of the subsamples; None takes one from torch's global generator, which otherwise is left alone.
         engine: "native" or "torch"; None is the fastest there is.
 
-    Returns:
-        A `Fit`.
-
     Raises:
-        DensityError: the program has nothing to fit; its log density is not finite where it starts.
-        OptimisationError: a setting that cannot be; a loss that is not a number; a log density that grows until the program
-            fails, with the site along which it does.
-
-    Warns:
-        DiagnosticWarning: no maximum was reached; without `optim`, that there are no data.
-        EngineWarning: with `optim`, the program runs and cannot be compiled: there are values and no standard errors.
-        ObservationWarning: no site is observed, and there is no factor.
+        OptimisationError: a setting that cannot be.
 
     Example:
         >>> import torch, sursum as su, sursum.distributions as dist
@@ -109,30 +111,130 @@ def fit(
         ...     sigma = su.param("sigma", torch.tensor(1.0), constraint=constraints.positive)
         ...     with su.plate("data", len(y)):
         ...         su.sample("y", dist.Normal(mu, sigma), obs=y)
-        >>> print(su.infer.fit(model, torch.tensor([1.0, 2.0, 3.0, 6.0])))
+        >>> print(su.infer.Fit(model).run(torch.tensor([1.0, 2.0, 3.0, 6.0])))
                value  standard error
         mu         3            0.94
         sigma  1.871            0.66
         <BLANKLINE>
         log density -8.18128. Converged after 16 steps.
     """
-    refuse_coroutines(model)
-    num_steps = whole_number("num_steps", num_steps, 1, OptimisationError, f"{NUM_STEPS} is usual")
-    check_engine(engine)
-    if optim is not None and not callable(optim):
-        raise OptimisationError(
-            f"`optim` is {optim!r}, but must be a function that makes an optimiser of a list of tensors: "
-            "partial(torch.optim.Adam, lr=0.01) is one."
+
+    model: Callable[..., Any]
+    init: Init = field(default=None, kw_only=True)
+    jacobian: bool = field(default=False, kw_only=True)
+    optim: Any = field(default=None, kw_only=True)
+    num_steps: int = field(default=NUM_STEPS, kw_only=True)
+    seed: int | None = field(default=None, kw_only=True)
+    engine: str | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        check_settings(self, num_steps=NUM_STEPS)
+        if not isinstance(self.jacobian, bool):
+            raise OptimisationError(f"`jacobian` is {shown(self.jacobian)}, but must be True or False.")
+        if self.optim is not None:
+            settle(self, {"optim": as_optim(self.optim, OptimisationError)})
+
+    def run(self, *args: Any, **kwargs: Any) -> FitResult:
+        """Maximise the log density of the program as called with these arguments. May be called again, with other data.
+
+        Returns:
+            The maximum, by name, with standard errors.
+
+        Raises:
+            DensityError: the program has nothing to fit; its log density is not finite where it starts.
+            OptimisationError: a loss that is not a number; a log density that grows until the program fails, with the site
+                along which it does.
+
+        Warns:
+            DiagnosticWarning: no maximum was reached; without `optim`, that there are no data.
+            EngineWarning: with `optim`, the program runs and cannot be compiled: there are values and no standard errors.
+            ObservationWarning: no site is observed, and there is no factor.
+        """
+        found = self._compiled(args, kwargs) if self.optim is None else self._by_steps(args, kwargs)
+        if not found.converged:
+            warn(found.message, DiagnosticWarning)
+        return found
+
+    def _compiled(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> FitResult:
+        compiled, parameters = _density(self.model, args, kwargs, self.jacobian, self.engine)
+        announce_unobserved(compiled.density.unobserved)
+        start = start_point(compiled, self.init)
+        _check_data(compiled.density, parameters, start)
+        found = maximise(evaluator(compiled), start, self.num_steps)
+        store = ParamStore()
+        edge = _endless(compiled, found.point)
+        try:
+            sites = _sites(compiled.density, found.point.q)
+        except (ValueError, torch.linalg.LinAlgError) as error:
+            far = compiled.density.site_at(int(np.abs(found.point.q - start.q).argmax()))
+            raise OptimisationError(
+                f"the log density has no maximum: it grows without bound along {far!r}, to {found.point.value:.4g} where the "
+                f"program fails, by: {error}\nThe likelihood of a spread that may go to 0 does so where the data do not vary. "
+                "Give that site a prior, or a constraint, that keeps it away from there."
+            ) from error
+        latents = {latent.name: sites[latent.name] for latent in compiled.density.latents if latent.name not in parameters}
+        _adopt(store, self.model, args, kwargs, latents)
+        for latent in compiled.density.latents:
+            if latent.name in parameters:
+                free = torch.from_numpy(found.point.q[latent.start : latent.stop]).to(latent.dtype).reshape(latent.free_shape)
+                store.unconstrained[latent.name] = free.clone().requires_grad_()
+        return FitResult(
+            sites,
+            tuple(latent.name for latent in compiled.density.latents),
+            store,
+            started(self.model, values=sites),
+            found.point.value,
+            found.converged and edge is None,
+            describe(found, compiled.density, self.num_steps) if edge is None else _UNBOUNDED.format(site=edge),
+            found.steps,
+            found.point.q,
+            compiled,
         )
-    if seed is not None:
-        seed = whole_number("seed", seed, 0, OptimisationError, "leave it out for one from torch's global generator")
-    if optim is None:
-        found = _fit_compiled(model, args, kwargs, init, jacobian, num_steps, engine)
-    else:
-        found = _fit_steps(model, args, kwargs, init, jacobian, num_steps, engine, optim, seed)
-    if not found.converged:
-        warn(found.message, DiagnosticWarning)
-    return found
+
+    def _by_steps(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> FitResult:
+        values = named_values(self.init, np.random.default_rng(0))
+        ended = ascend(
+            self.model,
+            args,
+            kwargs,
+            values=values,
+            jacobian=self.jacobian,
+            optim=self.optim,
+            num_steps=self.num_steps,
+            rng_seed=global_seed() if self.seed is None else self.seed,
+        )
+        check_names(self.init, ended.met)
+        sites = ended.values()
+        fitted = tuple(sites)
+        rise, error = ended.trend()
+        converged = rise <= max(2.0 * error, _STILL)
+        total = float(ended.log_density[-max(self.num_steps // 10, 1) :].mean())
+        q, compiled = np.empty(0), None
+        if not ended.subsampled:
+            try:
+                compiled, _ = _density(self.model, args, kwargs, self.jacobian, self.engine)
+                q = compiled.density.start(np.random.default_rng(0), sites, jitter=0.0, spread=0.0)
+                sites, total = _sites(compiled.density, q), compiled.value_and_grad(q)[0]
+            except Exception as failure:  # whatever it is: the steps have been taken, and the program ran in each of them
+                q, compiled = np.empty(0), None
+                sites, total = ended.scored()
+                warn(
+                    f"the fit has no standard errors, and its `density` is None, because the program cannot be compiled: "
+                    f"{failure} The values are those at the last step.",
+                    EngineWarning,
+                )
+        return FitResult(
+            sites,
+            fitted,
+            ended.store,
+            started(self.model, values=sites),
+            total,
+            converged,
+            _describe_steps(self.num_steps, rise, error, converged),
+            self.num_steps,
+            q,
+            compiled,
+        )
 
 
 @dataclass(frozen=True)
@@ -156,43 +258,6 @@ def _density(model: Any, args: Any, kwargs: Any, jacobian: bool, engine: str | N
     by_site: bool | Callable[[Site], bool] = parameters.has_jacobian if jacobian else False
     density = LogDensity(rolled(lift(model, parameters)), args, kwargs, jacobian=by_site)
     return compile_density(density, engine), parameters.names
-
-
-def _fit_compiled(model: Any, args: Any, kwargs: Any, init: Any, jacobian: bool, num_steps: int, engine: str | None) -> Fit:
-    compiled, parameters = _density(model, args, kwargs, jacobian, engine)
-    announce_unobserved(compiled.density.unobserved)
-    start = start_point(compiled, init)
-    _check_data(compiled.density, parameters, start)
-    found = maximise(evaluator(compiled), start, num_steps)
-    store = ParamStore()
-    edge = _endless(compiled, found.point)
-    try:
-        sites = _sites(compiled.density, found.point.q)
-    except (ValueError, torch.linalg.LinAlgError) as error:
-        far = compiled.density.site_at(int(np.abs(found.point.q - start.q).argmax()))
-        raise OptimisationError(
-            f"the log density has no maximum: it grows without bound along {far!r}, to {found.point.value:.4g} where the "
-            f"program fails, by: {error}\nThe likelihood of a spread that may go to 0 does so where the data do not vary. Give "
-            "that site a prior, or a constraint, that keeps it away from there."
-        ) from error
-    latents = {latent.name: sites[latent.name] for latent in compiled.density.latents if latent.name not in parameters}
-    _adopt(store, model, args, kwargs, latents)
-    for latent in compiled.density.latents:
-        if latent.name in parameters:
-            free = torch.from_numpy(found.point.q[latent.start : latent.stop]).to(latent.dtype).reshape(latent.free_shape)
-            store.unconstrained[latent.name] = free.clone().requires_grad_()
-    return Fit(
-        sites,
-        tuple(latent.name for latent in compiled.density.latents),
-        store,
-        started(model, values=sites),
-        found.point.value,
-        found.converged and edge is None,
-        describe(found, compiled.density, num_steps) if edge is None else _UNBOUNDED.format(site=edge),
-        found.steps,
-        found.point.q,
-        compiled,
-    )
 
 
 def _endless(compiled: CompiledDensity, point: Point) -> str | None:
@@ -286,62 +351,6 @@ def describe(found: Maximum, density: LogDensity, num_steps: int) -> str:
         f"Not converged: the optimiser gave up after {steps}, when {left} ({found.reason}). The log density may have no "
         "maximum (a spread that goes to 0, a parameter that the data do not determine) or a kink: look at that site, give "
         "it a prior, or start elsewhere by `init`."
-    )
-
-
-def _fit_steps(
-    model: Any,
-    args: Any,
-    kwargs: Any,
-    init: Any,
-    jacobian: bool,
-    num_steps: int,
-    engine: str | None,
-    optim: Optim,
-    seed: int | None,
-) -> Fit:
-    values = named_values(init, np.random.default_rng(0))
-    ended = ascend(
-        model,
-        args,
-        kwargs,
-        values=values,
-        jacobian=jacobian,
-        optim=optim,
-        num_steps=num_steps,
-        rng_seed=global_seed() if seed is None else seed,
-    )
-    check_names(init, ended.met)
-    sites = ended.values()
-    fitted = tuple(sites)
-    rise, error = ended.trend()
-    converged = rise <= max(2.0 * error, _STILL)
-    total = float(ended.log_density[-max(num_steps // 10, 1) :].mean())
-    q, compiled = np.empty(0), None
-    if not ended.subsampled:
-        try:
-            compiled, _ = _density(model, args, kwargs, jacobian, engine)
-            q = compiled.density.start(np.random.default_rng(0), sites, jitter=0.0, spread=0.0)
-            sites, total = _sites(compiled.density, q), compiled.value_and_grad(q)[0]
-        except Exception as failure:  # whatever it is: the steps have been taken, and the program ran in each of them
-            q, compiled = np.empty(0), None
-            sites, total = ended.scored()
-            warn(
-                f"the fit has no standard errors, and its `density` is None, because the program cannot be compiled: {failure} "
-                "The values are those at the last step.",
-                EngineWarning,
-            )
-    return Fit(
-        sites,
-        fitted,
-        ended.store,
-        started(model, values=sites),
-        total,
-        converged,
-        _describe_steps(num_steps, rise, error, converged),
-        num_steps,
-        q,
-        compiled,
     )
 
 

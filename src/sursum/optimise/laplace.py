@@ -1,37 +1,45 @@
-"""`laplace`: the Gaussian that has the posterior's mode and curvature."""
+"""`Laplace`: the Gaussian that has the posterior's mode and curvature."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from sursum.common.other_libraries import answers
 from sursum.compiler.compiled import CompiledDensity, compile_density
 from sursum.density.log_density import LogDensity
 from sursum.density.unobserved import announce_empty, announce_unobserved
 from sursum.distributions.randomness import global_seed
 from sursum.draws.psis import pareto_k
 from sursum.errors import OptimisationError
-from sursum.mcmc.checks import natural_number, positive_integer, setting
 from sursum.optimise.approximation import as_posterior, log_densities
+from sursum.optimise.checks import check_settings
 from sursum.optimise.curvature import Curvature, curvature
 from sursum.optimise.evaluator import evaluator
 from sursum.optimise.fit import NUM_STEPS, describe, start_point
 from sursum.optimise.maximise import Maximum, maximise
+from sursum.posterior.init import Init
 from sursum.posterior.posterior import Posterior
 
 
-def laplace(
-    model: Callable[..., Any],
-    *args: Any,
-    num_samples: int = 1000,
-    seed: int | None = None,
-    init: Any = None,
-    num_steps: int = NUM_STEPS,
-    engine: str | None = None,
-    **kwargs: Any,
-) -> Posterior:
+@answers(
+    draws="num_samples",
+    num_draws="num_samples",
+    n_samples="num_samples",
+    random_seed="seed",
+    rng_seed="seed",
+    rng_key="a seed is a whole number here: `seed=0`",
+    inits="init",
+    initvals="init",
+    init_params="init",
+    start="init",
+    optim="the mode is found by L-BFGS and Newton's method",
+)
+@dataclass(frozen=True)
+class Laplace:
     r"""Laplace's approximation of the posterior, in unconstrained coordinates q.
 
     .. math:: q \sim N(\hat q, A^{-1}), \qquad \hat q = \arg\max_q \log p(q), \qquad A = -\nabla^2 \log p(\hat q)
@@ -39,24 +47,16 @@ def laplace(
     where :math:`\log p(q)` has the log-Jacobians of the supports, as samplers see it. A is taken from fourth-order
     differences of the compiled gradient (6 n gradients), exact to some 1e-12.
 
-    Args:
+    Arguments:
         model: the program. Parameters that are not lifted are held at their value.
-        args, kwargs: what it is called with. The names of the settings here are not passed on.
         num_samples: independent draws, as one chain.
         seed: an integer of 0 or more; None takes one from torch's global generator, which otherwise is left alone.
-        init: where the search for the mode starts, as for `fit`.
+        init: where the search for the mode starts, as for `Fit`.
         num_steps: the steps of that search, at most.
         engine: "native" or "torch"; None is the fastest there is.
 
-    Returns:
-        A `Posterior`. `posterior.pareto_k` judges it by the importance weights p/N of the draws, whose logarithms are
-        ``posterior.stats["log_weight"]``.
-
     Raises:
-        OptimisationError: there is no mode, or no strict one.
-
-    Warns:
-        DiagnosticWarning: Pareto k-hat is above 0.7.
+        OptimisationError: a setting that cannot be.
 
     References
         Tierney, Kadane (1986), Accurate approximations for posterior moments and marginal densities, JASA 81.
@@ -67,26 +67,45 @@ def laplace(
         ...     mu = su.sample("mu", dist.Normal(0.0, 1.0))
         ...     with su.plate("data", len(y)):
         ...         su.sample("y", dist.Normal(mu, 1.0), obs=y)
-        >>> posterior = su.infer.laplace(model, torch.tensor([1.0, 2.0, 3.0]), seed=0)
+        >>> posterior = su.infer.Laplace(model, seed=0).run(torch.tensor([1.0, 2.0, 3.0]))
         >>> round(float(posterior["mu"].mean()), 1), round(float(posterior["mu"].std()), 1)
         (1.5, 0.5)
     """
-    setting("model", callable(model), model, "a program, a callable", "give the function or `nn.Module`")
-    num_samples = positive_integer("num_samples", num_samples, "1000 is usual")
-    num_steps = positive_integer("num_steps", num_steps, f"{NUM_STEPS} is usual")
-    if seed is not None:
-        seed = natural_number("seed", seed, "leave it out for one from torch's global generator")
-    compiled = compile_density(LogDensity(model, args, kwargs), engine)
-    announce_unobserved(compiled.density.unobserved)
-    announce_empty(compiled.density.observed)
-    mode, bend = find_mode(compiled, init, num_steps)
-    rng = np.random.default_rng(global_seed() if seed is None else seed)
-    noise = rng.standard_normal((num_samples, compiled.dim))
-    draws = mode.point.q + noise @ bend.factor.T
-    log_q = -0.5 * (noise**2).sum(1) + 0.5 * bend.log_det - 0.5 * compiled.dim * np.log(2.0 * np.pi)
-    log_p = log_densities(compiled, draws)
-    stats = {"lp": log_p, "log_weight": log_p - log_q}
-    return as_posterior(compiled, draws, stats, pareto_k=pareto_k(log_p - log_q), stacklevel=2)
+
+    model: Callable[..., Any]
+    num_samples: int = field(default=1000, kw_only=True)
+    seed: int | None = field(default=None, kw_only=True)
+    init: Init = field(default=None, kw_only=True)
+    num_steps: int = field(default=NUM_STEPS, kw_only=True)
+    engine: str | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        check_settings(self, num_samples=1000, num_steps=NUM_STEPS)
+
+    def run(self, *args: Any, **kwargs: Any) -> Posterior:
+        """Approximate the posterior of the program as called with these arguments. May be called again, with other data.
+
+        Returns:
+            The draws. `posterior.pareto_k` judges them by their importance weights p/N, whose logarithms are
+            ``posterior.stats["log_weight"]``.
+
+        Raises:
+            OptimisationError: there is no mode, or no strict one.
+
+        Warns:
+            DiagnosticWarning: Pareto k-hat is above 0.7.
+        """
+        compiled = compile_density(LogDensity(self.model, args, kwargs), self.engine)
+        announce_unobserved(compiled.density.unobserved)
+        announce_empty(compiled.density.observed)
+        mode, bend = find_mode(compiled, self.init, self.num_steps)
+        rng = np.random.default_rng(global_seed() if self.seed is None else self.seed)
+        noise = rng.standard_normal((self.num_samples, compiled.dim))
+        draws = mode.point.q + noise @ bend.factor.T
+        log_q = -0.5 * (noise**2).sum(1) + 0.5 * bend.log_det - 0.5 * compiled.dim * np.log(2.0 * np.pi)
+        log_p = log_densities(compiled, draws)
+        stats = {"lp": log_p, "log_weight": log_p - log_q}
+        return as_posterior(compiled, draws, stats, pareto_k=pareto_k(log_p - log_q), stacklevel=2)
 
 
 def find_mode(compiled: CompiledDensity, init: Any, num_steps: int) -> tuple[Maximum, Curvature]:

@@ -11,16 +11,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sursum.common.settings import settle
+from sursum.common.other_libraries import answers
+from sursum.common.settings import settle, whole_number
 from sursum.compiler.compiled import CompiledDensity, compile_density
 from sursum.density.log_density import LogDensity
 from sursum.density.unobserved import announce_empty, announce_unobserved
 from sursum.distributions.randomness import global_seed
 from sursum.draws.psis import resampled, smooth
 from sursum.errors import OptimisationError
-from sursum.mcmc.checks import natural_number, positive_integer, setting
 from sursum.mcmc.mcmc import available_cores
 from sursum.optimise.approximation import as_posterior, log_densities
+from sursum.optimise.checks import check_settings
 from sursum.optimise.evaluator import evaluator
 from sursum.optimise.fit import start_point
 from sursum.optimise.lbfgs_gaussian import Gaussian, gaussians
@@ -31,6 +32,24 @@ from sursum.posterior.posterior import Posterior
 Array = NDArray[np.float64]
 
 
+@answers(
+    draws="num_samples",
+    num_draws="`num_samples=` is of the posterior, and `num_samples_per_path=` of each path",
+    num_elbo_draws="num_elbo_samples",
+    num_draws_per_path="num_samples_per_path",
+    num_psis_draws="num_samples",
+    history_size="history",
+    maxcor="history",
+    maxiter="num_steps",
+    max_lbfgs_iters="num_steps",
+    random_seed="seed",
+    rng_seed="seed",
+    rng_key="a seed is a whole number here: `seed=0`",
+    inits="init",
+    initvals="init",
+    init_params="init",
+    num_threads="cores",
+)
 @dataclass(frozen=True)
 class Pathfinder:
     r"""Variational inference along the path of L-BFGS: quick draws that are about right, and good starts for MCMC.
@@ -46,8 +65,8 @@ class Pathfinder:
         model: the program, with handlers around it or without.
         num_samples: draws of the posterior.
         num_paths: paths, each from a start of its own; 1 is single-path Pathfinder.
-        num_draws: draws of each path, from which those of the posterior are resampled.
-        num_elbo_draws: draws by which the ELBO is estimated at each point of a path.
+        num_samples_per_path: draws of each path, from which those of the posterior are resampled.
+        num_elbo_samples: draws by which the ELBO is estimated at each point of a path.
         num_steps: steps of each path, at most.
         history: steps that the inverse Hessian remembers.
         seed: an integer of 0 or more. The same seed gives the same draws, whatever `cores`, and path k is the same
@@ -58,7 +77,7 @@ class Pathfinder:
             around the program's own values, and at random where it has none.
 
     Raises:
-        SamplingError: a setting outside its range, or of the wrong type.
+        OptimisationError: a setting outside its range, or of the wrong type.
 
     References
         Zhang, Carpenter, Gelman, Vehtari (2022), Pathfinder: Parallel quasi-Newton variational inference, JMLR 23.
@@ -77,8 +96,8 @@ class Pathfinder:
     model: Callable[..., Any]
     num_samples: int = field(default=1000, kw_only=True)
     num_paths: int = field(default=4, kw_only=True)
-    num_draws: int = field(default=1000, kw_only=True)
-    num_elbo_draws: int = field(default=25, kw_only=True)
+    num_samples_per_path: int = field(default=1000, kw_only=True)
+    num_elbo_samples: int = field(default=25, kw_only=True)
     num_steps: int = field(default=1000, kw_only=True)
     history: int = field(default=6, kw_only=True)
     seed: int | None = field(default=None, kw_only=True)
@@ -87,15 +106,11 @@ class Pathfinder:
     init: Init = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        setting("model", callable(self.model), self.model, "a program, a callable", "give the function or `nn.Module`")
-        for name in ("num_samples", "num_paths", "num_draws", "num_elbo_draws", "num_steps", "history"):
-            usual = type(self).__dataclass_fields__[name].default
-            settle(self, {name: positive_integer(name, getattr(self, name), f"{usual} is usual")})
-        if self.seed is not None:
-            seed = natural_number("seed", self.seed, "leave it out for one from torch's global generator")
-            settle(self, {"seed": seed})
+        check_settings(
+            self, num_samples=1000, num_paths=4, num_samples_per_path=1000, num_elbo_samples=25, num_steps=1000, history=6
+        )
         if self.cores is not None:
-            settle(self, {"cores": positive_integer("cores", self.cores, "leave it out to use all")})
+            settle(self, {"cores": whole_number("cores", self.cores, 1, OptimisationError, "leave it out to use all")})
 
     def run(self, *args: Any, **kwargs: Any) -> Posterior:
         """Approximate the posterior of the program as called with these arguments. May be called again, with other data.
@@ -134,7 +149,7 @@ class Pathfinder:
         draws = np.concatenate([one for _, one, _, _ in kept])
         log_p = np.concatenate([one for _, _, one, _ in kept])
         log_weight = log_p - np.concatenate([one for _, _, _, one in kept])
-        path = np.repeat([k for k, *_ in kept], self.num_draws)
+        path = np.repeat([k for k, *_ in kept], self.num_samples_per_path)
         smoothed = smooth(log_weight)
         chosen = resampled(smoothed, self.num_samples, np.random.default_rng(choosing))
         return as_posterior(
@@ -152,13 +167,13 @@ class Pathfinder:
         best: Gaussian | None = None
         highest = -np.inf
         for gaussian in gaussians(path, self.history):
-            draws, log_q = gaussian.draw(self.num_elbo_draws, rng)
+            draws, log_q = gaussian.draw(self.num_elbo_samples, rng)
             elbo = float(np.mean(log_densities(compiled, draws) - log_q))
             if elbo > highest:
                 best, highest = gaussian, elbo
         if best is None:
             return None
-        draws, log_q = best.draw(self.num_draws, rng)
+        draws, log_q = best.draw(self.num_samples_per_path, rng)
         log_p = log_densities(compiled, draws)
         return (draws, log_p, log_q) if np.isfinite(log_p).any() else None
 

@@ -7,7 +7,7 @@ scale the gradient of a step is an unbiased estimate of that of the whole log de
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,9 +33,8 @@ from sursum.distributions.rebuild import floating_dtype
 from sursum.distributions.supports import support_of
 from sursum.errors import DensityError, OptimisationError
 from sursum.handlers import ParamStore, seed, trace
-from sursum.optimise.fitted import started
-
-Optim = Callable[[Iterable[Tensor]], torch.optim.Optimizer]
+from sursum.optim import Optim, advance_schedule
+from sursum.optimise.fit_result import started
 
 
 @handler
@@ -158,7 +157,7 @@ def ascend(
 
     Raises:
         DensityError: the program has nothing to fit, or a latent site that has no gradient.
-        OptimisationError: `optim` makes no optimiser; a log density that is not a number.
+        OptimisationError: an optimiser that cannot be made; a log density that is not a number.
     """
     store, ascent = ParamStore(), Ascent(values=values)
     program = started(model, values=values)
@@ -178,6 +177,7 @@ def ascend(
             raise OptimisationError(_not_finite(found, len(climbed)))
         climbed.append(float(total.detach()))
         (-total).backward()
+        optim.clip(leaves.values())
         return -climbed[-1]
 
     with seed(rng_seed=rng_seed), torch.inference_mode(False), torch.enable_grad():
@@ -185,20 +185,17 @@ def ascend(
             _, first = run()
         originals.check(first, trained=True)
         announce_unobserved(unobserved(first))
-        leaves = store.leaves() + list(ascent.leaves.values())
+        leaves = {name: leaf for name, leaf in store.unconstrained.items() if leaf.requires_grad} | ascent.leaves
         if not leaves:
             raise DensityError(
                 "the program has no latent site and no parameter, so there is nothing to fit. "
                 "Write a param or a sample site without obs; a network's parameters with requires_grad=False stay as they are."
             )
-        optimiser = optim(leaves)
-        if not isinstance(optimiser, torch.optim.Optimizer):
-            raise OptimisationError(
-                f"`optim` made {optimiser!r} of a list of tensors, and must make a torch.optim.Optimizer: "
-                "partial(torch.optim.Adam, lr=0.01) does."
-            )
+        optimiser = optim.build(leaves)
+        schedule = None if optim.scheduler is None else optim.scheduler(optimiser)
         for _ in range(num_steps):
             optimiser.step(closure)
+            advance_schedule(schedule, -climbed[-1])
     subsampled = any(frame.length != frame.size for site in first.values() for frame in site.plates)
     return Ascended(store, ascent, np.array(climbed), subsampled, tuple(first), run)
 

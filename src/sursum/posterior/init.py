@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from sursum.common.patterns import suggestion
-from sursum.errors import DensityError
+from sursum.errors import DensityError, OptionError
 from sursum.handlers import ParamStore
 from sursum.posterior.posterior import Draws
 
 Init = Mapping[str, Any] | ParamStore | None
-"""A mapping from site names to values, as a `Fit` and a `Posterior` are; or a store of parameters."""
+"""A mapping from site names to values, as a `FitResult` and a `Posterior` are; or a store of parameters."""
 
 
 def is_named(init: Any) -> bool:
@@ -40,11 +40,11 @@ def named_values(init: Any, rng: np.random.Generator) -> dict[str, Tensor]:
     """The constrained values by site name that `init` stands for.
 
     Args:
-        init: a mapping (a `Fit` is one), a `ParamStore`, a `Posterior` (one of its draws), or None (no values).
+        init: a mapping (a `FitResult` is one), a `ParamStore`, a `Posterior` (one of its draws), or None (no values).
         rng: which draw of a posterior is taken.
 
     Raises:
-        TypeError: something else.
+        OptionError: something else.
 
     Example:
         >>> import numpy as np
@@ -54,14 +54,15 @@ def named_values(init: Any, rng: np.random.Generator) -> dict[str, Tensor]:
     if init is None:
         return {}
     if isinstance(init, Draws):
-        chain, draw = rng.integers(init.num_chains), rng.integers(init.num_draws)
+        chain, draw = rng.integers(init.num_chains), rng.integers(init.num_samples)
         return {name: value[chain, draw] for name, value in init.items()}
     if isinstance(init, ParamStore):
         return {name: init[name].detach() for name in init}
     if isinstance(init, Mapping):
         return {str(name): _tensor(str(name), value) for name, value in init.items()}
-    raise TypeError(
-        f"`init` is {type(init).__name__}, but must be values by site name: a mapping, a Fit, a Posterior or a ParamStore."
+    raise OptionError(
+        f"`init` is {type(init).__name__}, but must be values by site name: a mapping, a FitResult, a Posterior or a "
+        "ParamStore."
     )
 
 
@@ -83,4 +84,4 @@ def _tensor(name: str, value: Any) -> Tensor:
     try:
         return torch.as_tensor(value) if isinstance(value, Tensor) else torch.as_tensor(np.asarray(value, dtype=np.float64))
     except (TypeError, ValueError):
-        raise TypeError(f"`init` has {value!r} for {name!r}, but must have a number, an array or a tensor.") from None
+        raise OptionError(f"`init` has {value!r} for {name!r}, but must have a number, an array or a tensor.") from None

@@ -39,6 +39,7 @@ THEIRS = dict.fromkeys(
     ("get_samples", "samples", "posterior", "draws", "extract", "stan_variable"),
     "it is itself a mapping from names of sites to draws (chain, draw, …): `posterior['name']`, `posterior.items()`",
 ) | {
+    "num_draws": "write `posterior.num_samples`",
     "print_summary": "write `print(posterior.summary())`",
     "describe": "write `posterior.summary()`",
     "mean": "write `posterior['name'].mean((0, 1))`, or `posterior.summary()` for all",
@@ -97,13 +98,13 @@ class Draws(Mapping[str, Tensor]):
         return int(self.unconstrained.shape[0])
 
     @property
-    def num_draws(self) -> int:
+    def num_samples(self) -> int:
         """Draws of each chain."""
         return int(self.unconstrained.shape[1])
 
     def __repr__(self) -> str:
         sites = ", ".join(f"{name} {shape_of(self.sites, name)[2:]}" for name in self.sites)
-        return f"<{type(self).__name__}: {self.num_chains} × {self.num_draws} draws of {sites}>"
+        return f"<{type(self).__name__}: {self.num_chains} × {self.num_samples} draws of {sites}>"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -278,7 +279,7 @@ class Posterior(Draws):
 
     def _repr_html_(self) -> str:
         table = summarise(arrays_of(self.sites), limit=6)._repr_html_()
-        head = f"Posterior: {self.num_chains} chains of {self.num_draws} draws"
+        head = f"Posterior: {self.num_chains} chains of {self.num_samples} draws"
         return notebook.page(head, self.warnings, self.notes, table, arrays_of(self.sites))
 
     def with_groups(self, *, store: str | os.PathLike[str] | None = None, **groups: Prediction | Mapping[str, Any]) -> Self:

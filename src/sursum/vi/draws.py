@@ -38,9 +38,9 @@ def draw_posterior(
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
     number: int,
-    num_draws: int,
+    num_samples: int,
 ) -> Posterior:
-    """`num_draws` independent draws of the guide as one chain; `number` is the seed.
+    """`num_samples` independent draws of the guide as one chain; `number` is the seed.
 
     Warns:
         DiagnosticWarning: the Pareto k of the importance weights is above 0.7.
@@ -51,22 +51,22 @@ def draw_posterior(
     def one() -> Pair:
         return pair(model, guide, args, kwargs)
 
-    columns = None if must_be_eager(first) else _captured(one, store, number, num_draws)
+    columns = None if must_be_eager(first) else _captured(one, store, number, num_samples)
     program = Program(snapshot(store)(model), tuple(args), dict(kwargs))
-    return assembled(first, columns or _one_by_one(one, store, number, num_draws), program)
+    return assembled(first, columns or _one_by_one(one, store, number, num_samples), program)
 
 
-def _one_by_one(one: Callable[[], Pair], store: ParamStore, number: int, num_draws: int) -> dict[str, Tensor]:
+def _one_by_one(one: Callable[[], Pair], store: ParamStore, number: int, num_samples: int) -> dict[str, Tensor]:
     """The columns of draws for each of which the programs run."""
     rows: list[dict[str, Tensor]] = []
     with valued(), store:
-        for k in range(num_draws):
+        for k in range(num_samples):
             with seed(rng_seed=seeds.derived(number, seeds.DRAW, k)):
                 rows.append({key: value.detach() for key, value in _row(one()).items()})
     return {key: torch.stack([row[key] for row in rows]).unsqueeze(0) for key in rows[0]}
 
 
-def _captured(one: Callable[[], Pair], store: ParamStore, number: int, num_draws: int) -> dict[str, Tensor] | None:
+def _captured(one: Callable[[], Pair], store: ParamStore, number: int, num_samples: int) -> dict[str, Tensor] | None:
     """The same in double precision, by the captured graph of one draw, for all of them at once; None if there is none."""
     counting = Noise()
     try:
@@ -79,12 +79,12 @@ def _captured(one: Callable[[], Pair], store: ParamStore, number: int, num_draws
         with valued(), store, Noise(noise):
             return tuple(value.detach() for value in _row(one()).values())
 
-    rows = block(counting.kinds, max(num_draws, 2), seeds.derived(number, seeds.DRAW, 0))
+    rows = block(counting.kinds, max(num_samples, 2), seeds.derived(number, seeds.DRAW, 0))
     if not rows.shape[1]:
         return None
     try:
         replay = batched(capture(row, (rows[0], rows[1]), gradient=False))
-        parts = [replay(chunk) for chunk in rows[:num_draws].split(_CHUNK)]
+        parts = [replay(chunk) for chunk in rows[:num_samples].split(_CHUNK)]
     except CaptureError:
         return None
     return {name: torch.cat(part).unsqueeze(0) for name, part in zip(names, zip(*parts, strict=True), strict=True)}

@@ -142,7 +142,7 @@ class SVI:
         self.model, self.guide, self.loss = model, guide, Trace_ELBO() if loss is None else loss
         self.early_stopping, self.progress = early_stopping, progress
         self.checkpoint, self.checkpoint_every = checkpoint, checkpoint_every
-        self._training = Training(as_optim(optim), global_seed() if seed is None else seed)
+        self._training = Training(as_optim(optim, VariationalError), global_seed() if seed is None else seed)
         self.engine = engine
         self._by_programs: ELBO | None = None
         self._last: tuple[Any, Engine, Any] | None = None
@@ -223,17 +223,17 @@ class SVI:
         with valued(), self.params, self._seeded(seeds.EVALUATE, self._training.steps):
             return float(loss.estimate(self.model, self.guide, args, kwargs, {}).detach())
 
-    def sample(self, num_draws: int = 1000, *args: Any, **kwargs: Any) -> Posterior:
+    def sample(self, num_samples: int = 1000, *args: Any, **kwargs: Any) -> Posterior:
         """Draws of the guide as a posterior: latent and deterministic sites, as `MCMC` gives them.
 
         How well the guide fits is judged by the Pareto k of the importance weights p/q: `posterior.stats["log_weight"]`
         holds their logarithms, and above 0.7 there is a warning.
 
         Args:
-            num_draws: how many, independent of one another, as one chain.
+            num_samples: how many, independent of one another, as one chain.
             args, kwargs: what the program is called with; left out, what it was last called with.
         """
-        num_draws = _at_least_one("num_draws", num_draws)
+        num_samples = _at_least_one("num_samples", num_samples)
         unknown = not args and not kwargs and self._called is None
         if not args and not kwargs and self._called is not None:
             args, kwargs = self._called
@@ -250,7 +250,7 @@ class SVI:
         guide = self.guide
         if isinstance(guide, AutoGuide):
             guide = guide.approximation(self.params, args, kwargs)
-        return draw_posterior(self.model, guide, self.params, args, kwargs, self._training.seed, num_draws)
+        return draw_posterior(self.model, guide, self.params, args, kwargs, self._training.seed, num_samples)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write parameters, the optimiser's state, the step and the losses to one file (`.npz`, no pickles)."""

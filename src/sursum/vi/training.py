@@ -16,7 +16,7 @@ from sursum.errors import StorageError, VariationalError
 from sursum.handlers import ParamStore
 from sursum.io import npz
 from sursum.io.files import interpreting
-from sursum.optim import Optim, Scheduler
+from sursum.optim import Optim, Scheduler, advance_schedule
 
 KIND = "sursum SVI"
 VERSION = 1
@@ -58,6 +58,11 @@ class Training:
         """
         if self.optimizer is None:
             self._held = self.leaves
+            if not self._held:
+                raise VariationalError(
+                    "the optimiser is given no parameters: neither the guide nor the model has one that can be trained. Write "
+                    "a param or a module in the guide, use one of infer.autoguide, or set requires_grad on the network."
+                )
             self.optimizer = self.optim.build(self._held)
             # Where schedules are evaluated ahead of the steps, torch would warn of the order.
             self.optimizer._opt_called = True  # type: ignore[attr-defined]
@@ -76,24 +81,15 @@ class Training:
         leaves = self.leaves
         for name, leaf in leaves.items():
             leaf.grad = gradients.get(name)
-        self._clip([leaf for leaf in leaves.values() if leaf.grad is not None])
+        self.optim.clip(leaves.values())
         optimizer.step()
         optimizer.zero_grad()
         self.losses.append(loss)
         self.schedule(loss)
 
-    def _clip(self, leaves: list[Tensor]) -> None:
-        if self.optim.clip_value is not None:
-            torch.nn.utils.clip_grad_value_(leaves, self.optim.clip_value)
-        if self.optim.clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_(leaves, self.optim.clip_norm)
-
     def schedule(self, loss: float) -> None:
         """One step of the learning-rate schedule, if there is one."""
-        if isinstance(self.scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
-            self.scheduler.step(loss)
-        elif self.scheduler is not None:
-            self.scheduler.step()
+        advance_schedule(self.scheduler, loss)
 
     # Files.
 
@@ -137,7 +133,7 @@ class Training:
         """Go on from a file that `save` wrote. Nothing in it is executed.
 
         Raises:
-            SamplingError: the file is truncated, damaged, or something else.
+            StorageError: the file is truncated, damaged, or something else.
             VariationalError: it is of other parameters, or of another optimiser.
         """
         note, arrays = npz.read(path, KIND, VERSION)

@@ -29,7 +29,7 @@ class AutoLaplaceApproximation(JointGuide):
     .. math:: \hat u = \arg\max_u \log p(u), \qquad q(u) = N(\hat u, A^{-1}), \qquad A = -\nabla^2 \log p(\hat u)
 
     where :math:`\log p(u)` has the log-Jacobians of the supports. The parameter is ``auto.loc``, of shape (n,). `median`
-    gives the mode; `laplace_approximation` gives q, of which ``svi.sample(1000)`` takes its draws. `su.infer.laplace` does
+    gives the mode; `laplace_approximation` gives q, of which ``svi.sample(1000)`` takes its draws. `su.infer.Laplace` does
     the same without training, by L-BFGS and Newton's method.
 
     Args:

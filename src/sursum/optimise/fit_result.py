@@ -1,4 +1,4 @@
-"""`Fit`: what an optimiser has found, by name, with standard errors; and the program that starts there."""
+"""`FitResult`: what `Fit` has found, by name, with standard errors; and the program that starts there."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _LIMIT = 12
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Fit(Mapping[str, Tensor]):
+class FitResult(Mapping[str, Tensor]):
     """A maximum of a program's log density: a mapping from names to values.
 
     Arguments:

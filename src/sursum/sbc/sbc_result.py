@@ -1,0 +1,160 @@
+"""`SBCResult`: ranks of simulation-based calibration, how uneven they are, and a picture of them.
+
+References
+    Säilynoja, Bürkner, Vehtari (2022), Graphical test for discrete uniformity and its applications in goodness-of-fit
+    evaluation and multiple sample comparison, Statistics and Computing 32, section 3.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sursum.common.optional_packages import needed
+from sursum.common.tables import Table
+from sursum.draws.diagnostics import element_name
+
+REFERENCES = 2000
+"""Samples of uniform numbers from which the distribution of the test statistic is known."""
+
+
+@dataclass(frozen=True)
+class SBCResult:
+    """The ranks of simulation-based calibration, and whether they are uniform.
+
+    Arguments:
+        ranks: by site, integers of 0 to L, (simulation, *shape).
+        max_rank: L, how many draws each rank is among.
+        p_values: by site, of the shape of the site: how probable so uneven an ECDF of ranks is if all is well.
+        divergences: how many simulations had draws that ended in one.
+    """
+
+    ranks: Mapping[str, NDArray[np.int64]]
+    max_rank: int
+    p_values: Mapping[str, NDArray[np.float64]]
+    divergences: int
+
+    @property
+    def num_simulations(self) -> int:
+        return len(next(iter(self.ranks.values())))
+
+    def passed(self, level: float = 0.01) -> bool:
+        """Whether no quantity is too uneven; `level` is the probability of an error, for all quantities together."""
+        smallest, count = self._smallest()
+        return smallest >= level / count
+
+    def _smallest(self) -> tuple[float, int]:
+        every = np.concatenate([values.ravel() for values in self.p_values.values()])
+        return float(every.min()), every.size
+
+    def __str__(self) -> str:
+        rows = [("site", "p", "mean rank / L", "sd")]
+        for name, values in self.p_values.items():
+            for place in np.ndindex(values.shape):
+                scaled = self.ranks[name][(slice(None), *place)] / self.max_rank
+                # The smallest that can be told from so many reference samples is 1 / (REFERENCES + 1).
+                cells = (
+                    "<0.001" if values[place] < 0.001 else f"{values[place]:.3f}",
+                    f"{scaled.mean():.3f}",
+                    f"{scaled.std():.3f}",
+                )
+                rows.append((element_name(name, place), *cells))
+        verdict = "passed" if self.passed() else "FAILED: the ranks are not uniform"
+        head = f"{self.num_simulations} simulations, ranks among {self.max_rank} draws: {verdict}."
+        wrong = f" {self.divergences} of them had divergences." if self.divergences else ""
+        return f"{head}{wrong} If all is well, mean ranks are near 0.5 and their sd near 0.289.\n\n{Table(rows)}"
+
+    __repr__ = __str__
+
+    def plot(self, path: str | os.PathLike[str] | None = None, *, sites: Iterable[str] | None = None) -> Any:
+        """A picture of each quantity: the ECDF of its ranks less that of uniform ones, and the band where 95 % stay within.
+
+        Returns:
+            The matplotlib figure, which is also written to `path`, if there is one.
+
+        Raises:
+            MissingPackageError: matplotlib is not installed.
+        """
+        figures = needed("matplotlib.figure", "A picture")
+        names = list(self.ranks) if sites is None else list(sites)
+        columns = [(name, place) for name in names for place in np.ndindex(self.p_values[name].shape)]
+        wide = min(4, len(columns))
+        high = -(-len(columns) // wide)
+        figure = figures.Figure(figsize=(3.0 * wide + 0.6, 2.3 * high + 0.6), layout="constrained")
+        grid = figure.subplots(high, wide, squeeze=False, sharex=True, sharey=True).ravel()
+        z, low, up = band(self.num_simulations)
+        for axes, (name, place) in zip(grid, columns, strict=False):
+            u = _uniform(self.ranks[name][(slice(None), *place)], self.max_rank)
+            axes.fill_between(z, low - z, up - z, color="0.85", linewidth=0, label="95 % of uniform ranks")
+            axes.step(z, (u[:, None] <= z).mean(axis=0) - z, where="mid", color="C0", label="ranks")
+            axes.axhline(0.0, color="0.5", linewidth=0.8)
+            axes.set_title(f"{element_name(name, place)}   p = {self.p_values[name][place]:.2f}", fontsize=9)
+        for axes in grid[len(columns) :]:
+            axes.set_visible(False)
+        grid[0].legend(frameon=False, fontsize=7)
+        figure.supxlabel("rank / (L + 1)")
+        figure.supylabel("ECDF − uniform")
+        if path is not None:
+            figure.savefig(path, dpi=120)
+        return figure
+
+
+def _uniform(ranks: NDArray[np.int64], max_rank: int) -> NDArray[np.float64]:
+    """Ranks as numbers that are uniform on (0, 1) if the ranks are on 0, …, L: each spread over its share, by a fixed seed."""
+    noise = np.random.default_rng(len(ranks)).uniform(size=ranks.shape)
+    uniform: NDArray[np.float64] = (ranks + noise) / (max_rank + 1)
+    return uniform
+
+
+def p_values(ranks: NDArray[np.int64], max_rank: int) -> NDArray[np.float64]:
+    """For each quantity of (simulation, *shape) how often uniform ranks are as uneven as these."""
+    count, *shape = ranks.shape
+    reference = np.sort(_statistic(np.random.default_rng(0).uniform(size=(REFERENCES, count))))
+    uniform = _uniform(ranks, max_rank).reshape(count, -1).T
+    found = np.searchsorted(reference, _statistic(uniform), side="right")
+    p: NDArray[np.float64] = ((found + 1) / (REFERENCES + 1)).reshape(shape)
+    return p
+
+
+def _places(count: int) -> NDArray[np.float64]:
+    """Where an ECDF of `count` numbers is looked at."""
+    return np.arange(1, count) / count
+
+
+def _statistic(uniform: NDArray[np.float64]) -> NDArray[np.float64]:
+    r"""For rows of N numbers, how improbable the ECDF is at the place where it is most so: small for uneven ones.
+
+    .. math:: \gamma = 2 \min_i \min\{\mathrm{Bin}(N F(z_i) \mid N, z_i), 1 - \mathrm{Bin}(N F(z_i) - 1 \mid N, z_i)\}
+    """
+    from scipy.stats import binom  # type: ignore[import-untyped]
+
+    count = uniform.shape[1]
+    z = _places(count)
+    below = np.stack([np.searchsorted(np.sort(row), z, side="right") for row in uniform])
+    # Few different values: one table of the distribution for each place.
+    k = np.arange(count + 1)
+    lower = binom.cdf(k[:, None], count, z)
+    upper = binom.sf(k[:, None] - 1, count, z)
+    column = np.arange(len(z))
+    gamma: NDArray[np.float64] = 2.0 * np.minimum(lower[below, column], upper[below, column]).min(axis=1)
+    return gamma
+
+
+def band(count: int, coverage: float = 0.95) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Places z, and the band in which the whole ECDF of `count` uniform numbers stays with probability `coverage`.
+
+    Example:
+        >>> z, low, up = band(100)
+        >>> bool((low <= z).all() and (z <= up).all())
+        True
+    """
+    from scipy.stats import binom
+
+    gamma = np.quantile(_statistic(np.random.default_rng(0).uniform(size=(REFERENCES, count))), 1.0 - coverage)
+    z = _places(count)
+    return z, binom.ppf(gamma / 2.0, count, z) / count, binom.ppf(1.0 - gamma / 2.0, count, z) / count
