@@ -6,6 +6,7 @@ A new torch that renames one of them breaks this file, and is mended in this fil
 from __future__ import annotations
 
 import torch
+from torch._decomp import decomposition_table
 from torch._ops import OpOverload
 from torch.distributions.transforms import _InverseTransform as InverseTransform
 from torch.nn.modules.batchnorm import _NormBase as NormBase
@@ -15,6 +16,7 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode_stack as dis
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
 __all__ = [
+    "COMPOSITE",
     "AutoDispatchBelowAutograd",
     "DisableTorchFunction",
     "InverseTransform",
@@ -23,6 +25,7 @@ __all__ = [
     "TensorBase",
     "TorchDispatchMode",
     "current_autograd_node",
+    "decomposition_table",
     "dispatch_modes",
     "enable_mkldnn",
     "has_kernel",
@@ -50,6 +53,8 @@ TensorBase = torch._C.TensorBase
 has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key
 is_batched = torch._C._functorch.is_batchedtensor
 parse_schema = torch._C.parse_schema
+COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd
+"""The kernels that are made of other operators for every device, and for autograd."""
 
 # Autograd.
 

@@ -285,6 +285,9 @@ INDEXING: dict[str, list[Case]] = {
     "aten.scatter": [lambda x, y: x.scatter(1, COLUMNS[:, :2], y), lambda x, y: x.scatter(1, COLUMNS[:, :1], 5.0),
                      lambda x, y: written(x, lambda c: c.scatter_(0, COLUMNS[:1] % 3, 1.0))],
     "aten.scatter_add": [lambda x, y: x.scatter_add(1, COLUMNS, y), lambda x, y: torch.zeros_like(x).scatter_add(0, COLUMNS % 3, y)],
+    "aten.scatter_reduce": [lambda x, y, m=m, k=k: x.scatter_reduce(1, COLUMNS[:, :3] // 2 * 2, y, m, include_self=k)
+                            for m in ("sum", "prod", "mean", "amax", "amin") for k in (True, False)]
+        + [lambda x, y: written(x * 2, lambda c: c.scatter_reduce_(0, x.argmax(0, keepdim=True), y, "prod"))],
     "aten.index_select": [lambda x, y: x.index_select(1, ROWS % 3)],
     "aten.index_add": [lambda x, y: x.index_add(0, ROWS % 3, y[ROWS], alpha=2), lambda x, y: written(x, lambda c: c.index_add_(1, COLUMNS[0], y))],
     "aten.embedding": [lambda x, y: F.embedding(COLUMNS % 3, x)],

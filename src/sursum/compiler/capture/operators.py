@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tag
 
 from sursum.common.torch_private import OpOverload
@@ -77,7 +78,7 @@ class Operator:
             lifts=schema.name in ("aten::lift_fresh", "aten::lift"),
             rebinds=schema.name in _REBINDING,
             batch_norm=schema.name in _BATCH_NORMS,
-            indexes="indices" in (argument.name for argument in schema.arguments),
+            indexes=any(a.name == "indices" and isinstance(a.type, torch.ListType) for a in schema.arguments[1:2]),
         )
 
     def argument(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:

@@ -19,6 +19,7 @@ from sursum.common.torch_private import (
 from sursum.compiler.capture import mask_indexing, refusals
 from sursum.compiler.capture.borrowed import Borrowed
 from sursum.compiler.capture.branches import NOTHING_KNOWN, Answers, Doubt
+from sursum.compiler.capture.decompositions import Decomposition, decomposition
 from sursum.compiler.capture.derivatives import exact
 from sursum.compiler.capture.lines import Lines
 from sursum.compiler.capture.operators import Operator, results_of
@@ -65,7 +66,7 @@ class Recorder(TorchDispatchMode):
         self._looks = 0  # how many checks there have been
         self._failed = False  # a check has: what Python looks at then is for the message
         self._lines = Lines(within=sys._getframe(1).f_code)
-        self._operators: dict[OpOverload, Operator] = {}
+        self._operators: dict[OpOverload, tuple[Operator, Decomposition | None]] = {}
         self._values: dict[int, Value] = {}
         self._newest: dict[int, Value] = {}  # address of a storage → its newest value
         self._storages: dict[int, torch.UntypedStorage] = {}  # value → its storage, alive
@@ -133,9 +134,10 @@ class Recorder(TorchDispatchMode):
             raise
 
     def _record(self, op: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        facts = self._operators.get(op)
-        if facts is None:
-            facts = self._operators[op] = Operator.of(op)
+        known = self._operators.get(op)
+        if known is None:
+            known = self._operators[op] = Operator.of(op), decomposition(op)
+        facts, parts = known
         where = self._where()
         if facts.random or facts.batch_norm or facts.rebinds:
             self._refuse(facts, args, kwargs, where)
@@ -157,6 +159,11 @@ class Recorder(TorchDispatchMode):
             )
         if dynamic and traced and not self._failed:
             raise refusals.dynamic_shape(facts.name, where)
+
+        if parts is not None and traced and not self._failed:
+            found = self._take_apart(parts, args, kwargs)
+            if found is not NotImplemented:
+                return found
 
         windows = facts.windows(node_args, node_kwargs) if facts.written else []
         if not self._outside.isdisjoint([window.value for window in windows]):
@@ -188,6 +195,19 @@ class Recorder(TorchDispatchMode):
             self._nodes.append(node)
             self._computations.add(node)
         return out
+
+    def _take_apart(self, parts: Decomposition, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """What an operator gives, its parts being recorded; `NotImplemented`, and nothing recorded, where that fails."""
+        counts = len(self._nodes), len(self._guards), len(self.doubts)
+        state = self._looks, self._failed, self._false_check, self.failure
+        try:
+            with self:
+                return parts(*args, **kwargs)
+        except Exception:  # the operator itself is recorded, or says what is wrong with its arguments
+            for items, count in zip((self._nodes, self._guards, self.doubts), counts, strict=True):
+                del items[count:]  # type: ignore[attr-defined]
+            self._looks, self._failed, self._false_check, self.failure = state
+            return NotImplemented
 
     def _refuse(self, facts: Operator, args: Sequence[Any], kwargs: Mapping[str, Any], where: Where) -> None:
         """Raise the error of an operator that no density may use."""

@@ -242,6 +242,25 @@ static void su_logcumsumexp(int64_t outer, int64_t n, int64_t inner, const doubl
         }
 }
 """,
+    "su_scatter_reduce": """
+/* y[place] is reduced with x: sums, products, largest or smallest (mode 0 to 3); what y holds counts if `keep`. A NaN stays. */
+static void su_scatter_reduce(int mode, int keep, int64_t n, const int64_t *place, const double *x, double *y)
+{
+    static const double nothing[] = {0.0, 1.0, -INFINITY, INFINITY};
+    for (int64_t i = 0; !keep && i < n; i++)
+        y[place[i]] = nothing[mode];
+    for (int64_t i = 0; i < n; i++) {
+        double *const out = y + place[i];
+        const double t = x[i];
+        if (mode == 0)
+            *out += t;
+        else if (mode == 1)
+            *out *= t;
+        else if (t != t || (mode == 2 ? *out < t : t < *out))
+            *out = t;
+    }
+}
+""",
     "su_cholesky": """
 /* The lower factors of n by n matrices, row by row; code 0, or the order of the first minor that is not positive. */
 static void su_cholesky(int64_t count, int64_t n, const double *a, double *l, int64_t *code)

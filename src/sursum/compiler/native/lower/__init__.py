@@ -6,6 +6,7 @@ at the end of that file, and add a row to the contract in `tests/compiler/native
 
 from __future__ import annotations
 
+from sursum.common.torch_private import OpOverload
 from sursum.compiler.graph.graph import Graph, Node
 from sursum.compiler.native.ir.program import Program
 from sursum.compiler.native.lower import (
@@ -34,7 +35,7 @@ from sursum.compiler.native.lower import (
 from sursum.compiler.native.lower.collect import collect
 from sursum.compiler.native.lower.context import Lowering
 from sursum.compiler.native.lower.fold import fold, reciprocals
-from sursum.compiler.native.lower.table import Lower, Table, names
+from sursum.compiler.native.lower.table import Lower, Table, names, operator_names
 from sursum.compiler.native.unsupported import UnsupportedOperator
 
 OPERATORS: Table = {
@@ -60,6 +61,11 @@ OPERATORS: Table = {
     **scan.TABLE,
     **recurrence.TABLE,
 }
+
+
+def has_lowering(op: OpOverload) -> bool:
+    """Whether the table has an operator, in some form."""
+    return not OPERATORS.keys().isdisjoint(operator_names(op, writes=op._schema.is_mutable))
 
 
 def lowering(node: Node) -> Lower:
@@ -98,4 +104,4 @@ def lower(graph: Graph, title: str, blas: list[str] | None = None) -> tuple[Prog
     return program, low
 
 
-__all__ = ["OPERATORS", "Lowering", "lower", "lowering"]
+__all__ = ["OPERATORS", "Lowering", "has_lowering", "lower", "lowering"]

@@ -9,14 +9,14 @@ from typing import Any
 import torch
 
 from sursum.compiler.graph.graph import Node, Ref
-from sursum.compiler.native.ir.affine import Affine
+from sursum.compiler.native.ir.affine import Affine, contiguous
 from sursum.compiler.native.ir.expr import Expr
 from sursum.compiler.native.ir.program import Data
 from sursum.compiler.native.lower import triangle
 from sursum.compiler.native.lower.context import Lowering, kind_of
 from sursum.compiler.native.lower.reduction import axis, broadcast
 from sursum.compiler.native.lower.scatter import scatter_at
-from sursum.compiler.native.lower.table import Table
+from sursum.compiler.native.lower.table import Table, given
 
 
 def places(low: Lowering, index: Ref, limit: int, *, wraps: bool = True) -> Ref:
@@ -189,6 +189,37 @@ def scatter(low: Lowering, node: Node) -> None:
     scatter_into(low, node, x, _along(low, dim, low.load(chosen), rank), where.size, value, add=add)
 
 
+def scatter_reduce(low: Lowering, node: Node) -> None:
+    """`scatter_reduce(x, dim, index, source, reduce, include_self)`: sums, products, means or extremes"""
+    e, args = low.e, given(node)
+    x, where, reduce, keep = args["self"], args["index"], args["reduce"], args["include_self"]
+    if kind_of(x.dtype) != "f":
+        low.fail("a reduction of whole numbers")
+    size = where.size or (1,)
+    rank, dim = len(size), args["dim"] % len(size)
+    chosen = places(low, where, x.size[dim] if x.size else 1, wraps=False)
+    place = e.const(0, "i")
+    for d, stride in enumerate(contiguous(x.size or (1,))):
+        along = low.load(chosen, size) if d == dim else e.index(axis(rank, d))
+        place = e.add(place, e.mul(along, e.const(stride, "i")))
+    source = args["src"]
+    value = low.load(Ref(source.value, where.size, source.stride, source.offset, source.dtype), size)
+    at, given_values = low.temporary(size, place, "i"), low.temporary(size, e.double(value))
+
+    def reduced(base: Expr, mode: str, values: Ref) -> Ref:
+        out = low.new(x.size)
+        modes = ("sum", "prod", "amax", "amin")
+        start = low.temporary(x.size, base)
+        low.call(out, "su_scatter_reduce", modes.index(mode), int(keep), math.prod(size), at, values, out, base=start)
+        return out
+
+    found = low.load(reduced(low.load(x), "sum" if reduce == "mean" else reduce, given_values))
+    if reduce == "mean":
+        counts = reduced(e.const(1.0), "sum", low.temporary(size, e.const(1.0)))
+        found = e.div(found, low.load(counts))
+    low.finish(node, found)
+
+
 def index_select(low: Lowering, node: Node) -> None:
     """`index_select(x, dim, index)`"""
     x, dim, where = node.args
@@ -260,6 +291,7 @@ TABLE: Table = {
     "aten.gather": gather,
     "aten.scatter": scatter,
     "aten.scatter_add": scatter,
+    "aten.scatter_reduce": scatter_reduce,
     "aten.index_select": index_select,
     "aten.index_add": index_add,
     "aten.embedding": embedding,

@@ -25,8 +25,13 @@ def names(node: Node) -> tuple[str, str]:
 
     Example: `aten.add_.Tensor` has the names "aten.add.Tensor" and "aten.add".
     """
-    namespace, base, overload = str(node.op).split(".")
-    if node.writes and torch.Tag.inplace_view not in node.op.tags and base.endswith("_") and not base.endswith("__"):
+    return operator_names(node.op, writes=bool(node.writes))
+
+
+def operator_names(op: Any, *, writes: bool) -> tuple[str, str]:
+    """The same of an operator that writes into its argument, or does not."""
+    namespace, base, overload = str(op).split(".")
+    if writes and torch.Tag.inplace_view not in op.tags and base.endswith("_") and not base.endswith("__"):
         base = base[:-1]
         if base == "pow":  # pow.Scalar is a number to the power of a tensor
             overload = f"Tensor_{overload}"
