@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import sursum as su
 import sursum.distributions as dist
+from sursum.core.calling import Program
 from sursum.draws.ess_rhat import mixing
 from sursum.errors import CaptureError, DiagnosticWarning, DuplicateSiteError, ModuleWarning, PredictionError, SiteError
 from sursum.infer import ModuleEnsemble
@@ -41,9 +42,7 @@ def regression(net: nn.Module) -> Any:
 def posterior_of(program: Any, sites: dict[str, tuple[int, ...]], *args: Any, chains: int = 2, draws: int = 15) -> su.Posterior:
     generator = torch.Generator().manual_seed(7)
     values = {n: torch.randn(chains, draws, *s, generator=generator, dtype=torch.float64) for n, s in sites.items()}
-    return su.Posterior(
-        values, {}, np.zeros((chains, draws, 1)), latents=tuple(sites), program=su.program.Program(program, args)
-    )
+    return su.Posterior(values, {}, np.zeros((chains, draws, 1)), latents=tuple(sites), program=Program(program, args))
 
 
 def shapes(net: nn.Module, name: str = "net") -> dict[str, tuple[int, ...]]:
