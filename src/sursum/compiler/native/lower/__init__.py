@@ -30,6 +30,7 @@ from sursum.compiler.native.lower import (
     scan,
     softmax,
     special,
+    spectral,
     structure,
 )
 from sursum.compiler.native.lower.collect import collect
@@ -53,6 +54,7 @@ OPERATORS: Table = {
     **matmul.TABLE,
     **linalg.TABLE,
     **lu.TABLE,
+    **spectral.TABLE,
     **normalise.TABLE,
     **convolution.TABLE,
     **pooling.TABLE,
