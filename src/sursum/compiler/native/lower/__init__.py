@@ -2,6 +2,7 @@
 
 To add an operator, write its formula (see `arithmetic.py`) or its function (see `reduction.py`), put it into the table
 at the end of that file, and add a row to the contract in `tests/compiler/native/test_operators.py`.
+Imports `ir`; `build` imports it.
 """
 
 from __future__ import annotations
