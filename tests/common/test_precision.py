@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.distributions as td
 from torch.nn.functional import linear
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import sursum as su
 import sursum.distributions as dist
@@ -422,3 +423,64 @@ def test_the_gradient_of_a_density_may_be_taken_outside_of_it():
     q = torch.linspace(-1.0, 1.0, density.dim, dtype=D, requires_grad=True)
     (slope,) = torch.autograd.grad(density(q), q)
     assert slope.tolist() == pytest.approx(su.compile(density.model).value_and_grad(q.detach())[1].tolist(), rel=1e-13)
+
+
+X = torch.tensor([0.25, -1.5, 3.0], dtype=D)
+
+# What no mode need compute, and what only looks as if it were so: (what is called, the same in NumPy's doubles).
+PASSED_BY = {
+    "float": (lambda x: x.float(), lambda x: x),
+    "half": (lambda x: x.half(), lambda x: x),
+    "to float32": (lambda x: x.to(torch.float32), lambda x: x),
+    "to a tensor's": (lambda x: x.to(F(1.0)), lambda x: x),
+    "zeros like": (lambda x: torch.zeros_like(x, dtype=torch.float32) + 0.1, lambda x: 0 * x + 0.1),
+    "truth times a number": (lambda x: (x > 0) * 0.1, lambda x: (x > 0) * 0.1),
+    "truth divided": (lambda x: (x > 0) / 3, lambda x: (x > 0) / 3.0),
+    "exp of truth": (lambda x: torch.exp(x > 0), lambda x: np.exp(1.0 * (x > 0))),
+    "where of numbers": (lambda x: torch.where(x > 0, 0.1, 0.2), lambda x: np.where(x > 0, 0.1, 0.2)),
+    "number less": (lambda x: 0.1 - x, lambda x: 0.1 - x),
+    "number over": (lambda x: 0.1 / x, lambda x: 0.1 / x),
+    "number to the power": (lambda x: 0.1**x, lambda x: 0.1**x),
+    "power": (lambda x: x**3, lambda x: x**3),
+    "entropy of truth": (
+        lambda x: torch.binary_cross_entropy_with_logits(x, x > 0),
+        lambda x: np.logaddexp(0, x) - x * (x > 0),
+    ),
+    "by a float32": (lambda x: torch.mul(x, F(0.5)), lambda x: 0.5 * x),
+    "a list with a float32": (lambda x: torch.stack([x[0], F(0.5)]), lambda x: np.array([x[0], 0.5])),
+    "counted": (lambda x: x[torch.tensor([2, 0])], lambda x: x[[2, 0]]),
+}
+
+
+@pytest.mark.parametrize(("call", "expected"), PASSED_BY.values(), ids=PASSED_BY)
+def test_what_passes_the_modes_by_is_in_double_too(call, expected):
+    with in_double():
+        found = call(X)
+    assert found.dtype is D
+    np.testing.assert_allclose(found.numpy(), expected(X.numpy()), rtol=1e-15, atol=0)
+
+
+def test_draws_are_made_once():
+    torch.manual_seed(0)
+    with in_double():
+        first = [torch.rand_like(X), torch.normal(0.0, X.abs()), torch.randn(2), torch.bernoulli(X.abs() / 3)]
+        last = torch.randn(())
+    torch.manual_seed(0)
+    again = [torch.rand_like(X), torch.normal(0.0, X.abs()), torch.randn(2, dtype=D), torch.bernoulli(X.abs() / 3)]
+    assert all(map(torch.equal, first, again))
+    assert torch.equal(last, torch.randn((), dtype=D))
+
+
+def test_modes_that_the_program_enters_see_every_operator():
+    seen = []
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            seen.append(func.__name__)
+            return func(*args, **(kwargs or {}))
+
+    with in_double(), Watch():
+        X.exp() * X
+    with Watch(), in_double():
+        X.exp() * X
+    assert seen == ["exp.default", "mul.Tensor"] * 2

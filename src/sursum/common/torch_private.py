@@ -5,6 +5,8 @@ A new torch that renames one of them breaks this file, and is mended in this fil
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch._decomp import decomposition_table
 from torch._ops import OpOverload
@@ -18,6 +20,7 @@ from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 __all__ = [
     "COMPOSITE",
     "AutoDispatchBelowAutograd",
+    "DisableTorchDispatch",
     "DisableTorchFunction",
     "InverseTransform",
     "NormBase",
@@ -26,6 +29,7 @@ __all__ = [
     "TorchDispatchMode",
     "current_autograd_node",
     "decomposition_table",
+    "dispatch_mode_at",
     "dispatch_modes",
     "enable_mkldnn",
     "has_kernel",
@@ -33,6 +37,7 @@ __all__ = [
     "is_batched",
     "mkldnn_enabled",
     "next_sequence_number",
+    "num_dispatch_modes",
     "parse_schema",
     "tree_flatten",
     "tree_leaves",
@@ -48,10 +53,14 @@ is_all_true = torch._is_all_true
 # Dispatch.
 
 AutoDispatchBelowAutograd = torch._C._AutoDispatchBelowAutograd
+DisableTorchDispatch = torch._C._DisableTorchDispatch
+"""While it is entered, no dispatch mode sees what operators run."""
 DisableTorchFunction = torch._C.DisableTorchFunction
 TensorBase = torch._C.TensorBase
+dispatch_mode_at: Callable[[int], object] = torch._C._get_dispatch_stack_at
 has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key
 is_batched = torch._C._functorch.is_batchedtensor
+num_dispatch_modes: Callable[[], int] = torch._C._len_torch_dispatch_stack
 parse_schema = torch._C.parse_schema
 COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd
 """The kernels that are made of other operators for every device, and for autograd."""

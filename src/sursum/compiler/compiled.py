@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sursum.common.gc_pause import uncollected
+from sursum.common.precision import doubled
 from sursum.common.user_frame import warn
 from sursum.compiler.benchmark import Benchmark, benchmark
 from sursum.compiler.capture.capture import Beside, Capture
@@ -375,7 +376,7 @@ def _gradient(density: LogDensity) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
     """The log density of the program itself, and its gradient by autograd."""
 
     def run(q: Tensor) -> tuple[Tensor, Tensor]:
-        with torch.inference_mode(False), torch.enable_grad(), ExactDerivatives():
+        with torch.inference_mode(False), torch.enable_grad(), doubled(ExactDerivatives()):
             q = q.clone().requires_grad_()
             value = density(q)
             if not value.requires_grad:

@@ -197,7 +197,7 @@ def test_the_eager_engine_is_checked() -> None:
 
 def test_the_message_names_the_function_the_line_and_both_slopes() -> None:
     """log p = -z²/2 - z², and by the gradient -z²/2 and 3/2 of -z²: slopes of -3z v and -4z v."""
-    with pytest.warns(GradientWarning, match=r"by site 'z' \(test_check\.py:\d+\).*in Wrong: correct it") as caught:
+    with pytest.warns(GradientWarning, match=r"by site 'z' \(test_gradient\.py:\d+\).*in Wrong: correct it") as caught:
         density = su.compile(lambda: term(Wrong.apply(latent())))
     text = str(caught[0].message)
     claimed, measured = (float(text.split(end)[0].split()[-1]) for end in (" by the gradient", " by differences"))

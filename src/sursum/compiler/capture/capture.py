@@ -150,7 +150,7 @@ def _record(
     with torch.inference_mode(False), torch.enable_grad():
         q = point.detach().to(torch.float64, copy=True).requires_grad_(gradient)
         recorder = Recorder(q, current_site, answers)
-        with recorder, doubled(), SelectByTensor(recorder.traces):
+        with doubled(recorder), SelectByTensor(recorder.traces):
             try:
                 result = fn(q)
             except NotImplementedError as error:

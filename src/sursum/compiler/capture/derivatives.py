@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 
-from sursum.common.torch_private import TorchDispatchMode
+from sursum.common.precision import Computed
+from sursum.common.torch_private import OpOverload
 
 aten = torch.ops.aten
 
@@ -32,8 +33,8 @@ def exact(op: Any, args: Sequence[Any]) -> tuple[Any, ...]:
     return tuple(args) if changes is None else tuple(changes.get(k, arg) for k, arg in enumerate(args))
 
 
-class ExactDerivatives(TorchDispatchMode):
-    """Inside it, the backward operators of torch compute the derivative.
+class ExactDerivatives(Computed):
+    """Inside it, the backward operators of torch compute the derivative, in double precision.
 
     Example:
         >>> table = torch.zeros(3, requires_grad=True)
@@ -43,11 +44,5 @@ class ExactDerivatives(TorchDispatchMode):
         [1.0, 0.0, 0.0]
     """
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False
-
-    def __torch_dispatch__(
-        self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        return func(*exact(func, args), **dict(kwargs or {}))
+    def run(self, op: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        return op(*exact(op, args), **kwargs)

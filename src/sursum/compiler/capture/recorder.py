@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sursum.common.precision import Computed
 from sursum.common.torch_private import (
     OpOverload,
-    TorchDispatchMode,
     current_autograd_node,
     next_sequence_number,
     without_dispatch_modes,
@@ -38,8 +38,8 @@ _DTYPES = frozenset(
 _NOWHERE = Where(None, None)
 
 
-class Recorder(TorchDispatchMode):
-    """Records what runs while it is entered.
+class Recorder(Computed):
+    """Records what runs while it is entered, in double precision: operators as they are computed, conversions among them.
 
     A storage is known by its address, and every storage seen is kept alive: an address would be used again otherwise.
     `input` is traced: what is computed from it may not leave torch. A tensor that comes from outside is a constant:
@@ -51,10 +51,8 @@ class Recorder(TorchDispatchMode):
         answers: what is known of the program's looks at checks, or is to be found out by this run.
     """
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        # The base class would import torch._dynamo (2 s) to keep itself from being compiled.
-        return False
+    passed_by = False
+    supports_higher_order_operators = False
 
     def __init__(self, input: Tensor, current_site: Callable[[], Where], answers: Answers = NOTHING_KNOWN) -> None:
         super().__init__()
@@ -118,17 +116,12 @@ class Recorder(TorchDispatchMode):
     def call(self, op: Any, args: tuple[Any, ...]) -> Any:
         """Runs and records `op`, which is no operator of torch's, as one."""
         with without_dispatch_modes():
-            return self.__torch_dispatch__(op, (), args)
+            return self.run(op, args, {})
 
-    def __torch_dispatch__(
-        self,
-        func: OpOverload,
-        types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
+    def run(self, op: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """What an operator gives, recorded."""
         try:
-            return self._record(func, exact(func, args), kwargs or {})
+            return self._record(op, exact(op, args), kwargs)
         except CaptureError as error:
             self.failure = self.failure or error
             raise

@@ -229,7 +229,7 @@ def operator(step: Step, carry: Sequence[Tensor], each: Sequence[Tensor], fixed:
     with without_dispatch_modes(), torch.no_grad():
         point = torch.cat([tensor.detach().reshape(-1).double() for group in tensors for tensor in group])
         recorder = Recorder(point, lambda: _NOWHERE)
-        with recorder, doubled():
+        with doubled(recorder):
             results = step.run(*([part.of(point) for part in parts] for parts in groups))
         graph = recorder.graph(results)
     kept, _ = _parts(results[len(carry) :], 0)
