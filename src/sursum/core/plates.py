@@ -85,10 +85,24 @@ def local_plates(site: Param, value: Tensor) -> tuple[Frame, ...]:
 
 def subsampled(site: Param, value: Tensor) -> Tensor:
     """The elements of a local parameter that its plates have present."""
-    for frame in local_plates(site, value):
-        if frame.indices is not None and frame.dim is not None and site.event_dim is not None:
-            value = value.index_select(value.dim() + frame.dim - site.event_dim, frame.indices)
+    return present(value, local_plates(site, value), value.dim() - (site.event_dim or 0))
+
+
+def present(value: Tensor, plates: tuple[Frame, ...], batch: int) -> Tensor:
+    """The elements that `plates` have present of a value of whole plates, whose `batch` leftmost dimensions end with theirs."""
+    for frame in plates:
+        if frame.dim is not None and frame.indices is not None:
+            value = value.index_select(batch + frame.dim, frame.indices)
     return value
+
+
+def whole_shape(shape: torch.Size, plates: tuple[Frame, ...], batch: int) -> torch.Size:
+    """The shape in whole plates of a value of which only some elements are present; see `present`."""
+    whole = list(shape)
+    for frame in plates:
+        if frame.dim is not None and frame.indices is not None:
+            whole[batch + frame.dim] = frame.size
+    return torch.Size(whole)
 
 
 def by_step(site: Sample, value: Any) -> Any:

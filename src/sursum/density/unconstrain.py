@@ -11,59 +11,38 @@ from torch import Tensor
 from torch.distributions import ComposeTransform, Distribution, IndependentTransform
 
 from sursum.core.messages import Sample, Site, Step
-from sursum.core.runtime import Messenger, handler, perform, required
+from sursum.core.runtime import Messenger, handler, required
 from sursum.core.scope import own_steps
 from sursum.core.time_axis import Ledger
 from sursum.core.trace import Trace
+from sursum.density.answering import Answering
 from sursum.distributions.bijections import bijection
-from sursum.distributions.delta import Delta
-from sursum.distributions.fluent import unwrapped
 from sursum.distributions.supports import support_of
 from sursum.errors import DensityError
 
 
 @handler
-class Placed(Messenger):
-    """Gives every latent site the value that `choose` places in unconstrained coordinates, and keeps the log-Jacobian."""
-
-    choose: Callable[[Sample, torch.Size, Any], Tensor] = required()
+class Unconstrained(Answering):
+    """Gives every latent site the value at coordinates that a subclass says in `free`, and keeps the log-Jacobian."""
 
     jacobians: dict[str, tuple[Site, Tensor]] = field(init=False, repr=False, default_factory=dict)
     steps: Ledger = field(init=False, repr=False, default_factory=Ledger)
-    whole: dict[str, tuple[Any, Tensor]] = field(init=False, repr=False, default_factory=dict)
-    placed: set[str] = field(init=False, repr=False, default_factory=set)
 
-    def handle(self, site: Site) -> Any:
-        if not isinstance(site, Sample) or site.is_observed:
-            return perform(site)
-        if site.infer.get("is_subsample"):
-            raise subsampled(str(site))
-        if site.value is not None:
-            return perform(site)
-        if isinstance(unwrapped(site.fn), Delta):
-            # All mass at one point: nothing to infer, and no density that a sampler could follow.
-            return perform(site.but(value=site.fn.rsample()))
+    def free(self, site: Sample, shape: torch.Size, onto: Any) -> Tensor:
+        """The unconstrained value of a site, in all steps of the scans that it is in."""
+        raise NotImplementedError
+
+    def latent(self, site: Sample, steps: tuple[Step, ...]) -> Tensor:
         onto = bijection(continuous_support(site))
-        shape = site.fn.batch_shape + site.fn.event_shape
-        free = self._free(site, torch.Size(onto.inverse_shape(shape)), onto)
-        value = onto(free)
-        self.placed.add(site.name)
-        if not is_identity(onto):
-            self._add(site, onto.log_abs_det_jacobian(free, value))
-        return perform(site.but(value=value))
+        shape = onto.inverse_shape(site.fn.batch_shape + site.fn.event_shape)
+        return self.free(site, torch.Size([*(step.size for step in steps), *shape]), onto)
 
-    def _free(self, site: Sample, shape: torch.Size, onto: Any) -> Tensor:
-        """The unconstrained value; in a scan this step's part of what is chosen, once, for all steps."""
-        steps = own_steps(site)
-        if not steps:
-            return self.choose(site, shape, onto)
-        loop, free = self.whole.get(site.name, (None, None))
-        if loop is not steps[0].loop or free is None:
-            free = self.choose(site, torch.Size([*(step.size for step in steps), *shape]), onto)
-            self.whole[site.name] = steps[0].loop, free
-        for step in steps:
-            free = step.take(free)
-        return free
+    def settle(self, site: Sample, answer: Tensor) -> Sample:
+        onto = bijection(continuous_support(site))
+        value = onto(answer)
+        if not is_identity(onto):
+            self._add(site, onto.log_abs_det_jacobian(answer, value))
+        return site.but(value=value)
 
     def _add(self, site: Site, log_jacobian: Tensor) -> None:
         steps = own_steps(site)
@@ -77,6 +56,22 @@ class Placed(Messenger):
             site = rows[0][0]
             plates = tuple(frame for frame in site.plates if not (isinstance(frame, Step) and frame.loop is step.loop))
             self._add(site.but(plates=plates), step.join([row[1] for row in rows]))
+
+
+@handler
+class Placed(Unconstrained):
+    """Gives every latent site the value at the coordinates that `choose` says, and needs all elements of every plate."""
+
+    choose: Callable[[Sample, torch.Size, Any], Tensor] = required()
+
+    placed: set[str] = field(init=False, repr=False, default_factory=set)
+
+    def free(self, site: Sample, shape: torch.Size, onto: Any) -> Tensor:
+        self.placed.add(site.name)
+        return self.choose(site, shape, onto)
+
+    def subsample(self, site: Sample) -> Any:
+        raise subsampled(str(site))
 
 
 @handler

@@ -1,7 +1,4 @@
-"""Handlers, one verb a file. `sursum.poutine` is another name of this module.
-
-Imports `core` and below; `density` and every room above import it.
-"""
+"""Handlers, one verb a file. `sursum.poutine` is another name of this module."""
 
 from sursum.core.runtime import Messenger, handler, perform
 from sursum.core.trace import Trace

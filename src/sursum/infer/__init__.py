@@ -1,7 +1,4 @@
-"""Inference: a log density from a program, optimisers and samplers for it, and guides fitted to it.
-
-Public names only. Imports every room; nothing but the package itself imports it.
-"""
+"""Inference: a log density from a program, optimisers and samplers for it, and guides fitted to it."""
 
 import sys
 from collections.abc import Callable

@@ -7,7 +7,7 @@ scale the gradient of a step is an unbiased estimate of that of the whole log de
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,22 +15,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.distributions import Distribution
 
 from sursum.core.calling import run_program, valued
-from sursum.core.messages import Factor, Frame, Sample, Site
-from sursum.core.plates import plate_scale
-from sursum.core.runtime import Messenger, handler, perform
+from sursum.core.messages import Factor, Sample
+from sursum.core.plates import plate_scale, present, whole_shape
+from sursum.core.runtime import handler
 from sursum.core.scope import own_steps
 from sursum.core.trace import Trace
 from sursum.density.bypassed_module import watch_originals
 from sursum.density.dtype_errors import explained
+from sursum.density.unconstrain import Unconstrained, continuous_support
 from sursum.density.unobserved import announce_unobserved, unobserved
 from sursum.distributions.bijections import bijection
-from sursum.distributions.delta import Delta
-from sursum.distributions.fluent import unwrapped
 from sursum.distributions.rebuild import floating_dtype
-from sursum.distributions.supports import support_of
 from sursum.errors import DensityError, OptimisationError
 from sursum.handlers import ParamStore, seed, trace
 from sursum.optim import Optim, advance_schedule
@@ -38,75 +35,48 @@ from sursum.optimise.fit_result import started
 
 
 @handler
-class Ascent(Messenger):
-    """Keeps an unconstrained leaf for every latent site, and gives the site the value that it stands for."""
+class Ascent(Unconstrained):
+    """Gives every latent site the value at a leaf, which outlives the execution and holds all elements of plates."""
 
     values: Mapping[str, Tensor] = field(default_factory=dict)
+    leaves: dict[str, Tensor] = field(default_factory=dict)
+    ontos: dict[str, dict[tuple[int, ...], Any]] = field(default_factory=dict)  # by site and steps of scans
 
-    leaves: dict[str, Tensor] = field(init=False, repr=False, default_factory=dict)
-    ontos: dict[str, Any] = field(init=False, repr=False, default_factory=dict)
-    jacobians: dict[str, Tensor] = field(init=False, repr=False, default_factory=dict)
-
-    def fresh(self) -> Ascent:
-        """A copy that shares the leaves, which outlive the executions."""
-        copy = super().fresh()
-        copy.leaves, copy.ontos, copy.jacobians = self.leaves, self.ontos, self.jacobians
-        return copy
-
-    def handle(self, site: Site) -> Any:
-        if not isinstance(site, Sample) or site.is_observed or site.value is not None or site.infer.get("is_subsample"):
-            return perform(site)
-        if not isinstance(site.fn, Distribution):
-            raise DensityError(f"latent site {site} cannot be scored: its prior is a function that returns a tensor.")
-        if isinstance(unwrapped(site.fn), Delta):
-            return perform(site.but(value=site.fn.rsample()))
-        support = support_of(site.fn)
-        if support.is_discrete:
-            raise DensityError(
-                f"latent site {site} is discrete ({type(site.fn).__name__}), and gradients need continuous sites. Sum it "
-                "out, for example with MixtureSameFamily, or observe it with condition."
-            )
-        if own_steps(site):
-            raise DensityError(
-                f"latent site {site} is in a scan, which optimisation on subsamples does not know. Leave subsample_size and "
-                "subsample out of the program's plates."
-            )
-        onto = bijection(support)
+    def free(self, site: Sample, shape: torch.Size, onto: Any) -> Tensor:
         if site.name not in self.leaves:
-            self.leaves[site.name] = self._leaf(site, onto)
-        free = self.leaves[site.name]
-        for at, frame in _subsampled(site):
-            free = free.index_select(at, torch.as_tensor(frame.indices))
-        value = onto(free)
-        self.ontos[site.name] = onto
-        self.jacobians[site.name] = plate_scale(site.plates) * onto.log_abs_det_jacobian(free, value).sum()
-        return perform(site.but(value=value))
+            self.leaves[site.name] = self._leaf(site, shape, onto)
+        return self.leaves[site.name]
+
+    def settle(self, site: Sample, answer: Tensor) -> Sample:
+        batch = len(site.fn.batch_shape)
+        at = tuple(step.index for step in own_steps(site))
+        self.ontos.setdefault(site.name, {})[at] = bijection(continuous_support(site))
+        return super().settle(site, present(answer, site.plates, batch))
+
+    def log_jacobian(self) -> Tensor:
+        """Of what an execution has settled, the elements present standing for all."""
+        return sum((plate_scale(site.plates) * term.sum() for site, term in self.jacobians.values()), torch.zeros(()))
 
     def value(self, name: str) -> Tensor:
         """The constrained value of a latent site, all elements of subsampled plates included."""
-        value: Tensor = self.ontos[name](self.leaves[name].detach())
-        return value
+        leaf, ontos = self.leaves[name].detach(), self.ontos[name]
+        values = torch.stack([onto(leaf[at]) for at, onto in ontos.items()])
+        return values.reshape(leaf.shape[: len(next(iter(ontos)))] + values.shape[1:])
 
-    def _leaf(self, site: Sample, onto: Any) -> Tensor:
+    def _leaf(self, site: Sample, shape: torch.Size, onto: Any) -> Tensor:
         """Where a site starts: at the value given for it or carried by it, else at 0."""
-        shape = list(site.fn.batch_shape + site.fn.event_shape)
-        for at, frame in _subsampled(site):
-            shape[at] = frame.size
+        steps, batch = [step.size for step in own_steps(site)], len(site.fn.batch_shape)
+        one = whole_shape(site.fn.batch_shape + site.fn.event_shape, site.plates, batch)
+        leaf = torch.zeros(
+            whole_shape(shape, site.plates, len(steps) + batch), dtype=floating_dtype(site.fn) or torch.get_default_dtype()
+        )
         # In a subsampled plate the site carries what is present; the parameter that it was has all.
         carried = (self.values.get(site.name), site.init, None if site.param is None else site.param.init)
-        start = next((value for value in carried if value is not None and list(value.shape) == shape), None)
-        leaf = torch.zeros(onto.inverse_shape(torch.Size(shape)), dtype=floating_dtype(site.fn) or torch.get_default_dtype())
+        start = next((value for value in carried if value is not None and value.shape in (one, (*steps, *one))), None)
         if start is not None:
             free = onto.inv(start.detach())
-            leaf = free.to(leaf.dtype) if bool(torch.isfinite(free).all()) else leaf
+            leaf = free.to(leaf.dtype).expand(leaf.shape) if bool(torch.isfinite(free).all()) else leaf
         return leaf.clone().requires_grad_()
-
-
-def _subsampled(site: Sample) -> Iterator[tuple[int, Frame]]:
-    """The plates of which only some elements are present, and their dimensions counted from the left."""
-    for frame in site.plates:
-        if frame.indices is not None and frame.dim is not None:
-            yield len(site.fn.batch_shape) + frame.dim, frame
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,10 +133,10 @@ def ascend(
     program = started(model, values=values)
 
     def run() -> tuple[Tensor, Trace]:
-        with store, ascent, trace() as recorder, explained(lambda: recorder.trace, program, args, kwargs):
+        with store, ascent as running, trace() as recorder, explained(lambda: recorder.trace, program, args, kwargs):
             run_program(program, args, kwargs)
         total = recorder.trace.log_prob_sum()
-        return total + sum(ascent.jacobians.values()) if jacobian else total, recorder.trace
+        return total + running.log_jacobian() if jacobian else total, recorder.trace
 
     climbed: list[float] = []
 

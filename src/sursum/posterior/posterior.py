@@ -30,7 +30,7 @@ from sursum.posterior.groups import added
 from sursum.predict.log_likelihood import log_likelihood
 from sursum.predict.module_ensemble import ModuleEnsemble, network_draws
 from sursum.predict.prediction import Prediction
-from sursum.predict.predictive import PREDICTED, Answers, Predictive
+from sursum.predict.predictive import PREDICTED, AtDraw, Predictive
 
 KIND = "sursum posterior"
 VERSION = 1
@@ -438,7 +438,7 @@ def _trusted(k: float | None) -> tuple[str, ...]:
 
 def _at_draw(program: Program, values: Mapping[str, Tensor]) -> None:
     """One execution at one draw; what has none is drawn, from a generator of its own."""
-    with drawing_from(torch.Generator().manual_seed(0)), Answers(values=values, draw=lambda site: site.run().value):
+    with drawing_from(torch.Generator().manual_seed(0)), AtDraw(values=values, draw=lambda site: site.run().value):
         program()
 
 

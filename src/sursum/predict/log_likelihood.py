@@ -14,7 +14,7 @@ from sursum.core.trace import scored
 from sursum.density.dtype_errors import explained
 from sursum.errors import PredictionError
 from sursum.handlers import trace
-from sursum.predict.predictive import Answers, GivenDraws, Sampled, optional_number, two_dimensions
+from sursum.predict.predictive import AtDraw, GivenDraws, Sampled, optional_number, two_dimensions
 from sursum.predict.stream import Stream
 from sursum.predict.vectorise import Draw, at_draws
 
@@ -71,7 +71,7 @@ def log_likelihood(
             return score(values)
 
     def score(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        with Answers(values=values), trace() as recorder, explained(lambda: recorder.trace, model, args, kwargs):
+        with AtDraw(values=values), trace() as recorder, explained(lambda: recorder.trace, model, args, kwargs):
             run_program(model, args, kwargs)
         observed = recorder.trace.observed
         if not observed:

@@ -17,10 +17,10 @@ from sursum.common.precision import default_dtype, in_double, widened
 from sursum.common.settings import settle, whole_number
 from sursum.common.user_frame import warn
 from sursum.core.calling import refuse_coroutines, run_program
-from sursum.core.messages import Deterministic, Param, Sample, Site
-from sursum.core.plates import by_step
-from sursum.core.runtime import Messenger, handler, perform, required
+from sursum.core.messages import Deterministic, Param, Sample, Site, Step
+from sursum.core.runtime import handler, required
 from sursum.core.validation import check_shape
+from sursum.density.answering import Answering
 from sursum.density.dtype_errors import explained
 from sursum.distributions.randomness import global_seed
 from sursum.distributions.rebuild import floating_dtype, tensors
@@ -186,7 +186,7 @@ class Predictive:
         def run(values: Mapping[str, Tensor], draw: Draw) -> dict[str, Tensor]:
             with (
                 in_double(),
-                Answers(values=values, draw=draw, replicate=bool(self.replicate)) as answers,
+                AtDraw(values=values, draw=draw, replicate=bool(self.replicate)) as answers,
                 trace() as recorder,
                 explained(lambda: recorder.trace, self.model, args, kwargs),
             ):
@@ -306,7 +306,7 @@ def two_dimensions(shape: torch.Size) -> tuple[int, int]:
 
 
 @handler
-class Answers(Messenger):
+class AtDraw(Answering):
     """Gives sites the values of one draw and, where `draw` is there, draws all others that are not observed.
 
     With `replicate` those that are observed are drawn too, in the shape of the data. Plates have all of their elements
@@ -320,20 +320,28 @@ class Answers(Messenger):
     drawn: list[str] = field(init=False, repr=False, default_factory=list)
 
     def handle(self, site: Site) -> Any:
-        if isinstance(site, Sample):
-            if site.infer.get("is_subsample"):
-                return perform(site.but(value=torch.arange(site.fn.size)))
+        if isinstance(site, Sample) and not site.infer.get("is_subsample"):
             if site.name in self.values:
-                return perform(_given(site.but(is_observed=False), by_step(site, self.values[site.name])))
-            if site.is_observed and self.replicate:
+                site = site.but(is_observed=False, value=None)
+            elif site.is_observed and self.replicate:
                 site = _shaped_as_data(site)
-            if site.value is None:
-                return perform(site.but(value=self._drawn(site)))
         elif isinstance(site, Param) and site.name in self.values:
             like = site.init
             value = self.values[site.name]
             site = site.but(value=value if like is None else value.to(dtype=like.dtype, device=like.device))
-        return perform(site)
+        return super().handle(site)
+
+    def knows(self, site: Sample) -> bool:
+        return True
+
+    def latent(self, site: Sample, steps: tuple[Step, ...]) -> Tensor | None:
+        return self.values.get(site.name)
+
+    def settle(self, site: Sample, answer: Tensor | None) -> Sample:
+        return site.but(value=self._drawn(site)) if answer is None else _given(site, answer)
+
+    def subsample(self, site: Sample) -> Any:
+        return self.outside(site.but(value=torch.arange(site.fn.size)))
 
     def _drawn(self, site: Sample) -> Tensor:
         if self.draw is None:

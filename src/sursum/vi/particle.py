@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from sursum.core.calling import run_program
-from sursum.core.messages import Sample, Site
-from sursum.core.plates import by_step
-from sursum.core.runtime import Messenger, handler, perform, required
+from sursum.core.messages import Sample, Step
+from sursum.core.runtime import handler, required
 from sursum.core.scope import at_site
 from sursum.core.trace import Trace
 from sursum.core.validation import check_shape, check_value
+from sursum.density.answering import Answering
 from sursum.density.dtype_errors import explained
 from sursum.distributions.delta import Delta
 from sursum.distributions.fluent import unwrapped
@@ -68,7 +68,7 @@ def pair(model: Program, guide: Program, args: Sequence[Any], kwargs: Mapping[st
     """
     with trace() as drawn, explained(lambda: drawn.trace, guide, args, kwargs):
         run_program(guide, args, kwargs)
-    with trace() as scored, _Drawn(guide=drawn.trace), explained(lambda: scored.trace, model, args, kwargs):
+    with trace() as scored, _FromGuide(guide=drawn.trace), explained(lambda: scored.trace, model, args, kwargs):
         run_program(model, args, kwargs)
     return scored_pair(scored.trace, drawn.trace)
 
@@ -80,28 +80,31 @@ def scored_pair(model: Trace, guide: Trace) -> Pair:
 
 
 @handler
-class _Drawn(Messenger):
-    """Gives the model's latent sites the values that the guide drew."""
+class _FromGuide(Answering):
+    """Gives the model's latent sites the values that the guide drew; those that it has not drawn are drawn here."""
 
     guide: Trace = required()
 
-    def handle(self, site: Site) -> Any:
-        if isinstance(site, Sample) and not site.is_observed and site.value is None:
-            node = self.guide.get(site.name)
-            if isinstance(node, Sample):
-                site = site.but(value=by_step(site, node.value))
-                self._check(site, node)
-            elif isinstance(unwrapped(site.fn), Delta):
-                site = site.but(value=site.fn.rsample())
-        return perform(site)
+    def knows(self, site: Sample) -> bool:
+        return isinstance(self.guide.get(site.name), Sample)
 
-    def _check(self, site: Sample, node: Sample) -> None:
+    def latent(self, site: Sample, steps: tuple[Step, ...]) -> Any:
+        return self.guide[site.name].value if self.knows(site) else None
+
+    def settle(self, site: Sample, answer: Any) -> Sample:
+        if answer is None:
+            return site
+        site = site.but(value=answer)
         # What comes from a guide made by us lies in the support.
-        if isinstance(node.fn, (Placed, Pushforward)):
+        if isinstance(self.guide[site.name]["fn"], (Placed, Pushforward)):
             check_shape_with_particles(site)
         else:
             with at_site(site):
                 check_value(site)
+        return site
+
+    def subsample(self, site: Sample) -> Any:
+        return self.outside(self.answered(site) if site.value is None else site)
 
 
 def check_shape_with_particles(site: Sample) -> None:

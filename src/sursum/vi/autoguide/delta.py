@@ -10,7 +10,7 @@ from torch import Tensor
 from sursum.core.messages import Frame, Sample
 from sursum.core.plates import place as fit_to_plates
 from sursum.core.plates import plate_scale
-from sursum.vi.autoguide.guide import AutoGuide, Place, joined, present
+from sursum.vi.autoguide.guide import AutoGuide, Place, joined
 from sursum.vi.pushforward import Placed
 
 
@@ -32,7 +32,7 @@ class AutoDelta(AutoGuide):
     """
 
     def draw(self, place: Place, site: Sample, onto: Any, begun: Mapping[str, Tensor], outer: tuple[Frame, ...]) -> Sample:
-        free = present(self._parameter(place), site, place)
+        free = place.present(self._parameter(place), site)
         plates = joined(outer, site.plates)
         return fit_to_plates(
             Sample(

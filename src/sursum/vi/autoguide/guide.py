@@ -16,14 +16,14 @@ from torch.distributions import constraints
 
 from sursum.core.calling import refuse_coroutines, run_program
 from sursum.core.messages import Frame, Param, Sample, Site, Step
+from sursum.core.plates import present, whole_shape
 from sursum.core.primitives import read
-from sursum.core.runtime import Messenger, handler, perform, required
-from sursum.core.scope import Global, open_plates, own_steps
+from sursum.core.runtime import handler, perform, required
+from sursum.core.scope import Global, open_plates
+from sursum.density.answering import Answering
 from sursum.density.dtype_errors import explained
 from sursum.density.unconstrain import continuous_support
 from sursum.distributions.bijections import bijection
-from sursum.distributions.delta import Delta
-from sursum.distributions.fluent import unwrapped
 from sursum.distributions.supports import inside
 from sursum.errors import GuideError
 from sursum.handlers import ParamStore, trace
@@ -50,6 +50,10 @@ class Place:
     @property
     def name(self) -> str:
         return self.site.name
+
+    def present(self, whole: Tensor, site: Sample) -> Tensor:
+        """The rows of a tensor of the free shape that the plates of `site` have present."""
+        return present(whole, site.plates, self.batch)
 
 
 class AutoGuide:
@@ -120,7 +124,7 @@ class AutoGuide:
         def answer(site: Sample, steps: tuple[Step, ...]) -> Sample:
             place = found[site.name] = self.placed(site, steps)
             with torch.no_grad():
-                return site.but(value=place.onto(_present(place.start, site, place)))
+                return site.but(value=place.onto(place.present(place.start, site)))
 
         with Global():  # plates around the guide, of particles say, are none of the model's
             run_answered(self.model, args, kwargs, answer, alone=True)
@@ -139,18 +143,15 @@ class AutoGuide:
         """The place of a latent site, in all steps of the scans that it is in."""
         onto = bijection(continuous_support(site))
         batch = len(site.fn.batch_shape)
-        present = torch.Size(onto.inverse_shape(site.fn.batch_shape + site.fn.event_shape))
+        one = torch.Size(onto.inverse_shape(site.fn.batch_shape + site.fn.event_shape))
         if steps:
-            return self._in_all_steps(site, onto, present, [step.size for step in steps])
-        whole = list(present)
-        for frame in site.plates:
-            if frame.dim is not None and frame.indices is not None:
-                whole[batch + frame.dim] = frame.size
-        if torch.Size(whole) == present:
-            start = starting_point(site, onto, present, self.init_loc_fn)
+            return self._in_all_steps(site, onto, one, [step.size for step in steps])
+        whole = whole_shape(one, site.plates, batch)
+        if whole == one:
+            start = starting_point(site, onto, one, self.init_loc_fn)
         else:
-            start = _whole_start(site, onto, torch.Size(whole))
-        return Place(site, onto, torch.Size(whole), batch, start)
+            start = _whole_start(site, onto, whole)
+        return Place(site, onto, whole, batch, start)
 
     def _in_all_steps(self, site: Sample, onto: Any, one: torch.Size, steps: list[int]) -> Place:
         """The place of a site in a scan. Each step starts where the first does, or at its part of a given value."""
@@ -233,53 +234,49 @@ class AutoGuide:
                 def answer(site: Sample, steps: tuple[Step, ...], k: int = k) -> Sample:
                     place = self.known(site)
                     onto = bijection(continuous_support(site))
-                    return site.but(value=onto(_present(points[site.name][k].to(place.start.dtype), site, place)))
+                    return site.but(value=onto(place.present(points[site.name][k].to(place.start.dtype), site)))
 
                 rows.append(run_answered(self.model, args, kwargs, answer, alone=True))
         return {name: torch.stack([row[name] for row in rows]).detach() for name in rows[0]}
 
 
 @handler
-class _Answered(Messenger):
+class _Answered(Answering):
     """Answers the latent sites of a model that is run as a guide; what else it reaches does not leave."""
 
     answer: Answer = required()
     values: dict[str, Tensor] = required()
     alone: bool = False
 
-    whole: dict[str, tuple[Any, Any, Tensor]] = field(init=False, repr=False, default_factory=dict)
+    first: dict[str, Sample] = field(init=False, repr=False, default_factory=dict)
 
-    def handle(self, site: Site) -> Any:
-        if isinstance(site, Param):
-            return perform(site)
-        if not isinstance(site, Sample) or site.is_observed or site.value is not None:
-            return site.run()
-        if site.infer.get("is_subsample"):
-            return site.run() if self.alone else perform(site)
-        if isinstance(unwrapped(site.fn), Delta):
-            return site.but(value=site.fn.rsample())
-        steps = own_steps(site)
-        if steps:
-            return site.but(value=self._in_step(site, steps))
-        value = self.values[site.name] = self.answer(site, ()).value
-        return site.but(value=value)
-
-    def _in_step(self, site: Sample, steps: tuple[Step, ...]) -> Tensor:
-        """This step's part of a value for all steps, which is drawn in the first of them."""
-        support = continuous_support(site)
-        loop, first, value = self.whole.get(site.name, (None, None, None))
-        if loop is not steps[0].loop or value is None:
-            first, value = support, self.answer(site, steps).value
-            self.whole[site.name], self.values[site.name] = (steps[0].loop, first, value), value
-        elif support is not first and not (inside(support, first) and inside(first, support)):
-            raise GuideError(
-                f"latent site {site} has the support {support!r} in this step of a scan and {first!r} in the first one: "
-                "automatic guides draw all steps at once, on one support. Write the guide by hand, or draw the site on a fixed "
-                "support and transform it in the program."
-            )
-        for step in steps:
-            value = step.take(value)
+    def latent(self, site: Sample, steps: tuple[Step, ...]) -> Tensor:
+        value: Tensor = self.answer(site, steps).value
+        self.first[site.name], self.values[site.name] = site, value
         return value
+
+    def settle(self, site: Sample, answer: Tensor) -> Sample:
+        first = self.first[site.name]
+        if first is not site:
+            _check_support(site, first)
+        return site.but(value=answer)
+
+    def subsample(self, site: Sample) -> Any:
+        return self.outside(site) if self.alone or site.value is not None else perform(site)
+
+    def outside(self, site: Site) -> Any:
+        return perform(site) if isinstance(site, Param) else site.run()
+
+
+def _check_support(site: Sample, first: Sample) -> None:
+    """That a later step of a scan has the support of the first."""
+    support, known = continuous_support(site), continuous_support(first)
+    if support is not known and not (inside(support, known) and inside(known, support)):
+        raise GuideError(
+            f"latent site {site} has the support {support!r} in this step of a scan and {known!r} in the first one: "
+            "automatic guides draw all steps at once, on one support. Write the guide by hand, or draw the site on a fixed "
+            "support and transform it in the program."
+        )
 
 
 def run_answered(
@@ -304,17 +301,6 @@ def joined(outer: tuple[Frame, ...], plates: tuple[Frame, ...]) -> tuple[Frame, 
     return (*outer, *(frame for frame in plates if frame.name not in names and not isinstance(frame, Step)))
 
 
-def _present(whole: Tensor, site: Sample, place: Place) -> Tensor:
-    """The rows of a tensor of the free shape that the plates of `site` have present."""
-    for frame in site.plates:
-        if frame.dim is not None and frame.indices is not None:
-            whole = whole.index_select(place.batch + frame.dim, frame.indices)
-    return whole
-
-
-present = _present
-
-
 def _whole_start(site: Sample, onto: Any, whole: torch.Size) -> Tensor:
     """Where a site starts of which only a part is present: at its parameter's value, all of it, or at zero."""
     init = None if site.param is None else site.param.init
@@ -326,4 +312,4 @@ def _whole_start(site: Sample, onto: Any, whole: torch.Size) -> Tensor:
     return torch.zeros(whole, dtype=site.init.dtype if site.init is not None else torch.get_default_dtype())
 
 
-__all__ = ["AUXILIARY", "AutoGuide", "Place", "joined", "present", "run_answered"]
+__all__ = ["AUXILIARY", "AutoGuide", "Place", "joined", "run_answered"]

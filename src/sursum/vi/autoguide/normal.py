@@ -15,7 +15,7 @@ from sursum.core.plates import place as fit_to_plates
 from sursum.core.plates import plate_scale
 from sursum.density.unconstrain import is_identity
 from sursum.errors import GuideError
-from sursum.vi.autoguide.guide import AutoGuide, Place, joined, present
+from sursum.vi.autoguide.guide import AutoGuide, Place, joined
 from sursum.vi.autoguide.init import InitLoc
 from sursum.vi.pushforward import Pushforward
 
@@ -53,7 +53,7 @@ class AutoNormal(AutoGuide):
         self.init_scale = checked_scale(init_scale)
 
     def draw(self, place: Place, site: Sample, onto: Any, begun: Mapping[str, Tensor], outer: tuple[Frame, ...]) -> Sample:
-        loc, scale = (present(part, site, place) for part in self._parameters(place))
+        loc, scale = (place.present(part, site) for part in self._parameters(place))
         base = dist.Normal(loc, scale, validate_args=False)
         return local_site(site, place, base.to_event(len(place.free_shape) - place.batch), onto, outer)
 

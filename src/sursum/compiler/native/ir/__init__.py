@@ -1,4 +1,1 @@
-"""The loop program between ATen operators and C: stages, index expressions, affine places.
-
-Imports no other part of the native engine; all of them import it.
-"""
+"""The loop program between ATen operators and C: stages, index expressions, affine places."""
