@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -14,17 +13,8 @@ from benchmarks.posteriordb.rule import bound, judge, scalars
 from benchmarks.posteriordb.run import CASES
 
 import sursum as su
-from tests.support.paths import EXAMPLES
-
-
-def load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+from tests.support.examples import load
+from tests.support.monte_carlo import standard_error
 
 
 @pytest.fixture(scope="module")
@@ -56,15 +46,10 @@ def test_radon_lifted_agrees_with_the_marginal_posterior(radon: ModuleType) -> N
     exact_mean, exact_sd = marginal_moments(county.astype(int), floor, y)
     for name in ("spread", "sigma", "slope", "mean"):
         draws = posterior[name].numpy()
-        error = monte_carlo_error(draws)
+        error = standard_error(draws)
         assert abs(draws.mean() - exact_mean[name]) < 4 * error + 1e-3, name
         # The standard error of an sd of nearly normal draws is that of the mean over √2; √2 spared for the tails.
         assert abs(draws.std() - exact_sd[name]) < 4 * error + 1e-3, name
-
-
-def monte_carlo_error(draws: np.ndarray) -> float:
-    table = su.posterior.summarise({"x": draws})
-    return float(draws.std() / np.sqrt(min(table["x"]["ess_bulk"], table["x"]["ess_tail"])))
 
 
 def marginal_moments(county: np.ndarray, floor: np.ndarray, y: np.ndarray) -> tuple[dict[str, float], dict[str, float]]:

@@ -22,8 +22,8 @@ from scipy.special import expit, gammaln, logsumexp
 from scipy.stats import norm, poisson
 
 import sursum as su
+from tests.support.monte_carlo import standard_error
 from tests.support.paths import EXAMPLES
-from tests.test_examples import monte_carlo_error
 
 # Runs are short, and the diagnostics say so.
 pytestmark = pytest.mark.filterwarnings("ignore::sursum.errors.DiagnosticWarning")
@@ -53,7 +53,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 def agrees(draws: torch.Tensor, mean: float, sd: float | None = None, grid: float = 0.0) -> None:
     """Mean (and sd) of draws within four Monte-Carlo errors, and what the grid may be off."""
     values = draws.numpy()
-    error = 4 * monte_carlo_error(values) + grid
+    error = 4 * standard_error(values) + grid
     assert abs(values.mean() - mean) < error, (values.mean(), mean, error)
     if sd is not None:
         # The standard error of an sd is that of the mean over √2 for normal tails; √2 is spared for heavier ones.

@@ -74,6 +74,12 @@ def test_every_module_is_in_a_layer():
     assert sum(len(layer) for layer in LAYERS) == len(RANK), "a module stands in two layers"
 
 
+@pytest.mark.parametrize("path", [path for path in FILES if path.name == "__init__.py" and path.parent != PACKAGE], ids=short)
+def test_every_room_says_who_may_import_it(path):
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    assert re.search(r"\b[Ii]mport", text), f"{short(path)}: say what is inside, what it imports, and what may import it"
+
+
 @pytest.mark.parametrize("path", FILES, ids=short)
 def test_imports_go_downwards(path):
     here = entry(name_of(path))

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import sursum as su
-from tests.test_examples import load
+from tests.support.examples import load
 
 SHORT = pytest.mark.filterwarnings("ignore::sursum.errors.DiagnosticWarning")
 

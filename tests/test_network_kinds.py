@@ -15,7 +15,7 @@ from torch.func import functional_call
 import sursum as su
 import sursum.distributions as dist
 from sursum.errors import BranchError, DensityError, PriorTypeError, SiteError
-from tests.handlers.lift.test_networks import NETWORKS, SERIES, VECTORS
+from tests.support.networks import NETWORKS, SERIES, VECTORS
 
 PRIOR = dist.Normal(0.0, 0.5)
 TOKENS = torch.tensor([1, 4, 1])

@@ -13,8 +13,8 @@ from torch import Tensor
 import sursum as su
 import sursum.distributions as dist
 from sursum.distributions import constraints
+from tests.support.monte_carlo import standard_error
 from tests.support.paths import ROOT
-from tests.test_examples import monte_carlo_error
 
 PAGE = (ROOT / "docs" / "porting.md").read_text()
 NAMED = sorted(set(re.findall(r"`(su(?:\.\w+)+)`", PAGE)))
@@ -48,7 +48,7 @@ def sampled(program: object, *args: object, draws: int = 1000) -> su.Posterior:
 
 def agrees(draws: Tensor, mean: float, sd: float) -> None:
     """Four Monte-Carlo errors; that of an sd is below that of the mean for normal draws."""
-    error = 4 * monte_carlo_error(draws.numpy())
+    error = 4 * standard_error(draws.numpy())
     assert abs(float(draws.mean()) - mean) < error
     assert abs(float(draws.std()) - sd) < error
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.distributions as td
-from tests.predict.test_predictive import LIFTED, X, by_hand
+from tests.support.line import LIFTED, X, by_hand
 from torch import Tensor
 
 import sursum as su

@@ -11,36 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.support.line import LIFTED, X, by_hand, line
 from torch import Tensor, nn
 
 import sursum as su
 import sursum.distributions as dist
 from sursum.core.calling import Program
 from sursum.core.messages import Sample
-from sursum.distributions import constraints
 from sursum.errors import ObservationWarning, PredictionError, UnusedSiteWarning
 from sursum.infer import Predictive
 from sursum.predict import vectorise
-
-X = torch.linspace(-1.0, 1.0, 6)
-
-
-def line(x: Tensor, y: Tensor | None = None) -> None:
-    slope = su.param("slope", torch.tensor(0.5))
-    sigma = su.param("sigma", torch.tensor(1.0), constraint=constraints.positive)
-    with su.plate("data", len(x)):
-        mean = su.deterministic("mean", slope * x)
-        su.sample("y", dist.Normal(mean, sigma), obs=y)
-
-
-LIFTED = su.lift(line, {"slope": dist.Normal(0.0, 1.0), "sigma": dist.HalfNormal(1.0)})
-
-
-def by_hand(**sites: Tensor) -> su.Posterior:
-    """A posterior of `LIFTED` with these draws."""
-    any_site = next(iter(sites.values()))
-    program = Program(LIFTED, (X, torch.zeros(len(X))))
-    return su.Posterior(sites, {}, np.zeros((*any_site.shape[:2], 2)), latents=tuple(sites), program=program)
 
 
 def gaussian(chains: int = 2, draws: int = 2000) -> su.Posterior:

@@ -21,3 +21,9 @@ def agree(draws, mean, covariance, errors=4.0):
     products = away[..., :, None] * away[..., None, :]
     means = np.abs(away.mean((0, 1))) <= errors * error(draws)
     return bool(means.all() and (np.abs(products.mean((0, 1)) - covariance) <= errors * error(products)).all())
+
+
+def standard_error(draws):
+    """The error of the mean of a scalar, by the smaller of the effective sample sizes of bulk and tails."""
+    found = mixing(draws)
+    return float(draws.std() / np.sqrt(min(found.ess_bulk, found.ess_tail)))

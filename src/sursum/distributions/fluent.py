@@ -27,6 +27,8 @@ class Fluent(Written):
     if not TYPE_CHECKING:  # for these the signature is that of the distribution
 
         def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+            if not args and not kwargs:  # a copy, as torch's `expand` makes one
+                return object.__new__(cls)
             check_arguments(cls, args, kwargs)
             return super().__new__(cls, *args, **kwargs)
 

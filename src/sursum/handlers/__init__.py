@@ -1,4 +1,7 @@
-"""Handlers, one verb a file. `sursum.poutine` is another name of this module."""
+"""Handlers, one verb a file. `sursum.poutine` is another name of this module.
+
+Imports `core` and below; `density` and every room above import it.
+"""
 
 from sursum.core.runtime import Messenger, handler, perform
 from sursum.core.trace import Trace

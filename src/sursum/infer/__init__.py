@@ -1,4 +1,7 @@
-"""Inference: a log density from a program, optimisers and samplers for it, and guides fitted to it."""
+"""Inference: a log density from a program, optimisers and samplers for it, and guides fitted to it.
+
+Public names only. Imports every room; nothing but the package itself imports it.
+"""
 
 import sys
 from collections.abc import Callable

@@ -1,4 +1,8 @@
-"""Markov chain Monte Carlo: `MCMC(NUTS(program)).run(*args)` gives a `Posterior`."""
+"""Markov chain Monte Carlo: `MCMC(NUTS(program)).run(*args)` gives a `Posterior`.
+
+`nuts` has the sampler's settings, `start` finds where chains begin, `chain_pool` runs them, `to_posterior` gathers their draws.
+Imports `posterior`, `compiler` and below; `sbc`, `show` and `infer` import it.
+"""
 
 from sursum.mcmc.mcmc import MCMC
 from sursum.mcmc.nuts import NUTS

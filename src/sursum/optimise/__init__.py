@@ -1,4 +1,8 @@
-"""Optimisation of a program's log density, and approximations that are made from it."""
+"""Optimisation of a program's log density, and approximations that are made from it.
+
+`fit` climbs, `laplace` and `pathfinder` draw from Gaussians found on the way.
+Imports `posterior`, `compiler` and below; `vi` and `infer` import it.
+"""
 
 from sursum.optimise.fit import Fit
 from sursum.optimise.fit_result import FitResult

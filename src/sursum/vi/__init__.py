@@ -1,4 +1,8 @@
-"""Variational inference: a guide is fitted to the posterior of a program."""
+"""Variational inference: a guide is fitted to the posterior of a program.
+
+`svi` takes the steps, on one of the engines in `engine`; bounds are in files of their own, guides in `autoguide/`.
+Imports `posterior`, `compiler` and below; `infer` imports it.
+"""
 
 from sursum.vi.early_stopping import EarlyStopping
 from sursum.vi.mean_field_elbo import TraceMeanField_ELBO

@@ -23,7 +23,9 @@ def long(steps):
 
 
 def test_a_long_loop_is_noted_and_a_short_one_is_not():
-    with pytest.warns(EngineWarning, match=rf"{MANY} of the {MANY} operators .* one line, test_unrolled\.py:\d+: .* su\.scan"):
+    with pytest.warns(
+        EngineWarning, match=rf"{MANY} of the {MANY} operators .* one line, test_loop_warning\.py:\d+: .* su\.scan"
+    ):
         note_long_loops(long(MANY))
     with warnings.catch_warnings():
         warnings.simplefilter("error")

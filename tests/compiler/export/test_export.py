@@ -90,11 +90,26 @@ def scanned():
 
 scanned_apart = su.reparam(scanned, {"h": LocScaleReparam(0.0)})
 
+
+def spectra():
+    """Eigenvalues and singular values, with their vectors; one matrix is of rank one."""
+    w = su.sample("w", dist.Normal(torch.zeros(3, 5, dtype=D), 1.0).to_event(2))
+    values, vectors = torch.linalg.eigh(w @ w.T + torch.eye(3, dtype=D))
+    u, s, vt = torch.linalg.svd(w, full_matrices=False)
+    whole = torch.linalg.svd(w.T)[0]
+    one = torch.linalg.svdvals(w[0, :, None] * w[1])[0]
+    y = torch.tensor([0.3, -1.0, 0.5], dtype=D)
+    su.factor("fit", -((vectors.T @ y) ** 2 / values).sum() - values.log().sum() - ((u.T @ y) * s).square().sum() - one)
+    su.deterministic("turned", (u * s.sqrt()) @ vt)
+    su.deterministic("beyond", (whole[:, 3:] @ whole[:, 3:].T).detach())
+
+
 PROGRAMS = {
     "schools": schools,
     "shapes": shapes,
     "single": single,
     "process": process,
+    "spectra": spectra,
     "scanned": scanned,
     "scanned_apart": scanned_apart,
 }

@@ -86,6 +86,11 @@ def pair(x: Tensor, y: Tensor) -> Tensor:
     return torch.stack([square(x), square(y)])
 
 
+def unsigned(*results: Tensor) -> list[Tensor]:
+    """Values and vectors, of which LAPACK chooses the signs."""
+    return [result.abs() for result in results]
+
+
 NETWORKS: dict[str, list[Case]] = {
     "aten.native_layer_norm": [lambda x, y: aten.native_layer_norm(x, [4], y[0], y[1], 1e-5), lambda x, y: aten.native_layer_norm(x, [3, 4], None, None, 1e-5)],
     "aten.native_layer_norm_backward": [
@@ -183,6 +188,10 @@ SYSTEMS: dict[str, list[Case]] = {
     "aten._linalg_solve_ex": [lambda x, y: aten._linalg_solve_ex(square(x), y), lambda x, y: aten._linalg_solve_ex(square(x), y[:, 0]),
                               lambda x, y: aten._linalg_solve_ex(pair(x, y), y), lambda x, y: aten._linalg_solve_ex(square(x).mT, y.mT, left=False),
                               lambda x, y: aten._linalg_solve_ex(pair(x, y), torch.stack([x[:, 0], y[:, 0]]))],
+    "aten._linalg_eigh": [lambda x, y, u=u: unsigned(*torch.linalg.eigh(x @ x.T + y[:, :3], u)) for u in ("L", "U")]
+        + [lambda x, y: unsigned(*torch.linalg.eigh(torch.stack([x @ x.T, y @ y.T])[:, None])), lambda x, y: torch.linalg.eigvalsh(x @ y.T)],
+    "aten._linalg_svd": [lambda x, y, full=full, t=t: unsigned(*torch.linalg.svd(x.T if t else x, full_matrices=full)) for full in (False, True) for t in (False, True)]
+        + [lambda x, y: unsigned(*torch.linalg.svd(torch.stack([x, y])[None], full_matrices=False)), lambda x, y: torch.linalg.svdvals(x + y)],
     "aten.linalg_inv_ex": [lambda x, y: aten.linalg_inv_ex(square(x)), lambda x, y: aten.linalg_inv_ex(pair(x, y))],
     "aten.linalg_lu_factor_ex": [lambda x, y: aten.linalg_lu_factor_ex(square(x))],
     "aten.linalg_lu_solve": [lambda x, y, left=left, adjoint=adjoint: aten.linalg_lu_solve(*lu_of(x), y if left else y.mT, left=left, adjoint=adjoint)

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tests.compiler.native.family import Family
 from tests.compiler.native.network_operators import NETWORKS
 from tests.compiler.native.reference import different
-from tests.compiler.native.test_operators import Family
 from torch import Tensor, nn
 
 import sursum as su

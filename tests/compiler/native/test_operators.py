@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.compiler.native.operators import FAMILIES, PROMISED, Case
-from tests.compiler.native.reference import Outputs, Row, by_torch, different, graph_of, points, read, rows_of, tried
+from tests.compiler.native.family import Family
+from tests.compiler.native.operators import FAMILIES, PROMISED
+from tests.compiler.native.reference import Outputs, Row, by_torch, different, graph_of, points, read, rows_of
 from tests.support.capabilities import capabilities
 from tests.support.paths import ROOT
 
-from sursum.compiler.native import NativeFunction, build
 from sursum.compiler.native.lower import OPERATORS
 from sursum.compiler.native.lower.table import names
 
@@ -28,17 +28,6 @@ ROWS = [
     for name, cases in rows.items()
     for k in range(len(cases))
 ]
-
-
-class Family:
-    """All programs of a family in one library, and what torch makes of them."""
-
-    def __init__(self, family: dict[str, list[Case]], directory: Path) -> None:
-        rows = rows_of(family)
-        graph, counts = graph_of(list(rows.values()))
-        self.native: NativeFunction = build(graph, title="contract", directory=directory)
-        self.found = tried(list(rows), counts, lambda q: self.native.outputs(q.numpy()))
-        self.torch = by_torch(family)
 
 
 class Families(dict[str, Family]):

@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 import torch
-from tests.compiler.scan.test_roll import MODELS, data
+from tests.support.scans import MODELS, data
 
 import sursum as su
 import sursum.distributions as dist

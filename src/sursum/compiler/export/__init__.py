@@ -1,6 +1,6 @@
 """A density as a C file that needs no Python: functions and arrays in one text, behind BridgeStan's C interface.
 
-`interface.c` is that interface; the other C files stand in for BLAS and LAPACK.
+`interface.c` is that interface; the other C files stand in for BLAS and LAPACK. Imports the rest of `compiler`.
 """
 
 from sursum.compiler.export.text import Site, standalone

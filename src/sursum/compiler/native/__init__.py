@@ -2,7 +2,7 @@
 
     graph ──lower──▶ loops ──fuse, schedule──▶ groups ──emit──▶ C ──cc, cache──▶ NativeFunction ──prove
 
-`build` does all but the proof, which needs the graph's replay: `prove`.
+`build` does all but the proof, which needs the graph's replay: `prove`. Imports `graph`; the rest of `compiler` imports it.
 """
 
 from sursum.compiler.native.build import build, translate

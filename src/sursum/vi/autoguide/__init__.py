@@ -1,4 +1,7 @@
-"""Guides that are made from a model: `AutoNormal(model)` is a program with the model's latent sites."""
+"""Guides that are made from a model: `AutoNormal(model)` is a program with the model's latent sites.
+
+One family a file. Imports `density` and below; the rest of `vi` imports it.
+"""
 
 from sursum.vi.autoguide.delta import AutoDelta
 from sursum.vi.autoguide.flow import AutoNormalizingFlow

@@ -1,4 +1,4 @@
-"""Emission: from a scheduled loop program to C text."""
+"""Emission: from a scheduled loop program to C text. Imports `ir` and `passes`; `build` imports it."""
 
 from sursum.compiler.native.emit.loop import emit_loop
 from sursum.compiler.native.emit.program import Emitted, emit

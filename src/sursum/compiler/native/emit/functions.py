@@ -10,6 +10,7 @@ from sursum.compiler.native.emit.factor import FACTOR
 from sursum.compiler.native.emit.lu import LU
 from sursum.compiler.native.emit.order import ORDER
 from sursum.compiler.native.emit.special import SPECIAL
+from sursum.compiler.native.emit.spectral import SPECTRAL
 from sursum.compiler.native.emit.triangle import TRIANGLE
 from sursum.compiler.native.emit.unfold import UNFOLD
 
@@ -28,9 +29,11 @@ NEEDS = {
     "digamma": ("digamma_positive",),
     "ndtri": ("erfcx",),
     "su_correlate": ("su_gemm", "su_unfold"),
+    "su_eigh": ("su_finite",),
     "su_factor_gradient": ("su_factor_leaf",),
     "su_factor_gradient_blas": ("su_factor_leaf", "su_gemm", "su_factor_halves"),
     "su_sort": ("su_sift",),
+    "su_svd": ("su_finite",),
     "su_weigh": ("su_gemm", "su_unfold"),
 }
 
@@ -193,6 +196,7 @@ ARRAYS = {
     **FACTOR,
     **LU,
     **ORDER,
+    **SPECTRAL,
     **TRIANGLE,
     **UNFOLD,
     "su_cumsum": """

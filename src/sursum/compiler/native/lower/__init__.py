@@ -2,6 +2,7 @@
 
 To add an operator, write its formula (see `arithmetic.py`) or its function (see `reduction.py`), put it into the table
 at the end of that file, and add a row to the contract in `tests/compiler/native/test_operators.py`.
+Imports `ir`; `build` imports it.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from sursum.compiler.native.lower import (
     scan,
     softmax,
     special,
+    spectral,
     structure,
 )
 from sursum.compiler.native.lower.collect import collect
@@ -53,6 +55,7 @@ OPERATORS: Table = {
     **matmul.TABLE,
     **linalg.TABLE,
     **lu.TABLE,
+    **spectral.TABLE,
     **normalise.TABLE,
     **convolution.TABLE,
     **pooling.TABLE,
