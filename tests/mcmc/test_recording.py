@@ -82,7 +82,7 @@ def test_a_run_is_read_while_it_is_written(sampler, gaussian, tmp_path):
             continue  # no draws yet
         if posterior.num_chains == 2 and posterior.num_samples and (not seen or posterior.num_samples > seen[-1].num_samples):
             seen.append(posterior)
-            assert "The run has not come to its end: the posterior has " in posterior.warnings[0]
+            assert "The run has not finished: the posterior has " in posterior.warnings[0]
             assert torch.equal(posterior["s"], posterior["pair"][..., 1].exp())
     assert run.partial().num_samples >= seen[-1].num_samples
     whole = run.stop()
@@ -127,9 +127,7 @@ def test_after_kill_9_every_complete_draw_is_there(tmp_path, seed):
         process.stderr.close()
     posterior = Posterior.load(path)
     assert posterior.num_samples > 0
-    assert (
-        f"The run has not come to its end: the posterior has {posterior.num_samples} of 1000000 draws" in posterior.warnings[0]
-    )
+    assert f"The run has not finished: the posterior has {posterior.num_samples} of 1000000 draws" in posterior.warnings[0]
     assert "Draws that each chain has stored: " in posterior.warnings[0]
     # What is there is whole: no zeros or gaps, and what the program says of them holds.
     assert torch.equal(posterior["square"], posterior["z"] ** 2)

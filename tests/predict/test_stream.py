@@ -175,7 +175,7 @@ def test_what_was_begun_is_gone_on_with(copied, monkeypatch, parts):
             stored.predict(seed=3, chunk=10, store=path)
     complete = 10 * (parts // 2)
     half = Posterior.load(path)
-    said = f"The group `posterior_predictive` has not come to its end: it has {complete} of 50 draws of each chain. It goes on"
+    said = f"The group `posterior_predictive` is incomplete: it has {complete} of 50 draws of each chain. Repeat the call"
     assert half.warnings[-1].startswith(said)
     if complete:
         assert torch.equal(half.groups["posterior_predictive"]["y"], plain.predict(seed=3, chunk=10)["y"][:, :complete])

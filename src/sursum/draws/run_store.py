@@ -125,7 +125,7 @@ def table_sites(store: ZarrStore, table: str, group: str, chains: Sequence[int],
 
 
 def _added(store: ZarrStore) -> tuple[dict[str, StoredSites], list[str]]:
-    """The groups of draws that were added, and what is said of those that have not come to their end."""
+    """The groups of draws that were added, and warnings about those that are incomplete."""
     found, said = {}, []
     for table in store.tables():
         if table in PHASES:
@@ -137,8 +137,8 @@ def _added(store: ZarrStore) -> tuple[dict[str, StoredSites], list[str]]:
                 found[group] = table_sites(store, table, group, range(chains), min(counts))
             if min(counts) < asked:
                 said.append(
-                    f"The group `{group}` has not come to its end: it has {min(counts)} of {asked} draws of each chain. It "
-                    "goes on from there when it is asked for once more, with the same arguments and `store`."
+                    f"The group `{group}` is incomplete: it has {min(counts)} of {asked} draws of each chain. Repeat the "
+                    "call with the same arguments and `store` to continue from there."
                 )
     return found, said
 
@@ -193,9 +193,9 @@ def read(path: str | os.PathLike[str], wanted: Iterable[str] | None = None) -> S
     warnings = diagnose(Evidence(found, stats["sample"], cast(Any, q["sample"]), coordinates))
     asked, whole = note["chains"], note["lengths"]["sample"]
     if (len(part.chains), part.draws) != (asked, whole):
-        text = cut_short(part, asked, whole, note.get("happened", "has not come to its end"))
+        text = cut_short(part, asked, whole, note.get("happened", "has not finished"))
         reached = ", ".join(str(count) for count in counts["sample"])
-        lost = " Those that came last were lost, as in a power cut." if any(lost for _, lost in sound.values()) else ""
+        lost = " The last ones were lost, as in a power cut." if any(lost for _, lost in sound.values()) else ""
         warnings = (f"{text} Draws that each chain has stored: {reached}.{lost}", *warnings)
     groups, said = _added(store)
     data = {group: store.get(group) for group in sorted(DATA - {"observed_data"}) if store.has(group)}

@@ -71,7 +71,7 @@ def lifted(tr: su.Trace) -> Tensor:
 # What records.
 
 
-@cell("trace", "inside", "records the sample site; a second read is no second site")
+@cell("trace", "inside", "records the sample site; a second read is not a second site")
 def _() -> None:
     recorder = su.trace(lambda: (model(), su.param("s"))[0])
     with su.lift(prior=PRIOR):
@@ -80,7 +80,7 @@ def _() -> None:
     holds(tr, prior(lifted(tr)) + likelihood(tr.result))
 
 
-@cell("trace", "outside", "records the sample site; a second read is no second site")
+@cell("trace", "outside", "records the sample site; a second read is not a second site")
 def _() -> None:
     tr = run(su.lift(lambda: (model(), su.param("s"))[0], PRIOR))
     assert list(tr) == ["s", "y"]
@@ -105,7 +105,7 @@ def _() -> None:
     holds(tr, prior(GIVEN) + likelihood(GIVEN))
 
 
-@cell("uncondition", "inside", "draws the data; `s` is lifted as ever")
+@cell("uncondition", "inside", "draws the data; `s` is lifted as usual")
 def _() -> None:
     tr = run(su.lift(su.uncondition(model), PRIOR))
     assert tr.stochastic_nodes == ["s", "y"]
@@ -135,7 +135,7 @@ def _() -> None:
     holds(tr, prior(GIVEN) + likelihood(GIVEN))
 
 
-@cell("replay", "inside", "does not replay it: `s` is a parameter there, and drawn anew")
+@cell("replay", "inside", "does not replay it: `s` is a parameter there, and redrawn")
 def _() -> None:
     recorded = run(su.substitute(su.lift(model, PRIOR), data={"s": GIVEN}))
     tr = run(su.lift(su.replay(model, trace=recorded), PRIOR))
@@ -158,7 +158,7 @@ def _() -> None:
     holds(tr, prior(lifted(tr)) + likelihood(tr.result))
 
 
-@cell("do", "outside", "the program goes on with the value; `s` is drawn and scored, and reaches nothing")
+@cell("do", "outside", "the program continues with the value; `s` is drawn and scored, and affects nothing")
 def _() -> None:
     tr = run(su.do(su.lift(model, PRIOR), data={"s": GIVEN}))
     assert tr.result == GIVEN
@@ -336,7 +336,7 @@ def _() -> None:
 # What changes coordinates, priors and draws.
 
 
-@cell("reparam", "inside", "warns that `s` is no sample site there; it is drawn as it is")
+@cell("reparam", "inside", "warns that `s` is not a sample site there; it is drawn as it is")
 def _() -> None:
     with pytest.warns(UnusedSiteWarning, match="reparameteriser for 's' was not used"):
         tr = run(su.lift(su.reparam(model, {"s": LocScaleReparam(0.0)}), PRIOR))
@@ -354,7 +354,7 @@ def _() -> None:
     holds(tr, td.Normal(0.0, 1.0).log_prob(z) + likelihood(3.0 * z))
 
 
-@cell("reprior", "inside", "warns that it was not used: `s` is no sample site there")
+@cell("reprior", "inside", "warns that it was not used: `s` is not a sample site there")
 def _() -> None:
     with pytest.warns(UnusedPriorWarning, match="reprior: the prior for 's' was not used"):
         tr = run(su.lift(su.reprior(model, {"s": dist.Exponential(1.0)}), PRIOR))
