@@ -33,19 +33,13 @@ from sursum.density.bypassed_module import check_caches, watch_originals
 from sursum.density.dtype_errors import explained
 from sursum.density.init_values import brief, carried_by, given_for
 from sursum.density.layout import Latent, dims_of, is_weight, layout, site_dtype
+from sursum.density.search import runs
 from sursum.density.unconstrain import Placed, Recalled, refuse_subsamples
 from sursum.density.unobserved import unobserved
 from sursum.density.unused_sites import unconnected
 from sursum.distributions.delta import Delta
 from sursum.distributions.fluent import unwrapped
-from sursum.errors import (
-    ArgumentError,
-    DensityError,
-    HeldParameterWarning,
-    ObservationError,
-    SursumError,
-    UnusedSiteWarning,
-)
+from sursum.errors import DensityError, HeldParameterWarning, SursumError, UnusedSiteWarning
 from sursum.handlers import trace
 
 _JITTER = 0.1
@@ -360,50 +354,31 @@ class LogDensity:
     def _find(self) -> tuple[Trace, dict[str, Tensor]]:
         """A first execution, with a free leaf for every latent site: at carried values, or anywhere the program runs."""
         rng = np.random.default_rng(0)
-        failure: Exception = DensityError("never run")
-        for attempt in range(_ATTEMPTS):
+
+        def attempt(number: int) -> tuple[Trace, dict[str, Tensor]]:
             leaves: dict[str, Tensor] = {}
 
-            def choose(
-                site: Sample,
-                free_shape: torch.Size,
-                onto: Any,
-                leaves: dict[str, Tensor] = leaves,
-                attempt: int = attempt,
-            ) -> Tensor:
+            def choose(site: Sample, free_shape: torch.Size, onto: Any) -> Tensor:
                 free = carried_by(site, onto)
                 if free is None:
                     free = torch.zeros(free_shape, dtype=site_dtype(site))
-                if attempt:
-                    away = rng.uniform(-attempt, attempt, tuple(free_shape))
+                if number:
+                    away = rng.uniform(-number, number, tuple(free_shape))
                     free = free + torch.as_tensor(away, dtype=free.dtype)
                 leaves[site.name] = free.requires_grad_()
                 return leaves[site.name]
 
-            try:
-                with watch_originals() as originals:
-                    found = self._run(Placed(choose=choose))
-                originals.check(found)
-                refuse_subsamples(found)
-                with watch_originals() as scoring:
-                    found.log_prob()
-                self.exit = originals.exit or scoring.exit
-                check_caches(found)
-            except (ArgumentError, ObservationError) as error:
-                # They may hold at other values of the latent sites. Where they do not, this is what there is to say.
-                failure = error
-            except SursumError:
-                raise
-            except (ValueError, torch.linalg.LinAlgError) as error:
-                failure = error
-            else:
-                return found, leaves
-        if isinstance(failure, SursumError):
-            raise failure
-        raise DensityError(
-            f"the program fails wherever it was tried, {_ATTEMPTS} times: {failure}. "
-            "Give its parameters initial values at which it runs, or constrain what its distributions are given."
-        ) from failure
+            with watch_originals() as originals:
+                found = self._run(Placed(choose=choose))
+            originals.check(found)
+            refuse_subsamples(found)
+            with watch_originals() as scoring:
+                found.log_prob()
+            self.exit = originals.exit or scoring.exit
+            check_caches(found)
+            return found, leaves
+
+        return next(runs(attempt, _ATTEMPTS))
 
 
 def _announce_held(found: Trace) -> None:

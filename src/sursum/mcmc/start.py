@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from sursum.errors import ArgumentError, DensityError, ObservationError, SursumError
+from sursum.density.search import TRIES, runs
+from sursum.errors import DensityError
 
 Array = NDArray[np.float64]
 
-TRIES = 100
 NUDGE = 1e-3
 
 
@@ -32,6 +31,8 @@ class Named(Startable, Protocol):
 
     @property
     def latents(self) -> Any: ...
+
+    def start(self, rng: np.random.Generator, values: Mapping[str, Any] = ..., **spread: float) -> Array: ...
 
     def not_finite(self, q: Array) -> list[str]: ...
 
@@ -52,19 +53,7 @@ def find_start(density: Startable, value_and_grad: Gradient, rng: np.random.Gene
     """
     ever_moved: NDArray[np.bool_] | None = None
     q, moves = np.empty(0), np.empty(0, dtype=bool)
-    failure: Exception | None = None
-    for _ in range(tries):
-        try:
-            q = density.start(rng)
-        except (ArgumentError, ObservationError) as error:
-            # They may hold elsewhere.
-            failure = error
-            continue
-        except SursumError:
-            raise
-        except (ValueError, torch.linalg.LinAlgError) as error:
-            failure = error
-            continue
+    for q in runs(lambda _: density.start(rng), tries, "no chain could start"):
         value, gradient = value_and_grad(q)
         if not (np.isfinite(value) and np.isfinite(gradient).all()):
             continue
@@ -72,11 +61,6 @@ def find_start(density: Startable, value_and_grad: Gradient, rng: np.random.Gene
         if moves.all():
             return q
         ever_moved = moves if ever_moved is None else ever_moved | moves
-    if ever_moved is None and not q.size:
-        raise DensityError(
-            f"no chain could start: the program failed at each of {tries} starts tried, at the last one by: {failure}. "
-            "It must run near its initial values at least. Give other initial values."
-        ) from failure
     if ever_moved is None:
         raise DensityError(
             f"no chain could start: the log density or its gradient was not finite at any of {tries} points tried. "
@@ -137,8 +121,8 @@ def named_start(
     """
     named = all(latent.name in values for latent in density.latents)
     q = np.empty(0)
-    for _ in range(1 if named else TRIES):
-        q = density.start(rng, values, **spread)  # type: ignore[call-arg]
+    tries = 1 if named else TRIES
+    for q in runs(lambda _: density.start(rng, values, **spread), tries, "no chain could start at `init`"):
         for _ in range(TRIES):
             value, gradient = value_and_grad(q)
             if not (np.isfinite(value) and np.isfinite(gradient).all()):

@@ -22,17 +22,10 @@ from sursum.compiler.scan import rolled
 from sursum.core.calling import run_program, valued
 from sursum.core.messages import Site
 from sursum.density.log_density import LogDensity
+from sursum.density.search import runs
 from sursum.density.unobserved import announce_unobserved
 from sursum.distributions.randomness import global_seed
-from sursum.errors import (
-    ArgumentError,
-    DensityError,
-    DiagnosticWarning,
-    EngineWarning,
-    ObservationError,
-    OptimisationError,
-    SursumError,
-)
+from sursum.errors import DensityError, DiagnosticWarning, EngineWarning, OptimisationError
 from sursum.handlers import ParamStore, lift, substitute
 from sursum.optim import as_optim
 from sursum.optimise.checks import check_settings
@@ -46,7 +39,6 @@ from sursum.priors import flat
 Array = NDArray[np.float64]
 NUM_STEPS = 1000
 _STILL = 1e-2
-TRIES = 100
 _AROUND = 0.1
 _FAR = 12.0
 _RISING = 1e-2
@@ -302,33 +294,20 @@ def start_point(compiled: CompiledDensity, init: Any, around: np.random.Generato
     values = named_values(init, rng)
     check_names(init, density.dims)
     first: Array | None = None
-    failure: Exception | None = None
-    for attempt in range(TRIES):
-        exact = {"jitter": 0.0, "spread": 0.0} if around is None and not attempt else {}
-        try:
-            q = density.start(rng, values, **exact)
-            if around is not None and values:
-                q += rng.uniform(-_AROUND, _AROUND, len(q))
-        except (ArgumentError, ObservationError) as error:
-            # They may hold elsewhere.
-            failure = error
-            continue
-        except SursumError:
-            raise
-        except (ValueError, torch.linalg.LinAlgError) as error:
-            failure = error
-            continue
+
+    def attempt(number: int) -> Array:
+        exact = {"jitter": 0.0, "spread": 0.0} if around is None and not number else {}
+        q = density.start(rng, values, **exact)
+        return q + rng.uniform(-_AROUND, _AROUND, len(q)) if around is not None and values else q
+
+    for q in runs(attempt, aim="there is nowhere to start"):
         value, gradient = compiled.value_and_grad(q)
         if np.isfinite(value) and np.isfinite(gradient).all():
             return Point(q, value, gradient)
         first = q if first is None else first
         if around is None and values.keys() >= {latent.name for latent in density.latents}:
             break
-    if first is None:
-        raise DensityError(
-            f"there is nowhere to start: the program fails at each of {TRIES} points tried, at the last one by: {failure}. "
-            "Give other initial values."
-        ) from failure
+    assert first is not None  # where the program runs nowhere, the search says so
     value, gradient = compiled.value_and_grad(first)
     culprits = density.not_finite(first) or [density.site_at(int(i)) for i in np.flatnonzero(~np.isfinite(gradient))]
     raise DensityError(

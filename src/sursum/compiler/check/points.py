@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from sursum.density.log_density import LogDensity
-from sursum.errors import ArgumentError, DensityError, ObservationError, SursumError
+from sursum.density.search import TRIES, runs
+from sursum.errors import DensityError
 
 _PROOFS = 2
 _SCALES = (0.3, 3.0, 30.0)
@@ -18,37 +19,24 @@ _BESIDE = 0.01
 _REACHES = (2.0, 2.0, 8.0)
 #: Where numbers leave torch unseen, that many more points are looked at, from near to far.
 WIDE = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0) * 3
-_TRIES = 100
 
 
 def points_of(density: LogDensity) -> tuple[Tensor, Tensor]:
     """Two points at which the program runs and has a finite density, if such are found; they differ everywhere."""
     rng = np.random.default_rng(0)
-    runs: list[Tensor] = []
-    failure: Exception | None = None
-    for _ in range(_TRIES):
-        try:
-            begun, value = density.scored_start(rng)
-            q = torch.from_numpy(begun)
-        except (ArgumentError, ObservationError) as error:
-            # They may hold elsewhere.
-            failure = error
-            continue
-        except SursumError:
-            raise
-        except (ValueError, torch.linalg.LinAlgError) as error:
-            failure = error
-            continue
+    points: list[Tensor] = []
+    for begun, value in runs(lambda _: density.scored_start(rng)):
+        q = torch.from_numpy(begun)
         finite = math.isfinite(value)
-        runs = [q, *runs] if finite else [*runs, q]
-        if len(runs) > 1 and finite:
+        points = [q, *points] if finite else [*points, q]
+        if len(points) > 1 and finite:
             break
-    if len(runs) > 1:
-        return runs[0], runs[1]
+    if len(points) > 1:
+        return points[0], points[1]
     raise DensityError(
-        f"the program fails wherever it was tried, {_TRIES} times: {failure}. "
+        f"the program runs at one of {TRIES} points tried, and fails at all others. "
         "Give its parameters initial values at which it runs, or constrain what its distributions are given."
-    ) from failure
+    )
 
 
 def proof_points(points: tuple[Tensor, Tensor]) -> list[Tensor]:
