@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
 from sursum.common.precision import default_dtype
+from sursum.common.snapshot import snapshot_of
 from sursum.core.messages import Frame, Sample, Site
 from sursum.core.trace import Trace
 from sursum.distributions.rebuild import floating_dtype
@@ -59,6 +61,30 @@ def layout(found: Trace, leaves: Mapping[str, Tensor]) -> tuple[Latent, ...]:
             f"Give its parameters ({params}) priors with lift; those of a network with requires_grad=False by frozen=True."
         )
     return tuple(latents)
+
+
+def coordinate_names(free_shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, ...]:
+    """A name for every coordinate of q, by the unconstrained shapes of the latent sites in order.
+
+    Example:
+        >>> coordinate_names({"tau": (), "theta": (2,), "w": (1, 2)})
+        ('tau', 'theta[0]', 'theta[1]', 'w[0, 0]', 'w[0, 1]')
+    """
+    return tuple(
+        name + (f"[{', '.join(map(str, index))}]" if index else "")
+        for name, shape in free_shapes.items()
+        for index in np.ndindex(*shape)
+    )
+
+
+def observed_values(found: Trace) -> dict[str, Tensor]:
+    """Copies of what is observed, by site name."""
+    return {name: snapshot_of(site.value.detach()) for name, site in found.observed.items()}
+
+
+def site_dims(found: Trace) -> dict[str, tuple[str, ...]]:
+    """The names of the dimensions of every site that is a tensor."""
+    return {name: dims_of(site) for name, site in found.items() if isinstance(site.value, Tensor)}
 
 
 def dims_of(site: Site) -> tuple[str, ...]:

@@ -32,7 +32,7 @@ from sursum.core.validation import check_value
 from sursum.density.bypassed_module import check_caches, watch_originals
 from sursum.density.dtype_errors import explained
 from sursum.density.init_values import brief, carried_by, given_for
-from sursum.density.layout import Latent, dims_of, is_weight, layout, site_dtype
+from sursum.density.layout import Latent, coordinate_names, is_weight, layout, observed_values, site_dims, site_dtype
 from sursum.density.search import runs
 from sursum.density.unconstrain import Placed, Recalled, refuse_subsamples
 from sursum.density.unobserved import unobserved
@@ -92,10 +92,7 @@ class LogDensity:
             self.latents = layout(found, leaves)
             self.dim = self.latents[-1].stop
             self._by_name = {latent.name: latent for latent in self.latents}
-            self.observed: dict[str, Tensor] = {name: snapshot_of(site.value.detach()) for name, site in found.observed.items()}
-            self.dims: dict[str, tuple[str, ...]] = {
-                name: dims_of(site) for name, site in found.items() if isinstance(site.value, Tensor)
-            }
+            self.observed, self.dims = observed_values(found), site_dims(found)
             self.networks = frozenset(name for name, site in found.items() if is_weight(site))
             self.unobserved = unobserved(found, leaves)
             _announce_held(found)
@@ -278,11 +275,7 @@ class LogDensity:
 
     def coordinate_names(self) -> list[str]:
         """A name for every coordinate of q: "tau", "theta[0]", …"""
-        names = []
-        for latent in self.latents:
-            for index in np.ndindex(*latent.free_shape):
-                names.append(latent.name + (f"[{', '.join(map(str, index))}]" if index else ""))
-        return names
+        return list(coordinate_names({latent.name: latent.free_shape for latent in self.latents}))
 
     @in_double()
     def not_finite(self, q: Any) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 
 def words(value: Any) -> tuple[str, ...]:
@@ -30,6 +30,28 @@ def named_words(value: Any) -> dict[str, tuple[str, ...]]:
     if not isinstance(value, Mapping):
         raise TypeError(f"lists of texts by name were expected, and found {value!r:.60}")
     return {name: words(texts) for name, texts in value.items()}
+
+
+class Subject(Protocol):
+    """What is asked of that which draws are of, here."""
+
+    @property
+    def latents(self) -> tuple[str, ...]: ...
+
+    @property
+    def coordinates(self) -> tuple[str, ...]: ...
+
+    @property
+    def dims(self) -> Mapping[str, tuple[str, ...]]: ...
+
+
+def note_of(subject: Subject) -> dict[str, Any]:
+    """What `described` reads again."""
+    return {
+        "latents": list(subject.latents),
+        "coordinates": list(subject.coordinates),
+        "dims": {name: list(dims) for name, dims in subject.dims.items()},
+    }
 
 
 def described(note: Mapping[str, Any], shape: tuple[int, ...]) -> dict[str, Any]:

@@ -16,10 +16,12 @@ from torch import Tensor
 
 from sursum.draws import run_store
 from sursum.draws.arviz import dimension_names
+from sursum.draws.header import note_of
 from sursum.io.zarr_store import Column, ZarrStore
 from sursum.mcmc.nutpie_door import Chain
 from sursum.mcmc.site_filter import Keep
 from sursum.mcmc.spool import STAT_DTYPES
+from sursum.posterior.assemble import Subject
 
 SYNC = 10.0
 """Seconds between two times that everything is synced to the disk, which takes milliseconds for each file that has changed."""
@@ -41,12 +43,12 @@ class Recording:
         Raises:
             SamplingError: something of that name is there already, or `keep` names a site that is not there.
         """
-        density = compiled.density
-        values = _arrays(compiled.expand(density.start(np.random.default_rng(0))[None]))
+        subject = Subject.of(compiled.density)
+        values = _arrays(compiled.expand(compiled.density.start(np.random.default_rng(0))[None]))
         names = keep.names(values)
-        observed = {name: value.detach().cpu().numpy() for name, value in density.observed.items()}
+        observed = {name: value.detach().cpu().numpy() for name, value in subject.observed.items()}
         ranks = {name: values[name].ndim - 1 for name in names} | {name: value.ndim for name, value in observed.items()}
-        dims = dimension_names(ranks, density.dims)
+        dims = dimension_names(ranks, subject.dims)
         store = run_store.create(
             path,
             chains=chains,
@@ -56,11 +58,7 @@ class Recording:
             dim=compiled.dim,
             observed=observed,
             dims=dims,
-            note={
-                "latents": [latent.name for latent in density.latents],
-                "coordinates": list(density.coordinate_names()),
-                "dims": {name: list(plates) for name, plates in density.dims.items()},
-            },
+            note=note_of(subject),
         )
         return cls(store, compiled, tuple(names))
 

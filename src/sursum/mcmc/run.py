@@ -16,7 +16,7 @@ from sursum.mcmc.chain_pool import INTERRUPTED, Outcome, Schedule
 from sursum.mcmc.nutpie_door import Progress
 from sursum.mcmc.recording import Recording
 from sursum.mcmc.site_filter import Keep
-from sursum.mcmc.to_posterior import assemble, nothing_yet
+from sursum.mcmc.to_posterior import nothing_yet, posterior_of
 from sursum.posterior.posterior import Posterior
 
 
@@ -108,7 +108,7 @@ class Run:
         outcome = self.schedule.so_far()
         if self.recording is not None:
             return self._stored(self.recording)
-        return assemble(self.compiled, outcome, self.num_samples, self.keep)
+        return posterior_of(self.compiled, outcome, self.num_samples, self.keep)
 
     # Its end.
 
@@ -180,7 +180,7 @@ class Run:
         try:
             if self.recording is not None:
                 return self._stored(self.recording)
-            return assemble(self.compiled, self._outcome, self.num_samples, self.keep)
+            return posterior_of(self.compiled, self._outcome, self.num_samples, self.keep)
         except SamplingError:
             if self.interrupted:
                 raise KeyboardInterrupt from None

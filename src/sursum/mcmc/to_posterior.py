@@ -17,7 +17,8 @@ from sursum.mcmc.chain_pool import Outcome
 from sursum.mcmc.nutpie_door import ChainTrace
 from sursum.mcmc.site_filter import Keep
 from sursum.mcmc.spool import STATS
-from sursum.posterior.posterior import Draws, Posterior
+from sursum.posterior.assemble import Subject, assemble, draws_of
+from sursum.posterior.posterior import Posterior
 
 Array = NDArray[np.float64]
 
@@ -34,7 +35,7 @@ class Compiled(Protocol):
     def expand(self, draws: Array, /) -> Mapping[str, Tensor]: ...
 
 
-def assemble(compiled: Compiled, outcome: Outcome, num_samples: int, keep: Keep) -> Posterior:
+def posterior_of(compiled: Compiled, outcome: Outcome, num_samples: int, keep: Keep) -> Posterior:
     """The posterior of a run, whose chains are in memory.
 
     An interrupted run keeps the chains that have left the warm-up, or all that have begun if none has, each as long as
@@ -59,25 +60,15 @@ def assemble(compiled: Compiled, outcome: Outcome, num_samples: int, keep: Keep)
     warmup_sites = _sites(compiled, warmup_q) if part.warmup else {name: v[:, :0] for name, v in sites.items()}
     sites = sites or {name: value[:, :0] for name, value in warmup_sites.items()}
 
-    density = compiled.density
-    coordinates = tuple(density.coordinate_names())
-    found = {latent.name: mixing(sites[latent.name].numpy()) for latent in density.latents}
-    warnings = diagnose(Evidence(found, stats, q, coordinates, density.networks))
+    subject = Subject.of(compiled.density)
+    found = {name: mixing(sites[name].numpy()) for name in subject.latents}
+    warnings = diagnose(Evidence(found, stats, q, subject.coordinates, compiled.density.networks))
     if outcome.happened:
         warnings = (cut_short(part, len(outcome.traces), num_samples, outcome.happened), *warnings)
     names = keep.names(sites)
-    return Posterior(
-        {name: sites[name] for name in names},
-        stats,
-        q,
-        warmup=Draws({name: warmup_sites[name] for name in names}, warmup_stats, warmup_q),
-        latents=tuple(latent.name for latent in density.latents),
-        coordinates=coordinates,
-        dims={name: tuple(dims) for name, dims in density.dims.items()},
-        observed=dict(density.observed),
-        warnings=warnings,
-        program=density.program,
-    )
+    draws = draws_of({name: sites[name] for name in names}, stats, q)
+    warmup = draws_of({name: warmup_sites[name] for name in names}, warmup_stats, warmup_q)
+    return assemble(subject, draws, warmup=warmup, warnings=warnings)
 
 
 def nothing_yet() -> SamplingError:

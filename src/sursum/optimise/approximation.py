@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sursum.compiler.compiled import CompiledDensity
-from sursum.draws.psis import verdict
-from sursum.errors import DiagnosticWarning
 from sursum.optimise.evaluator import evaluator
+from sursum.posterior.assemble import Subject, assemble_independent
 from sursum.posterior.posterior import Posterior
 
 Array = NDArray[np.float64]
@@ -32,23 +30,7 @@ def as_posterior(
     *,
     pareto_k: float,
     doubts: tuple[str, ...] = (),
-    stacklevel: int,
 ) -> Posterior:
-    """The posterior of N independent draws, as one chain; `stats` are (N,) each. What is doubtful, k-hat included, is
-    warned of."""
-    density = compiled.density
-    said = (*doubts, *verdict(pareto_k))
-    for text in said:
-        warnings.warn(text, DiagnosticWarning, stacklevel=stacklevel + 1)
-    return Posterior(
-        {name: value[None] for name, value in compiled.expand(draws).items()},
-        {name: value[None] for name, value in stats.items()},
-        draws[None],
-        latents=tuple(latent.name for latent in density.latents),
-        coordinates=tuple(density.coordinate_names()),
-        dims=dict(density.dims),
-        observed=dict(density.observed),
-        warnings=said,
-        program=density.program,
-        pareto_k=pareto_k,
-    )
+    """The posterior of N independent draws; `stats` are (N,) each."""
+    subject = Subject.of(compiled.density)
+    return assemble_independent(subject, compiled.expand(draws), stats, draws, pareto_k=pareto_k, doubts=doubts)

@@ -105,7 +105,7 @@ class Laplace:
         log_q = -0.5 * (noise**2).sum(1) + 0.5 * bend.log_det - 0.5 * compiled.dim * np.log(2.0 * np.pi)
         log_p = log_densities(compiled, draws)
         stats = {"lp": log_p, "log_weight": log_p - log_q}
-        return as_posterior(compiled, draws, stats, pareto_k=pareto_k(log_p - log_q), stacklevel=2)
+        return as_posterior(compiled, draws, stats, pareto_k=pareto_k(log_p - log_q))
 
 
 def find_mode(compiled: CompiledDensity, init: Any, num_steps: int) -> tuple[Maximum, Curvature]:

@@ -158,7 +158,6 @@ class Pathfinder:
             {"lp": log_p[chosen], "log_weight": log_weight[chosen], "path": path[chosen]},
             pareto_k=smoothed.pareto_k,
             doubts=_lost(len(found) - len(kept), len(found)),
-            stacklevel=2,
         )
 
     def _path(self, compiled: CompiledDensity, start: Point, rng: np.random.Generator) -> tuple[Array, Array, Array] | None:

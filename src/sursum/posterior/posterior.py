@@ -18,7 +18,7 @@ from sursum.common.site_names import chosen_sites, no_site
 from sursum.core.calling import Program
 from sursum.distributions.randomness import drawing_from
 from sursum.draws import arviz, run_store
-from sursum.draws.header import described, words
+from sursum.draws.header import described, note_of, words
 from sursum.draws.psis import LIMIT
 from sursum.draws.summary import Summary, summarise
 from sursum.errors import PredictionError
@@ -355,10 +355,7 @@ class Posterior(Draws):
         npz.check_suffix(path, instead)
         groups = {**_groups("", self), **_groups("warmup ", self.warmup), "observed": _numpy(self.observed)}
         groups |= {f"added {group}": arrays_of(values) for group, values in self.groups.items()}
-        note = {
-            "latents": self.latents,
-            "coordinates": self.coordinates,
-            "dims": {name: list(dims) for name, dims in self.dims.items()},
+        note = note_of(self) | {
             "warnings": self.warnings,
             "pareto_k": self.pareto_k,
             "notes": self.notes,

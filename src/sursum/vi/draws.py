@@ -5,26 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from sursum.common.precision import in_double
-from sursum.common.user_frame import warn
+from sursum.common.snapshot import snapshot_of
 from sursum.compiler.capture.capture import capture
 from sursum.compiler.function import batched
 from sursum.core.calling import Program, valued
 from sursum.core.messages import Deterministic, Sample
-from sursum.density.layout import dims_of
+from sursum.density.layout import coordinate_names, observed_values, site_dims
 from sursum.distributions.bijections import bijection
 from sursum.distributions.supports import support_of
-from sursum.draws.psis import pareto_k, verdict
-from sursum.errors import CaptureError, DiagnosticWarning
+from sursum.draws.psis import pareto_k
+from sursum.errors import CaptureError
 from sursum.handlers import ParamStore, seed
+from sursum.posterior.assemble import Subject, assemble_independent
 from sursum.posterior.posterior import Posterior
 from sursum.vi import seeds
 from sursum.vi.noise import Noise, block
-from sursum.vi.particle import Pair, must_be_eager, pair
+from sursum.vi.particle import Pair, is_settled, must_be_eager, pair
 from sursum.vi.pushforward import Placed, Pushforward
 
 _CHUNK = 1000
@@ -52,7 +52,7 @@ def draw_posterior(
         return pair(model, guide, args, kwargs)
 
     columns = None if must_be_eager(first) else _captured(one, store, number, num_samples)
-    program = Program(snapshot(store)(model), tuple(args), dict(kwargs))
+    program = Program(snapshot(store)(model), snapshot_of(tuple(args)), snapshot_of(dict(kwargs)))
     return assembled(first, columns or _one_by_one(one, store, number, num_samples), program)
 
 
@@ -63,7 +63,7 @@ def _one_by_one(one: Callable[[], Pair], store: ParamStore, number: int, num_sam
         for k in range(num_samples):
             with seed(rng_seed=seeds.derived(number, seeds.DRAW, k)):
                 rows.append({key: value.detach() for key, value in _row(one()).items()})
-    return {key: torch.stack([row[key] for row in rows]).unsqueeze(0) for key in rows[0]}
+    return {key: torch.stack([row[key] for row in rows]) for key in rows[0]}
 
 
 def _captured(one: Callable[[], Pair], store: ParamStore, number: int, num_samples: int) -> dict[str, Tensor] | None:
@@ -87,7 +87,7 @@ def _captured(one: Callable[[], Pair], store: ParamStore, number: int, num_sampl
         parts = [replay(chunk) for chunk in rows[:num_samples].split(_CHUNK)]
     except CaptureError:
         return None
-    return {name: torch.cat(part).unsqueeze(0) for name, part in zip(names, zip(*parts, strict=True), strict=True)}
+    return {name: torch.cat(part) for name, part in zip(names, zip(*parts, strict=True), strict=True)}
 
 
 def _row(drawn: Pair) -> dict[str, Tensor]:
@@ -96,16 +96,23 @@ def _row(drawn: Pair) -> dict[str, Tensor]:
     free, log_jacobian = _coordinates(drawn)
     log_p = sum((term.sum().double() for term in drawn.log_p.values()), torch.zeros((), dtype=torch.float64))
     log_q = sum((term.sum().double() for term in drawn.log_q.values()), torch.zeros((), dtype=torch.float64))
-    return row | {"": torch.cat([*free.values(), torch.zeros(0)]), "/lp": log_p + log_jacobian, "/log_weight": log_p - log_q}
+    q = torch.cat([*(value.double().reshape(-1) for value in free.values()), torch.zeros(0, dtype=torch.float64)])
+    return row | {"": q, "/lp": log_p + log_jacobian, "/log_weight": log_p - log_q}
 
 
 def _latents(drawn: Pair) -> dict[str, Sample]:
-    return {name: site for name, site in drawn.model.stochastic.items() if not site.infer.get("is_subsample")}
+    return {name: site for name, site in drawn.model.stochastic.items() if not is_settled(site)}
 
 
 def _sites(drawn: Pair) -> dict[str, Sample | Deterministic]:
-    named = {name: site for name, site in drawn.model.deterministic.items() if isinstance(site.value, Tensor)}
-    return {**_latents(drawn), **named}
+    """The latent sites, then those that follow from them: deterministic ones, and those with all mass at a point."""
+    found = {
+        name: site
+        for name, site in drawn.model.items()
+        if (isinstance(site, Deterministic) and isinstance(site.value, Tensor))
+        or (isinstance(site, Sample) and not site.is_observed and not site.infer.get("is_subsample"))
+    }
+    return {**_latents(drawn), **found}
 
 
 def _coordinates(drawn: Pair) -> tuple[dict[str, Tensor], Tensor]:
@@ -121,7 +128,7 @@ def _coordinates(drawn: Pair) -> tuple[dict[str, Tensor], Tensor]:
         known = fn.free if isinstance(fn, (Placed, Pushforward)) else None
         inner = onto.inv(site.value) if known is None else known
         total = total + onto.log_abs_det_jacobian(inner, site.value).sum().double()
-        free[name] = inner.double().reshape(-1)
+        free[name] = inner.reshape(onto.inverse_shape(site.value.shape))
     return free, total
 
 
@@ -134,29 +141,18 @@ def snapshot(store: ParamStore) -> ParamStore:
 
 
 def assembled(first: Pair, columns: Mapping[str, Tensor], program: Program) -> Posterior:
-    """The posterior of columns of draws, (1, draw, …), as `_row` names them."""
-    log_weight = columns["/log_weight"][0].numpy()
-    k = pareto_k(log_weight)
-    said = verdict(k)
-    for text in said:
-        warn(text, DiagnosticWarning)
+    """The posterior of columns of draws, (draw, …), as `_row` names them."""
     free, _ = _coordinates(first)
-    coordinates: list[str] = []
-    for name, values in free.items():
-        coordinates += [name] if values.numel() == 1 else [f"{name}[{i}]" for i in range(values.numel())]
-    sites = {name: columns[name] for name in _sites(first)}
-    return Posterior(
-        sites,
-        {"lp": columns["/lp"].numpy(), "log_weight": columns["/log_weight"].numpy()},
-        np.ascontiguousarray(columns[""].double().numpy()),
+    subject = Subject(
         latents=tuple(_latents(first)),
-        coordinates=tuple(coordinates),
-        dims={name: dims_of(site) for name, site in {**_sites(first), **first.model.observed}.items()},
-        observed={name: site.value.detach() for name, site in first.model.observed.items()},
-        warnings=said,
+        coordinates=coordinate_names({name: tuple(value.shape) for name, value in free.items()}),
+        dims=site_dims(first.model),
+        observed=observed_values(first.model),
         program=program,
-        pareto_k=k,
     )
+    sites = {name: columns[name] for name in _sites(first)}
+    stats = {"lp": columns["/lp"].numpy(), "log_weight": columns["/log_weight"].numpy()}
+    return assemble_independent(subject, sites, stats, columns[""].numpy(), pareto_k=pareto_k(stats["log_weight"]))
 
 
 def _double(value: Tensor) -> Tensor:

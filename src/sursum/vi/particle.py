@@ -120,7 +120,7 @@ def check_match(model: Trace, guide: Trace) -> None:
     Raises:
         GuideError: names the sites that only one of them has.
     """
-    ours = {name for name, site in model.stochastic.items() if name in guide or not _settled(site)}
+    ours = {name for name, site in model.stochastic.items() if name in guide or not is_settled(site)}
     theirs = {name for name, site in guide.stochastic.items() if not site.infer.get(AUXILIARY)}
     plates = {frame.name for site in model.values() for frame in site.plates}
     lonely = sorted(ours - theirs), sorted(theirs - ours - plates)
@@ -151,7 +151,7 @@ def must_be_eager(first: Pair) -> str | None:
     return None
 
 
-def _settled(site: Sample) -> bool:
+def is_settled(site: Sample) -> bool:
     """Whether a latent site needs no guide: the indices of a plate, or all mass at a point."""
     return bool(site.infer.get("is_subsample")) or isinstance(unwrapped(site.fn), Delta)
 

@@ -1,0 +1,82 @@
+"""The one place where draws become a `Posterior`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sursum.common.user_frame import warn
+from sursum.core.calling import Program
+from sursum.density.log_density import LogDensity
+from sursum.draws.psis import verdict
+from sursum.errors import DiagnosticWarning
+from sursum.posterior.posterior import Draws, Posterior
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What draws are draws of: what a posterior tells of the program beside them. The fields are those of `Posterior`."""
+
+    latents: tuple[str, ...]
+    coordinates: tuple[str, ...]
+    dims: Mapping[str, tuple[str, ...]]
+    observed: Mapping[str, Tensor]
+    program: Program
+
+    @classmethod
+    def of(cls, density: LogDensity) -> Subject:
+        latents = tuple(latent.name for latent in density.latents)
+        return cls(latents, tuple(density.coordinate_names()), dict(density.dims), dict(density.observed), density.program)
+
+
+def draws_of(sites: Mapping[str, Tensor], stats: Mapping[str, NDArray[Any]], unconstrained: Array) -> Draws:
+    """Draws of some chains, (chain, draw, …) each; real sites become float64."""
+    real = {name: value.double() if value.is_floating_point() else value for name, value in sites.items()}
+    return Draws(real, dict(stats), np.ascontiguousarray(unconstrained, dtype=np.float64))
+
+
+def assemble(
+    subject: Subject,
+    draws: Draws,
+    *,
+    warmup: Draws | None = None,
+    warnings: Sequence[str] = (),
+    pareto_k: float | None = None,
+) -> Posterior:
+    """The posterior that has these draws, of chains of one length."""
+    told = {item.name: getattr(subject, item.name) for item in fields(subject)}
+    if warmup is not None:
+        told["warmup"] = warmup
+    return Posterior(draws.sites, draws.stats, draws.unconstrained, warnings=tuple(warnings), pareto_k=pareto_k, **told)
+
+
+def assemble_independent(
+    subject: Subject,
+    sites: Mapping[str, Tensor],
+    stats: Mapping[str, NDArray[Any]],
+    unconstrained: Array,
+    *,
+    pareto_k: float,
+    doubts: Sequence[str] = (),
+) -> Posterior:
+    """The posterior of N independent draws of an approximation, (N, …) each, as one chain.
+
+    Warns:
+        DiagnosticWarning: each of `doubts`, and that the Pareto k-hat of the importance weights is above 0.7.
+    """
+    said = (*doubts, *verdict(pareto_k))
+    for text in said:
+        warn(text, DiagnosticWarning)
+    one = draws_of(
+        {name: value[None] for name, value in sites.items()},
+        {name: value[None] for name, value in stats.items()},
+        unconstrained[None],
+    )
+    return assemble(subject, one, warnings=said, pareto_k=pareto_k)
