@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import sursum as su
 import sursum.distributions as dist
-from sursum.core.messages import Deterministic, Factor, Frame, Param, Sample
+from sursum.core.messages import Deterministic, Factor, Frame, Param, Sample, Step
 from sursum.errors import DensityError, SiteError
 
 NAN = float("nan")
@@ -167,3 +167,14 @@ def test_messages_can_be_pickled():
     again = pickle.loads(pickle.dumps(site))
     assert torch.equal(again.value, site.value)
     assert torch.equal(again.log_prob(), site.log_prob())
+
+
+def test_frames_are_equal_where_they_have_the_same_indices():
+    indices = torch.tensor([2, 0])
+    one = Frame("data", -1, 4, indices)
+    assert one == Frame("data", -1, 4, indices)
+    assert hash(one) == hash(Frame("data", -1, 4, indices))
+    assert one != Frame("data", -1, 4, indices.clone())
+    assert one != Frame("data", -2, 4, indices)
+    assert (one,) == (Frame("data", -1, 4, indices),)
+    assert Frame("data", -1, 4) != Step("data", -1, 4)

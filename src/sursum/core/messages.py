@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
@@ -24,7 +24,7 @@ from sursum.distributions.rebuild import unchecked
 from sursum.errors import DensityError, SiteError
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Frame:
     """An open plate: `size` independent copies along `dim`, of which `indices` (all where None) are present.
 
@@ -38,6 +38,16 @@ class Frame:
     indices: Tensor | None = None
     repeats: bool = False
 
+    def __eq__(self, other: object) -> bool:
+        """Whether it is the same plate, with the same object for its indices: tensors have no truth of their own to ask."""
+        if type(other) is not type(self):
+            return NotImplemented
+        pairs = ((getattr(self, item.name), getattr(other, item.name)) for item in fields(self))
+        return all(a is b or (not isinstance(a, Tensor) and a == b) for a, b in pairs)
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.dim, self.size))
+
     @property
     def length(self) -> int:
         """How many of the copies are present."""
@@ -49,7 +59,7 @@ class Frame:
         return self.size / self.length if self.length else 1.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Step(Frame):
     """One step of a scan, the `index`-th of `size`: a frame in time, as a plate is one in space. It has no dimension.
 

@@ -18,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 
 from sursum.common.precision import caller
 from sursum.common.torch_private import TorchDispatchMode, is_all_true, tree_leaves
+from sursum.common.vmap import vmap
 from sursum.core.calling import valued
 from sursum.core.messages import Sample
 from sursum.distributions.randomness import drawing_from
@@ -150,7 +151,7 @@ def _mapped(run: Run, values: Mapping[str, Tensor], rows: range, streams: Sequen
         with warnings.catch_warnings():
             # Nothing that a user could act on: the draws come more slowly, and are right.
             warnings.filterwarnings("ignore", message="There is a performance drop because we have not yet implemented")
-            results, passed = torch.func.vmap(one, randomness="error")(values, index)
+            results, passed = vmap(one, randomness="error")(values, index)
     except Exception:
         # Whatever it is, the draws one by one either do without it or raise it in terms of the program.
         return None

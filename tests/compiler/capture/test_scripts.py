@@ -10,7 +10,7 @@ import sursum as su
 import sursum.distributions as dist
 from sursum.errors import BranchError
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*")
 
 
 def smooth(x: torch.Tensor, scale: float) -> torch.Tensor:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from sursum.common.vmap import vmap
 from sursum.compiler.capture.refusals import place
 from sursum.compiler.graph.graph import Graph
 from sursum.compiler.graph.python_codegen import straight_line
@@ -99,5 +100,5 @@ class BatchReplay:
             RuntimeError: an operator of the graph cannot be mapped.
         """
         run: Callable[[Tensor], tuple[Tensor, ...]] = lambda q: self._run(q)[1]
-        outputs: tuple[Tensor, ...] = torch.func.vmap(run)(draws)
+        outputs: tuple[Tensor, ...] = vmap(run)(draws)
         return outputs

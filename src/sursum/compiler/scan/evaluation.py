@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sursum.common.vmap import vmap
 from sursum.compiler.capture.operators import results_of
 from sursum.compiler.scan.mapping import rewritten
 from sursum.compiler.scan.recurrence import Step
@@ -234,5 +235,5 @@ class Evaluation:
             found = tensors[0].index_select(dim, index.reshape(-1))
             return (found.unflatten(dim, tuple(index.shape)).movedim(dim, 0),)
         dims = tuple(0 if slot in self.each else None for slot in slots)
-        results: tuple[Any, ...] = torch.vmap(run, in_dims=dims)(*tensors)
+        results: tuple[Any, ...] = vmap(run, in_dims=dims)(*tensors)
         return results
