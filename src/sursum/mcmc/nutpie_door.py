@@ -17,6 +17,7 @@ import ctypes
 import importlib.machinery
 import importlib.metadata
 import importlib.util
+import inspect
 import math
 import sys
 import warnings
@@ -273,12 +274,18 @@ def start_chain(
         blocking=False,
         progress_bar=False,
         return_raw_trace=True,
-        low_rank_modified_mass_matrix=settings.low_rank,
+        **(_low_rank() if settings.low_rank else {}),
         maxdepth=settings.max_tree_depth,
         target_accept=settings.target_accept,
         zarr_store=None if spool is None else _nutpie().zarr_store.LocalStore(prefix=str(spool)),
     )
     return Chain(sampler, scored, progress, None if spool is None else Spool(spool))
+
+
+def _low_rank() -> dict[str, Any]:
+    """The option of `nutpie.sample` for the low-rank metric; 0.16.11 has another name for it."""
+    named = inspect.signature(_nutpie().sample).parameters
+    return {"adaptation": "low_rank"} if "adaptation" in named else {"low_rank_modified_mass_matrix": True}
 
 
 def raw_entry() -> str:
