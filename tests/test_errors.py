@@ -61,9 +61,19 @@ def test_every_one_can_be_sent_to_another_process(cls):
         (errors.SiteError, ValueError),
         (errors.PriorTypeError, TypeError),
         (errors.SamplingError, ValueError),
+        (errors.StorageError, OSError),
+        (errors.MissingFileError, FileNotFoundError),
         (errors.HandlerError, RuntimeError),
         (errors.CaptureError, RuntimeError),
     ],
 )
 def test_what_a_python_user_would_catch_catches_them(cls, expected):
     assert issubclass(cls, expected)
+
+
+def test_files_are_a_branch_of_their_own():
+    """Who catches what goes wrong with a run does not catch a full disk, and the other way round."""
+    runs = (errors.SamplingError, errors.OptimisationError, errors.VariationalError, errors.PredictionError)
+    for cls in (errors.StorageError, errors.MissingFileError):
+        assert not issubclass(cls, (*runs, ValueError))
+        assert not any(issubclass(run, cls) for run in runs)

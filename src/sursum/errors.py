@@ -26,8 +26,8 @@
     ├── MissingNameError              an attribute that does not exist
     ├── MissingPackageError           an optional package that is not installed
     ├── SamplingError                 a sampler's settings or its run
-    │   └── StorageError                  a file or store that cannot be read or written
-    │       └── MissingFileError              nothing is at the path, or the folder to write to is not there
+    ├── StorageError                  a file or store that cannot be read or written
+    │   └── MissingFileError              nothing is at the path, or the folder to write to is not there
     ├── OptimisationError             an optimiser's settings or its run
     ├── PredictionError               a prediction that cannot be made from the draws that are given
     └── VariationalError              settings or a run of variational inference
@@ -153,8 +153,8 @@ class SamplingError(SursumError, ValueError):
     """A sampler's settings, or its run."""
 
 
-class StorageError(SamplingError, OSError):
-    """A file or store that cannot be read, because it is damaged or something else, or that cannot be written."""
+class StorageError(SursumError, OSError):
+    """A file or store that cannot be read or written, or that holds something else than was expected of it."""
 
 
 class MissingFileError(StorageError, FileNotFoundError):

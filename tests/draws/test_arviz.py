@@ -14,7 +14,7 @@ import torch
 import sursum as su
 import sursum.distributions as dist
 from sursum.draws import arviz
-from sursum.errors import ExportError, PredictionError, SamplingError
+from sursum.errors import ExportError, PredictionError, StorageError
 from sursum.posterior.posterior import Posterior
 
 arviz = arviz._arviz()
@@ -213,7 +213,7 @@ def test_groups_go_to_the_store_of_the_run(posterior, tmp_path):
         for name, value in values.items():
             assert torch.equal(value, again.groups[group][name])
     assert groups(again.to_arviz()) >= set(whole.groups)
-    with pytest.raises(SamplingError, match="has a group 'prior' already, and what is stored is never"):
+    with pytest.raises(StorageError, match="has a group 'prior' already, and what is stored is never"):
         found.with_groups(store=path, prior=prior)
 
 

@@ -11,7 +11,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from sursum.errors import SamplingError, StorageError
+from sursum.errors import StorageError
 from sursum.io import npz
 
 
@@ -68,7 +68,7 @@ def test_every_truncation_is_an_error(path):
     whole = path.read_bytes()
     for length in range(0, len(whole), 37):
         path.write_bytes(whole[:length])
-        with pytest.raises(SamplingError, match=r"could not be read: .+ A whole thing file written by `save` was expected\."):
+        with pytest.raises(StorageError, match=r"could not be read: .+ A whole thing file written by `save` was expected\."):
             npz.read(path, "thing", 1)
 
 
@@ -79,22 +79,22 @@ def test_a_flipped_bit_in_an_array_is_an_error(path):
     place = bytes(whole).index(big[500:].tobytes()[:64])
     whole[place] ^= 1
     path.write_bytes(whole)
-    with pytest.raises(SamplingError, match="Bad CRC-32"):
+    with pytest.raises(StorageError, match="Bad CRC-32"):
         npz.read(path, "thing", 1)
 
 
 def test_foreign_files(path):
     path.write_text("name,value\n")
-    with pytest.raises(SamplingError, match="not a zip file"):
+    with pytest.raises(StorageError, match="not a zip file"):
         npz.read(path, "thing", 1)
     np.savez(path, x=np.zeros(3))
-    with pytest.raises(SamplingError, match=r"There is no item named 'header\.npy'"):
+    with pytest.raises(StorageError, match=r"There is no item named 'header\.npy'"):
         npz.read(path, "thing", 1)
     npz.write(path, "other", 1, {}, {})
-    with pytest.raises(SamplingError, match="it holds a 'other'"):
+    with pytest.raises(StorageError, match="it holds a 'other'"):
         npz.read(path, "thing", 1)
     npz.write(path, "thing", 2, {}, {})
-    with pytest.raises(SamplingError, match="written by a later sursum"):
+    with pytest.raises(StorageError, match="written by a later sursum"):
         npz.read(path, "thing", 1)
 
 
@@ -104,7 +104,7 @@ def test_a_header_that_is_something_else(path):
         np.lib.format.write_array(member, np.frombuffer(header, dtype=np.uint8))
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr("header.npy", member.getvalue())
-        with pytest.raises(SamplingError, match="could not be read"):
+        with pytest.raises(StorageError, match="could not be read"):
             npz.read(path, "thing", 1)
 
 
@@ -117,10 +117,10 @@ def test_nothing_is_unpickled(path):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("0.npy", member.getvalue())
         archive.writestr("header.npy", text.getvalue())
-    with pytest.raises(SamplingError, match="Object arrays cannot be loaded"):
+    with pytest.raises(StorageError, match="Object arrays cannot be loaded"):
         npz.read(path, "thing", 1)
     path.write_bytes(pickle.dumps(Bomb()))
-    with pytest.raises(SamplingError, match="not a zip file"):
+    with pytest.raises(StorageError, match="not a zip file"):
         npz.read(path, "thing", 1)
     assert not (path.parent / "exploded").exists()
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from sursum.draws import run_store
-from sursum.errors import SamplingError, StorageError
+from sursum.errors import StorageError
 from sursum.io.zarr_store import CHECKSUM, Column, Table, ZarrStore, safe_names
 from sursum.posterior.posterior import Posterior
 
@@ -59,7 +59,7 @@ def test_a_store_appears_whole_or_not_at_all(tmp_path):
         raise LookupError
     assert list(tmp_path.iterdir()) == []
     message = r"' is there already, and a store is never written over\. Give another path"
-    with pytest.raises(SamplingError, match=message), ZarrStore.creating(tmp_path, "thing", 1, {}):
+    with pytest.raises(StorageError, match=message), ZarrStore.creating(tmp_path, "thing", 1, {}):
         pass
 
 
@@ -90,7 +90,7 @@ def test_names_of_folders_differ_and_lead_nowhere_else():
 
 def damaged(store):
     return pytest.raises(
-        SamplingError, match=r"x\.zarr' could not be read: .+ A whole store that a run of sursum wrote was expected\."
+        StorageError, match=r"x\.zarr' could not be read: .+ A whole store that a run of sursum wrote was expected\."
     )
 
 
@@ -160,7 +160,7 @@ def test_a_flipped_bit_is_noticed(store):
 )
 def test_a_foreign_description(store, content, said):
     (store.path / "zarr.json").write_text(content)
-    with pytest.raises(SamplingError, match=f"could not be read: .*{said}"):
+    with pytest.raises(StorageError, match=f"could not be read: .*{said}"):
         ZarrStore.open(store.path, "thing", 1)
 
 
@@ -268,11 +268,11 @@ def test_nothing_is_unpickled(store, tmp_path, monkeypatch):
 
 
 def test_a_folder_that_is_no_store(tmp_path):
-    with pytest.raises(SamplingError, match=r"could not be read: it has no zarr\.json"):
+    with pytest.raises(StorageError, match=r"could not be read: it has no zarr\.json"):
         Posterior.load(tmp_path)
     with ZarrStore.creating(tmp_path / "x.zarr", run_store.KIND, 1, {}):
         pass
-    with pytest.raises(SamplingError, match="could not be read: it holds no draws"):
+    with pytest.raises(StorageError, match="could not be read: it holds no draws"):
         Posterior.load(tmp_path / "x.zarr")
     with pytest.raises(FileNotFoundError):
         Posterior.load(tmp_path / "y.zarr")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from sursum.errors import DiagnosticWarning, SamplingError
+from sursum.errors import DiagnosticWarning, StorageError
 from sursum.posterior.posterior import Posterior
 
 short = pytest.mark.filterwarnings("ignore::sursum.errors.DiagnosticWarning")
@@ -46,7 +46,7 @@ def test_some_sites_only(sampler, gaussian, tmp_path):
     sampler(gaussian(), store=tmp_path / "run.zarr", keep=["mu", "floor"]).run()
     assert list(Posterior.load(tmp_path / "run.zarr")) == ["mu", "floor"]
     assert list(Posterior.load(tmp_path / "run.zarr", sites=["floor"])) == ["floor"]
-    with pytest.raises(SamplingError, match=r"run\.zarr' holds no site 's'\. It has: 'mu', 'floor'\. Name some of those"):
+    with pytest.raises(StorageError, match=r"run\.zarr' holds no site 's'\. It has: 'mu', 'floor'\. Name some of those"):
         Posterior.load(tmp_path / "run.zarr", sites=["s"])
 
 
@@ -59,7 +59,7 @@ def test_a_site_that_is_not_kept_is_judged_all_the_same(sampler, gaussian, tmp_p
 @short
 def test_a_store_is_never_written_over(sampler, gaussian, tmp_path):
     (tmp_path / "run.zarr").mkdir()
-    with pytest.raises(SamplingError, match=r"run\.zarr' is there already, and a store is never written over"):
+    with pytest.raises(StorageError, match=r"run\.zarr' is there already, and a store is never written over"):
         sampler(gaussian(), store=tmp_path / "run.zarr").run()
     assert list((tmp_path / "run.zarr").iterdir()) == []
 
@@ -78,7 +78,7 @@ def test_a_run_is_read_while_it_is_written(sampler, gaussian, tmp_path):
         assert time.monotonic() < end
         try:
             posterior = Posterior.load(path)
-        except SamplingError:
+        except StorageError:
             continue  # no draws yet
         if posterior.num_chains == 2 and posterior.num_samples and (not seen or posterior.num_samples > seen[-1].num_samples):
             seen.append(posterior)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from sursum.errors import SamplingError
+from sursum.errors import StorageError
 from sursum.posterior.posterior import Draws, Posterior
 
 CHAINS, DRAWS, WARMUP = 3, 40, 10
@@ -148,10 +148,10 @@ def test_a_truncated_or_foreign_file(posterior, tmp_path):
     posterior.save(path)
     path.write_bytes(path.read_bytes()[:-100])
     message = re.escape(f"{str(path)!r} could not be read: ")
-    with pytest.raises(SamplingError, match=message + ".+Save it again, or give the path of another file"):
+    with pytest.raises(StorageError, match=message + ".+Save it again, or give the path of another file"):
         Posterior.load(path)
     np.savez(path, theta=np.zeros(3))
-    with pytest.raises(SamplingError, match=message):
+    with pytest.raises(StorageError, match=message):
         Posterior.load(path)
 
 

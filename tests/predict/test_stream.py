@@ -15,7 +15,7 @@ import torch
 
 import sursum as su
 import sursum.distributions as dist
-from sursum.errors import ExportError, MissingFileError, PredictionError, SamplingError
+from sursum.errors import ExportError, MissingFileError, PredictionError, StorageError
 from sursum.infer import Predictive
 from sursum.io.lazy_draws import StoredSites
 from sursum.posterior.posterior import Posterior
@@ -181,14 +181,14 @@ def test_what_was_begun_is_gone_on_with(copied, monkeypatch, parts):
         assert torch.equal(half.groups["posterior_predictive"]["y"], plain.predict(seed=3, chunk=10)["y"][:, :complete])
     else:
         assert "posterior_predictive" not in half.groups
-    with pytest.raises(SamplingError, match=r"was begun with seed 3, and it is 4 now\. To go on from there give the same seed"):
+    with pytest.raises(StorageError, match=r"was begun with seed 3, and it is 4 now\. To go on from there give the same seed"):
         stored.predict(seed=4, chunk=10, store=path)
     with pytest.raises(
-        SamplingError, match=r"what the program gives at the first draw is something else now\. To go on from there"
+        StorageError, match=r"what the program gives at the first draw is something else now\. To go on from there"
     ):
         Predictive(line, stored, chunk=10, store=path)(X + 1.0)
     other = Predictive(line, {"slope": torch.zeros(20)}, store=path)
-    with pytest.raises(SamplingError, match=r"a part of a group 'posterior_predictive' of 2 × 50 draws, and 1 × 20 are to be"):
+    with pytest.raises(StorageError, match=r"a part of a group 'posterior_predictive' of 2 × 50 draws, and 1 × 20 are to be"):
         other(X)
     calls = []
     pieces = stream.pieces
@@ -210,10 +210,10 @@ def test_nothing_is_written_over(copied):
     _, stored, path = copied
     stored.log_likelihood(store=path)
     with pytest.raises(
-        SamplingError, match=r"run\.zarr' has a group 'log_likelihood' already, and what is stored is never written"
+        StorageError, match=r"run\.zarr' has a group 'log_likelihood' already, and what is stored is never written"
     ):
         stored.log_likelihood(store=path)
-    with pytest.raises(SamplingError, match=r"has a group 'log_likelihood' already"):
+    with pytest.raises(StorageError, match=r"has a group 'log_likelihood' already"):
         stored.with_groups(store=path, log_likelihood=stored.log_likelihood())
 
 

@@ -20,7 +20,7 @@ from sursum.draws.arviz import DATA, dimension_names
 from sursum.draws.diagnostics import Evidence, diagnose
 from sursum.draws.ess_rhat import mixing
 from sursum.draws.partial_run import common_part, cut_short
-from sursum.errors import SamplingError, StorageError
+from sursum.errors import StorageError
 from sursum.io.lazy_draws import ONE_PASS, StoredArray, StoredArrays, StoredSites
 from sursum.io.zarr_store import MOST_DRAWS, Column, Table, ZarrStore
 
@@ -65,7 +65,7 @@ def create(
     and `dims` how dimensions are called.
 
     Raises:
-        SamplingError: something of that name is there already.
+        StorageError: something of that name is there already.
     """
     whole = dict(note) | {"chains": chains, "lengths": dict(lengths)}
     with ZarrStore.creating(path, KIND, VERSION, whole) as store:
@@ -84,7 +84,7 @@ def append_groups(path: str | os.PathLike[str], groups: Groups, dims: Mapping[st
     """Write further groups into the store of a run, chunk by chunk; each is seen by readers when it is there.
 
     Raises:
-        SamplingError: the store is none of a run, or has such a group already.
+        StorageError: the store is none of a run, or has such a group already.
     """
     store, _ = ZarrStore.open(path, KIND, VERSION)
     for group in groups:
@@ -104,9 +104,9 @@ def append_groups(path: str | os.PathLike[str], groups: Groups, dims: Mapping[st
 
 
 def check_absent(store: ZarrStore, group: str) -> None:
-    """Raise SamplingError where a group is there already."""
+    """Raise StorageError where a group is there already."""
     if store.has(group):
-        raise SamplingError(
+        raise StorageError(
             f"{os.fspath(store.path)!r} has a group {group!r} already, and what is stored is never written over. "
             "Leave `store` out to have it in memory."
         )
@@ -155,7 +155,7 @@ def read(path: str | os.PathLike[str], wanted: Iterable[str] | None = None) -> S
     Raises:
         MissingFileError: there is none.
         StorageError: this is no such store, or it is damaged.
-        SamplingError: it has no draw yet, or no such site.
+        StorageError: it has no draw yet, or no such site.
     """
     store, note = ZarrStore.open(path, KIND, VERSION)
     if not {"warmup", "sample"} <= set(store.tables()):
@@ -166,7 +166,7 @@ def read(path: str | os.PathLike[str], wanted: Iterable[str] | None = None) -> S
     counts = {phase: found for phase, (found, _) in sound.items()}
     part = common_part(counts["warmup"], counts["sample"])
     if not part.chains:
-        raise SamplingError(
+        raise StorageError(
             f"{os.fspath(path)!r} has no draws yet, and at least one was expected. Read it again when the run has gone on."
         )
     sites, stats, q = {}, {}, {}
@@ -203,13 +203,13 @@ def read(path: str | os.PathLike[str], wanted: Iterable[str] | None = None) -> S
 
 
 def chosen(path: str | os.PathLike[str], stored: list[str], wanted: Iterable[str] | None) -> list[str]:
-    """The sites to read of those that are `stored` at `path`; SamplingError where one that is `wanted` is not."""
+    """The sites to read of those that are `stored` at `path`; StorageError where one that is `wanted` is not."""
     if wanted is None:
         return stored
     names = list(wanted)
     for name in names:
         if name not in stored:
-            raise SamplingError(
+            raise StorageError(
                 f"{os.fspath(path)!r} holds no site {name!r}. It has: {', '.join(map(repr, stored))}. Name some of those."
             )
     return names

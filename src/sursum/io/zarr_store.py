@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sursum.common.optional_packages import needed
-from sursum.errors import SamplingError, StorageError
+from sursum.errors import StorageError
 from sursum.io.files import check_regular, interpreting, reading, sync, sync_folder, writing
 
 CHUNK_BYTES = 1 << 20
@@ -75,13 +75,13 @@ class ZarrStore:
         """A new store to be filled in a `with` block; it appears under its name when the block has ended well.
 
         Raises:
-            SamplingError: something of that name is there already.
+            StorageError: something of that name is there already.
             MissingPackageError: zarr is not installed.
         """
         zarr = needed("zarr", "A store")
         target = Path(path)
         if os.path.lexists(target):
-            raise SamplingError(
+            raise StorageError(
                 f"{os.fspath(path)!r} is there already, and a store is never written over. Give another path, remove it, or "
                 f"go on from it: `mcmc.extend(Posterior.load({os.fspath(path)!r}), …)`."
             )

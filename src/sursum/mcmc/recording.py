@@ -41,7 +41,8 @@ class Recording:
         """Make the store.
 
         Raises:
-            SamplingError: something of that name is there already, or `keep` names a site that is not there.
+            StorageError: something of that name is there already.
+            SamplingError: `keep` names a site that is not there.
         """
         subject = Subject.of(compiled.density)
         values = _arrays(compiled.expand(compiled.density.start(np.random.default_rng(0))[None]))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from sursum.common.other_libraries import refuse_name
 from sursum.common.shown import shown
 from sursum.common.user_frame import warn
-from sursum.errors import DiagnosticWarning, OptionError, SamplingError
+from sursum.errors import DiagnosticWarning, OptionError, SamplingError, StorageError
 from sursum.mcmc.chain_pool import INTERRUPTED, Outcome, Schedule
 from sursum.mcmc.nutpie_door import Progress
 from sursum.mcmc.recording import Recording
@@ -181,7 +181,7 @@ class Run:
             if self.recording is not None:
                 return self._stored(self.recording)
             return posterior_of(self.compiled, self._outcome, self.num_samples, self.keep)
-        except SamplingError:
+        except (SamplingError, StorageError):  # there is no draw yet
             if self.interrupted:
                 raise KeyboardInterrupt from None
             raise

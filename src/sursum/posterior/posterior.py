@@ -171,7 +171,7 @@ class Posterior(Draws):
 
         Raises:
             PredictionError: the posterior has no program, or its draws do not fit as the program is called now.
-            SamplingError: the store is none of a run, or has that group already.
+            StorageError: the store is none of a run, or has that group already.
 
         Warns:
             ObservationWarning: nothing was drawn, as everything is observed; a prediction has fewer dimensions than the data.
@@ -198,7 +198,7 @@ class Posterior(Draws):
 
         Raises:
             PredictionError: the posterior has no program.
-            SamplingError: the store is none of a run, or has that group already.
+            StorageError: the store is none of a run, or has that group already.
         """
         program = self._program("log_likelihood", args, kwargs)
         return log_likelihood(program.model, self, *program.args, chunk=chunk, store=store, **program.kwargs)
@@ -294,7 +294,7 @@ class Posterior(Draws):
 
         Raises:
             ExportError: a group that ArviZ does not know, or draws that are none.
-            SamplingError: the store is not one of a run, or has such a group already.
+            StorageError: the store is not one of a run, or has such a group already.
 
         Example:
             >>> import sursum as su, sursum.distributions as dist, torch
@@ -383,7 +383,7 @@ class Posterior(Draws):
         Raises:
             MissingFileError: nothing is at `path`.
             StorageError: the file is truncated, damaged, or something else, or the file system refuses.
-            SamplingError: no draw, or no such site, is in it.
+            StorageError: no draw, or no such site, is in it.
         """
         with interpreting(path, "a posterior that `save` or a run with `store` wrote"):
             return cls._read(path, sites)

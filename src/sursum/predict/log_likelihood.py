@@ -45,7 +45,7 @@ def log_likelihood(
         For every observed site float64 of shape (chain, draw, *batch shape), from a mapping (draw, *batch shape).
 
     Raises:
-        SamplingError: the store is none of a run, or has that group already.
+        StorageError: the store is none of a run, or has that group already.
         PredictionError: nothing is observed, or a latent site has no draws.
 
     References:

@@ -12,7 +12,7 @@ import torch
 
 from sursum.core.calling import valued
 from sursum.draws.run_store import KIND, VERSION, check_absent, named, table_sites
-from sursum.errors import SamplingError
+from sursum.errors import StorageError
 from sursum.io.files import interpreting
 from sursum.io.lazy_draws import StoredArray, StoredSites
 from sursum.io.zarr_store import EXPECTED, Column, Table, ZarrStore
@@ -55,7 +55,7 @@ class Stream:
             check_absent(self.store, self.table)
         elif self.store.asked(self.table) != (self.chains, self.draws):
             there = " × ".join(map(str, self.store.asked(self.table)))
-            raise SamplingError(
+            raise StorageError(
                 f"{os.fspath(self.path)!r} holds a part of a group {self.table!r} of {there} draws, and {self.chains} × "
                 f"{self.draws} are to be written now. To go on from there give the draws with which it was begun."
             )
@@ -64,13 +64,13 @@ class Stream:
         """The seed: what was given, of a table that is there the one with which it was begun, else a new one.
 
         Raises:
-            SamplingError: the table was begun with another.
+            StorageError: the table was begun with another.
         """
         known = self.store.told(self.table).get("seed") if self.begun else None
         if known is None:
             return drawn() if seed is None else seed
         if seed not in (None, known):
-            raise SamplingError(
+            raise StorageError(
                 f"{os.fspath(self.path)!r} holds a part of a group {self.table!r} that was begun with seed {known}, and it "
                 f"is {seed} now. To go on from there give the same seed, or none."
             )
@@ -92,7 +92,7 @@ class Stream:
             placed: the group for a site; None is the table's.
 
         Raises:
-            SamplingError: what is there was computed by another program, or from other arguments.
+            StorageError: what is there was computed by another program, or from other arguments.
         """
         if self.begun:
             self._check_same(run, values, seed)
@@ -150,7 +150,7 @@ class Stream:
         stored = {name: torch.from_numpy(array.block(0, 1, [0])[0]) for name, array in self.sites().arrays.items()}
         first = at_draws(run, {name: value[:1] for name, value in values.items()}, 1, seed=seed)
         if not agree(first, stored):
-            raise SamplingError(
+            raise StorageError(
                 f"{os.fspath(self.path)!r} holds a part of a group {self.table!r}, and what the program gives at the "
                 "first draw is something else now. To go on from there give the program, draws and arguments with which it was "
                 "begun."
