@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import re
 import subprocess
 import sys
 
@@ -27,15 +28,20 @@ PUBLIC = {
             "compile",
             "check",
             "optim",
+            "Benchmark",
+            "Draws",
+            "GradientCheck",
+            "Report",
+            "Summary",
         ),
         *("trace", "replay", "condition", "uncondition", "substitute", "do", "block", "mask", "scale", "seed", "reparam"),
         *("ParamStore", "Trace", "Posterior", "CompiledDensity", "enable_validation", "validation_enabled"),
     },
     "su.infer": {
-        *("MCMC", "NUTS", "Run", "Interrupted", "LogDensity", "compile_density", "reparam"),
-        *("Fit", "FitResult", "Laplace", "Pathfinder", "Importance"),
+        *("MCMC", "NUTS", "Run", "Interrupted", "LogDensity", "Progress", "reparam"),
+        *("Fit", "FitResult", "Laplace", "Pathfinder", "Importance", "ImportanceSamples"),
         *("Predictive", "Prediction", "ModuleEnsemble", "log_likelihood", "SBC", "SBCResult"),
-        *("SVI", "SVIResult", "EarlyStopping", "Trace_ELBO", "TraceMeanField_ELBO", "RenyiELBO", "autoguide"),
+        *("SVI", "SVIResult", "ELBO", "EarlyStopping", "Trace_ELBO", "TraceMeanField_ELBO", "RenyiELBO", "autoguide"),
     },
     "su.handlers": {
         *("trace", "replay", "condition", "uncondition", "substitute", "do", "block", "mask", "scale", "seed"),
@@ -51,6 +57,7 @@ PUBLIC = {
             "Reparam",
         ),
         *("Messenger", "handler", "perform", "Trace"),
+        *("Site", "Sample", "Param", "Deterministic", "Factor", "Frame", "Step"),
     },
 }
 
@@ -74,6 +81,60 @@ def test_guides_are_listed():
 
 def test_poutine_is_the_handlers():
     assert all(getattr(su.poutine, name) is getattr(su.handlers, name) for name in su.handlers.__all__)
+
+
+INTERNAL = {
+    *("Function", "Graph", "Instance", "NativeFunction", "Replay", "Sites"),  # parts of a CompiledDensity
+    *("Keep", "Recording", "Schedule", "ChainPool"),  # parts of a Run
+    *("Row", "SiteSlope", "Smoothed"),  # rows of a Report and of a GradientCheck, weights of ImportanceSamples
+    *("Ledger", "_Execution", "JointGuide", "Sampled", "Table", "Program"),
+    *("Pair", "Place"),  # what bounds and guides of the project's own are given
+}
+"""Classes that are named in signatures, and that nobody has to write."""
+
+FACES = [su, su.infer, su.handlers, su.optim, su.distributions, su.infer.autoguide, su.infer.reparam]
+
+
+def annotations():
+    """The annotations of what is public, as text, and where each is."""
+    for face in FACES:
+        for name in face.__all__:
+            thing = getattr(face, name)
+            members = [(name, thing)]
+            if inspect.isclass(thing):
+                shown = {key: value for key, value in vars(thing).items() if not key.startswith("_") or key == "__call__"}
+                members += [
+                    (f"{name}.{key}", getattr(value, "fget", None) or getattr(value, "func", value))
+                    for key, value in shown.items()
+                ]
+                yield from ((f"{name}.{key}", of) for key, of in vars(thing).get("__annotations__", {}).items() if key in shown)
+            for where, member in members:
+                try:
+                    signature = inspect.signature(member)
+                except (TypeError, ValueError):
+                    continue
+                yield where, signature.return_annotation
+                yield from ((where, parameter.annotation) for parameter in signature.parameters.values())
+
+
+def test_classes_of_public_signatures_are_public():
+    """Whoever annotates what a public function takes or gives can write the name."""
+    ours = {
+        name: thing
+        for path, module in list(sys.modules.items())
+        if path.startswith("sursum")
+        for name, thing in vars(module).items()
+        if inspect.isclass(thing) and thing.__module__.startswith("sursum")
+    }
+    public = {id(getattr(face, name)) for face in FACES for name in face.__all__}
+    needed = {
+        (word, where)
+        for where, text in annotations()
+        if isinstance(text, str)
+        for word in re.findall(r"[A-Za-z_]\w*", text)
+        if word in ours and id(ours[word]) not in public
+    }
+    assert {pair for pair in needed if pair[0] not in INTERNAL} == set()
 
 
 @pytest.mark.parametrize("name", PYRO_NAMES)

@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING, NoReturn
 from sursum import distributions, handlers, infer, optim, poutine, priors
 from sursum.common.elsewhere import elsewhere
 from sursum.common.other_libraries import refuse_name
+from sursum.compiler.benchmark import Benchmark
+from sursum.compiler.check.gradient import GradientCheck
 from sursum.compiler.compiled import CompiledDensity, check, compile
 from sursum.core.module import module
 from sursum.core.primitives import deterministic, factor, param, sample
 from sursum.core.scan import scan
 from sursum.core.trace import Trace
 from sursum.core.validation import enable_validation, validation_enabled
+from sursum.draws.summary import Summary
 from sursum.handlers import (
     ParamStore,
     block,
@@ -30,17 +33,22 @@ from sursum.handlers import (
     trace,
     uncondition,
 )
-from sursum.posterior.posterior import Posterior
+from sursum.posterior.posterior import Draws, Posterior
 from sursum.show.render import Rendering, render
-from sursum.show.report import report
+from sursum.show.report import Report, report
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Benchmark",
     "CompiledDensity",
+    "Draws",
+    "GradientCheck",
     "ParamStore",
     "Posterior",
     "Rendering",
+    "Report",
+    "Summary",
     "Trace",
     "block",
     "check",

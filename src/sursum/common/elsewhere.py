@@ -47,6 +47,7 @@ THEIRS: Mapping[str, str] = {
     "config_enumerate": "discrete sites are summed out by hand, as with `dist.MixtureSameFamily`",
     "initialize_model": "write `su.compile(model, …)`",
     "log_density": "write `su.compile(model, …)`, or `su.trace(model).get_trace(…).log_prob_sum()`",
+    "compile_density": "write `su.compile(model, …)`",
     "potential_energy": "write `su.compile(model, …)`",
 }
 

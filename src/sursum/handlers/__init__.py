@@ -3,6 +3,7 @@
 Imports `core` and below; `density` and every room above import it.
 """
 
+from sursum.core.messages import Deterministic, Factor, Frame, Param, Sample, Site, Step
 from sursum.core.runtime import Messenger, handler, perform
 from sursum.core.trace import Trace
 from sursum.handlers.block import block
@@ -42,18 +43,25 @@ UnconditionMessenger = uncondition
 __all__ = [
     "BlockMessenger",
     "ConditionMessenger",
+    "Deterministic",
     "DoMessenger",
+    "Factor",
+    "Frame",
     "LiftMessenger",
     "LocScaleReparam",
     "MaskMessenger",
     "Messenger",
+    "Param",
     "ParamStore",
     "PlateMessenger",
     "Reparam",
     "ReparamMessenger",
     "ReplayMessenger",
+    "Sample",
     "ScaleMessenger",
     "SeedMessenger",
+    "Site",
+    "Step",
     "SubstituteMessenger",
     "Trace",
     "TraceMessenger",

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, NoReturn
 from sursum.common.elsewhere import elsewhere
 from sursum.common.moved import moved
 from sursum.common.other_libraries import refuse_name
-from sursum.compiler.compiled import compile_density
 from sursum.density.log_density import LogDensity
 from sursum.infer import autoguide, reparam
-from sursum.mcmc import MCMC, NUTS, Interrupted, Run
+from sursum.mcmc import MCMC, NUTS, Interrupted, Progress, Run
 from sursum.optimise import Fit, FitResult, Laplace, Pathfinder
 from sursum.predict.log_likelihood import log_likelihood
 from sursum.predict.module_ensemble import ModuleEnsemble
@@ -21,10 +20,11 @@ from sursum.predict.prediction import Prediction
 from sursum.predict.predictive import Predictive
 from sursum.sbc.sbc import SBC
 from sursum.sbc.sbc_result import SBCResult
-from sursum.vi import SVI, EarlyStopping, RenyiELBO, SVIResult, Trace_ELBO, TraceMeanField_ELBO
-from sursum.vi.importance import Importance
+from sursum.vi import ELBO, SVI, EarlyStopping, RenyiELBO, SVIResult, Trace_ELBO, TraceMeanField_ELBO
+from sursum.vi.importance import Importance, ImportanceSamples
 
 __all__ = [
+    "ELBO",
     "MCMC",
     "NUTS",
     "SBC",
@@ -33,6 +33,7 @@ __all__ = [
     "Fit",
     "FitResult",
     "Importance",
+    "ImportanceSamples",
     "Interrupted",
     "Laplace",
     "LogDensity",
@@ -40,6 +41,7 @@ __all__ = [
     "Pathfinder",
     "Prediction",
     "Predictive",
+    "Progress",
     "RenyiELBO",
     "Run",
     "SBCResult",
@@ -47,7 +49,6 @@ __all__ = [
     "TraceMeanField_ELBO",
     "Trace_ELBO",
     "autoguide",
-    "compile_density",
     "log_likelihood",
     "reparam",
 ]

@@ -5,7 +5,8 @@ Imports `posterior`, `compiler` and below; `sbc`, `show` and `infer` import it.
 """
 
 from sursum.mcmc.mcmc import MCMC
+from sursum.mcmc.nutpie_door import Progress
 from sursum.mcmc.nuts import NUTS
 from sursum.mcmc.run import Interrupted, Run
 
-__all__ = ["MCMC", "NUTS", "Interrupted", "Run"]
+__all__ = ["MCMC", "NUTS", "Interrupted", "Progress", "Run"]

@@ -5,9 +5,10 @@ Imports `posterior`, `compiler` and below; `infer` imports it.
 """
 
 from sursum.vi.early_stopping import EarlyStopping
+from sursum.vi.elbo import ELBO
 from sursum.vi.mean_field_elbo import TraceMeanField_ELBO
 from sursum.vi.renyi_elbo import RenyiELBO
 from sursum.vi.svi import SVI, SVIResult
 from sursum.vi.trace_elbo import Trace_ELBO
 
-__all__ = ["SVI", "EarlyStopping", "RenyiELBO", "SVIResult", "TraceMeanField_ELBO", "Trace_ELBO"]
+__all__ = ["ELBO", "SVI", "EarlyStopping", "RenyiELBO", "SVIResult", "TraceMeanField_ELBO", "Trace_ELBO"]

@@ -15,6 +15,7 @@ import torch
 import sursum as su
 import sursum.distributions as dist
 from sursum.compiler import export as standalone_package
+from sursum.compiler.compiled import compile_density
 from sursum.compiler.export.export import identifiers
 from sursum.compiler.native import lower
 from sursum.distributions import constraints
@@ -148,7 +149,7 @@ def test_bridgestan_says_what_the_density_says(exported, name):
     assert ".".join(map(str, model.model_version())) == version("bridgestan")
     assert model.name() == density.density.title
     assert model.param_unc_num() == density.dim == len(model.param_unc_names())
-    bare = su.infer.compile_density(density.density.without_jacobian(), engine="torch")
+    bare = compile_density(density.density.without_jacobian(), engine="torch")
     for q in points(density):
         value, gradient = density.value_and_grad(q)
         found, slope = model.log_density_gradient(q)
