@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, ClassVar, Self, TypeVar, cast, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, Generic, Never, Self, cast, dataclass_transform, overload
 
 import torch
 from torch import Tensor
@@ -24,6 +24,19 @@ from sursum.errors import HandlerError
 STACK: ContextVar[tuple[Messenger, ...]] = ContextVar("handlers", default=())
 """The handlers that are entered here, outermost first."""
 
+if TYPE_CHECKING:
+    from typing_extensions import ParamSpec, TypeVar
+
+    P = ParamSpec("P", default=...)
+    R = TypeVar("R", default=Any)
+else:
+    from typing import ParamSpec, TypeVar
+
+    P = ParamSpec("P")
+    R = TypeVar("R")
+
+Q = ParamSpec("Q")
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -68,11 +81,14 @@ _REQUIRED = _Required()
 
 
 @handler
-class Messenger(Wrapper):
+class Messenger(Wrapper, Generic[P, R]):
     """A handler: used as ``condition(model, data=d)``, as ``@condition(data=d)`` or as ``with condition(data=d):``.
 
     Each call and each ``with`` runs under a fresh copy, so that one handler object can be nested in itself, pickled, and
     shared by threads and tasks. Fields that hold the state of a run are declared ``field(init=False)``.
+
+    Type checkers know a handler with a program by what the program takes and gives, ``condition[P, R]``: calling it takes and
+    gives the same.
 
     Example, a handler in full:
         >>> import sursum as su, torch
@@ -91,9 +107,9 @@ class Messenger(Wrapper):
     _at_first: ClassVar[tuple[tuple[str, Callable[[], Any]], ...]] = ()
     of_capture: ClassVar[bool] = False  # whether it is there for the sake of a capture, and is no part of the program
 
-    fn: Callable[..., Any] | None = None
+    fn: Callable[P, R] | None = None
 
-    origin: Messenger | None = field(init=False, repr=False, default=None)
+    origin: Self | None = field(init=False, repr=False, default=None)
     noted: set[str] = field(init=False, repr=False, default_factory=set)
 
     def __post_init__(self) -> None:
@@ -156,6 +172,10 @@ class Messenger(Wrapper):
         copy.origin, copy.noted = self, self.noted
         return copy
 
+    @overload
+    def __call__(self: Messenger[..., Never], fn: Callable[Q, S], /) -> Decorated[Q, S]: ...
+    @overload
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         fn = self.fn
         if fn is None:
@@ -180,7 +200,7 @@ class Messenger(Wrapper):
         bound.noted = self.noted
         return bound
 
-    def __enter__(self) -> Any:
+    def __enter__(self) -> Self:
         running = self.fresh()
         STACK.set((*STACK.get(), running))
         return running
@@ -200,3 +220,17 @@ class Messenger(Wrapper):
         STACK.set(stack[:-1])
         if kind is None:
             stack[-1].finish()
+
+
+if TYPE_CHECKING:
+
+    class Decorated(Messenger[P, R]):
+        """A function with a handler around it, as type checkers see it: as a method it is bound, as any function is."""
+
+        @overload
+        def __get__(self, instance: None, owner: type | None = None) -> Self: ...
+        @overload
+        def __get__(
+            self: Decorated[Concatenate[Any, Q], S], instance: object, owner: type | None = None
+        ) -> Decorated[Q, S]: ...
+        def __get__(self, instance: object, owner: type | None = None) -> Any: ...

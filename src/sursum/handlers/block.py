@@ -8,7 +8,7 @@ from typing import Any
 
 from sursum.common.user_frame import warn
 from sursum.core.messages import Sample, Site
-from sursum.core.runtime import Messenger, handler, perform
+from sursum.core.runtime import Messenger, P, R, handler, perform
 from sursum.errors import UnusedSiteWarning
 from sursum.handlers.unused import unused
 
@@ -17,7 +17,7 @@ _Choice = tuple[Collection[str] | None, Collection[str] | None, Callable[[Site],
 
 
 @handler
-class block(Messenger):
+class block(Messenger[P, R]):
     """Hide sites from the handlers outside: a hidden site runs here and is neither recorded nor scored further out.
 
     Without arguments everything is hidden. A site is hidden that `hide` names, whose type `hide_types` holds, or for

@@ -6,7 +6,7 @@ from typing import Any
 
 from sursum.common.other_libraries import answers
 from sursum.core.messages import Sample, Site
-from sursum.core.runtime import handler, perform
+from sursum.core.runtime import P, R, handler, perform
 from sursum.handlers.given import Given
 
 
@@ -18,7 +18,7 @@ from sursum.handlers.given import Given
     param_map="data",
 )
 @handler
-class condition(Given):
+class condition(Given[P, R]):
     r"""Observe the sites named in `data`: :math:`p(z, y)` becomes :math:`p(z, y = data)`.
 
     Warns:

@@ -8,7 +8,7 @@ from torch.distributions import Distribution
 
 from sursum.common.other_libraries import answers
 from sursum.core.messages import Deterministic, Sample, Site
-from sursum.core.runtime import handler, perform
+from sursum.core.runtime import P, R, handler, perform
 from sursum.core.validation import check_fits
 from sursum.handlers.given import Given
 
@@ -17,7 +17,7 @@ from sursum.handlers.given import Given
     "values by site name are one mapping, `do(model, data={'{}': …})`", interventions="data", values="data", param_map="data"
 )
 @handler
-class do(Given):
+class do(Given[P, R]):
     r"""Intervene: the program goes on with the values in `data`, :math:`p(\,\cdot \mid do(z = v))`.
 
     The site itself stays where it was, outside: it is drawn and scored as before, but reaches nothing. Inside, where the

@@ -11,13 +11,13 @@ from sursum.common.user_frame import warn
 from sursum.core.arguments import as_data
 from sursum.core.messages import Param, Sample, Site
 from sursum.core.plates import by_step
-from sursum.core.runtime import Messenger, handler, required
+from sursum.core.runtime import Messenger, P, R, handler, required
 from sursum.core.validation import validation_enabled
 from sursum.errors import ObservationError, UnusedSiteWarning
 
 
 @handler
-class Given(Messenger):
+class Given(Messenger[P, R]):
     """A handler with `data`, values by site name, tensors, arrays or columns; a `Trace` will do.
 
     Names that match nothing are warned of.

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from sursum.core.messages import Factor, Sample, Site
-from sursum.core.runtime import Messenger, handler, perform, required
+from sursum.core.runtime import Messenger, P, R, handler, perform, required
 
 
 @handler
-class mask(Messenger):
+class mask(Messenger[P, R]):
     r"""Count only where `mask` is True: :math:`\log p = \sum_i mask_i \log p_i`. Masks of several handlers are joined by "and".
 
     Args:

@@ -5,20 +5,20 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterator
 from dataclasses import field
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from sursum.common.torch_private import DisableTorchFunction
 from sursum.core.messages import Param, Site
-from sursum.core.runtime import Messenger, handler, perform
+from sursum.core.runtime import Messenger, P, R, handler, perform
 from sursum.distributions.bijections import bijection
 from sursum.errors import SiteError
 
 
 @handler
-class ParamStore(Messenger):
+class ParamStore(Messenger[P, R]):
     """Keep an unconstrained leaf for every parameter that a program reads, starting at the program's own value.
 
     There is no global store: run a program inside one, ``with store:``, and give ``store.leaves()`` to an optimiser.
@@ -41,13 +41,13 @@ class ParamStore(Messenger):
     unconstrained: dict[str, Tensor] = field(init=False, repr=False, default_factory=dict)
     sites: dict[str, Param] = field(init=False, repr=False, default_factory=dict)
 
-    def fresh(self) -> ParamStore:
+    def fresh(self) -> Self:
         """A copy that shares the leaves: the store outlives the executions inside it."""
         copy = super().fresh()
         copy.unconstrained, copy.sites = self.unconstrained, self.sites
         return copy
 
-    def around(self, fn: Callable[..., Any]) -> ParamStore:
+    def around(self, fn: Callable[..., Any]) -> Self:
         bound = super().around(fn)
         bound.unconstrained, bound.sites = self.unconstrained, self.sites
         return bound

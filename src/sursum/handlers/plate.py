@@ -169,7 +169,7 @@ class plate(Messenger):
     def frame(self) -> Frame:
         return Frame(self.name, self.dim, self.size, self.indices)
 
-    def __enter__(self) -> Tensor:
+    def __enter__(self) -> Tensor:  # type: ignore[override]  # not the handler itself
         indices: Tensor | None = super().__enter__().indices
         return torch.arange(self.size) if indices is None else indices
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import field
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from torch import Tensor
 from torch.distributions import Distribution, Independent
@@ -13,7 +13,7 @@ from torch.distributions import Distribution, Independent
 from sursum.common.patterns import lookup
 from sursum.common.user_frame import warn
 from sursum.core.messages import Deterministic, Sample, Site
-from sursum.core.runtime import Messenger, handler, perform, required
+from sursum.core.runtime import Messenger, P, R, handler, perform, required
 from sursum.core.scope import recall
 from sursum.errors import HandlerError, SiteError, UnusedSiteWarning
 from sursum.handlers.unused import unused
@@ -42,7 +42,7 @@ class SharedReparam(ABC):
 
 
 @handler
-class reparam(Messenger):
+class reparam(Messenger[P, R]):
     r"""Draw latent sites through auxiliary ones: the same joint distribution, another geometry for the sampler.
 
     Args:
@@ -82,7 +82,7 @@ class reparam(Messenger):
                     f"{{{key!r}: LocScaleReparam(0.0)}}."
                 )
 
-    def fresh(self) -> reparam:
+    def fresh(self) -> Self:
         copy = super().fresh()
         shared = {id(one): one.fresh() for one in self.config.values() if isinstance(one, SharedReparam)}
         copy.config = {key: shared.get(id(one), one) for key, one in self.config.items()}

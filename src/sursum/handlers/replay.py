@@ -7,12 +7,12 @@ from typing import Any
 
 from sursum.core.messages import Sample, Site
 from sursum.core.plates import by_step
-from sursum.core.runtime import Messenger, handler, perform, required
+from sursum.core.runtime import Messenger, P, R, handler, perform, required
 from sursum.core.validation import check_value
 
 
 @handler
-class replay(Messenger):
+class replay(Messenger[P, R]):
     """Give every latent site the value that it has in `trace`; sites that the trace lacks are drawn as usual.
 
     Example:

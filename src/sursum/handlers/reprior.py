@@ -13,7 +13,7 @@ from sursum.common.patterns import lookup
 from sursum.common.user_frame import warn
 from sursum.core.messages import Sample, Site
 from sursum.core.plates import place
-from sursum.core.runtime import Messenger, handler, perform, required
+from sursum.core.runtime import Messenger, P, R, handler, perform, required
 from sursum.distributions.rebuild import tensors
 from sursum.errors import PriorShapeError, PriorTypeError, UnusedPriorWarning
 from sursum.handlers.lift.resolve import broadcasts, check_support, expanded, recast_to, with_events
@@ -22,7 +22,7 @@ from sursum.handlers.unused import unused
 
 @answers("what a prior is for stands in one mapping, `reprior(model, prior={'{}': …})`", priors="prior", dist="prior")
 @handler
-class reprior(Messenger):
+class reprior(Messenger[P, R]):
     r"""Replace the prior of latent sites: what `lift` does for parameters, for `sample`.
 
     Args:

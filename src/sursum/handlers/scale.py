@@ -9,11 +9,11 @@ from torch import Tensor
 
 from sursum.common.torch_private import is_all_true
 from sursum.core.messages import Factor, Sample, Site
-from sursum.core.runtime import Messenger, handler, perform, required
+from sursum.core.runtime import Messenger, P, R, handler, perform, required
 
 
 @handler
-class scale(Messenger):
+class scale(Messenger[P, R]):
     r"""Multiply the log density of every site inside: :math:`\log p` becomes :math:`scale \cdot \log p`.
 
     Args:

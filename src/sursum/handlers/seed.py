@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from dataclasses import field
 from operator import index
+from typing import Self
 
 import torch
 
 from sursum.common.other_libraries import answers
-from sursum.core.runtime import Messenger, handler, required
+from sursum.core.runtime import Messenger, P, R, handler, required
 
 
 @answers(rng_key="rng_seed", seed="rng_seed", random_seed="rng_seed")
 @handler
-class seed(Messenger):
+class seed(Messenger[P, R]):
     """Draw every site inside from a generator seeded with `rng_seed`; torch's global generator is left alone.
 
     Each execution starts the same stream.
@@ -33,7 +34,7 @@ class seed(Messenger):
         super().__post_init__()
         self.generator = torch.Generator().manual_seed(index(self.rng_seed))
 
-    def fresh(self) -> seed:
+    def fresh(self) -> Self:
         """A copy that draws from the start again."""
         copy = super().fresh()
         copy.generator = torch.Generator().manual_seed(index(self.rng_seed))

@@ -6,14 +6,14 @@ from typing import Any, ClassVar
 
 from sursum.common.other_libraries import answers
 from sursum.core.messages import Param, Sample, Site
-from sursum.core.runtime import handler, perform
+from sursum.core.runtime import P, R, handler, perform
 from sursum.core.validation import check_value
 from sursum.handlers.given import Given
 
 
 @answers("values by site name are one mapping, `substitute(model, data={'{}': …})`", values="data", param_map="data")
 @handler
-class substitute(Given):
+class substitute(Given[P, R]):
     r"""Fix the latent sites and parameters named in `data` at these values; they stay what they are, and are scored.
 
     A parameter inside a `lift` that has been given a value this way stays a parameter.

@@ -8,14 +8,14 @@ from typing import Any
 from sursum.core.calling import run_program
 from sursum.core.in_place import changed, version
 from sursum.core.messages import Param, Sample, Site, Step
-from sursum.core.runtime import Messenger, handler, perform
+from sursum.core.runtime import Messenger, P, R, handler, perform
 from sursum.core.scope import own_steps
 from sursum.core.time_axis import Ledger, kept, stacked
 from sursum.core.trace import Trace
 
 
 @handler
-class trace(Messenger):
+class trace(Messenger[P, R]):
     """Record the sites that a program reaches, as they come back from the handlers outside.
 
     What is in a scan is one site, its value and log density with a leading dimension, time.
@@ -63,7 +63,7 @@ class trace(Messenger):
         for sites in self.steps.leave(step):
             self._add(stacked(sites, step))
 
-    def get_trace(self, *args: Any, **kwargs: Any) -> Trace:
+    def get_trace(self, *args: P.args, **kwargs: P.kwargs) -> Trace:
         """The trace of one execution with these arguments."""
         if self.fn is None:
             raise TypeError("this trace has no program: write trace(model).get_trace(…)")

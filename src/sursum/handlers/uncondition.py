@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from sursum.core.messages import Sample, Site
-from sursum.core.runtime import Messenger, handler, perform
+from sursum.core.runtime import Messenger, P, R, handler, perform
 
 
 @handler
-class uncondition(Messenger):
+class uncondition(Messenger[P, R]):
     r"""Draw what was observed: :math:`p(z, y = data)` becomes :math:`p(z, y)`.
 
     Example:

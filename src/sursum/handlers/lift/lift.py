@@ -14,7 +14,7 @@ from sursum.common.patterns import matches
 from sursum.common.user_frame import warn
 from sursum.core.messages import Deterministic, Param, Sample, Site
 from sursum.core.module import Forward
-from sursum.core.runtime import Messenger, handler, perform, required
+from sursum.core.runtime import Messenger, P, R, handler, perform, required
 from sursum.errors import UnusedPriorWarning
 from sursum.handlers.lift.resolve import Prior, check_kind, entry_for
 from sursum.handlers.lift.site import again, made, propose, settled
@@ -27,7 +27,7 @@ _INSIDE = "what it is for is lifted inside already, and the inner prior answers.
 
 @answers("what a prior is for stands in one mapping, `lift(model, prior={'{}': …})`", priors="prior", dist="prior")
 @handler
-class lift(Messenger):
+class lift(Messenger[P, R]):
     r"""Draw parameters from priors: a program with parameters θ becomes one with :math:`p(y, θ) = p(y \mid θ)\,p(θ)`.
 
     Args:
