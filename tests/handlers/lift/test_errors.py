@@ -199,7 +199,7 @@ def test_a_prior_that_cannot_be_called_so(prior: Any) -> None:
         su.param("s", torch.tensor(1.0))
 
     message = (
-        r"prior of parameter 's' \(test_lift_errors\.py:\d+\) is a function with the signature \(.*\), which cannot be called: "
+        r"prior of parameter 's' \(test_errors\.py:\d+\) is a function with the signature \(.*\), which cannot be called: "
     )
     with pytest.raises(PriorTypeError, match=message + r".*the parameter's current value as its only positional argument"):
         su.lift(program, {"s": prior})()
