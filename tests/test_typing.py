@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.paths import ROOT
 
-USERS = '''
+USERS = """
 import torch
 from torch import Tensor, nn
 
@@ -87,7 +87,7 @@ reveal_type(su.infer.SBC(lifted).run(x, x))  # SBCResult
 reveal_type(su.report(lifted, x))  # Report
 reveal_type(su.compile(lifted, x))  # CompiledDensity
 reveal_type(su.compile(lifted, x).benchmark())  # Benchmark
-'''
+"""
 
 
 def test_a_users_code_keeps_its_types(tmp_path: Path) -> None:
