@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, Generic, Never, Se
 
 import torch
 from torch import Tensor
+from typing_extensions import ParamSpec, TypeVar
 
 from sursum.common.shown import shown
 from sursum.core.calling import Wrapper, refuse_coroutines, run_program
@@ -24,16 +25,8 @@ from sursum.errors import HandlerError
 STACK: ContextVar[tuple[Messenger, ...]] = ContextVar("handlers", default=())
 """The handlers that are entered here, outermost first."""
 
-if TYPE_CHECKING:
-    from typing_extensions import ParamSpec, TypeVar
-
-    P = ParamSpec("P", default=...)
-    R = TypeVar("R", default=Any)
-else:
-    from typing import ParamSpec, TypeVar
-
-    P = ParamSpec("P")
-    R = TypeVar("R")
+P = ParamSpec("P", default=...)
+R = TypeVar("R", default=Any)
 
 Q = ParamSpec("Q")
 S = TypeVar("S")
