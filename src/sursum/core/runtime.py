@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, Generic, Never, Se
 
 import torch
 from torch import Tensor
-from typing_extensions import ParamSpec, TypeVar
+from typing_extensions import ParamSpec, TypeVar  # torch needs it as well, so it is there
 
 from sursum.common.shown import shown
 from sursum.core.calling import Wrapper, refuse_coroutines, run_program
