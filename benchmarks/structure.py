@@ -115,7 +115,7 @@ def trips(package: Path) -> dict[str, tuple[int, int, int]]:
 
     import sursum as su
     import sursum.distributions as dist
-    from sursum.compiler.native import translate
+    from sursum.compiler.native.build import translate
 
     warnings.simplefilter("ignore")
     y = torch.tensor([0.3, -0.1, 0.8, 1.2])

@@ -11,8 +11,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from sursum.compiler.native import NativeFunction
 from sursum.compiler.native.library.clock import clocked
+from sursum.compiler.native.library.library import NativeFunction
 
 _SECONDS = 0.05
 _REPEATS = 5

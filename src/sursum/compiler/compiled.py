@@ -29,8 +29,8 @@ from sursum.compiler.check.points import WIDE, far_points, points_of, proof_poin
 from sursum.compiler.engine import Remembered, check_engine
 from sursum.compiler.export.export import export
 from sursum.compiler.function import Function, batched
+from sursum.compiler.graph.dce import unguarded
 from sursum.compiler.graph.graph import Graph
-from sursum.compiler.graph.prune import unguarded
 from sursum.compiler.graph.replay import Replay
 from sursum.compiler.native.library.library import Instance, NativeFunction
 from sursum.compiler.scan import rolled

@@ -20,12 +20,12 @@ from torch import Tensor
 
 from sursum.common.user_frame import warn
 from sursum.compiler.engine import Build, Remembered, check_engine
+from sursum.compiler.graph.dce import unguarded
 from sursum.compiler.graph.graph import Graph
-from sursum.compiler.graph.pipeline import double
-from sursum.compiler.graph.prune import unguarded
 from sursum.compiler.graph.replay import BatchReplay, Replay
 from sursum.compiler.native.library.library import NativeFunction
 from sursum.compiler.native.proof import prove
+from sursum.compiler.passes import optimise
 from sursum.errors import CompileError, DensityError, EngineWarning
 
 
@@ -98,7 +98,7 @@ class Function:
         Raises:
             CaptureError: a check on data alone fails in double precision.
         """
-        graph = double(recorded)
+        graph = optimise(recorded)
         replay = Replay(graph)
         return cls(recorded, graph, replay, Remembered(replay))
 
@@ -160,4 +160,4 @@ class Function:
 
 def batched(recorded: Graph) -> BatchReplay:
     """A captured graph at many points at once, at which its checks are known to hold."""
-    return BatchReplay(double(unguarded(recorded)))
+    return BatchReplay(optimise(unguarded(recorded)))

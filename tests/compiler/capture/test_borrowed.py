@@ -5,8 +5,8 @@ from torch import Tensor
 
 from sursum.compiler.capture.capture import capture
 from sursum.compiler.graph.graph import Graph
-from sursum.compiler.graph.pipeline import double
 from sursum.compiler.graph.replay import Replay
+from sursum.compiler.passes import optimise
 
 POINTS = torch.ones(2).double(), torch.full((2,), 3.0).double()
 BIG = torch.arange(100_000.0, dtype=torch.float64)
@@ -17,7 +17,7 @@ def captured(read: object) -> Graph:
         return sum((q.sum() * part).sum() for part in read())  # type: ignore[operator]
 
     graph = capture(program, POINTS, gradient=True)
-    for one in (graph, double(graph)):
+    for one in (graph, optimise(graph)):
         for q in (*POINTS, torch.tensor([0.5, -2.0]).double()):
             value, slope = Replay(one)(q)
             total = sum(float(part.sum()) for part in read())  # type: ignore[operator]

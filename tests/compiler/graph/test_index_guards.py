@@ -13,7 +13,7 @@ import sursum as su
 import sursum.distributions as dist
 from sursum.compiler.capture.capture import capture
 from sursum.compiler.graph.graph import is_inner
-from sursum.compiler.graph.pipeline import double
+from sursum.compiler.passes import optimise
 from sursum.errors import ArgumentError, OutOfRangeError, SursumError
 
 N = 5
@@ -77,7 +77,7 @@ def _partly(k):
 def graph(program):
     """The graph of a density and its gradient that an engine is given."""
     points = torch.tensor([0.1, 0.7, 0.4, 0.2]).double(), torch.tensor([0.5, 0.3, 0.6, 0.45]).double()
-    return double(capture(lambda q: (program(q) * (1 + q.sum())).sum(), points, gradient=True))
+    return optimise(capture(lambda q: (program(q) * (1 + q.sum())).sum(), points, gradient=True))
 
 
 def replaces(node):
@@ -105,7 +105,7 @@ def test_an_index_used_forwards_and_backwards_is_checked_once_and_data_never():
         return q[k] * q[k] + q.gather(0, torch.tensor([0, 1, 1])) + q.index_select(0, k)
 
     points = torch.tensor([0.1, 0.3, 0.4, 0.2]).double(), torch.tensor([0.5, 0.35, 0.6, 0.45]).double()
-    found = double(capture(lambda q: program(q).sum(), points, gradient=True))
+    found = optimise(capture(lambda q: program(q).sum(), points, gradient=True))
     assert len(found.guards) == 3  # [−4, 4) for q[k], [0, 4) for index_select, and what is cut off is a number
 
 

@@ -14,8 +14,8 @@ from torch.distributions import Bernoulli, MultivariateNormal, Normal, Uniform, 
 from torch.nn import functional
 
 from sursum.compiler.capture.capture import capture
-from sursum.compiler.graph.pipeline import double
 from sursum.compiler.graph.replay import BatchReplay, Replay
+from sursum.compiler.passes import optimise
 from sursum.errors import DensityError
 
 Program = Callable[[Tensor], Tensor]
@@ -45,7 +45,7 @@ def assert_agrees(program: Program, n: int, tolerance: float = 1e-12, batch: boo
     """The replay, the doubled replay and the batched one equal eager torch at points other than those captured."""
     first, second, *others = points(n, 5)
     graph = capture(program, (first, second), gradient=True)
-    doubled = double(graph)
+    doubled = optimise(graph)
     for q in [first, *others]:
         value, slope = eager(program, q)
         assert torch.isfinite(value)
@@ -240,7 +240,7 @@ def test_a_network_in_evaluation_mode_is_replayed(name: str) -> None:
 def test_a_network_is_replayed_in_batches(name: str) -> None:
     program, n = network(*NETWORKS[name])
     first, second, *others = points(n, 4)
-    graph = double(capture(lambda q: (program(q),), (first, second), gradient=False))
+    graph = optimise(capture(lambda q: (program(q),), (first, second), gradient=False))
     (batch,) = BatchReplay(graph)(torch.stack(others))
     for row, q in enumerate(others):
         torch.testing.assert_close(batch[row], Replay(graph)(q)[0], rtol=1e-12, atol=1e-12)
@@ -249,7 +249,7 @@ def test_a_network_is_replayed_in_batches(name: str) -> None:
 def test_the_result_that_no_unknown_reaches_has_gradient_zero() -> None:
     first, second = points(3, 2)
     constant = torch.tensor(2.5)
-    replay = Replay(double(capture(lambda q: constant.exp(), (first, second), gradient=True)))
+    replay = Replay(optimise(capture(lambda q: constant.exp(), (first, second), gradient=True)))
     value, slope = replay(first)
     assert value.item() == pytest.approx(torch.tensor(2.5, dtype=torch.float64).exp().item(), rel=1e-15)
     assert slope.tolist() == [0.0, 0.0, 0.0]
@@ -263,7 +263,7 @@ def test_outputs_may_be_unknowns_constants_and_windows() -> None:
     data = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
     program = lambda q: (q, q[1:], data.t(), q.exp()[:2], q.exp())
     first, second, third = points(3, 3)
-    graph = double(capture(program, (first, second), gradient=False))
+    graph = optimise(capture(program, (first, second), gradient=False))
     for found, expected in zip(Replay(graph)(third), program(third), strict=True):
         torch.testing.assert_close(found, expected.double(), rtol=0, atol=0)
         found.fill_(9.0)
@@ -290,7 +290,7 @@ def test_a_check_that_fails_rejects_the_point() -> None:
     y = torch.tensor([1.0, 0.0])
     density = lambda q: Bernoulli(probs=q).log_prob(y).sum()
     inside = torch.tensor([0.5, 0.25], dtype=torch.float64), torch.tensor([0.75, 0.5], dtype=torch.float64)
-    for graph in (capture(density, inside, gradient=True), double(capture(density, inside, gradient=True))):
+    for graph in (capture(density, inside, gradient=True), optimise(capture(density, inside, gradient=True))):
         assert graph.guards
         assert all(guard.where.line.startswith("test_replay.py:") for guard in graph.guards)
         replay = Replay(graph)
@@ -305,7 +305,7 @@ def test_a_support_that_depends_on_the_unknowns_rejects_the_point() -> None:
     y = torch.tensor([0.25, 0.5], dtype=torch.float64)
     density = lambda q: Uniform(q[0], q[0] + q[1].exp()).log_prob(y).sum()
     first, second = torch.tensor([0.0, 0.0]).double(), torch.tensor([-0.5, 1.0]).double()
-    replay = Replay(double(capture(density, (first, second), gradient=True)))
+    replay = Replay(optimise(capture(density, (first, second), gradient=True)))
     value, slope = replay(torch.tensor([0.0, 1.0]).double())
     assert value.item() == pytest.approx(-2.0)
     assert slope.tolist() == pytest.approx([0.0, -2.0])
@@ -321,7 +321,7 @@ def test_a_failing_factorisation_rejects_the_point(validate: bool) -> None:
         return MultivariateNormal(torch.zeros(2).double(), matrix, validate_args=validate).log_prob(q[3:5])
 
     first, second = (0.1 * q for q in points(5, 2))
-    replay = Replay(double(capture(density, (first, second), gradient=True)))
+    replay = Replay(optimise(capture(density, (first, second), gradient=True)))
     value, slope = eager(density, first)
     torch.testing.assert_close(replay(first)[0], value, rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(replay(first)[1], slope, rtol=1e-12, atol=1e-12)
@@ -333,7 +333,7 @@ def test_a_failing_factorisation_rejects_the_point(validate: bool) -> None:
 def test_without_a_density_a_failing_check_is_an_error_and_can_be_left_out() -> None:
     program = lambda q: (Bernoulli(probs=q).log_prob(torch.ones(1)).exp(),)
     inside = torch.tensor([0.5], dtype=torch.float64), torch.tensor([0.75], dtype=torch.float64)
-    graph = double(capture(program, inside, gradient=False))
+    graph = optimise(capture(program, inside, gradient=False))
     with pytest.raises(DensityError, match=r"a check of arguments fails .*test_replay.py:\d+.*replay without guards"):
         Replay(graph)(torch.tensor([1.5], dtype=torch.float64))
     (found,) = Replay(graph, guards=False)(torch.tensor([0.6], dtype=torch.float64))
@@ -349,7 +349,7 @@ def test_a_mapped_program_may_write_into_what_does_not_vary() -> None:
         return table, columns, torch.ones(2).double().index_put_((torch.tensor([1]),), q[2:])
 
     first, second, *others = points(3, 4)
-    graph = double(capture(program, (first, second), gradient=False))
+    graph = optimise(capture(program, (first, second), gradient=False))
     batch = BatchReplay(graph).mapped(torch.stack(others))
     for row, q in enumerate(others):
         for found, expected in zip(batch, program(q), strict=True):
@@ -359,7 +359,7 @@ def test_a_mapped_program_may_write_into_what_does_not_vary() -> None:
 def test_an_operator_that_cannot_be_mapped_is_looped_over() -> None:
     program = lambda q: (torch.histc(q, 3, -5.0, 5.0),)
     first, second, *others = points(6, 4)
-    replay = BatchReplay(double(capture(program, (first, second), gradient=False)))
+    replay = BatchReplay(optimise(capture(program, (first, second), gradient=False)))
     (found,) = replay(torch.stack(others))
     assert torch.equal(found, torch.stack([program(q)[0] for q in others]))
 
@@ -396,7 +396,7 @@ def test_a_long_program_is_written_out_line_by_line() -> None:
 
 def test_threads_share_a_replay_and_get_the_same_bits() -> None:
     first, second, *others = points(12, 10)
-    replay = Replay(double(capture(lambda q: views(q) + assignments(q[:5]), (first, second), gradient=True)))
+    replay = Replay(optimise(capture(lambda q: views(q) + assignments(q[:5]), (first, second), gradient=True)))
     expected = [replay(q) for q in others]
     wrong: list[int] = []
 
@@ -469,7 +469,7 @@ def test_random_programs_are_replayed(steps: list[int]) -> None:
     except (RuntimeError, IndexError):  # shapes that do not fit; a write into what autograd had kept
         reject()
     graph = capture(program, (first, second), gradient=True)
-    doubled = double(graph)
+    doubled = optimise(graph)
     mapped = BatchReplay(doubled).mapped(third[None])
     for outputs in (Replay(graph)(third), Replay(doubled)(third), (mapped[0][0], mapped[1][0])):
         torch.testing.assert_close(outputs[0], value, rtol=1e-11, atol=1e-11)

@@ -18,9 +18,9 @@ import sursum.distributions as dist
 from sursum.compiler.capture.capture import capture
 from sursum.compiler.check.points import points_of
 from sursum.compiler.graph.graph import Graph
-from sursum.compiler.graph.pipeline import double
 from sursum.compiler.native.lower import lowering
 from sursum.compiler.native.unsupported import UnsupportedOperator
+from sursum.compiler.passes import optimise
 from sursum.density.log_density import LogDensity
 
 Make = Callable[[], Callable[[], Any]]
@@ -48,7 +48,7 @@ def programs() -> dict[str, Make]:
 def graph(program: Callable[[], Any]) -> Graph:
     """Value and gradient of a program, as they are compiled."""
     density = LogDensity(program, (), {})
-    return double(capture(density, points_of(density), gradient=True))
+    return optimise(capture(density, points_of(density), gradient=True))
 
 
 @dataclass

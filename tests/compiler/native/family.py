@@ -7,7 +7,8 @@ from pathlib import Path
 from tests.compiler.native.operators import Case
 from tests.compiler.native.reference import by_torch, graph_of, rows_of, tried
 
-from sursum.compiler.native import NativeFunction, build
+from sursum.compiler.native.build import build
+from sursum.compiler.native.library.library import NativeFunction
 
 
 class Family:

@@ -16,9 +16,10 @@ from sursum.common.torch_private import TorchDispatchMode
 from sursum.compiler.capture.capture import capture
 from sursum.compiler.capture.decompositions import _OURS, decomposition
 from sursum.compiler.graph.graph import Graph
-from sursum.compiler.graph.pipeline import double
-from sursum.compiler.native import NativeFunction, build
+from sursum.compiler.native.build import build
+from sursum.compiler.native.library.library import NativeFunction
 from sursum.compiler.native.lower.table import names
+from sursum.compiler.passes import optimise
 
 CASES = [(name, k) for name, cases in ROWS.items() for k in range(len(cases))]
 aten = torch.ops.aten
@@ -46,7 +47,7 @@ def graph() -> Graph:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         captured = capture(lambda q: [t for c in cases for t in value_and_gradient(c, q)], (point(0), point(1)), gradient=False)
-    return double(captured)
+    return optimise(captured)
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +117,7 @@ def test_a_mask_that_needs_more_than_there_is_leaves_no_density(tmp_path: Path):
         return q[:4].masked_scatter(q[:4] > 0, q[4:6]).sum()
 
     q = torch.tensor([1.0, -1.0, -1.0, 1.0, 0.5, 0.25], dtype=torch.float64)
-    graph = double(capture(density, (q, q + 0.1), gradient=True))
+    graph = optimise(capture(density, (q, q + 0.1), gradient=True))
     run = build(graph, title="masked", directory=tmp_path)
     assert run.value_and_grad(q.numpy())[0] == pytest.approx(-1.25)
     assert run.value_and_grad(np.abs(q.numpy()))[0] == -np.inf

@@ -15,11 +15,12 @@ from tests.compiler.native.fuzz import STEPS, UNKNOWNS, Code, Program
 from torch import Tensor
 
 from sursum.compiler.capture.capture import capture
-from sursum.compiler.graph.pipeline import double
 from sursum.compiler.graph.replay import Replay
-from sursum.compiler.native import NativeFunction, build
+from sursum.compiler.native.build import build
+from sursum.compiler.native.library.library import NativeFunction
 from sursum.compiler.native.proof import disagreement
 from sursum.compiler.native.rounding import rounding
+from sursum.compiler.passes import optimise
 
 INF, NAN = float("inf"), float("nan")
 EXTREME = [0.0, -0.0, 1.0, -1.0, INF, -INF, NAN, 1e-300, 5e-324, 1e30, -1e30, 2.0, 0.5, -3.0, 40.0, -700.0]
@@ -53,7 +54,7 @@ def compiled(found: list[Program], directory: Path) -> tuple[NativeFunction, Rep
         return [result for program in found for result in program.value_and_grad(q)]
 
     first, second = (torch.linspace(low, low + 2.2, UNKNOWNS, dtype=torch.float64) for low in (0.1, 0.15))
-    graph = double(capture(together, (first, second), gradient=False))
+    graph = optimise(capture(together, (first, second), gradient=False))
     graph = replace(graph, guards=())  # of one program, they would end the others
     return build(graph, title="fuzz", directory=directory), Replay(graph, guards=False)
 

@@ -13,12 +13,13 @@ from tests.compiler.native.places import CASES, COUNT, Case, log_density, point
 from torch import Tensor
 
 from sursum.compiler.capture.capture import capture
+from sursum.compiler.graph.dce import unguarded
 from sursum.compiler.graph.graph import Graph
-from sursum.compiler.graph.pipeline import double
-from sursum.compiler.graph.prune import unguarded
 from sursum.compiler.graph.replay import BatchReplay, Replay
-from sursum.compiler.native import NativeFunction, build
+from sursum.compiler.native.build import build
+from sursum.compiler.native.library.library import NativeFunction
 from sursum.compiler.native.unsupported import UnsupportedOperator
+from sursum.compiler.passes import optimise
 
 #: What is no place in any table.
 NOWHERE = [math.nan, math.inf, -math.inf, 1e300, -1e300, 2.0**62, -(2.0**63), 2.0**63, 2.0**31, -(2.0**31) - 1.0, 1e15]
@@ -57,7 +58,7 @@ def captured(case: Case) -> Graph:
 @pytest.fixture(scope="module")
 def graph(case: Case) -> Graph:
     """The same as an engine has it."""
-    return double(captured(case))
+    return optimise(captured(case))
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +120,7 @@ def test_outside_of_it_the_log_density_is_minus_infinity_in_c(case: Case, native
 
 
 def test_without_its_guards_a_graph_stays_inside_of_memory(case: Case):
-    bare = double(unguarded(captured(case)))
+    bare = optimise(unguarded(captured(case)))
     found = BatchReplay(bare)(torch.stack(outer_points(case)))
     assert len(found[0]) == len(outer_points(case))
 

@@ -9,7 +9,7 @@ from tests.support.scans import MODELS, data
 
 import sursum as su
 import sursum.distributions as dist
-from sursum.compiler.native import prove
+from sursum.compiler.native.proof import prove
 
 NAMES = [name for name in MODELS if name != "kalman"]  # which solves linear systems in every step
 

@@ -13,10 +13,10 @@ from torch import Tensor
 import sursum as su
 import sursum.distributions as dist
 from sursum.compiler.capture.capture import capture
-from sursum.compiler.graph.pipeline import double
 from sursum.compiler.graph.replay import Replay
-from sursum.compiler.native import build
+from sursum.compiler.native.build import build
 from sursum.compiler.native.library import blas
+from sursum.compiler.passes import optimise
 
 X = torch.linspace(-2, 2, 8, dtype=torch.float64)
 
@@ -72,7 +72,7 @@ def test_eigenvectors_and_their_gradients_are_those_of_torch(n):
 
 def run_by_both(density, q: Tensor, directory: Path) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Value and gradient by C and by torch."""
-    graph = double(
+    graph = optimise(
         capture(density, (torch.linspace(0.1, 1, len(q)).double(), torch.linspace(2, 1, len(q)).double()), gradient=True)
     )
     value, gradient = build(graph, title="spectra", directory=directory).value_and_grad(q.numpy())
@@ -105,7 +105,7 @@ def test_scipys_lapack_does_it_where_torchs_cannot_be_called(monkeypatch):
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_what_is_not_finite_has_no_density(bad, tmp_path):
-    graph = double(capture(
+    graph = optimise(capture(
         lambda q: torch.linalg.eigvalsh(q[:, None] * q).sum() + torch.linalg.svdvals(q.reshape(1, 3)).sum(),
         (torch.tensor([1.0, 2.0, 3.0]).double(), torch.tensor([2.0, 1.0, 0.5]).double()), gradient=True,
     ))  # fmt: skip

@@ -18,11 +18,11 @@ from torch import Tensor
 from sursum.compiler.capture.capture import capture
 from sursum.compiler.export import Site, standalone
 from sursum.compiler.graph.graph import Graph
-from sursum.compiler.graph.pipeline import double
 from sursum.compiler.native.library.cache import open_directory
 from sursum.compiler.native.library.loaded import open_privately, unload
 from sursum.compiler.native.library.toolchain import detect
 from sursum.compiler.native.proof import ProofError, disagreement
+from sursum.compiler.passes import optimise
 from sursum.density.log_density import LogDensity
 from sursum.errors import CompileError
 
@@ -40,9 +40,9 @@ def export(
     values = tuple(_column_major(density, q) for q in points)
     graphs = {
         "density": graph,
-        "likelihood": double(capture(likelihood, points, gradient=True)),
-        "constrain": double(capture(lambda q: (_column_major(density, q),), points, gradient=False)),
-        "unconstrain": double(capture(lambda x: (_free(density, x),), _latents(density, values), gradient=False)),
+        "likelihood": optimise(capture(likelihood, points, gradient=True)),
+        "constrain": optimise(capture(lambda q: (_column_major(density, q),), points, gradient=False)),
+        "unconstrain": optimise(capture(lambda x: (_free(density, x),), _latents(density, values), gradient=False)),
     }
     tools = detect(open_directory(None))
     text, statements = standalone(

@@ -69,8 +69,8 @@ def standalone(
     tables: list[str] = []
     routines: dict[str, None] = {}
     for stem in STEMS:
-        emitted[stem], program, low = translate(graphs[stem], f"{title}: {stem}", vector, stem)
-        ordered = [low.arrays[k] for k in sorted(program.constants.values())]
+        emitted[stem], program = translate(graphs[stem], f"{title}: {stem}", vector, stem)
+        ordered = [program.arrays[k] for k in sorted(program.constants.values())]
         tables += [_array(f"{stem}_{k}", array) for k, array in enumerate(ordered)]
         tables.append(_pointers(f"{stem}_constants", "const void *const", [f"{stem}_{k}" for k in range(len(ordered))]))
         tables.append(_pointers(f"{stem}_blas", "void *const", [f"(void *)su_{name}" for name in program.blas]))

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from sursum.compiler.capture.refusals import place
-from sursum.compiler.graph.graph import Graph, Node, Ref, refs_of
-from sursum.compiler.graph.prune import made_by, prune
+from sursum.compiler.graph.dce import eliminate_dead_code
+from sursum.compiler.graph.graph import Graph, Node, Ref, made_by, refs_of
 from sursum.compiler.graph.python_codegen import straight_line
 from sursum.compiler.graph.windows import flat
 from sursum.errors import CaptureError
@@ -17,13 +17,13 @@ from sursum.errors import CaptureError
 _FILLED = {"empty": 0.0, "zeros": 0.0, "ones": 1.0}
 
 
-def fold(graph: Graph) -> Graph:
+def fold_constants(graph: Graph) -> Graph:
     """`graph` with the values that do not depend on q as constants, and with the guards on them checked and dropped.
 
     Raises:
         CaptureError: a guard on data alone fails in this graph's precision.
     """
-    graph = prune(_filled(graph))
+    graph = eliminate_dead_code(_filled(graph))
     varying = {graph.input}
     kept: list[Node] = []
     fixed: list[Node] = []
@@ -37,7 +37,7 @@ def fold(graph: Graph) -> Graph:
     wanted |= {ref.value for ref in graph.outputs} | {guard.ref.value for guard in graph.guards}
     ids = sorted({id for node in fixed for id in made_by(node)} & wanted)
     storages = tuple(flat(id, graph.values[id].numel, graph.values[id].dtype) for id in ids)
-    part = prune(replace(graph, nodes=tuple(fixed), guards=(), outputs=storages))
+    part = eliminate_dead_code(replace(graph, nodes=tuple(fixed), guards=(), outputs=storages))
     _, run = straight_line(part, guards=False, strided=True)
     with torch.no_grad():
         _, folded = run(torch.zeros(graph.values[graph.input].numel, dtype=torch.float64))
@@ -46,7 +46,7 @@ def fold(graph: Graph) -> Graph:
         if guard.ref.value not in varying:
             _check(constants[guard.ref.value], guard.ref, guard.kind, place(guard.where))
     guards = tuple(guard for guard in graph.guards if guard.ref.value in varying)
-    return prune(replace(graph, constants=constants, nodes=tuple(kept), guards=guards))
+    return eliminate_dead_code(replace(graph, constants=constants, nodes=tuple(kept), guards=guards))
 
 
 def _check(storage: Tensor, ref: Ref, kind: str, where: str) -> None:

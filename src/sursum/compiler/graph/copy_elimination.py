@@ -20,7 +20,7 @@ _STRICT = frozenset(
 _COPIES = (aten._to_copy.default, aten.clone.default, aten.alias_copy.default)
 
 
-def without_copies(graph: Graph) -> Graph:
+def eliminate_copies(graph: Graph) -> Graph:
     """`graph` without the nodes that copy a value as it is, wherever the readers' windows fit the original.
 
     A node that writes makes a new version, so an original always keeps what was copied from it; but a copy that is

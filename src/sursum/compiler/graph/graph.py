@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from sursum.common.torch_private import OpOverload
+from sursum.compiler.show import show_graph, show_ref
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,9 @@ class Ref:
     stride: tuple[int, ...]
     offset: int
     dtype: torch.dtype
+
+    def __str__(self) -> str:
+        return show_ref(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +116,9 @@ class Graph:
     guards: tuple[Guard, ...]
     outputs: tuple[Ref, ...]
 
+    def __str__(self) -> str:
+        return show_graph(self)
+
 
 def map_refs(tree: Any, change: Callable[[Ref], Any]) -> Any:
     """`tree`, a node's arguments or part of them, with `change(ref)` in the place of every `Ref`."""
@@ -135,6 +142,11 @@ def refs_of(node: Node) -> list[Ref]:
         elif isinstance(item, (list, tuple)):
             _collect(item, found)
     return found
+
+
+def made_by(node: Node) -> list[int]:
+    """The values that `node` makes."""
+    return [output.value for output in node.outputs if output is not None] + [write.value for write in node.writes]
 
 
 def _collect(item: Any, found: list[Ref]) -> None:

@@ -14,7 +14,7 @@ from sursum.compiler.graph.signs import is_nonnegative
 aten = torch.ops.aten
 
 
-def without_proved_guards(graph: Graph) -> Graph:
+def eliminate_proved_guards(graph: Graph) -> Graph:
     r"""`graph` without the guards of the kind :math:`x \ge c,\ c \le 0`, for an x that is never negative, and without those
     that a Cholesky factor is triangular and has a positive diagonal.
 

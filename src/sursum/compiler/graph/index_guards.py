@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 
-from sursum.compiler.graph.graph import Graph, Guard, Node, Ref, Value, Where, is_inner, refs_of
-from sursum.compiler.graph.guard_elimination import without_proved_guards
+from sursum.compiler.graph.dce import eliminate_dead_code
+from sursum.compiler.graph.graph import Graph, Guard, Node, Ref, Value, Where, is_inner, made_by, refs_of
+from sursum.compiler.graph.guard_elimination import eliminate_proved_guards
 from sursum.compiler.graph.indexed_operators import Places, family, places_of
 from sursum.compiler.graph.integer_ranges import Range, Ranges
-from sursum.compiler.graph.prune import made_by, prune
 from sursum.compiler.graph.windows import contiguous_stride, numel_of
 
 aten = torch.ops.aten
@@ -22,7 +22,7 @@ aten = torch.ops.aten
 _CASTS = frozenset(("_to_copy", "copy"))
 
 
-def with_checked_indices(graph: Graph, inputs: Callable[[Ref], Range | None] = lambda ref: None) -> Graph:
+def check_indices(graph: Graph, inputs: Callable[[Ref], Range | None] = lambda ref: None) -> Graph:
     r"""`graph` with a guard for every index that is computed, and with a place that exists where the guard fails.
 
     .. math:: i \;\to\; \begin{cases} i & i \in \{a, \dots, b - 1\} \\ 0 & \text{else, and then } \log p = -\infty\end{cases}
@@ -57,8 +57,8 @@ class _Writer:
     def add(self, node: Node) -> None:
         """A node, after the checks of its indices."""
         if is_inner(node.op):
-            step = with_checked_indices(node.op.graph, self._parts(node))
-            node = replace(node, op=node.op.with_graph(prune(without_proved_guards(step))))
+            step = check_indices(node.op.graph, self._parts(node))
+            node = replace(node, op=node.op.with_graph(eliminate_dead_code(eliminate_proved_guards(step))))
         elif not self.varying.isdisjoint([ref.value for ref in refs_of(node)]):
             node = self._checked(node)
         if any(ref.value in self.varying for ref in refs_of(node)):

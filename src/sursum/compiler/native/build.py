@@ -14,30 +14,26 @@ from sursum.compiler.native.library.cache import open_directory
 from sursum.compiler.native.library.library import NativeFunction
 from sursum.compiler.native.library.loaded import load
 from sursum.compiler.native.library.toolchain import detect
-from sursum.compiler.native.lower import Lowering, lower
-from sursum.compiler.native.passes.fuse import fuse
-from sursum.compiler.native.passes.group import schedule
-from sursum.compiler.native.passes.hoist_calls import flatten_functions
+from sursum.compiler.native.lower import lower
+from sursum.compiler.passes import LOOPS, STEP_LOOPS, run
 from sursum.errors import CompileError
 
 
-def translate(
-    graph: Graph, title: str, vector: frozenset[str] = frozenset(), stem: str = "sursum"
-) -> tuple[Emitted, Program, Lowering]:
-    """The C of a graph, whose entry is ``<stem>_run``; `vector` are the functions that libmvec has. Nothing is compiled.
+def translate(graph: Graph, title: str, vector: frozenset[str] = frozenset(), stem: str = "sursum") -> tuple[Emitted, Program]:
+    """The C of a graph, whose entry is ``<stem>_run``, and its loop program; `vector` are the functions that libmvec has.
+    Nothing is compiled.
 
     Raises:
         UnsupportedOperator: an operator has no C.
         CompileError: a fault of ours.
     """
     try:
-        program, low = lower(graph, title)
-        fuse(program, low.e)
-        flatten_functions(program, low.e, vector)
-        plan = schedule(program, low.e, low.arrays)
-        loops = _loops(program, vector, stem)
-        emitted = emit(program, plan, vector=vector, outputs=destinations(graph), stem=stem)
-        return _joined(emitted, loops), program, low
+        program = lower(graph, title)
+        program.vector = vector
+        program = run(LOOPS, program)
+        loops = _loops(program, stem)
+        emitted = emit(program, destinations(graph), stem)
+        return _joined(emitted, loops), program
     except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, AssertionError, NotImplementedError) as error:
         raise CompileError(
             f"{title}: the native engine failed on this graph ({type(error).__name__}: {error}). This is a fault of "
@@ -45,14 +41,15 @@ def translate(
         ) from error
 
 
-def _loops(program: Program, vector: frozenset[str], stem: str) -> list[Emitted]:
+def _loops(program: Program, stem: str) -> list[Emitted]:
     """The C of the loops in time that a program calls."""
     found = []
     for loop in program.loops:
         if loop.call in program.stages:
             loop.call.function = f"{stem}_{loop.call.function}"
-            fuse(loop.program, loop.exprs)
-            one = emit_loop(loop, schedule(loop.program, loop.exprs), vector=vector)
+            loop.program.vector = program.vector
+            run(STEP_LOOPS, loop.program)
+            one = emit_loop(loop)
             short, long = one.iterations
             found.append(replace(one, iterations=(short * loop.length, long * loop.length)))
     return found
@@ -102,7 +99,7 @@ def build(graph: Graph, *, title: str, directory: Path | None = None) -> NativeF
     """
     place = open_directory(directory)
     tools = detect(place)
-    emitted, program, low = translate(graph, title, tools.vector)
+    emitted, program = translate(graph, title, tools.vector)
     density = is_density(graph)
     symbols = ("sursum_run", "sursum_copy") if density else ("sursum_run",)
     library = load(
@@ -117,7 +114,7 @@ def build(graph: Graph, *, title: str, directory: Path | None = None) -> NativeF
         size=program.dim if density else sum(math.prod(r.size) for r in graph.outputs),
         density=density,
         workspace=emitted.workspace,
-        arrays=[low.arrays[k] for k in order],
+        arrays=[program.arrays[k] for k in order],
         routines=program.blas,
         shapes=[r.size for r in graph.outputs],
     )

@@ -15,8 +15,9 @@ from tests.compiler.native.operators import ALGEBRA, ORDER, SPECIAL
 from torch import Tensor
 
 from sursum.compiler.capture.capture import capture
-from sursum.compiler.graph.pipeline import double
-from sursum.compiler.native import NativeFunction, build
+from sursum.compiler.native.build import build
+from sursum.compiler.native.library.library import NativeFunction
+from sursum.compiler.passes import optimise
 
 POINTS = tuple(torch.linspace(low, low + 1.5, 24, dtype=torch.float64) for low in (0.1, 0.2))
 
@@ -48,7 +49,7 @@ def everything(q: Tensor) -> list[Tensor]:
 
 def density(scale: float) -> NativeFunction:
     """A small density; each scale has a C text of its own."""
-    graph = double(
+    graph = optimise(
         capture(lambda q: -(q * scale).square().sum() - (q * scale).exp().cumsum(0).log().sum(), POINTS, gradient=True)
     )
     return build(graph, title=f"density {scale}")
@@ -58,7 +59,7 @@ def density(scale: float) -> NativeFunction:
 def function(tmp_path_factory: pytest.TempPathFactory) -> NativeFunction:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the contract's rows, some are operators that torch will give up
-        graph = double(capture(everything, POINTS, gradient=False))
+        graph = optimise(capture(everything, POINTS, gradient=False))
     return build(graph, title="everything", directory=tmp_path_factory.mktemp("leaks"))
 
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from sursum.compiler.capture.capture import capture
-from sursum.compiler.graph.pipeline import double
 from sursum.compiler.graph.replay import Replay
-from sursum.compiler.native import build
+from sursum.compiler.native.build import build
+from sursum.compiler.passes import optimise
 
 
 def test_a_result_that_took_over_memory_keeps_it_to_the_end(tmp_path: Path) -> None:
@@ -27,7 +27,7 @@ def test_a_result_that_took_over_memory_keeps_it_to_the_end(tmp_path: Path) -> N
 
     generator = torch.Generator().manual_seed(0)
     points = tuple(torch.rand(24, generator=generator, dtype=torch.float64) for _ in range(2))
-    graph = double(capture(program, points, gradient=False))
+    graph = optimise(capture(program, points, gradient=False))
     native, replay = build(graph, title="memory", directory=tmp_path), Replay(graph)
     for found, wanted in zip(native.outputs(points[1].numpy()), replay(points[1]), strict=True):
         np.testing.assert_allclose(found, wanted.numpy(), rtol=1e-12)

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from sursum.compiler.capture.capture import capture
-from sursum.compiler.graph.pipeline import double
 from sursum.compiler.graph.replay import Replay
-from sursum.compiler.native import build
+from sursum.compiler.native.build import build
+from sursum.compiler.passes import optimise
 
 
 def by_select(x, q):
@@ -29,6 +29,6 @@ def test_a_value_is_read_before_a_later_one_takes_over_its_memory(added, tmp_pat
 
     rng = np.random.default_rng(0)
     points = [torch.from_numpy(rng.normal(size=5)) for _ in range(3)]
-    graph = double(capture(fn, (points[0], points[1]), gradient=False))
+    graph = optimise(capture(fn, (points[0], points[1]), gradient=False))
     native = build(graph, title="negative", directory=tmp_path)
     np.testing.assert_allclose(native.outputs(points[2].numpy())[0], Replay(graph)(points[2])[0].numpy(), rtol=1e-12)

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from sursum.compiler.capture.capture import capture
-from sursum.compiler.graph.pipeline import double
 from sursum.compiler.graph.replay import Replay
-from sursum.compiler.native import build, prove
-from sursum.compiler.native.build import translate
+from sursum.compiler.native.build import build, translate
+from sursum.compiler.native.proof import prove
+from sursum.compiler.passes import optimise
 
 POINTS = torch.linspace(0.1, 1.3, 6).double(), torch.linspace(-0.9, 0.8, 6).double()
 
@@ -29,7 +29,7 @@ FUNCTIONS = {
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_the_numbers_are_the_same(name):
-    graph = double(capture(FUNCTIONS[name], POINTS, gradient=True))
+    graph = optimise(capture(FUNCTIONS[name], POINTS, gradient=True))
     native = build(graph, title=name)
     points = [torch.randn(6, generator=torch.Generator().manual_seed(k)).double() for k in range(5)]
     assert prove(native, Replay(graph), points) == 5
@@ -38,7 +38,7 @@ def test_the_numbers_are_the_same(name):
 def test_the_function_runs_over_the_whole():
     # Three short dimensions that cannot be merged into one, nor run along a longer one.
     seven, five = torch.linspace(-1.0, 1.0, 7).double()[:, None, None], torch.linspace(0.0, 1.0, 5).double()[:, None]
-    graph = double(capture(lambda q: ((seven * q[:3] + five * q[3:]).cos().exp(),), POINTS, gradient=False))
+    graph = optimise(capture(lambda q: ((seven * q[:3] + five * q[3:]).cos().exp(),), POINTS, gradient=False))
     vector = frozenset({"exp"})
     plain, flat = (translate(graph, "t", names)[0].source for names in (frozenset(), vector))
     loop = re.compile(r"for \(int64_t i = 0; i < 105; i\+\+\) \{\s+const double \w+ = exp\(v\d+\[i\]\);")

@@ -10,9 +10,8 @@ from sursum.compiler.native.emit.comment import comment
 from sursum.compiler.native.emit.scalar import TYPES, VARIABLES, Body, bracket
 from sursum.compiler.native.ir.affine import Affine
 from sursum.compiler.native.ir.expr import Expr
-from sursum.compiler.native.ir.program import Call, Loop, Operand
+from sursum.compiler.native.ir.program import Call, Group, Loop, Operand
 from sursum.compiler.native.passes.fuse import PLAIN
-from sursum.compiler.native.passes.group import Group
 
 #: Reduction → clause of OpenMP, first value by kind, statement.
 CLAUSE = {"sum": "+", "prod": "*", "max": "max", "min": "min", "all": "&", "any": "|"}

@@ -6,27 +6,26 @@ from sursum.compiler.native.emit.comment import comment
 from sursum.compiler.native.emit.program import Emitted, Emitter
 from sursum.compiler.native.emit.scalar import TYPES
 from sursum.compiler.native.ir.program import Recurrent
-from sursum.compiler.native.passes.group import Schedule
 from sursum.compiler.native.unsupported import UnsupportedOperator
 
 #: So many bytes may lie on the stack: sampler threads have little of it.
 STACK = 32768
 
 
-def emit_loop(loop: Recurrent, plan: Schedule, *, vector: frozenset[str]) -> Emitted:
+def emit_loop(loop: Recurrent) -> Emitted:
     """The C of a loop, whose function is the one that its call names.
 
     Raises:
         UnsupportedOperator: a step needs more memory than there is on a stack.
     """
-    return _LoopEmitter(loop, plan, vector).emit()
+    return _LoopEmitter(loop).emit()
 
 
 class _LoopEmitter(Emitter):
     workspace = "w = __builtin_assume_aligned(w, 64);"
 
-    def __init__(self, loop: Recurrent, plan: Schedule, vector: frozenset[str]) -> None:
-        super().__init__(loop.program, plan, vector, loop.outputs, loop.call.function)
+    def __init__(self, loop: Recurrent) -> None:
+        super().__init__(loop.program, loop.outputs, loop.call.function)
         self.loop = loop
         if self.layout.size > STACK:
             detail = f"a step of the loop needs {self.layout.size} bytes of workspace"

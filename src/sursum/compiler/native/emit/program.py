@@ -13,9 +13,8 @@ from sursum.compiler.native.emit.group import comments, lines_of
 from sursum.compiler.native.emit.scalar import TYPES, place
 from sursum.compiler.native.emit.tile import tiled
 from sursum.compiler.native.ir.affine import Affine
-from sursum.compiler.native.ir.program import Call, Operand, Program
+from sursum.compiler.native.ir.program import Call, Group, Operand, Program
 from sursum.compiler.native.passes.buffer_reuse import Layout, called, layout
-from sursum.compiler.native.passes.group import Group, Schedule
 
 #: Statements to a C function: above this the compiler's time stops growing in proportion.
 PART = 300
@@ -63,20 +62,19 @@ class Emitted:
         return "\n".join([*self.title, "", *INCLUDES, "", INSTANCE, *self.declared, *self.helpers, "", self.body])
 
 
-def emit(program: Program, plan: Schedule, *, vector: frozenset[str], outputs: Sequence[int], stem: str = "sursum") -> Emitted:
-    """The C of a scheduled program. `vector` names the functions that have a vector form in libmvec; `outputs` says
-    where each output goes: −1 for the log density, else its place (in doubles) in the result array; the entry is
-    called ``<stem>_run``."""
-    return Emitter(program, plan, vector, outputs, stem).emit()
+def emit(program: Program, outputs: Sequence[int], stem: str = "sursum") -> Emitted:
+    """The C of a grouped program. `outputs` says where each output goes: −1 for the log density, else its place (in doubles)
+    in the result array; the entry is called ``<stem>_run``."""
+    return Emitter(program, outputs, stem).emit()
 
 
 class Emitter:
     """Writes the functions of one program."""
 
-    def __init__(self, program: Program, plan: Schedule, vector: frozenset[str], outputs: Sequence[int], stem: str) -> None:
-        self.program, self.plan, self.vector, self.stem = program, plan, vector, stem
+    def __init__(self, program: Program, outputs: Sequence[int], stem: str) -> None:
+        self.program, self.plan, self.stem = program, program.planned, stem
         self.used: set[str] = set()
-        self.tiles = {first: (last, block) for first, last, block in plan.tiles}
+        self.tiles = {first: (last, block) for first, last, block in self.plan.tiles}
         self.parts = self._split()
         self.part_of = {g: p for p, groups in enumerate(self.parts) for g in groups}
         self.called = called(program)
@@ -87,7 +85,7 @@ class Emitter:
             if v not in program.in_place and v not in program.in_place.values()
             and program.data[v].numel != 1 and t >= 0 and program.data[v].kind == "f"
         }  # fmt: skip
-        self.layout: Layout = layout(program, plan, self.spilled, self.direct)
+        self.layout: Layout = layout(program, self.plan, self.spilled, self.direct)
         self.numbers: dict[int, int] = {}
         self.constants = {value: k for k, value in enumerate(sorted(program.constants, key=program.constants.__getitem__))}
         self.guards = {value: where for value, _, _, where in program.guards}
@@ -323,7 +321,7 @@ class Emitter:
     def _helpers(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """What stands before the functions: declarations of vector forms, and functions of our own."""
         declared = []
-        for name in sorted(self.vector & self.used & LIBM):
+        for name in sorted(self.program.vector & self.used & LIBM):
             args = "double, double" if name in ("pow", "atan2", "hypot") else "double"
             declared.append(f'__attribute__((simd("notinbranch"))) extern double {name}({args});')
         needs: list[str] = []

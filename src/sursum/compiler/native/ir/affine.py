@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sursum.compiler.show import show_affine
+
 
 @dataclass(frozen=True, slots=True)
 class Affine:
@@ -17,6 +19,9 @@ class Affine:
 
     offset: int
     coefs: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return show_affine(self)
 
     def at(self, index: Sequence[int]) -> int:
         """The position of one iteration."""

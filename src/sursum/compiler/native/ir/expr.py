@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from sursum.compiler.native.ir.affine import Affine
+from sursum.compiler.show import show_expr
 
 
 class Expr:
@@ -23,6 +24,9 @@ class Expr:
         self.op, self.args, self.data, self.kind = op, args, data, kind
         self.depth: int = 1 + max((a.depth for a in args), default=0)
         self._loads: tuple[Expr, ...] | None = None
+
+    def __str__(self) -> str:
+        return show_expr(self)
 
     def walk(self) -> Iterator[Expr]:
         """Every distinct expression below and including this one, operands first."""

@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from torch import Tensor
+
 from sursum.compiler.graph.graph import Where
 from sursum.compiler.native.ir.affine import Affine
 from sursum.compiler.native.ir.expr import Expr, Exprs
+from sursum.compiler.show import show_program
 
 #: How a loop stage puts its result: written, added to what is there, or reduced over `Stage.reduced` dimensions.
 REDUCTIONS = ("sum", "prod", "max", "min", "all", "any")
@@ -92,13 +95,15 @@ Stage = Loop | Call
 
 @dataclass(slots=True)
 class Program:
-    """Stages in an order in which they may run, and what they are made of."""
+    """Stages in an order in which they may run, and what they are made of. `plan`, once they are grouped, says how they run."""
 
     title: str
     dim: int
     input: int
     data: dict[int, Data]
-    constants: dict[int, int]  # value → place in the instance's table of arrays
+    constants: dict[int, int] = field(default_factory=dict)  # value → place in `arrays`
+    arrays: list[Tensor] = field(default_factory=list)
+    exprs: Exprs = field(default_factory=Exprs)
     stages: list[Stage] = field(default_factory=list)
     guards: list[tuple[int, Affine, str, Where]] = field(default_factory=list)  # scalar value, index, kind
     outputs: list[int] = field(default_factory=list)
@@ -106,6 +111,46 @@ class Program:
     in_place: dict[int, int] = field(default_factory=dict)  # new version → old version whose memory it takes over
     parameters: dict[int, str] = field(default_factory=dict)  # values that a step is handed, and their names in C
     loops: list[Recurrent] = field(default_factory=list)
+    vector: frozenset[str] = frozenset()  # the functions that have a vector form where this is to run
+    plan: Plan | None = None
+    next: int = 0  # the number of the next value
+
+    def fresh(self) -> int:
+        """A number for a new value."""
+        self.next += 1
+        return self.next - 1
+
+    def new(self, numel: int, kind: str, shape: tuple[int, ...]) -> int:
+        """A new value."""
+        value = self.fresh()
+        self.data[value] = Data(numel, kind, shape)
+        return value
+
+    def constant(self, value: int, array: Tensor, kind: str, shape: tuple[int, ...]) -> int:
+        """Makes a value one of the instance's arrays: `array`, flat."""
+        self.data[value] = Data(array.numel(), kind, shape)
+        self.constants[value] = len(self.arrays)
+        self.arrays.append(array)
+        return value
+
+    def drop_unread_constants(self) -> None:
+        """Leaves out the arrays that no stage reads."""
+        used = {value for stage in self.stages for value in stage.reads()}
+        self.constants = {value: place for value, place in self.constants.items() if value in used}
+
+    def __str__(self) -> str:
+        return show_program(self)
+
+    @property
+    def planned(self) -> Plan:
+        """How the stages run.
+
+        Raises:
+            ValueError: they have not been grouped.
+        """
+        if self.plan is None:
+            raise ValueError("the stages have not been grouped")
+        return self.plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +176,7 @@ class Group:
 
 
 @dataclass(slots=True)
-class Schedule:
+class Plan:
     """Groups in order; which values live only inside one iteration of one; the groups that write and read the rest.
 
     `tiles` are runs of groups, (first, last, rows of a block), that go over their rows together: see `tile`.
@@ -154,7 +199,6 @@ class Recurrent:
 
     call: Call
     program: Program
-    exprs: Exprs
     length: int
     reverse: bool
     width: int

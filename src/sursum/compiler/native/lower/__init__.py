@@ -36,7 +36,7 @@ from sursum.compiler.native.lower import (
 )
 from sursum.compiler.native.lower.collect import collect
 from sursum.compiler.native.lower.context import Lowering
-from sursum.compiler.native.lower.fold import fold, reciprocals
+from sursum.compiler.native.lower.fold import fold
 from sursum.compiler.native.lower.table import Lower, Table, names, operator_names
 from sursum.compiler.native.unsupported import UnsupportedOperator
 
@@ -83,9 +83,8 @@ def lowering(node: Node) -> Lower:
     raise UnsupportedOperator(str(node.op), node.where, "")
 
 
-def lower(graph: Graph, title: str, blas: list[str] | None = None) -> tuple[Program, Lowering]:
-    """The loop program of a graph, and the lowering that holds its arrays. A graph inside another one shares its list of
-    routines, `blas`.
+def lower(graph: Graph, title: str, blas: list[str] | None = None) -> Program:
+    """The loop program of a graph. A graph inside another one shares its list of routines, `blas`.
 
     Raises:
         UnsupportedOperator: an operator, or this form of it, has no C.
@@ -102,9 +101,7 @@ def lower(graph: Graph, title: str, blas: list[str] | None = None) -> tuple[Prog
         except (NotImplementedError, KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise UnsupportedOperator(str(node.op), node.where, f"in this form: {error}") from error
     low.node = None
-    program = collect(low)
-    reciprocals(low, program, low.e)
-    return program, low
+    return collect(low)
 
 
 __all__ = ["OPERATORS", "Lowering", "has_lowering", "lower", "lowering"]

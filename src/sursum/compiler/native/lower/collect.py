@@ -38,8 +38,7 @@ def collect(low: Lowering) -> Program:
             _materialise(low, value, needed, place, last, taken)
         else:
             _made(low, value, found, place, last, taken)
-    used = {v for stage in program.stages for v in stage.reads()}
-    program.constants = {value: k for value, k in program.constants.items() if value in used}
+    program.drop_unread_constants()
     return program
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sursum.compiler.graph.graph import Graph, Node, Ref, Where
 from sursum.compiler.native.ir.affine import Affine, contiguous, covers, disjoint, numel, solve
-from sursum.compiler.native.ir.expr import Expr, Exprs
+from sursum.compiler.native.ir.expr import Expr
 from sursum.compiler.native.ir.program import Call, Data, Loop, Operand, Program
 from sursum.compiler.native.lower.narrow import NARROW, wrapped
 from sursum.compiler.native.unsupported import UnsupportedOperator
@@ -56,22 +56,21 @@ class Lowering:
     reduction, `call` as a C function; `fail` says that this form of an operator has no C.
     """
 
-    def __init__(self, graph: Graph, title: str, inner: Callable[[Graph, str, list[str]], tuple[Program, Lowering]]) -> None:
-        self.e = Exprs()
+    def __init__(self, graph: Graph, title: str, inner: Callable[[Graph, str, list[str]], Program]) -> None:
         self.inner = inner  # lowers a graph inside this one
         self.graph = graph
         self.definitions: dict[int, Definition] = {}
         self.alias: dict[int, int] = {}
         self._known: dict[object, int] = {}
-        self._next = max(graph.values, default=0) + 1
         self.node: Node | None = None
         #: By which node a value is made: for a lowering that does several at once.
         self.makers = {out.value: node for node in graph.nodes for out in node.outputs if out is not None}
         #: Squares that are triangles put into zeros, and the elements of those: see `triangle`.
         self.triangles: dict[int, Ref] = {}
         dim = graph.values[graph.input].numel
-        self.program = Program(title, dim, graph.input, {graph.input: Data(dim, "f", (dim,))}, {})
-        self.arrays: list[Tensor] = []
+        self.program = Program(title, dim, graph.input, {graph.input: Data(dim, "f", (dim,))})
+        self.program.next = max(graph.values, default=0) + 1
+        self.e, self.fresh = self.program.exprs, self.program.fresh
         self._literal: dict[int, Expr] = {}
         for value, tensor in graph.constants.items():
             self._constant(value, tensor)
@@ -82,11 +81,9 @@ class Lowering:
         kind = kind_of(tensor.dtype)
         if tensor.dtype.is_complex:
             self.fail("complex numbers")
-        self.program.data[value] = Data(tensor.numel(), kind, tuple(tensor.shape))
-        self.program.constants[value] = len(self.arrays)
         stored = {"f": torch.float64, "i": torch.int64, "b": torch.bool}[kind]
         flat = tensor.detach().to(stored).contiguous()
-        self.arrays.append(flat)
+        self.program.constant(value, flat, kind, tuple(tensor.shape))
         # Arrays stay out of the text, but the zeros and ones of which backward passes are made are no data.
         if flat.numel() and bool((flat == flat[0]).all()):
             number = flat[0].item()
@@ -111,14 +108,9 @@ class Lowering:
         value = self.alias.get(ref.value, ref.value)
         if value not in self.program.constants:
             return None
-        return self.arrays[self.program.constants[value]].as_strided(ref.size, ref.stride, ref.offset)
+        return self.program.arrays[self.program.constants[value]].as_strided(ref.size, ref.stride, ref.offset)
 
     # Reading ----------------------------------------------------------------------------------------------------------
-
-    def fresh(self) -> int:
-        """A number for a value of our own."""
-        self._next += 1
-        return self._next - 1
 
     def fail(self, detail: str = "") -> None:
         """Says that this form of the operator has no C.

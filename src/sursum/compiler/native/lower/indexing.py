@@ -22,7 +22,7 @@ from sursum.compiler.native.lower.table import Table, given
 def places(low: Lowering, index: Ref, limit: int, *, wraps: bool = True) -> Ref:
     """An index tensor of which every element is in 0 … limit − 1; negative ones count from the end, where it `wraps`.
 
-    A computed one is in −limit … limit − 1, or in 0 … limit − 1, already: see `with_checked_indices`.
+    A computed one is in −limit … limit − 1, or in 0 … limit − 1, already: see `check_indices`.
 
     Raises:
         UnsupportedOperator: an element of a constant index is outside.

@@ -8,10 +8,11 @@ from typing import Any
 
 from sursum.compiler.graph.graph import Node, Ref
 from sursum.compiler.native.ir.affine import Affine, contiguous, numel
-from sursum.compiler.native.ir.expr import Expr, Exprs
-from sursum.compiler.native.ir.program import Call, Data, Loop, Operand, Program, Recurrent
+from sursum.compiler.native.ir.expr import Expr
+from sursum.compiler.native.ir.program import Call, Loop, Operand, Program, Recurrent
 from sursum.compiler.native.lower.context import Lowering, Made, kind_of
 from sursum.compiler.native.lower.table import Table
+from sursum.compiler.native.passes.reciprocals import multiply_by_reciprocals
 
 
 @dataclass(frozen=True)
@@ -27,14 +28,14 @@ def recurrence(low: Lowering, node: Node) -> None:
     """`recurrence(carry, [x of all steps], w)`: the sequences of the carry"""
     op: Any = node.op
     carry, each, fixed = node.args
-    program, inner = low.inner(op.graph, "a step", low.program.blas)
+    program = multiply_by_reciprocals(low.inner(op.graph, "a step", low.program.blas))
     width = sum(part.stop - part.start for part in op.carry)
-    segments = [_Segment(0, width, _parameter(program, inner, "carry", (width,)))]
+    segments = [_Segment(0, width, _parameter(program, "carry", (width,)))]
     for name, parts in (("row", op.each), ("fixed", op.fixed)):
         for k, part in enumerate(parts):
             size = (part.stop - part.start,)
-            segments.append(_Segment(part.start, part.stop, _parameter(program, inner, f"{name}{k}", size)))
-    _redirect(program, inner.e, segments)
+            segments.append(_Segment(part.start, part.stop, _parameter(program, f"{name}{k}", size)))
+    _redirect(program, segments)
     program.dim = 0
     constants = sorted(program.constants.items(), key=lambda item: item[1])
     for k, (value, _) in enumerate(constants):
@@ -51,7 +52,7 @@ def recurrence(low: Lowering, node: Node) -> None:
             store = Affine(row + part.start, _steps(ref.size))
             stages.append(Loop(table.value, ref.size, store, low.e.double(low.load(ref)), "set", low.where))
     moving = [_row_major(low, ref) for ref in each]
-    still = [low.dense(ref) for ref in fixed] + [low.constant(inner.arrays[place]) for _, place in constants]
+    still = [low.dense(ref) for ref in fixed] + [low.constant(program.arrays[place]) for _, place in constants]
     args = [_operand(low, ref) for ref in (*moving, *still)]
     written = [Operand(table.value, 0, True)]
     also: tuple[int, ...] = ()
@@ -69,7 +70,6 @@ def recurrence(low: Lowering, node: Node) -> None:
         Recurrent(
             call=call,
             program=program,
-            exprs=inner.e,
             length=op.length,
             reverse=op.reverse,
             width=width,
@@ -87,10 +87,9 @@ def recurrence(low: Lowering, node: Node) -> None:
             low.define(out, low.load(Ref(source.value, size, stride, part.start, source.dtype)))
 
 
-def _parameter(program: Program, inner: Lowering, name: str, size: tuple[int, ...]) -> int:
+def _parameter(program: Program, name: str, size: tuple[int, ...]) -> int:
     """A value that the step is handed. Its name is none of those that the emitter makes, a letter and a number."""
-    value = inner.new(size).value
-    program.data[value] = Data(numel(size), "f", size)
+    value = program.new(numel(size), "f", size)
     program.parameters[value] = name
     return value
 
@@ -110,8 +109,9 @@ def _operand(low: Lowering, ref: Ref) -> Operand:
     return Operand(low.alias.get(ref.value, ref.value), ref.offset, False)
 
 
-def _redirect(program: Program, e: Exprs, segments: Sequence[_Segment]) -> None:
+def _redirect(program: Program, segments: Sequence[_Segment]) -> None:
     """Reads of the step's vector become reads of the array that holds that part of it."""
+    e = program.exprs
 
     def place(low: int, high: int) -> _Segment:
         found = next((s for s in segments if s.start <= low and high < s.stop), None)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from sursum.compiler.native.ir.program import Call, Loop, Program
-from sursum.compiler.native.passes.group import Schedule
+from sursum.compiler.native.ir.program import Call, Plan, Program
 
 #: Workspace is given out in lines of 64 bytes.
 LINE = 64
@@ -67,7 +66,7 @@ class Pool:
         self._free = sorted(merged)
 
 
-def layout(program: Program, plan: Schedule, spilled: set[int], outside: set[int]) -> Layout:
+def layout(program: Program, plan: Plan, spilled: set[int], outside: set[int]) -> Layout:
     """Places every value that needs memory: neither local, nor a scalar that is not `spilled`, nor an output that is
     written straight to where it is wanted (`outside`)."""
     pool, found = Pool(), Layout()
@@ -119,4 +118,4 @@ def called(program: Program) -> set[int]:
     return found
 
 
-__all__ = ["Layout", "Loop", "called", "layout"]
+__all__ = ["Layout", "called", "layout"]

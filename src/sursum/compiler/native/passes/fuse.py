@@ -18,7 +18,7 @@ PLAIN = LIGHT | {
 DEPTH = 40
 
 
-def fuse(program: Program, e: Exprs) -> None:
+def fuse(program: Program) -> Program:
     """Replaces loads of pointwise values by what they load; removes what is read no more."""
     single = _single(program)
     uses: Counter[int] = Counter()
@@ -31,8 +31,9 @@ def fuse(program: Program, e: Exprs) -> None:
     overwritten = set(program.in_place.values())
     for stage in program.stages:
         if isinstance(stage, Loop):
-            _into(stage, single, uses, kept, overwritten, e)
+            _into(stage, single, uses, kept, overwritten, program.exprs)
     _prune(program)
+    return program
 
 
 def _single(program: Program) -> dict[int, Loop]:

@@ -8,15 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 
-from torch import Tensor
-
-from sursum.compiler.native.ir.expr import Exprs
-from sursum.compiler.native.ir.program import Call, Group, Loop, Program, Schedule, Stage
-from sursum.compiler.native.passes.log_of_products import join
-from sursum.compiler.native.passes.normalise_loops import canonical
-from sursum.compiler.native.passes.pack import panel
-from sursum.compiler.native.passes.tile import tile
-from sursum.compiler.native.passes.unroll_jam import jam
+from sursum.compiler.native.ir.program import Call, Group, Loop, Plan, Program, Stage
 
 Key = tuple[object, ...]
 
@@ -24,21 +16,15 @@ Key = tuple[object, ...]
 MOST = 150
 
 
-def schedule(program: Program, e: Exprs, arrays: list[Tensor] | None = None) -> Schedule:
-    """Puts the stages of a program into groups, and the groups into tiles; `arrays` are its constants, to which layouts that
-    tiles want are added."""
-    plan = _Scheduler(program, e).run()
-    tile(program, plan)
-    if arrays is not None:
-        panel(program, plan, e, arrays)
-    join(plan, e)
-    jam(plan, e)
-    return plan
+def group(program: Program) -> Program:
+    """Puts the stages of a program into groups: its plan."""
+    program.plan = _Scheduler(program).run()
+    return program
 
 
 class _Scheduler:
-    def __init__(self, program: Program, e: Exprs) -> None:
-        self.program, self.e = program, e
+    def __init__(self, program: Program) -> None:
+        self.program = program
         self.groups: list[Group] = []
         self.by_key: dict[Key, list[int]] = {}
         self.written: dict[int, int] = {}  # value → last group that writes it
@@ -51,12 +37,11 @@ class _Scheduler:
                 self.stages_of[value] = self.stages_of.get(value, 0) + 1
         self.escapes: set[int] = set(program.outputs) | set(program.in_place.values()) | set(program.in_place)
 
-    def run(self) -> Schedule:
+    def run(self) -> Plan:
         for stage in self.program.stages:
             if isinstance(stage, Call):
                 self._place(stage, ("call", len(self.groups)), (), self._earliest(stage, None))
                 continue
-            canonical(stage, self.e)
             serial = stage.mode in ("add", "put") and bool(stage.indices)
             key: Key = ("scatter" if serial else "loop", stage.shape)
             self._place(stage, key, stage.shape, self._earliest(stage, key))
@@ -68,7 +53,7 @@ class _Scheduler:
         last = {v: max(self.read.get(v, -1), g) for v, g in self.written.items()}
         for v, g in self.read.items():
             last.setdefault(v, g)
-        return Schedule(self.groups, local, self.first, last, {v: self.written[v] for v in self.store})
+        return Plan(self.groups, local, self.first, last, {v: self.written[v] for v in self.store})
 
     def _earliest(self, stage: Stage, key: Key | None) -> int:
         earliest = 0
@@ -125,6 +110,3 @@ class _Scheduler:
             self.first[value] = min(self.first.get(value, place), place)
         if isinstance(stage, Loop) and stage.mode == "set" and self.stages_of[stage.value] == 1:
             self.store[stage.value] = stage
-
-
-__all__ = ["Group", "Schedule", "schedule"]

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from sursum.compiler.native.ir.affine import Affine, contiguous, numel
-from sursum.compiler.native.ir.expr import Expr, Exprs
-from sursum.compiler.native.ir.program import Call, Data, Loop, Program
-from sursum.compiler.native.passes.normalise_loops import canonical
+from sursum.compiler.native.ir.expr import Expr
+from sursum.compiler.native.ir.program import Call, Loop, Program
+from sursum.compiler.native.passes.normalise_loops import normalise
 
 #: Loops from this length on are left alone.
 SHORT = 8
@@ -20,15 +20,15 @@ SHORT = 8
 LEAST = 64
 
 
-def flatten_functions(program: Program, e: Exprs, vector: frozenset[str]) -> None:
-    """Takes the functions in `vector`, those that have a vector form, out of short innermost loops, in place."""
-    _Flattener(program, e, vector).run()
+def hoist_calls(program: Program) -> Program:
+    """Takes the functions that have a vector form out of short innermost loops."""
+    _Hoister(program).run()
+    return program
 
 
-class _Flattener:
-    def __init__(self, program: Program, e: Exprs, vector: frozenset[str]) -> None:
-        self.program, self.e, self.vector = program, e, vector
-        self.next = max(program.data, default=0) + 1
+class _Hoister:
+    def __init__(self, program: Program) -> None:
+        self.program, self.e, self.vector = program, program.exprs, program.vector
         self.done: dict[tuple[int, tuple[int, ...]], Expr] = {}
 
     def run(self) -> None:
@@ -43,7 +43,7 @@ class _Flattener:
         if stage.indices or numel(stage.shape) < LEAST or not any(x.op in self.vector for x in stage.expr.walk()):
             return
         trial = replace(stage)
-        canonical(trial, self.e)
+        normalise(trial, self.e)
         if trial.shape and trial.shape[-1] >= SHORT:
             return
         found = {id(call): self._taken(call, stage) for call in self._topmost(stage.expr)}
@@ -83,7 +83,7 @@ class _Flattener:
             Affine(0, (1,)),
             Affine(0, tuple(s if n != 1 else 0 for s, n in zip(contiguous(shape), shape, strict=True))),
         )
-        argument, value = self._new(count, shape), self._new(count, shape)
+        argument, value = (self.program.new(count, "f", shape) for _ in range(2))
         inside = Loop(argument, shape, store, call.args[0], "set", stage.where, after=stage.after)
         self._visit(inside)
         self.program.stages.append(inside)
@@ -91,8 +91,3 @@ class _Flattener:
         self.program.stages.append(Loop(value, (count,), flat, run, "set", stage.where))
         load = self.done[id(call), shape] = self.e.load(value, store, "f")
         return load
-
-    def _new(self, count: int, shape: tuple[int, ...]) -> int:
-        value, self.next = self.next, self.next + 1
-        self.program.data[value] = Data(count, "f", shape)
-        return value

@@ -12,7 +12,7 @@ added to them; and p, at most 2ⁿ − 1, does not overflow while n is the numbe
 from __future__ import annotations
 
 from sursum.compiler.native.ir.expr import Expr, Exprs
-from sursum.compiler.native.ir.program import Group, Loop, Schedule
+from sursum.compiler.native.ir.program import Group, Loop, Program
 
 #: From so many rows on it is done, and so many are a block where the loop is in no tile.
 LEAST, BLOCK = 80, 240
@@ -20,14 +20,16 @@ LEAST, BLOCK = 80, 240
 TERMS = 32
 
 
-def join(plan: Schedule, e: Exprs) -> None:
+def take_logs_of_products(program: Program) -> Program:
     """Splits the sums over rows that have such a term, in tiles and in loops of their own, which become tiles."""
+    plan = program.planned
     tiled = {g for first, last, _ in plan.tiles for g in range(first, last + 1)}
     for g, group in enumerate(plan.groups):
         if len(group.shape) != 1 or group.shape[0] < LEAST or group.serial:
             continue
-        if _split(group, e) and g not in tiled:
+        if _split(group, program.exprs) and g not in tiled:
             plan.tiles.append((g, g, min(BLOCK, group.shape[0])))
+    return program
 
 
 def _split(group: Group, e: Exprs) -> bool:

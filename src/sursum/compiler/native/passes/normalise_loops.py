@@ -6,14 +6,22 @@ from collections.abc import Sequence
 
 from sursum.compiler.native.ir.affine import Affine
 from sursum.compiler.native.ir.expr import Exprs
-from sursum.compiler.native.ir.program import Loop
+from sursum.compiler.native.ir.program import Loop, Program
 from sursum.compiler.native.passes.fuse import PLAIN
 
 #: An innermost dimension shorter than this is no vector, and one of this length is worth strides.
 SHORT, LONG = 8, 16
 
 
-def canonical(loop: Loop, e: Exprs) -> None:
+def normalise_loops(program: Program) -> Program:
+    """Brings every loop into that form."""
+    for stage in program.stages:
+        if isinstance(stage, Loop):
+            normalise(stage, program.exprs)
+    return program
+
+
+def normalise(loop: Loop, e: Exprs) -> None:
     """Brings a loop into that form, in place."""
     _permute(loop, _order(loop), e)
     _merge(loop, e)
@@ -95,18 +103,3 @@ def _merge(loop: Loop, e: Exprs) -> None:
         shape = (*loop.shape[:d], loop.shape[d] * inner, *loop.shape[d + 2 :])
         _apply(loop, shape, index, e, range(ndim - 1))
         loop.reduced = frozenset({k if k <= d else k - 1 for k in reduced})
-
-
-def refine(loop: Loop, shape: Sequence[int], e: Exprs) -> None:
-    """Runs a flat loop over a nest of the same number of iterations, row by row."""
-    steps, step = [], 1
-    for n in reversed(shape):
-        steps.append(step)
-        step *= n
-    index = [Affine(0, tuple(reversed(steps)))]
-    ndim = len(shape)
-    loop.expr = e.reindex(loop.expr, index, ndim)
-    loop.indices = tuple(e.reindex(x, index, ndim) for x in loop.indices)
-    loop.store = loop.store.through(index, ndim)
-    loop.reduced = frozenset(range(ndim)) if loop.reduced else frozenset()
-    loop.shape = tuple(shape)

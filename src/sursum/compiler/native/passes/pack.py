@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from sursum.compiler.native.ir.affine import Affine
-from sursum.compiler.native.ir.expr import Expr, Exprs
-from sursum.compiler.native.ir.program import Data, Group, Loop, Panel, Program, Schedule
+from sursum.compiler.native.ir.expr import Expr
+from sursum.compiler.native.ir.program import Group, Loop, Panel, Program
 
 #: Rows of a panel: five vectors of AVX-512, or ten of AVX2, which with what they are multiplied by fit the registers.
 ROWS = 40
@@ -23,14 +23,15 @@ ROWS = 40
 FEWEST, MOST = 4, 256
 
 
-def panel(program: Program, plan: Schedule, e: Exprs, arrays: list[Tensor]) -> None:
+def pack(program: Program) -> Program:
     """Finds the groups of tiles that are products with a constant matrix, and lays the matrices out for them."""
+    plan = program.planned
     packed: dict[tuple[int, Affine, int, int], int] = {}
     tiles = []
     for first, last, block in plan.tiles:
         found = [group for group in plan.groups[first : last + 1] if _products(program, group)]
         for group in found:
-            _lay_out(program, group, e, arrays, packed)
+            _lay_out(program, group, packed)
         tiles.append((first, last, _whole(plan.groups[first].shape[0], block) if found else block))
     plan.tiles[:] = tiles
     if packed:
@@ -38,6 +39,7 @@ def panel(program: Program, plan: Schedule, e: Exprs, arrays: list[Tensor]) -> N
         for matrix, *_ in packed:
             if matrix not in used:
                 program.constants.pop(matrix, None)
+    return program
 
 
 def _whole(rows: int, block: int) -> int:
@@ -71,10 +73,9 @@ def _split(program: Program, stage: Loop) -> tuple[Expr, Expr] | None:
     return None
 
 
-def _lay_out(
-    program: Program, group: Group, e: Exprs, arrays: list[Tensor], packed: dict[tuple[int, Affine, int, int], int]
-) -> None:
+def _lay_out(program: Program, group: Group, packed: dict[tuple[int, Affine, int, int], int]) -> None:
     rows, columns = group.shape
+    e, arrays = program.exprs, program.arrays
     for stage in group.stages:
         assert isinstance(stage, Loop)
         split = _split(program, stage)
@@ -83,10 +84,8 @@ def _lay_out(
         value, access, _ = matrix.data
         key = (value, access, rows, columns)
         if key not in packed:
-            new = packed[key] = max(program.data) + 1
-            program.data[new] = Data(rows * columns, "f", (rows, columns))
-            program.constants[new] = len(arrays)
-            arrays.append(_panels(arrays[program.constants[value]].as_strided((rows, columns), access.coefs, access.offset)))
+            matrix_there = arrays[program.constants[value]].as_strided((rows, columns), access.coefs, access.offset)
+            packed[key] = program.constant(program.fresh(), _panels(matrix_there), "f", (rows, columns))
         laid_out = e.load(packed[key], Affine(0, (columns, 1)), "f")
         # The rows that are left over, which no panel holds, lie where this says.
         stage.expr = e.mul(laid_out, other)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
 from sursum.compiler.native.ir.affine import Affine
-from sursum.compiler.native.ir.program import Call, Group, Loop, Program, Schedule
+from sursum.compiler.native.ir.program import Call, Group, Loop, Plan, Program
 
 #: Bytes of a shared array from which a tile is worth its overhead, and bytes of rows in one block: L1 holds 32 kB or more.
 LEAST, BLOCK = 32_768, 16_384
@@ -56,15 +56,15 @@ def needed(facts: list[Facts]) -> list[set[int]]:
     return found
 
 
-def tile(program: Program, plan: Schedule) -> None:
-    """Finds tiles, brings their groups together, and marks them in `plan`."""
-    groups = plan.groups
+def tile(program: Program) -> Program:
+    """Finds tiles, brings their groups together, and marks them in the plan."""
+    groups = program.planned.groups
     if not any(_rows(group) and len(group.shape) > 1 for group in groups):
-        return
+        return program
     facts = [Facts.of(group) for group in groups]
     sharing = _sharing(program, groups, facts)
     if not sharing:
-        return
+        return program
     direct = needed(facts)
     before: list[int] = []  # all that must run before a group, as bits
     for found_before in direct:
@@ -87,7 +87,8 @@ def tile(program: Program, plan: Schedule) -> None:
             tiles.append(found)
             taken.update(found)
     if tiles:
-        _mark(plan, order, tiles, [_block(program, [groups[g] for g in found]) for found in tiles])
+        _mark(program.planned, order, tiles, [_block(program, [groups[g] for g in found]) for found in tiles])
+    return program
 
 
 def _rows(group: Group) -> int:
@@ -205,7 +206,7 @@ def _together(direct: list[set[int]], tiles: list[list[int]]) -> list[int] | Non
     return order if len(order) == len(direct) else None
 
 
-def _mark(plan: Schedule, order: list[int], tiles: list[list[int]], blocks: list[int]) -> None:
+def _mark(plan: Plan, order: list[int], tiles: list[list[int]], blocks: list[int]) -> None:
     """Puts the groups of a plan into another order, and says which are tiles.
 
     Within a tile everything lives at once: what begins in it begins at its start, and what dies in it dies at its end.

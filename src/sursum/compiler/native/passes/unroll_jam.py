@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from sursum.compiler.native.ir.affine import Affine
 from sursum.compiler.native.ir.expr import Exprs
-from sursum.compiler.native.ir.program import Group, Loop, Schedule
+from sursum.compiler.native.ir.program import Group, Loop, Program
 from sursum.compiler.native.passes.fuse import PLAIN
 
 #: Rows at a time.
@@ -19,11 +19,13 @@ ROWS = 4
 SHORTEST, STAGES = 4, 3
 
 
-def jam(plan: Schedule, e: Exprs) -> None:
+def unroll_and_jam(program: Program) -> Program:
     """Gives the groups that gain by it a second body, of four rows."""
-    for group in plan.groups:
+    for group in program.planned.groups:
         if _gains(group):
-            group.jammed = [_moved(stage, row, e) for row in range(ROWS) for stage in group.stages if isinstance(stage, Loop)]
+            loops = [stage for stage in group.stages if isinstance(stage, Loop)]
+            group.jammed = [_moved(stage, row, program.exprs) for row in range(ROWS) for stage in loops]
+    return program
 
 
 def _gains(group: Group) -> bool:

@@ -1,8 +1,9 @@
-"""Graphs in double precision: exact constants, no digits lost to folding, nothing computed twice."""
+"""The passes: graphs in double precision with exact constants, no digits lost to folding, nothing computed twice; and dumps."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,11 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Bernoulli, HalfCauchy, Independent, Normal, Poisson, biject_to, constraints
 
+from sursum.compiler import passes
 from sursum.compiler.capture.capture import capture
-from sursum.compiler.graph.graph import Graph, refs_of
-from sursum.compiler.graph.pipeline import double
-from sursum.compiler.graph.prune import made_by
+from sursum.compiler.graph.graph import Graph, made_by, refs_of
 from sursum.compiler.graph.replay import BatchReplay, Replay
+from sursum.compiler.native.build import translate
+from sursum.compiler.passes import optimise
 
 aten = torch.ops.aten
 F32, F64 = torch.float32, torch.float64
@@ -27,7 +29,7 @@ def points(n: int, count: int) -> list[Tensor]:
 
 def doubled(program: Callable[[Tensor], Any], n: int, gradient: bool = True) -> Graph:
     first, second = points(n, 2)
-    graph = double(capture(program, (first, second), gradient=gradient))
+    graph = optimise(capture(program, (first, second), gradient=gradient))
     made = {id for node in graph.nodes for id in made_by(node)} | {graph.input} | graph.constants.keys()
     read = {ref.value for node in graph.nodes for ref in refs_of(node)} | {ref.value for ref in graph.outputs}
     read |= {guard.ref.value for guard in graph.guards}
@@ -348,10 +350,29 @@ def test_a_copy_stays_where_its_layout_decides_what_an_operator_does():
 
     generator = torch.Generator().manual_seed(0)
     points = tuple(torch.rand(9, generator=generator, dtype=torch.float64) for _ in range(2))
-    replay = Replay(double(capture(f, points, gradient=True)))
+    replay = Replay(optimise(capture(f, points, gradient=True)))
     q = points[1].clone().requires_grad_()
     wanted = f(q)
     (slope,) = torch.autograd.grad(wanted, q)
     value, gradient = replay(points[1])
     torch.testing.assert_close(value, wanted.detach(), rtol=1e-12, atol=0)
     torch.testing.assert_close(gradient, slope, rtol=1e-12, atol=1e-12)
+
+
+def test_every_pass_leaves_its_text_where_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SURSUM_DUMP", str(tmp_path / "dump"))
+    graph = doubled(lambda q: (q.exp() * q).sum(), 3)
+    translate(graph, "model")
+    first, second = sorted((tmp_path / "dump").iterdir())
+    assert (first.name, second.name) == ("000-graph", "001-program")
+    for folder, steps in ((first, passes.GRAPH), (second, passes.LOOPS)):
+        names = [path.name for path in sorted(folder.iterdir())]
+        assert names == [f"{k:02}-{name}.txt" for k, name in enumerate(["begin", *(step.__name__ for step in steps)])]
+    assert sorted(first.iterdir())[-1].read_text() == f"{graph}\n"
+
+
+def test_nothing_is_left_where_nobody_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SURSUM_DUMP", raising=False)
+    monkeypatch.chdir(tmp_path)
+    doubled(lambda q: (q.exp() * q).sum(), 3)
+    assert list(tmp_path.iterdir()) == []

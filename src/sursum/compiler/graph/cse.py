@@ -1,4 +1,4 @@
-"""Graphs made smaller: nodes that nothing needs are dropped, equal nodes become one."""
+"""Common subexpressions: equal nodes become one, and so do equal constants and guards."""
 
 from __future__ import annotations
 
@@ -15,37 +15,7 @@ from sursum.compiler.graph.windows import same_geometry
 _COMPARED = 4096  # constants of more elements are not compared with each other
 
 
-def prune(graph: Graph) -> Graph:
-    """`graph` without the nodes, values and constants that neither an output nor a guard needs."""
-    needed = {ref.value for ref in graph.outputs} | {guard.ref.value for guard in graph.guards}
-    nodes: list[Node] = []
-    for node in reversed(graph.nodes):
-        made = made_by(node)
-        if needed.isdisjoint(made):
-            continue
-        needed.update(made)
-        needed.update(ref.value for ref in refs_of(node))
-        nodes.append(node)
-    needed.add(graph.input)
-    return replace(
-        graph,
-        values={id: value for id, value in graph.values.items() if id in needed},
-        constants={id: constant for id, constant in graph.constants.items() if id in needed},
-        nodes=tuple(reversed(nodes)),
-    )
-
-
-def unguarded(graph: Graph) -> Graph:
-    """`graph` without its guards, and without what only they need: for points at which they are known to hold."""
-    return prune(replace(graph, guards=()))
-
-
-def made_by(node: Node) -> list[int]:
-    """The values that `node` makes."""
-    return [output.value for output in node.outputs if output is not None] + [write.value for write in node.writes]
-
-
-def merge(graph: Graph) -> Graph:
+def merge_equal_nodes(graph: Graph) -> Graph:
     """`graph` with one node for those that do the same to the same, one constant for equal ones, one guard likewise.
 
     Every operator of a graph is a function of its arguments: those that write make a new version, and a recorder lets

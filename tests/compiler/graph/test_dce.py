@@ -8,7 +8,7 @@ import torch
 import sursum as su
 import sursum.distributions as dist
 from sursum.compiler.capture.capture import capture
-from sursum.compiler.graph.prune import unguarded
+from sursum.compiler.graph.dce import unguarded
 
 
 def test_what_only_a_guard_needs_goes_with_it():

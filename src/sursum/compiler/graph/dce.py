@@ -1,0 +1,32 @@
+"""Dead code: what neither an output nor a guard needs is dropped."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sursum.compiler.graph.graph import Graph, Node, made_by, refs_of
+
+
+def eliminate_dead_code(graph: Graph) -> Graph:
+    """`graph` without the nodes, values and constants that neither an output nor a guard needs."""
+    needed = {ref.value for ref in graph.outputs} | {guard.ref.value for guard in graph.guards}
+    nodes: list[Node] = []
+    for node in reversed(graph.nodes):
+        made = made_by(node)
+        if needed.isdisjoint(made):
+            continue
+        needed.update(made)
+        needed.update(ref.value for ref in refs_of(node))
+        nodes.append(node)
+    needed.add(graph.input)
+    return replace(
+        graph,
+        values={id: value for id, value in graph.values.items() if id in needed},
+        constants={id: constant for id, constant in graph.constants.items() if id in needed},
+        nodes=tuple(reversed(nodes)),
+    )
+
+
+def unguarded(graph: Graph) -> Graph:
+    """`graph` without its guards, and without what only they need: for points at which they are known to hold."""
+    return eliminate_dead_code(replace(graph, guards=()))

@@ -1,0 +1,41 @@
+"""Divisions by data become products with its reciprocals, where those are as good."""
+
+from __future__ import annotations
+
+from sursum.compiler.native.ir.expr import Expr
+from sursum.compiler.native.ir.program import Loop, Program
+
+#: Between these a reciprocal loses nothing.
+TINY, HUGE = 1e-290, 1e290
+
+
+def multiply_by_reciprocals(program: Program) -> Program:
+    """x / c becomes x · (1 / c) for arrays c of data all of whose reciprocals are normal numbers."""
+    e = program.exprs
+    made: dict[int, int | None] = {}
+
+    def reciprocal(value: int) -> int | None:
+        if value not in made:
+            made[value] = None
+            array = program.arrays[program.constants[value]]
+            size = array.abs()
+            if array.numel() and bool(((size > TINY) & (size < HUGE)).all()):
+                made[value] = program.constant(program.fresh(), 1.0 / array, "f", (array.numel(),))
+        return made[value]
+
+    def change(x: Expr) -> Expr | None:
+        if x.op != "div" or x.args[1].op != "load" or x.args[1].args:
+            return None
+        value, affine, _ = x.args[1].data
+        if value not in program.constants or x.args[1].kind != "f":
+            return None
+        other = reciprocal(value)
+        if other is None:
+            return None
+        return e.mul(x.args[0], e.load(other, affine, "f"))
+
+    for stage in program.stages:
+        if isinstance(stage, Loop):
+            stage.expr = e.rewrite(stage.expr, change)
+    program.drop_unread_constants()
+    return program

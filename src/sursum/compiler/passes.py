@@ -1,0 +1,152 @@
+"""The passes of the compiler, in order, and what runs them.
+
+Each is a function from an intermediate representation to one of the same kind, in a file of its own. `SURSUM_DUMP`, a folder,
+gets the text of the representation before the first and after every pass, a numbered folder a run; with `SURSUM_VERIFY` it is
+checked there as well (see `verify.py`), as tests do.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+from sursum.compiler.graph.constant_folding import fold_constants
+from sursum.compiler.graph.copy_elimination import eliminate_copies
+from sursum.compiler.graph.cse import merge_equal_nodes
+from sursum.compiler.graph.dce import eliminate_dead_code
+from sursum.compiler.graph.graph import Graph, is_inner
+from sursum.compiler.graph.guard_elimination import eliminate_proved_guards
+from sursum.compiler.graph.index_guards import check_indices
+from sursum.compiler.graph.retype import retype
+from sursum.compiler.native.ir.program import Program
+from sursum.compiler.native.passes.fuse import fuse
+from sursum.compiler.native.passes.group import group
+from sursum.compiler.native.passes.hoist_calls import hoist_calls
+from sursum.compiler.native.passes.log_of_products import take_logs_of_products
+from sursum.compiler.native.passes.normalise_loops import normalise_loops
+from sursum.compiler.native.passes.pack import pack
+from sursum.compiler.native.passes.reciprocals import multiply_by_reciprocals
+from sursum.compiler.native.passes.tile import tile
+from sursum.compiler.native.passes.unroll_jam import unroll_and_jam
+from sursum.compiler.verify import verify
+
+IR = TypeVar("IR", Graph, Program)
+
+#: Of the step of a scan, a graph inside an operator: in double precision, with nothing in it that is not needed.
+STEP_GRAPH: Sequence[Callable[[Graph], Graph]] = (
+    retype,
+    eliminate_dead_code,
+    eliminate_copies,
+    fold_constants,
+    merge_equal_nodes,
+)
+
+
+def transform_steps(graph: Graph) -> Graph:
+    """The graphs inside operators after their passes."""
+    if not any(is_inner(node.op) for node in graph.nodes):
+        return graph
+    nodes = [replace(n, op=n.op.with_graph(run(STEP_GRAPH, n.op.graph))) if is_inner(n.op) else n for n in graph.nodes]
+    return replace(graph, nodes=tuple(nodes))
+
+
+#: From a captured graph to the one that is run.
+GRAPH: Sequence[Callable[[Graph], Graph]] = (
+    transform_steps,
+    *STEP_GRAPH,
+    check_indices,
+    eliminate_proved_guards,
+    eliminate_dead_code,
+)
+
+#: From a lowered program to one that is written down as C.
+LOOPS: Sequence[Callable[[Program], Program]] = (
+    multiply_by_reciprocals,
+    fuse,
+    hoist_calls,
+    normalise_loops,
+    group,
+    tile,
+    pack,
+    take_logs_of_products,
+    unroll_and_jam,
+)
+
+#: The same for the step of a scan, which has no constants of its own.
+STEP_LOOPS: Sequence[Callable[[Program], Program]] = (
+    fuse,
+    normalise_loops,
+    group,
+    tile,
+    take_logs_of_products,
+    unroll_and_jam,
+)
+
+
+def run(passes: Sequence[Callable[[IR], IR]], ir: IR) -> IR:
+    """`ir` after all of these passes.
+
+    Raises:
+        VerificationError: `SURSUM_VERIFY` is set, and a pass made something that is not well formed.
+    """
+    look = _Look(type(ir).__name__.lower())
+    look(ir, "begin")
+    for step in passes:
+        ir = step(ir)
+        look(ir, step.__name__)
+    return ir
+
+
+class _Look:
+    """Writes down and checks what passes make, where the environment asks for it."""
+
+    def __init__(self, kind: str) -> None:
+        dump = os.environ.get("SURSUM_DUMP")
+        self._folder = _folder(Path(dump), kind) if dump else None
+        self._checks = bool(os.environ.get("SURSUM_VERIFY"))
+        self._number = 0
+
+    def __call__(self, ir: Graph | Program, name: str) -> None:
+        if self._folder is not None:
+            (self._folder / f"{self._number:02}-{name}.txt").write_text(f"{ir}\n", encoding="utf-8")
+            self._number += 1
+        if self._checks:
+            verify(ir, name)
+
+
+def optimise(graph: Graph) -> Graph:
+    """`graph` in float64, folded and pruned.
+
+    Every float becomes float64, constants (exactly) and dtype arguments included; only then are the values that do not
+    depend on q computed, so that a program in float32 loses no digits to folding. Copies, equal nodes, guards that
+    are proved to hold and nodes that nothing needs go.
+
+    Raises:
+        CaptureError: a check on data alone fails in double precision.
+
+    Example:
+        >>> import torch
+        >>> from sursum.compiler.capture.capture import capture
+        >>> points = torch.ones(1).double(), torch.zeros(1).double()
+        >>> third = torch.tensor(3.0)
+        >>> graph = capture(lambda q: (q.sum().to(torch.float32) * (1 / third).log(),), points, gradient=False)
+        >>> [node.op.__name__ for node in optimise(graph).nodes]
+        ['sum.default', 'mul.Tensor']
+    """
+    return run(GRAPH, graph)
+
+
+def _folder(dump: Path, kind: str) -> Path:
+    """A new folder, numbered, whichever threads make others at the same time."""
+    number = sum(1 for _ in dump.iterdir()) if dump.is_dir() else 0
+    while True:
+        folder = dump / f"{number:03}-{kind}"
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            number += 1
+        else:
+            return folder
