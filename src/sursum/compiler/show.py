@@ -17,14 +17,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from sursum.compiler.native.ops import OPS
+
 #: Where comments stand.
 _COLUMN = 80
 _VARIABLES = "ijklmnopru"
 _KINDS = {"float64": "f64", "float32": "f32", "float16": "f16", "bfloat16": "bf16", "int64": "i64", "int32": "i32", "bool": "b"}
-_SIGNS = {
-    "add": "+", "sub": "-", "mul": "*", "div": "/", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!=",
-    "and": "&", "or": "|", "xor": "^",
-}  # fmt: skip
 
 
 def show_graph(graph: Any) -> str:
@@ -140,8 +138,8 @@ def _operation(e: Any, args: list[str]) -> str:
     if e.op == "load":
         value, affine, strides = e.data
         return f"v{value}[{_place(affine, args, strides)}]"
-    if e.op in _SIGNS:
-        return f"({args[0]} {_SIGNS[e.op]} {args[1]})"
+    if OPS[e.op].form == "infix":
+        return f"({args[0]} {OPS[e.op].c} {args[1]})"
     name = f"{e.op}_{e.kind}" if e.op == "cast" else e.op
     return f"{name}({', '.join(args)})"
 

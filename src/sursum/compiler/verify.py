@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 from sursum.compiler.graph.graph import Graph, Ref, Value, is_inner, refs_of
 from sursum.compiler.native.ir.expr import Expr
-from sursum.compiler.native.ir.program import REDUCTIONS, Call, Loop, Program, Stage
+from sursum.compiler.native.ir.program import Call, Loop, Program, Stage
+from sursum.compiler.native.ops import OPS, REDUCTIONS
 from sursum.errors import CompileError
 
 
@@ -148,6 +149,9 @@ def _loop_faults(program: Program, stage: Loop) -> list[str]:
 
 
 def _expr_faults(program: Program, stage: Loop, expr: Expr) -> list[str]:
+    op = OPS.get(expr.op)
+    if op is None or (expr.op != "load" and len(expr.args) != op.arity):
+        return [f"has the operator {expr.op!r} of {len(expr.args)} operands"]
     if expr.op == "index" and len(expr.data.coefs) != len(stage.shape):
         return [f"has an index in {len(expr.data.coefs)} variables"]
     if expr.op != "load":

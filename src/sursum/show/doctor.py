@@ -13,10 +13,10 @@ from importlib.metadata import PackageNotFoundError, version
 import torch
 
 from sursum.compiler.compiled import compile
-from sursum.compiler.native.emit.functions import LIBM
 from sursum.compiler.native.library import blas
 from sursum.compiler.native.library.cache import contents, default_directory, open_directory
 from sursum.compiler.native.library.toolchain import Toolchain, detect
+from sursum.compiler.native.ops import VECTOR
 from sursum.core.primitives import sample
 from sursum.distributions import Normal
 from sursum.errors import CompileError, EngineWarning
@@ -69,7 +69,7 @@ def examine() -> Iterator[Finding]:
 def _vector(tools: Toolchain) -> Finding:
     count = len(tools.vector)
     if count:
-        return Finding("vector math", True, f"libmvec: {count} of {len(LIBM)} functions ({', '.join(sorted(tools.vector))})")
+        return Finding("vector math", True, f"libmvec: {count} of {len(VECTOR)} functions ({', '.join(sorted(tools.vector))})")
     return Finding("vector math", None, "libmvec was not found: exp, log and the like are computed one by one")
 
 

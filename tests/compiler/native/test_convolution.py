@@ -24,7 +24,7 @@ ROWS = {name: NETWORKS[name] for name in ("aten.convolution", "aten.convolution_
 @pytest.fixture
 def products(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything that can be a product of matrices is one."""
-    monkeypatch.setattr(convolution, "LARGE", 1)
+    monkeypatch.setattr(convolution, "BLAS_PRODUCT", 1)
 
 
 @pytest.mark.usefixtures("products")

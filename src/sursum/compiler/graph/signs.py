@@ -8,18 +8,22 @@ from typing import Any
 import torch
 
 from sursum.compiler.graph.graph import Node, Ref
+from sursum.compiler.native.ops import OPS
 
 aten = torch.ops.aten
 
+
+def _of_sign(sign: str) -> tuple[Any, ...]:
+    """The operators of torch that are one of the loop program's with this sign."""
+    return tuple(getattr(aten, op.torch).default for op in OPS.values() if op.torch and op.sign == sign)
+
+
 _ALWAYS = (
-    aten.exp.default,
-    aten.exp2.default,
+    *_of_sign("+"),
     aten.abs.default,
-    aten.sqrt.default,
     aten.square.default,
     aten.sigmoid.default,
     aten.relu.default,
-    aten.cosh.default,
     aten._softmax.default,
 )
 _IF_ALL_ARE = (
@@ -42,9 +46,7 @@ _IF_FIRST_IS = (
     aten.prod.default,
     aten.clone.default,
     aten._to_copy.default,
-    aten.log1p.default,
-    aten.expm1.default,
-    aten.tanh.default,
+    *_of_sign("x"),
     aten.index.Tensor,
     aten.index_select.default,
     aten.gather.default,

@@ -11,18 +11,8 @@ from sursum.compiler.native.emit.scalar import TYPES, VARIABLES, Body, bracket
 from sursum.compiler.native.ir.affine import Affine
 from sursum.compiler.native.ir.expr import Expr
 from sursum.compiler.native.ir.program import Call, Group, Loop, Operand
-from sursum.compiler.native.passes.fuse import PLAIN
-
-#: Reduction → clause of OpenMP, first value by kind, statement.
-CLAUSE = {"sum": "+", "prod": "*", "max": "max", "min": "min", "all": "&", "any": "|"}
-START = {
-    ("sum", "f"): "0.0", ("sum", "i"): "0", ("prod", "f"): "1.0", ("prod", "i"): "1", ("all", "b"): "1",
-    ("any", "b"): "0", ("max", "f"): "-INFINITY", ("min", "f"): "INFINITY", ("max", "i"): "INT64_MIN",
-    ("min", "i"): "INT64_MAX", ("max", "b"): "0", ("min", "b"): "1", ("sum", "b"): "0",
-}  # fmt: skip
-
-#: So many doubles are a vector, and so many are the widest one.
-LANES, WIDEST = 4, 8
+from sursum.compiler.native.machine import LANES, WIDEST_LANES
+from sursum.compiler.native.ops import REDUCTIONS, is_plain
 
 
 class Names(Protocol):
@@ -62,7 +52,7 @@ def update(target: str, mode: str, text: str, kind: str) -> str:
     if mode == "prod":
         return f"{target} *= {text};"
     if mode in ("all", "any"):
-        return f"{target} {CLAUSE[mode]}= {text};"
+        return f"{target} {REDUCTIONS[mode].clause}= {text};"
     sign = ">" if mode == "max" else "<"
     nan = f" || {text} != {text}" if kind == "f" else ""
     return f"if ({text} {sign} {target}{nan}) {target} = {text};"
@@ -127,12 +117,12 @@ class Nest:
         self.after: list[str] = []
         self.notes: list[str] = []
         self.levels: dict[int, int] = {}
-        self.block = -(-block // WIDEST) * WIDEST
+        self.block = -(-block // WIDEST_LANES) * WIDEST_LANES
         self.joints: list[tuple[str, str, int]] = []
         self.body = Body(self._load, names.used, names.fresh, depth)
         self.inner = self.body.lines[depth]
         # A few elements of plain arithmetic are no vector: as scalars they stay in registers.
-        plain = all(x.op in PLAIN for stage in group.stages if isinstance(stage, Loop) for x in stage.expr.walk())
+        plain = all(is_plain(x.op) for stage in group.stages if isinstance(stage, Loop) for x in stage.expr.walk())
         self.vector = group.shape[-1] >= LANES or not plain
         self.wide: Nest | None = None
         if group.jammed:
@@ -182,7 +172,7 @@ class Nest:
             first -= 1
         outer = {d for d in stage.reduced if d < first}
         scalar = names.scalar(stage.value) if not outer else None
-        start = START[stage.mode, kind]
+        start = REDUCTIONS[stage.mode].start[kind]
         if outer and self.first:
             self._clear(stage, start)
         if first == depth:
@@ -209,7 +199,7 @@ class Nest:
             result = total
         if stage.joint is not None:
             self._join(stage.joint, total)
-        clause = CLAUSE[stage.mode]
+        clause = REDUCTIONS[stage.mode].clause
         self.clauses.setdefault(f"su_{clause}" if extreme else clause, []).append(total)
         if outer:
             target = names.element(stage.value, stage.store, ())

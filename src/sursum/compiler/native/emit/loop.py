@@ -6,10 +6,8 @@ from sursum.compiler.native.emit.comment import comment
 from sursum.compiler.native.emit.program import Emitted, Emitter
 from sursum.compiler.native.emit.scalar import TYPES
 from sursum.compiler.native.ir.program import Recurrent
+from sursum.compiler.native.machine import STACK_BYTES
 from sursum.compiler.native.unsupported import UnsupportedOperator
-
-#: So many bytes may lie on the stack: sampler threads have little of it.
-STACK = 32768
 
 
 def emit_loop(loop: Recurrent) -> Emitted:
@@ -27,7 +25,7 @@ class _LoopEmitter(Emitter):
     def __init__(self, loop: Recurrent) -> None:
         super().__init__(loop.program, loop.outputs, loop.call.function)
         self.loop = loop
-        if self.layout.size > STACK:
+        if self.layout.size > STACK_BYTES:
             detail = f"a step of the loop needs {self.layout.size} bytes of workspace"
             raise UnsupportedOperator("sursum.recurrence", loop.call.where, detail)
 

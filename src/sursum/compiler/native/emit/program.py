@@ -8,19 +8,15 @@ from dataclasses import dataclass
 
 from sursum.compiler.graph.graph import Where
 from sursum.compiler.native.emit.comment import comment
-from sursum.compiler.native.emit.functions import ARRAYS, LIBM, NEEDS, SCALAR
 from sursum.compiler.native.emit.group import comments, lines_of
 from sursum.compiler.native.emit.scalar import TYPES, place
 from sursum.compiler.native.emit.tile import tiled
+from sursum.compiler.native.helpers import helpers
 from sursum.compiler.native.ir.affine import Affine
 from sursum.compiler.native.ir.program import Call, Group, Operand, Program
+from sursum.compiler.native.machine import LONG_LOOP, LONG_LOOPS_OUTWEIGH, PART_STATEMENTS
+from sursum.compiler.native.ops import OPS, VECTOR
 from sursum.compiler.native.passes.buffer_reuse import Layout, called, layout
-
-#: Statements to a C function: above this the compiler's time stops growing in proportion.
-PART = 300
-
-#: An innermost loop is long from so many iterations on, and long ones decide where they make so many times as many as others.
-LONG, OUTWEIGH = 24, 4
 
 #: What an entry is handed.
 INSTANCE = """\
@@ -54,7 +50,7 @@ class Emitted:
     def long_loops(self) -> bool:
         """Whether the time goes into long loops."""
         short, long = self.iterations
-        return long > OUTWEIGH * short
+        return long > LONG_LOOPS_OUTWEIGH * short
 
     @property
     def source(self) -> str:
@@ -112,7 +108,7 @@ class Emitter:
             run = range(k, self.tiles[k][0] + 1) if k in self.tiles else range(k, k + 1)
             members = [self.plan.groups[g] for g in run]
             size = sum(len(g.stages) * (2 if g.shape else 1) + len(g.shape) * 4 for g in members)
-            if weight + size > PART and parts[-1]:
+            if weight + size > PART_STATEMENTS and parts[-1]:
                 parts.append([])
                 weight = 0
             parts[-1].extend(run)
@@ -241,7 +237,7 @@ class Emitter:
         found = [0, 0]
         for group in self.plan.groups:
             if group.shape and not group.serial and not group.panels:
-                found[group.shape[-1] >= LONG] += math.prod(group.shape) * len(group.stages)
+                found[group.shape[-1] >= LONG_LOOP] += math.prod(group.shape) * len(group.stages)
         return found[0], found[1]
 
     def _function(self, part: int, groups: Sequence[int]) -> str:
@@ -321,18 +317,12 @@ class Emitter:
     def _helpers(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """What stands before the functions: declarations of vector forms, and functions of our own."""
         declared = []
-        for name in sorted(self.program.vector & self.used & LIBM):
-            args = "double, double" if name in ("pow", "atan2", "hypot") else "double"
+        for name in sorted(self.program.vector & self.used & VECTOR):
+            args = ", ".join(["double"] * OPS[name].arity)
             declared.append(f'__attribute__((simd("notinbranch"))) extern double {name}({args});')
-        needs: list[str] = []
-        for name in sorted(self.used):
-            for other in (*NEEDS.get(name, ()), name):
-                if other not in needs:
-                    needs.append(other)
-        if "lgamma" in needs:
-            declared.append("extern double lgamma_r(double, int *);")
-        texts = [SCALAR[name] for name in needs if name in SCALAR] + [ARRAYS[name] for name in needs if name in ARRAYS]
-        return tuple(declared), tuple(text.rstrip("\n") for text in texts)
+        scalar = sorted(name for name in self.used if not name.startswith("su_"))
+        arrays = sorted(name.removeprefix("su_") for name in self.used if name.startswith("su_"))
+        return tuple(declared), tuple(helpers([*scalar, *arrays]))
 
     def _main(self, count: int) -> str:
         dim = self.program.dim

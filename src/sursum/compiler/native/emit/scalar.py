@@ -5,19 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from sursum.compiler.native.emit.functions import LIBM, PLAIN, SCALAR
 from sursum.compiler.native.ir.affine import Affine
 from sursum.compiler.native.ir.expr import Expr
+from sursum.compiler.native.ops import OPS, Cost
 
 TYPES = {"f": "double", "i": "int64_t", "b": "bool"}
 VARIABLES = ("i", "j", "k", "l", "m", "n", "o", "p", "r", "u")
-INFIX = {
-    "add": "+", "sub": "-", "mul": "*", "div": "/", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==",
-    "ne": "!=", "and": "&", "or": "|", "xor": "^",
-}  # fmt: skip
-
-#: What may leave the integers: computed without a sign, where it wraps.
-WRAPPING = {"add": "+", "sub": "-", "mul": "*", "neg": "-"}
 
 
 def literal(number: float, kind: str) -> str:
@@ -106,7 +99,7 @@ class Body:
             else:
                 text, level = self._one(e, [t for t, _ in args], level)
             shared = parents.get(id(e), 0) > 1 and e.op not in ("const", "index")
-            call = e.op in LIBM or e.op in SCALAR
+            call = OPS[e.op].cost is Cost.CALL
             if (shared or call or len(text) > 90) and (e is not expr or level < self.depth):
                 text = self.name(text, e.kind, level)
             elif (text, e.kind) in self._names:
@@ -138,16 +131,15 @@ class Body:
             return literal(e.data, e.kind)
         if e.op == "index":
             return f"({place(e.data)})" if not place(e.data).isidentifier() else place(e.data)
-        if e.kind == "i" and e.op in WRAPPING and any(map(_may_be_large, e.walk())):
+        op = OPS[e.op]
+        if e.kind == "i" and op.wraps and any(map(_may_be_large, e.walk())):
             # Of what is loaded or cast nothing is known, and C does not say what a sum that is too large is.
             left, right = args if len(args) == 2 else ("0", args[0])
-            return f"(int64_t)((uint64_t){bracket(left)} {WRAPPING[e.op]} (uint64_t){bracket(right)})"
-        if e.op in INFIX:
-            return f"{bracket(args[0])} {INFIX[e.op]} {bracket(args[1])}"
-        if e.op == "neg":
-            return f"-{bracket(args[0])}"
-        if e.op == "not":
-            return f"!{bracket(args[0])}"
+            return f"(int64_t)((uint64_t){bracket(left)} {op.c} (uint64_t){bracket(right)})"
+        if op.form == "infix":
+            return f"{bracket(args[0])} {op.c} {bracket(args[1])}"
+        if op.form == "prefix":
+            return f"{op.c}{bracket(args[0])}"
         if e.op == "cast" and e.kind == "i" and e.args[0].kind == "f":
             self._used.add("integer")
             return f"su_integer({args[0]})"
@@ -158,11 +150,7 @@ class Body:
         if e.op == "select":
             return f"{bracket(args[0])} ? {bracket(args[1])} : {bracket(args[2])}"
         self._used.add(e.op)
-        if e.op in LIBM or e.op in PLAIN:
-            return f"{e.op}({', '.join(args)})"
-        if e.op not in SCALAR:
-            raise NotImplementedError(f"the function {e.op}")
-        return f"su_{e.op}({', '.join(args)})"
+        return f"{op.c}({', '.join(args)})"
 
 
 def _may_be_large(x: Expr) -> bool:

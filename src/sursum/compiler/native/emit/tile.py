@@ -10,7 +10,7 @@ from sursum.compiler.native.emit.scalar import Body
 from sursum.compiler.native.ir.affine import Affine
 from sursum.compiler.native.ir.expr import Expr
 from sursum.compiler.native.ir.program import Group, Loop, Panel
-from sursum.compiler.native.passes.pack import ROWS
+from sursum.compiler.native.machine import PANEL_ROWS
 
 
 class Panels:
@@ -63,7 +63,11 @@ class Panels:
 
     def loops(self, start: str, stop: str) -> list[str]:
         """All panels from one row to another."""
-        return [f"for (int64_t i = {start}; i < {stop}; i += {ROWS}) {{", *("    " + line for line in self.body), "}"]
+        return [
+            f"for (int64_t i = {start}; i < {stop}; i += {PANEL_ROWS}) {{",
+            *("    " + line for line in self.body),
+            "}",
+        ]
 
 
 def tiled(groups: Sequence[Group], block: int, names: Names, where: Callable[[Where], list[str]]) -> list[str]:
@@ -71,7 +75,7 @@ def tiled(groups: Sequence[Group], block: int, names: Names, where: Callable[[Wh
     nests = [Nest(group, names, where, block=block) for group in groups]
     panels = [Panels(group, names) if group.panels else None for group in groups]
     rows = groups[0].shape[0]
-    whole = rows // ROWS * ROWS if any(panels) else rows
+    whole = rows // PANEL_ROWS * PANEL_ROWS if any(panels) else rows
     stop, known = (f"start + {block}", block) if whole % block == 0 else ("stop", None)
     lines = [line for nest in nests for line in nest.opening()]
     lines += [line for panel in panels if panel for line in panel.head]

@@ -17,9 +17,6 @@ from sursum.compiler.native.ir.affine import Affine
 from sursum.compiler.native.ir.expr import Expr, Exprs
 from sursum.compiler.show import show_program
 
-#: How a loop stage puts its result: written, added to what is there, or reduced over `Stage.reduced` dimensions.
-REDUCTIONS = ("sum", "prod", "max", "min", "all", "any")
-
 
 @dataclass(frozen=True, slots=True)
 class Data:
@@ -35,7 +32,7 @@ class Loop:
     """For every iteration of `shape`: value[store] = expr.
 
     `mode` is "set", "add" (accumulate; `indices` and `strides` move the place: scatter), "put" (write at such a
-    place), or one of REDUCTIONS over the dimensions `reduced`, along which `store` does not move.
+    place), or one of `ops.REDUCTIONS` over the dimensions `reduced`, along which `store` does not move.
     """
 
     value: int

@@ -7,15 +7,14 @@ import platform
 import re
 from collections.abc import Sequence
 
-from sursum.compiler.native.emit.functions import LIBM
 from sursum.compiler.native.library.compilers import compile_library
+from sursum.compiler.native.ops import OPS, VECTOR
 from sursum.errors import CompileError
 
 #: By processor, the vector lengths of which a compiler may choose any: what the name of a function's form begins with.
 FORMS = {"x86_64": ("_ZGVbN2", "_ZGVcN4", "_ZGVdN4", "_ZGVeN8"), "aarch64": ("_ZGVnN2",)}
 #: The form for vectors whose length only the processor knows, which newer compilers choose where there are such.
 SCALABLE = "_ZGVsMx"
-TWO_ARGUMENTS = frozenset({"pow", "atan2", "hypot"})
 
 LOOP = """
 #include <math.h>
@@ -39,7 +38,7 @@ def vector_functions(command: Sequence[str], flags: Sequence[str]) -> frozenset[
     prefixes = vector_lengths(platform.machine(), code)
     if not prefixes:
         return frozenset()
-    return frozenset(name for name in LIBM if all(hasattr(library, symbol(prefix, name)) for prefix in prefixes))
+    return frozenset(name for name in VECTOR if all(hasattr(library, symbol(prefix, name)) for prefix in prefixes))
 
 
 def vector_lengths(machine: str, code: bytes) -> tuple[str, ...]:
@@ -63,4 +62,4 @@ def symbol(prefix: str, name: str) -> str:
         >>> symbol("_ZGVnN2", "exp"), symbol("_ZGVdN4", "pow")
         ('_ZGVnN2v_exp', '_ZGVdN4vv_pow')
     """
-    return f"{prefix}{'vv' if name in TWO_ARGUMENTS else 'v'}_{name}"
+    return f"{prefix}{'v' * OPS[name].arity}_{name}"

@@ -15,6 +15,7 @@ from typing import Any
 from sursum.compiler.native.library.cache import read_file, seal, write_file
 from sursum.compiler.native.library.compilers import compile_library, find_compiler
 from sursum.compiler.native.library.libmvec import vector_functions
+from sursum.compiler.native.machine import OPTIMISATION_LEVELS
 from sursum.errors import CompileError
 
 BASE = ("-O3", "-march=native", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math", "-fno-strict-aliasing",
@@ -26,8 +27,6 @@ TUNING = ("-mprefer-vector-width=256", "-fno-tree-bit-ccp",
           "-mtune-ctrl=^use_gather_2parts,^use_gather_4parts,^use_gather")  # fmt: skip
 #: What makes loops take the widest vectors that there are, instead: long ones gain by it, short ones do not.
 WIDE = ("-mprefer-vector-width=256", "-mprefer-vector-width=512")
-#: Above so many statements a level costs more than it gives.
-LEVELS = ((1500, "-O3"), (4000, "-O2"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +43,7 @@ class Toolchain:
 
     def options(self, statements: int, *, long_loops: bool = False) -> tuple[str, ...]:
         """The flags for a program of this many statements, whose time goes into long loops or not."""
-        level = next((name for most, name in LEVELS if statements <= most), "-O1")
+        level = next((name for most, name in OPTIMISATION_LEVELS if statements <= most), "-O1")
         change = {"-O3": level} | ({WIDE[0]: WIDE[1]} if self.wide and long_loops else {})
         return tuple(change.get(flag, flag) for flag in self.flags)
 

@@ -13,6 +13,7 @@ from sursum.compiler.native.ir.affine import Affine, contiguous, covers, disjoin
 from sursum.compiler.native.ir.expr import Expr
 from sursum.compiler.native.ir.program import Call, Data, Loop, Operand, Program
 from sursum.compiler.native.lower.narrow import NARROW, wrapped
+from sursum.compiler.native.ops import REDUCTIONS
 from sursum.compiler.native.unsupported import UnsupportedOperator
 
 NOWHERE = Where(None, None)
@@ -391,9 +392,8 @@ class Lowering:
             self.definitions[ref.value] = Map(Loop(ref.value, tuple(size), store, expr, "set", self.where))
             return
         if numel(size) == 0:
-            empty = {"sum": 0.0, "prod": 1.0, "all": 1.0, "any": 0.0, "max": float("-inf"), "min": float("inf")}
             finite = expr.kind == "f" or mode not in ("max", "min")  # an extreme of nothing has no elements, or is refused
-            self._fill(ref.value, self.e.const(empty[mode] if finite else 0, expr.kind))
+            self._fill(ref.value, self.e.const(REDUCTIONS[mode].empty if finite else 0, expr.kind))
             return
         loop = Loop(ref.value, tuple(size), store, expr, mode, self.where, frozenset(dims))
         self.definitions[ref.value] = Made((loop,))

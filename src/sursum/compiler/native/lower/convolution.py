@@ -13,12 +13,10 @@ from sursum.compiler.native.ir.affine import Affine, contiguous
 from sursum.compiler.native.lower.context import Lowering
 from sursum.compiler.native.lower.structure import embed, narrow
 from sursum.compiler.native.lower.table import Table, given
+from sursum.compiler.native.machine import BLAS_PRODUCT
 
 #: The loop nest has batch, group, channel and place of the result, and channel and place of what is summed.
 MOST = 3
-
-#: From so many multiplications for a sample on, products of matrices by BLAS are faster than loops of ours.
-LARGE = 4_000
 
 
 def spread(low: Lowering, x: Ref, before: Sequence[int], after: Sequence[int], step: Sequence[int]) -> Ref:
@@ -102,7 +100,7 @@ def weigh(
 
 def _is_large(mine: int, theirs: int, places: Sequence[int], kernel: Sequence[int]) -> bool:
     width, count = theirs * math.prod(kernel), math.prod(places)
-    return mine * width * count >= LARGE and min(mine, width, count) > 1
+    return mine * width * count >= BLAS_PRODUCT and min(mine, width, count) > 1
 
 
 def _product(

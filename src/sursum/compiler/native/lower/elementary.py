@@ -6,16 +6,7 @@ from typing import Any
 
 from sursum.compiler.native.ir.expr import Expr, Exprs
 from sursum.compiler.native.lower.table import formulas, number
-
-#: torch's name → C's, of which those that C lacks stand in `emit/functions.py`.
-SAME = {
-    **{name: name for name in (
-        "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sqrt", "sin", "cos", "tan", "asin", "acos", "atan",
-        "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "erf", "erfc", "floor", "ceil", "trunc", "lgamma",
-        "digamma", "erfinv",
-    )},
-    "round": "rint",
-}  # fmt: skip
+from sursum.compiler.native.ops import OPS
 
 
 def unary(function: str) -> Any:
@@ -45,7 +36,7 @@ def logaddexp(e: Exprs, a: Expr, b: Expr) -> Expr:
 
 
 TABLE = formulas({
-    **{f"aten.{torch}": unary(c) for torch, c in SAME.items()},
+    **{f"aten.{op.torch}": unary(op.name) for op in OPS.values() if op.torch},
     "aten.rsqrt": lambda e, x: e.div(e.const(1.0), e.call("sqrt", x)),
     "aten.frac": lambda e, x: e.sub(x, e.call("trunc", x)),
     "aten.atan2": lambda e, a, b: e.call("atan2", a, b),

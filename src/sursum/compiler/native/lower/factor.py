@@ -9,9 +9,7 @@ from sursum.compiler.graph.graph import Node, Ref
 from sursum.compiler.native.lower.context import Lowering
 from sursum.compiler.native.lower.matrices import one_batch, split_batch, transposed
 from sursum.compiler.native.lower.table import given, names
-
-#: From this size on LAPACK's dpotrf and BLAS's dtrsm are faster than loops of ours.
-LARGE = 48
+from sursum.compiler.native.machine import LAPACK_ROWS
 
 
 def cholesky_backward(low: Lowering, last: Node) -> tuple[Ref, Ref] | None:
@@ -72,7 +70,7 @@ def factor_gradient(low: Lowering, factor: Ref, gradient: Ref) -> Ref:
         low.define(out, low.e.const(0.0))
         return out
     dense = low.dense(low.resolve(factor))
-    routines: Sequence[str] = [low.blas(name) for name in ("dgemm", "threads", "dtrsm")] if n >= LARGE else ()
-    function = "su_factor_gradient_blas" if n >= LARGE else "su_factor_gradient"
+    routines: Sequence[str] = [low.blas(name) for name in ("dgemm", "threads", "dtrsm")] if n >= LAPACK_ROWS else ()
+    function = "su_factor_gradient_blas" if n >= LAPACK_ROWS else "su_factor_gradient"
     low.call(out, function, *routines, count, n, dense, out, base=split_batch(gradient, factor.size))
     return out

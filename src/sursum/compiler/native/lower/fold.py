@@ -8,9 +8,7 @@ from torch import Tensor
 from sursum.compiler.graph.graph import Node, Ref, map_refs, refs_of
 from sursum.compiler.native.ir.affine import numel
 from sursum.compiler.native.lower.context import Lowering, Map
-
-#: Larger results are not worth their memory.
-MOST = 4_000_000
+from sursum.compiler.native.machine import FOLDED_NUMBERS
 
 
 def fold(low: Lowering, node: Node) -> bool:
@@ -29,7 +27,7 @@ def fold(low: Lowering, node: Node) -> bool:
         if tensor is None:
             return False
         known[ref] = tensor
-    if sum(numel(out.size) for out in node.outputs if out is not None) > MOST:
+    if sum(numel(out.size) for out in node.outputs if out is not None) > FOLDED_NUMBERS:
         return False
     with torch.no_grad():
         results = node.op(*map_refs(node.args, known.__getitem__), **map_refs(node.kwargs, known.__getitem__))

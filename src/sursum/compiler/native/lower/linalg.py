@@ -9,10 +9,11 @@ import torch
 
 from sursum.compiler.graph.graph import Node, Ref
 from sursum.compiler.native.lower.context import Lowering
-from sursum.compiler.native.lower.factor import LARGE, cholesky_backward, factor_gradient
+from sursum.compiler.native.lower.factor import cholesky_backward, factor_gradient
 from sursum.compiler.native.lower.matrices import expanded, transposed
 from sursum.compiler.native.lower.reduction import axis, broadcast
 from sursum.compiler.native.lower.table import Table
+from sursum.compiler.native.machine import LAPACK_ROWS
 
 
 def cholesky(low: Lowering, node: Node) -> None:
@@ -30,7 +31,7 @@ def cholesky(low: Lowering, node: Node) -> None:
         low.define(factor, low.e.const(0.0))
         low.define(info, low.e.const(0, "i"))
         return
-    if n >= LARGE:
+    if n >= LAPACK_ROWS:
         low.call(full, "su_cholesky_lapack", low.blas("dpotrf"), batch, n, dense, full, codes, also=(codes,))
     else:
         low.call(full, "su_cholesky", batch, n, dense, full, codes, also=(codes,))
@@ -57,7 +58,7 @@ def solve(low: Lowering, a: Ref, b: Ref, upper: bool, unit: bool) -> Ref:
         dense = low.dense(source)
     else:
         dense = low.dense(matrix)
-    if n >= LARGE:
+    if n >= LAPACK_ROWS:
         low.call(
             out, "su_solve_blas", low.blas("dtrsm"), count, n, m, dense, step, int(turned), int(upper), int(unit), out,
             base=expanded(b, batch),

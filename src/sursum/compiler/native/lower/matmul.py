@@ -10,9 +10,7 @@ from sursum.compiler.native.ir.expr import Expr
 from sursum.compiler.native.lower import triangle
 from sursum.compiler.native.lower.context import Lowering, kind_of
 from sursum.compiler.native.lower.table import Table, number
-
-#: From so many multiplications on, dgemm is faster than loops of ours.
-LARGE = 4_000
+from sursum.compiler.native.machine import BLAS_PRODUCT
 
 
 def _read(low: Lowering, ref: Ref, dims: tuple[int | None, ...], size: tuple[int, ...]) -> Expr:
@@ -38,7 +36,7 @@ def product(low: Lowering, a: Ref, b: Ref, out: Ref) -> None:
         return
     batch = a.size[:-2]
     (m, k), n = a.size[-2:], b.size[-1]
-    if not batch and m * n * k >= LARGE and min(m, n, k) > 1 and kind_of(out.dtype) == "f":
+    if not batch and m * n * k >= BLAS_PRODUCT and min(m, n, k) > 1 and kind_of(out.dtype) == "f":
         _gemm(low, a, b, out)
         return
     r = len(batch)

@@ -9,9 +9,7 @@ from sursum.compiler.native.ir.expr import Expr
 from sursum.compiler.native.ir.program import Data, Loop
 from sursum.compiler.native.lower.context import Lowering, Made, Map
 from sursum.compiler.native.lower.narrow import NARROW
-
-#: Into how many copies a scatter of many rows adds in turn.
-COPIES = 4
+from sursum.compiler.native.machine import SCATTER_COPIES
 
 
 def scatter_at(
@@ -44,22 +42,25 @@ def _spread(
     long = [d for d, n in enumerate(size) if n > 1]
     if len(long) != 1 or not indices or rows < 64 or rows < 2 * count:
         return False
-    e, d, whole = low.e, long[0], rows - rows % COPIES
+    e, d, whole = low.e, long[0], rows - rows % SCATTER_COPIES
     copies = low.fresh()
-    low.program.data[copies] = Data(COPIES * count, "f", (COPIES, count))
+    low.program.data[copies] = Data(SCATTER_COPIES * count, "f", (SCATTER_COPIES, count))
     flat = Affine(0, (1,))
-    stages = [Loop(copies, (COPIES * count,), flat, e.const(0.0), "set", low.where)]
-    for start, shape in ((0, (whole // COPIES, COPIES)), (whole, (1, rows % COPIES))):
+    stages = [Loop(copies, (SCATTER_COPIES * count,), flat, e.const(0.0), "set", low.where)]
+    for start, shape in (
+        (0, (whole // SCATTER_COPIES, SCATTER_COPIES)),
+        (whole, (1, rows % SCATTER_COPIES)),
+    ):
         if shape[1] == 0:
             continue
-        index = [Affine(start, (COPIES, 1)) if k == d else Affine(0, (0, 0)) for k in range(len(size))]
+        index = [Affine(start, (SCATTER_COPIES, 1)) if k == d else Affine(0, (0, 0)) for k in range(len(size))]
         at = place.through(index, 2)
         loop = Loop(copies, shape, Affine(at.offset, (at.coefs[0], at.coefs[1] + count)), e.reindex(expr, index, 2),
                     "add", low.where, indices=tuple(e.reindex(x, index, 2) for x in indices),
                     strides=tuple(strides))  # fmt: skip
         stages.append(loop)
     low.definitions[copies] = Made(tuple(stages))
-    parts = [e.load(copies, Affine(k * count, (1,)), "f") for k in range(COPIES)]
+    parts = [e.load(copies, Affine(k * count, (1,)), "f") for k in range(SCATTER_COPIES)]
     total = parts[0]
     for part in parts[1:]:
         total = e.add(total, part)

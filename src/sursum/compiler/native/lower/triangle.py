@@ -15,16 +15,14 @@ from sursum.compiler.native.ir.affine import Affine
 from sursum.compiler.native.ir.expr import Expr
 from sursum.compiler.native.ir.program import Loop
 from sursum.compiler.native.lower.context import Lowering, Map, kind_of
-
-#: Smaller ones are left to loops.
-SMALL = 16
+from sursum.compiler.native.machine import TRIANGLE_ROWS
 
 
 def is_below(low: Lowering, indices: Sequence[Ref | None], count: int) -> int | None:
     """n, if these indices into a vector of n² elements are the places below the diagonal, row by row; None if not."""
     n = round(count**0.5)
     where = indices[0]
-    if len(indices) != 1 or where is None or n < SMALL or n * n != count or where.size != (n * (n - 1) // 2,):
+    if len(indices) != 1 or where is None or n < TRIANGLE_ROWS or n * n != count or where.size != (n * (n - 1) // 2,):
         return None
     known = low.known(where)
     if known is None or known.dtype == torch.bool:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from sursum.compiler.native.ir.program import Call, Plan, Program
+from sursum.compiler.native.machine import CACHE_LINE
 
-#: Workspace is given out in lines of 64 bytes.
-LINE = 64
 SIZES = {"f": 8, "i": 8, "b": 1}
 
 
@@ -34,7 +33,7 @@ class Pool:
 
     @staticmethod
     def _lines(size: int) -> int:
-        return -(-size // LINE) * LINE
+        return -(-size // CACHE_LINE) * CACHE_LINE
 
     def take(self, size: int) -> int:
         """The start of a free stretch of this many bytes."""

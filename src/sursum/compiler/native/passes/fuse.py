@@ -7,15 +7,8 @@ from collections import Counter
 from sursum.compiler.native.ir.affine import numel, solve
 from sursum.compiler.native.ir.expr import Expr, Exprs
 from sursum.compiler.native.ir.program import Call, Loop, Operand, Program
-
-#: Operations that cost so little that to repeat them is cheaper than to store and load.
-LIGHT = frozenset({"const", "index", "load", "neg", "cast", "narrow", "not"})
-#: Operations that are no call of a function.
-PLAIN = LIGHT | {
-    "add", "sub", "mul", "div", "select", "lt", "le", "gt", "ge", "eq", "ne", "and", "or", "xor", "fabs", "sqrt",
-}  # fmt: skip
-#: How deep an expression may grow.
-DEPTH = 40
+from sursum.compiler.native.machine import FUSED_DEPTH
+from sursum.compiler.native.ops import OPS, Cost, is_plain
 
 
 def fuse(program: Program) -> Program:
@@ -60,14 +53,14 @@ def _into(stage: Loop, single: dict[int, Loop], uses: Counter[int], kept: set[in
         made = single[value]
         if any(inner.data[0] in overwritten for inner in made.expr.loads()):
             return None  # a later version takes over that memory, perhaps before this stage runs
-        light = made.expr.op in LIGHT and all(a.op in LIGHT for a in made.expr.args)
+        light = all(OPS[x.op].cost is Cost.FREE for x in (made.expr, *made.expr.args))
         if not light:
             size = numel(made.shape)
             if uses[value] != 1 or value in kept or size == 1 or total > size:
                 return None
             if stage.mode in ("add", "put") and stage.indices and not _plain(made.expr):
                 return None
-            if stage.expr.depth + made.expr.depth > DEPTH:
+            if stage.expr.depth + made.expr.depth > FUSED_DEPTH:
                 return None
         elif numel(made.shape) == 1 and made.expr.op != "const":
             return None
@@ -84,7 +77,7 @@ def _into(stage: Loop, single: dict[int, Loop], uses: Counter[int], kept: set[in
 
 
 def _plain(expr: Expr) -> bool:
-    return all(x.op in PLAIN for x in expr.walk())
+    return all(is_plain(x.op) for x in expr.walk())
 
 
 def _prune(program: Program) -> None:

@@ -9,11 +9,9 @@ from __future__ import annotations
 from bisect import bisect_left
 
 from sursum.compiler.native.ir.program import Call, Group, Loop, Plan, Program, Stage
+from sursum.compiler.native.machine import GROUP_STAGES
 
 Key = tuple[object, ...]
-
-#: So many stages make a group full: a C function that grows without end takes the compiler more than its share of time.
-MOST = 150
 
 
 def group(program: Program) -> Program:
@@ -94,7 +92,7 @@ class _Scheduler:
     def _place(self, stage: Stage, key: Key, shape: tuple[int, ...], earliest: int) -> None:
         candidates = self.by_key.setdefault(key, [])
         at = bisect_left(candidates, earliest)
-        while at < len(candidates) and len(self.groups[candidates[at]].stages) >= MOST:
+        while at < len(candidates) and len(self.groups[candidates[at]].stages) >= GROUP_STAGES:
             at += 1
         if at < len(candidates):
             place = candidates[at]

@@ -12,12 +12,8 @@ from dataclasses import replace
 from sursum.compiler.native.ir.affine import Affine, contiguous, numel
 from sursum.compiler.native.ir.expr import Expr
 from sursum.compiler.native.ir.program import Call, Loop, Program
+from sursum.compiler.native.machine import HOISTED_NUMBERS, SHORT_LOOP
 from sursum.compiler.native.passes.normalise_loops import normalise
-
-#: Loops from this length on are left alone.
-SHORT = 8
-#: For fewer numbers than these the way through memory costs more than it saves.
-LEAST = 64
 
 
 def hoist_calls(program: Program) -> Program:
@@ -40,11 +36,11 @@ class _Hoister:
             self.program.stages.append(stage)
 
     def _visit(self, stage: Loop) -> None:
-        if stage.indices or numel(stage.shape) < LEAST or not any(x.op in self.vector for x in stage.expr.walk()):
+        if stage.indices or numel(stage.shape) < HOISTED_NUMBERS or not any(x.op in self.vector for x in stage.expr.walk()):
             return
         trial = replace(stage)
         normalise(trial, self.e)
-        if trial.shape and trial.shape[-1] >= SHORT:
+        if trial.shape and trial.shape[-1] >= SHORT_LOOP:
             return
         found = {id(call): self._taken(call, stage) for call in self._topmost(stage.expr)}
         stage.expr = self._replaced(stage.expr, {key: load for key, load in found.items() if load is not None})
@@ -74,7 +70,7 @@ class _Hoister:
         """A load of the function's values, computed beforehand; None where that is not worth it."""
         shape = tuple(n if any(a.coefs[d] for a in call.affines()) else 1 for d, n in enumerate(stage.shape))
         count = numel(shape)
-        if count < LEAST:
+        if count < HOISTED_NUMBERS:
             return None
         known = self.done.get((id(call), shape))
         if known is not None:

@@ -13,11 +13,7 @@ from __future__ import annotations
 
 from sursum.compiler.native.ir.expr import Expr, Exprs
 from sursum.compiler.native.ir.program import Group, Loop, Program
-
-#: From so many rows on it is done, and so many are a block where the loop is in no tile.
-LEAST, BLOCK = 80, 240
-#: Sums of more terms are left alone.
-TERMS = 32
+from sursum.compiler.native.machine import JOINT_BLOCK, JOINT_ROWS, JOINT_TERMS
 
 
 def take_logs_of_products(program: Program) -> Program:
@@ -25,10 +21,10 @@ def take_logs_of_products(program: Program) -> Program:
     plan = program.planned
     tiled = {g for first, last, _ in plan.tiles for g in range(first, last + 1)}
     for g, group in enumerate(plan.groups):
-        if len(group.shape) != 1 or group.shape[0] < LEAST or group.serial:
+        if len(group.shape) != 1 or group.shape[0] < JOINT_ROWS or group.serial:
             continue
         if _split(group, program.exprs) and g not in tiled:
-            plan.tiles.append((g, g, min(BLOCK, group.shape[0])))
+            plan.tiles.append((g, g, min(JOINT_BLOCK, group.shape[0])))
     return program
 
 
@@ -65,7 +61,7 @@ def _terms(expr: Expr) -> list[tuple[int, Expr]]:
             left += [(sign, x.args[0]), (sign if x.op == "add" else -sign, x.args[1])]
         else:
             found.append((sign, x))
-        if len(found) + len(left) > TERMS:
+        if len(found) + len(left) > JOINT_TERMS:
             return []
     return found
 

@@ -7,10 +7,8 @@ from collections.abc import Sequence
 from sursum.compiler.native.ir.affine import Affine
 from sursum.compiler.native.ir.expr import Exprs
 from sursum.compiler.native.ir.program import Loop, Program
-from sursum.compiler.native.passes.fuse import PLAIN
-
-#: An innermost dimension shorter than this is no vector, and one of this length is worth strides.
-SHORT, LONG = 8, 16
+from sursum.compiler.native.machine import SHORT_LOOP, STRIDED_LOOP
+from sursum.compiler.native.ops import is_plain
 
 
 def normalise_loops(program: Program) -> Program:
@@ -39,10 +37,10 @@ def _whole_vectors(loop: Loop) -> int | None:
 
     Functions cost most by far, and a few at a time are computed one by one.
     """
-    if len(loop.shape) < 2 or loop.shape[-1] >= SHORT or loop.indices:
+    if len(loop.shape) < 2 or loop.shape[-1] >= SHORT_LOOP or loop.indices:
         return None
     longest = max(range(len(loop.shape)), key=lambda d: loop.shape[d])
-    if loop.shape[longest] < LONG or all(x.op in PLAIN for x in loop.expr.walk()):
+    if loop.shape[longest] < STRIDED_LOOP or all(is_plain(x.op) for x in loop.expr.walk()):
         return None
     return longest
 

@@ -16,11 +16,7 @@ from torch import Tensor
 from sursum.compiler.native.ir.affine import Affine
 from sursum.compiler.native.ir.expr import Expr
 from sursum.compiler.native.ir.program import Group, Loop, Panel, Program
-
-#: Rows of a panel: five vectors of AVX-512, or ten of AVX2, which with what they are multiplied by fit the registers.
-ROWS = 40
-#: The columns for which it is done: a few are products without a matrix, and of very many the sums leave the cache.
-FEWEST, MOST = 4, 256
+from sursum.compiler.native.machine import PANEL_COLUMNS, PANEL_ROWS
 
 
 def pack(program: Program) -> Program:
@@ -44,13 +40,14 @@ def pack(program: Program) -> Program:
 
 def _whole(rows: int, block: int) -> int:
     """So many rows at a time are whole panels, if possible without a rest."""
-    most = max(1, block // ROWS)
-    return ROWS * next((n for n in range(most, most // 2, -1) if rows // ROWS % n == 0), most)
+    most = max(1, block // PANEL_ROWS)
+    return PANEL_ROWS * next((n for n in range(most, most // 2, -1) if rows // PANEL_ROWS % n == 0), most)
 
 
 def _products(program: Program, group: Group) -> bool:
     """Whether every stage of a nest is a product of the rows of a constant matrix, or of its columns."""
-    if len(group.shape) != 2 or group.shape[0] < 2 * ROWS or not FEWEST <= group.shape[1] <= MOST:
+    fewest, most = PANEL_COLUMNS
+    if len(group.shape) != 2 or group.shape[0] < 2 * PANEL_ROWS or not fewest <= group.shape[1] <= most:
         return False
     return all(isinstance(stage, Loop) and _split(program, stage) is not None for stage in group.stages)
 
@@ -94,6 +91,6 @@ def _lay_out(program: Program, group: Group, packed: dict[tuple[int, Affine, int
 
 def _panels(matrix: Tensor) -> Tensor:
     rows, columns = matrix.shape
-    whole = rows // ROWS * ROWS
-    panels = matrix[:whole].reshape(-1, ROWS, columns).transpose(1, 2).reshape(-1)
+    whole = rows // PANEL_ROWS * PANEL_ROWS
+    panels = matrix[:whole].reshape(-1, PANEL_ROWS, columns).transpose(1, 2).reshape(-1)
     return torch.cat([panels, matrix[whole:].reshape(-1)])

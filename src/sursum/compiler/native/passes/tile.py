@@ -15,11 +15,7 @@ from heapq import heapify, heappop, heappush
 
 from sursum.compiler.native.ir.affine import Affine
 from sursum.compiler.native.ir.program import Call, Group, Loop, Plan, Program
-
-#: Bytes of a shared array from which a tile is worth its overhead, and bytes of rows in one block: L1 holds 32 kB or more.
-LEAST, BLOCK = 32_768, 16_384
-#: So many rows at least, and a multiple of it, are a block: whole vectors.
-ROWS = 8
+from sursum.compiler.native.machine import TILE_ARRAY_BYTES, TILE_BLOCK_BYTES, TILE_ROWS
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +91,7 @@ def _rows(group: Group) -> int:
     """The number of rows of a nest that may be part of a tile, else 0."""
     if not group.shape or group.serial or any(isinstance(s, Call) or s.indices or s.after for s in group.stages):
         return 0
-    return group.shape[0] if group.shape[0] >= 2 * ROWS else 0
+    return group.shape[0] if group.shape[0] >= 2 * TILE_ROWS else 0
 
 
 def _sharing(program: Program, groups: list[Group], facts: list[Facts]) -> set[int]:
@@ -104,7 +100,7 @@ def _sharing(program: Program, groups: list[Group], facts: list[Facts]) -> set[i
     for g, group in enumerate(groups):
         if _rows(group):
             for value in facts[g].reads | facts[g].writes:
-                if program.data[value].numel * 8 >= LEAST:
+                if program.data[value].numel * 8 >= TILE_ARRAY_BYTES:
                     touching.setdefault(value, []).append(g)
     return {g for found in touching.values() if len(found) > 1 for g in found}
 
@@ -168,7 +164,7 @@ def _window(affine: Affine, shape: tuple[int, ...]) -> tuple[int, int]:
 def _shares(program: Program, one: Facts, other: Facts) -> bool:
     """Whether two groups have a large array in common that it is worth to fetch once."""
     common = (one.reads | one.writes) & (other.reads | other.writes)
-    return any(program.data[v].numel * 8 >= LEAST for v in common)
+    return any(program.data[v].numel * 8 >= TILE_ARRAY_BYTES for v in common)
 
 
 def _block(program: Program, members: list[Group]) -> int:
@@ -176,8 +172,8 @@ def _block(program: Program, members: list[Group]) -> int:
     rows = members[0].shape[0]
     touched = {v for group in members for stage in group.stages for v in (stage.value, *stage.reads())}
     width = sum(program.data[v].numel * 8 / rows for v in touched if program.data[v].numel >= rows)
-    most = max(ROWS, int(BLOCK / max(width, 1.0)) // ROWS * ROWS)
-    return next((n for n in range(most, most // 2, -ROWS) if rows % n == 0), min(most, rows))
+    most = max(TILE_ROWS, int(TILE_BLOCK_BYTES / max(width, 1.0)) // TILE_ROWS * TILE_ROWS)
+    return next((n for n in range(most, most // 2, -TILE_ROWS) if rows % n == 0), min(most, rows))
 
 
 def _together(direct: list[set[int]], tiles: list[list[int]]) -> list[int] | None:

@@ -11,12 +11,8 @@ from dataclasses import replace
 from sursum.compiler.native.ir.affine import Affine
 from sursum.compiler.native.ir.expr import Exprs
 from sursum.compiler.native.ir.program import Group, Loop, Program
-from sursum.compiler.native.passes.fuse import PLAIN
-
-#: Rows at a time.
-ROWS = 4
-#: The inner loops worth it: shorter ones are unrolled by the compiler, and stages beyond a few run out of registers.
-SHORTEST, STAGES = 4, 3
+from sursum.compiler.native.machine import JAM_COLUMNS, JAM_ROWS, JAM_STAGES
+from sursum.compiler.native.ops import is_plain
 
 
 def unroll_and_jam(program: Program) -> Program:
@@ -24,21 +20,21 @@ def unroll_and_jam(program: Program) -> Program:
     for group in program.planned.groups:
         if _gains(group):
             loops = [stage for stage in group.stages if isinstance(stage, Loop)]
-            group.jammed = [_moved(stage, row, program.exprs) for row in range(ROWS) for stage in loops]
+            group.jammed = [_moved(stage, row, program.exprs) for row in range(JAM_ROWS) for stage in loops]
     return program
 
 
 def _gains(group: Group) -> bool:
-    if len(group.shape) != 2 or group.serial or group.shape[0] < 2 * ROWS or group.shape[1] < SHORTEST:
+    if len(group.shape) != 2 or group.serial or group.shape[0] < 2 * JAM_ROWS or group.shape[1] < JAM_COLUMNS:
         return False
-    if len(group.stages) > STAGES:
+    if len(group.stages) > JAM_STAGES:
         return False
     for stage in group.stages:
         if not isinstance(stage, Loop) or stage.indices or stage.mode not in ("set", "sum"):
             return False
         if stage.reduced not in (frozenset(), frozenset({0}), frozenset({1})):
             return False
-        if any(x.op not in PLAIN for x in stage.expr.walk()):
+        if any(not is_plain(x.op) for x in stage.expr.walk()):
             return False
     return any(isinstance(stage, Loop) and stage.reduced for stage in group.stages)
 

@@ -1,9 +1,3 @@
-"""C functions for what lies below the diagonal of an n by n matrix, kept row by row."""
-
-from __future__ import annotations
-
-TRIANGLE = {
-    "su_triangle_times": """
 /* y = U x; the zeros above are no numbers where they meet an x that is not finite, as in a product with all of U. */
 static void su_triangle_times(int64_t n, const double *u, const double *x, double *y)
 {
@@ -17,18 +11,4 @@ static void su_triangle_times(int64_t n, const double *u, const double *x, doubl
             total += u[j] * x[j];
         y[i] += total;
     }
-}
-""",
-    "su_triangle_outer": """
-/* What lies below the diagonal of g x'. */
-static void su_triangle_outer(int64_t n, const double *g, const double *x, double *u)
-{
-    for (int64_t i = 0; i < n; u += i++) {
-        const double factor = g[i];
-#pragma omp simd
-        for (int64_t j = 0; j < i; j++)
-            u[j] = factor * x[j];
-    }
-}
-""",
 }
