@@ -9,7 +9,7 @@ what Python derives from a dtype, as the distance that `torch.distributions` kee
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import BuiltinFunctionType, EllipsisType, FrameType, MethodDescriptorType, MethodWrapperType, WrapperDescriptorType
@@ -35,6 +35,8 @@ from sursum.common.torch_private import (
 aten = torch.ops.aten
 
 NARROW = frozenset((torch.float32, torch.float16, torch.bfloat16))
+
+Instead = Callable[[Any, Sequence[Any]], Any]
 
 # Which of the arguments holds the numbers.
 _FROM_NUMBERS: Mapping[Any, int] = {torch.tensor: 0, torch.as_tensor: 0, torch.asarray: 0, Tensor.new_tensor: 1}
@@ -84,14 +86,15 @@ def in_double() -> Iterator[None]:
 
 
 @contextmanager
-def doubled(computed: Computed | None = None) -> Iterator[None]:
+def doubled(computed: Computed | None = None, instead: Instead | None = None) -> Iterator[None]:
     """As `in_double`, also where another mode has been entered inside of an outer one: that mode sees double precision too.
 
     Args:
         computed: the mode that computes operators in float64, where it is to do more than that.
+        instead: does what a call from Python does, or gives NotImplemented: then it is made.
     """
     computed = Computed() if computed is None else computed
-    with _Seen(computed), computed:
+    with _Seen(computed, instead), computed:
         yield
 
 
@@ -121,15 +124,19 @@ def caller() -> FrameType:
 class _Seen(TorchFunctionMode):
     """What Python sees: dtypes, and tensors of numbers."""
 
-    def __init__(self, computed: Computed) -> None:
+    def __init__(self, computed: Computed, instead: Instead | None = None) -> None:
         super().__init__()
-        self._computed = computed
+        self._computed, self._instead = computed, instead
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if type(func) is not MethodWrapperType and self._leaves_doubles(func, args, kwargs):
+        if self._instead is not None:
+            found = self._instead(func, args)
+            if found is not NotImplemented:
+                return found
+        if type(func) is not MethodWrapperType and self._computed.passed_by and self._leaves_doubles(func, args, kwargs):
             with DisableTorchDispatch():
                 found = func(*args, **kwargs)
             if not _is_narrow(found):  # else that is asked for, or made of truth values
@@ -156,7 +163,7 @@ class _Seen(TorchFunctionMode):
 
     def _leaves_doubles(self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
         """Whether a call is the same where no mode computes it: three times as fast."""
-        if not self._computed.passed_by or num_dispatch_modes() != 1 or dispatch_mode_at(0) is not self._computed:
+        if num_dispatch_modes() != 1 or dispatch_mode_at(0) is not self._computed:
             return False
         if not (type(func) in _OF_TORCH or func in _ONLY_CALLING) or func in _NOT_AS_THEY_ARE:
             return False
@@ -329,16 +336,15 @@ def _holds_float(item: Any) -> bool:
 
 def _meet(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
     """Whether a tensor of doubles is among these arguments, and a narrow one."""
-    items = (*args, *kwargs.values())
-    if sum(2 if type(item) in (tuple, list) else isinstance(item, Tensor) for item in items) < 2:
-        return False
     dtypes: set[torch.dtype] = set()
     with DisableTorchFunction():
-        _note_dtypes(items, dtypes)
-    return torch.float64 in dtypes and not dtypes.isdisjoint(NARROW)
+        _note_dtypes(args, dtypes)
+        if kwargs:
+            _note_dtypes(kwargs.values(), dtypes)
+    return len(dtypes) > 1 and torch.float64 in dtypes and not dtypes.isdisjoint(NARROW)
 
 
-def _note_dtypes(items: Sequence[Any], found: set[torch.dtype]) -> None:
+def _note_dtypes(items: Iterable[Any], found: set[torch.dtype]) -> None:
     for item in items:
         if isinstance(item, Tensor):
             found.add(item.dtype)

@@ -45,6 +45,11 @@ class Borrowed:
         tensor = self._tensors.get(ref.value)
         return None if tensor is None else tensor.as_strided(ref.size, ref.stride, ref.offset)
 
+    @property
+    def is_small(self) -> bool:
+        """Whether all of them are copied whole, whatever is read."""
+        return all(tensor.untyped_storage().nbytes() <= _SMALL * tensor.itemsize for tensor in self._tensors.values())
+
     def copied(self, graph: Graph) -> Graph:
         """`graph` with copies of what was read among its constants, and its windows on these."""
         values, constants = dict(graph.values), dict(graph.constants)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from sursum.common.precision import doubled, widened
 from sursum.common.torch_private import enable_mkldnn, mkldnn_enabled
 from sursum.compiler.capture import refusals
 from sursum.compiler.capture.branches import Answers, Doubt, settle
+from sursum.compiler.capture.derivatives import ExactDerivatives
 from sursum.compiler.capture.lines import line_of, site_at_work
 from sursum.compiler.capture.recorder import Recorder
 from sursum.compiler.capture.selection import SelectByTensor
@@ -93,12 +94,16 @@ class Beside:
 
 @dataclass(frozen=True)
 class _Recording:
-    """The graph of one run, its doubts, what it gave, and whether autograd runs Python for its gradient."""
+    """The graph of one run, its doubts, what it gave, and whether autograd runs Python for its gradient.
+
+    `forward` is the graph without the backward pass, where that decides nothing: torch makes it of the operators before it.
+    """
 
     graph: Graph
     doubts: list[Doubt]
     found: tuple[Tensor, ...]
     python_backward: bool
+    forward: Graph | None
 
 
 class Capture:
@@ -121,7 +126,7 @@ class Capture:
         self._answers = Answers(idle)
         if idle:
             first = self._record(points[0], self._answers)
-        self.graph, self.python_backward = first.graph, first.python_backward
+        self.graph, self.python_backward, self._forward = first.graph, first.python_backward, first.forward
         self.found = first.found, self.compare_at(points[1])
 
     def compare_at(self, point: Tensor) -> tuple[Tensor, ...]:
@@ -130,13 +135,13 @@ class Capture:
         Raises:
             Exception: what the function raises there.
         """
-        other = self._record(point, self._answers)
-        compare(self.graph, other.graph)
+        other = self._record(point, self._answers, backward=self._forward is None)
+        compare(self._forward or self.graph, other.graph)
         return other.found
 
-    def _record(self, point: Tensor, answers: Answers) -> _Recording:
+    def _record(self, point: Tensor, answers: Answers, *, backward: bool = True) -> _Recording:
         with _plainly():
-            return _record(self._fn, point, self._gradient, self._current_site, answers)
+            return _record(self._fn, point, self._gradient, self._current_site, answers, backward)
 
 
 def _record(
@@ -145,12 +150,13 @@ def _record(
     gradient: bool,
     current_site: Callable[[], Where],
     answers: Answers,
+    backward: bool,
 ) -> _Recording:
-    """One run of `fn` at `point`, recorded."""
+    """One run of `fn` at `point`, recorded; its backward pass, too, if `backward`."""
     with torch.inference_mode(False), torch.enable_grad():
         q = point.detach().to(torch.float64, copy=True).requires_grad_(gradient)
         recorder = Recorder(q, current_site, answers)
-        with doubled(recorder), SelectByTensor(recorder.traces):
+        with doubled(recorder, SelectByTensor(recorder.traces).instead):
             try:
                 result = fn(q)
             except NotImplementedError as error:
@@ -166,25 +172,38 @@ def _record(
                         "torch's operators alone: write this part of the program with them."
                     ) from error
                 raise
-            recorder.in_program = False
-            outputs = _with_gradient(result, q) if gradient else tuple(map(widened, result))
-        found = tuple([output.detach() for output in outputs])
-        return _Recording(recorder.graph(outputs), recorder.doubts, found, gradient and _has_python(outputs))
+            outputs = _with_density(result) if gradient else tuple(map(widened, result))
+            recorder.end_program(outputs)
+            slopes = (_slope(outputs[0], q),) if gradient and backward else ()
+        recorded = (*outputs[:1], *slopes, *outputs[1:]) if slopes else outputs
+        graph = recorder.graph(recorded)
+        if gradient and not backward:
+            with doubled(ExactDerivatives()):
+                recorded = (outputs[0], _slope(outputs[0], q), *outputs[1:])
+        python = gradient and _has_python(outputs)
+        forward = None
+        if slopes and not python:
+            forward = recorder.forward(replace(graph, outputs=(graph.outputs[0], *graph.outputs[2:])))
+        return _Recording(graph, recorder.doubts, tuple([output.detach() for output in recorded]), python, forward)
 
 
-def _with_gradient(result: Any, q: Tensor) -> tuple[Tensor, ...]:
-    """The density, its gradient, and what else there is."""
+def _with_density(result: Any) -> tuple[Tensor, ...]:
+    """The density, one number, and what else there is."""
     others: tuple[Tensor, ...] = ()
     if isinstance(result, Beside):
         result, others = result.density, tuple(map(widened, result.others))
     if not isinstance(result, Tensor) or result.numel() != 1 or not result.is_floating_point():
         found = f"shape {tuple(result.shape)}, {result.dtype}" if isinstance(result, Tensor) else type(result).__name__
         raise CaptureError(f"a log density is one real number, and the function returned {found}. Sum it first.")
-    value = result.reshape(())
+    return result.reshape(()), *others
+
+
+def _slope(value: Tensor, q: Tensor) -> Tensor:
+    """The gradient, by autograd."""
     if not value.requires_grad:
-        return value, torch.zeros_like(q), *others
+        return torch.zeros_like(q)
     (slope,) = torch.autograd.grad(value, q, allow_unused=True, materialize_grads=True)
-    return value, slope, *others
+    return slope
 
 
 def _has_python(outputs: Sequence[Tensor]) -> bool:

@@ -37,7 +37,7 @@ class Operator:
     sees its data, `checks` that it raises where they are wrong, `dynamic` that the data decide its result's shape,
     `random` that it may use a generator, `lifts` that its argument is a tensor just made from Python data, `rebinds`
     that it gives a tensor other memory, `batch_norm` that it may update running statistics behind the schema's back,
-    `indexes` that it takes a list of indices, some of which may be masks.
+    `indexes` that it takes a list of indices, some of which may be masks, `views` that it gives windows on its argument.
     """
 
     name: str
@@ -51,6 +51,7 @@ class Operator:
     rebinds: bool
     batch_norm: bool
     indexes: bool
+    views: bool
 
     @classmethod
     def of(cls, op: OpOverload) -> Operator:
@@ -79,6 +80,7 @@ class Operator:
             rebinds=schema.name in _REBINDING,
             batch_norm=schema.name in _BATCH_NORMS,
             indexes=any(a.name == "indices" and isinstance(a.type, torch.ListType) for a in schema.arguments[1:2]),
+            views=not schema.is_mutable and any(result.alias_info is not None for result in schema.returns),
         )
 
     def argument(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:

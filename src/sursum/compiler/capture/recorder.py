@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -64,7 +65,7 @@ class Recorder(Computed):
         self._looks = 0  # how many checks there have been
         self._failed = False  # a check has: what Python looks at then is for the message
         self._lines = Lines(within=sys._getframe(1).f_code)
-        self._operators: dict[OpOverload, tuple[Operator, Decomposition | None]] = {}
+        self._operators: dict[int, tuple[Operator, Decomposition | None, OpOverload]] = {}  # by id: hashing them takes Python
         self._values: dict[int, Value] = {}
         self._newest: dict[int, Value] = {}  # address of a storage → its newest value
         self._storages: dict[int, torch.UntypedStorage] = {}  # value → its storage, alive
@@ -78,6 +79,7 @@ class Recorder(Computed):
         self._guards: list[Guard] = []
         self._forward: dict[int, Where] = {}  # autograd's sequence number → the operator that it differentiates
         self._false_check: Where | None = None
+        self._of_program = 0, 0  # how many operators, and guards, are not autograd's
         self._input = self._new_value(input, "the density", _NOWHERE).id
         self._traced.add(self._input)
         self._outside.add(self._input)
@@ -87,15 +89,29 @@ class Recorder(Computed):
         value = self._known(tensor)
         return value is not None and value.id in self._traced
 
+    def end_program(self, outputs: Sequence[Tensor]) -> None:
+        """Called when the program has run and given `outputs`: what follows is autograd's."""
+        self._ends(outputs)
+        self.in_program = False
+        self._of_program = len(self._nodes), len(self._guards)
+
+    def forward(self, graph: Graph) -> Graph | None:
+        """`graph`, which is what was recorded, without autograd's part; None where that decides what is copied of the data."""
+        nodes, guards = self._of_program
+        return replace(graph, nodes=graph.nodes[:nodes], guards=graph.guards[:guards]) if self._borrowed.is_small else None
+
+    def _ends(self, outputs: Sequence[Tensor]) -> tuple[Ref, ...]:
+        reads: list[Ref] = []
+        density = Operator.of(aten.alias.default)
+        return tuple([self._refs(output, reads, density, _NOWHERE) for output in outputs])
+
     def graph(self, outputs: Sequence[Tensor]) -> Graph:
         """The graph of what was recorded, with these outputs."""
         if self.failure is not None:  # the program may have swallowed it
             raise self.failure
         if self._false_check is not None:
             raise refusals.branch("a check that failed, and after which the program went on,", self._false_check)
-        reads: list[Ref] = []
-        density = Operator.of(aten.alias.default)
-        refs = tuple([self._refs(output, reads, density, _NOWHERE) for output in outputs])
+        refs = self._ends(outputs)
         self._borrowed.read([*refs, *(guard.ref for guard in self._guards)])
         return self._borrowed.copied(
             Graph(
@@ -127,13 +143,17 @@ class Recorder(Computed):
             raise
 
     def _record(self, op: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        known = self._operators.get(op)
+        known = self._operators.get(id(op))
         if known is None:
-            known = self._operators[op] = Operator.of(op), decomposition(op)
-        facts, parts = known
+            known = self._operators[id(op)] = Operator.of(op), decomposition(op), op
+        facts, parts, _ = known
         where = self._where()
         if facts.random or facts.batch_norm or facts.rebinds:
             self._refuse(facts, args, kwargs, where)
+        if facts.views and parts is None and self._known(args[0]) is not None:
+            out = op(*args, **kwargs)
+            if self._is_view(out, args[0]):
+                return out
 
         reads: list[Ref] = []
         node_args = tuple([self._refs(item, reads, facts, where) for item in args])
@@ -171,8 +191,7 @@ class Recorder(Computed):
                 continue
             value = self._known(result)
             if value is not None:
-                alias = self._window(result, value, facts.name, where)
-                outputs.append(alias if writes else None)
+                outputs.append(self._window(result, value, facts.name, where) if writes else None)
             elif dynamic:  # its shape holds for the data at hand only: the result is a part of the data
                 self._constant(result, facts.name, where)
             else:
@@ -201,6 +220,13 @@ class Recorder(Computed):
                 del items[count:]  # type: ignore[attr-defined]
             self._looks, self._failed, self._false_check, self.failure = state
             return NotImplemented
+
+    def _is_view(self, out: Any, viewed: Tensor) -> bool:
+        """Whether the results are windows on a known storage, of its dtype: nothing was computed."""
+        return all(
+            isinstance(result, Tensor) and result.dtype is viewed.dtype and self._known(result) is not None
+            for result in (results_of(out) if isinstance(out, (list, tuple)) else (out,))
+        )
 
     def _refuse(self, facts: Operator, args: Sequence[Any], kwargs: Mapping[str, Any], where: Where) -> None:
         """Raise the error of an operator that no density may use."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+_GET, _SET = Tensor.__getitem__, Tensor.__setitem__
 _WHOLE = frozenset((torch.int64, torch.int32, torch.int16, torch.int8))
 
 
@@ -33,14 +34,20 @@ class SelectByTensor(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        if func is Tensor.__getitem__ or func is Tensor.__setitem__:
-            index = args[1] if isinstance(args[1], tuple) else (args[1],)
-            if any(isinstance(item, Tensor) and not item.dim() and self._computed(item) for item in index):
-                if func is Tensor.__setitem__:
-                    return _write(args[0], index, args[2])
-                if any(map(_is_number, index)):
-                    return _selected(args[0], index)
-        return func(*args, **(kwargs or {}))
+        found = self.instead(func, args)
+        return func(*args, **(kwargs or {})) if found is NotImplemented else found
+
+    def instead(self, func: Any, args: Sequence[Any]) -> Any:
+        """What a call gives by operators on tensors; NotImplemented where it is none that this mode is for."""
+        if func is not _GET and func is not _SET:
+            return NotImplemented
+        index = args[1] if isinstance(args[1], tuple) else (args[1],)
+        if any(isinstance(item, Tensor) and not item.dim() and self._computed(item) for item in index):
+            if func is _SET:
+                return _write(args[0], index, args[2])
+            if any(map(_is_number, index)):
+                return _selected(args[0], index)
+        return NotImplemented
 
 
 def _is_number(item: Any) -> bool:
