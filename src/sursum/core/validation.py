@@ -17,8 +17,9 @@ from torch import Tensor
 from torch.distributions import Distribution, TransformedDistribution, constraints
 from torch.distributions.utils import lazy_property
 
-from sursum.common.torch_private import is_all_true
+from sursum.common.torch_private import DisableTorchFunction, is_all_true
 from sursum.core.messages import Factor, Frame, Sample
+from sursum.core.valid_data import valid_data
 from sursum.distributions.fluent import Masked, unwrapped
 from sursum.distributions.shapes import broadcast_shapes
 from sursum.distributions.supports import holds, support_of
@@ -215,21 +216,25 @@ def check_value(site: Sample) -> None:
     fn, value = site.fn, site.value
     if not validation_enabled() or not isinstance(fn, Distribution) or value is None:
         return
-    check_shape(site)
+    with DisableTorchFunction():
+        check_shape(site)
     core, mask = unwrapped(fn), site.mask
     if isinstance(fn, Masked):
         mask = fn.mask_tensor if mask is None else fn.mask_tensor & mask
     # An explicit validate_args=False is respected; one that follows from torch's flag is not.
     if "_validate_args" in vars(core) and not core._validate_args and Distribution._validate_args:
         return
-    finite = torch.isfinite(value) if value.is_floating_point() else torch.ones_like(value, dtype=torch.bool)
-    for _ in fn.event_shape:
-        finite = finite.all(-1)
     try:
         # A mixture checks values against each of its components; an affine map needs our own knowledge of its image.
         support: Any = support_of(fn) if isinstance(core, TransformedDistribution) else fn.support
     except NotImplementedError:
         support = None
+    known = valid_data() if mask is None else None
+    if known is not None and known.holds(value, support):
+        return
+    finite = torch.isfinite(value) if value.is_floating_point() else torch.ones_like(value, dtype=torch.bool)
+    for _ in fn.event_shape:
+        finite = finite.all(-1)
     inside = finite if support is None else finite & holds(support, value)
     if mask is not None:
         inside = inside | ~torch.as_tensor(mask)
@@ -240,6 +245,8 @@ def check_value(site: Sample) -> None:
             f"{_offenders(value, inside)}. Correct the data, mask them (poutine.mask), or choose a distribution with "
             "that support."
         )
+    if known is not None:
+        known.add(value, support)
 
 
 def _offenders(value: Any, valid: Tensor) -> str:

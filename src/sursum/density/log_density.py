@@ -28,6 +28,7 @@ from sursum.core.messages import Factor, Sample, Site
 from sursum.core.runtime import Messenger
 from sursum.core.scope import at_site, own_steps
 from sursum.core.trace import Trace
+from sursum.core.valid_data import ValidData
 from sursum.core.validation import check_value
 from sursum.density.bypassed_module import check_caches, watch_originals
 from sursum.density.dtype_errors import explained
@@ -86,9 +87,11 @@ class LogDensity:
         self.args, self.kwargs = tuple(map(snapshot_of, args)), {k: snapshot_of(v) for k, v in kwargs.items()}
         self.model, self.jacobian = model, jacobian
         self.latents: tuple[Latent, ...] = ()
+        self._valid = ValidData()
         self.exit: str | None = None  # the line at which numbers leave torch as no operator shows
         with torch.inference_mode(False), torch.enable_grad(), in_double():
             found, leaves = self._find()
+            self._valid.close()
             self.latents = layout(found, leaves)
             self.dim = self.latents[-1].stop
             self._by_name = {latent.name: latent for latent in self.latents}
@@ -332,7 +335,8 @@ class LogDensity:
         return Placed(choose=choose)
 
     def _run(self, at: Placed) -> Trace:
-        with trace() as recorder, at as running, explained(lambda: recorder.trace, self.model, self.args, self.kwargs):
+        said = explained(lambda: recorder.trace, self.model, self.args, self.kwargs)
+        with trace() as recorder, at as running, said, self._valid.here():
             result = run_program(self.model, self.args, self.kwargs)
         at.jacobians = running.jacobians
         found = Trace(recorder.trace.nodes, result)

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 import sursum as su
 import sursum.distributions as dist
-from sursum.compiler.capture.capture import capture
+from sursum.compiler.capture.capture import Beside, Capture, capture
 from sursum.compiler.graph.compare import compare, same_bits
 from sursum.compiler.graph.graph import Graph, Where, refs_of
 from sursum.compiler.graph.replay import Replay
@@ -474,3 +474,64 @@ def test_a_branch_that_both_points_of_a_capture_take_alike_is_found():
 
     with pytest.raises(EscapeError, match="away from the points of the capture the program is another one.*torch.where"):
         su.compile(clamped)
+
+
+class Counting(torch.autograd.Function):
+    """x, with a gradient that is another one each time."""
+
+    runs = 0
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> Tensor:
+        Counting.runs += 1
+        return slope * Counting.runs
+
+
+def test_a_backward_pass_of_the_programs_own_is_compared() -> None:
+    with pytest.raises(EscapeError):
+        capture(lambda q: Counting.apply(q).sum(), POINTS, gradient=True)
+
+
+def test_a_hook_that_changes_is_found() -> None:
+    runs = [0.0]
+
+    def hook(slope: Tensor) -> Tensor:
+        runs[0] += 1
+        return slope * runs[0]
+
+    def model() -> None:
+        z = su.sample("z", dist.Normal(0.0, 1.0)) * 1.0
+        if z.requires_grad:
+            z.register_hook(hook)
+        su.factor("f", -(z**2))
+
+    with pytest.raises(EscapeError, match="gradient"):
+        su.compile(model)
+
+
+@pytest.mark.parametrize("size", [3, 5000])
+def test_both_points_of_a_capture_have_their_gradients(size: int) -> None:
+    data = torch.linspace(0, 1, 2 * size, dtype=torch.float64)[size:]
+    found = Capture(lambda q: Beside(-((q.sum() - data) ** 2).sum(), (q * data[:3], data[:1])), POINTS, gradient=True).found
+    for point, (value, gradient, product, constant) in zip(POINTS, found, strict=True):
+        away = point.sum() - data
+        assert value == pytest.approx(float(-(away**2).sum()), rel=1e-12)
+        assert gradient.tolist() == pytest.approx([float(-2 * away.sum())] * 3, rel=1e-12)
+        assert torch.equal(product, point * data[:3])
+        assert torch.equal(constant, data[:1])
+
+
+@pytest.mark.parametrize("size", [3, 5000])
+def test_a_number_that_changes_beside_data_is_an_escape(size: int) -> None:
+    data, runs = torch.ones(2 * size, dtype=torch.float64)[size:], [0.0]
+
+    def program(q: Tensor) -> Tensor:
+        runs[0] += 1
+        return -((q.sum() * data) ** 2).sum() * runs[0]
+
+    with pytest.raises(EscapeError, match="mul"):
+        capture(program, POINTS, gradient=True)
