@@ -282,7 +282,7 @@ def test_an_engine_that_cannot_be_had_says_why():
     svi = SVI(minibatch, autoguide.AutoNormal(minibatch), su.optim.Adam(lr=0.01), seed=0, engine="torch")
     with pytest.raises(CaptureError, match=r"engine='torch' cannot run this: site '.*' is in a subsampled plate"):
         svi.run(1)
-    with pytest.raises(VariationalError, match=r"there is no engine 'gpu'. Choose 'native', 'torch', 'eager'"):
+    with pytest.raises(VariationalError, match=r"`engine` is 'gpu', but must be 'native', 'torch', 'eager' or None"):
         SVI(model, by_hand, su.optim.Adam(lr=0.01), engine="gpu")
 
 

@@ -1,10 +1,10 @@
-"""Settings that are whole numbers: an int, or NumPy's or torch's, and nothing that only looks like one."""
+"""Checks of settings. A whole number is an int, or NumPy's or torch's, and nothing that only looks like one."""
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -32,9 +32,36 @@ def whole_number(name: str, value: Any, least: int, error: type[SursumError], re
         sursum.errors.SamplingError: `num_chains` is 4.0, but must be an integer of 1 or more: 4 is usual.
     """
     found = _index(value)
-    if found is None or found < least:
-        raise error(f"`{name}` is {shown(value)}, but must be an integer of {least} or more: {remedy}.")
-    return found
+    holds = found is not None and found >= least
+    check_setting(name, holds, value, f"an integer of {least} or more", error, remedy)
+    return cast(int, found)
+
+
+def optional_seed(value: Any, error: type[SursumError]) -> int | None:
+    """`value` as a seed: None, or an int of 0 or more."""
+    if value is None:
+        return None
+    return whole_number("seed", value, 0, error, "leave it out for one from torch's global generator")
+
+
+def check_setting(name: str, holds: bool, value: Any, expected: str, error: type[SursumError], remedy: str) -> None:
+    """Raise unless `holds`.
+
+    Args:
+        name: of the setting.
+        value: that was given.
+        expected: what it must be, "a kernel".
+        error: what is raised.
+        remedy: what to do, a clause.
+
+    Example:
+        >>> from sursum.errors import SamplingError
+        >>> check_setting("progress", False, "yes", "True, False or None", SamplingError, "leave it out")
+        Traceback (most recent call last):
+        sursum.errors.SamplingError: `progress` is 'yes', but must be True, False or None: leave it out.
+    """
+    if not holds:
+        raise error(f"`{name}` is {shown(value)}, but must be {expected}: {remedy}.")
 
 
 def _index(value: Any) -> int | None:

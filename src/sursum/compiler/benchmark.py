@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from sursum.common.cores import available_cores
 from sursum.compiler.native.library.clock import clocked
 from sursum.compiler.native.library.library import NativeFunction
 
@@ -59,7 +59,7 @@ class Benchmark:
         step = self.microseconds + _STEP[0] + _STEP[1] * self.dim
         draw = steps_per_draw * step + _DRAW[0] + _DRAW[1] * self.dim
         # Chains that call back into Python wait for each other.
-        together = min(cores or os.cpu_count() or 1, num_chains) if self.engine == "native" else 1
+        together = min(cores or available_cores(), num_chains) if self.engine == "native" else 1
         return ceil(num_chains / together) * (num_warmup + num_samples) * draw * 1e-6
 
     def __str__(self) -> str:

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from torch import Tensor
 
+from sursum.common.settings import check_setting
 from sursum.compiler.graph.graph import Graph
 from sursum.compiler.native.build import build
 from sursum.compiler.native.library.library import NativeFunction
-from sursum.errors import CompileError
+from sursum.errors import CompileError, SursumError
 
 Replayed = Callable[[Tensor], tuple[Tensor, ...]]
 
 ENGINES = (None, "native", "torch")
 
 
-def check_engine(engine: str | None) -> None:
-    """Raise CompileError where there is no engine of that name."""
-    if engine not in ENGINES:
-        raise CompileError(f"there is no engine {engine!r}. Choose 'native', 'torch', or None for the fastest there is.")
+def check_engine(engine: Any, error: type[SursumError] = CompileError, engines: Sequence[str | None] = ENGINES) -> None:
+    """Raise where there is no engine of that name."""
+    known = any(engine is one or (isinstance(engine, str) and engine == one) for one in engines)
+    names = ", ".join(repr(one) for one in engines if one)
+    check_setting("engine", known, engine, f"{names} or None", error, "leave it out for the fastest there is")
 
 
 class Remembered:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from sursum.common.settings import check_setting
 from sursum.core.arguments import with_data
 from sursum.core.failure import explain
 from sursum.errors import CallError, HandlerError, SursumError
@@ -155,3 +156,14 @@ def _deferred(inner: Any, what: str) -> HandlerError:
         f"the program {getattr(inner, '__qualname__', repr(inner))} {what}: its body would run after the handlers around "
         "it are left. Write it as a plain function that returns its result."
     )
+
+
+def check_program(name: str, program: Any, error: type[SursumError]) -> None:
+    """That a setting is a program.
+
+    Raises:
+        SursumError: `error`, where it is not a callable.
+        HandlerError: it is a coroutine or a generator.
+    """
+    check_setting(name, callable(program), program, "a program, a callable", error, "give the function or `nn.Module`")
+    refuse_coroutines(program)

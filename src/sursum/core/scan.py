@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sursum.common.pytree import Shape, flatten
+from sursum.common.settings import whole_number
 from sursum.common.user_frame import calling_line
 from sursum.core.calling import refuse_coroutines
 from sursum.core.messages import Step
@@ -156,8 +157,8 @@ def check_kept(loop: Loop, known: Shape | None, found: Shape) -> None:
 
 
 def _length(rows: Sequence[Tensor], length: int | None, name: str) -> int:
-    if length is not None and (isinstance(length, bool) or int(length) != length):
-        raise ScanError(f"{name}: length must be a whole number, and is {length!r}.")
+    if length is not None:
+        length = whole_number("length", length, 1, ScanError, f"it is the number of steps of the {name}")
     lengths = {length} if length is not None else set()
     for row in rows:
         if not row.dim():

@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from sursum.common.cores import available_cores
 from sursum.common.other_libraries import answers, refuse_name
-from sursum.common.settings import settle
+from sursum.common.settings import check_setting, optional_seed, settle, whole_number
 from sursum.compiler.compiled import compile_density
+from sursum.compiler.engine import check_engine
 from sursum.compiler.scan import rolled
 from sursum.density.log_density import LogDensity
 from sursum.density.unobserved import announce_empty, announce_unobserved
 from sursum.errors import DensityError, DiagnosticWarning, SamplingError
 from sursum.mcmc.chain_pool import Schedule
-from sursum.mcmc.checks import natural_number, positive_integer, setting
 from sursum.mcmc.coordinates import LOOKS, turned
 from sursum.mcmc.extend import check_same, joined, whitened
 from sursum.mcmc.nutpie_door import Chain, Settings, start_chain
@@ -35,8 +36,6 @@ from sursum.posterior.posterior import Posterior
 
 EXTENSION_WARMUP = 200
 """Draws of warm-up before those that `extend` adds."""
-
-ENGINES = (None, "native", "torch")
 
 THEIRS = dict.fromkeys(
     ("get_samples", "get_extra_fields", "samples", "print_summary", "summary", "diagnostics", "posterior", "last_state"),
@@ -128,27 +127,30 @@ class MCMC:
     keep: Sequence[str] | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        setting("kernel", isinstance(self.kernel, NUTS), self.kernel, "a kernel", "give `NUTS(program)`")
+        def check(name: str, holds: bool, expected: str, remedy: str) -> None:
+            check_setting(name, holds, getattr(self, name), expected, SamplingError, remedy)
+
+        def positive(name: str, remedy: str) -> int:
+            return whole_number(name, getattr(self, name), 1, SamplingError, remedy)
+
+        check("kernel", isinstance(self.kernel, NUTS), "a kernel", "give `NUTS(program)`")
         whole = {
-            "num_warmup": positive_integer("num_warmup", self.num_warmup, "1000 is usual, and the sampler can't do without"),
-            "num_samples": positive_integer("num_samples", self.num_samples, "1000 is usual"),
-            "num_chains": positive_integer("num_chains", self.num_chains, "4 is usual"),
+            "num_warmup": positive("num_warmup", "1000 is usual, and the sampler can't do without"),
+            "num_samples": positive("num_samples", "1000 is usual"),
+            "num_chains": positive("num_chains", "4 is usual"),
+            "seed": optional_seed(self.seed, SamplingError),
+            "cores": None if self.cores is None else positive("cores", "leave it out to use all"),
         }
-        if self.seed is not None:
-            whole["seed"] = natural_number("seed", self.seed, "leave it out for one from torch's global generator")
-        if self.cores is not None:
-            whole["cores"] = positive_integer("cores", self.cores, "leave it out to use all")
         settle(self, whole)
-        known = any(self.engine is engine or self.engine == engine for engine in ENGINES)
-        setting("engine", known, self.engine, "'native', 'torch' or None", "leave it out for the fastest there is")
+        check_engine(self.engine, SamplingError)
         flag = self.progress is None or isinstance(self.progress, bool)
-        setting("progress", flag, self.progress, "True, False or None", "leave it out to see it on a terminal")
+        check("progress", flag, "True, False or None", "leave it out to see it on a terminal")
         path = self.store is None or isinstance(self.store, (str, os.PathLike))
-        setting("store", path, self.store, "a path", "give the name of a folder, such as 'run.zarr'")
+        check("store", path, "a path", "give the name of a folder, such as 'run.zarr'")
         names = self.keep is None or (
             isinstance(self.keep, Sequence) and not isinstance(self.keep, str) and all(isinstance(n, str) for n in self.keep)
         )
-        setting("keep", names, self.keep, "a sequence of names of sites", "give a list, such as ['mu', 'net.**']")
+        check("keep", names, "a sequence of names of sites", "give a list, such as ['mu', 'net.**']")
 
     if not TYPE_CHECKING:  # a type checker knows what there is
 
@@ -224,7 +226,7 @@ class MCMC:
             SamplingError: the posterior is of another program or of other data, or has no draws.
             Interrupted: Ctrl-C ended the run; its `posterior` has the old draws and the new ones.
         """
-        num_samples = positive_integer("num_samples", num_samples, "1000 is usual")
+        num_samples = whole_number("num_samples", num_samples, 1, SamplingError, "1000 is usual")
         if not args and not kwargs and posterior.program is not None:
             args, kwargs = posterior.program.args, dict(posterior.program.kwargs)
         longer = replace(
@@ -332,11 +334,3 @@ class MCMC:
 def _compiled(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], engine: str | None) -> Any:
     """The program's log density, compiled."""
     return compile_density(LogDensity(rolled(model), args, kwargs), engine)
-
-
-def available_cores() -> int:
-    """How many cores this process may use."""
-    count = getattr(os, "process_cpu_count", None)
-    if count is not None:
-        return count() or 1
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

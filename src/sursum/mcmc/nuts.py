@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from sursum.common.other_libraries import answers
-from sursum.common.settings import settle
-from sursum.mcmc.checks import positive_integer, setting
+from sursum.common.settings import check_setting, settle, whole_number
+from sursum.core.calling import check_program
+from sursum.errors import SamplingError
 
 
 @answers(
@@ -55,14 +56,16 @@ class NUTS:
     low_rank: bool = False
 
     def __post_init__(self) -> None:
-        setting("model", callable(self.model), self.model, "a program, a callable", "give the function or `nn.Module`")
+        check_program("model", self.model, SamplingError)
         number = isinstance(self.target_accept, (int, float)) and not isinstance(self.target_accept, bool)
-        setting(
+        check_setting(
             "target_accept",
             number and 0.0 < self.target_accept < 1.0,
             self.target_accept,
             "a probability strictly between 0 and 1",
+            SamplingError,
             "0.8 is usual, 0.9 to 0.99 where there are divergences",
         )
-        settle(self, {"max_tree_depth": positive_integer("max_tree_depth", self.max_tree_depth, "10 is usual")})
-        setting("low_rank", isinstance(self.low_rank, bool), self.low_rank, "True or False", "leave it out for False")
+        settle(self, {"max_tree_depth": whole_number("max_tree_depth", self.max_tree_depth, 1, SamplingError, "10 is usual")})
+        flag = isinstance(self.low_rank, bool)
+        check_setting("low_rank", flag, self.low_rank, "True or False", SamplingError, "leave it out for False")

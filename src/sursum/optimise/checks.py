@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from sursum.common.settings import settle, whole_number
-from sursum.common.shown import shown
-from sursum.compiler.engine import ENGINES
-from sursum.core.calling import refuse_coroutines
+from sursum.common.settings import optional_seed, settle, whole_number
+from sursum.compiler.engine import check_engine
+from sursum.core.calling import check_program
 from sursum.errors import OptimisationError
 
 
@@ -22,22 +21,10 @@ def check_settings(settings: Any, **usual: int) -> None:
         OptimisationError: a setting that cannot be.
         HandlerError: a program that is a coroutine or a generator.
     """
-    if not callable(settings.model):
-        raise OptimisationError(
-            f"`model` is {shown(settings.model)}, but must be a program, a callable: give the function or `nn.Module`."
-        )
-    refuse_coroutines(settings.model)
-    if not any(settings.engine is engine or settings.engine == engine for engine in ENGINES):
-        raise OptimisationError(
-            f"`engine` is {shown(settings.engine)}, but must be 'native', 'torch' or None: leave it out for the "
-            "fastest there is."
-        )
-    whole = {
+    check_program("model", settings.model, OptimisationError)
+    check_engine(settings.engine, OptimisationError)
+    whole: dict[str, int | None] = {
         name: whole_number(name, getattr(settings, name), 1, OptimisationError, f"{value} is usual")
         for name, value in usual.items()
     }
-    if settings.seed is not None:
-        whole["seed"] = whole_number(
-            "seed", settings.seed, 0, OptimisationError, "leave it out for one from torch's global generator"
-        )
-    settle(settings, whole)
+    settle(settings, whole | {"seed": optional_seed(settings.seed, OptimisationError)})

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sursum.common.cores import available_cores
 from sursum.common.other_libraries import answers
 from sursum.common.settings import settle, whole_number
 from sursum.compiler.compiled import CompiledDensity, compile_density
@@ -19,7 +20,6 @@ from sursum.density.unobserved import announce_empty, announce_unobserved
 from sursum.distributions.randomness import global_seed
 from sursum.draws.psis import resampled, smooth
 from sursum.errors import OptimisationError
-from sursum.mcmc.mcmc import available_cores
 from sursum.optimise.approximation import as_posterior, log_densities
 from sursum.optimise.checks import check_settings
 from sursum.optimise.evaluator import evaluator

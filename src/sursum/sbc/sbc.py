@@ -24,8 +24,9 @@ from torch import Tensor
 from sursum.common.other_libraries import answers
 from sursum.common.patterns import suggestion
 from sursum.common.precision import in_double
-from sursum.common.settings import settle
+from sursum.common.settings import optional_seed, settle, whole_number
 from sursum.compiler.compiled import compile_density
+from sursum.core.calling import check_program
 from sursum.core.trace import Trace
 from sursum.density.log_density import LogDensity
 from sursum.distributions.randomness import global_seed
@@ -33,7 +34,6 @@ from sursum.errors import SamplingError
 from sursum.handlers import condition, trace, uncondition
 from sursum.handlers import seed as seeded
 from sursum.mcmc import MCMC, NUTS
-from sursum.mcmc.checks import natural_number, positive_integer, setting
 from sursum.sbc.sbc_result import SBCResult, p_values
 
 
@@ -91,12 +91,11 @@ class SBC:
 
     def __post_init__(self) -> None:
         for name, program in (("model", self.model), ("fitted", self.fitted or self.model)):
-            setting(name, callable(program), program, "a program, a callable", "give the function or `nn.Module`")
+            check_program(name, program, SamplingError)
         counts = ("num_simulations", "max_rank")
         usual = {name: f"{type(self).__dataclass_fields__[name].default} is usual" for name in counts}
-        settle(self, {name: positive_integer(name, getattr(self, name), remedy) for name, remedy in usual.items()})
-        if self.seed is not None:
-            settle(self, {"seed": natural_number("seed", self.seed, "leave it out for one from torch's global generator")})
+        whole = {name: whole_number(name, getattr(self, name), 1, SamplingError, remedy) for name, remedy in usual.items()}
+        settle(self, whole | {"seed": optional_seed(self.seed, SamplingError)})
         mcmc = self._mcmc(self.model)
         settle(self, {name: getattr(mcmc, name) for name in ("num_warmup", "num_samples", "num_chains")})
         if self.max_rank > self._total:

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sursum.common.settings import settle, whole_number
+from sursum.common.settings import optional_seed, settle, whole_number
 from sursum.common.shown import shown
 from sursum.core.calling import refuse_coroutines
 from sursum.distributions.randomness import global_seed
@@ -64,9 +64,8 @@ class Importance:
             refuse_coroutines(program)
         if self.params is not None and not isinstance(self.params, ParamStore):
             raise VariationalError(f"`params` is {type(self.params).__name__}, but must be a store: give `svi.params`.")
-        for name, value, least in (("num_samples", self.num_samples, 1), ("seed", self.seed, 0)):
-            if value is not None:
-                settle(self, {name: whole_number(name, value, least, VariationalError, "leave it out for the usual")})
+        num_samples = whole_number("num_samples", self.num_samples, 1, VariationalError, "leave it out for the usual")
+        settle(self, {"num_samples": num_samples, "seed": optional_seed(self.seed, VariationalError)})
 
     def run(self, *args: Any, **kwargs: Any) -> ImportanceSamples:
         """Draw, and weigh, the program as called with these arguments.

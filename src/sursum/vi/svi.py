@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sursum.common.settings import whole_number
+from sursum.common.settings import optional_seed, whole_number
 from sursum.common.shown import shown
+from sursum.compiler.engine import check_engine
 from sursum.core.arguments import with_data
 from sursum.core.calling import refuse_coroutines, valued
 from sursum.core.messages import Param
@@ -126,12 +127,8 @@ class SVI:
             refuse_coroutines(program)
         if loss is not None and not isinstance(loss, ELBO):
             raise VariationalError(f"`loss` is {loss!r}, but must be a bound: give `Trace_ELBO()`, with brackets.")
-        if seed is not None:
-            seed = whole_number("seed", seed, 0, VariationalError, "leave it out for one from torch's global generator")
-        if engine not in ENGINES:
-            raise VariationalError(
-                f"there is no engine {engine!r}. Choose 'native', 'torch', 'eager', or None for the fastest."
-            )
+        seed = optional_seed(seed, VariationalError)
+        check_engine(engine, VariationalError, ENGINES)
         if early_stopping is not None and not isinstance(early_stopping, EarlyStopping):
             raise VariationalError(
                 f"`early_stopping` is {early_stopping!r}, but must be `EarlyStopping(window=…, patience=…)`."
