@@ -10,6 +10,7 @@ from collections.abc import Callable
 import torch
 from torch._decomp import decomposition_table
 from torch._ops import OpOverload
+from torch.autograd.function import BackwardCFunction
 from torch.distributions.transforms import _InverseTransform as InverseTransform
 from torch.nn.modules.batchnorm import _NormBase as NormBase
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -32,6 +33,7 @@ __all__ = [
     "dispatch_mode_at",
     "dispatch_modes",
     "enable_mkldnn",
+    "function_of",
     "has_kernel",
     "is_all_true",
     "is_batched",
@@ -71,6 +73,15 @@ current_autograd_node = torch._C._current_autograd_node
 """The node that is being differentiated, None outside of a backward pass."""
 next_sequence_number = torch._C._autograd._get_sequence_nr
 """What the next node of a forward pass will be numbered by."""
+
+
+def function_of(node: object) -> type | None:
+    """The `torch.autograd.Function` whose backward a node runs; None for torch's own nodes."""
+    if not isinstance(node, BackwardCFunction):
+        return None
+    made: type = type(node)._forward_cls  # type: ignore[attr-defined]
+    return made
+
 
 # Backends.
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from sursum.common.other_libraries import answers
 from sursum.compiler.compiled import CompiledDensity, compile_density
+from sursum.compiler.scan import rolled
 from sursum.density.log_density import LogDensity
 from sursum.density.unobserved import announce_empty, announce_unobserved
 from sursum.distributions.randomness import global_seed
@@ -95,7 +96,7 @@ class Laplace:
         Warns:
             DiagnosticWarning: Pareto k-hat is above 0.7.
         """
-        compiled = compile_density(LogDensity(self.model, args, kwargs), self.engine)
+        compiled = compile_density(LogDensity(rolled(self.model), args, kwargs), self.engine)
         announce_unobserved(compiled.density.unobserved)
         announce_empty(compiled.density.observed)
         mode, bend = find_mode(compiled, self.init, self.num_steps)

@@ -15,6 +15,7 @@ from sursum.common.cores import available_cores
 from sursum.common.other_libraries import answers
 from sursum.common.settings import settle, whole_number
 from sursum.compiler.compiled import CompiledDensity, compile_density
+from sursum.compiler.scan import rolled
 from sursum.density.log_density import LogDensity
 from sursum.density.unobserved import announce_empty, announce_unobserved
 from sursum.distributions.randomness import global_seed
@@ -125,7 +126,7 @@ class Pathfinder:
         Warns:
             DiagnosticWarning: some paths have failed; Pareto k-hat is above 0.7.
         """
-        compiled = compile_density(LogDensity(self.model, args, kwargs), self.engine)
+        compiled = compile_density(LogDensity(rolled(self.model), args, kwargs), self.engine)
         announce_unobserved(compiled.density.unobserved)
         announce_empty(compiled.density.observed)
         seed = global_seed() if self.seed is None else self.seed

@@ -26,6 +26,7 @@ from sursum.common.patterns import suggestion
 from sursum.common.precision import in_double
 from sursum.common.settings import optional_seed, settle, whole_number
 from sursum.compiler.compiled import compile_density
+from sursum.compiler.scan import rolled
 from sursum.core.calling import check_program
 from sursum.core.trace import Trace
 from sursum.density.log_density import LogDensity
@@ -152,7 +153,7 @@ class SBC:
                     # What is to be said of the program has been said of the first data.
                     warnings.simplefilter("ignore")
                 if compiled is None:
-                    compiled = compile_density(LogDensity(conditioned, data), self.engine)
+                    compiled = compile_density(LogDensity(rolled(conditioned), data), self.engine)
                 else:
                     compiled = compiled.with_data(*data)
                 run = replace(mcmc, seed=k).prepared(compiled)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from sursum.common.precision import doubled, widened
-from sursum.common.torch_private import enable_mkldnn, mkldnn_enabled
+from sursum.common.torch_private import enable_mkldnn, function_of, mkldnn_enabled
 from sursum.compiler.capture import refusals
 from sursum.compiler.capture.branches import Answers, Doubt, settle
 from sursum.compiler.capture.derivatives import ExactDerivatives
@@ -206,13 +206,19 @@ def _slope(value: Tensor, q: Tensor) -> Tensor:
     return slope
 
 
+def is_written(node: object) -> bool:
+    """Whether a node of autograd runs a backward of Python's that is not ours."""
+    function = function_of(node)
+    return function is not None and not function.__module__.startswith("sursum.")
+
+
 def _has_python(outputs: Sequence[Tensor]) -> bool:
-    """Whether a function of Python's, as `torch.autograd.Function` makes them, is among those that autograd runs backward."""
+    """Whether a function of the program's, a `torch.autograd.Function`, is among those that autograd runs backward."""
     stack: list[Any] = [output.grad_fn for output in outputs if output.grad_fn is not None]
     seen = set(stack)
     while stack:
         node = stack.pop()
-        if isinstance(node, torch.autograd.function.BackwardCFunction):
+        if is_written(node):
             return True
         for child, _ in node.next_functions:
             if child is not None and child not in seen:

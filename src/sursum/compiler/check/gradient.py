@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.autograd.function import BackwardCFunction
 
 from sursum.common.tables import Table, html_table
 from sursum.common.user_frame import warn
+from sursum.compiler.capture.capture import is_written
 from sursum.compiler.check.slopes import Point, Run
 from sursum.density.layout import Latent
 from sursum.density.log_density import LogDensity
@@ -172,7 +172,7 @@ def _causes(density: LogDensity, q: Array) -> tuple[str, ...]:
         if node is None or node in seen:
             continue
         seen.add(node)
-        if isinstance(node, BackwardCFunction):
+        if is_written(node):
             name = type(node).__name__.removesuffix("Backward")
             found[_OF_TORCH.get(name, name)] = None
         nodes.extend(following for following, _ in node.next_functions)

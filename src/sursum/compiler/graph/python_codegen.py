@@ -36,13 +36,15 @@ def straight_line(graph: Graph, *, guards: bool, strided: bool) -> tuple[str, Ru
     return source, scope["replay"]
 
 
-def split_line(graph: Graph) -> tuple[tuple[Ref, ...], Callable[..., tuple[int | None, tuple[Tensor, ...]]]] | None:
-    """The windows through which `graph` reads its input, and its `straight_line` as a function of these tensors, with guards.
+def split_line(
+    graph: Graph, *, guards: bool, strided: bool
+) -> tuple[tuple[Ref, ...], Callable[..., tuple[int | None, tuple[Tensor, ...]]]] | None:
+    """The windows through which `graph` reads its input, and its `straight_line` as a function of these tensors.
 
-    Who runs a graph again and again makes the windows of an input that stays the same once. None where the graph writes
-    into its input.
+    Who runs a graph again and again makes the windows of an input that stays the same once. Where these are not `strided`,
+    the function's first argument is any tensor that is mapped. None where the graph writes into its input.
     """
-    writer = _Writer(graph, True, True)
+    writer = _Writer(graph, guards, strided)
     if graph.input in writer.written:
         return None
     windows = tuple(writer.windows[graph.input])
@@ -110,7 +112,8 @@ class _Writer:
             self._drop([value for value in sorted(dead) if self.last[value] == position])
         outputs = [self._output(ref) for ref in graph.outputs]
         self.lines.append(f"return None, ({''.join(item + ', ' for item in outputs)})")
-        given = "q" if windows is None else ", ".join(f"q{k}" for k in range(len(windows)))
+        names = ["q"] if windows is None or not self.strided else []
+        given = ", ".join([*names, *(f"q{k}" for k in range(len(windows or ())))])
         return f"def replay({given}):\n" + "".join(f"    {line}\n" for line in self.lines)
 
     def _node(self, position: int, node: Node) -> None:

@@ -17,7 +17,7 @@ from sursum.errors import DensityError
 RUNS = 8
 
 
-class _Jitter(TorchDispatchMode):
+class Jitter(TorchDispatchMode):
     """Moves every floating-point result by up to one unit in its last place, in its own precision."""
 
     def __init__(self, seed: int) -> None:
@@ -63,7 +63,7 @@ def rounding(replay: Callable[[Tensor], Sequence[Tensor]], q: Tensor) -> list[ND
     """
     moved: list[list[NDArray[np.float64]]] = []
     for run in range(RUNS):
-        with _Jitter(run):
+        with Jitter(run):
             outputs = replay(q.clone())
         moved.append([output.detach().double().numpy() for output in outputs])
     with np.errstate(invalid="ignore"):
@@ -73,7 +73,7 @@ def rounding(replay: Callable[[Tensor], Sequence[Tensor]], q: Tensor) -> list[ND
 def fails_steadily(replay: Callable[[Tensor], Sequence[Tensor]], q: Tensor) -> bool:
     """Whether a check of `replay` fails at `q` whichever way intermediate results are rounded."""
     for run in range(RUNS):
-        with contextlib.suppress(DensityError), _Jitter(run):
+        with contextlib.suppress(DensityError), Jitter(run):
             replay(q.clone())
             return False
     return True

@@ -3,7 +3,8 @@
     body ──tracer──▶ Trace ──evaluation──▶ operators with a leading time dimension, and a `Recurrence` for what must be a loop
 
 What does not depend on the carry is computed for all steps at once, before the loop or after it; only the strongly connected
-part stays a loop, one operator of the captured graph. Imports `graph` and `capture`; the rest of `compiler` imports it.
+part stays a loop, one operator of the captured graph. Imports `graph`, `capture`, the passes and `native`, which
+runs the loop while a program is compiled; the rest of `compiler` imports it.
 """
 
 from sursum.compiler.scan.recurrence import Recurrence

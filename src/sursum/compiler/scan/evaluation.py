@@ -11,15 +11,14 @@ from torch import Tensor
 from sursum.common.vmap import vmap
 from sursum.compiler.capture.operators import results_of
 from sursum.compiler.scan.mapping import rewritten
-from sursum.compiler.scan.recurrence import Step
+from sursum.compiler.scan.recurrence import Groups, Step
 from sursum.compiler.scan.tracer import Call, Slot, Trace, filled
 from sursum.core.scope import at_site
 
 aten = torch.ops.aten
 
-#: Runs a loop: of a step, its first carry, what is another one in each step, what is fixed, and the number of steps it makes
-#: the sequences of the carry, one longer.
-Recur = Callable[[Step, Sequence[Tensor], Sequence[Tensor], Sequence[Tensor], int], list[Tensor]]
+#: Runs a loop: of a step, its arguments and the number of steps it makes the sequences of the carry, one longer.
+Recur = Callable[[Step, Groups, int], list[Tensor]]
 
 
 class Evaluation:
@@ -149,13 +148,9 @@ class Evaluation:
         each = [slot for slot in outside if slot in self.each]
         fixed = [slot for slot in outside if slot not in self.each]
         step = Step(tuple(inside), tuple(slots), tuple(each), tuple(fixed), tuple(following), self.reverse)
-        sequences = self._recur(
-            step,
-            [self.init[k] for k in component],
-            [self.values[slot] for slot in each],
-            [self.values[slot] for slot in fixed],
-            self.length,
-        )
+        carry = [self.init[k] for k in component]
+        groups = carry, [self.values[slot] for slot in each], [self.values[slot] for slot in fixed]
+        sequences = self._recur(step, groups, self.length)
         for k, slot, after, sequence in zip(component, slots, following, sequences, strict=True):
             self._fill(slot, sequence[1:] if self.reverse else sequence[:-1])
             self.last[k] = sequence[0] if self.reverse else sequence[-1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from torch.autograd.function import once_differentiable
 from sursum.common.torch_private import without_dispatch_modes
 from sursum.compiler.scan.evaluation import Evaluation
 from sursum.compiler.scan.expansion import expanded, log_sum_exp
-from sursum.compiler.scan.recurrence import Step, apply, operator
+from sursum.compiler.scan.recurrence import Groups, Loops, Step, apply, operator
 from sursum.compiler.scan.tracer import Call, Trace, Tracer
 
 _COSTLY = frozenset(
@@ -39,11 +40,19 @@ _COSTLY = frozenset(
 )
 
 
-def recur(step: Step, carry: Sequence[Tensor], each: Sequence[Tensor], fixed: Sequence[Tensor], length: int) -> list[Tensor]:
-    """The sequences of a loop's carry, T + 1 long, differentiable once."""
+def recur(loops: Loops, step: Step, groups: Groups, length: int) -> list[Tensor]:
+    """The sequences of a loop's carry, T + 1 long, differentiable once.
+
+    Arguments:
+        loops: what may run it faster than step by step.
+        step: one step.
+        groups: its arguments.
+        length: T.
+    """
+    carry, each, fixed = groups
     tensors = (*carry, *each, *fixed)
     if not torch.is_grad_enabled() or not any(tensor.requires_grad for tensor in tensors):
-        return apply(operator(step, carry, each, fixed, length), carry, each, fixed)
+        return apply(operator(step, groups, length, loops), groups)
     step = expanded(step)
     # A step whose gradient cannot be traced is found out now, when the scan can still be run step by step.
     candidates = tuple(slot for call in step.calls if _is_costly(call) for slot in call.outputs if slot is not None)
@@ -51,7 +60,7 @@ def recur(step: Step, carry: Sequence[Tensor], each: Sequence[Tensor], fixed: Se
     step = replace(step, kept=candidates)
     probe = _Gradient(step, carry, before, first, fixed, [None] * len(carry))
     step = replace(step, kept=tuple(slot for slot, mine in zip(candidates, probe.kept, strict=True) if probe.reads(mine)))
-    return list(_Loop.apply(step, len(carry), len(each), length, *tensors))
+    return list(_Loop.apply(loops, step, len(carry), len(each), length, *tensors))
 
 
 def _is_costly(call: Call) -> bool:
@@ -66,11 +75,13 @@ class _Loop(torch.autograd.Function):
     """A recurrence."""
 
     @staticmethod
-    def forward(ctx: Any, step: Step, carries: int, eaches: int, length: int, *tensors: Tensor) -> tuple[Tensor, ...]:
-        carry, each, fixed = tensors[:carries], tensors[carries : carries + eaches], tensors[carries + eaches :]
-        results = apply(operator(step, carry, each, fixed, length), carry, each, fixed)
+    def forward(
+        ctx: Any, loops: Loops, step: Step, carries: int, eaches: int, length: int, *tensors: Tensor
+    ) -> tuple[Tensor, ...]:
+        groups = tensors[:carries], tensors[carries : carries + eaches], tensors[carries + eaches :]
+        results = apply(operator(step, groups, length, loops), groups)
         sequences, kept = results[:carries], results[carries:]
-        ctx.step, ctx.carries, ctx.eaches, ctx.length = step, carries, eaches, length
+        ctx.loops, ctx.step, ctx.carries, ctx.eaches, ctx.length = loops, step, carries, eaches, length
         ctx.save_for_backward(*tensors, *sequences, *kept)
         ctx.set_materialize_grads(False)
         ctx.mark_non_differentiable(*[sequence for sequence in sequences if not sequence.is_floating_point()])
@@ -95,18 +106,18 @@ class _Loop(torch.autograd.Function):
             [at_end[k] for k in traced.floats],
             traced.following,
             ctx.length,
-            recur=recur,
+            recur=partial(recur, ctx.loops),
             reverse=not step.reverse,
             known=dict(zip(traced.kept, kept, strict=True)),
         )
-        wanted = ctx.needs_input_grad[4:]
+        wanted = ctx.needs_input_grad[5:]
         found: list[Tensor | None] = [None] * len(tensors)
         for k, slope in zip(traced.floats, run.last, strict=True):
             found[k] = slope if wanted[k] else None
         for k, slot in enumerate(traced.slopes, ctx.carries):
             if slot is not None and wanted[k]:
                 found[k] = run.stacked(slot) if k < ctx.carries + ctx.eaches else run.total(slot)
-        return None, None, None, None, *found
+        return None, None, None, None, None, *found
 
 
 @dataclass(init=False)

@@ -36,7 +36,12 @@ def mappable(op: Any) -> bool:
         >>> mappable(torch.ops.aten.exp.default), mappable(torch.ops.aten.gru_cell.default)
         (True, False)
     """
-    return op in _REWRITTEN or any(_has(op, key) for key in ("FuncTorchBatched", "FuncTorchBatchedDecomposition"))
+    return op in _REWRITTEN or has_rule(op)
+
+
+def has_rule(op: Any) -> bool:
+    """Whether torch maps an operator as it is, and without running it once for each row."""
+    return any(_has(op, key) for key in ("FuncTorchBatched", "FuncTorchBatchedDecomposition"))
 
 
 def is_composite(op: Any) -> bool:

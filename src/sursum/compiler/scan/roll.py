@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -20,6 +21,7 @@ from sursum.compiler.scan.evaluation import Evaluation
 from sursum.compiler.scan.gradient import recur
 from sursum.compiler.scan.mapping import mappable
 from sursum.compiler.scan.memory import memory_of
+from sursum.compiler.scan.native_loop import NativeLoops
 from sursum.compiler.scan.tracer import Check, Trace, Tracer, Unrollable, check_same
 from sursum.core.messages import Step
 from sursum.core.runtime import Messenger, handler
@@ -47,6 +49,10 @@ class rolled(Messenger):
 
     of_capture: ClassVar[bool] = True
 
+    # Of all executions: the loops in C, and those whose body remembers something and does nothing else for it.
+    loops: NativeLoops = field(default_factory=NativeLoops, repr=False)
+    steady: set[tuple[str, int]] = field(default_factory=set, repr=False)
+
     @property
     def roller(self) -> Callable[[Any], Any]:
         return self._roll
@@ -58,7 +64,7 @@ class rolled(Messenger):
             return plain(loop)
         if is_double():  # the first carry is like those that follow
             loop = replace(loop, init=widened(loop.init), xs=widened(loop.xs))
-        rolling = _Rolling(loop)
+        rolling = _Rolling(loop, self.loops, self.steady)
         try:
             return rolling.run()
         except Unrollable as reason:
@@ -98,6 +104,8 @@ class _Rolling:
     """One scan, rolled."""
 
     loop: Loop
+    loops: NativeLoops
+    steady: set[tuple[str, int]]
     evaluation: Evaluation = field(init=False)
     outcome: tuple[list[Tensor], list[Any], Shape] = field(init=False)
 
@@ -129,12 +137,13 @@ class _Rolling:
         trace: Trace = step.tracer.trace
         with without_dispatch_modes():
             check_same(trace, other.tracer.trace)
-        if memory_of(loop.body) != before:
+        if (loop.name, loop.length) not in self.steady and memory_of(loop.body) != before:
             self._refuse_counting(trace, carry)
+            self.steady.add((loop.name, loop.length))
         for call in trace.calls:
             if call.reads_any(step.tracer.varying) and not mappable(call.function):
                 raise Unrollable(f"{call.function} cannot be run for several steps at once")
-        self.evaluation = Evaluation(trace, loop.init, following, loop.length, recur=recur)
+        self.evaluation = Evaluation(trace, loop.init, following, loop.length, recur=partial(recur, self.loops))
         for check in trace.checks:
             self._verify(check)
         leave(step)

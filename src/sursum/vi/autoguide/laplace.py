@@ -12,6 +12,7 @@ from torch.distributions import Distribution
 
 from sursum import distributions as dist
 from sursum.compiler.compiled import CompiledDensity, compile_density
+from sursum.compiler.scan import rolled
 from sursum.core.messages import Param, Site
 from sursum.core.runtime import Messenger, handler, perform
 from sursum.density.log_density import LogDensity
@@ -76,7 +77,7 @@ class AutoLaplaceApproximation(JointGuide):
             raise GuideError("this AutoLaplaceApproximation has not been fitted yet: run SVI with it first.")
         self.set_up(args, kwargs)
         # A copy, for a density of its own: what is trained later does not move it.
-        compiled = compile_density(LogDensity(snapshot(params)(_held()(self.model)), args, kwargs))
+        compiled = compile_density(LogDensity(rolled(snapshot(params)(_held()(self.model))), args, kwargs))
         order = self._order(compiled)
         with torch.no_grad(), params:
             loc = self._loc().clone()
