@@ -58,6 +58,7 @@ def joined(first: Posterior, second: Posterior, num_warmup: int) -> Posterior:
     stats: Mapping[str, NDArray[Any]] = {
         name: np.concatenate([values[:count], second.stats[name]], axis=1) for name, values in first.stats.items()
     }
+    stats = {**stats, "energy": np.concatenate([first.stats["energy"][:count], _energy_after(first, second)], axis=1)}
     q = np.concatenate([first.unconstrained[:count], second.unconstrained], axis=1)
     found = {name: mixing(sites[name].numpy()) for name in first.latents if name in sites}
     said = tuple(text for text in second.warnings if text.startswith("The run "))
@@ -75,3 +76,15 @@ def joined(first: Posterior, second: Posterior, num_warmup: int) -> Posterior:
         notes=(*first.notes, note),
         program=second.program,
     )
+
+
+def _energy_after(first: Posterior, second: Posterior) -> NDArray[Any]:
+    """The energies of `second` as they would be with the metric of `first`.
+
+    An energy has a constant, to some samplers the log determinant of the metric. Energy plus log density, the kinetic energy,
+    has the same mean under every metric, so the difference of the means is that of the constants.
+    """
+    count = second.num_chains
+    kinetic = [np.mean(run.stats["energy"][:count] + run.stats["lp"][:count], axis=1, keepdims=True) for run in (first, second)]
+    moved: NDArray[Any] = second.stats["energy"] + (kinetic[0] - kinetic[1])
+    return moved
