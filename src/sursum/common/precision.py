@@ -22,6 +22,7 @@ from torch.distributions.utils import clamp_probs
 from torch.nn import Parameter
 from torch.overrides import TorchFunctionMode
 
+from sursum.common.incomplete_gamma import INCOMPLETE_GAMMA
 from sursum.common.torch_private import (
     DisableTorchDispatch,
     DisableTorchFunction,
@@ -52,7 +53,7 @@ _OF_TORCH = (BuiltinFunctionType, MethodDescriptorType, WrapperDescriptorType)
 _ONLY_CALLING: frozenset[Any] = frozenset(
     (torch.broadcast_tensors, Tensor.__pow__, Tensor.__rsub__, Tensor.__rdiv__, Tensor.__rpow__)
 )
-_NOT_AS_THEY_ARE: frozenset[Any] = frozenset((Tensor.clamp, torch.binary_cross_entropy_with_logits))
+_NOT_AS_THEY_ARE: frozenset[Any] = frozenset((Tensor.clamp, torch.binary_cross_entropy_with_logits, *INCOMPLETE_GAMMA))
 _NUMBERS = frozenset((int, float, bool, type(None), slice, EllipsisType, torch.Size))
 
 
@@ -151,6 +152,8 @@ class _Seen(TorchFunctionMode):
             args, kwargs = widened(args), widened(dict(kwargs))
         elif func is Tensor.clamp and caller().f_code is clamp_probs.__code__:
             kwargs = {"min": _LEAST, "max": _MOST}
+        elif func in INCOMPLETE_GAMMA:
+            return INCOMPLETE_GAMMA[func](*args, **kwargs)
         elif func in _FROM_NUMBERS:
             place, dtype = _FROM_NUMBERS[func], kwargs.get("dtype")
             args = tuple(wide(item) if isinstance(item, torch.dtype) else item for item in args)

@@ -13,6 +13,8 @@ from tests.compiler.native.network_operators import LOSSES, NETWORKS, PIECEWISE,
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
+from sursum.common.incomplete_gamma import operator as incomplete_gamma
+
 Case = Callable[[Tensor, Tensor], Tensor | tuple[Tensor, ...] | list[Tensor]]
 aten = torch.ops.aten
 
@@ -138,6 +140,8 @@ POINTWISE: dict[str, list[Case]] = {
 SPECIAL: dict[str, list[Case]] = {
     "aten.polygamma": [lambda x, y: torch.polygamma(0, x), lambda x, y: torch.polygamma(1, x.abs().clamp(0.01, 50)),
                        lambda x, y: torch.polygamma(2, x.abs().clamp(0.01, 50)), lambda x, y: torch.polygamma(3, x.abs().clamp(0.01, 50))],
+    "sursum.incomplete_gamma": [lambda x, y, k=k: incomplete_gamma()(x, y, k) for k in range(4)]
+        + [lambda x, y, k=k: incomplete_gamma()(x.abs() * 30, (x.abs() + y) * 30, k) for k in range(4)],
     "aten.mvlgamma": [lambda x, y: torch.mvlgamma(x.abs() + 3, 3), lambda x, y: torch.mvlgamma(x.abs() + 3, 1)],
     "aten.special_zeta": [lambda x, y: torch.special.zeta(x.clamp(max=500), y.abs().clamp(0.5, 50) + 0.25), lambda x, y: torch.special.zeta(2.5, y),
                           lambda x, y: torch.special.zeta(x, 1.0)],

@@ -130,6 +130,7 @@ _ALL = (
     _own("ndtri", 1),
     _own("zeta", 2),
     _own("bessel", 3),
+    _own("incomplete_gamma", 3),
     _own("floordiv", 2),
     _own("pymod", 2),
     _own("intdiv", 2),

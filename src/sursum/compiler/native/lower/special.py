@@ -78,6 +78,7 @@ TABLE = formulas({
     "aten.special_i0e": lambda e, x: e.call("bessel", e.const(0.0), e.const(1.0), x),
     "aten.special_i1": lambda e, x: e.call("bessel", e.const(1.0), e.const(0.0), x),
     "aten.special_i1e": lambda e, x: e.call("bessel", e.const(1.0), e.const(1.0), x),
+    "sursum.incomplete_gamma": lambda e, a, x, which: e.call("incomplete_gamma", e.const(float(which)), a, x),
     "aten.special_erfcx": lambda e, x: e.call("erfcx", x),
     "aten.special_ndtri": lambda e, x: e.call("ndtri", x),
     "aten.special_log_ndtr": ndtr_log,
