@@ -280,3 +280,66 @@ def test_the_cause_of_a_failed_run_is_told_though_the_store_cannot_be_closed(tmp
             assert run.state == "failed"
             with pytest.raises(StorageError, match="the disk is full"):
                 run.result()
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_a_file_appears_whole_or_not_at_all(tmp_path, durable, monkeypatch):
+    path = tmp_path / "file"
+    files.write_atomically(path, b"first", durable=durable)
+    assert path.read_bytes() == b"first"
+
+    def broken(made, target):
+        assert files.Path(made).read_bytes() == b"second"  # whole, before it has its name
+        assert path.read_bytes() == b"first"
+        raise OSError(errno.EIO, "broken")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files.os, "replace", broken)
+        with pytest.raises(OSError, match="broken"):
+            files.write_atomically(path, b"second", durable=durable)
+    assert path.read_bytes() == b"first"
+    assert list(tmp_path.iterdir()) == [path]
+    files.write_atomically(path, b"second", durable=durable)
+    assert path.read_bytes() == b"second"
+
+
+def test_only_what_is_durable_is_synced(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(files, "sync", lambda path: synced.append(os.path.basename(path)))
+    files.write_atomically(tmp_path / "file", b"", durable=False)
+    assert synced == []
+    files.write_atomically(tmp_path / "file", b"")
+    assert [name.rpartition(".")[0] or name for name in synced] == [".file", tmp_path.name]
+
+
+def test_a_folder_appears_with_all_that_is_in_it(tmp_path):
+    path = tmp_path / "folder"
+    with files.atomically(path) as made:
+        made.mkdir()
+        (made / "file").write_text("x")
+        assert not path.exists()
+    assert (path / "file").read_text() == "x"
+
+
+def test_nothing_is_left_of_a_folder_that_is_not_finished(tmp_path):
+    def begin():
+        with files.atomically(tmp_path / "folder") as made:
+            made.mkdir()
+            (made / "file").write_text("x")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        begin()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="rights of POSIX")
+def test_a_file_has_the_rights_that_are_given_less_the_umask(tmp_path):
+    before = os.umask(0o022)
+    try:
+        files.write_atomically(tmp_path / "program", b"", mode=0o777)
+        files.write_atomically(tmp_path / "private", b"", mode=0o600)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "program").stat().st_mode & 0o777 == 0o755
+    assert (tmp_path / "private").stat().st_mode & 0o777 == 0o600

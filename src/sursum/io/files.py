@@ -1,10 +1,13 @@
-"""What the file system refuses, said in terms of what was to be read or written."""
+"""Files that appear whole, and what the file system refuses, said in terms of what was to be read or written."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import os
+import secrets
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from sursum.errors import MissingFileError, StorageError, SursumError
@@ -115,6 +118,50 @@ class writing:
             f"{name!r} could not be written: {_said(error)}. {self.left}. "
             f"{_REMEDIES.get(error.errno or 0, 'Give another path.')}"
         ) from error
+
+
+@contextlib.contextmanager
+def atomically(path: str | os.PathLike[str], *, durable: bool = True) -> Iterator[Path]:
+    """In a `with` block: a path beside `path`; what is made there appears as `path` when the block ends, whole or not at all.
+
+    Args:
+        path: of a file, which is replaced, or of a folder, which must not exist.
+        durable: whether all of it is on the disk before it has its name, as what must outlive a power cut is. What can be
+            made again, and is checked when it is read, need not be.
+
+    Raises:
+        OSError: the file system refuses; what was at `path` is as it was, and nothing is left of what was made.
+    """
+    target = Path(path)
+    made = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+    try:
+        yield made
+        if durable:
+            for part in (*made.rglob("*"), made):
+                sync(part)
+        made.replace(target)
+        if durable:
+            sync_folder(target.parent)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            shutil.rmtree(made) if made.is_dir() else made.unlink(missing_ok=True)
+        raise
+
+
+def write_atomically(path: str | os.PathLike[str], content: bytes, *, mode: int = 0o666, durable: bool = True) -> None:
+    """Write a file, which appears under its name when it is whole; see `atomically`.
+
+    Args:
+        mode: the rights, less the umask.
+
+    Raises:
+        OSError: the file system refuses.
+    """
+    with atomically(path, durable=durable) as made:
+        # Whatever stands there, a link perhaps, is not followed.
+        descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
 
 
 def sync(path: str | os.PathLike[str]) -> None:

@@ -7,11 +7,9 @@ a name may hold any character.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import os
-import secrets
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sursum.errors import StorageError
-from sursum.io.files import interpreting, reading, sync_folder, writing
+from sursum.io.files import atomically, interpreting, reading, writing
 
 HEADER = "header"
 FOREIGN = frozenset(
@@ -38,24 +36,16 @@ def write(path: str | os.PathLike[str], kind: str, version: int, note: Mapping[s
     Raises:
         StorageError: the file system refuses; what was at `path` is as it was.
     """
-    target = Path(path)
     header = {"kind": kind, "version": version, "names": list(arrays), "note": dict(note)}
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-    with writing(path, "What was there is as it was"):
-        try:
-            with open(temporary, "xb") as file:
-                with zipfile.ZipFile(file, "w") as archive:
-                    _add(archive, HEADER, np.frombuffer(json.dumps(header).encode(), dtype=np.uint8))
-                    for i, array in enumerate(arrays.values()):
-                        _add(archive, str(i), np.asarray(array))
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, target)
-            sync_folder(target.parent)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            raise
+    with (
+        writing(path, "What was there is as it was"),
+        atomically(path) as made,
+        open(made, "xb") as file,
+        zipfile.ZipFile(file, "w") as archive,
+    ):
+        _add(archive, HEADER, np.frombuffer(json.dumps(header).encode(), dtype=np.uint8))
+        for i, array in enumerate(arrays.values()):
+            _add(archive, str(i), np.asarray(array))
 
 
 def read(path: str | os.PathLike[str], kind: str, version: int) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:

@@ -16,7 +16,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -30,7 +29,7 @@ from numpy.typing import NDArray
 
 from sursum.common.optional_packages import needed
 from sursum.errors import StorageError
-from sursum.io.files import check_regular, interpreting, reading, sync, sync_folder, writing
+from sursum.io.files import atomically, check_regular, interpreting, reading, sync, write_atomically, writing
 
 CHUNK_BYTES = 1 << 20
 MOST_DRAWS = 1024
@@ -85,23 +84,15 @@ class ZarrStore:
                 f"{os.fspath(path)!r} is there already, and a store is never written over. Give another path, remove it, or "
                 f"go on from it: `mcmc.extend(Posterior.load({os.fspath(path)!r}), …)`."
             )
-        temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
         attributes = {"kind": kind, "version": version, "note": dict(note)}
         with writing(path):
-            try:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                zarr.create_group(store=str(temporary), zarr_format=3, attributes=attributes)
-                seal(temporary)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with atomically(target) as made:
+                zarr.create_group(store=str(made), zarr_format=3, attributes=attributes)
+                seal(made)
                 for group in (COUNTS, SYNCED):
-                    zarr.create_group(store=str(temporary), path=group, zarr_format=3)
-                yield cls(temporary)
-                for file in temporary.rglob("*"):
-                    sync(file)
-                temporary.rename(target)
-                sync_folder(target.parent)
-            except BaseException:
-                shutil.rmtree(temporary, ignore_errors=True)
-                raise
+                    zarr.create_group(store=str(made), path=group, zarr_format=3)
+                yield cls(made)
 
     def add(self, name: str, table: Table, note: Mapping[str, Any] | None = None) -> None:
         """Make room for a table. Readers see it, and what is said of it in `note`, when all of it is there."""
@@ -194,7 +185,6 @@ class ZarrStore:
             content = description(self.path)
             content["attributes"]["note"] |= changes
             describe(self.path, content)
-            sync_folder(self.path)
 
     # Reading.
 
@@ -399,11 +389,7 @@ def description(folder: Path) -> dict[str, Any]:
 def describe(folder: Path, content: dict[str, Any]) -> None:
     """Write the `zarr.json` of a folder with its checksum, all or nothing."""
     content["attributes"] = content.get("attributes", {}) | {CHECKSUM: checksum(content)}
-    file = folder / "zarr.json"
-    temporary = file.with_name(f".zarr.json.{secrets.token_hex(4)}")
-    temporary.write_text(json.dumps(content), encoding="utf-8")
-    sync(temporary)
-    temporary.replace(file)
+    write_atomically(folder / "zarr.json", json.dumps(content).encode())
 
 
 def seal(folder: Path) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import re
-import tempfile
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -25,6 +23,7 @@ from sursum.compiler.native.proof import ProofError, disagreement
 from sursum.compiler.passes import optimise
 from sursum.density.log_density import LogDensity
 from sursum.errors import CompileError
+from sursum.io.files import write_atomically
 
 ValueAndGrad = Callable[[NDArray[np.float64]], tuple[float, NDArray[np.float64]]]
 
@@ -117,11 +116,7 @@ def _free(density: LogDensity, x: Tensor) -> Tensor:
 def _write(path: Path, content: bytes) -> None:
     """All or nothing."""
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(name, 0o755 if path.suffix != ".c" else 0o644)
-        os.replace(name, path)
+        write_atomically(path, content, mode=0o777 if path.suffix != ".c" else 0o666)
     except OSError as error:
         raise CompileError(f"the exported library could not be written to {str(path)!r}: {error}") from error
 

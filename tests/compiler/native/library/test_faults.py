@@ -474,14 +474,11 @@ def test_without_a_place_for_it_every_process_compiles(tmp_path, monkeypatch, wh
 
 def test_a_full_disk_is_no_reason_to_fail(cached, monkeypatch):
     detect(open_directory(None))
-    real = tempfile.mkstemp
 
-    def full(*args, prefix=None, **kwargs):
-        if prefix == ".new-":
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return real(*args, prefix=prefix, **kwargs)
+    def full(path, content, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(cache.tempfile, "mkstemp", full)
+    monkeypatch.setattr(cache, "write_atomically", full)
     with pytest.warns(EngineWarning, match="cannot be kept: .*No space left on device"):
         density = su.compile(program, engine="native")
     check(density)

@@ -7,14 +7,14 @@ import hashlib
 import os
 import re
 import stat
-import tempfile
 from pathlib import Path
 
 from sursum.common.user_frame import warn
 from sursum.errors import EngineWarning
+from sursum.io.files import write_atomically
 
 #: Names of the files that we write: libraries, their texts and seals, what is known of the toolchain, and halves of these.
-OURS = re.compile(r"[0-9a-f]{64}\.(so|c|seal)|toolchain-[0-9a-f]{16}\.json|\.new-.*")
+OURS = re.compile(r"\.?([0-9a-f]{64}\.(so|c|seal)|toolchain-[0-9a-f]{16}\.json)(\.[0-9a-f]{8})?|\.new-.*")
 
 
 #: Rights to write that the group or everybody has.
@@ -136,7 +136,7 @@ def keep(directory: Path | None, key: str, source: str, content: bytes) -> Path 
     path = directory / f"{key}.so"
     try:
         write_file(path.with_suffix(".c"), source.encode("ascii"))
-        write_file(path, content, mode=0o700)
+        write_file(path, content, 0o700)
         write_file(path.with_suffix(".seal"), seal(key, content).encode("ascii"))
     except OSError as error:
         _note(error)
@@ -163,18 +163,9 @@ def read_file(path: Path) -> bytes:
 
 
 def write_file(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """Write a file, which appears under its name when it is whole.
+    """Write a file of the cache: nobody else reads it, and one that a power cut has damaged is made again.
 
     Raises:
         OSError: it cannot be written; nothing is left of it.
     """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(name, mode)
-        os.replace(name, path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.unlink(name)
-        raise
+    write_atomically(path, content, mode=mode, durable=False)
