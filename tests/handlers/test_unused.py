@@ -63,9 +63,15 @@ def test_nothing_is_said_of_an_execution_that_did_not_end(make: Any) -> None:
             handler()
 
 
-@pytest.mark.parametrize("verb", ["reparam", "block, hide", "block, expose", "reprior"])
+@pytest.mark.parametrize("verb", MISSPELT)
 def test_a_name_that_some_executions_have_is_used(verb: str) -> None:
     assert said(MISSPELT[verb]("extra"), (True,), (False,)) == []
+
+
+@pytest.mark.parametrize("verb", ["condition", "substitute", "do"])
+def test_values_are_given_to_names_and_not_to_patterns(verb: str) -> None:
+    (text,) = said(MISSPELT[verb]("th*"))
+    assert "the value for 'th*' was not used: no site of that name was reached" in text
 
 
 def test_a_collection_of_names_that_is_a_trace_may_know_more() -> None:

@@ -12,8 +12,8 @@ from sursum.core.arguments import as_data
 from sursum.core.messages import Param, Sample, Site
 from sursum.core.plates import by_step
 from sursum.core.runtime import Messenger, P, R, handler, required
-from sursum.core.validation import validation_enabled
 from sursum.errors import ObservationError, UnusedSiteWarning
+from sursum.handlers.unused import unused
 
 
 @handler
@@ -53,19 +53,23 @@ class Given(Messenger[P, R]):
         return by_step(site, value) if isinstance(site, Sample) else value
 
     def finish(self) -> None:
-        if not validation_enabled():
-            return
         verb = type(self).__name__
-        for name in self.data:
-            site, entry = self.met.get(name), self.data[name]
-            # Of a whole trace nobody expects that all of it is used.
-            ignored = entry is None or (isinstance(entry, Site) and not isinstance(entry, self.takes))
-            if ignored or isinstance(site, self.takes) or not self.note(name):
-                continue
-            if isinstance(site, Param):
-                what = f"{site} is a parameter here. Put {verb} outside of lift, where it is a sample site, or use substitute"
-            elif site is not None:
-                what = f"{site} is a {site.type} site, which takes no value"
-            else:
-                what = f"no site of that name was reached.{suggestion(name, self.met)}"
-            warn(f"{verb}: the value for {name!r} was not used: {what}", UnusedSiteWarning)
+        # Of a whole trace nobody expects that all of it is used.
+        given = [
+            name
+            for name, entry in self.data.items()
+            if entry is not None and (not isinstance(entry, Site) or isinstance(entry, self.takes))
+        ]
+        taken = [name for name, site in self.met.items() if isinstance(site, self.takes)]
+        for name, why in unused(self, given, taken, self._why, patterns=False):
+            warn(f"{verb}: the value for {name!r} was not used: {why}", UnusedSiteWarning)
+
+    def _why(self, name: str) -> str:
+        """Why the value of a name is not used."""
+        site = self.met.get(name)
+        if isinstance(site, Param):
+            verb = type(self).__name__
+            return f"{site} is a parameter here. Put {verb} outside of lift, where it is a sample site, or use substitute"
+        if site is not None:
+            return f"{site} is a {site.type} site, which takes no value"
+        return f"no site of that name was reached.{suggestion(name, self.met)}"
