@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.support.arviz_groups import groups_of
 
 import sursum as su
 import sursum.distributions as dist
@@ -60,12 +61,8 @@ def data(posterior):
     return posterior.to_arviz(coords={"school": SCHOOLS}, dims={"error": ["school"]}, log_likelihood=True)
 
 
-def groups(data):
-    return {str(name).lstrip("/") for name in (data.children if ONE or not hasattr(data, "groups") else data.groups())}
-
-
-def test_the_groups(data):
-    assert groups(data) == {
+def test_the_groups_of(data):
+    assert groups_of(data) == {
         *("posterior", "sample_stats", "warmup_posterior", "warmup_sample_stats", "observed_data", "constant_data"),
         *("log_likelihood", "posterior_predictive", "prior", "prior_predictive"),
     }
@@ -103,7 +100,7 @@ def test_values(data, posterior):
 
 
 def test_the_log_likelihood_is_there_when_it_is_asked_for(posterior):
-    assert "log_likelihood" not in groups(posterior.to_arviz())
+    assert "log_likelihood" not in groups_of(posterior.to_arviz())
     loaded = Posterior(posterior.sites, posterior.stats, posterior.unconstrained)
     with pytest.raises(PredictionError, match="this posterior has no program to log_likelihood with"):
         loaded.to_arviz(log_likelihood=True)
@@ -212,7 +209,7 @@ def test_groups_go_to_the_store_of_the_run(posterior, tmp_path):
     for group, values in whole.groups.items():
         for name, value in values.items():
             assert torch.equal(value, again.groups[group][name])
-    assert groups(again.to_arviz()) >= set(whole.groups)
+    assert groups_of(again.to_arviz()) >= set(whole.groups)
     with pytest.raises(StorageError, match="has a group 'prior' already, and what is stored is never"):
         found.with_groups(store=path, prior=prior)
 

@@ -9,6 +9,7 @@ import re
 import numpy as np
 import pytest
 import torch
+from tests.support.arviz_groups import groups_of
 
 from sursum.errors import StorageError
 from sursum.posterior.posterior import Draws, Posterior
@@ -82,7 +83,7 @@ def test_summary(posterior):
 
 def test_arviz_groups_names_and_values(posterior):
     data = posterior.to_arviz()
-    assert set(data.groups()) == {
+    assert groups_of(data) == {
         "posterior",
         "sample_stats",
         "warmup_posterior",
@@ -111,7 +112,7 @@ def test_arviz_dims_of_any_kind(posterior):
 
 def test_arviz_without_warmup_or_data():
     data = Posterior({"x": torch.zeros(2, 4)}, {"lp": np.zeros((2, 4))}, np.zeros((2, 4, 1))).to_arviz()
-    assert set(data.groups()) == {"posterior", "sample_stats"}
+    assert groups_of(data) == {"posterior", "sample_stats"}
 
 
 def test_saved_and_loaded_bit_for_bit(posterior, tmp_path):
