@@ -7,7 +7,7 @@ import torch
 
 import sursum as su
 import sursum.distributions as dist
-from sursum.errors import OutOfRangeError, SiteError
+from sursum.errors import SiteError
 
 ZEROS = torch.zeros(3, dtype=torch.float64)
 ADAM = su.optim.Adam({"lr": 0.1})
@@ -79,38 +79,3 @@ def test_a_copy_may_be_changed():
     found = su.poutine.trace(su.condition(model, {"v": ZEROS})).get_trace()
     assert float(found["f"].value) == -6.0
     assert su.compile(model, engine="native").engine == "native"
-
-
-TABLE = torch.tensor([1.0, 2.0, 5.0])
-
-
-def looked_up(k, y):
-    m = su.sample("m", dist.Normal(0.0, 1.0))
-    with su.plate("data", len(y)):
-        su.sample("y", dist.Normal(TABLE[k] * m, 1.0), obs=y)
-
-
-def test_an_index_outside_is_said_as_ours_wherever_the_program_runs():
-    k, y = torch.tensor([0, 3]), torch.zeros(2)
-    guide = su.infer.autoguide.AutoNormal(looked_up)
-    draws = {"m": torch.zeros(2)}
-    for run in (
-        lambda: su.infer.SVI(looked_up, guide, ADAM, su.infer.Trace_ELBO()).step(k, y),
-        lambda: su.infer.Predictive(looked_up, draws)(k, y),
-        lambda: su.infer.Predictive(looked_up, num_samples=2)(k, y),
-        lambda: su.infer.log_likelihood(looked_up, draws, k, y),
-        lambda: su.infer.Fit(looked_up).run(k, y),
-        lambda: su.infer.Fit(looked_up, optim=lambda p: torch.optim.SGD(p, 0.1), num_steps=2).run(k, y),
-    ):
-        with pytest.raises(OutOfRangeError, match=r"index is outside .* \(test_in_place.py:\d+, after site 'm'\)"):
-            run()
-
-
-def test_a_class_that_there_is_not_is_said_at_its_site():
-    def model(y):
-        m = su.sample("m", dist.Normal(torch.zeros(3), 1.0).to_event(1))
-        with su.plate("data", len(y)):
-            su.sample("y", dist.Categorical(logits=m, validate_args=False), obs=y)
-
-    with pytest.raises(OutOfRangeError, match=r"index is outside of its table at site 'y'"):
-        su.infer.log_likelihood(model, {"m": torch.zeros(2, 3)}, torch.tensor([0, 3]))

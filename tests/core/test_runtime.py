@@ -1,7 +1,6 @@
 """The stack, `perform`, and what every handler can do."""
 
 import asyncio
-import functools
 import threading
 
 import pytest
@@ -9,10 +8,8 @@ import torch
 
 import sursum as su
 import sursum.distributions as dist
-from sursum.core import runtime, scope
-from sursum.core.messages import Deterministic, Frame
+from sursum.core import runtime
 from sursum.core.runtime import Messenger, handler, perform, required
-from sursum.core.scope import Global, open_plates
 from sursum.errors import HandlerError
 
 P = su.poutine
@@ -163,59 +160,6 @@ def test_finish_runs_only_where_nothing_went_wrong():
     assert len(ended) == 1
 
 
-# Programs that would run too late.
-
-
-async def coroutine():
-    su.sample("z", dist.Normal(0.0, 1.0))
-
-
-def generator():
-    yield su.sample("z", dist.Normal(0.0, 1.0))
-
-
-async def asynchronous_generator():
-    yield su.sample("z", dist.Normal(0.0, 1.0))
-
-
-class Callable:
-    def __call__(self):
-        yield 1
-
-
-@pytest.mark.parametrize(
-    ("program", "kind"),
-    [
-        (coroutine, "is a coroutine"),
-        (generator, "is a generator"),
-        (asynchronous_generator, "is an asynchronous generator"),
-        (functools.partial(generator), "is a generator"),
-        (P.scale(scale=1.0), None),
-        (Callable(), "is a generator"),
-    ],
-    ids=["coroutine", "generator", "asynchronous generator", "partial", "handler", "callable"],
-)
-def test_programs_that_run_later_are_refused(program, kind):
-    if kind is None:
-        assert P.trace(program).fn is program
-        return
-    with pytest.raises(HandlerError, match=rf"{kind}: its body would run after the handlers around it are left"):
-        P.trace(program)
-    with pytest.raises(HandlerError, match=kind):
-        su.infer.LogDensity(program)
-
-
-@pytest.mark.parametrize(
-    ("made", "kind"), [(coroutine, "a coroutine"), (generator, "a generator"), (asynchronous_generator, "an asynchronous")]
-)
-@pytest.mark.parametrize(
-    "call", [lambda p: P.trace(p).get_trace(), lambda p: P.scale(p, 1.0)(), lambda p: su.infer.LogDensity(p)]
-)
-def test_functions_that_return_such_programs_are_refused(made, kind, call):
-    with pytest.raises(HandlerError, match=f"returned {kind}"):
-        call(lambda: made())
-
-
 # Threads and tasks.
 
 
@@ -240,51 +184,3 @@ def test_a_task_inherits_the_stack_and_cannot_disturb_it():
             return sizes, len(runtime.STACK.get())
 
     assert asyncio.run(outer()) == ([2] * 5, 1)
-
-
-# What handlers tell without messages.
-
-
-def test_open_plates_end_at_what_is_global_but_for_those_opened_again():
-    def names():
-        return [frame.name for frame in open_plates()]
-
-    with su.plate("a", 2), su.plate("b", 3):
-        assert names() == ["a", "b"]
-        with Global(plates=(Frame("c", -1, 4),)):
-            assert names() == []
-            with su.plate("d", 5):
-                assert names() == ["d"]
-            with su.plate("c", 4):
-                assert names() == ["c"]
-
-
-def test_the_innermost_generator_and_the_innermost_store_win():
-    outer, inner = su.ParamStore(), su.ParamStore()
-    with outer:
-        su.param("s", torch.tensor(1.0))
-    with inner:
-        su.param("s", torch.tensor(2.0))
-    with outer, inner:
-        assert scope.recall("s").detach() == 2
-    with inner, outer:
-        assert scope.recall("s").detach() == 1
-    assert scope.recall("s") is None
-    with P.seed(rng_seed=1) as a, P.seed(rng_seed=1) as b:
-        assert scope.current_generator() is b.generator is not a.generator
-
-
-def test_errors_can_ask_which_site_is_worked_on():
-    seen = []
-
-    @handler
-    class look(Messenger):
-        def handle(self, site):
-            seen.append(scope.current_site())
-            return perform(site)
-
-    with look():
-        su.deterministic("x", torch.tensor(1.0))
-    assert [site.name for site in seen] == ["x"]
-    assert isinstance(seen[0], Deterministic)
-    assert scope.current_site() is None

@@ -6,13 +6,11 @@ import warnings
 
 import numpy as np
 import pytest
-import torch
 
 import sursum as su
 import sursum.distributions as dist
 from sursum.distributions import constraints
 from sursum.errors import DensityError, DiagnosticWarning, UnusedSiteWarning
-from sursum.mcmc.coordinates import turned
 from sursum.mcmc.start import TRIES, find_start, given_start
 
 
@@ -116,19 +114,3 @@ def test_a_density_between_walls_is_sampled_though_it_is_flat_by_a_coordinate():
     error = np.sqrt(1.0 / 72.0 / summary["ess_bulk"])
     assert (np.abs(summary["mean"] - np.array([1 / 6, 1 / 3])) < 5.0 * error).all()
     assert posterior.coordinates == ("pair[0]", "pair[1]")
-
-
-@pytest.mark.filterwarnings("ignore::sursum.errors.UnusedSiteWarning")
-def test_turned_coordinates_are_the_same_density():
-    def program():
-        free = su.sample("free", dist.ImproperUniform(constraints.real, (), ()))
-        su.factor("walls", torch.where(free.abs() < 1.0, 0.0, -torch.inf))
-        su.sample("z", dist.Normal(0.0, 1.0))
-
-    density = su.infer.LogDensity(program)
-    compiled = su.compile(program)
-    other = turned(density, compiled.value_and_grad, np.random.default_rng(0))
-    q = np.array([0.3, -0.7])
-    np.testing.assert_allclose(other.outward(other.inward(q)), q, rtol=1e-14)
-    np.testing.assert_allclose(float(other(torch.from_numpy(other.inward(q)))), float(density(torch.from_numpy(q))), rtol=1e-14)
-    assert turned(density, lambda q: (0.0, np.array([0.0, 1.0])), np.random.default_rng(0)) is None

@@ -230,17 +230,6 @@ def test_data_of_another_dtype() -> None:
     torch.testing.assert_close(posterior.predict(X.double())["f"], posterior.predict(X)["f"], rtol=1e-12, atol=1e-12)
 
 
-def test_data_that_are_integers() -> None:
-    message = r"network 'net' computes in torch.float32 on cpu, and data .* are torch.int64 on cpu .*Convert the data"
-    with pytest.raises(SiteError, match=message):
-        su.compile(su.lift(regression(mlp()), PRIOR), torch.ones(6, 2, dtype=torch.int64), torch.zeros(6))
-
-
-def test_a_name_that_is_none() -> None:
-    with pytest.raises(SiteError, match=r"the name of a module .*must be a string, and is 3: module\('net', net\)"):
-        su.module(3, mlp())
-
-
 def test_data_on_another_device() -> None:
     net = mlp()
     with pytest.raises(SiteError, match=r"computes in torch.float32 on cpu, and data .* on meta .*Convert the data"):

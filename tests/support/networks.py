@@ -9,6 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize
 
+import sursum as su
+import sursum.distributions as dist
+
 
 class Recurrent(nn.Module):
     def __init__(self, kind: type[nn.RNNBase], **settings: Any) -> None:
@@ -115,3 +118,14 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], Any]] = {
     "hooked": (Hooked, VECTORS),
     "half frozen": (lambda: nn.Sequential(nn.Linear(3, 3).requires_grad_(False), nn.Linear(3, 1)), VECTORS),
 }
+
+
+def regression(net: nn.Module, direct: Callable[[Any, Tensor], Tensor] | None = None) -> Callable[[], None]:
+    """A program of five ones that are N(f, 1), with f from `VECTORS` by the network, or by `direct` from its own weights."""
+
+    def program() -> None:
+        f = su.module("net", net)
+        mean = f(VECTORS) if direct is None else direct(net, VECTORS)
+        su.sample("y", dist.Normal(mean.squeeze(-1), 1.0), obs=torch.ones(5))
+
+    return program
