@@ -1,4 +1,4 @@
-"""What holds for every test: hypothesis tries the same examples in every run, and the compiler looks at what its passes make."""
+"""What holds for every test: hypothesis tries the same examples in every run, and compiler passes are looked at."""
 
 from __future__ import annotations
 

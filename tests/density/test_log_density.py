@@ -229,7 +229,6 @@ def test_the_first_run_looks_for_a_place_where_the_program_runs():
             r"latent site 'k' .* is discrete \(Poisson\), and gradients need continuous",
         ),
         (lambda: None, "no latent site and no parameter"),
-        (lambda: su.lift(lambda: su.param("z", torch.tensor(1.0)), lambda value: torch.ones(()))(), "cannot be scored"),
     ],
 )
 def test_programs_without_a_density(program, said):

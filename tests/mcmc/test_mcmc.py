@@ -142,23 +142,6 @@ def test_settings_out_of_range(setting, found, expected):
         MCMC(NUTS(lambda: None), **{setting: found})
 
 
-@pytest.mark.parametrize(
-    ("setting", "found", "expected"),
-    [
-        ("target_accept", 1.0, "a probability strictly between 0 and 1"),
-        ("target_accept", 0, "a probability strictly between 0 and 1"),
-        ("target_accept", "0.8", "a probability strictly between 0 and 1"),
-        ("max_tree_depth", 0, "an integer of 1 or more"),
-        ("low_rank", 1, "True or False"),
-        ("model", 3, "a program, a callable"),
-    ],
-)
-def test_settings_of_nuts_out_of_range(setting, found, expected):
-    settings = {"model": lambda: None} | {setting: found}
-    with pytest.raises(SamplingError, match=re.escape(f"`{setting}` is {found!r}, but must be {expected}: ")):
-        NUTS(**settings)
-
-
 def test_a_program_without_its_kernel():
     with pytest.raises(SamplingError, match=r"`kernel` is .+ but must be a kernel: give `NUTS"):
         MCMC(lambda: None)

@@ -128,8 +128,8 @@ def test_chains_go_on_side_by_side_from_what_was_done():
 
 
 def test_how_many_at_once_is_by_their_size(monkeypatch, how):
-    """z and 2 z, each of 1,000 numbers of float64, are 16,000 bytes a draw."""
-    monkeypatch.setattr(vectorise, "BUDGET", 3 * 16000)
+    """Of 1,000 numbers of float64 the draw, its only element and twice that are 24,000 bytes."""
+    monkeypatch.setattr(vectorise, "BUDGET", 3 * 24000)
     at_draws(lambda values, draw: {"f": 2 * values["z"]}, {"z": torch.zeros(7, 1000, dtype=torch.float64)}, 7)
     assert [rows[:2] for rows in how["mapped"]] == [(0, 3), (3, 6), (6, 7)]
 

@@ -8,14 +8,12 @@ import sys
 import numpy as np
 import pytest
 import torch
-from scipy.stats import kstest
 from tests.support.paths import EXAMPLES
 
 import sursum as su
 import sursum.distributions as dist
 from sursum.errors import SamplingError
 from sursum.mcmc.chain_pool import Schedule
-from sursum.sbc import sbc_result
 
 ZEROS = torch.zeros(5)
 
@@ -95,29 +93,6 @@ def test_ctrl_c_ends_the_study(monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         su.infer.SBC(model, seed=0, num_simulations=10, num_warmup=50, num_samples=50, max_rank=9).run(ZEROS)
     assert len(begun) == 3
-
-
-def test_p_values_of_uniform_ranks_are_uniform():
-    rng = np.random.default_rng(5)
-    p = sbc_result.p_values(rng.integers(0, 100, size=(80, 400)), 99)
-    assert kstest(p, "uniform").pvalue > 0.001
-
-
-def test_p_values_of_other_ranks_are_small():
-    rng = np.random.default_rng(5)
-    uneven = {"narrow": rng.beta(0.5, 0.5, 100), "wide": rng.beta(3, 3, 100), "biased": rng.beta(2, 1, 100)}
-    for name, u in uneven.items():
-        assert sbc_result.p_values((100 * u).astype(int), 99) < 0.005, name
-
-
-def test_the_band_holds_what_it_says():
-    """Of other samples of uniform numbers 95 % stay inside as a whole; 1000 of them, so four standard errors are 2.8 %."""
-    count = 60
-    z, low, up = sbc_result.band(count)
-    u = np.random.default_rng(9).uniform(size=(1000, count))
-    ecdf = (u[:, :, None] <= z).mean(axis=1)
-    inside = ((ecdf >= low - 1e-12) & (ecdf <= up + 1e-12)).all(axis=1).mean()
-    assert abs(inside - 0.95) < 0.028
 
 
 def test_the_picture(right, tmp_path):

@@ -1,0 +1,80 @@
+"""The line of the user's program: in messages, of errors, and where warnings point to."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+import torch
+from torch import nn
+
+import sursum as su
+from sursum.common.user_frame import calling_line, is_users, raising_line, warn
+
+
+def here(function, offset):
+    return f"test_user_frame.py:{function.__code__.co_firstlineno + offset}"
+
+
+def test_whose_code_is_whose():
+    assert is_users(__file__)
+    assert not is_users(su.param.__code__.co_filename)
+    assert not is_users(nn.Linear.forward.__code__.co_filename)
+    assert is_users("/home/user/torch/model.py")
+
+
+def test_the_innermost_line_of_the_user():
+    def outer():
+        return inner()
+
+    def inner():
+        return calling_line()
+
+    assert outer() == here(inner, 1)
+
+
+def test_frames_of_ours_and_of_torchs_are_passed_over():
+    class Asks(nn.Module):
+        def forward(self, x):
+            seen.append(calling_line())
+            return x
+
+    seen = []
+    line = here(test_frames_of_ours_and_of_torchs_are_passed_over, 9)
+    with su.poutine.trace() as t:
+        su.param("s", torch.tensor(1.0)), Asks()(1)
+    assert t.trace["s"].where == line
+    assert seen == [here(Asks.forward, 1)]
+    compiled = compile("from sursum.common.user_frame import calling_line\nfound = calling_line()", su.__file__, "exec")
+    space = {}
+    exec(compiled, space)  # a frame of a file of ours
+    assert space["found"] == here(test_frames_of_ours_and_of_torchs_are_passed_over, 14)
+
+
+def test_where_an_error_came_through():
+    def user():
+        torch.zeros(2) @ torch.zeros(3)
+
+    with pytest.raises(RuntimeError) as caught:
+        nn.Sequential(nn.Linear(2, 1))(torch.zeros(3))
+    assert raising_line(caught.value) == here(test_where_an_error_came_through, 5)
+    with pytest.raises(RuntimeError) as caught:
+        user()
+    assert raising_line(caught.value) == here(user, 1)
+    assert raising_line(ValueError("never raised")) is None
+
+
+def test_a_warning_points_to_the_user_however_deep_it_is_given():
+    space = {"warn": warn}
+    exec(compile("def ours():\n    warn('careful', UserWarning)\ndef deeper():\n    ours()", su.__file__, "exec"), space)
+    for give in (space["ours"], space["deeper"], lambda: warn("careful", UserWarning)):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            give()
+        (one,) = caught
+        assert (one.filename, str(one.message), one.category) == (__file__, "careful", UserWarning)
+    assert one.lineno == here_line(test_a_warning_points_to_the_user_however_deep_it_is_given, 3)
+
+
+def here_line(function, offset):
+    return function.__code__.co_firstlineno + offset

@@ -1,0 +1,79 @@
+"""Tests lie where their module lies: every module has its own test file, or is listed with the tests that cover it."""
+
+from __future__ import annotations
+
+import re
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+
+from tests.support.paths import ROOT
+
+SOURCE, TESTS = ROOT / "src" / "sursum", ROOT / "tests"
+
+# A module, or a pattern of modules, and the test files that cover it: where a table or a contract holds many to one rule, or
+# where a module is one step of a way that is tested as a whole.
+COVERED = {
+    "__main__.py": ["show/test_doctor.py", "test_packaging.py"],
+    "poutine.py": ["handlers/test_contract.py"],
+    "optim.py": ["vi/test_svi.py", "vi/test_engines.py"],
+    "common/elsewhere.py": ["common/test_other_libraries.py"],
+    "common/torch_private.py": ["test_layers.py"],
+    "common/taint.py": ["show/test_render.py", "show/test_report.py"],
+    "compiler/capture/*.py": ["compiler/capture/test_capture.py"],
+    "compiler/check/points.py": ["compiler/check/test_faithful.py"],
+    "compiler/check/slopes.py": ["compiler/check/test_gradient.py"],
+    "compiler/engine.py": ["compiler/test_compiled.py", "compiler/native/library/test_faults.py"],
+    "compiler/export/text.py": ["compiler/export/test_export.py"],
+    "compiler/graph/*.py": ["compiler/graph/test_pipeline.py", "compiler/graph/test_replay.py"],
+    "compiler/scan/*.py": ["compiler/scan/test_roll.py", "compiler/native/test_recurrence.py"],
+    # Each operator is a row, and each row is held to torch; whole programs are drawn at random.
+    "compiler/native/*.py": ["compiler/native/test_operators.py", "compiler/native/test_fuzz.py"],
+    "compiler/native/*/*.py": ["compiler/native/test_operators.py", "compiler/native/test_fuzz.py"],
+    # Every family: its samplers against its own density, its support and bijection, its log density in C against torch.
+    "distributions/*.py": ["distributions/test_samplers.py", "compiler/native/test_densities.py"],
+    "handlers/*.py": ["handlers/test_contract.py"],
+    "handlers/lift/*.py": ["handlers/lift/test_rules.py", "handlers/lift/test_composition.py"],
+    "infer/*.py": ["test_public.py"],
+    # Each guide, and each bound, is a row.
+    "vi/autoguide/*.py": ["vi/test_engines.py", "vi/test_conjugate.py"],
+    "vi/*.py": ["vi/test_engines.py", "vi/test_elbo.py"],
+}
+
+MODULES = sorted(path.relative_to(SOURCE).as_posix() for path in SOURCE.rglob("*.py") if path.name != "__init__.py")
+
+
+def own_test(module: str) -> Path:
+    path = Path(module)
+    return TESTS / path.parent / f"test_{path.name}"
+
+
+def covering(module: str) -> list[str]:
+    return [test for pattern, tests in COVERED.items() if fnmatch(module, pattern) for test in tests]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_module_has_a_test(module: str) -> None:
+    tests = covering(module)
+    if own_test(module).exists():
+        exact = [pattern for pattern in COVERED if pattern == module]
+        assert not exact, f"{module} has a test file of its own: leave it out of COVERED"
+        return
+    assert tests, f"write {own_test(module).relative_to(ROOT)}, or list {module} with the table that covers it"
+
+
+@pytest.mark.parametrize("pattern", COVERED)
+def test_what_is_listed_exists(pattern: str) -> None:
+    assert any(fnmatch(module, pattern) for module in MODULES), f"no module is {pattern}"
+    for test in COVERED[pattern]:
+        assert (TESTS / test).exists(), test
+        assert re.search(r"^(class|def) test_|^    def test_|^def test_", (TESTS / test).read_text(), re.MULTILINE), test
+
+
+def test_no_test_imports_a_test() -> None:
+    """What tests share lies in `tests/support/`, or beside them in a file that is no test."""
+    for path in TESTS.rglob("*.py"):
+        found = re.findall(r"^\s*(?:from|import) ((?:tests\.|\.)[\w.]*\btest_\w+)", path.read_text(), re.MULTILINE)
+        found = [name for name in found if name.rpartition(".")[2] != path.stem]  # a child process that is given its own parent
+        assert not found, f"{path.relative_to(ROOT)} imports {found}"
