@@ -26,7 +26,7 @@ COVERED = {
     "compiler/check/slopes.py": ["compiler/check/test_gradient.py"],
     "compiler/engine.py": ["compiler/test_compiled.py", "compiler/native/library/test_faults.py"],
     "compiler/export/text.py": ["compiler/export/test_export.py"],
-    "compiler/graph/*.py": ["compiler/graph/test_pipeline.py", "compiler/graph/test_replay.py"],
+    "compiler/graph/*.py": ["compiler/test_passes.py", "compiler/graph/test_replay.py"],
     "compiler/scan/*.py": ["compiler/scan/test_roll.py", "compiler/native/test_recurrence.py"],
     # Each operator is a row, and each row is held to torch; whole programs are drawn at random.
     "compiler/native/*.py": ["compiler/native/test_operators.py", "compiler/native/test_fuzz.py"],
