@@ -14,7 +14,7 @@ from sursum.compiler.graph.graph import Graph, Guard, Node, Ref, Value, Where, i
 from sursum.compiler.graph.guard_elimination import eliminate_proved_guards
 from sursum.compiler.graph.indexed_operators import Places, family, places_of
 from sursum.compiler.graph.integer_ranges import Range, Ranges
-from sursum.compiler.graph.windows import contiguous_stride, numel_of
+from sursum.compiler.graph.windows import contiguous, numel_of
 
 aten = torch.ops.aten
 
@@ -133,7 +133,7 @@ class _Writer:
         value = Value(self.next, math.prod(size), dtype)
         self.next += 1
         self.values[value.id] = value
-        output = Ref(value.id, size, contiguous_stride(size), 0, dtype)
+        output = Ref(value.id, size, contiguous(size), 0, dtype)
         self.nodes.append(Node(op, tuple(args), {}, (output,), (), where))
         return output
 

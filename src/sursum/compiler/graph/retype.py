@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from sursum.compiler.graph.graph import Graph, Node, Ref, Value, map_refs, refs_of
-from sursum.compiler.graph.windows import contiguous_stride
+from sursum.compiler.graph.windows import contiguous
 
 aten = torch.ops.aten
 
@@ -60,7 +60,7 @@ def _retype_node(node: Node, values: dict[int, Value]) -> list[Node]:
             numel = torch.Size(ref.size).numel()
             value = Value(max(values) + 1, numel, torch.float64)
             values[value.id] = value
-            output = Ref(value.id, ref.size, contiguous_stride(ref.size), 0, torch.float64)
+            output = Ref(value.id, ref.size, contiguous(ref.size), 0, torch.float64)
             options = {"dtype": torch.float64, "memory_format": torch.contiguous_format}
             casts[ref] = Node(aten._to_copy.default, (ref,), options, (output,), (), node.where)
         made = casts[ref].outputs[0]

@@ -13,10 +13,10 @@ from torch import Tensor
 from sursum.compiler.graph.graph import Ref
 
 
-def contiguous_stride(size: Sequence[int]) -> tuple[int, ...]:
+def contiguous(size: Sequence[int]) -> tuple[int, ...]:
     """Strides of a row-major tensor of this size, in elements.
 
-    >>> contiguous_stride((2, 3, 4))
+    >>> contiguous((2, 3, 4))
     (12, 4, 1)
     """
     stride: list[int] = []

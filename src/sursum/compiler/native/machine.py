@@ -71,8 +71,6 @@ SCATTER_COPIES = 4
 CACHE_LINE = 64
 #: Bytes that a step of a scan may have on the stack: sampler threads have little of it.
 STACK_BYTES = 32_768
-#: Numbers. Larger results of folding are not worth their memory.
-FOLDED_NUMBERS = 4_000_000
 #: Statements in a C function. Above this the compiler's time stops growing in proportion.
 PART_STATEMENTS = 300
 #: Statements in all, up to which a level of optimisation gives more than it costs; above the last it is -O1.

@@ -18,7 +18,7 @@ from torch import Tensor
 from sursum.common.torch_private import dispatch_modes, without_dispatch_modes
 from sursum.compiler.graph.compare import compare, same_bits
 from sursum.compiler.graph.graph import Graph, Node, Ref, Value, Where
-from sursum.compiler.graph.windows import contiguous_stride
+from sursum.compiler.graph.windows import contiguous
 from sursum.compiler.native.build import build
 from sursum.compiler.native.library.library import NativeFunction
 from sursum.compiler.native.rounding import RUNS, Jitter
@@ -204,7 +204,7 @@ def _built(op: Recurrence) -> NativeFunction:
 
 
 def _window(value: int, size: tuple[int, ...], offset: int) -> Ref:
-    return Ref(value, size, contiguous_stride(size), offset, torch.float64)
+    return Ref(value, size, contiguous(size), offset, torch.float64)
 
 
 def _new(values: dict[int, Value], size: tuple[int, ...]) -> Ref:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,6 +23,18 @@ class Affine:
 
     def __str__(self) -> str:
         return show_affine(self)
+
+    @classmethod
+    def over(cls, size: Sequence[int], stride: Sequence[int], offset: int = 0, ndim: int | None = None) -> Affine:
+        """The index of a tensor's elements in a loop nest over its size, or over `ndim` dimensions to which it is broadcast. It
+        does not vary with dimensions of one element, so that equal indices compare equal.
+
+        Example:
+            >>> Affine.over((3, 1), (5, 2), 7, ndim=3)
+            Affine(offset=7, coefs=(0, 5, 0))
+        """
+        lead = (0,) * (0 if ndim is None else ndim - len(size))
+        return cls(offset, (*lead, *(s if n != 1 else 0 for s, n in zip(stride, size, strict=True))))
 
     def at(self, index: Sequence[int]) -> int:
         """The position of one iteration."""
@@ -48,31 +61,9 @@ class Affine:
         return low, high
 
 
-def contiguous(shape: Sequence[int]) -> tuple[int, ...]:
-    """Row-major strides.
-
-    Example:
-        >>> contiguous((2, 3, 4))
-        (12, 4, 1)
-    """
-    strides, step = [], 1
-    for n in reversed(shape):
-        strides.append(step)
-        step *= n
-    return tuple(reversed(strides))
-
-
-def numel(shape: Sequence[int]) -> int:
-    """The number of iterations of a loop nest."""
-    total = 1
-    for n in shape:
-        total *= n
-    return total
-
-
 def covers(shape: Sequence[int], store: Affine, count: int) -> bool:
     """Whether `store` reaches every position 0 … count − 1 exactly once over `shape`."""
-    if numel(shape) != count:
+    if math.prod(shape) != count:
         return False
     if count == 0:
         return True

@@ -36,7 +36,6 @@ from sursum.compiler.native.lower import (
 )
 from sursum.compiler.native.lower.collect import collect
 from sursum.compiler.native.lower.context import Lowering
-from sursum.compiler.native.lower.fold import fold
 from sursum.compiler.native.lower.table import Lower, Table, names, operator_names
 from sursum.compiler.native.unsupported import UnsupportedOperator
 
@@ -95,8 +94,6 @@ def lower(graph: Graph, title: str, blas: list[str] | None = None) -> Program:
     for node in graph.nodes:
         low.node = node
         try:
-            if fold(low, node) or (str(node.op) == "aten.add.Tensor" and structure.accumulate(low, node)):
-                continue
             lowering(node)(low, node)
         except (NotImplementedError, KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise UnsupportedOperator(str(node.op), node.where, f"in this form: {error}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -9,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from sursum.compiler.graph.graph import Guard, Ref
-from sursum.compiler.native.ir.affine import Affine, contiguous, numel
+from sursum.compiler.graph.windows import contiguous
+from sursum.compiler.native.ir.affine import Affine
 from sursum.compiler.native.ir.expr import Expr
 from sursum.compiler.native.ir.program import Call, Loop, Operand, Program
 from sursum.compiler.native.lower.context import Lowering, Made, Map, Patch
@@ -46,7 +48,7 @@ def _guard(low: Lowering, guard: Guard) -> None:
     e, ref = low.e, guard.ref
     expr = low.load(ref)
     holds = e.cast(expr, "b") if guard.kind == "true" else e.eq(expr, e.const(0, expr.kind))
-    out = low.temporary((), e.const(1, "b"), "b") if numel(ref.size) == 0 else None
+    out = low.temporary((), e.const(1, "b"), "b") if math.prod(ref.size) == 0 else None
     if out is None:
         out = low.new((), torch.bool)
         low.reduce(out, "all", ref.size, range(len(ref.size)), holds)
@@ -58,15 +60,15 @@ def _guard(low: Lowering, guard: Guard) -> None:
 def _output(low: Lowering, ref: Ref) -> int:
     """A value of its own that holds an output, contiguous."""
     expr = low.e.double(low.load(ref))
-    shape, stride = ref.size, tuple(0 if n == 1 else s for n, s in zip(ref.size, contiguous(ref.size), strict=True))
+    shape, store = ref.size, Affine.over(ref.size, contiguous(ref.size))
     if expr.op == "load" and not expr.args:
         value, affine = expr.data[0], expr.data[1]
         own = value in low.definitions and value not in low.program.outputs
-        if own and affine == Affine(0, stride) and low.program.data[value].numel == numel(shape):
+        if own and affine == store and low.program.data[value].numel == math.prod(shape):
             return int(value)
     copy = low.new(shape)
     low.declare(copy)
-    loop = Loop(copy.value, shape, Affine(0, stride), expr, "set", low.where)
+    loop = Loop(copy.value, shape, store, expr, "set", low.where)
     low.definitions[copy.value] = Map(loop)
     return copy.value
 

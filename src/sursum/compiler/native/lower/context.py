@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -9,7 +10,8 @@ import torch
 from torch import Tensor
 
 from sursum.compiler.graph.graph import Graph, Node, Ref, Where
-from sursum.compiler.native.ir.affine import Affine, contiguous, covers, disjoint, numel, solve
+from sursum.compiler.graph.windows import contiguous
+from sursum.compiler.native.ir.affine import Affine, covers, disjoint, solve
 from sursum.compiler.native.ir.expr import Expr
 from sursum.compiler.native.ir.program import Call, Data, Loop, Operand, Program
 from sursum.compiler.native.lower.narrow import NARROW, wrapped
@@ -97,13 +99,6 @@ class Lowering:
         self._constant(value, tensor.reshape(-1))
         return Ref(value, tuple(tensor.shape), contiguous(tensor.shape), 0, tensor.dtype)
 
-    def name_constant(self, ref: Ref, tensor: Tensor) -> None:
-        """Gives a node's result as an array for the instance, in the layout that the graph knows."""
-        count = self.graph.values[ref.value].numel
-        flat = torch.zeros(count, dtype=tensor.dtype)
-        flat.as_strided(ref.size, ref.stride, ref.offset).copy_(tensor)
-        self._constant(ref.value, flat)
-
     def known(self, ref: Ref) -> Tensor | None:
         """The tensor, where it does not depend on q."""
         value = self.alias.get(ref.value, ref.value)
@@ -130,9 +125,7 @@ class Lowering:
     def load(self, ref: Ref, size: Sequence[int] | None = None) -> Expr:
         """The tensor at iteration (i₀, i₁, …) of `size`, to which it is broadcast."""
         size = ref.size if size is None else size
-        lead = len(size) - len(ref.size)
-        coefs = [0] * lead + [s if n != 1 else 0 for s, n in zip(ref.stride, ref.size, strict=True)]
-        return self.read(ref.value, Affine(ref.offset, tuple(coefs)), size, kind_of(ref.dtype))
+        return self.read(ref.value, Affine.over(ref.size, ref.stride, ref.offset, len(size)), size, kind_of(ref.dtype))
 
     def load_at(self, ref: Ref, indices: Sequence[Expr], size: Sequence[int]) -> Expr:
         """The tensor at an index that is itself computed: `indices` has an expression for every dimension."""
@@ -243,14 +236,14 @@ class Lowering:
         """Makes a tensor's value known to the program, with so many elements."""
         if count is None:
             known = self.graph.values.get(ref.value)
-            count = known.numel if known else numel(ref.size)
+            count = known.numel if known else math.prod(ref.size)
         self.program.data[ref.value] = Data(count, kind_of(ref.dtype), ref.size)
 
     def define(self, ref: Ref, expr: Expr) -> None:
         """Gives a fresh tensor as an expression in (i₀, i₁, …) over its size."""
         self.declare(ref)
         expr = self._held(expr, ref.dtype)
-        store = Affine(ref.offset, tuple(s if n != 1 else 0 for s, n in zip(ref.stride, ref.size, strict=True)))
+        store = Affine.over(ref.size, ref.stride, ref.offset)
         key = (self.program.data[ref.value].numel, ref.size, store, expr)
         if key in self._known:  # the same computation once more
             self.alias[ref.value] = self._known[key]
@@ -285,7 +278,7 @@ class Lowering:
         mine = Ref(self.fresh(), ref.size, ref.stride, ref.offset, ref.dtype)
         known = self.graph.values.get(ref.value)
         self.declare(mine, known.numel if known else None)
-        store = Affine(ref.offset, tuple(s if n != 1 else 0 for s, n in zip(ref.stride, ref.size, strict=True)))
+        store = Affine.over(ref.size, ref.stride, ref.offset)
         expr = self.e.cast(expr, kind_of(ref.dtype))
         self.definitions[mine.value] = Map(Loop(mine.value, ref.size, store, expr, "set", self.where))
         return mine
@@ -326,13 +319,13 @@ class Lowering:
 
     def patch(self, new: int, old: int | Expr, window: Ref, expr: Expr, *, add: bool = False) -> None:
         """Gives the value `new` as `old` with `window` (its stride and offset, over its size) written or added to."""
-        store = Affine(window.offset, tuple(s if n != 1 else 0 for s, n in zip(window.stride, window.size, strict=True)))
+        store = Affine.over(window.size, window.stride, window.offset)
         expr = self._held(expr, window.dtype)
         count = self.program.data[new].numel
         if not isinstance(old, Expr):
             old = self.alias.get(old, old)
             old = self._constant_everywhere(old) or old
-        if numel(window.size) == 0:
+        if math.prod(window.size) == 0:
             if isinstance(old, Expr):
                 self._fill(new, old)
             else:
@@ -376,11 +369,11 @@ class Lowering:
                 coefs[d] = s if size[d] != 1 else 0
         store = Affine(ref.offset, tuple(coefs))
         key = (self.program.data[ref.value].numel, mode, tuple(size), tuple(dims), store, expr)
-        if mode != "prod" and numel(size):
+        if mode != "prod" and 0 not in size:
             # Along a dimension in which the expression does not vary there is nothing to loop over.
             still = [d for d in dims if size[d] > 1 and all(a.coefs[d] == 0 for a in expr.affines())]
             if still:
-                times = numel([size[d] for d in still])
+                times = math.prod([size[d] for d in still])
                 size = [1 if d in still else n for d, n in enumerate(size)]
                 if mode == "sum":
                     expr = self.e.mul(expr, self.e.const(times, expr.kind))
@@ -388,10 +381,10 @@ class Lowering:
             self.alias[ref.value] = self._known[key]
             return
         self._known[key] = ref.value
-        if numel([size[d] for d in dims]) == 1:
+        if math.prod([size[d] for d in dims]) == 1:
             self.definitions[ref.value] = Map(Loop(ref.value, tuple(size), store, expr, "set", self.where))
             return
-        if numel(size) == 0:
+        if math.prod(size) == 0:
             finite = expr.kind == "f" or mode not in ("max", "min")  # an extreme of nothing has no elements, or is refused
             self._fill(ref.value, self.e.const(REDUCTIONS[mode].empty if finite else 0, expr.kind))
             return
@@ -408,7 +401,7 @@ class Lowering:
             self.declare(other)
         stages: list[Loop | Call] = []
         if base is not None:
-            store = Affine(ref.offset, tuple(s if n != 1 else 0 for s, n in zip(ref.stride, ref.size, strict=True)))
+            store = Affine.over(ref.size, ref.stride, ref.offset)
             stages.append(Loop(ref.value, ref.size, store, self.load(base, ref.size), "set", self.where))
         written = {ref.value, *(r.value for r in also)}
         final: list[Operand | int | float | str] = []
@@ -433,14 +426,11 @@ class Lowering:
 
     def dense(self, ref: Ref) -> Ref:
         """The tensor, or a contiguous copy of it where its own layout is another: for calls."""
-        flat = tuple(0 if n == 1 else s for n, s in zip(ref.size, contiguous(ref.size), strict=True))
-        mine = tuple(0 if n == 1 else s for n, s in zip(ref.size, ref.stride, strict=True))
-        if flat == mine and kind_of(ref.dtype) == "f":
+        flat = Affine.over(ref.size, contiguous(ref.size))
+        if flat == Affine.over(ref.size, ref.stride) and kind_of(ref.dtype) == "f":
             return ref
         copy = self.new(ref.size)
-        self.definitions[copy.value] = Map(
-            Loop(copy.value, ref.size, Affine(0, flat), self.e.double(self.load(ref)), "set", self.where)
-        )
+        self.definitions[copy.value] = Map(Loop(copy.value, ref.size, flat, self.e.double(self.load(ref)), "set", self.where))
         self.declare(copy)
         return copy
 

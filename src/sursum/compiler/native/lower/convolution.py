@@ -9,7 +9,8 @@ import math
 from collections.abc import Sequence
 
 from sursum.compiler.graph.graph import Node, Ref
-from sursum.compiler.native.ir.affine import Affine, contiguous
+from sursum.compiler.graph.windows import contiguous
+from sursum.compiler.native.ir.affine import Affine
 from sursum.compiler.native.lower.context import Lowering
 from sursum.compiler.native.lower.structure import embed, narrow
 from sursum.compiler.native.lower.table import Table, given

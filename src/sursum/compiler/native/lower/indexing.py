@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from sursum.compiler.graph.graph import Node, Ref
-from sursum.compiler.native.ir.affine import Affine, contiguous
+from sursum.compiler.graph.windows import contiguous
+from sursum.compiler.native.ir.affine import Affine
 from sursum.compiler.native.ir.expr import Expr
 from sursum.compiler.native.ir.program import Data
 from sursum.compiler.native.lower import triangle

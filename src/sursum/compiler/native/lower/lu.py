@@ -7,7 +7,8 @@ import math
 import torch
 
 from sursum.compiler.graph.graph import Node, Ref
-from sursum.compiler.native.ir.affine import Affine, contiguous
+from sursum.compiler.graph.windows import contiguous
+from sursum.compiler.native.ir.affine import Affine
 from sursum.compiler.native.ir.expr import Expr
 from sursum.compiler.native.lower.context import Lowering
 from sursum.compiler.native.lower.matrices import expanded, transposed

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from sursum.compiler.graph.graph import Ref
-from sursum.compiler.native.ir.affine import contiguous
+from sursum.compiler.graph.windows import contiguous
 
 
 def transposed(ref: Ref) -> Ref:

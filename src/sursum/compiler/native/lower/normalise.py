@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from sursum.compiler.graph.graph import Node, Ref
-from sursum.compiler.native.ir.affine import contiguous, numel
+from sursum.compiler.graph.windows import contiguous
 from sursum.compiler.native.ir.expr import Expr
 from sursum.compiler.native.lower.context import Lowering
 from sursum.compiler.native.lower.reduction import kept
@@ -48,7 +48,7 @@ def _slope(low: Lowering, x: Ref, grad: Expr, mean: Expr, rate: Expr, dims: Sequ
 def _summed(low: Lowering, node: Node, k: int, size: Sequence[int], keep: Sequence[int], expr: Expr) -> None:
     """Result k, if it is wanted: a sum over all dimensions but `keep`."""
     out = node.outputs[k]
-    if out is not None and numel(out.size):
+    if out is not None and 0 not in out.size:
         dims = [d for d in range(len(size)) if d not in keep]
         total = low.new([size[d] for d in keep])
         low.reduce(total, "sum", size, dims, expr)

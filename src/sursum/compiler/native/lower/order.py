@@ -121,8 +121,7 @@ def searchsorted(low: Lowering, node: Node) -> None:
     right = args["right"] or args.get("side") == "right"
     rank, count = len(x.size), sequence.size[-1]
     size = (*x.size, count)
-    coefs = tuple(0 if n == 1 else s for s, n in zip(x.stride, x.size, strict=True))
-    value = low.read(x.value, Affine(x.offset, (*coefs, 0)), size, "f")
+    value = low.read(x.value, Affine(x.offset, (*Affine.over(x.size, x.stride).coefs, 0)), size, "f")
     own = (*sequence.stride[:-1], 0) if len(sequence.size) > 1 else (0,) * rank
     element = low.read(sequence.value, Affine(sequence.offset, (*own, sequence.stride[-1])), size, "f")
     before = e.negate(e.gt(element, value) if right else e.ge(element, value))

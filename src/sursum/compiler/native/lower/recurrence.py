@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sursum.compiler.graph.graph import Node, Ref
-from sursum.compiler.native.ir.affine import Affine, contiguous, numel
+from sursum.compiler.graph.windows import contiguous
+from sursum.compiler.native.ir.affine import Affine
 from sursum.compiler.native.ir.expr import Expr
 from sursum.compiler.native.ir.program import Call, Loop, Operand, Program, Recurrent
 from sursum.compiler.native.lower.context import Lowering, Made, kind_of
@@ -48,8 +50,8 @@ def recurrence(low: Lowering, node: Node) -> None:
     stages: list[Loop | Call] = []
     row = op.length * width if op.reverse else 0
     for part, ref in zip(op.carry, carry, strict=True):
-        if numel(ref.size):
-            store = Affine(row + part.start, _steps(ref.size))
+        if math.prod(ref.size):
+            store = Affine.over(ref.size, contiguous(ref.size), row + part.start)
             stages.append(Loop(table.value, ref.size, store, low.e.double(low.load(ref)), "set", low.where))
     moving = [_row_major(low, ref) for ref in each]
     still = [low.dense(ref) for ref in fixed] + [low.constant(program.arrays[place]) for _, place in constants]
@@ -89,13 +91,9 @@ def recurrence(low: Lowering, node: Node) -> None:
 
 def _parameter(program: Program, name: str, size: tuple[int, ...]) -> int:
     """A value that the step is handed. Its name is none of those that the emitter makes, a letter and a number."""
-    value = program.new(numel(size), "f", size)
+    value = program.new(math.prod(size), "f", size)
     program.parameters[value] = name
     return value
-
-
-def _steps(size: Sequence[int]) -> tuple[int, ...]:
-    return tuple(s if n != 1 else 0 for s, n in zip(contiguous(size), size, strict=True))
 
 
 def _row_major(low: Lowering, ref: Ref) -> Ref:

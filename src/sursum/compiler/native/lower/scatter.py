@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
-from sursum.compiler.native.ir.affine import Affine, numel
+from sursum.compiler.native.ir.affine import Affine
 from sursum.compiler.native.ir.expr import Expr
 from sursum.compiler.native.ir.program import Data, Loop
 from sursum.compiler.native.lower.context import Lowering, Made, Map
@@ -26,7 +27,7 @@ def scatter_at(
         low.fail(f"sums in {known.dtype}, which may wrap")
     if add and kind == "f" and _spread(low, new, first, size, place, expr, indices, strides):
         return
-    if numel(size) == 0:
+    if math.prod(size) == 0:
         low.definitions[new] = Made((first,))
         return
     loop = Loop(new, tuple(size), place, expr, mode, low.where, indices=tuple(indices), strides=tuple(strides))
@@ -38,7 +39,7 @@ def _spread(
     indices: Sequence[Expr], strides: Sequence[int],
 ) -> bool:  # fmt: skip
     """Adds in turn to several copies, which are added up: rows of one group then do not wait for each other."""
-    count, rows = low.program.data[new].numel, numel(size)
+    count, rows = low.program.data[new].numel, math.prod(size)
     long = [d for d, n in enumerate(size) if n > 1]
     if len(long) != 1 or not indices or rows < 64 or rows < 2 * count:
         return False

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from sursum.compiler.graph.graph import Node, Ref
-from sursum.compiler.native.ir.affine import Affine, contiguous
+from sursum.compiler.graph.windows import contiguous
+from sursum.compiler.native.ir.affine import Affine
 from sursum.compiler.native.ir.expr import Expr
 from sursum.compiler.native.ir.program import Data
+from sursum.compiler.native.lower.arithmetic import TABLE as ARITHMETIC
 from sursum.compiler.native.lower.context import Lowering, kind_of
 from sursum.compiler.native.lower.reduction import axis
 from sursum.compiler.native.lower.table import Lower, Table, given
@@ -171,8 +173,7 @@ def constant_pad_nd(low: Lowering, node: Node) -> None:
 
 
 def _moved(low: Lowering, x: Ref, index: Sequence[Affine], size: Sequence[int]) -> Expr:
-    coefs = [0 if n == 1 else s for s, n in zip(x.stride, x.size, strict=True)]
-    return low.read(x.value, Affine(x.offset, tuple(coefs)).through(index, len(size)), size, kind_of(x.dtype))
+    return low.read(x.value, Affine.over(x.size, x.stride, x.offset).through(index, len(size)), size, kind_of(x.dtype))
 
 
 def flip(low: Lowering, node: Node) -> None:
@@ -247,6 +248,12 @@ def accumulate(low: Lowering, node: Node) -> bool:
     return False
 
 
+def add(low: Lowering, node: Node) -> None:
+    """`add(x, y, alpha)`, where one side may be zeros but for windows, as sums of gradients are"""
+    if not accumulate(low, node):
+        ARITHMETIC["aten.add"](low, node)
+
+
 def renamed(low: Lowering, node: Node) -> None:
     """`x.transpose_(…)` and its like: the same elements under another window"""
     write = node.writes[0]
@@ -309,6 +316,7 @@ def diagonal_embed(low: Lowering, node: Node) -> None:
 
 TABLE: Table = {
     **{f"aten.{name}": renamed for name in ("transpose_", "t_", "squeeze_", "unsqueeze_", "as_strided_")},
+    "aten.add": add,
     "aten.roll": roll,
     "aten.rot90": rot90,
     "aten.block_diag": block_diagonal,

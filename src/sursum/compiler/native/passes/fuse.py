@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 
-from sursum.compiler.native.ir.affine import numel, solve
+from sursum.compiler.native.ir.affine import solve
 from sursum.compiler.native.ir.expr import Expr, Exprs
 from sursum.compiler.native.ir.program import Call, Loop, Operand, Program
 from sursum.compiler.native.machine import FUSED_DEPTH
@@ -44,7 +45,7 @@ def _single(program: Program) -> dict[int, Loop]:
 
 
 def _into(stage: Loop, single: dict[int, Loop], uses: Counter[int], kept: set[int], overwritten: set[int], e: Exprs) -> None:
-    domain, total = stage.shape, numel(stage.shape)
+    domain, total = stage.shape, math.prod(stage.shape)
 
     def change(load: Expr) -> Expr | None:
         if load.op != "load" or load.args or load.data[0] not in single or load.data[0] == stage.value:
@@ -55,14 +56,14 @@ def _into(stage: Loop, single: dict[int, Loop], uses: Counter[int], kept: set[in
             return None  # a later version takes over that memory, perhaps before this stage runs
         light = all(OPS[x.op].cost is Cost.FREE for x in (made.expr, *made.expr.args))
         if not light:
-            size = numel(made.shape)
+            size = math.prod(made.shape)
             if uses[value] != 1 or value in kept or size == 1 or total > size:
                 return None
             if stage.mode in ("add", "put") and stage.indices and not _plain(made.expr):
                 return None
             if stage.expr.depth + made.expr.depth > FUSED_DEPTH:
                 return None
-        elif numel(made.shape) == 1 and made.expr.op != "const":
+        elif math.prod(made.shape) == 1 and made.expr.op != "const":
             return None
         index = solve(access, domain, made.store, made.shape)
         if index is None:

@@ -6,10 +6,12 @@ gcc calls the vector form of exp for four numbers at once, which an innermost lo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 
-from sursum.compiler.native.ir.affine import Affine, contiguous, numel
+from sursum.compiler.graph.windows import contiguous
+from sursum.compiler.native.ir.affine import Affine
 from sursum.compiler.native.ir.expr import Expr
 from sursum.compiler.native.ir.program import Call, Loop, Program
 from sursum.compiler.native.machine import HOISTED_NUMBERS, SHORT_LOOP
@@ -36,7 +38,7 @@ class _Hoister:
             self.program.stages.append(stage)
 
     def _visit(self, stage: Loop) -> None:
-        if stage.indices or numel(stage.shape) < HOISTED_NUMBERS or not any(x.op in self.vector for x in stage.expr.walk()):
+        if stage.indices or math.prod(stage.shape) < HOISTED_NUMBERS or not any(x.op in self.vector for x in stage.expr.walk()):
             return
         trial = replace(stage)
         normalise(trial, self.e)
@@ -69,16 +71,13 @@ class _Hoister:
     def _taken(self, call: Expr, stage: Loop) -> Expr | None:
         """A load of the function's values, computed beforehand; None where that is not worth it."""
         shape = tuple(n if any(a.coefs[d] for a in call.affines()) else 1 for d, n in enumerate(stage.shape))
-        count = numel(shape)
+        count = math.prod(shape)
         if count < HOISTED_NUMBERS:
             return None
         known = self.done.get((id(call), shape))
         if known is not None:
             return known
-        flat, store = (
-            Affine(0, (1,)),
-            Affine(0, tuple(s if n != 1 else 0 for s, n in zip(contiguous(shape), shape, strict=True))),
-        )
+        flat, store = Affine(0, (1,)), Affine.over(shape, contiguous(shape))
         argument, value = (self.program.new(count, "f", shape) for _ in range(2))
         inside = Loop(argument, shape, store, call.args[0], "set", stage.where, after=stage.after)
         self._visit(inside)
