@@ -193,7 +193,7 @@ ELBOS = (su.infer.Trace_ELBO(), su.infer.TraceMeanField_ELBO(), su.infer.RenyiEL
         lambda: su.infer.Importance(column).run(COLUMN, ROW),
         lambda: su.infer.log_likelihood(column, {"slope": torch.zeros(2)}, COLUMN, ROW),
         lambda: su.infer.Predictive(column, {"slope": torch.zeros(2)}, seed=0)(COLUMN, ROW),
-        lambda: su.infer.SBC(column, num_simulations=1).run(COLUMN, ROW),
+        lambda: su.infer.SBC(column, num_simulations=2).run(COLUMN, ROW),
         *(
             lambda elbo=elbo: su.infer.SVI(column, column_guide, su.optim.Adam({"lr": 0.1}), elbo, seed=0).run(2, COLUMN, ROW)
             for elbo in ELBOS

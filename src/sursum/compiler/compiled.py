@@ -34,6 +34,7 @@ from sursum.compiler.graph.graph import Graph
 from sursum.compiler.graph.replay import Replay
 from sursum.compiler.native.library.library import Instance, NativeFunction
 from sursum.compiler.scan import rolled
+from sursum.core.calling import refuse_shadowed
 from sursum.density.log_density import LogDensity
 from sursum.errors import CompileError, DensityError, EngineWarning, UncapturableError
 
@@ -332,7 +333,7 @@ def _compiled(density: LogDensity, engine: str | None) -> tuple[CompiledDensity,
     return CompiledDensity(density, function, points, sites), function.known
 
 
-def compile(model: Callable[..., Any], *args: Any, engine: str | None = None, **kwargs: Any) -> CompiledDensity:
+def compile(model: Callable[..., Any], /, *args: Any, engine: str | None = None, **kwargs: Any) -> CompiledDensity:
     """The compiled log density of ``model(*args, **kwargs)``; see `CompiledDensity`.
 
     Args:
@@ -340,15 +341,19 @@ def compile(model: Callable[..., Any], *args: Any, engine: str | None = None, **
         args, kwargs: what it is called with.
         engine: "torch", "native", or None for the fastest there is.
 
+    Raises:
+        OptionError: the program has a parameter that is called `engine`.
+
     Example:
         >>> import sursum as su, sursum.distributions as dist
         >>> su.compile(lambda: su.sample("z", dist.Normal(0.0, 1.0))).dim
         1
     """
+    refuse_shadowed(model, "compile", ["engine"])
     return compile_density(LogDensity(rolled(model), args, kwargs), engine)
 
 
-def check(model: Callable[..., Any], *args: Any, **kwargs: Any) -> GradientCheck:
+def check(model: Callable[..., Any], /, *args: Any, **kwargs: Any) -> GradientCheck:
     """Whether the gradient of ``model(*args, **kwargs)`` is its derivative; see `CompiledDensity.check`.
 
     Args:

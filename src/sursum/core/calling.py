@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -14,7 +14,7 @@ from torch import nn
 from sursum.common.settings import check_setting
 from sursum.core.arguments import with_data
 from sursum.core.failure import explain
-from sursum.errors import CallError, HandlerError, SursumError
+from sursum.errors import CallError, HandlerError, OptionError, SursumError
 
 
 class Wrapper:
@@ -142,6 +142,72 @@ def _misfit(fn: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | No
             "to `run`, and the settings of a method to its class: Fit(model, seed=0).run(x, y), MCMC(kernel, seed=0).run(x, y)."
         )
     return None
+
+
+def refuse_shadowed(fn: Any, verb: str, options: Iterable[str], instead: str = "") -> None:
+    """Raise where a program has a parameter that is called like an option of `verb`, which calls it.
+
+    A parameter that `functools.partial` has given a value to is the program's own, and no longer in the way.
+
+    Args:
+        options: those of `verb`.
+        instead: what to do; binding the parameter is suggested if left out.
+
+    Raises:
+        OptionError: there is one.
+
+    Example:
+        >>> refuse_shadowed(lambda y, engine="diesel": y, "compile", ["engine"])
+        Traceback (most recent call last):
+        sursum.errors.OptionError: `compile` has an option `engine`, and the program <lambda> a parameter of that name: ...
+        >>> refuse_shadowed(partial(lambda y, engine="diesel": y, engine="diesel"), "compile", ["engine"])
+    """
+    taken, _ = _taken(fn)
+    for option in options:
+        if option in taken:
+            inner = innermost(fn)
+            name = getattr(inner, "__qualname__", type(inner).__name__)
+            remedy = instead or f"Give the program's its value first, functools.partial({name}, {option}=…), and `{verb}` that"
+            raise OptionError(
+                f"`{verb}` has an option `{option}`, and the program {name} a parameter of that name: which of them is meant "
+                f"cannot be told. {remedy}."
+            )
+
+
+def refuse_misnamed(fn: Any, verb: str, kwargs: Iterable[str], theirs: Mapping[str, str]) -> None:
+    """Raise where an argument that is passed on to the program was meant for an option of `verb`, and the program has none.
+
+    Args:
+        theirs: for a name that others have for an option, the option.
+
+    Raises:
+        OptionError: there is one.
+
+    Example:
+        >>> refuse_misnamed(lambda y: y, "sample", ["num_draws"], {"num_draws": "num_samples"})
+        Traceback (most recent call last):
+        sursum.errors.OptionError: `sample` has no option `num_draws`, and the program no such parameter. Write `num_samples=`.
+    """
+    taken, any_name = _taken(fn)
+    for name in kwargs:
+        if name in theirs and name not in taken and not any_name:
+            raise OptionError(f"`{verb}` has no option `{name}`, and the program no such parameter. Write `{theirs[name]}=`.")
+
+
+def _taken(fn: Any) -> tuple[set[str], bool]:
+    """The parameters that a program takes by name, without those that `functools.partial` has given a value to, and whether
+    it takes any others."""
+    bound: set[str] = set()
+    while isinstance(fn, (partial, Wrapper)):
+        bound |= fn.keywords.keys() if isinstance(fn, partial) else set()
+        fn = fn.func if isinstance(fn, partial) else fn.fn
+    try:
+        parameters = inspect.signature(fn.forward if isinstance(fn, nn.Module) else fn).parameters
+    except (TypeError, ValueError):
+        return set(), True
+    by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    taken = {name for name, parameter in parameters.items() if parameter.kind in by_name}
+    return taken - bound, any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
 
 
 def innermost(fn: Any) -> Any:

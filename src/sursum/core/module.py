@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Mapping
 from typing import Any, TypeVar, cast
 
@@ -141,6 +142,10 @@ class Forward:
 
     def __init__(self, net: nn.Module) -> None:
         self.net = net
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        return inspect.signature(self.net.forward)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return module("", self.net)(*args, **kwargs)

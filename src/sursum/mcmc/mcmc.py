@@ -17,6 +17,7 @@ from sursum.common.settings import check_setting, optional_seed, settle, whole_n
 from sursum.compiler.compiled import compile_density
 from sursum.compiler.engine import check_engine
 from sursum.compiler.scan import rolled
+from sursum.core.calling import refuse_shadowed
 from sursum.density.log_density import LogDensity
 from sursum.density.unobserved import announce_empty, announce_unobserved
 from sursum.errors import DensityError, DiagnosticWarning, SamplingError
@@ -226,6 +227,7 @@ class MCMC:
             SamplingError: the posterior is of another program or of other data, or has no draws.
             Interrupted: Ctrl-C ended the run; its `posterior` has the old draws and the new ones.
         """
+        refuse_shadowed(self.kernel.model, "extend", ["num_samples"])
         num_samples = whole_number("num_samples", num_samples, 1, SamplingError, "1000 is usual")
         if not args and not kwargs and posterior.program is not None:
             args, kwargs = posterior.program.args, dict(posterior.program.kwargs)

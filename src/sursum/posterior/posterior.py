@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from sursum.common.other_libraries import answers, refuse_name
 from sursum.common.site_names import chosen_sites, no_site
-from sursum.core.calling import Program
+from sursum.core.calling import Program, refuse_shadowed
 from sursum.distributions.randomness import drawing_from
 from sursum.draws import arviz, run_store
 from sursum.draws.header import described, note_of, words
@@ -27,7 +27,7 @@ from sursum.io.files import interpreting
 from sursum.io.lazy_draws import arrays_of, shape_of
 from sursum.posterior import notebook
 from sursum.posterior.groups import added
-from sursum.predict.log_likelihood import log_likelihood
+from sursum.predict.log_likelihood import pointwise
 from sursum.predict.module_ensemble import ModuleEnsemble, network_draws
 from sursum.predict.prediction import Prediction
 from sursum.predict.predictive import PREDICTED, AtDraw, Predictive
@@ -177,6 +177,8 @@ class Posterior(Draws):
             ObservationWarning: nothing was drawn, as everything is observed; a prediction has fewer dimensions than the data.
         """
         program = self._program("predict", args, kwargs)
+        named = {"seed": seed, "chunk": chunk, "replicate": replicate, "store": store}
+        _refuse_shadowed(program, "predict", named, "su.infer.Predictive(model, posterior, …)(…)")
         group = None if store is None else PREDICTED[1] if args or kwargs else PREDICTED[0]
         again = True if replicate is None and not args and not kwargs else replicate
         predictive = Predictive(program.model, self, seed=seed, chunk=chunk, replicate=again, store=store, group=group)
@@ -201,7 +203,9 @@ class Posterior(Draws):
             StorageError: the store is none of a run, or has that group already.
         """
         program = self._program("log_likelihood", args, kwargs)
-        return log_likelihood(program.model, self, *program.args, chunk=chunk, store=store, **program.kwargs)
+        named = {"chunk": chunk, "store": store}
+        _refuse_shadowed(program, "log_likelihood", named, "su.infer.log_likelihood(functools.partial(model, …), posterior, …)")
+        return pointwise(program.model, self, program.args, program.kwargs, chunk=chunk, store=store)
 
     def module(self, name: str = "", net: nn.Module | None = None, *, chunk: int | None = None) -> ModuleEnsemble:
         """The network called `name` in the program, at every draw of the posterior, as one module.
@@ -424,6 +428,12 @@ class Posterior(Draws):
             groups={**stored.groups, **{group: _tensors(arrays) for group, arrays in stored.data.items()}},
             **described(stored.note, stored.unconstrained["sample"].shape),
         )
+
+
+def _refuse_shadowed(program: Program, verb: str, options: Mapping[str, Any], instead: str) -> None:
+    """Raise where an option is given that the program has as well: the method cannot tell whose it is."""
+    given = [name for name, value in options.items() if value is not None]
+    refuse_shadowed(program.model, verb, given, f"Write {instead}, which keeps them apart")
 
 
 def _trusted(k: float | None) -> tuple[str, ...]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
 
 from sursum.common.precision import in_double
-from sursum.core.calling import refuse_coroutines, run_program
+from sursum.core.calling import refuse_coroutines, refuse_shadowed, run_program
 from sursum.core.trace import scored
 from sursum.density.dtype_errors import explained
 from sursum.errors import PredictionError
@@ -22,6 +22,7 @@ from sursum.predict.vectorise import Draw, at_draws
 def log_likelihood(
     model: Callable[..., Any],
     posterior_samples: Sampled | Mapping[str, Tensor],
+    /,
     *args: Any,
     chunk: int | None = None,
     batch_ndims: int | None = None,
@@ -47,6 +48,7 @@ def log_likelihood(
     Raises:
         StorageError: the store is none of a run, or has that group already.
         PredictionError: nothing is observed, or a latent site has no draws.
+        OptionError: the program has a parameter that is called `chunk`, `batch_ndims` or `store`.
 
     References:
         Vehtari, Gelman, Gabry (2017), Practical Bayesian model evaluation using leave-one-out cross-validation and
@@ -62,6 +64,21 @@ def log_likelihood(
         tensor([[-0.9189, -1.4189],
                 [-0.9189, -1.4189]], dtype=torch.float64)
     """
+    refuse_shadowed(model, "log_likelihood", ["chunk", "batch_ndims", "store"])
+    return pointwise(model, posterior_samples, args, kwargs, chunk=chunk, batch_ndims=batch_ndims, store=store)
+
+
+def pointwise(
+    model: Callable[..., Any],
+    posterior_samples: Sampled | Mapping[str, Tensor],
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    *,
+    chunk: int | None = None,
+    batch_ndims: int | None = None,
+    store: str | os.PathLike[str] | None = None,
+) -> Mapping[str, Tensor]:
+    """`log_likelihood` of a program whose arguments stand apart from the options."""
     refuse_coroutines(model)
     chunk = optional_number("chunk", chunk, 1)
     draws = GivenDraws.of(posterior_samples, batch_ndims)

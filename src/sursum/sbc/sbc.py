@@ -93,9 +93,9 @@ class SBC:
     def __post_init__(self) -> None:
         for name, program in (("model", self.model), ("fitted", self.fitted or self.model)):
             check_program(name, program, SamplingError)
-        counts = ("num_simulations", "max_rank")
-        usual = {name: f"{type(self).__dataclass_fields__[name].default} is usual" for name in counts}
-        whole = {name: whole_number(name, getattr(self, name), 1, SamplingError, remedy) for name, remedy in usual.items()}
+        least = {"num_simulations": 2, "max_rank": 1}  # one rank is neither even nor uneven
+        usual = {name: f"{type(self).__dataclass_fields__[name].default} is usual" for name in least}
+        whole = {name: whole_number(name, getattr(self, name), least[name], SamplingError, usual[name]) for name in least}
         settle(self, whole | {"seed": optional_seed(self.seed, SamplingError)})
         mcmc = self._mcmc(self.model)
         settle(self, {name: getattr(mcmc, name) for name in ("num_warmup", "num_samples", "num_chains")})

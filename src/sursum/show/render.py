@@ -67,7 +67,7 @@ class Rendering:
         return {"text/plain": self.source} | ({} if picture is None else {"image/svg+xml": picture})
 
 
-def render(program: Callable[..., Any], *args: Any, **kwargs: Any) -> Rendering:
+def render(program: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Rendering:
     r"""A picture of a program: its sites, and an edge from each to those whose distribution or value is computed from it.
 
     An ellipse is a latent site, a shaded one is observed, one with a double line was lifted; a box is a parameter that

@@ -73,7 +73,7 @@ class Report:
         return f"{self.count('lifted'):,} numbers lifted{drawn}; {self.count('held'):,} held at their value."
 
 
-def report(program: Callable[..., Any], *args: Any, **kwargs: Any) -> Report:
+def report(program: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Report:
     """What `lift` made of each parameter of a program: the prior it was given, or why it stayed a parameter.
 
     The program is run once, with draws from a generator of its own.

@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sursum.common.other_libraries import answers
 from sursum.common.settings import optional_seed, whole_number
 from sursum.common.shown import shown
 from sursum.compiler.engine import check_engine
 from sursum.core.arguments import with_data
-from sursum.core.calling import refuse_coroutines, valued
+from sursum.core.calling import refuse_coroutines, refuse_misnamed, refuse_shadowed, valued
 from sursum.core.messages import Param
 from sursum.density.bypassed_module import watch_originals
 from sursum.density.unobserved import announce_empty, announce_unobserved, unobserved
@@ -165,7 +166,8 @@ class SVI:
 
     # What it does.
 
-    def run(self, num_steps: int, *args: Any, **kwargs: Any) -> SVIResult:
+    @answers()
+    def run(self, num_steps: int, /, *args: Any, **kwargs: Any) -> SVIResult:
         """Take `num_steps` steps, on the program as called with these arguments. May be called again, and goes on then.
 
         Returns:
@@ -229,7 +231,12 @@ class SVI:
         Args:
             num_samples: how many, independent of one another, as one chain.
             args, kwargs: what the program is called with; left out, what it was last called with.
+
+        Raises:
+            OptionError: the program has a parameter that is called `num_samples`.
         """
+        refuse_shadowed(self.model, "sample", ["num_samples"])
+        refuse_misnamed(self.model, "sample", kwargs, dict.fromkeys(("num_draws", "draws", "n", "n_samples"), "num_samples"))
         num_samples = _at_least_one("num_samples", num_samples)
         unknown = not args and not kwargs and self._called is None
         if not args and not kwargs and self._called is not None:
