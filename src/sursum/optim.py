@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
+from sursum.common.reprs import text
 from sursum.common.shown import shown
 from sursum.errors import OptimisationError, SursumError
 
@@ -71,6 +72,16 @@ class Optim:
         self.clip_norm, self.clip_value, self.scheduler = clip_norm, clip_value, scheduler
         if not callable(options):
             self.build({"": torch.zeros(1, requires_grad=True)})  # wrong options are found here, and not after an hour
+
+    def __repr__(self) -> str:
+        options = self.options if isinstance(self.options, Mapping) else {}
+        named = {"clip_norm": self.clip_norm, "clip_value": self.clip_value, "scheduler": self.scheduler}
+        every = {**options, **self.more, **{name: value for name, value in named.items() if value is not None}}
+        by_name = [text(self.options)] if callable(self.options) else []
+        return f"{self._title()}({', '.join([*by_name, *(f'{name}={text(value)}' for name, value in every.items())])})"
+
+    def _title(self) -> str:
+        return type(self).__name__
 
     def build(self, leaves: Mapping[str, Tensor]) -> torch.optim.Optimizer:
         """The torch optimiser of these parameters, by name."""
@@ -210,6 +221,9 @@ class _Wrapped(Optim):
     def __init__(self, make: Callable[..., torch.optim.Optimizer], error: type[SursumError]) -> None:
         self._function, self._error = make, error
         super().__init__()
+
+    def _title(self) -> str:
+        return text(self._function)
 
     def _made(self, params: Any, options: Mapping[str, Any]) -> torch.optim.Optimizer:
         found = self._function(params, **options)

@@ -143,6 +143,9 @@ class Forward:
     def __init__(self, net: nn.Module) -> None:
         self.net = net
 
+    def __repr__(self) -> str:
+        return type(self.net).__name__
+
     @property
     def __signature__(self) -> inspect.Signature:
         return inspect.signature(self.net.forward)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from typing_extensions import ParamSpec, TypeVar  # torch needs it as well, so it is there
 
+from sursum.common.reprs import call_text
 from sursum.common.shown import shown
 from sursum.core.calling import Wrapper, refuse_coroutines, run_program
 from sursum.core.messages import Frame, Site, Step
@@ -48,7 +49,7 @@ def perform(site: Site) -> Any:
 @dataclass_transform(field_specifiers=(field,))
 def handler(cls: type[T]) -> type[T]:
     """Make a class of a handler's fields; handlers compare by identity."""
-    made: Any = dataclass(eq=False)(cls)
+    made: Any = dataclass(eq=False, repr=False)(cls)
     made._at_first = tuple((item.name, make) for item in dataclasses.fields(made) if not item.init and (make := _maker(item)))
     return cast(type[T], made)
 
@@ -118,6 +119,9 @@ class Messenger(Wrapper, Generic[P, R]):
                     f"called: {verb}(model, …), or as a decorator or in a `with` block {verb}(…) with its arguments by keyword."
                 )
             refuse_coroutines(self.fn)
+
+    def __repr__(self) -> str:
+        return call_text(self)
 
     def handle(self, site: Site) -> Any:
         """What happens at `site`; `perform(site)` asks outwards."""

@@ -17,7 +17,7 @@ from sursum.core.scope import at_site
 from sursum.errors import DuplicateSiteError, PlateError
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Trace(Mapping[str, Site]):
     """The sites of one execution by name, in order, and what the program returned.
 
@@ -36,6 +36,10 @@ class Trace(Mapping[str, Site]):
 
     def __getitem__(self, name: str) -> Site:
         return self.nodes[name]
+
+    def __repr__(self) -> str:
+        sites = [f"{name} ({'observed' if name in self.observed else site.type})" for name, site in self.nodes.items()]
+        return f"<Trace: {', '.join(sites) or 'no sites'}>"
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.nodes)

@@ -264,6 +264,9 @@ class LogDensity:
             model = model.fn
         return Program(model, self.args, self.kwargs)
 
+    def __repr__(self) -> str:
+        return f"<LogDensity of {self.title}: {self.dim} unknowns ({', '.join(latent.name for latent in self.latents)})>"
+
     @property
     def title(self) -> str:
         """The program's name, for messages and the C text."""

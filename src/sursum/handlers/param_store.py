@@ -10,6 +10,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from sursum.common.reprs import shapes_text
 from sursum.common.torch_private import DisableTorchFunction
 from sursum.core.messages import Param, Site
 from sursum.core.runtime import Messenger, P, R, handler, perform
@@ -40,6 +41,9 @@ class ParamStore(Messenger[P, R]):
 
     unconstrained: dict[str, Tensor] = field(init=False, repr=False, default_factory=dict)
     sites: dict[str, Param] = field(init=False, repr=False, default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"<ParamStore: {shapes_text({name: self[name] for name in self}, 'empty')}>"
 
     def fresh(self) -> Self:
         """A copy that shares the leaves: the store outlives the executions inside it."""

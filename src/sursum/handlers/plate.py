@@ -81,6 +81,11 @@ class plate(Messenger):
             self.indices = self._draw(subsample_size) if again is None else again.indices
         self._check_indices(here)
 
+    def __repr__(self) -> str:
+        present = "" if self.indices is None else f", subsample_size={self.indices.numel()}"
+        dim = "" if self.dim is None else f", dim={self.dim}"
+        return f"plate({self.name!r}, {self.size}{present}{dim})"
+
     def _draw(self, count: int) -> Tensor:
         """The indices of the present copies: a site of the plate's name, which handlers may answer."""
         site = Sample(

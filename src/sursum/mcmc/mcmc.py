@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from sursum.common.cores import available_cores
 from sursum.common.other_libraries import answers, refuse_name
+from sursum.common.reprs import call_text
 from sursum.common.settings import check_setting, optional_seed, settle, whole_number
 from sursum.compiler.compiled import compile_density
 from sursum.compiler.engine import check_engine
@@ -80,7 +81,7 @@ THEIRS = dict.fromkeys(
     max_tree_depth="it is one of the kernel's: `NUTS(model, max_tree_depth=10)`",
     max_treedepth="it is one of the kernel's: `NUTS(model, max_tree_depth=10)`",
 )
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class MCMC:
     r"""Draw from the posterior of a program with several chains of a sampler.
 
@@ -126,6 +127,9 @@ class MCMC:
     init: Init | NDArray[np.float64] | Sequence[float] | Sequence[Init] = field(default=None, kw_only=True)
     store: str | os.PathLike[str] | None = field(default=None, kw_only=True)
     keep: Sequence[str] | None = field(default=None, kw_only=True)
+
+    def __repr__(self) -> str:
+        return call_text(self)
 
     def __post_init__(self) -> None:
         def check(name: str, holds: bool, expected: str, remedy: str) -> None:

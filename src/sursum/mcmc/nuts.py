@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sursum.common.other_libraries import answers
+from sursum.common.reprs import call_text
 from sursum.common.settings import check_setting, settle, whole_number
 from sursum.core.calling import check_program
 from sursum.errors import SamplingError
@@ -28,7 +29,7 @@ from sursum.errors import SamplingError
     potential_fn="give a program; a term of a log density is a `factor` in it",
     step_scale="`target_accept=` says how small steps become",
 )
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class NUTS:
     """The No-U-Turn sampler (Hamiltonian Monte Carlo whose trajectories end where they turn back) for a program.
 
@@ -54,6 +55,9 @@ class NUTS:
     target_accept: float = 0.8
     max_tree_depth: int = 10
     low_rank: bool = False
+
+    def __repr__(self) -> str:
+        return call_text(self)
 
     def __post_init__(self) -> None:
         check_program("model", self.model, SamplingError)

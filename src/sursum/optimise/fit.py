@@ -14,6 +14,7 @@ from torch.distributions import Distribution, constraints
 
 from sursum.common.other_libraries import answers
 from sursum.common.precision import in_double
+from sursum.common.reprs import call_text
 from sursum.common.settings import settle
 from sursum.common.shown import shown
 from sursum.common.user_frame import warn
@@ -68,7 +69,7 @@ _UNBOUNDED = (
     rng_seed="seed",
     rng_key="a seed is a whole number here: `seed=0`",
 )
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Fit:
     r"""Maximise the log density of a program: over its parameters, and over its latent sites where it has some.
 
@@ -118,6 +119,9 @@ class Fit:
     num_steps: int = field(default=NUM_STEPS, kw_only=True)
     seed: int | None = field(default=None, kw_only=True)
     engine: str | None = field(default=None, kw_only=True)
+
+    def __repr__(self) -> str:
+        return call_text(self)
 
     def __post_init__(self) -> None:
         check_settings(self, num_steps=NUM_STEPS)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from sursum.common.other_libraries import answers
+from sursum.common.reprs import call_text
 from sursum.compiler.compiled import CompiledDensity, compile_density
 from sursum.compiler.scan import rolled
 from sursum.density.log_density import LogDensity
@@ -39,7 +40,7 @@ from sursum.posterior.posterior import Posterior
     start="init",
     optim="the mode is found by L-BFGS and Newton's method",
 )
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Laplace:
     r"""Laplace's approximation of the posterior, in unconstrained coordinates q.
 
@@ -79,6 +80,9 @@ class Laplace:
     init: Init = field(default=None, kw_only=True)
     num_steps: int = field(default=NUM_STEPS, kw_only=True)
     engine: str | None = field(default=None, kw_only=True)
+
+    def __repr__(self) -> str:
+        return call_text(self)
 
     def __post_init__(self) -> None:
         check_settings(self, num_samples=1000, num_steps=NUM_STEPS)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from sursum.common.cores import available_cores
 from sursum.common.other_libraries import answers
+from sursum.common.reprs import call_text
 from sursum.common.settings import settle, whole_number
 from sursum.compiler.compiled import CompiledDensity, compile_density
 from sursum.compiler.scan import rolled
@@ -51,7 +52,7 @@ Array = NDArray[np.float64]
     init_params="init",
     num_threads="cores",
 )
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Pathfinder:
     r"""Variational inference along the path of L-BFGS: quick draws that are about right, and good starts for MCMC.
 
@@ -105,6 +106,9 @@ class Pathfinder:
     cores: int | None = field(default=None, kw_only=True)
     engine: str | None = field(default=None, kw_only=True)
     init: Init = field(default=None, kw_only=True)
+
+    def __repr__(self) -> str:
+        return call_text(self)
 
     def __post_init__(self) -> None:
         check_settings(

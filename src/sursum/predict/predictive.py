@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 
 from sursum.common.patterns import suggestion
 from sursum.common.precision import default_dtype, in_double, widened
+from sursum.common.reprs import call_text
 from sursum.common.settings import settle, whole_number
 from sursum.common.user_frame import warn
 from sursum.core.calling import refuse_coroutines, run_program
@@ -51,7 +52,7 @@ class Sampled(Protocol):
     def __iter__(self) -> Any: ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Predictive:
     r"""Predictions of a program: from its prior, or from draws of its posterior.
 
@@ -110,6 +111,9 @@ class Predictive:
     batch_ndims: int | None = field(default=None, kw_only=True)
     store: str | os.PathLike[str] | None = field(default=None, kw_only=True)
     group: str | None = field(default=None, kw_only=True)
+
+    def __repr__(self) -> str:
+        return call_text(self)
 
     def __post_init__(self) -> None:
         if not callable(self.model):

@@ -24,6 +24,7 @@ from torch import Tensor
 from sursum.common.other_libraries import answers
 from sursum.common.patterns import suggestion
 from sursum.common.precision import in_double
+from sursum.common.reprs import call_text
 from sursum.common.settings import optional_seed, settle, whole_number
 from sursum.compiler.compiled import compile_density
 from sursum.compiler.scan import rolled
@@ -51,7 +52,7 @@ from sursum.sbc.sbc_result import SBCResult, p_values
     rng_key="a seed is a whole number here: `seed=0`",
     n_sims="num_simulations",
 )
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SBC:
     """Draw parameters and data from the program, sample the posterior of those data, and rank the parameters in it.
 
@@ -89,6 +90,9 @@ class SBC:
     target_accept: float = field(default=0.9, kw_only=True)
     seed: int | None = field(default=None, kw_only=True)
     engine: str | None = field(default=None, kw_only=True)
+
+    def __repr__(self) -> str:
+        return call_text(self)
 
     def __post_init__(self) -> None:
         for name, program in (("model", self.model), ("fitted", self.fitted or self.model)):

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sursum.common.reprs import call_text
 from sursum.common.settings import optional_seed, settle, whole_number
 from sursum.common.shown import shown
 from sursum.core.calling import refuse_coroutines
@@ -25,7 +26,7 @@ from sursum.vi.draws import draw_posterior
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Importance:
     r"""Importance sampling: draws of a guide q, with weights that make them the posterior's.
 
@@ -56,6 +57,9 @@ class Importance:
     num_samples: int = field(default=1000, kw_only=True)
     params: ParamStore | None = field(default=None, kw_only=True)
     seed: int | None = field(default=None, kw_only=True)
+
+    def __repr__(self) -> str:
+        return call_text(self)
 
     def __post_init__(self) -> None:
         for what, program in (("model", self.model), ("guide", self.guide or self.model)):

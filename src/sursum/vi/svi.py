@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 from sursum.common.other_libraries import answers
+from sursum.common.reprs import call_text, shapes_text, text
 from sursum.common.settings import optional_seed, whole_number
 from sursum.common.shown import shown
 from sursum.compiler.engine import check_engine
 from sursum.core.arguments import with_data
-from sursum.core.calling import refuse_coroutines, refuse_misnamed, refuse_shadowed, valued
+from sursum.core.calling import innermost, refuse_coroutines, refuse_misnamed, refuse_shadowed, valued
 from sursum.core.messages import Param
 from sursum.density.bypassed_module import watch_originals
 from sursum.density.unobserved import announce_empty, announce_unobserved, unobserved
@@ -41,7 +42,7 @@ _GLANCE = 0.1
 _CHUNK = 2**17
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SVIResult:
     """What a run of `SVI` has come to.
 
@@ -56,6 +57,13 @@ class SVIResult:
     params: Mapping[str, Tensor]
     stopped_early: bool
     engine: str
+
+    def __repr__(self) -> str:
+        ended = ", stopped early" if self.stopped_early else ""
+        return (
+            f"<SVIResult: {len(self.losses)} steps by the {self.engine} engine{ended}, loss {float(self.losses[0]):.4g} to "
+            f"{float(self.losses[-1]):.4g}; {shapes_text(self.params, 'no parameters')}>"
+        )
 
 
 class SVI:
@@ -146,6 +154,13 @@ class SVI:
         self._last: tuple[Any, Engine, Any] | None = None
         self._called: tuple[tuple[Any, ...], dict[str, Any]] | None = None
         self._chunk = 1  # steps between two looks at the clock
+
+    def __repr__(self) -> str:
+        done = (
+            f"{len(self._training.losses)} steps, loss {self._training.losses[-1]:.4g}" if self._training.losses else "not run"
+        )
+        optim = self._training.optim
+        return f"<SVI of {text(innermost(self.model))} by {text(self.guide)}, {optim}, {call_text(self.loss)}: {done}>"
 
     # What there is.
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal, constraints
 
 from sursum.common.optional_packages import needed
+from sursum.common.reprs import text
 from sursum.core.module import module
 from sursum.core.scope import current_generator
 from sursum.distributions.randomness import drawing_from
@@ -55,6 +56,10 @@ class AutoNormalizingFlow(JointGuide):
         super().__init__(model, init_loc_fn=init_loc_fn, init_scale=init_scale, prefix=prefix)
         self._make = inverse_autoregressive if flow is None else flow
         self.flow: nn.Module = nn.Module()
+
+    def __repr__(self) -> str:
+        made = "" if self._make is inverse_autoregressive else f", flow={text(self._make)}"
+        return f"{type(self).__name__}({text(self.model)}{made})"
 
     def laid_out(self, places: Mapping[str, Place]) -> None:
         super().laid_out(places)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
+from sursum.common.reprs import call_text
 from sursum.core.calling import refuse_coroutines, run_program
 from sursum.core.messages import Frame, Param, Sample, Site, Step
 from sursum.core.plates import present, whole_shape
@@ -80,6 +81,9 @@ class AutoGuide:
         self.model, self.init_loc_fn, self.prefix = model, init_loc_fn, prefix
         self.places: dict[str, Place] = {}
         self._called: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
+
+    def __repr__(self) -> str:
+        return call_text(self)
 
     # What a kind of guide says.
 
