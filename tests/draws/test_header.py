@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from types import SimpleNamespace
+
 import pytest
 
-from sursum.draws.header import described, named_words, words
+from sursum.draws.header import described, named_words, note_of, words
 
 NOTE = {
     "latents": ["mu"],
@@ -67,3 +70,10 @@ def test_what_is_no_mapping(value):
 def test_a_list_or_a_tuple():
     assert words(["a", "b"]) == words(("a", "b")) == ("a", "b")
     assert words([]) == ()
+
+
+def test_what_is_noted_is_read_again():
+    fields = {"latents": ("mu",), "coordinates": ("mu", "s"), "dims": {"y": ("house",), "mu": ()}}
+    note = note_of(SimpleNamespace(**fields))
+    assert json.loads(json.dumps(note)) == note
+    assert described(note, (4, 100, 2)) == fields | {"notes": (), "pareto_k": None}

@@ -175,22 +175,46 @@ def test_a_density_that_is_not_finite_is_a_divergence(sampler, gaussian, bad):
     assert posterior.stats["lp"].min() > -np.inf
 
 
-@short
-def test_no_more_chains_at_once_than_cores(sampler, gaussian):
-    busy, most, lock = set(), [0], threading.Lock()
+def of_chains(hook):
+    """A hook that looks at what chains evaluate, and not at the looking for a start."""
 
-    def hook(q, value, gradient):
-        # A chain is told by its thread: each runs in one of its own.
-        with lock:
-            busy.add(threading.get_ident())
-            most[0] = max(most[0], len(busy))
-        time.sleep(0.0002)
-        with lock:
-            busy.discard(threading.get_ident())
+    def only(q, value, gradient):
+        if threading.current_thread() is not threading.main_thread():
+            hook()
         return value, gradient
 
-    settings = {"num_warmup": 10, "num_samples": 20, "num_chains": 4}
-    sampler(gaussian(value_hook=hook), cores=1, **settings).run()
-    assert most == [1]
-    sampler(gaussian(value_hook=hook), cores=2, **settings).run()
-    assert most == [2]
+    return only
+
+
+@short
+def test_no_more_chains_at_once_than_cores(sampler, gaussian):
+    settings = {"num_warmup": 10, "num_samples": 20, "cores": 1}
+    alone, chains, seen = [], set(), []
+
+    def look():
+        chains.add(threading.get_native_id())  # each chain runs in a thread of its own
+        seen.append(len(chains))
+
+    sampler(gaussian(value_hook=of_chains(lambda: alone.append(1))), num_chains=1, **settings).run()
+    sampler(gaussian(value_hook=of_chains(look)), num_chains=3, **settings).run()
+    # In all that the first chain evaluates no other one has begun, and so on.
+    assert seen == sorted(seen)
+    assert seen.count(1) == len(alone)
+    assert set(seen) == {1, 2, 3}
+
+
+@short
+def test_as_many_chains_at_once_as_cores(sampler, gaussian):
+    together, known, lock = threading.Barrier(2), set(), threading.Lock()
+
+    def meet():
+        with lock:
+            first = threading.get_native_id() not in known and len(known) < 2
+            known.add(threading.get_native_id())
+        if first:
+            together.wait(60)  # passes where both are there
+
+    settings = {"num_warmup": 10, "num_samples": 20, "num_chains": 4, "cores": 2}
+    assert sampler(gaussian(value_hook=of_chains(meet)), **settings).run()["mu"].shape == (4, 20)
+    assert together.broken is False
+    assert len(known) >= 2

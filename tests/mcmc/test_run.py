@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -38,30 +39,60 @@ def test_a_started_run_draws_what_a_run_draws(sampler, gaussian):
     assert run.partial() is run.result()
 
 
+class Gate:
+    """A hook of densities: the `at`-th evaluation in a thread waits until the gate is opened; evaluations are counted."""
+
+    def __init__(self, at):
+        self.at, self.counts = at, Counter()
+        self.reached, self._open = threading.Semaphore(0), threading.Event()
+
+    def __call__(self, q, value, gradient):
+        self.counts[threading.get_native_id()] += 1
+        if self.counts[threading.get_native_id()] == self.at:
+            self.reached.release()
+            assert self._open.wait(60)
+        return value, gradient
+
+    def wait(self, threads):
+        for _ in range(threads):
+            assert self.reached.acquire(timeout=60)
+
+    def open(self):
+        self._open.set()
+
+
 @short
 def test_pause_rests_and_resume_goes_on_with_the_same_draws(sampler, gaussian):
-    run = sampler(gaussian(value_hook=slow), num_warmup=50, num_samples=60, cores=2).start()
-    until(lambda: all(chain.draws for chain in run.progress))
+    settings = {"num_warmup": 50, "num_samples": 60, "cores": 2, "max_tree_depth": 3}
+    gate = Gate(40)
+    run = sampler(gaussian(value_hook=gate), **settings).start()
+    gate.wait(2)
     run.pause()
     assert run.state == "paused"
-    time.sleep(0.3)  # the draws that were being made when it was asked
-    before = run.partial().warmup.num_samples + run.partial().num_samples
-    time.sleep(0.3)
-    assert run.partial().warmup.num_samples + run.partial().num_samples == before
-    assert not run.wait(0.01)
+    gate.open()
+    whole = sampler(gaussian(), **settings).run()  # meanwhile another one comes to its end
+    # Since then each chain has at most ended the draw that it was making: 2³ − 1 steps.
+    assert max(gate.counts.values()) <= 40 + 7
+    assert not run.wait(0)
     run.resume()
     assert run.wait(60)
-    whole = sampler(gaussian(), num_warmup=50, num_samples=60).run()
     np.testing.assert_array_equal(run.result().unconstrained, whole.unconstrained)
 
 
 @short
 def test_a_paused_run_begins_no_further_chain(sampler, gaussian):
-    run = sampler(gaussian(value_hook=slow), num_warmup=30, num_samples=30, num_chains=3, cores=1).start()
-    until(lambda: run.progress[0].draws > 0)
+    settings = {"num_warmup": 30, "num_samples": 30, "cores": 1}
+    whole = Gate(-1)
+    sampler(gaussian(value_hook=whole), num_chains=1, **settings).run()
+    gate = Gate(max(whole.counts.values()))  # in the very last evaluation of the first chain
+    run = sampler(gaussian(value_hook=gate), num_chains=3, **settings).start()
+    gate.wait(1)
     run.pause()
-    time.sleep(0.2)
-    assert [chain.draws > 0 for chain in run.progress] == [True, False, False]
+    gate.open()
+    until(lambda: run.progress[0].draws == 60)
+    sampler(gaussian(), num_chains=3, **settings).run()
+    assert sum(count > 10 for count in gate.counts.values()) == 1  # fewer are the looking for starts
+    assert [chain.draws for chain in run.progress] == [60, 0, 0]
     run.resume()
     assert run.result()["mu"].shape == (3, 30)
 
