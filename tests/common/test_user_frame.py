@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import os
+import sys
 import warnings
 
 import pytest
@@ -9,7 +13,7 @@ import torch
 from torch import nn
 
 import sursum as su
-from sursum.common.user_frame import calling_line, is_users, raising_line, warn
+from sursum.common.user_frame import Lines, calling_line, is_users, raising_line, warn
 
 
 def here(function, offset):
@@ -21,6 +25,10 @@ def test_whose_code_is_whose():
     assert not is_users(su.param.__code__.co_filename)
     assert not is_users(nn.Linear.forward.__code__.co_filename)
     assert is_users("/home/user/torch/model.py")
+    assert is_users("<stdin>")
+    assert not is_users("<frozen importlib._bootstrap>")
+    for module in (contextlib, functools, os):
+        assert not is_users(module.__file__)
 
 
 def test_the_innermost_line_of_the_user():
@@ -78,3 +86,37 @@ def test_a_warning_points_to_the_user_however_deep_it_is_given():
 
 def here_line(function, offset):
     return function.__code__.co_firstlineno + offset
+
+
+def test_a_recorders_finder_finds_the_same_line():
+    line = Lines().current()
+    assert line == here(test_a_recorders_finder_finds_the_same_line, 1)
+    assert functools.partial(Lines().current)() == here(test_a_recorders_finder_finds_the_same_line, 3)
+
+
+def looked(lines):
+    """Which blocks may catch an error here, in a `try` and in a `with` that suppresses it."""
+    nothing = lines.catching()
+    try:
+        caught = lines.catching()
+    except ValueError:
+        raise
+    with contextlib.suppress(ValueError):
+        suppressed = lines.catching()
+    return nothing, caught, suppressed
+
+
+def looked_in_a_with(lines):
+    with torch.no_grad():
+        return lines.catching()
+
+
+def test_blocks_that_may_catch_an_error_are_found():
+    lines = Lines(within=sys._getframe().f_code)
+    nothing, caught, suppressed = looked(lines)
+    assert nothing is None
+    assert looked_in_a_with(lines) is None
+    assert caught is not None
+    assert suppressed is not None
+    assert caught[0] is suppressed[0] is looked.__code__
+    assert caught[1] != suppressed[1]

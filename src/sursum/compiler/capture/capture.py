@@ -16,12 +16,13 @@ from torch import Tensor
 
 from sursum.common.precision import doubled, widened
 from sursum.common.torch_private import enable_mkldnn, function_of, mkldnn_enabled
+from sursum.common.user_frame import raising_line
 from sursum.compiler.capture import refusals
 from sursum.compiler.capture.branches import Answers, Doubt, settle
 from sursum.compiler.capture.derivatives import ExactDerivatives
-from sursum.compiler.capture.lines import line_of, site_at_work
 from sursum.compiler.capture.recorder import Recorder
 from sursum.compiler.capture.selection import SelectByTensor
+from sursum.compiler.capture.where import site_at_work
 from sursum.compiler.graph.compare import compare
 from sursum.compiler.graph.graph import Graph, Where
 from sursum.errors import CaptureError, EscapeError, SursumError
@@ -161,7 +162,7 @@ def _record(
                 result = fn(q)
             except NotImplementedError as error:
                 if "HigherOrderOperator" in str(error):
-                    raise refusals.control_flow(Where(current_site().site, line_of(error))) from error
+                    raise refusals.control_flow(Where(current_site().site, raising_line(error))) from error
                 raise
             except RuntimeError as error:
                 if recorder.failure is not None and not isinstance(error, SursumError):  # in the clothes of an interpreter

@@ -17,12 +17,12 @@ from sursum.common.torch_private import (
     next_sequence_number,
     without_dispatch_modes,
 )
+from sursum.common.user_frame import Lines
 from sursum.compiler.capture import mask_indexing, refusals
 from sursum.compiler.capture.borrowed import Borrowed
 from sursum.compiler.capture.branches import NOTHING_KNOWN, Answers, Doubt
 from sursum.compiler.capture.decompositions import Decomposition, decomposition
 from sursum.compiler.capture.derivatives import exact
-from sursum.compiler.capture.lines import Lines
 from sursum.compiler.capture.operators import Operator, results_of
 from sursum.compiler.capture.same import Computations
 from sursum.compiler.graph.graph import Graph, Guard, Node, Ref, Value, Where, Write

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sursum.common.torch_private import TorchDispatchMode
-from sursum.compiler.capture.lines import Lines
+from sursum.common.user_frame import Lines
 from sursum.compiler.capture.mask_indexing import is_mask
 from sursum.compiler.capture.operators import Operator, results_of
 from sursum.compiler.graph.compare import same_bits
