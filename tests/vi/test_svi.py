@@ -431,3 +431,19 @@ def test_a_median_that_is_no_value_of_the_site_is_left_for_the_middle(fn):
     assert torch.allclose(store["auto.loc.p"].detach(), torch.zeros_like(store["auto.loc.p"]), atol=1e-5)
     site = su.trace(lambda: su.sample("v", dist.Normal(torch.full((3,), 2.0), 0.01).to_event(1))).get_trace()["v"]
     assert torch.allclose(init(site), torch.tensor(2.0), atol=0.05)
+
+
+def test_a_run_shows_itself_where_that_is_wanted(capsys):
+    def model():
+        su.sample("y", dist.Normal(su.sample("z", dist.Normal(0.0, 1.0)), 1.0), obs=torch.tensor(1.0))
+
+    losses = []
+    for wanted in (None, False, True):
+        svi = SVI(model, AutoNormal(model), su.optim.Adam({"lr": 0.1}), seed=0, progress=wanted, engine="eager")
+        svi.run(20)
+        losses.append(svi.losses.tolist())
+        shown = capsys.readouterr().err
+        if not wanted:
+            assert shown == ""
+    assert losses[0] == losses[1] == losses[2]
+    assert re.search(rf"━{{24}}  20/20 steps  loss {sum(losses[0]) / 20:.6g}\x1b\[K\n$", shown)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from sursum.compiler.native.library.blas import one_thread
 from sursum.mcmc.nutpie_door import Chain, ChainTrace, Progress
-from sursum.mcmc.progress import Display
+from sursum.mcmc.progress import Watcher
 
 INTERRUPTED, STOPPED, GOING_ON = "was interrupted", "was stopped", "is going on"
 """What may come between a run and its end, in the words of a message."""
@@ -40,7 +40,7 @@ class Schedule:
     start: Callable[[int], Chain]
     num_chains: int
     cores: int
-    display: Display
+    display: Watcher
     collect: Callable[[int, Chain, bool], None] | None = None
     paused: bool = field(default=False, init=False)
     _chains: list[Chain] = field(default_factory=list, init=False)

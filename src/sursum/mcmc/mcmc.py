@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from sursum.common.cores import available_cores
 from sursum.common.other_libraries import answers, refuse_name
+from sursum.common.progress import Silent, display_for
 from sursum.common.reprs import call_text
 from sursum.common.settings import check_setting, optional_seed, settle, whole_number
 from sursum.compiler.compiled import compile_density
@@ -27,7 +28,7 @@ from sursum.mcmc.coordinates import LOOKS, turned
 from sursum.mcmc.extend import check_same, joined, whitened
 from sursum.mcmc.nutpie_door import Chain, Settings, start_chain
 from sursum.mcmc.nuts import NUTS
-from sursum.mcmc.progress import Silent, display_for
+from sursum.mcmc.progress import Line
 from sursum.mcmc.recording import Recording
 from sursum.mcmc.run import Interrupted, Run
 from sursum.mcmc.seeds import ChainSeed, chain_seed, drawn_seed
@@ -276,7 +277,7 @@ class MCMC:
         keep = Keep(None if self.keep is None else tuple(self.keep))
         lengths = (self.num_warmup, self.num_samples)
         recording = None if self.store is None else Recording.begin(self.store, compiled, keep, self.num_chains, *lengths)
-        display = display_for(self.progress, sum(lengths))
+        display = display_for(self.progress)
         watched = watched or not isinstance(display, Silent)
 
         def start(k: int) -> Chain:
@@ -287,7 +288,9 @@ class MCMC:
 
         cores = min(self.cores or available_cores(), self.num_chains)
         collect = None if recording is None else recording.collect
-        return Run(compiled, Schedule(start, self.num_chains, cores, display, collect), keep, *lengths, recording)
+        return Run(
+            compiled, Schedule(start, self.num_chains, cores, Line(sum(lengths), display), collect), keep, *lengths, recording
+        )
 
     def _settings(self) -> Settings:
         kernel = self.kernel

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from sursum.common.other_libraries import answers
+from sursum.common.progress import State, display_for
 from sursum.common.reprs import call_text, shapes_text, text
 from sursum.common.settings import optional_seed, whole_number
 from sursum.common.shown import shown
@@ -34,7 +35,6 @@ from sursum.vi.early_stopping import EarlyStopping
 from sursum.vi.elbo import ELBO, batched
 from sursum.vi.engine import ENGINES, Eager, Engine, engine_for
 from sursum.vi.particle import Pair, pair
-from sursum.vi.progress import progress_for
 from sursum.vi.trace_elbo import Trace_ELBO
 from sursum.vi.training import Training
 
@@ -200,9 +200,13 @@ class SVI:
         args, kwargs = with_data(self.model, args, kwargs)
         self._set_up(args, kwargs)
         training, before = self._training, self._training.steps
-        bar, stopped = progress_for(self.progress, num_steps), False
+        display, stopped = display_for(self.progress), False
         engine = self._engine_for(args, kwargs)
         chunk = self._chunk
+
+        def present() -> State:
+            return _state(training.steps - before, num_steps, training.losses)
+
         try:
             while training.steps < before + num_steps and not stopped:
                 began = time.monotonic()
@@ -210,10 +214,10 @@ class SVI:
                 # As many steps between two looks at the clock as take a tenth of a second or so.
                 chunk = min(2 * chunk, _CHUNK) if time.monotonic() - began < _GLANCE / 2 else max(chunk // 2, 1)
                 stopped = self._pause()
-                bar.update(training.steps - before, training.losses)
+                display.update(present)
         finally:
             self._chunk = chunk
-            bar.close(training.steps - before, training.losses)
+            display.close()
         if self.checkpoint is not None:
             self.save(self.checkpoint)
         values = {name: self.params[name].detach() for name in self.params}
@@ -364,3 +368,9 @@ def _identity(tree: Any) -> Any:
 
 def _at_least_one(name: str, value: Any) -> int:
     return whole_number(name, value, 1, VariationalError, f"write `{name}=1000`, say")
+
+
+def _state(done: int, total: int, losses: Sequence[float]) -> State:
+    """How far a run has come, and the mean of its last 100 losses."""
+    recent = losses[-max(min(len(losses), 100), 1) :]
+    return State(done, total, (f"{done}/{total} steps", *([f"loss {np.mean(recent):.6g}"] if recent else [])))

@@ -1,0 +1,132 @@
+"""How far something has come, on a terminal or in a notebook."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol, TextIO
+
+BAR = 24
+
+
+@dataclass(frozen=True)
+class State:
+    """How much of a whole is done, and what else there is to say.
+
+    Example:
+        >>> str(State(50, 100, ("50/100 steps", "loss 2")))
+        '━━━━━━━━━━━━────────────  50/100 steps  loss 2'
+    """
+
+    done: int
+    total: int
+    words: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        filled = BAR * self.done // max(self.total, 1)
+        return "  ".join(("━" * filled + "─" * (BAR - filled), *self.words))
+
+
+Present = Callable[[], State]
+"""The present state, which is asked for when it is shown."""
+
+
+class Display(Protocol):
+    """Where progress is shown."""
+
+    def update(self, present: Present) -> None:
+        """Show the present state; called many times a second."""
+
+    def close(self) -> None:
+        """It has ended, in whatever way."""
+
+
+@dataclass(frozen=True)
+class Silent:
+    """Shows nothing."""
+
+    def update(self, present: Present) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(eq=False)
+class Periodic:
+    """Shows the present state when `EVERY` seconds have passed since the last time, and when it has ended."""
+
+    EVERY: ClassVar[float]
+
+    _last: float = field(default=0.0, init=False)
+    _present: Present | None = field(default=None, init=False)
+
+    def show(self, state: State) -> None:
+        raise NotImplementedError
+
+    def update(self, present: Present) -> None:
+        self._present = present
+        if (now := time.monotonic()) - self._last >= self.EVERY:
+            self._last = now
+            self.show(present())
+
+    def close(self) -> None:
+        if self._present is not None:
+            self.show(self._present())
+
+
+@dataclass(eq=False)
+class Terminal(Periodic):
+    """One line on a terminal, written over itself."""
+
+    EVERY: ClassVar[float] = 0.2
+
+    stream: TextIO
+
+    def show(self, state: State) -> None:
+        width = shutil.get_terminal_size().columns - 1
+        # "\x1b[K" clears what a longer line has left.
+        self.stream.write("\r" + str(state)[:width] + "\x1b[K")
+        self.stream.flush()
+
+    def close(self) -> None:
+        super().close()
+        if self._present is not None:
+            self.stream.write("\n")
+            self.stream.flush()
+
+
+@dataclass(eq=False)
+class Notebook(Periodic):
+    """The same line under a notebook's cell, with a bar of HTML."""
+
+    EVERY: ClassVar[float] = 0.5
+
+    _handle: Any = field(default=None, init=False)
+
+    def show(self, state: State) -> None:
+        from IPython.display import HTML, display  # type: ignore[import-not-found]  # there: we run in it
+
+        bar = f'<progress value="{state.done}" max="{state.total}" style="width:16em"></progress>'
+        page = HTML(f"{bar} {' · '.join(state.words)}")
+        if self._handle is None:
+            self._handle = display(page, display_id=True)
+        else:
+            self._handle.update(page)
+
+
+def display_for(wanted: bool | None) -> Display:
+    """Where to show progress: nowhere if `wanted` is False; if None, only in a notebook or on a terminal."""
+    if wanted is False:
+        return Silent()
+    if _in_notebook():
+        return Notebook()
+    return Terminal(sys.stderr) if wanted or sys.stderr.isatty() else Silent()
+
+
+def _in_notebook() -> bool:
+    """Whether an IPython with a kernel behind it runs this; nothing is imported to find out."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return shell is not None and hasattr(shell, "kernel")
