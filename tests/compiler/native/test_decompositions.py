@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tests.compiler.native.called import Called
 from tests.compiler.native.decomposed_operators import ROWS, Case
 from torch import Tensor
 
-from sursum.common.torch_private import TorchDispatchMode
 from sursum.compiler.capture.capture import capture
 from sursum.compiler.capture.decompositions import _OURS, decomposition
 from sursum.compiler.graph.graph import Graph
@@ -55,18 +55,6 @@ def found(graph: Graph, tmp_path_factory: pytest.TempPathFactory) -> list[list[n
     """What its C gives at three points."""
     run: NativeFunction = build(graph, title="decomposed", directory=tmp_path_factory.mktemp("cache"))
     return [run.outputs(point(seed).numpy()) for seed in (2, 3, 4)]
-
-
-class Called(TorchDispatchMode):
-    """Notes the operators that are run."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.names: set[str] = set()
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        self.names.add(".".join(str(func).split(".")[:2]))
-        return func(*args, **(kwargs or {}))
 
 
 @pytest.mark.parametrize(("name", "k"), CASES)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from sursum.compiler.graph.graph import Node, Ref
+from sursum.compiler.graph.graph import Node
 from sursum.compiler.native.ir.expr import Expr, Exprs
 from sursum.compiler.native.lower.context import Lowering
-from sursum.compiler.native.lower.structure import join, narrow
 from sursum.compiler.native.lower.table import Table, formulas, number
 
 
@@ -75,25 +74,13 @@ def log_sigmoid_backward(low: Lowering, node: Node) -> None:
     low.finish(node, e.mul(grad, slope))
 
 
-def elu(e: Exprs, x: Expr, alpha: float = 1, scale: float = 1, input_scale: float = 1) -> Expr:
-    """s·x above 0, else α·s·(exp(rx) − 1)"""
-    low = e.mul(e.const(alpha * scale), e.call("expm1", e.mul(x, e.const(input_scale))))
-    return e.where(e.le(x, e.const(0.0)), low, e.mul(x, e.const(scale)))
-
-
 def elu_backward(e: Exprs, grad: Expr, alpha: float, scale: float, input_scale: float, is_result: bool, x: Expr) -> Expr:
-    """The derivative of `elu`, from its argument or from its result; NaN at NaN."""
+    """The derivative of `elu` (s·x above 0, else α·s·(exp(rx) − 1)), from its argument or from its result; NaN at NaN."""
     if is_result:
         low = e.mul(e.mul(grad, e.const(input_scale)), e.add(x, e.const(alpha * scale)))
     else:
         low = e.mul(e.mul(grad, e.const(input_scale * alpha * scale)), e.call("exp", e.mul(x, e.const(input_scale))))
     return e.where(e.gt(x, e.const(0.0)), e.mul(grad, e.const(scale)), low)
-
-
-def silu_backward(e: Exprs, grad: Expr, x: Expr) -> Expr:
-    """∂·s·(1 + x·(1 − s)), s = sigmoid x"""
-    s, one = sigmoid(e, x), e.const(1.0)
-    return e.mul(e.mul(grad, s), e.add(one, e.mul(x, e.sub(one, s))))
 
 
 def gelu(e: Exprs, x: Expr, approximate: str = "none") -> Expr:
@@ -153,34 +140,6 @@ def mish_backward(e: Exprs, grad: Expr, x: Expr) -> Expr:
     return e.mul(grad, e.add(t, e.mul(e.mul(x, s), e.sub(e.const(1.0), e.mul(t, t)))))
 
 
-def celu(e: Exprs, x: Expr, alpha: float = 1) -> Expr:
-    """x above 0, else α·(exp(x/α) − 1)"""
-    return elu(e, x, alpha, 1.0, 1.0 / alpha)
-
-
-def _halves(ref: Ref, dim: int) -> tuple[Ref, Ref]:
-    n = ref.size[dim] // 2
-    return narrow(ref, dim, 0, n), narrow(ref, dim, n, n)
-
-
-def glu(low: Lowering, node: Node) -> None:
-    """a·sigmoid b, a and b the halves along a dimension"""
-    x = node.args[0]
-    a, b = _halves(x, (node.args[1] if len(node.args) > 1 else -1) % len(x.size))
-    low.finish(node, low.e.mul(low.load(a), sigmoid(low.e, low.load(b))))
-
-
-def glu_backward(low: Lowering, node: Node) -> None:
-    """∂·s by a, ∂·a·s·(1 − s) by b, s = sigmoid b"""
-    e, (grad_ref, x, dim), out = low.e, node.args, low.output(node)
-    dim %= len(x.size)
-    a_ref, b_ref = _halves(x, dim)
-    grad, a, s = low.load(grad_ref), low.load(a_ref), sigmoid(e, low.load(b_ref))
-    first, second = _halves(out, dim)
-    slope = e.mul(e.mul(e.mul(grad, a), s), e.sub(e.const(1.0), s))
-    join(low, out, [(first, e.mul(grad, s)), (second, slope)])
-
-
 def _relu(e: Exprs, x: Any) -> Expr:
     return e.where(e.lt(x, e.const(0, x.kind)), e.const(0, x.kind), x)
 
@@ -195,20 +154,14 @@ TABLE: Table = {
         "aten.tanh_backward": tanh_backward,
         "aten.softplus": softplus,
         "aten.softplus_backward": softplus_backward,
-        "aten.elu": elu,
         "aten.elu_backward": elu_backward,
-        "aten.silu": lambda e, x: e.div(x, e.add(e.const(1.0), e.call("exp", e.neg(x)))),
-        "aten.silu_backward": silu_backward,
         "aten.gelu": gelu,
         "aten.gelu_backward": gelu_backward,
         "aten.logit": logit,
         "aten.logit_backward": logit_backward,
         "aten.mish": lambda e, x: e.mul(x, _mish_parts(e, x)),
         "aten.mish_backward": mish_backward,
-        "aten.celu": celu,
     }),
-    "aten.glu": glu,
-    "aten.glu_backward": glu_backward,
     "aten.log_sigmoid_forward": log_sigmoid_forward,
     "aten.log_sigmoid_backward": log_sigmoid_backward,
 }  # fmt: skip

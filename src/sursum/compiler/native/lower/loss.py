@@ -37,14 +37,14 @@ def finish(low: Lowering, node: Node, loss: Expr, size: tuple[int, ...], reducti
     low.finish(node, value if reduction == SUM else low.e.div(value, low.e.const(math.prod(size))))
 
 
-def pairwise(formula: Loss, parameter: str | None = None) -> Lower:
-    """The lowering of a loss of x and a target, with at most one parameter more."""
+def pairwise(formula: Loss) -> Lower:
+    """The lowering of a loss of x and a target."""
 
     def lower(low: Lowering, node: Node) -> None:
         args = given(node)
         x, target = args["self"], args["target"]
         size = broadcast(x.size, target.size)
-        loss = formula(low.e, low.load(x, size), low.load(target, size), args[parameter] if parameter else 0.0)
+        loss = formula(low.e, low.load(x, size), low.load(target, size), 0.0)
         finish(low, node, loss, size, args["reduction"])
 
     return lower
@@ -62,31 +62,10 @@ def pairwise_backward(slope: Loss, parameter: str | None = None) -> Lower:
     return lower
 
 
-def _square(e: Exprs, x: Expr, t: Expr, _: float) -> Expr:
-    return e.mul(e.sub(x, t), e.sub(x, t))
-
-
-def _smooth(e: Exprs, x: Expr, t: Expr, beta: float) -> Expr:
-    size = absolute(e, e.sub(x, t))
-    inner = e.div(e.mul(e.mul(e.const(0.5), size), size), e.const(beta))
-    return e.where(e.lt(size, e.const(beta)), inner, e.sub(size, e.const(0.5 * beta)))
-
-
 def _smooth_slope(e: Exprs, x: Expr, t: Expr, beta: float) -> Expr:
     away = e.sub(x, t)
     outside = e.ge(absolute(e, away), e.const(beta))
     return e.where(outside, sign(e, away), e.div(away, e.const(beta)))
-
-
-def _huber(e: Exprs, x: Expr, t: Expr, delta: float) -> Expr:
-    size = absolute(e, e.sub(x, t))
-    outer = e.mul(e.const(delta), e.sub(size, e.const(0.5 * delta)))
-    return e.where(e.le(size, e.const(delta)), e.mul(e.mul(e.const(0.5), size), size), outer)
-
-
-def _huber_slope(e: Exprs, x: Expr, t: Expr, delta: float) -> Expr:
-    away, d = e.sub(x, t), e.const(delta)
-    return e.where(e.le(away, e.neg(d)), e.neg(d), e.where(e.ge(away, d), d, away))
 
 
 def _margin(e: Exprs, x: Expr, t: Expr, _: float) -> Expr:
@@ -207,12 +186,7 @@ def nll_loss_backward(low: Lowering, node: Node) -> None:
 
 
 TABLE: Table = {
-    "aten.mse_loss": pairwise(_square),
-    "aten.mse_loss_backward": pairwise_backward(lambda e, x, t, _: e.mul(e.const(2.0), e.sub(x, t))),
-    "aten.smooth_l1_loss": pairwise(_smooth, "beta"),
     "aten.smooth_l1_loss_backward": pairwise_backward(_smooth_slope, "beta"),
-    "aten.huber_loss": pairwise(_huber, "delta"),
-    "aten.huber_loss_backward": pairwise_backward(_huber_slope, "delta"),
     "aten.soft_margin_loss": pairwise(_margin),
     "aten.soft_margin_loss_backward": pairwise_backward(_margin_slope),
     "aten.binary_cross_entropy": binary_cross_entropy,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from sursum.compiler.graph.graph import Node
 from sursum.compiler.native.ir.expr import Expr, Exprs
-from sursum.compiler.native.lower.arithmetic import clamp
 from sursum.compiler.native.lower.context import Lowering
 from sursum.compiler.native.lower.table import Table, formulas
 
@@ -22,26 +21,10 @@ def leaky_relu_backward(e: Exprs, grad: Expr, x: Expr, slope: float, _is_result:
     return e.where(e.gt(x, e.const(0.0)), grad, e.mul(grad, e.const(slope)))
 
 
-def hardtanh_backward(e: Exprs, grad: Expr, x: Expr, lowest: float, highest: float) -> Expr:
-    """∂ strictly between the bounds (and at NaN), else 0"""
-    outside = e.any_of(e.le(x, e.const(lowest)), e.ge(x, e.const(highest)))
-    return e.where(outside, e.const(0.0), grad)
-
-
-def hardsigmoid(e: Exprs, x: Expr) -> Expr:
-    """min(max(x + 3, 0), 6) / 6"""
-    return e.div(clamp(e, e.add(x, e.const(3.0)), 0.0, 6.0), e.const(6.0))
-
-
 def hardsigmoid_backward(e: Exprs, grad: Expr, x: Expr) -> Expr:
     """∂/6 strictly between −3 and 3, else 0"""
     inside = e.all_of(e.gt(x, e.const(-3.0)), e.lt(x, e.const(3.0)))
     return e.where(inside, e.mul(grad, e.const(SIXTH)), e.const(0.0))
-
-
-def hardswish(e: Exprs, x: Expr) -> Expr:
-    """x·min(max(x + 3, 0), 6) / 6"""
-    return e.div(e.mul(x, clamp(e, e.add(x, e.const(3.0)), 0.0, 6.0)), e.const(6.0))
 
 
 def hardswish_backward(e: Exprs, grad: Expr, x: Expr) -> Expr:
@@ -55,12 +38,6 @@ def softshrink(e: Exprs, x: Expr, width: float = 0.5) -> Expr:
     w = e.const(width)
     above, below = e.sub(x, w), e.add(x, w)
     return e.where(e.gt(x, w), above, e.where(e.lt(x, e.const(-width)), below, e.mul(x, e.const(0.0))))
-
-
-def hardshrink(e: Exprs, x: Expr, width: float = 0.5) -> Expr:
-    """x, and 0 within w of it"""
-    inside = e.all_of(e.ge(x, e.const(-width)), e.le(x, e.const(width)))
-    return e.where(inside, e.const(0.0), x)
 
 
 def shrink_backward(e: Exprs, grad: Expr, x: Expr, width: float) -> Expr:
@@ -87,15 +64,10 @@ TABLE: Table = {
     **formulas({
         "aten.leaky_relu": leaky_relu,
         "aten.leaky_relu_backward": leaky_relu_backward,
-        "aten.hardtanh": lambda e, x, lowest=-1.0, highest=1.0: clamp(e, x, lowest, highest),
-        "aten.hardtanh_backward": hardtanh_backward,
-        "aten.hardsigmoid": hardsigmoid,
         "aten.hardsigmoid_backward": hardsigmoid_backward,
-        "aten.hardswish": hardswish,
         "aten.hardswish_backward": hardswish_backward,
         "aten.softshrink": softshrink,
         "aten.softshrink_backward": shrink_backward,
-        "aten.hardshrink": hardshrink,
         "aten.hardshrink_backward": shrink_backward,
         "aten._prelu_kernel": prelu,
     }),
