@@ -25,7 +25,7 @@ from sursum.compiler.capture.loop_warning import note_long_loops
 from sursum.compiler.capture.purity import check_pure
 from sursum.compiler.check.faithful import check_faithful, check_seen, check_unseen
 from sursum.compiler.check.gradient import GradientCheck, check_gradient, warn_of_gradient
-from sursum.compiler.check.points import WIDE, far_points, points_of, proof_points
+from sursum.compiler.check.points import WIDE, far_points, nearby_points, points_of, proof_points
 from sursum.compiler.engine import Remembered, check_engine
 from sursum.compiler.export.export import export
 from sursum.compiler.function import Function, batched
@@ -36,7 +36,7 @@ from sursum.compiler.native.library.library import Instance, NativeFunction
 from sursum.compiler.scan import rolled
 from sursum.core.calling import refuse_shadowed
 from sursum.density.log_density import LogDensity
-from sursum.errors import CompileError, DensityError, EngineWarning, UncapturableError
+from sursum.errors import ArgumentError, CompileError, DensityError, EngineWarning, ObservationError, UncapturableError
 
 Array = NDArray[np.float64]
 
@@ -296,7 +296,6 @@ def _compiled(density: LogDensity, engine: str | None) -> tuple[CompiledDensity,
     check_engine(engine)
     if isinstance(density, LogDensity) and not isinstance(density.model, rolled):
         density = density.under(rolled)
-    points = points_of(density)
     names: list[str] = []
 
     def evaluate(q: Tensor) -> Beside:
@@ -305,11 +304,12 @@ def _compiled(density: LogDensity, engine: str | None) -> tuple[CompiledDensity,
         return Beside(value, tuple(sites.values()))
 
     try:
-        program = Capture(evaluate, points, gradient=True)
+        points, program = _captured(density, evaluate)
         function = Function.of(replace(program.graph, outputs=program.graph.outputs[:2]))
     except UncapturableError as error:
         if engine is not None:
             raise
+        points = points_of(density)
         check_pure(_eager(density), points)
         warn(f"the program is run by Python for every gradient, which is slow: {error}", EngineWarning)
         return CompiledDensity(density, None, points, None), Remembered(_eager(density))
@@ -331,6 +331,22 @@ def _compiled(density: LogDensity, engine: str | None) -> tuple[CompiledDensity,
     # A guard may need all of the density: the factor of a covariance, for each draw once more.
     sites = Sites(tuple(names), unguarded(replace(program.graph, outputs=program.graph.outputs[2:])))
     return CompiledDensity(density, function, points, sites), function.known
+
+
+def _captured(density: LogDensity, evaluate: Callable[[Tensor], Beside]) -> tuple[tuple[Tensor, Tensor], Capture]:
+    """Two points at which the density is finite, and its capture at these; they are searched for if need be.
+
+    A recording is a run of the program, so that a point is tried by recording there.
+    """
+    points = nearby_points(density)
+    try:
+        program = Capture(evaluate, points, gradient=True)
+        if all(bool(value.isfinite()) for value, *_ in program.found):
+            return points, program
+    except (ArgumentError, ObservationError, ValueError, torch.linalg.LinAlgError):
+        pass  # it may run elsewhere
+    points = points_of(density)
+    return points, Capture(evaluate, points, gradient=True)
 
 
 def compile(model: Callable[..., Any], /, *args: Any, engine: str | None = None, **kwargs: Any) -> CompiledDensity:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sursum.common.torch_private import DisableTorchFunction
 from sursum.compiler.graph.graph import Graph, Ref, Value, is_inner, refs_of
 from sursum.compiler.native.ir.expr import Expr
 from sursum.compiler.native.ir.program import Call, Loop, Program, Stage
@@ -25,7 +26,8 @@ def verify(ir: Graph | Program, after: str) -> None:
     Raises:
         VerificationError: says what, and where.
     """
-    faults = graph_faults(ir) if isinstance(ir, Graph) else program_faults(ir)
+    with DisableTorchFunction():  # dtypes as they are, also inside of `in_double`
+        faults = graph_faults(ir) if isinstance(ir, Graph) else program_faults(ir)
     if faults:
         raise VerificationError(f"after {after} the {type(ir).__name__.lower()} is not well formed: {'; '.join(faults[:3])}")
 

@@ -90,10 +90,12 @@ class LogDensity:
         self._valid = ValidData()
         self.exit: str | None = None  # the line at which numbers leave torch as no operator shows
         with torch.inference_mode(False), torch.enable_grad(), in_double():
-            found, leaves = self._find()
+            found, leaves, reaches = self._find()
             self._valid.close()
             self.latents = layout(found, leaves)
             self.dim = self.latents[-1].stop
+            self._first = np.concatenate([leaf.detach().double().reshape(-1).numpy() for leaf in leaves.values()])
+            self._reaches = np.repeat(list(reaches.values()), [leaf.numel() for leaf in leaves.values()])
             self._by_name = {latent.name: latent for latent in self.latents}
             self.observed, self.dims = observed_values(found), site_dims(found)
             self.networks = frozenset(name for name, site in found.items() if is_weight(site))
@@ -200,6 +202,10 @@ class LogDensity:
             DensityError: a value of the wrong shape, outside its site's support, or on the boundary.
         """
         return self._begin(rng, values, jitter, spread)[0]
+
+    def near(self, rng: np.random.Generator) -> np.ndarray:
+        """A point around the first at which the program ran, by no run of it: as a rule what `start` gives."""
+        return self._first + rng.uniform(-self._reaches, self._reaches)
 
     def scored_start(self, rng: np.random.Generator) -> tuple[np.ndarray, float]:
         """A starting point and its log density, by one run of the program."""
@@ -351,15 +357,20 @@ class LogDensity:
             )
         return found
 
-    def _find(self) -> tuple[Trace, dict[str, Tensor]]:
-        """A first execution, with a free leaf for every latent site: at carried values, or anywhere the program runs."""
+    def _find(self) -> tuple[Trace, dict[str, Tensor], dict[str, float]]:
+        """A first execution, with a free leaf for every latent site: at carried values, or anywhere the program runs.
+
+        And how far from it starts are drawn, for each site.
+        """
         rng = np.random.default_rng(0)
 
-        def attempt(number: int) -> tuple[Trace, dict[str, Tensor]]:
+        def attempt(number: int) -> tuple[Trace, dict[str, Tensor], dict[str, float]]:
             leaves: dict[str, Tensor] = {}
+            reaches: dict[str, float] = {}
 
             def choose(site: Sample, free_shape: torch.Size, onto: Any) -> Tensor:
                 free = carried_by(site, onto)
+                reaches[site.name] = _SPREAD if free is None else _JITTER
                 if free is None:
                     free = torch.zeros(free_shape, dtype=site_dtype(site))
                 if number:
@@ -376,7 +387,7 @@ class LogDensity:
                 found.log_prob()
             self.exit = originals.exit or scoring.exit
             check_caches(found)
-            return found, leaves
+            return found, leaves, reaches
 
         return next(runs(attempt, _ATTEMPTS))
 

@@ -357,8 +357,8 @@ def test_another_way_of_a_distribution_that_is_scored_is_found_far_out() -> None
         su.compile(model, engine="torch")
 
 
-def test_a_program_whose_numbers_stay_in_torch_is_run_seven_times() -> None:
-    """To find its sites, at two starts, at the two points of the capture, and twice far out."""
+def test_a_program_whose_numbers_stay_in_torch_is_run_five_times() -> None:
+    """To find its sites, at the two points of the capture, and twice far out."""
     runs = itertools.count()
 
     def model() -> None:
@@ -366,4 +366,25 @@ def test_a_program_whose_numbers_stay_in_torch_is_run_seven_times() -> None:
         su.factor("f", -(normal() ** 2))
 
     su.compile(model, engine="torch")
-    assert next(runs) == 7
+    assert next(runs) == 5
+
+
+def test_points_are_searched_for_where_the_program_fails_at_the_first_ones() -> None:
+    runs = itertools.count()
+
+    def model() -> None:
+        z = su.sample("z", dist.Normal(torch.zeros(2), 1.0).to_event(1))
+        if 2 <= next(runs) <= 3:
+            raise torch.linalg.LinAlgError("not here")
+        su.factor("f", -(z**2).sum())
+
+    assert su.compile(model, engine="torch").value_and_grad([0.0, 0.0])[0] == pytest.approx(-1.8378770664093453)
+
+
+def test_the_first_point_has_a_finite_density_where_there_is_such() -> None:
+    def model() -> None:
+        z = su.sample("z", dist.Normal(0.0, 1.0))
+        su.factor("f", torch.where(z > 0.9, torch.zeros(()), torch.tensor(-torch.inf)))
+
+    compiled = su.compile(model, engine="torch")
+    assert math.isfinite(compiled.value_and_grad(compiled.points[0].numpy())[0])

@@ -113,16 +113,17 @@ class Recorder(Computed):
             raise refusals.branch("a check that failed, and after which the program went on,", self._false_check)
         refs = self._ends(outputs)
         self._borrowed.read([*refs, *(guard.ref for guard in self._guards)])
-        return self._borrowed.copied(
-            Graph(
-                values=self._values,
-                input=self._input,
-                constants=self._constants,
-                nodes=tuple(self._nodes),
-                guards=tuple(self._guards),
-                outputs=refs,
+        with without_dispatch_modes():  # data as they are, wherever this is run
+            return self._borrowed.copied(
+                Graph(
+                    values=self._values,
+                    input=self._input,
+                    constants=self._constants,
+                    nodes=tuple(self._nodes),
+                    guards=tuple(self._guards),
+                    outputs=refs,
+                )
             )
-        )
 
     def _fixed(self, ref: Ref) -> Tensor | None:
         """A tensor that no operator makes."""

@@ -21,6 +21,13 @@ _REACHES = (2.0, 2.0, 8.0)
 WIDE = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0) * 3
 
 
+def nearby_points(density: LogDensity) -> tuple[Tensor, Tensor]:
+    """Two points at which the program is likely to run, as it did at one between them; they differ everywhere."""
+    rng = np.random.default_rng(0)
+    other, one = density.near(rng), density.near(rng)
+    return torch.from_numpy(one), torch.from_numpy(other)
+
+
 def points_of(density: LogDensity) -> tuple[Tensor, Tensor]:
     """Two points at which the program runs and has a finite density, if such are found; they differ everywhere."""
     rng = np.random.default_rng(0)

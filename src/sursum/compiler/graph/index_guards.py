@@ -36,10 +36,18 @@ def check_indices(graph: Graph, inputs: Callable[[Ref], Range | None] = lambda r
         graph: with what does not depend on q as constants.
         inputs: the range of a window on the graph's input, where something is known of it.
     """
+    if not any(
+        is_inner(node.op) or any(item[2].value not in graph.constants for item in places_of(node)) for node in graph.nodes
+    ):
+        return graph
     writer = _Writer(graph, inputs)
     for node in graph.nodes:
         writer.add(node)
     return replace(graph, values=writer.values, nodes=tuple(writer.nodes), guards=(*writer.guards, *graph.guards))
+
+
+def _computed_indices(node: Node, graph: Graph) -> bool:
+    return any(index.value not in graph.constants for _, _, index, _ in places_of(node))
 
 
 class _Writer:
