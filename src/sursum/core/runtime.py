@@ -21,7 +21,7 @@ from sursum.common.reprs import call_text
 from sursum.common.shown import shown
 from sursum.core.calling import Wrapper, refuse_coroutines, run_program
 from sursum.core.messages import Frame, Site, Step
-from sursum.errors import HandlerError
+from sursum.errors import HandlerError, OptionError
 
 STACK: ContextVar[tuple[Messenger, ...]] = ContextVar("handlers", default=())
 """The handlers that are entered here, outermost first."""
@@ -110,7 +110,7 @@ class Messenger(Wrapper, Generic[P, R]):
         for item in dataclasses.fields(self):
             if item.init and getattr(self, item.name) is _REQUIRED:
                 verb = type(self).__name__
-                raise TypeError(f"{verb} needs `{item.name}`: {verb}(model, {item.name}=…) or with {verb}({item.name}=…)")
+                raise OptionError(f"{verb} needs `{item.name}`: {verb}(model, {item.name}=…) or with {verb}({item.name}=…)")
         if self.fn is not None:
             if not callable(self.fn):
                 verb = type(self).__name__
@@ -178,7 +178,7 @@ class Messenger(Wrapper, Generic[P, R]):
         if fn is None:
             if len(args) == 1 and callable(args[0]) and not kwargs:
                 return self.around(args[0])
-            raise TypeError(
+            raise OptionError(
                 f"this {type(self).__name__} has no program yet: call it with one, as a decorator does, "
                 f"or write {type(self).__name__}(model, …)"
             )

@@ -9,7 +9,7 @@ from typing import Any
 from sursum.common.user_frame import warn
 from sursum.core.messages import Sample, Site
 from sursum.core.runtime import Messenger, P, R, handler, perform
-from sursum.errors import UnusedSiteWarning
+from sursum.errors import OptionError, UnusedSiteWarning
 from sursum.handlers.unused import unused
 
 _TYPES = frozenset({"sample", "observe", "param", "deterministic", "factor"})
@@ -54,7 +54,7 @@ class block(Messenger[P, R]):
         for argument in ("hide", "expose", "hide_types", "expose_types"):
             names = getattr(self, argument)
             if isinstance(names, str):
-                raise TypeError(f"block needs a collection of names, not the string {names!r}: write {argument}=[{names!r}]")
+                raise OptionError(f"block needs a collection of names, not the string {names!r}: write {argument}=[{names!r}]")
             unknown = set(names or ()) - _TYPES
             if argument.endswith("_types") and unknown:
                 raise ValueError(f"block knows the types {sorted(_TYPES)}, not {sorted(unknown)}")

@@ -12,7 +12,7 @@ from sursum.core.arguments import as_data
 from sursum.core.messages import Param, Sample, Site
 from sursum.core.plates import by_step
 from sursum.core.runtime import Messenger, P, R, handler, required
-from sursum.errors import ObservationError, UnusedSiteWarning
+from sursum.errors import ObservationError, OptionError, UnusedSiteWarning
 from sursum.handlers.unused import unused
 
 
@@ -25,7 +25,7 @@ class Given(Messenger[P, R]):
     The value of a site in a scan has a leading dimension, time, and each step takes its own.
 
     Raises:
-        TypeError: `data` is no mapping.
+        OptionError: `data` is no mapping.
         ObservationError: a value that its site cannot have.
     """
 
@@ -38,7 +38,7 @@ class Given(Messenger[P, R]):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not isinstance(self.data, Mapping):
-            raise TypeError(f"{type(self).__name__} needs a mapping from names to values, and got {self.data!r}.")
+            raise OptionError(f"{type(self).__name__} needs a mapping from names to values, and got {self.data!r}.")
 
     def given(self, site: Site) -> bool:
         """Whether there is a value for this site; None is none."""

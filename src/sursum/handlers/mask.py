@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sursum.core.messages import Factor, Sample, Site
 from sursum.core.runtime import Messenger, P, R, handler, perform, required
+from sursum.errors import OptionError
 
 
 @handler
@@ -31,9 +32,9 @@ class mask(Messenger[P, R]):
     def __post_init__(self) -> None:
         super().__post_init__()
         if isinstance(self.mask, Tensor) and self.mask.dtype != torch.bool:
-            raise TypeError(f"mask needs a boolean tensor, not {self.mask.dtype}: write mask.bool()")
+            raise OptionError(f"mask needs a boolean tensor, not {self.mask.dtype}: write mask.bool()")
         if not isinstance(self.mask, (Tensor, bool)):
-            raise TypeError(f"mask needs a boolean tensor or a bool, not {self.mask!r}: write torch.as_tensor(mask).bool()")
+            raise OptionError(f"mask needs a boolean tensor or a bool, not {self.mask!r}: write torch.as_tensor(mask).bool()")
 
     def handle(self, site: Site) -> Any:
         if isinstance(site, (Sample, Factor)):

@@ -12,6 +12,7 @@ from sursum.core.runtime import Messenger, P, R, handler, perform
 from sursum.core.scope import own_steps
 from sursum.core.time_axis import Ledger, kept, stacked
 from sursum.core.trace import Trace
+from sursum.errors import OptionError
 
 
 @handler
@@ -66,7 +67,7 @@ class trace(Messenger[P, R]):
     def get_trace(self, *args: P.args, **kwargs: P.kwargs) -> Trace:
         """The trace of one execution with these arguments."""
         if self.fn is None:
-            raise TypeError("this trace has no program: write trace(model).get_trace(…)")
+            raise OptionError("this trace has no program: write trace(model).get_trace(…)")
         with self as running:
             result = run_program(self.fn, args, kwargs)
         return Trace(running.trace.nodes, result)
