@@ -425,7 +425,7 @@ def test_the_gradient_of_a_density_may_be_taken_outside_of_it():
     assert slope.tolist() == pytest.approx(su.compile(density.model).value_and_grad(q.detach())[1].tolist(), rel=1e-13)
 
 
-X = torch.tensor([0.25, -1.5, 3.0], dtype=D)
+POINT = torch.tensor([0.25, -1.5, 3.0], dtype=D)
 
 # What no mode need compute, and what only looks as if it were so: (what is called, the same in NumPy's doubles).
 PASSED_BY = {
@@ -455,18 +455,18 @@ PASSED_BY = {
 @pytest.mark.parametrize(("call", "expected"), PASSED_BY.values(), ids=PASSED_BY)
 def test_what_passes_the_modes_by_is_in_double_too(call, expected):
     with in_double():
-        found = call(X)
+        found = call(POINT)
     assert found.dtype is D
-    np.testing.assert_allclose(found.numpy(), expected(X.numpy()), rtol=1e-15, atol=0)
+    np.testing.assert_allclose(found.numpy(), expected(POINT.numpy()), rtol=1e-15, atol=0)
 
 
 def test_draws_are_made_once():
     torch.manual_seed(0)
     with in_double():
-        first = [torch.rand_like(X), torch.normal(0.0, X.abs()), torch.randn(2), torch.bernoulli(X.abs() / 3)]
+        first = [torch.rand_like(POINT), torch.normal(0.0, POINT.abs()), torch.randn(2), torch.bernoulli(POINT.abs() / 3)]
         last = torch.randn(())
     torch.manual_seed(0)
-    again = [torch.rand_like(X), torch.normal(0.0, X.abs()), torch.randn(2, dtype=D), torch.bernoulli(X.abs() / 3)]
+    again = [torch.rand_like(POINT), torch.normal(0.0, POINT.abs()), torch.randn(2, dtype=D), torch.bernoulli(POINT.abs() / 3)]
     assert all(map(torch.equal, first, again))
     assert torch.equal(last, torch.randn((), dtype=D))
 
@@ -480,7 +480,7 @@ def test_modes_that_the_program_enters_see_every_operator():
             return func(*args, **(kwargs or {}))
 
     with in_double(), Watch():
-        X.exp() * X
+        POINT.exp() * POINT
     with Watch(), in_double():
-        X.exp() * X
+        POINT.exp() * POINT
     assert seen == ["exp.default", "mul.Tensor"] * 2
