@@ -6,6 +6,7 @@ import operator
 from collections.abc import Mapping
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -66,7 +67,7 @@ def check_setting(name: str, holds: bool, value: Any, expected: str, error: type
 
 def _index(value: Any) -> int | None:
     """The integer that `value` is; True and False are none."""
-    if isinstance(value, bool) or (
+    if isinstance(value, (bool, np.bool_)) or (
         isinstance(value, Tensor) and (value.dim() or value.is_floating_point() or value.dtype is torch.bool)
     ):
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
 import sursum as su
@@ -23,6 +24,7 @@ def test_what_only_a_guard_needs_goes_with_it():
     assert [node.op.__name__ for node in bare.nodes] == ["exp.default"]
 
 
+@pytest.mark.filterwarnings("ignore:.*Profiler clears events")  # torch 2.11, of what is asked here
 def test_a_covariance_is_not_factored_for_each_draw_once_more():
     x = torch.linspace(0.0, 1.0, 30, dtype=torch.float64)
 
