@@ -48,8 +48,7 @@ def short(monkeypatch):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_python_takes_no_steps(name, short):
-    if name != "kalman":  # which solves linear systems in every step
-        assert su.compile(MODELS[name], data(name, STEPS)).engine == "native"
+    assert su.compile(MODELS[name], data(name, STEPS)).engine == "native"
 
 
 def test_nor_where_torch_is_the_engine(short):

@@ -47,7 +47,7 @@ class Recorder(Computed):
     what is read of it is copied when the run has ended.
 
     Arguments:
-        input: q, a float64 vector.
+        input: q, a float64 vector; None where there are others, which are entered.
         current_site: asked at every operator for the site that is being scored.
         answers: what is known of the program's looks at checks, or is to be found out by this run.
     """
@@ -55,7 +55,7 @@ class Recorder(Computed):
     passed_by = False
     supports_higher_order_operators = False
 
-    def __init__(self, input: Tensor, current_site: Callable[[], Where], answers: Answers = NOTHING_KNOWN) -> None:
+    def __init__(self, input: Tensor | None, current_site: Callable[[], Where], answers: Answers = NOTHING_KNOWN) -> None:
         super().__init__()
         self.in_program = True  # False while autograd alone is running: no frame is the program's then
         self.failure: CaptureError | None = None
@@ -80,9 +80,16 @@ class Recorder(Computed):
         self._forward: dict[int, Where] = {}  # autograd's sequence number → the operator that it differentiates
         self._false_check: Where | None = None
         self._of_program = 0, 0  # how many operators, and guards, are not autograd's
-        self._input = self._new_value(input, "the density", _NOWHERE).id
-        self._traced.add(self._input)
-        self._outside.add(self._input)
+        self._input = -1
+        if input is not None:
+            self._input = self.enter(input)
+            self._outside.add(self._input)
+
+    def enter(self, tensor: Tensor) -> int:
+        """Makes a tensor a value that is traced."""
+        value = self._new_value(tensor, "the density", _NOWHERE).id
+        self._traced.add(value)
+        return value
 
     def traces(self, tensor: Tensor) -> bool:
         """Whether a tensor is computed from the input."""
@@ -144,10 +151,7 @@ class Recorder(Computed):
             raise
 
     def _record(self, op: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        known = self._operators.get(id(op))
-        if known is None:
-            known = self._operators[id(op)] = Operator.of(op), decomposition(op), op
-        facts, parts, _ = known
+        facts, parts, _ = self._facts_of(op)
         where = self._where()
         if facts.random or facts.batch_norm or facts.rebinds:
             self._refuse(facts, args, kwargs, where)
@@ -208,6 +212,16 @@ class Recorder(Computed):
             self._nodes.append(node)
             self._computations.add(node)
         return out
+
+    def _facts_of(self, op: OpOverload) -> tuple[Operator, Decomposition | None, OpOverload]:
+        """What there is to know about an operator, and what it is made of where that is recorded in its place."""
+        known = self._operators.get(id(op))
+        if known is None:
+            known = self._operators[id(op)] = Operator.of(op), self._decomposition(op), op
+        return known
+
+    def _decomposition(self, op: OpOverload) -> Decomposition | None:
+        return decomposition(op)
 
     def _take_apart(self, parts: Decomposition, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """What an operator gives, its parts being recorded; `NotImplemented`, and nothing recorded, where that fails."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
@@ -26,37 +27,59 @@ def compare(first: Graph, second: Graph) -> None:
     Operators, arguments, layouts, constants (bit by bit), checks and outputs are compared. The message names the first
     operator that differs, its site and line, and what is likely to have caused it.
     """
+    found = difference(first, second)
+    if found is not None:
+        raise EscapeError(
+            f"the density was run at two points and gave two graphs{found.place}: {found.what}. "
+            f"The likely cause is {found.cause}. "
+            "Keep everything that depends on the unknowns in torch's operators, and everything else fixed."
+        )
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What differs between two recordings, the likely cause, and where."""
+
+    what: str
+    cause: str
+    place: str
+
+
+def difference(first: Graph, second: Graph) -> Difference | None:
+    """The first difference between two recordings; None where they are one graph."""
     known = first.constants.keys() & second.constants.keys()
     same: set[int] = set()
     for one, other in zip_longest(first.nodes, second.nodes):
         if one is None or other is None:
             lengths = f"one run has {len(first.nodes)} operators and the other {len(second.nodes)}"
-            raise _escape(lengths, _BRANCH, one, other)
+            return _differ(lengths, _BRANCH, one, other)
         if is_inner(one.op) and is_inner(other.op):
-            compare(one.op.graph, other.op.graph)
+            found = difference(one.op.graph, other.op.graph)
+            if found is not None:
+                return found
         elif one.op is not other.op:
-            raise _escape(f"{one.op} in one run is {other.op} in the other", _BRANCH, one, other)
+            return _differ(f"{one.op} in one run is {other.op} in the other", _BRANCH, one, other)
         if not _same(one.args, other.args) or not _same(one.kwargs, other.kwargs):
             numbers = [item for item in _leaves((one.args, one.kwargs)) if not isinstance(item, Ref)]
             others = [item for item in _leaves((other.args, other.kwargs)) if not isinstance(item, Ref)]
-            found = f"{one.op} has the arguments {numbers} in one run and {others} in the other"
+            said = f"{one.op} has the arguments {numbers} in one run and {others} in the other"
             if _same(numbers, others):
-                raise _escape(f"{one.op} works on other tensors in the other run", _BRANCH, one, other)
-            raise _escape(found, _LEFT, one, other)
+                return _differ(f"{one.op} works on other tensors in the other run", _BRANCH, one, other)
+            return _differ(said, _LEFT, one, other)
         for ref in refs_of(one):
             if ref.value in same or (ref.value not in first.constants and ref.value not in second.constants):
                 continue
             if ref.value not in known:
-                raise _escape(f"{one.op} has an argument that one run computes and the other finds", _BRANCH, one, other)
+                return _differ(f"{one.op} has an argument that one run computes and the other finds", _BRANCH, one, other)
             if not same_bits(first.constants[ref.value], second.constants[ref.value]):
-                raise _escape(f"{one.op} has an argument whose numbers differ between two runs", _LEFT, one, other)
+                return _differ(f"{one.op} has an argument whose numbers differ between two runs", _LEFT, one, other)
             same.add(ref.value)
         if one.outputs != other.outputs or one.writes != other.writes:
-            raise _escape(f"{one.op} has results of other shapes or layouts in two runs", _BRANCH, one, other)
-    _compare_ends(first, second, same)
+            return _differ(f"{one.op} has results of other shapes or layouts in two runs", _BRANCH, one, other)
+    return _differ_at_ends(first, second, same)
 
 
-def _compare_ends(first: Graph, second: Graph, same: set[int]) -> None:
+def _differ_at_ends(first: Graph, second: Graph, same: set[int]) -> Difference | None:
     guards = [[(guard.ref, guard.kind) for guard in graph.guards] for graph in (first, second)]
     if guards[0] != guards[1]:
         differing = next(
@@ -64,14 +87,15 @@ def _compare_ends(first: Graph, second: Graph, same: set[int]) -> None:
             for one, other in zip_longest(first.guards, second.guards)
             if one is None or other is None or (one.ref, one.kind) != (other.ref, other.kind)
         )
-        raise _escape("a check of arguments is made in one run only", _BRANCH, *differing)
+        return _differ("a check of arguments is made in one run only", _BRANCH, *differing)
     if first.outputs != second.outputs:
-        raise _escape("the results differ in shape or in where they come from between two runs", _BRANCH)
+        return _differ("the results differ in shape or in where they come from between two runs", _BRANCH)
     for ref in (*first.outputs, *(guard.ref for guard in first.guards)):
         constants = [graph.constants.get(ref.value) for graph in (first, second)]
         one, other = constants
         if ref.value not in same and one is not None and other is not None and not same_bits(one, other):
-            raise _escape("a result that torch did not compute differs between two runs", _LEFT)
+            return _differ("a result that torch did not compute differs between two runs", _LEFT)
+    return None
 
 
 def same_bits(one: Tensor, other: Tensor) -> bool:
@@ -115,11 +139,7 @@ def _leaves(tree: Any) -> Iterator[Any]:
         yield tree
 
 
-def _escape(what: str, cause: str, *at: Node | Guard | None) -> EscapeError:
-    """The error; it happened at the first of `at` of which a place is known (autograd's own seed has none)."""
+def _differ(what: str, cause: str, *at: Node | Guard | None) -> Difference:
+    """A difference; it is at the first of `at` of which a place is known (autograd's own seed has none)."""
     places = [place(item.where) for item in at if item is not None]
-    return EscapeError(
-        f"the density was run at two points and gave two graphs{next(filter(None, places), '')}: {what}. "
-        f"The likely cause is {cause}. "
-        "Keep everything that depends on the unknowns in torch's operators, and everything else fixed."
-    )
+    return Difference(what, cause, next(filter(None, places), ""))

@@ -38,15 +38,16 @@ def straight_line(graph: Graph, *, guards: bool, strided: bool) -> tuple[str, Ru
 
 def split_line(
     graph: Graph, *, guards: bool, strided: bool
-) -> tuple[tuple[Ref, ...], Callable[..., tuple[int | None, tuple[Tensor, ...]]]] | None:
-    """The windows through which `graph` reads its input, and its `straight_line` as a function of these tensors.
+) -> tuple[tuple[Ref, ...], Callable[..., tuple[int | None, tuple[Tensor, ...]]]]:
+    """The windows through which `graph`, which must not write into its input, reads it, and its `straight_line` as a function
+    of these tensors.
 
     Who runs a graph again and again makes the windows of an input that stays the same once. Where these are not `strided`,
-    the function's first argument is any tensor that is mapped. None where the graph writes into its input.
+    the function's first argument is any tensor that is mapped.
     """
     writer = _Writer(graph, guards, strided)
     if graph.input in writer.written:
-        return None
+        raise NotImplementedError("a graph writes into its input")
     windows = tuple(writer.windows[graph.input])
     exec(compile(writer.write(windows), "<replay>", "exec"), writer.scope)
     return windows, writer.scope["replay"]

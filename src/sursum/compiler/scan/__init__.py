@@ -1,6 +1,6 @@
-"""Scans that stay loops: the body is traced for one step, and the trace becomes operators over all steps.
+"""Scans that stay loops: the body is recorded for one step, and its graph becomes operators over all steps.
 
-    body ──tracer──▶ Trace ──evaluation──▶ operators with a leading time dimension, and a `Recurrence` for what must be a loop
+    body ──BodyRecorder──▶ Graph ──Evaluation──▶ operators with a leading time dimension; a `Recurrence` for what must be a loop
 
 What does not depend on the carry is computed for all steps at once, before the loop or after it; only the strongly connected
 part stays a loop, one operator of the captured graph. Imports `graph`, `capture`, the passes and `native`, which

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from sursum.compiler.graph.graph import Node, refs_of
 from sursum.compiler.scan.recurrence import Step
 
 aten = torch.ops.aten
@@ -18,13 +19,14 @@ aten = torch.ops.aten
 
 def expanded(step: Step) -> Step:
     """`step` with the weights of each logsumexp as a further value, which may be kept."""
-    free = 1 + max(slot for call in step.calls for slot in (*call.reads(), *call.outputs) if slot is not None)
-    calls = []
-    for call in step.calls:
-        if call.function is aten.logsumexp.default:
-            call, free = replace(call, function=log_sum_exp, outputs=(*call.outputs, free)), free + 1
-        calls.append(call)
-    return replace(step, calls=tuple(calls))
+    free = 1 + max(ref.value for node in step.nodes for ref in (*refs_of(node), *node.outputs) if ref is not None)
+    nodes: list[Node] = []
+    for node in step.nodes:
+        if node.op is aten.logsumexp.default:
+            weights = replace(refs_of(node)[0], value=free)
+            node, free = replace(node, op=log_sum_exp, outputs=(*node.outputs, weights)), free + 1  # type: ignore[arg-type]
+        nodes.append(node)
+    return replace(step, nodes=tuple(nodes))
 
 
 def log_sum_exp(x: Tensor, dim: int | Sequence[int], keepdim: bool = False) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""The gradient of a loop: the vector-Jacobian product of one step, itself traced and run for all steps, backwards."""
+"""The gradient of a loop: the vector-Jacobian product of one step, itself recorded and run for all steps, backwards."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from sursum.common.torch_private import without_dispatch_modes
+from sursum.compiler.graph.graph import Node, refs_of
+from sursum.compiler.scan.body import Body, BodyRecorder
 from sursum.compiler.scan.evaluation import Evaluation
 from sursum.compiler.scan.expansion import expanded, log_sum_exp
 from sursum.compiler.scan.recurrence import Groups, Loops, Step, apply, operator
-from sursum.compiler.scan.tracer import Call, Trace, Tracer
 
 _COSTLY = frozenset(
     (
@@ -54,20 +55,20 @@ def recur(loops: Loops, step: Step, groups: Groups, length: int) -> list[Tensor]
     if not torch.is_grad_enabled() or not any(tensor.requires_grad for tensor in tensors):
         return apply(operator(step, groups, length, loops), groups)
     step = expanded(step)
-    # A step whose gradient cannot be traced is found out now, when the scan can still be run step by step.
-    candidates = tuple(slot for call in step.calls if _is_costly(call) for slot in call.outputs if slot is not None)
+    # A step whose gradient cannot be recorded is found out now, when the scan can still be run step by step.
+    candidates = tuple(ref.value for node in step.nodes if _is_costly(node) for ref in node.outputs if ref is not None)
     first, before = [tensor[:1] for tensor in each], [tensor.unsqueeze(0) for tensor in carry]
     step = replace(step, kept=candidates)
     probe = _Gradient(step, carry, before, first, fixed, [None] * len(carry))
-    step = replace(step, kept=tuple(slot for slot, mine in zip(candidates, probe.kept, strict=True) if probe.reads(mine)))
+    step = replace(step, kept=tuple(value for value, mine in zip(candidates, probe.kept, strict=True) if probe.reads(mine)))
     return list(_Loop.apply(loops, step, len(carry), len(each), length, *tensors))
 
 
-def _is_costly(call: Call) -> bool:
+def _is_costly(node: Node) -> bool:
     """Whether a value is kept for the gradient rather than computed once more."""
-    if call.function is log_sum_exp:
+    if node.op is log_sum_exp:
         return True
-    name = str(call.function).removeprefix("aten.").split(".")[0]
+    name = str(node.op).removeprefix("aten.").split(".")[0]
     return name in _COSTLY or name.startswith(("linalg_", "special_"))
 
 
@@ -100,36 +101,35 @@ class _Loop(torch.autograd.Function):
         at_end = [
             torch.zeros_like(c) if s is None else s[0] if step.reverse else s[-1] for s, c in zip(slopes, carry, strict=True)
         ]
-        traced = _Gradient(step, at_end, before, each, fixed, at_start)
+        vjp = _Gradient(step, at_end, before, each, fixed, at_start)
         run = Evaluation(
-            traced.trace,
-            [at_end[k] for k in traced.floats],
-            traced.following,
+            vjp.body,
+            [at_end[k] for k in vjp.floats],
+            vjp.following,
             ctx.length,
             recur=partial(recur, ctx.loops),
             reverse=not step.reverse,
-            known=dict(zip(traced.kept, kept, strict=True)),
+            known=dict(zip(vjp.kept, kept, strict=True)),
         )
         wanted = ctx.needs_input_grad[5:]
         found: list[Tensor | None] = [None] * len(tensors)
-        for k, slope in zip(traced.floats, run.last, strict=True):
+        for k, slope in zip(vjp.floats, run.last, strict=True):
             found[k] = slope if wanted[k] else None
-        for k, slot in enumerate(traced.slopes, ctx.carries):
-            if slot is not None and wanted[k]:
-                found[k] = run.stacked(slot) if k < ctx.carries + ctx.eaches else run.total(slot)
+        for k, value in enumerate(vjp.slopes, ctx.carries):
+            if value is not None and wanted[k]:
+                found[k] = run.stacked(value) if k < ctx.carries + ctx.eaches else run.total(value)
         return None, None, None, None, None, *found
 
 
 @dataclass(init=False)
 class _Gradient:
-    """The vector-Jacobian product of a step, traced.
+    """The vector-Jacobian product of a step, a body itself.
 
-    Its carry are the slopes of the step's own floating parts, `floats`, and `following` the slots of the next ones;
-    `slopes` the slots of the slopes of what is another one in each step and of what is fixed; `kept` those of what the
-    step keeps.
+    Its carry are the slopes of the step's own floating parts, `floats`, and `following` the values of the next ones; `slopes`
+    those of the slopes of what differs between steps and of what is fixed; `kept` those of what the step keeps.
     """
 
-    trace: Trace
+    body: Body
     floats: list[int]
     following: list[int]
     slopes: list[int | None]
@@ -144,18 +144,17 @@ class _Gradient:
         fixed: Sequence[Tensor],
         at_start: Sequence[Tensor | None],
     ) -> None:
-        tracer = Tracer(differentiates=True)
-        self.trace = tracer.trace
+        recorder = BodyRecorder(differentiates=True)
         self.floats = [k for k, tensor in enumerate(before) if tensor.is_floating_point()]
         place = 0 if step.reverse else -1
         with without_dispatch_modes(), torch.enable_grad():
-            c = [tracer.row(_leaf(tensor[place]), tensor) for tensor in before]
-            x = [tracer.row(_leaf(tensor[place]), tensor) for tensor in each]
-            w = [tracer.fixed(_leaf(tensor), tensor) for tensor in fixed]
-            above = {k: tracer.carry(slope[k].detach().clone()) for k in self.floats}
-            direct = {k: tracer.row(s[place].detach().clone(), s) for k, s in enumerate(at_start) if s is not None}
+            c = [recorder.row(_leaf(tensor[place]), tensor) for tensor in before]
+            x = [recorder.row(_leaf(tensor[place]), tensor) for tensor in each]
+            w = [recorder.fixed(_leaf(tensor), tensor) for tensor in fixed]
+            above = {k: recorder.carry(slope[k].detach().clone()) for k in self.floats}
+            direct = {k: recorder.row(s[place].detach().clone(), s) for k, s in enumerate(at_start) if s is not None}
             inputs = [tensor for tensor in (*c, *x, *w) if tensor.requires_grad]
-            with tracer:
+            with recorder:
                 results = step.run(c, x, w)
                 after = results[: len(c)]
                 moving = [k for k in self.floats if after[k].requires_grad]
@@ -165,16 +164,17 @@ class _Gradient:
                 for k in self.floats:
                     parts = [part for part in (direct.get(k), found[id(c[k])]) if part is not None]
                     total = parts[0] + parts[1] if len(parts) > 1 else parts[0] if parts else torch.zeros_like(above[k])
-                    self.following.append(tracer.slot(total))
+                    self.following.append(recorder.value(total))
             self.slopes = []
             for tensor in (*x, *w):
                 part = found.get(id(tensor))
-                self.slopes.append(None if part is None else tracer.slot(part))
-            self.kept = [tracer.slot(tensor) for tensor in results[len(c) :]]
+                self.slopes.append(None if part is None else recorder.value(part))
+            self.kept = [recorder.value(tensor) for tensor in results[len(c) :]]
+            self.body = recorder.body([])
 
-    def reads(self, slot: int) -> bool:
-        """Whether the gradient needs `slot`, one of those that are kept, when the others are."""
-        made = {out: call for call in self.trace.calls for out in call.outputs if out is not None}
+    def reads(self, value: int) -> bool:
+        """Whether the gradient needs `value`, one of those that are kept, when the others are."""
+        made = {ref.value: node for node in self.body.graph.nodes for ref in node.outputs if ref is not None}
         cut, seen = set(self.kept), set()
         open_ = [*self.following, *(slope for slope in self.slopes if slope is not None)]
         while open_:
@@ -183,8 +183,8 @@ class _Gradient:
                 continue
             seen.add(found)
             if found in made and found not in cut:
-                open_.extend(made[found].reads())
-        return slot in seen
+                open_.extend(ref.value for ref in refs_of(made[found]))
+        return value in seen
 
 
 def _leaf(tensor: Tensor) -> Tensor:

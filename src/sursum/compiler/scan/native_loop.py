@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from sursum.common.torch_private import dispatch_modes, without_dispatch_modes
-from sursum.compiler.graph.compare import compare, same_bits
+from sursum.compiler.graph.compare import difference, same_bits
 from sursum.compiler.graph.graph import Graph, Node, Ref, Value, Where
 from sursum.compiler.graph.windows import contiguous
 from sursum.compiler.native.build import build
@@ -24,7 +24,7 @@ from sursum.compiler.native.library.library import NativeFunction
 from sursum.compiler.native.rounding import RUNS, Jitter
 from sursum.compiler.passes import optimise
 from sursum.compiler.scan.recurrence import Groups, Part, Recurrence
-from sursum.errors import CaptureError, CompileError
+from sursum.errors import CompileError
 
 aten = torch.ops.aten
 
@@ -62,13 +62,7 @@ class NativeLoops:
 def _is_same(one: Recurrence, other: Recurrence) -> bool:
     """Whether two operators are one function."""
     first, second = ((op.length, op.reverse, op.carry, op.each, op.fixed, op.kept) for op in (one, other))
-    if first != second or len(one.graph.nodes) != len(other.graph.nodes):
-        return False
-    try:
-        compare(one.graph, other.graph)
-    except CaptureError:
-        return False
-    return True
+    return first == second and difference(one.graph, other.graph) is None
 
 
 class NativeLoop:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Protocol
@@ -15,17 +15,15 @@ from sursum.common.torch_private import DisableTorchFunction, dispatch_modes, is
 from sursum.compiler.capture.operators import results_of
 from sursum.compiler.capture.recorder import Recorder
 from sursum.compiler.graph import windows as geometry
-from sursum.compiler.graph.graph import Graph, Ref, Where
-from sursum.compiler.graph.python_codegen import split_line, straight_line
+from sursum.compiler.graph.graph import Graph, Node, Ref, Where, map_refs
+from sursum.compiler.graph.python_codegen import split_line
 from sursum.compiler.scan.mapping import has_rule
-from sursum.compiler.scan.tracer import Call, filled
 
 _NOWHERE = Where(None, None)
 
 #: The carry, what is another one in each step, with a leading dimension, and what is fixed.
 Groups = tuple[Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]]
 _Run = Callable[..., tuple[int | None, tuple[Tensor, ...]]]
-_Stepper = Callable[[int, Sequence[Tensor]], tuple[int | None, tuple[Tensor, ...]]]
 
 
 class FastLoop(Protocol):
@@ -44,10 +42,10 @@ class Loops(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """The operators of one step of a loop: from the slots of the carry, of what is another one in each step and of what is
-    fixed, to those of the next carry. What is in the slots `kept` is kept of every step, for the gradient."""
+    """The nodes of one step of a loop: from the values of the carry, of what differs between steps and of what is fixed, to
+    those of the next carry. The values `kept` are kept of every step, for the gradient."""
 
-    calls: tuple[Call, ...]
+    nodes: tuple[Node, ...]
     carry: tuple[int, ...]
     each: tuple[int, ...]
     fixed: tuple[int, ...]
@@ -57,12 +55,17 @@ class Step:
 
     def run(self, carry: Sequence[Tensor], each: Sequence[Tensor], fixed: Sequence[Tensor]) -> list[Tensor]:
         """The next carry, and then what is kept."""
-        slots = (*self.carry, *self.each, *self.fixed)
-        values = dict(zip(slots, (*carry, *each, *fixed), strict=True))
-        for call in self.calls:
-            results = results_of(call.function(*filled(call.args, values), **filled(call.kwargs, values)))
-            values.update((slot, result) for slot, result in zip(call.outputs, results, strict=True) if slot is not None)
-        return [values[slot] for slot in (*self.following, *self.kept)]
+        values = dict(zip((*self.carry, *self.each, *self.fixed), (*carry, *each, *fixed), strict=True))
+        for node in self.nodes:
+            results = run_node(node.op, node, values)
+            values.update((ref.value, result) for ref, result in zip(node.outputs, results, strict=True) if ref is not None)
+        return [values[value] for value in (*self.following, *self.kept)]
+
+
+def run_node(function: Callable[..., Any], node: Node, values: Mapping[int, Tensor]) -> list[Any]:
+    """The results of `function` for the arguments of a node."""
+    args, kwargs = map_refs((node.args, node.kwargs), lambda ref: values[ref.value])
+    return results_of(function(*args, **kwargs))
 
 
 @dataclass(frozen=True)
@@ -107,8 +110,12 @@ class Recurrence:
     def __call__(self, carry: Sequence[Tensor], each: Sequence[Tensor], fixed: Sequence[Tensor]) -> list[Tensor]:
         groups = (carry, each, fixed)
         with DisableTorchFunction():  # nothing of the program's is read here
-            if any(is_batched(tensor) for group in groups for tensor in group):
-                return self._loop(groups, self.length, self._joined(groups, self._mapped), lambda tensor: tensor)
+            mapped = next((tensor for group in groups for tensor in group if is_batched(tensor)), None)
+            if mapped is not None:
+                rows = [tensor.unbind(0) for tensor in each]
+                return self._loop(
+                    carry, self.length, lambda t, state: self._mapped((state, [row[t] for row in rows], fixed), mapped)
+                )
             found = None if self._fast is None else self._fast.run(groups)
             return self.by_steps(groups, self.length) if found is None else found
 
@@ -118,8 +125,25 @@ class Recurrence:
         Raises:
             LinAlgError: a check of a step fails.
         """
-        run = self._joined(groups, self._whole) if self._split is None else self._separate(groups, *self._split)
-        return self._loop(groups, count, run, _double)
+        carry, each, fixed = groups
+        windows, run = self._strided
+        widths = [part.stop - part.start for part in self.each]
+        moving = [_double(tensor.reshape(self.length, width)) for tensor, width in zip(each, widths, strict=True)]
+        still = [_double(tensor) for tensor in fixed]
+        # The windows of all but the carry are made once for all steps.
+        rows = [w.rows(moving[w.part]) if w.group == 1 else w.on(still[w.part]) if w.group == 2 else None for w in windows]
+
+        def step(t: int, state: Sequence[Tensor]) -> tuple[Tensor, ...]:
+            state = [_double(tensor) for tensor in state]
+            failed, results = run(*[
+                w.on(state[w.part]) if made is None else made[t] if w.group == 1 else made
+                for w, made in zip(windows, rows, strict=True)
+            ])  # fmt: skip
+            if failed is not None:
+                raise torch.linalg.LinAlgError(f"a check fails in step {t} of a scan")
+            return results
+
+        return self._loop(carry, count, step)
 
     def at_once(self, groups: Groups, before: Sequence[Tensor]) -> list[Tensor]:
         """The outputs of all steps, each from the carry that is given for it, along a leading dimension; without checks.
@@ -127,90 +151,48 @@ class Recurrence:
         Raises:
             RuntimeError, NotImplementedError: the steps cannot be mapped.
         """
-        if self._split_mapped is None:
-            raise NotImplementedError("an operator cannot be mapped, or reads across two arguments")
-        windows, run = self._split_mapped
-        sources = (before, groups[1], groups[2])
-        shape = (len(before[0]), -1)
-        tensors = [_double(sources[w.group][w.part]).reshape(-1 if w.group == 2 else shape) for w in windows]
-        reads = [geometry.window(Ref(0, w.size, w.stride, w.offset, torch.float64)) for w in windows]
+        if not all(has_rule(node.op) for node in self.graph.nodes):
+            raise NotImplementedError("torch would map an operator step by step")
+        _, each, fixed = groups
+        step = torch.vmap(lambda carry, row, fixed: self._mapped((carry, row, fixed), carry[0]), in_dims=(0, 0, None))
+        return list(step(list(before), list(each), list(fixed)))
 
-        def step(q: Tensor, *parts: Tensor) -> tuple[Tensor, ...]:
-            return run(q, *[read(part) for read, part in zip(reads, parts, strict=True)])[1]
-
-        dims = (0, *(None if w.group == 2 else 0 for w in windows))
-        return list(torch.vmap(step, in_dims=dims)(before[0], *tensors))
-
-    def _loop(self, groups: Groups, count: int, run: _Stepper, made: Callable[[Tensor], Tensor]) -> list[Tensor]:
-        carries, state = len(self.carry), [made(tensor) for tensor in groups[0]]
-        states, kept = [state], []
-        steps = range(self.length - 1, -1, -1) if self.reverse else range(self.length)
-        for t in steps[:count]:
-            failed, results = run(t, state)
-            if failed is not None:
-                raise torch.linalg.LinAlgError(f"a check fails in step {t} of a scan")
-            state = [made(tensor) for tensor in results[:carries]]
-            states.append(state)
-            kept.append(results[carries:])
+    def _loop(
+        self, carry: Sequence[Tensor], count: int, step: Callable[[int, Sequence[Tensor]], tuple[Tensor, ...]]
+    ) -> list[Tensor]:
+        states, kept = [carry], []
+        for t in (range(self.length - 1, -1, -1) if self.reverse else range(self.length))[:count]:
+            results = step(t, states[-1])
+            states.append(results[: len(carry)])
+            kept.append(results[len(carry) :])
         found = _columns(states, self.carry, self.reverse)
         return found + _columns(kept, self.kept, self.reverse) if self.kept else found
+
+    def _mapped(self, groups: Groups, mapped: Tensor) -> tuple[Tensor, ...]:
+        """The outputs of one step under vmap, which maps `mapped`; without checks."""
+        windows, reads, run = self._copying
+        flat = [[tensor.reshape(-1).double() for tensor in group] for group in groups]
+        return run(mapped, *[read(flat[w.group][w.part]) for w, read in zip(windows, reads, strict=True)])[1]
 
     @cached_property
     def _fast(self) -> FastLoop | None:
         return None if self.loops is None else self.loops.find(self)
 
     @cached_property
-    def _split(self) -> tuple[list[_Window], _Run] | None:
-        """What a step reads of its arguments, and the step as a function of that; None where it must be given all at once."""
-        return self._on_parts(split_line(self.graph, guards=True, strided=True))
+    def _strided(self) -> tuple[list[_Window], _Run]:
+        """What a step reads of its arguments, and the step as a function of that."""
+        refs, run = split_line(self.graph, guards=True, strided=True)
+        return self._windows(refs), run
 
     @cached_property
-    def _split_mapped(self) -> tuple[list[_Window], _Run] | None:
-        mapped = all(has_rule(node.op) for node in self.graph.nodes)
-        return self._on_parts(split_line(self.graph, guards=False, strided=False)) if mapped else None
+    def _copying(self) -> tuple[list[_Window], list[Callable[[Tensor], Tensor]], _Run]:
+        """The same for where strides mean nothing, and what makes the windows."""
+        refs, run = split_line(self.graph, guards=False, strided=False)
+        windows = self._windows(refs)
+        return windows, [geometry.window(Ref(0, w.size, w.stride, w.offset, torch.float64)) for w in windows], run
 
-    def _on_parts(self, split: tuple[tuple[Ref, ...], _Run] | None) -> tuple[list[_Window], _Run] | None:
-        if split is None:
-            return None
-        windows = [_Window.of(ref, (self.carry, self.each, self.fixed)) for ref in split[0]]
-        known = [window for window in windows if window is not None]
-        return (known, split[1]) if len(known) == len(windows) else None
-
-    @cached_property
-    def _whole(self) -> _Run:
-        return straight_line(self.graph, guards=True, strided=True)[1]
-
-    @cached_property
-    def _mapped(self) -> _Run:
-        return straight_line(self.graph, guards=False, strided=False)[1]
-
-    def _joined(self, groups: Groups, run: _Run) -> _Stepper:
-        """One step as a function of its number and the carry, given to the graph as one vector."""
-        _, each, fixed = groups
-        rows = torch.cat([tensor.reshape(self.length, -1).double() for tensor in each], 1).unbind(0) if each else None
-        rest = [_flat(fixed)] if fixed else []
-        return lambda t, state: run(torch.cat([_flat(state), *([rows[t]] if rows is not None else []), *rest]))
-
-    def _separate(self, groups: Groups, windows: Sequence[_Window], run: _Run) -> _Stepper:
-        """The same, given as the windows that the graph reads: of all but the carry they are made once for all steps."""
-        _, each, fixed = groups
-        widths = [part.stop - part.start for part in self.each]
-        moving = [_double(tensor.reshape(self.length, width)) for tensor, width in zip(each, widths, strict=True)]
-        still = [_double(tensor) for tensor in fixed]
-        columns: list[Any] = []
-        for window in windows:
-            if window.group == 1:
-                columns.append(window.rows(moving[window.part]))
-            else:
-                columns.append(window.on(still[window.part]) if window.group == 2 else None)
-
-        def step(t: int, state: Sequence[Tensor]) -> Any:
-            return run(*[
-                window.on(state[window.part]) if column is None else column[t] if window.group == 1 else column
-                for window, column in zip(windows, columns, strict=True)
-            ])  # fmt: skip
-
-        return step
+    def _windows(self, refs: Sequence[Ref]) -> list[_Window]:
+        return [_Window.of(ref, (self.carry, self.each, self.fixed)) for ref in refs]
 
     def with_graph(self, graph: Graph) -> Recurrence:
         """This operator with another graph for its step, in double precision."""
@@ -232,14 +214,14 @@ class _Window:
     offset: int
 
     @classmethod
-    def of(cls, ref: Ref, groups: Sequence[Sequence[Part]]) -> _Window | None:
-        """A window on the vector; None where it reads across two parts."""
+    def of(cls, ref: Ref, groups: Sequence[Sequence[Part]]) -> _Window:
+        """A window on the vector."""
         end = ref.offset + sum(s * (n - 1) for s, n in zip(ref.stride, ref.size, strict=True))
         for group, parts in enumerate(groups):
             for number, part in enumerate(parts):
                 if part.start <= ref.offset and end < part.stop:
                     return cls(group, number, ref.size, ref.stride, ref.offset - part.start)
-        return None
+        raise NotImplementedError("a step reads across two of its arguments")
 
     def on(self, tensor: Tensor) -> Tensor:
         """The window on a contiguous tensor that holds the part."""
@@ -255,12 +237,6 @@ def _double(tensor: Tensor) -> Tensor:
     """A contiguous tensor of doubles: this one, if it is that."""
     tensor = tensor if tensor.dtype is torch.float64 else tensor.double()
     return tensor if tensor.is_contiguous() else tensor.contiguous()
-
-
-def _flat(tensors: Sequence[Tensor]) -> Tensor:
-    """Tensors as one vector of doubles."""
-    parts = [tensor.reshape(-1).double() for tensor in tensors]
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def _columns(rows: Sequence[Sequence[Tensor]], parts: Sequence[Part], reverse: bool) -> list[Tensor]:

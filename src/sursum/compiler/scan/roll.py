@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, ClassVar
@@ -15,21 +14,23 @@ from sursum.common.precision import doubled, is_double, widened
 from sursum.common.pytree import Shape
 from sursum.common.torch_private import AutoDispatchBelowAutograd, dispatch_modes, is_all_true, without_dispatch_modes
 from sursum.common.user_frame import warn
+from sursum.compiler.capture.refusals import place
 from sursum.compiler.capture.selection import SelectByTensor
 from sursum.compiler.graph.compare import same_bits
+from sursum.compiler.graph.graph import Guard
+from sursum.compiler.scan.body import Body, BodyRecorder, Unrollable
 from sursum.compiler.scan.evaluation import Evaluation
 from sursum.compiler.scan.gradient import recur
 from sursum.compiler.scan.mapping import mappable
 from sursum.compiler.scan.memory import memory_of
 from sursum.compiler.scan.native_loop import NativeLoops
-from sursum.compiler.scan.tracer import Check, Trace, Tracer, Unrollable, check_same
 from sursum.core.messages import Step
 from sursum.core.runtime import Messenger, handler
 from sursum.core.scan import Loop, check_kept, plain
 from sursum.core.scope import leave
 from sursum.errors import ArgumentError, EngineWarning, EscapeError
 
-#: So many steps are traced of a body that remembers something, at most.
+#: At most this many steps are recorded of a body that remembers something.
 _STEPS = 1000
 
 
@@ -38,7 +39,7 @@ class rolled(Messenger):
     """Runs the body of each scan inside for one step, and what it computes for all steps.
 
     A first step is run as it is, so that what is global (a lifted parameter) is there; then the first and the second step
-    are traced, and must be one trace. A body that cannot be traced is run step by step, with a note.
+    are recorded, and must be one graph. A body that cannot be recorded is run step by step, with a note.
 
     Raises:
         EscapeError: the body does something else each time it is run.
@@ -58,7 +59,7 @@ class rolled(Messenger):
         return self._roll
 
     def _roll(self, loop: Loop) -> tuple[Sequence[Tensor], Sequence[Tensor], Shape]:
-        if any(isinstance(mode, Tracer) for mode in dispatch_modes()):
+        if any(isinstance(mode, BodyRecorder) for mode in dispatch_modes()):
             raise Unrollable(f"{loop.name} is inside it")
         if loop.length < 2:
             return plain(loop)
@@ -80,22 +81,22 @@ class rolled(Messenger):
 
 @dataclass(frozen=True, slots=True)
 class RolledStep(Step):
-    """A step that is traced, and stands for all of them."""
+    """A step that is recorded, and stands for all of them."""
 
     rolled: ClassVar[bool] = True
 
     rolling: Any = None
-    tracer: Any = None
+    recorder: Any = None
 
     def take(self, stacked: Tensor) -> Tensor:
         with without_dispatch_modes():
-            if self.tracer.knows(stacked):
+            if self.recorder.knows(stacked):
                 raise Unrollable("the values of all steps are computed inside a step")
-            part: Tensor = self.tracer.row(stacked[self.index].detach().clone(), stacked)
+            part: Tensor = self.recorder.row(stacked[self.index].detach().clone(), stacked)
             return part
 
     def join(self, values: Sequence[Tensor]) -> Tensor:
-        joined: Tensor = self.rolling.evaluation.stacked(self.tracer.slot(values[0]))
+        joined: Tensor = self.rolling.evaluation.stacked(self.recorder.value(values[0]))
         return joined
 
 
@@ -131,63 +132,60 @@ class _Rolling:
         loop = self.loop
         before = memory_of(loop.body)
         self.outcome = carry, _, shape = self._first()
-        step, _, following, slots = self._trace(0, loop.init)
-        other, other_shape, _, _ = self._trace(1, carry)
+        step, body, _ = self._record(0, loop.init)
+        _, other, other_shape = self._record(1, carry)
         check_kept(loop, shape, other_shape)
-        trace: Trace = step.tracer.trace
         with without_dispatch_modes():
-            check_same(trace, other.tracer.trace)
+            body.check_same(other)
         if (loop.name, loop.length) not in self.steady and memory_of(loop.body) != before:
-            self._refuse_counting(trace, carry)
+            self._refuse_counting(body, carry)
             self.steady.add((loop.name, loop.length))
-        for call in trace.calls:
-            if call.reads_any(step.tracer.varying) and not mappable(call.function):
-                raise Unrollable(f"{call.function} cannot be run for several steps at once")
-        self.evaluation = Evaluation(trace, loop.init, following, loop.length, recur=partial(recur, self.loops))
-        for check in trace.checks:
-            self._verify(check)
+        unmapped = next((node.op for node in body.varying() if not mappable(node.op)), None)
+        if unmapped is not None:
+            raise Unrollable(f"{unmapped} cannot be run for several steps at once")
+        following, kept = body.outputs[: len(loop.init)], body.outputs[len(loop.init) :]
+        self.evaluation = Evaluation(body, loop.init, following, loop.length, recur=partial(recur, self.loops))
+        for guard in body.graph.guards:
+            self._verify(guard)
         leave(step)
-        return self.evaluation.last, [self.evaluation.stacked(slot) for slot in slots], shape
+        return self.evaluation.last, [self.evaluation.stacked(value) for value in kept], shape
 
-    def _refuse_counting(self, trace: Trace, carry: Sequence[Tensor]) -> None:
+    def _refuse_counting(self, body: Body, carry: Sequence[Tensor]) -> None:
         """Raise EscapeError where a body that remembers something does something else after more steps."""
         for _ in range(min(self.loop.length, _STEPS)):
-            other = self._trace(1, carry)[0]
+            other = self._record(1, carry)[1]
             try:
                 with without_dispatch_modes():
-                    check_same(trace, other.tracer.trace)
+                    body.check_same(other)
             except Unrollable as reason:
                 raise EscapeError(
                     f"the body of a {self.loop.name} remembers something from step to step, and does something else for it: it "
                     f"counts the steps itself ({reason}). Put what is another one in each step into xs or into the carry."
                 ) from None
 
-    def _trace(self, index: int, carry: Sequence[Tensor]) -> tuple[RolledStep, Shape, list[int], list[int]]:
-        loop, tracer = self.loop, Tracer()
-        also = doubled() if is_double() else nullcontext()
-        step = RolledStep(loop.name, None, loop.length, index=index, loop=loop, rolling=self, tracer=tracer)
+    def _record(self, index: int, carry: Sequence[Tensor]) -> tuple[RolledStep, Body, Shape]:
+        """One step as a graph, whose outputs are the next carry and what is kept."""
+        loop, recorder = self.loop, BodyRecorder()
+        step = RolledStep(loop.name, None, loop.length, index=index, loop=loop, rolling=self, recorder=recorder)
+        double = is_double()
         with without_dispatch_modes():
-            entered = [tracer.carry(leaf.detach().clone()) for leaf in carry]
+            entered = [recorder.carry(leaf.detach().clone()) for leaf in carry]
             rows = [step.take(row) for row in loop.xs]
-            with tracer, also, AutoDispatchBelowAutograd(), SelectByTensor():
+            with doubled(recorder) if double else recorder, AutoDispatchBelowAutograd(), SelectByTensor():
                 following, ys, shape = loop.step(step, entered, rows)
-            if tracer.failure is not None:  # the body may have swallowed it
-                raise tracer.failure
-            if tracer.refused:
-                raise Unrollable("it goes on after a check of arguments that failed")
-            kept = [torch.as_tensor(y) for y in ys]
-        return step, shape, [tracer.slot(leaf) for leaf in following], [tracer.slot(y) for y in kept]
+            return step, recorder.body([*following, *map(torch.as_tensor, ys)]), shape
 
-    def _verify(self, check: Check) -> None:
-        valid = self.evaluation.stacked(check.slot)
-        if not check.true:
+    def _verify(self, guard: Guard) -> None:
+        valid = self.evaluation.stacked(guard.ref.value)
+        if guard.kind == "zero":
             valid = valid == 0
         elif valid.dtype is not torch.bool:
             valid = valid != 0
         if not is_all_true(valid):
             with without_dispatch_modes():
                 index = int((~valid).reshape(self.loop.length, -1).any(1).int().argmax())
+            at = f" at {guard.where.line}" if guard.where.site is None else place(guard.where)
             raise ArgumentError(
-                f"an argument of a distribution, or a value, is outside of its constraint{check.place} in step {index} of a "
+                f"an argument of a distribution, or a value, is outside of its constraint{at} in step {index} of a "
                 f"{self.loop.name}. Constrain what it is computed from."
             )
