@@ -21,7 +21,11 @@ from sursum.compiler.native.library.library import NativeFunction
 from sursum.compiler.native.lower.table import names
 from sursum.compiler.passes import optimise
 
-CASES = [(name, k) for name, cases in ROWS.items() for k in range(len(cases))]
+VERSION = tuple(int(part) for part in torch.__version__.split(".")[:2])
+# Before 2.13 torch has no decomposition of these pools, and the torch engine runs them.
+LATER = {"aten.max_pool3d_with_indices_backward", "aten.adaptive_max_pool2d_backward"} if VERSION < (2, 13) else set()
+HERE = {name: cases for name, cases in ROWS.items() if name not in LATER}
+CASES = [(name, k) for name, cases in HERE.items() for k in range(len(cases))]
 aten = torch.ops.aten
 
 
@@ -43,7 +47,7 @@ def point(seed: int) -> Tensor:
 @pytest.fixture(scope="module")
 def graph() -> Graph:
     """One graph of all programs."""
-    cases = [case for rows in ROWS.values() for case in rows]
+    cases = [case for rows in HERE.values() for case in rows]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         captured = capture(lambda q: [t for c in cases for t in value_and_gradient(c, q)], (point(0), point(1)), gradient=False)
