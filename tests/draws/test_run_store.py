@@ -64,14 +64,14 @@ def test_draws_are_read_as_far_as_all_chains_have_come(path):
         assert found.stats[phase]["diverging"].dtype == bool
     assert found.note == NOTE | {"chains": 2, "lengths": {"warmup": 4, "sample": 6}}
     np.testing.assert_array_equal(found.observed["y"], OBSERVED["y"])
-    assert found.warnings[0].startswith("The run has not come to its end: the posterior has 3 of 6 draws of all 2 chains.")
+    assert found.warnings[0].startswith("The run has not finished: the posterior has 3 of 6 draws of all 2 chains.")
     assert found.warnings[0].endswith("Draws that each chain has stored: 6, 3.")
 
 
 def test_a_whole_run_has_no_such_warning(path):
     store = ZarrStore(path)
     store.append("sample", 1, run_store.groups_of("sample", *draws(2, "sample", 3)))
-    assert not any("come to its end" in text for text in run_store.read(path).warnings)
+    assert not any("has not finished" in text for text in run_store.read(path).warnings)
 
 
 def test_some_sites(path):
@@ -136,4 +136,4 @@ def test_a_group_that_was_only_begun_is_told_of(path):
     store.append("prior", 0, {"prior": {"y": np.ones((4, 3))}})
     found = run_store.read(path)
     assert found.groups["prior"]["y"].shape == (1, 4, 3)
-    assert "The group `prior` has not come to its end: it has 4 of 10 draws of each chain." in found.warnings[-1]
+    assert "The group `prior` is incomplete: it has 4 of 10 draws of each chain." in found.warnings[-1]

@@ -10,7 +10,7 @@ from sursum.mcmc.chain_pool import Outcome
 from sursum.mcmc.nutpie_door import ChainTrace
 from sursum.mcmc.site_filter import Keep
 from sursum.mcmc.spool import STAT_DTYPES
-from sursum.mcmc.to_posterior import assemble
+from sursum.mcmc.to_posterior import posterior_of
 
 
 def trace(chain, warmup, samples, away=0.0):
@@ -23,7 +23,7 @@ def trace(chain, warmup, samples, away=0.0):
 
 
 def put_together(gaussian, *traces, happened="", num_samples=9, keep=None):
-    return assemble(gaussian(), Outcome(traces, happened), num_samples, Keep(keep))
+    return posterior_of(gaussian(), Outcome(traces, happened), num_samples, Keep(keep))
 
 
 def test_draws_sites_and_statistics(gaussian):

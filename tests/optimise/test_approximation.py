@@ -44,7 +44,7 @@ def test_what_is_no_density_counts_as_none():
 def test_a_posterior_of_one_chain(density):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = as_posterior(density, DRAWS, {"log_weight": np.arange(6.0)}, pareto_k=0.1, stacklevel=1)
+        found = as_posterior(density, DRAWS, {"log_weight": np.arange(6.0)}, pareto_k=0.1)
     np.testing.assert_array_equal(found["w"], DRAWS[None])
     np.testing.assert_array_equal(found.unconstrained, DRAWS[None])
     np.testing.assert_array_equal(found.stats["log_weight"], np.arange(6.0)[None])
@@ -56,7 +56,7 @@ def test_a_posterior_of_one_chain(density):
 
 def test_doubts_are_warned_of_at_the_callers_line_and_kept(density):
     with pytest.warns(DiagnosticWarning) as caught:
-        found = as_posterior(density, DRAWS, {}, pareto_k=2.0, doubts=("It is bent.",), stacklevel=1)
+        found = as_posterior(density, DRAWS, {}, pareto_k=2.0, doubts=("It is bent.",))
     said = [str(one.message) for one in caught]
     assert said == ["It is bent.", *verdict(2.0)]
     assert len(said) == 2

@@ -54,7 +54,10 @@ def text(value: Any) -> str:
     if type(value) is dict:
         return _in("{}", [f"{key!r}: {text(one)}" for key, one in list(value.items())[: _SHOWN + 1]])
     if type(value) in (list, tuple):
-        return _in("[]" if type(value) is list else "()", [text(one) for one in value[: _SHOWN + 1]])
+        words = [text(one) for one in value[: _SHOWN + 1]]
+        if type(value) is tuple and len(words) == 1:
+            return f"({words[0]},)"
+        return _in("[]" if type(value) is list else "()", words)
     plain = repr(value)
     plain = type(value).__name__ if " at 0x" in plain else plain
     return plain if len(plain) <= LONGEST else f"{plain[: LONGEST - 1]}…"
