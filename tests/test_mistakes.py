@@ -38,7 +38,7 @@ ROWS = [
     (lambda: su.NUTS, MissingNameError, r"write `su\.infer\.NUTS`"),
     (lambda: su.Adam, MissingNameError, r"write `su\.optim\.Adam`"),
     (lambda: su.Normal, MissingNameError, r"write `su\.distributions\.Normal`"),
-    (lambda: su.clear_param_store, MissingNameError, r"no parameters are kept for the whole process.*svi\.params"),
+    (lambda: su.clear_param_store, MissingNameError, r"there is no global parameter store.*svi\.params"),
     (lambda: su.samples, MissingNameError, "Did you mean 'sample'"),
     (lambda: su.infer.HMC, MissingNameError, r"write `su\.infer\.NUTS\(model\)`"),
     (lambda: su.infer.AutoNormal, MissingNameError, r"write `su\.infer\.autoguide\.AutoNormal`"),
@@ -80,7 +80,7 @@ ROWS = [
     (lambda: dist.Normal(0.0, 1.0, observed=3), OptionError, r"data are the site's, `sample\('y', fn, obs=y\)`"),
     (lambda: dist.Normal(0.0, scal=1.0), OptionError, "Did you mean 'scale'"),
     (lambda: dist.Normal("b", 0, 1), OptionError, r"a distribution has no name.*`sample\('b', dist\.Normal\(…\)\)`"),
-    (lambda: dist.Normal(np.zeros(3), 1.0), OptionError, r"`Normal` is made of tensors.*torch\.as_tensor\(array\)"),
+    (lambda: dist.Normal(np.zeros(3), 1.0), OptionError, r"`Normal` takes tensors.*torch\.as_tensor\(array\)"),
 ]
 
 

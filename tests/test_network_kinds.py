@@ -289,12 +289,12 @@ class Complex(nn.Module):
 REFUSED: dict[str, tuple[Callable[[], nn.Module], Tensor, type[Exception], str]] = {
     "branch on weights": (BranchOnWeights, VECTORS, BranchError, r"looked at a value that depends on the unknowns"),
     "complex": (Complex, VECTORS, PriorTypeError, r"'net\.w' .*complex64\. Lift its parts as two parameters"),
-    "script": (scripted, VECTORS, SiteError, r"cannot be replaced, because RecursiveScriptModule makes copies"),
+    "script": (scripted, VECTORS, SiteError, r"cannot be replaced, because RecursiveScriptModule has custom copying"),
     "meta": (
         lambda: nn.Linear(3, 1, device="meta"),
         VECTORS,
         SiteError,
-        r"'net\.weight' .* is on the meta device, so it has a shape and no values\. Give the network memory, net\.to_empty",
+        r"'net\.weight' .* is on the meta device, so it has a shape but no values\. Allocate the network's memory",
     ),
     "largest norm": (
         lambda: nn.Embedding(5, 2, max_norm=0.1).double(),

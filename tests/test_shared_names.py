@@ -112,5 +112,5 @@ def test_old_and_foreign_names_of_num_samples():
     assert svi.sample(num_samples=7).num_samples == 7
     with pytest.raises(OptionError, match="`sample` has no option `num_draws`, .* Write `num_samples=`"):
         svi.sample(num_draws=7)
-    with pytest.raises(OptionError, match="`run` cannot be called so: .*It takes num_steps by position"):
+    with pytest.raises(OptionError, match="`run` cannot be called this way: .*It takes num_steps by position"):
         svi.run(num_steps=7)

@@ -88,7 +88,7 @@ __all__ = [
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> NoReturn:
-        """Of a name that does not exist, what to write."""
+        """For a name that does not exist, say what to write instead."""
         places = {"infer": infer, "infer.autoguide": infer.autoguide, "infer.reparam": infer.reparam, "optim": optim}
         theirs = elsewhere(name, places | {"distributions": distributions, "handlers": handlers})
         refuse_name(sys.modules[__name__], name, theirs)

@@ -11,12 +11,12 @@ from sursum.show.doctor import examine
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; 0 if all is well, 1 if the doctor found something that does not work, 2 for a command that is none."""
-    parser = argparse.ArgumentParser(prog="python -m sursum", description="What there is to do outside of a program.")
+    """Run a command; 0 if all is well, 1 if the doctor found a problem, 2 for an unknown command."""
+    parser = argparse.ArgumentParser(prog="python -m sursum", description="Tools to use outside a program.")
     parser.add_argument("--version", action="version", version=f"sursum {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("doctor", help="say what this machine offers, and whether sampling works on it")
-    cache = commands.add_parser("cache", help="say what compiled densities are kept")
+    commands.add_parser("doctor", help="report what this machine offers, and whether sampling works on it")
+    cache = commands.add_parser("cache", help="show the cache of compiled densities")
     cache.add_argument("--clear", action="store_true", help="remove them")
     options = parser.parse_args(arguments)
     return _doctor() if options.command == "doctor" else _cache(options.clear)
@@ -35,7 +35,7 @@ def _cache(clearing: bool) -> int:
     try:
         place = default_directory()
     except RuntimeError as error:
-        print(f"nothing is kept: {error}. Set SURSUM_CACHE to a folder to keep compiled densities there.")
+        print(f"nothing is cached: {error}. Set SURSUM_CACHE to a folder to cache compiled densities there.")
         return 0
     files = contents(place)
     size = sum(file.stat().st_size for file in files) / 1e6

@@ -9,19 +9,19 @@
     │   │   └── PriorTypeError            cannot be cast to the parameter's dtype
     │   ├── ObservationError          observed values outside the support, or not finite
     │   ├── ArgumentError             arguments of a distribution outside their constraints
-    │   │   └── OutOfRangeError           an index outside of its table
+    │   │   └── OutOfRangeError           an index out of range
     │   ├── PlateError                plates that collide or do not fit a site
     │   ├── GuideError                a guide that does not fit its model
     │   └── DensityError              a log density that cannot be formed, or is not finite where it must be
     ├── ScanError                     a scan whose steps do not fit together
-    ├── HandlerError                  handlers left out of order, a program of the wrong kind
+    ├── HandlerError                  handlers that exit out of order, a program of the wrong kind
     │   └── CallError                     a program called with arguments that it does not take
     ├── CaptureError                  a program that cannot be turned into a graph
-    │   ├── BranchError                   Python looked at a traced value
-    │   ├── UncapturableError             tensors of a kind that a capture does not know
+    │   ├── BranchError                   Python branched on a traced value
+    │   ├── UncapturableError             tensors of a kind that a capture does not support
     │   └── EscapeError                   the graph depends on something that the capture cannot see
     ├── CompileError                  the native engine could not be built
-    ├── ExportError                   what cannot be handed over to another library
+    ├── ExportError                   something that cannot be exported to another library
     ├── OptionError                   an option that a function or class does not have, or of the wrong kind
     ├── MissingNameError              an attribute that does not exist
     ├── MissingPackageError           an optional package that is not installed
@@ -32,17 +32,17 @@
     ├── PredictionError               a prediction that cannot be made from the draws that are given
     └── VariationalError              settings or a run of variational inference
 
-    SursumWarning                     anything that we warn of
+    SursumWarning                     any warning of ours
     ├── UnusedPriorWarning            a key of a prior that matched no parameter
     ├── HeldParameterWarning          trainable parameters that a sampler holds at their value
     ├── UnusedSiteWarning             data for, or a latent site of, something that nothing reads
-    ├── ObservationWarning            data that are not there where they were expected, or leave nothing to be predicted
-    ├── ModuleWarning                 what a network does differently inside a program
-    ├── EngineWarning                 another engine is used than the one that was expected
+    ├── ObservationWarning            data missing where they were expected, or that leave nothing to predict
+    ├── ModuleWarning                 a network that behaves differently inside a program
+    ├── EngineWarning                 a different engine is used than expected
     ├── GradientWarning               a gradient that is not the derivative of its density
-    └── DiagnosticWarning             what the diagnostics found wrong with a run
+    └── DiagnosticWarning             a problem with a run, found by the diagnostics
 
-Where a Python user would expect `TypeError`, `ValueError`, `ImportError` or `OSError` the classes derive from those as well. A
+Where a Python user would expect `TypeError`, `ValueError`, `ImportError` or `OSError`, the classes also derive from those. A
 message says what happened at which site, what was expected and what was found, and what to do.
 """
 
@@ -86,7 +86,7 @@ class ArgumentError(SiteError):
 
 
 class OutOfRangeError(ArgumentError, IndexError):
-    """An index outside of its table, or a class that is none of those there are."""
+    """An index out of range, or a class that does not exist."""
 
 
 class PlateError(SiteError):
@@ -106,7 +106,7 @@ class ScanError(SursumError, ValueError):
 
 
 class HandlerError(SursumError, RuntimeError):
-    """Handlers left out of order, or a program of a kind that cannot be handled."""
+    """Handlers that exit out of order, or a program of a kind that cannot be handled."""
 
 
 class CallError(HandlerError, TypeError):
@@ -118,7 +118,7 @@ class CaptureError(SursumError, RuntimeError):
 
 
 class BranchError(CaptureError):
-    """Python looked at a traced value, so the graph would hold for one branch only."""
+    """Python branched on a traced value, so the graph would be valid for one branch only."""
 
 
 class EscapeError(CaptureError):
@@ -126,7 +126,7 @@ class EscapeError(CaptureError):
 
 
 class UncapturableError(CaptureError):
-    """Tensors of a kind that a capture does not know: complex, sparse, or with a dispatch of their own."""
+    """Tensors of a kind that a capture does not support: complex, sparse, or with custom dispatch."""
 
 
 class CompileError(SursumError, RuntimeError):
@@ -134,11 +134,11 @@ class CompileError(SursumError, RuntimeError):
 
 
 class ExportError(SursumError, ValueError):
-    """What cannot be handed over to another library."""
+    """Something that cannot be exported to another library."""
 
 
 class OptionError(SursumError, TypeError):
-    """A function or class called with an option that it does not have, or that is of another kind than it takes."""
+    """A function or class called with an option that does not exist, or that has the wrong type."""
 
 
 class MissingNameError(SursumError, AttributeError):
@@ -158,7 +158,7 @@ class StorageError(SursumError, OSError):
 
 
 class MissingFileError(StorageError, FileNotFoundError):
-    """Nothing is at the path that is to be read, or the folder to write to is not there."""
+    """The path to read, or the folder to write to, does not exist."""
 
 
 class OptimisationError(SursumError, ValueError):
@@ -174,7 +174,7 @@ class VariationalError(SursumError, ValueError):
 
 
 class SursumWarning(UserWarning):
-    """Anything that sursum warns of."""
+    """Any warning of sursum."""
 
 
 class UnusedPriorWarning(SursumWarning):
@@ -190,20 +190,20 @@ class UnusedSiteWarning(SursumWarning):
 
 
 class ObservationWarning(SursumWarning):
-    """Data that are not there where they were expected, or that leave nothing to be predicted."""
+    """Data that are missing where they were expected, or that leave nothing to predict."""
 
 
 class ModuleWarning(SursumWarning):
-    """What a network does differently inside a program."""
+    """A network that behaves differently inside a program."""
 
 
 class EngineWarning(SursumWarning):
-    """Another engine is used than the one that was expected."""
+    """A different engine is used than expected."""
 
 
 class GradientWarning(SursumWarning):
-    """The gradient of a density is not its derivative: a backward written by hand, a hook or `detach` says otherwise."""
+    """The gradient of a density is not its derivative, because of a hand-written backward, a hook or `detach`."""
 
 
 class DiagnosticWarning(SursumWarning):
-    """What the diagnostics found wrong with a run."""
+    """A problem with a run, found by the diagnostics."""

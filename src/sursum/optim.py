@@ -1,6 +1,6 @@
 """Optimisers for `SVI` and `Fit`: those of `torch.optim` with their options, gradient clipping and a learning-rate schedule.
 
-Each class here takes the options of the torch optimiser of its name, as a mapping (the way of Pyro) or by keyword.
+Each class takes the options of the torch optimiser of the same name, as a mapping (as in Pyro) or by keyword.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ Scheduler = LRScheduler | ReduceLROnPlateau
 
 
 class Optim:
-    """A torch optimiser that has not got its parameters yet.
+    """A torch optimiser without its parameters.
 
     Args:
         options: options of the torch optimiser, or a function from a parameter's name to its options.
-        clip_norm: the largest norm of the whole gradient; a longer one is scaled down to it.
-        clip_value: the largest size of an element of the gradient.
-        scheduler: from the torch optimiser to a learning-rate scheduler, stepped once a step:
+        clip_norm: the maximum norm of the whole gradient; a larger gradient is scaled down to it.
+        clip_value: the maximum absolute value of an element of the gradient.
+        scheduler: a function from the torch optimiser to a learning-rate scheduler, stepped once per step:
             ``lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 1000)``.
         more: further options.
 
     Raises:
-        OptimisationError: options that the torch optimiser does not have or refuses; clipping at something that is not a
-            number above 0; a schedule that is no function.
+        OptimisationError: options that the torch optimiser does not have or rejects; a clipping bound that is not a
+            positive number; a schedule that is not a function.
 
     Example:
         >>> optim = Adam({"lr": 0.01}, clip_norm=10.0)
@@ -71,7 +71,7 @@ class Optim:
         self.options, self.more = options, more
         self.clip_norm, self.clip_value, self.scheduler = clip_norm, clip_value, scheduler
         if not callable(options):
-            self.build({"": torch.zeros(1, requires_grad=True)})  # wrong options are found here, and not after an hour
+            self.build({"": torch.zeros(1, requires_grad=True)})  # so that wrong options raise here, not after an hour
 
     def __repr__(self) -> str:
         options = self.options if isinstance(self.options, Mapping) else {}
@@ -84,7 +84,7 @@ class Optim:
         return type(self).__name__
 
     def build(self, leaves: Mapping[str, Tensor]) -> torch.optim.Optimizer:
-        """The torch optimiser of these parameters, by name."""
+        """The torch optimiser for these parameters, given by name."""
         if callable(self.options):
             groups = [{"params": [leaf], **_mapping(self.options(name), name)} for name, leaf in leaves.items()]
             return self._made(groups, self.more)
@@ -111,14 +111,14 @@ class Optim:
             optimizer: torch.optim.Optimizer = make(params, **options)
         except (TypeError, ValueError) as error:
             raise OptimisationError(
-                f"torch.optim.{make.__name__} refuses the options {dict(options)!r}: {error}. Give others: "
+                f"torch.optim.{make.__name__} rejects the options {dict(options)!r}: {error}. Change them: "
                 f'su.optim.{type(self).__name__}({{"lr": 0.01}}).'
             ) from error
         return optimizer
 
 
 def _mapping(found: Any, name: str) -> Mapping[str, Any]:
-    """What a function gave as the options of a parameter."""
+    """The options of a parameter as returned by a function."""
     if not isinstance(found, Mapping):
         raise OptimisationError(
             f"the options of parameter {name!r} are {found!r}, but must be a mapping: have the function return {{'lr': 0.01}}."
@@ -196,8 +196,8 @@ class ClippedAdam(Optim):
     """`torch.optim.Adam` with every element of the gradient clipped, and a learning rate that shrinks at each step.
 
     Args:
-        options: of Adam, and two more: `clip_norm`, the largest size of an element of the gradient (10 where it is not
-            given), and `lrd`, by which the learning rate is multiplied at each step (1).
+        options: those of Adam, and two more: `clip_norm`, the maximum absolute value of an element of the gradient
+            (default 10), and `lrd`, the factor of the learning rate per step (default 1).
     """
 
     make = torch.optim.Adam
@@ -216,7 +216,7 @@ class ClippedAdam(Optim):
 
 
 class _Wrapped(Optim):
-    """An optimiser made by a class or function of the user's."""
+    """An optimiser made by the user's class or function."""
 
     def __init__(self, make: Callable[..., torch.optim.Optimizer], error: type[SursumError]) -> None:
         self._function, self._error = make, error
@@ -229,7 +229,7 @@ class _Wrapped(Optim):
         found = self._function(params, **options)
         if not isinstance(found, torch.optim.Optimizer):
             raise self._error(
-                f"`optim` made a {type(found).__name__} of the parameters, and a torch optimiser was expected. "
+                f"`optim` returned a {type(found).__name__}, but a torch optimiser was expected. "
                 'Give su.optim.Adam({"lr": 0.01}), or a function from parameters to a torch optimiser.'
             )
         return found
@@ -247,19 +247,19 @@ def as_optim(given: Any, error: type[SursumError]) -> Optim:
     """`given`, an optimiser of this module, a torch optimiser's class, or a function from parameters to one, as `Optim`.
 
     Raises:
-        error: it is something else, or a torch optimiser that has its parameters already.
+        error: it is something else, or a torch optimiser that already has parameters.
     """
     if isinstance(given, Optim):
         return given
     if isinstance(given, torch.optim.Optimizer):
         name = type(given).__name__
         raise error(
-            f"`optim` is a torch {name} that has its parameters already, and those trained here are others. "
+            f"`optim` is a torch {name} that already has parameters, but different ones are trained here. "
             f'Give su.optim.{name}({{"lr": …}}), or lambda params: torch.optim.{name}(params, lr=…).'
         )
     if not callable(given) or (isinstance(given, type) and issubclass(given, Optim)):
         raise error(
-            f"`optim` is {shown(given)}, and an optimiser was expected: su.optim.Adam({{'lr': 0.01}}), torch.optim.Adam, or a "
+            f"`optim` is {shown(given)}, but an optimiser was expected: su.optim.Adam({{'lr': 0.01}}), torch.optim.Adam, or a "
             "function from parameters to a torch optimiser."
         )
     return _Wrapped(given, error)

@@ -1,6 +1,6 @@
-"""Priors by rule: callables for `lift`, each of which a user could have written.
+"""Rule-based priors: callables for `lift`, each of which a user could have written.
 
-What they are told is in `lift`: the parameter's current value and, by keyword, its name and constraint.
+As described in `lift`, they are passed the parameter's current value and, by keyword, its name and constraint.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ class _Scaled:
     def __post_init__(self) -> None:
         if isinstance(self.scale, bool) or not isinstance(self.scale, (int, float)) or not 0.0 < self.scale < math.inf:
             raise PriorTypeError(
-                f"su.priors.{type(self).__name__}: the scale must be a positive number, and is {self.scale!r}."
+                f"su.priors.{type(self).__name__}: the scale must be a positive number, but is {self.scale!r}."
             )
 
     def _value(self, init: Tensor | None, name: str) -> Tensor:
-        """The parameter's value, which some rules need."""
+        """The parameter's value, which some rules require."""
         if init is None:
             raise PriorShapeError(
-                f"su.priors.{type(self).__name__} needs the value of parameter {name!r}, for its shape, and the program "
+                f"su.priors.{type(self).__name__} needs the value of parameter {name!r}, for its shape, but the program "
                 "gives none. Write param(name, init), or give this parameter a Distribution."
             )
         return init
@@ -54,13 +54,13 @@ class _Scaled:
 
 @dataclass(frozen=True)
 class fan_in(_Scaled):
-    r"""Normal weights that keep the variance of a layer's output, whatever the number of its inputs.
+    r"""Normal weights that keep the variance of a layer's output independent of the number of its inputs.
 
     .. math:: w_{ij} \sim N\!\left(0, \frac{scale^2}{n_{in}}\right), \qquad n_{in} = \text{elements of } w / \text{rows of } w
 
     A weight's first dimension counts its outputs, as in `Linear` and `Conv2d` (where n_in is channels · kernel) and in
     recurrent layers. Parameters with fewer than two dimensions (biases, norms' gains) are N(0, scale²). In an `Embedding`
-    rows are looked up and not summed over: give it a Distribution.
+    rows are looked up, not summed over: give it a Distribution.
 
     Args:
         scale: the standard deviation of an output whose inputs have variance 1.
@@ -103,10 +103,10 @@ class laplace(_Scaled):
 
 @dataclass(frozen=True)
 class around(_Scaled):
-    r"""Normal about the parameter's present value, :math:`w \sim N(w_0, scale^2)`: for what was trained before.
+    r"""Normal around the parameter's current value, :math:`w \sim N(w_0, scale^2)`: for pretrained weights.
 
     Args:
-        scale: how far the posterior may go from there.
+        scale: how far the posterior may move from there.
 
     Example:
         >>> import sursum as su, torch
@@ -124,8 +124,8 @@ class hierarchical(_Scaled):
 
     .. math:: w \mid \sigma_{layer} \sim N(0, \sigma_{layer}^2), \qquad \sigma_{layer} \sim N^+(0, scale^2)
 
-    The scale of the parameters ``net.0.weight`` and ``net.0.bias`` is the site ``net.0.prior_scale``. Where the data say
-    little about a layer its weights and its scale depend on each other strongly, and samplers like the standardised form
+    The scale of the parameters ``net.0.weight`` and ``net.0.bias`` is the site ``net.0.prior_scale``. Where the data carry
+    little information about a layer, its weights and its scale are strongly dependent, and the non-centred form samples
     better: ``su.reparam(lifted, {"net.**": LocScaleReparam(0.0)})``.
 
     Args:
@@ -150,16 +150,16 @@ class hierarchical(_Scaled):
 
 @dataclass(frozen=True)
 class horseshoe(_Scaled):
-    r"""Weights most of which are nearly zero, and a few of which are as large as they like.
+    r"""Weights most of which are close to zero, and a few of which are arbitrarily large.
 
     .. math:: w_i \sim N(0, \tau^2 \lambda_i^2), \qquad \lambda_i \sim C^+(0, 1), \qquad \tau \sim C^+(0, scale^2)
 
     For the parameter ``beta``, τ is the site ``beta.global_scale`` and λ the site ``beta.local_scale``. Its posterior has
-    funnels; standardise it, ``su.reparam(lifted, {"beta": LocScaleReparam(0.0)})``, and sample with
+    funnels; non-centre it, ``su.reparam(lifted, {"beta": LocScaleReparam(0.0)})``, and sample with
     ``target_accept=0.99``.
 
     Args:
-        scale: of τ; with p₀ of p weights expected to be large, n observations and noise σ, about
+        scale: the scale of τ; with p₀ of p weights expected to be large, n observations and noise σ, about
             p₀ / (p − p₀) · σ / √n.
 
     References:

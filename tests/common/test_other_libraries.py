@@ -47,7 +47,7 @@ def test_options_of_a_run(option, answer):
     [
         (lambda: su.infer.NUTS(model, target_accept_prob=0.9), "Write `target_accept=`"),
         (lambda: su.infer.NUTS(model, adapt_delta=0.9), "Write `target_accept=`"),
-        (lambda: su.infer.NUTS(model, step_size=0.1), "the warm-up finds it"),
+        (lambda: su.infer.NUTS(model, step_size=0.1), "the warm-up adapts it"),
         (lambda: su.infer.NUTS(model, dense_mass=True), "low_rank=True"),
         (lambda: su.sample("y", dist.Normal(0.0, 1.0), observed=1.0), "`sample` has no option `observed`. Write `obs=`"),
         (lambda: su.sample("y", dist.Normal(0.0, 1.0), rng_key=1), "seed"),
@@ -102,7 +102,7 @@ def test_attributes_of_a_posterior(name, answer):
 
 @pytest.mark.parametrize("name", ["get_samples", "print_summary", "summary"])
 def test_a_run_keeps_nothing(name):
-    with pytest.raises(MissingNameError, match=r"`run` returns what was drawn: posterior = mcmc.run"):
+    with pytest.raises(MissingNameError, match=r"`run` returns them: posterior = mcmc.run"):
         getattr(su.infer.MCMC(KERNEL), name)
 
 
@@ -119,7 +119,7 @@ def test_a_site_that_does_not_exist_is_answered_with_all_there_are():
 
 @pytest.mark.parametrize("suffix", [".nc", ".pkl", ".pt", ".csv"])
 def test_a_posterior_is_not_saved_under_the_name_of_another_kind_of_file(tmp_path, suffix):
-    with pytest.raises(StorageError, match=r"would be a file of NumPy's format .npz under a name that says another"):
+    with pytest.raises(StorageError, match=r"would be a file in NumPy's .npz format with the suffix of another"):
         posterior().save(tmp_path / f"run{suffix}")
     assert list(tmp_path.iterdir()) == []
 
@@ -137,7 +137,7 @@ def test_whole_numbers_of_numpy_and_torch(whole):
 
 @pytest.mark.parametrize("wrong", [True, 3.0, np.float64(3), torch.tensor(3.0), torch.tensor(True), "3", None, np.bool_(True)])
 def test_what_is_no_whole_number(wrong):
-    with pytest.raises(SamplingError, match="`num_samples` is .*, but must be an integer of 1 or more"):
+    with pytest.raises(SamplingError, match="`num_samples` is .*, but must be an integer of at least 1"):
         su.infer.MCMC(KERNEL, num_samples=wrong)
 
 
@@ -156,7 +156,7 @@ def test_no_message_prints_a_tensor():
 
 
 def test_a_plate_whose_arguments_changed_places():
-    with pytest.raises(PlateError, match=r"plate\('data', 100\), and not of 100, 'data'"):
+    with pytest.raises(PlateError, match=r"plate\('data', 100\), but got 100, 'data'"):
         su.plate(100, "data")
 
 

@@ -302,7 +302,7 @@ def test_double_data_times_a_narrow_parameter_are_fitted():
 
 
 def test_a_training_step_says_what_does_not_fit():
-    with pytest.raises(SiteError, match=r"site 'b'.*float32.*called with, x, are torch.float64") as said:
+    with pytest.raises(SiteError, match=r"site 'b'.*float32.*the data in x are torch.float64") as said:
         su.infer.SVI(regression, su.infer.autoguide.AutoNormal(regression), su.optim.Adam({"lr": 0.1}), seed=0).run(2, X, Y)
     assert "x.to(torch.float32)" in str(said.value)
     with pytest.raises(SiteError, match="site 'b'"):

@@ -20,14 +20,14 @@ def test_whole_numbers_of_all_kinds_become_ints(value):
 
 @pytest.mark.parametrize("value", [*LIKE_WHOLE, *TENSORS])
 def test_what_only_looks_like_a_whole_number_is_refused(value):
-    with pytest.raises(VariationalError, match=r"^`n` is .*, but must be an integer of 1 or more: 1 is usual\.$"):
+    with pytest.raises(VariationalError, match=r"^`n` is .*, but must be an integer of at least 1: 1 is usual\.$"):
         whole_number("n", value, 1, VariationalError, "1 is usual")
 
 
 def test_seeds():
     assert optional_seed(None, SamplingError) is None
     assert optional_seed(np.int64(0), SamplingError) == 0
-    with pytest.raises(SamplingError, match=r"`seed` is -1, but must be an integer of 0 or more: leave it out"):
+    with pytest.raises(SamplingError, match=r"`seed` is -1, but must be an integer of at least 0: leave it out"):
         optional_seed(-1, SamplingError)
 
 

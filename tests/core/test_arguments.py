@@ -143,9 +143,9 @@ def test_columns(pandas):
         (lambda pd: pd.Series([1, None, 3], dtype="Int64"), r"has missing values, at \[1\]\. .*mask\(present\)"),
         (lambda pd: np.array([1, None]), r"has missing values, at \[1\]"),
         (lambda pd: np.ma.array([1, 2], mask=[True, False]), r"has missing values, at \[0\]"),
-        (lambda pd: np.array([object()]), "holds objects of Python, such as object"),
+        (lambda pd: np.array([object()]), "holds Python objects, such as object"),
         (lambda pd: np.zeros(2, dtype=[("a", float)]), "records with the fields 'a'"),
-        (lambda pd: np.array([2**63], dtype=np.uint64), "larger than any integer of torch"),
+        (lambda pd: np.array([2**63], dtype=np.uint64), "larger than any integer in torch"),
         (lambda pd: {"g": [np.array(["a"])]}, r"the argument 'x'\['g'\]\[0\] holds text"),
     ],
 )
@@ -178,5 +178,5 @@ def test_observations_and_given_values():
     ],
 )
 def test_empty_data_are_said(run):
-    with pytest.warns(ObservationWarning, match=r"the data are empty, 'y' of shape \(0,\): .* what comes out is the prior"):
+    with pytest.warns(ObservationWarning, match=r"the data are empty, 'y' of shape \(0,\): .* the result is the prior"):
         run(X[:0], Y[:0])

@@ -51,7 +51,7 @@ def test_programs_that_run_later_are_refused(program, kind):
     if kind is None:
         assert P.trace(program).fn is program
         return
-    with pytest.raises(HandlerError, match=rf"{kind}: its body would run after the handlers around it are left"):
+    with pytest.raises(HandlerError, match=rf"{kind}: its body would run after the handlers around it have exited"):
         P.trace(program)
     with pytest.raises(HandlerError, match=kind):
         su.infer.LogDensity(program)
@@ -90,7 +90,7 @@ CALLS = {
 @pytest.mark.parametrize("case", CALLS)
 def test_arguments_that_the_program_does_not_take(case):
     args, kwargs, said = CALLS[case]
-    expected = rf"the program line\(x, slope=2.0, \*, shift=0.0\) cannot be called with {said}\. Give what it takes"
+    expected = rf"the program line\(x, slope=2.0, \*, shift=0.0\) cannot be called with {said}\. Pass its data"
     with pytest.raises(CallError, match=expected):
         run_program(line, args, kwargs)
 

@@ -38,23 +38,23 @@ def test_dtypes_that_do_not_go_together():
     assert "test_failure.py:" in note
     assert "x is a tensor of shape (30, 4) of torch.float64" in note
     assert "b (site 'beta') is a tensor of shape (4,) of torch.float32" in note
-    assert "Bring them to one dtype" in note
+    assert "Convert them to one dtype" in note
 
 
 def test_shapes_that_do_not_go_together():
     note = note_of(lambda: su.poutine.trace(product).get_trace(torch.zeros(30, 3)))
     assert "x is a tensor of shape (30, 3)" in note
-    assert "The inner sizes of a product must be the same" in note
+    assert "The inner sizes of a product must be equal" in note
 
 
 def test_a_function_of_numpys():
     leaf = torch.zeros(4, requires_grad=True)
     note = note_of(lambda: su.poutine.trace(su.substitute(numpys, data={"beta": leaf})).get_trace(None))
     assert "b (site 'beta')" in note
-    assert "torch.exp in place of np.exp" in note
+    assert "torch.exp instead of np.exp" in note
 
 
-@pytest.mark.parametrize(("group", "said"), [(torch.tensor([0.0, 1.0]), "index.long()"), (torch.tensor([3]), "count from 0")])
+@pytest.mark.parametrize(("group", "said"), [(torch.tensor([0.0, 1.0]), "index.long()"), (torch.tensor([3]), "run from 0")])
 def test_indices(group, said):
     note = note_of(lambda: su.poutine.trace(indexed).get_trace(group))
     assert "a (site 'a') is a tensor of shape (3,)" in note
@@ -85,21 +85,21 @@ def test_columns_that_the_program_took_from_outside():
     assert "test_failure.py:" in note
     assert "b (site 'b')" in note
     assert "frame is a pandas DataFrame" in note
-    assert "give arrays and columns to the program as arguments, or write torch.as_tensor(x)" in note
+    assert "pass arrays and columns to the program as arguments, or write torch.as_tensor(x)" in note
 
 
 @pytest.mark.parametrize(
     ("line", "x", "said"),
     [
-        (lambda x: torch.zeros(len(x)), 0.5, "x is 0.5. Data are tensors, one number as well: torch.tensor([x])"),
-        (lambda x: torch.from_numpy(x), np.zeros(2), "arrays and columns that a program is called with come to it as tensors"),
-        (lambda x: x.astype("f4"), np.zeros(2), "come to it as tensors: leave out"),
+        (lambda x: torch.zeros(len(x)), 0.5, "x is 0.5. Data are tensors, even a single number: torch.tensor([x])"),
+        (lambda x: torch.from_numpy(x), np.zeros(2), "a program receives array and column arguments as tensors"),
+        (lambda x: x.astype("f4"), np.zeros(2), "arguments as tensors: drop the conversion"),
         (
             lambda x: x.max().item(),
             torch.zeros(2, device="meta"),
-            "of shape (2,) of torch.float32 on meta. What is on the meta",
+            "of shape (2,) of torch.float32 on meta. A tensor on the meta",
         ),
-        (lambda x: dist.Normal([0.0], x), torch.ones(1), "data are tensors: give arrays"),
+        (lambda x: dist.Normal([0.0], x), torch.ones(1), "data are tensors: pass arrays"),
     ],
 )
 def test_data_of_other_kinds(line, x, said):

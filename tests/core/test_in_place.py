@@ -53,7 +53,7 @@ def test_the_value_of_a_latent_site(change, dtype, law):
             model, su.infer.autoguide.AutoNormal(model), su.optim.Adam({"lr": 0.1}), su.infer.Trace_ELBO()
         ).step(),
     ):
-        with pytest.raises(SiteError, match=r"changed in place.*Write v = v \+ 1 in the place of v \+= 1, or change a copy"):
+        with pytest.raises(SiteError, match=r"changed in place.*Write v = v \+ 1 instead of v \+= 1, or modify a copy"):
             run()
 
 

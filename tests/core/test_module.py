@@ -96,7 +96,7 @@ def test_a_network_that_copies_itself_in_a_way_of_its_own_is_an_error() -> None:
             new.load_state_dict(self.state_dict())
             return new
 
-    with pytest.raises(SiteError, match=r"'weight', 'bias' cannot be replaced.*Stubborn makes copies of itself"):
+    with pytest.raises(SiteError, match=r"'weight', 'bias' cannot be replaced.*Stubborn has custom copying"):
         su.lift(Stubborn(3, 1), PRIOR)(VECTORS)
 
 

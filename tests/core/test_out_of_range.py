@@ -1,4 +1,4 @@
-"""An index outside of its table: torch's many words for it become one error, which has the line of the program."""
+"""An index out of range: torch's many words for it become one error, which has the line of the program."""
 
 from __future__ import annotations
 
@@ -41,19 +41,17 @@ def test_what_torch_says_is_understood(name):
     found = outside(error, after="k")
     assert isinstance(found, OutOfRangeError)
     line = REFUSED[name].__code__.co_firstlineno
-    assert f"outside of its table (test_out_of_range.py:{line}, after site 'k'); torch says: " in str(found)
+    assert f"out of range (test_out_of_range.py:{line}, after site 'k'); torch says: " in str(found)
     assert str(error).splitlines()[0] in str(found)
 
 
 def test_a_site_that_is_scored_is_named():
     found = outside(caught(REFUSED["gather"]), Factor(name="f", value=None, where="model.py:3"), after="k")
-    assert "outside of its table at site 'f' (model.py:3); torch says" in str(found)
+    assert "out of range at site 'f' (model.py:3); torch says" in str(found)
 
 
 def test_where_nothing_is_known_of_the_place():
-    assert "outside of its table; torch says: index out of range in self." in str(
-        outside(IndexError("index out of range in self"))
-    )
+    assert "out of range; torch says: index out of range in self." in str(outside(IndexError("index out of range in self")))
 
 
 @pytest.mark.parametrize(
@@ -84,7 +82,7 @@ def test_an_index_outside_is_said_as_ours_wherever_the_program_runs():
         lambda: su.infer.Fit(looked_up).run(k, y),
         lambda: su.infer.Fit(looked_up, optim=lambda p: torch.optim.SGD(p, 0.1), num_steps=2).run(k, y),
     ):
-        with pytest.raises(OutOfRangeError, match=r"index is outside .* \(test_out_of_range.py:\d+, after site 'm'\)"):
+        with pytest.raises(OutOfRangeError, match=r"index is out of range.* \(test_out_of_range.py:\d+, after site 'm'\)"):
             run()
 
 
@@ -94,5 +92,5 @@ def test_a_class_that_there_is_not_is_said_at_its_site():
         with su.plate("data", len(y)):
             su.sample("y", dist.Categorical(logits=m, validate_args=False), obs=y)
 
-    with pytest.raises(OutOfRangeError, match=r"index is outside of its table at site 'y'"):
+    with pytest.raises(OutOfRangeError, match=r"index is out of range at site 'y'"):
         su.infer.log_likelihood(model, {"m": torch.zeros(2, 3)}, torch.tensor([0, 3]))

@@ -65,7 +65,7 @@ def test_a_folder_named_torch_is_not_torch(tmp_path):
     ids=["sample", "param", "deterministic", "factor"],
 )
 def test_names_are_strings(call, name):
-    with pytest.raises(SiteError, match=r"name must be a string that is not empty, not .* \(test_primitives.py:\d+\)"):
+    with pytest.raises(SiteError, match=r"name must be a non-empty string, not .* \(test_primitives.py:\d+\)"):
         call(name)
 
 
@@ -124,7 +124,7 @@ def test_other_initial_values_are_refused(init):
 
 
 def test_a_parameter_without_a_value_is_refused():
-    with pytest.raises(SiteError, match="has no value: the program gives no initial value and no store holds one"):
+    with pytest.raises(SiteError, match="has no value: the program gives no initial value and no store has one"):
         su.param("s")
 
 

@@ -123,14 +123,14 @@ def test_left_out_of_order():
     outer, inner = P.scale(scale=2.0), P.mask(mask=True)
     outer.__enter__()
     inner.__enter__()
-    with pytest.raises(HandlerError, match="scale is left while mask is the innermost handler.*nest the `with` blocks"):
+    with pytest.raises(HandlerError, match="scale exits while mask is the innermost handler.*nest the `with` blocks"):
         outer.__exit__(None, None, None)
 
 
 def test_left_without_being_entered():
-    with pytest.raises(HandlerError, match="mask is left while nothing is the innermost handler"):
+    with pytest.raises(HandlerError, match="mask exits while nothing is the innermost handler"):
         P.mask(mask=True).__exit__(None, None, None)
-    with P.scale(scale=1.0), pytest.raises(HandlerError, match="mask is left while scale"):
+    with P.scale(scale=1.0), pytest.raises(HandlerError, match="mask exits while scale"):
         P.mask(mask=True).__exit__(None, None, None)
 
 
@@ -139,7 +139,7 @@ def test_a_handler_that_is_never_left_does_not_stay_for_ever():
         with P.scale(scale=2.0):
             P.mask(mask=True).__enter__()
 
-    with pytest.raises(HandlerError, match="scale is left while mask"):
+    with pytest.raises(HandlerError, match="scale exits while mask"):
         leaky()
     assert P.trace(lambda: su.factor("f", torch.tensor(1.0))).get_trace().log_prob_sum() == 1
 

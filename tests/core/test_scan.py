@@ -300,15 +300,15 @@ def body(c, x):
 @pytest.mark.parametrize(
     ("run", "message"),
     [
-        (lambda: su.scan(body, torch.tensor(0.0)), "neither xs nor length, and needs one number of steps"),
+        (lambda: su.scan(body, torch.tensor(0.0)), "neither xs nor length, but needs one number of steps"),
         (lambda: su.scan(body, torch.tensor(0.0), (torch.zeros(2), torch.zeros(3))), r"the lengths \[2, 3\]"),
         (lambda: su.scan(body, torch.tensor(0.0), torch.zeros(2), length=3), r"the lengths \[2, 3\]"),
-        (lambda: su.scan(body, torch.tensor(0.0), torch.zeros(0)), "has 0 steps, and needs at least one"),
-        (lambda: su.scan(body, torch.tensor(0.0), length=-1), "`length` is -1, but must be an integer of 1 or more"),
+        (lambda: su.scan(body, torch.tensor(0.0), torch.zeros(0)), "has 0 steps, but needs at least one"),
+        (lambda: su.scan(body, torch.tensor(0.0), length=-1), "`length` is -1, but must be an integer of at least 1"),
         (lambda: su.scan(body, torch.tensor(0.0), length=2.5), "`length` is 2.5, but must be an integer"),
-        (lambda: su.scan(body, torch.tensor(0.0), torch.tensor(1.0)), "one has no dimension at all"),
-        (lambda: su.scan(body, torch.tensor(0.0), [1.0]), "xs must be made of tensors, and has a float in it"),
-        (lambda: su.scan(body, None, ["a"]), "xs must be made of tensors, and has a str in it"),
+        (lambda: su.scan(body, torch.tensor(0.0), torch.tensor(1.0)), "one has no dimensions"),
+        (lambda: su.scan(body, torch.tensor(0.0), [1.0]), "xs must consist of tensors, but contains a float"),
+        (lambda: su.scan(body, None, ["a"]), "xs must consist of tensors, but contains a str"),
         (lambda: su.scan(lambda c, x: c, torch.tensor(0.0), length=2), r"returned a Tensor\. It must return two things"),
         (lambda: su.scan(lambda c, x: ((c, c), x), torch.tensor(0.0), length=2), "the carry has the structure"),
         (
@@ -350,9 +350,9 @@ def test_sites_that_are_not_in_every_step():
     def changing(c, x):
         return c, (x if x > 0 else [x, x])
 
-    with pytest.raises(ScanError, match="one step gives .* and the next"):
+    with pytest.raises(ScanError, match="one step returns .* and the next"):
         su.scan(changing, None, Y)
-    with pytest.raises(ScanError, match="another shape or dtype later"):
+    with pytest.raises(ScanError, match="a different shape or dtype later"):
         su.scan(lambda c, x: (c, torch.zeros(int(x > 0))), None, Y)
 
 

@@ -92,7 +92,7 @@ def test_one_plate_of_two_dims_is_refused_with_the_remedy():
         with rows, columns:
             su.sample("c", dist.Normal(0.0, 1.0))
 
-    with pytest.raises(PlateError, match=r"plate 'columns' .*dim -1 at site 'b'.*dim -2 at site 'c'.*a dim of its own"):
+    with pytest.raises(PlateError, match=r"plate 'columns' .*dim -1 at site 'b'.*dim -2 at site 'c'.*an explicit dim"):
         P.trace(bad).get_trace()
 
 

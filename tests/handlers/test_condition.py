@@ -73,7 +73,7 @@ def test_a_trace_will_do_for_data():
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("s", r"'s' \(.*\) is a parameter here. Put condition outside of lift.*or use substitute"),
+        ("s", r"'s' \(.*\) is a parameter here. Put condition outside lift.*or use substitute"),
         ("d", r"'d' \(.*\) is a deterministic site, which takes no value"),
         ("zz", r"no site of that name was reached. Did you mean 'z'\?"),
     ],
@@ -102,5 +102,5 @@ def test_data_are_checked(value):
 
 
 def test_data_are_a_mapping():
-    with pytest.raises(TypeError, match="condition needs a mapping from names to values, and got 5"):
+    with pytest.raises(TypeError, match="condition needs a mapping from names to values, but got 5"):
         P.condition(model, data=5)

@@ -181,7 +181,7 @@ def test_left_out_of_order(make):
     one, other = make(), P.scale(scale=1.0)
     one.__enter__()
     other.__enter__()
-    with pytest.raises(HandlerError, match=f"{type(one).__name__} is left while scale is the innermost handler"):
+    with pytest.raises(HandlerError, match=f"{type(one).__name__} exits while scale is the innermost handler"):
         one.__exit__(None, None, None)
 
 

@@ -63,6 +63,6 @@ def test_a_value_of_another_shape_is_refused():
 
 def test_parameters_take_no_intervention():
     with pytest.warns(
-        UnusedSiteWarning, match="do: the value for 's' was not used: .*is a parameter here. Put do outside of lift"
+        UnusedSiteWarning, match="do: the value for 's' was not used: .*is a parameter here. Put do outside lift"
     ):
         P.do(lambda: su.param("s", torch.tensor(1.0)), data={"s": torch.tensor(1.0)})()

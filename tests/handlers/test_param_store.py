@@ -99,7 +99,7 @@ def test_another_network_of_the_same_name_is_refused():
     store = su.ParamStore()
     with store:
         su.module("net", torch.nn.Linear(2, 1))
-        with pytest.raises(SiteError, match="belongs to another network than the one of that name in the store"):
+        with pytest.raises(SiteError, match="belongs to a different network than the one of that name in the store"):
             su.module("net", torch.nn.Linear(2, 1))
 
 

@@ -252,18 +252,18 @@ def refused(message, program):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"size": -1}, r"plate 'p' \(test_plate.py:\d+\) has size -1. It must be a whole number, 0 or more"),
-        ({"size": 2.5}, "has size 2.5. It must be a whole number"),
+        ({"size": -1}, r"plate 'p' \(test_plate.py:\d+\) has size -1. It must be an integer of at least 0"),
+        ({"size": 2.5}, "has size 2.5. It must be an integer"),
         ({"size": 3, "dim": 0}, "has dim 0. Plates count from the right: use a negative dim"),
         ({"size": 3, "dim": 1}, "has dim 1"),
         ({"size": 3, "subsample_size": 4}, "cannot draw subsample_size 4 out of size 3"),
         ({"size": 3, "subsample_size": 0}, "cannot draw subsample_size 0 out of size 3"),
         ({"size": 3, "subsample": [0, 3]}, "has size 3, and its subsample has the index 3"),
         ({"size": 3, "subsample": [-1, 0]}, "its subsample has the index -1"),
-        ({"size": 3, "subsample": [1, 1]}, "its subsample has an index more than once"),
-        ({"size": 3, "subsample": [0.0, 1.0]}, r"a vector of integers, and got shape \(2,\) and torch.float32"),
+        ({"size": 3, "subsample": [1, 1]}, "its subsample has a repeated index"),
+        ({"size": 3, "subsample": [0.0, 1.0]}, r"a vector of integers, but got shape \(2,\) and torch.float32"),
         ({"size": 3, "subsample": [True, False, True]}, r"torch.bool. From a boolean mask, take mask.nonzero\(\)"),
-        ({"size": 3, "subsample": [[0], [1]]}, r"a vector of integers, and got shape \(2, 1\)"),
+        ({"size": 3, "subsample": [[0], [1]]}, r"a vector of integers, but got shape \(2, 1\)"),
         ({"size": 3, "subsample": [0, 1], "subsample_size": 3}, "has 2 indices in `subsample`, but subsample_size 3"),
     ],
 )
@@ -282,7 +282,7 @@ def test_plates_that_collide_are_both_named_with_the_remedy():
             pass
 
     refused(
-        r"plates 'first' and 'second' \(test_plate.py:\d+\) collide at dim -1. Give one of them another dim, or leave dim out",
+        r"plates 'first' and 'second' \(test_plate.py:\d+\) collide at dim -1. Give one of them a different dim",
         program,
     )
 
@@ -304,7 +304,7 @@ def test_a_plate_inside_itself(outer, inner):
             for _ in steps:
                 enter(inner)
 
-    refused(r"plate 'p' \(test_plate.py:\d+\) is opened inside itself. Give the inner one its own name", program)
+    refused(r"plate 'p' \(test_plate.py:\d+\) is opened inside itself. Rename the inner one", program)
 
 
 def test_a_site_that_does_not_fit():

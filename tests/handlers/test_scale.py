@@ -50,5 +50,5 @@ def test_it_scales_within_plates():
 
 @pytest.mark.parametrize("scale", [-1.0, float("nan"), torch.tensor([1.0, -1.0])])
 def test_negative_scales_are_refused(scale):
-    with pytest.raises(ValueError, match="scale must not be negative, and is"):
+    with pytest.raises(ValueError, match="scale must not be negative, but is"):
         P.scale(model, scale)

@@ -64,5 +64,5 @@ def test_a_lifted_parameter_starts_at_its_value():
 
 @pytest.mark.parametrize("fn", [dist.Normal(0.0, 1.0), dist.HalfNormal(1.0), dist.HalfCauchy(1.0), dist.Gamma(1.0, 1.0)])
 def test_what_has_no_base(fn):
-    with pytest.raises(SiteError, match=f"site 'x' .* has no base to be drawn from.*this is {type(fn).__name__}"):
+    with pytest.raises(SiteError, match=f"site 'x' .* has no base to draw from.*this is {type(fn).__name__}"):
         su.reparam(lambda: su.sample("x", fn), WAY)()

@@ -93,7 +93,7 @@ def test_a_narrow_pattern_behind_a_broad_one_is_said(verb: str) -> None:
     value = LocScaleReparam(0.0) if verb == "reparam" else NORMAL
     make = getattr(su, verb)
     (text,) = said(make(model, {"**": value, names[0]: value}))
-    assert f"{names[0]!r} was not used: '**', which stands before it, takes all that it matches." in text
+    assert f"{names[0]!r} was not used: '**', which comes before it, takes everything that it matches." in text
     assert said(make(model, {names[0]: value, "**": value})) == []
     assert said(make(model, {names[0]: value, names[1]: value, "**": value})) == []  # a fallback that was not needed
 
@@ -113,7 +113,7 @@ def test_which_pattern_is_broader() -> None:
 @pytest.mark.parametrize("outer", [{"net.2.*": NORMAL}, {"net.0.weight": NORMAL}, NORMAL])
 def test_a_prior_outside_of_one_that_answers_is_said(outer: Any) -> None:
     (text,) = said(su.lift(su.lift(model, {"net.**": NORMAL}), outer), (), ())
-    assert "was not used: what it is for is lifted inside already" in text
+    assert "was not used: an inner lift already gives this parameter a prior" in text
     assert "write reprior(" in text
 
 

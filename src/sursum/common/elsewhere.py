@@ -1,4 +1,4 @@
-"""What is looked for in `sursum` and is somewhere else, or is what other libraries have: answered with what to write."""
+"""Names that are looked up in `sursum` but live elsewhere, or belong to other libraries: errors say what to write instead."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from types import ModuleType
 
 _PROGRAM = "a program is a function, whose sites are `su.sample` and `su.param`, and its data are its arguments"
-_STORE = "no parameters are kept for the whole process: they are `svi.params`, or in what `su.infer.Fit(model).run(…)` returns"
-_SEED = "a seed is given to what draws, `su.infer.MCMC(…, seed=0)`, or `su.seed(model, rng_seed=0)`"
+_STORE = "there is no global parameter store: use `svi.params`, or the result of `su.infer.Fit(model).run(…)`"
+_SEED = "pass a seed to whatever draws: `su.infer.MCMC(…, seed=0)`, or `su.seed(model, rng_seed=0)`"
 
 THEIRS: Mapping[str, str] = {
     "Model": _PROGRAM,
@@ -24,8 +24,8 @@ THEIRS: Mapping[str, str] = {
     "set_rng_seed": _SEED,
     "get_param_store": _STORE,
     "clear_param_store": _STORE,
-    "PyroModule": "write `su.module(name, net)` in a program, or `su.lift(net, prior)`, of any `nn.Module`",
-    "PyroSample": "write `su.lift(net, prior)`, of any `nn.Module`",
+    "PyroModule": "write `su.module(name, net)` in a program, or `su.lift(net, prior)`, for any `nn.Module`",
+    "PyroSample": "write `su.lift(net, prior)`, for any `nn.Module`",
     "PyroParam": "write `su.param(name, init, constraint=…)`",
     "random_flax_module": "write `su.random_module(name, net, prior)`",
     "sample_prior_predictive": "write `su.infer.Predictive(model, num_samples=1000)(…)`",
@@ -34,10 +34,10 @@ THEIRS: Mapping[str, str] = {
     "summary": "write `print(posterior.summary())`",
     "print_summary": "write `print(posterior.summary())`",
     "enable_x64": "densities are computed in double precision already",
-    "set_platform": "tensors say where a program is computed",
-    "set_host_device_count": "chains run side by side already, `su.infer.MCMC(…, cores=4)`",
+    "set_platform": "the device of the tensors determines where a program runs",
+    "set_host_device_count": "chains already run in parallel, `su.infer.MCMC(…, cores=4)`",
     "subsample": "write `su.plate(name, size, subsample_size=…)`",
-    "barrier": "nothing is put off here, so there is nothing to wait for",
+    "barrier": "nothing is lazy here, so there is nothing to force",
     "to_data": "write `posterior.to_arviz()`",
     "HMC": "write `su.infer.NUTS(model)`",
     "ADVI": "write `su.infer.SVI(model, su.infer.autoguide.AutoNormal(model), …)`",
@@ -53,10 +53,10 @@ THEIRS: Mapping[str, str] = {
 
 
 def elsewhere(name: str, places: Mapping[str, ModuleType]) -> dict[str, str]:
-    """What to write for `name`, by that name; empty where nothing is known of it.
+    """What to write for `name`, by that name; empty if the name is unknown.
 
     Args:
-        places: modules to look in, by what follows ``su.``.
+        places: modules to search, by their name after ``su.``.
 
     Example:
         >>> import sursum as su

@@ -1,7 +1,7 @@
-"""Python's cyclic garbage collector, kept waiting.
+"""Pause Python's cyclic garbage collector.
 
-A capture makes hundreds of thousands of small objects and keeps nearly all of them, and the collector goes through all that a
-process holds again and again to find it so.
+A capture allocates hundreds of thousands of small objects and keeps nearly all of them, so every collection traverses the
+whole heap and frees almost nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 
 class _Waiting:
-    """How many are keeping the collector waiting; the switch is Python's, of the whole process."""
+    """How many callers have paused the collector; the switch itself is Python's and process-wide."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -39,7 +39,7 @@ _WAITING = _Waiting()
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Run what is inside without collections of cycles; nested and in several threads, the last one out lets them go on.
+    """Run the block without cyclic garbage collection; if nested or in several threads, the last one out re-enables it.
 
     Example:
         >>> import gc

@@ -1,4 +1,4 @@
-"""Functions that are classes of settings now: called, they say what to write, with the caller's own arguments."""
+"""Functions that became classes of settings: calling one raises an error that shows the new call with the same arguments."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _LONGEST = 60
 
 
 def moved(old: str, new: str, settings: Collection[str], renamed: Mapping[str, str] | None = None) -> Callable[..., NoReturn]:
-    """What stands for the function `old` now that it is the class `new`.
+    """A stand-in for the function `old`, which is now the class `new`.
 
     Args:
-        settings: the options of the function that are the settings of the class; all other arguments are the program's.
-        renamed: what some of them are called now; "**" for a mapping of keyword arguments of the program.
+        settings: the options of the function that are settings of the class; all other arguments are the program's.
+        renamed: new names of options; "**" marks a mapping of keyword arguments for the program.
 
     Example:
         >>> fit = moved("fit", "Fit", ("optim", "seed"))
@@ -46,7 +46,7 @@ def moved(old: str, new: str, settings: Collection[str], renamed: Mapping[str, s
 
 
 def _written(frame: FrameType) -> tuple[str, list[str], dict[str, str]] | None:
-    """The call that a frame is at, as it is written: function, arguments by place, arguments by name; None if not known."""
+    """The call that a frame is executing, as source: function, positional and keyword arguments; None if unknown."""
     where = next(itertools.islice(frame.f_code.co_positions(), frame.f_lasti // 2, None), (None,) * 4)
     first, last, start, end = where
     lines = linecache.getlines(frame.f_code.co_filename, frame.f_globals)
@@ -67,7 +67,7 @@ def _written(frame: FrameType) -> tuple[str, list[str], dict[str, str]] | None:
 
 
 def _shown(old: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[str, list[str], dict[str, str]]:
-    """The same from the values: those that are written in a word, and an ellipsis for any other."""
+    """The same from the values: short ones as a literal, others as an ellipsis."""
     return old, [_word(value) for value in args], {name: _word(value) for name, value in kwargs.items()}
 
 

@@ -1,4 +1,4 @@
-"""Packages that an installation may do without, and the error that says how to get one."""
+"""Optional packages, and the error that says how to install one."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ EXTRAS = {"arviz": "arviz", "xarray": "arviz", "zarr": "store", "zuko": "flows",
 
 
 def needed(module: str, purpose: str) -> Any:
-    """A module of an optional package, imported.
+    """Import a module of an optional package.
 
     Args:
         module: its dotted name; its package is one of `EXTRAS`.
         purpose: what needs it, as the subject of a sentence.
 
     Raises:
-        MissingPackageError: the package is not installed. One that is there, but lacks something of its own, raises its own
-            error.
+        MissingPackageError: the package is not installed. If it is installed but one of its dependencies is missing, its own
+            error is raised.
 
     Example:
         >>> needed("zarr", "A store").__name__

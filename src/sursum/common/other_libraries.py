@@ -1,4 +1,4 @@
-"""Names that users of Pyro, NumPyro, PyMC and Stan type, answered with ours."""
+"""Names from Pyro, NumPyro, PyMC and Stan: errors that give ours."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ T = TypeVar("T", bound=Callable[..., Any])
 
 
 def answers(otherwise: str = "", /, **theirs: str) -> Callable[[T], T]:
-    """Make a function, or a class when it is made, say which option was meant where it gets one that it does not have.
+    """Make a function or class suggest the right option when it is called with one that does not exist.
 
     Args:
-        otherwise: what to do about any other option, with `{}` for its name; usually the nearest one of ours is named.
-        theirs: for an option of another library what it is called here, or a sentence that says what to do.
+        otherwise: what to do about any other option, with `{}` for its name; by default the closest option is suggested.
+        theirs: for an option of another library its name here, or a sentence that says what to do.
 
     Raises:
-        OptionError: by what is decorated, for an option that it does not have, too many arguments or too few.
+        OptionError: from the decorated function or class: an option that does not exist, too many or too few arguments.
 
     Example:
         >>> @answers(chains="num_chains", rng_key="the seed is given where the run is set up: `seed=0`")
@@ -68,7 +68,7 @@ def explain_call(
     otherwise: str,
     theirs: Mapping[str, str],
 ) -> str | None:
-    """What is wrong with a call of `called`; None where its arguments fit."""
+    """What is wrong with a call of `called`; None if its arguments are valid."""
     signature = inspect.signature(called)
     parameters = {n: p for n, p in signature.parameters.items() if n != "self"}
     unknown = [option for option in kwargs if option not in parameters]
@@ -81,7 +81,7 @@ def explain_call(
         named = [f"{n}=" for n, p in parameters.items() if p.kind is p.KEYWORD_ONLY]
         first = f"It takes {', '.join(places) or 'nothing'} by position"
         rest = f", and by name {', '.join(named)}" if named else ""
-        return f"`{name}` cannot be called so: {error}. {first}{rest}."
+        return f"`{name}` cannot be called this way: {error}. {first}{rest}."
     return None
 
 
@@ -96,9 +96,9 @@ def refuse_name(owner: object, name: str, theirs: Mapping[str, str]) -> NoReturn
     """Raise for an attribute that does not exist, with what to write instead.
 
     Args:
-        owner: what has no such attribute, an object or a module.
-        name: of the attribute.
-        theirs: for a name of another library, what to write here.
+        owner: the object or module that lacks the attribute.
+        name: the attribute's name.
+        theirs: for a name from another library, what to write here.
 
     Raises:
         MissingNameError: always.
@@ -114,6 +114,6 @@ def refuse_name(owner: object, name: str, theirs: Mapping[str, str]) -> NoReturn
         called, every = type(owner).__name__, dir(type(owner))
     said = f"{called} has no attribute {name!r}"
     if name.startswith("_"):
-        raise MissingNameError(f"{said}.")  # Python asks for many of these, and nobody reads the answer
+        raise MissingNameError(f"{said}.")  # Python looks up many of these, and nobody reads the message
     known = [item for item in every if not item.startswith("_")]
     raise MissingNameError(f"{said}: {theirs[name]}." if name in theirs else f"{said}.{suggestion(name, known)}")

@@ -1,7 +1,7 @@
 """Name patterns: an exact name wins, else the first pattern that matches, in the order of the mapping.
 
-`*` stands for any part of one dotted segment, `**` for any number of segments, none included. Everything else, dots and
-brackets too, is literal.
+`*` stands for any part of one dotted segment, `**` for any number of segments, including none. Everything else, including
+dots and brackets, is literal.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ T = TypeVar("T")
 def _expression(pattern: str) -> re.Pattern[str]:
     text = ""
     split = pattern.split(".")
-    # "**.**" says no more than "**".
+    # "**.**" means the same as "**".
     segments = [s for i, s in enumerate(split) if not (s == "**" and i and split[i - 1] == "**")]
     for i, segment in enumerate(segments):
         last = i == len(segments) - 1
@@ -35,7 +35,7 @@ def _expression(pattern: str) -> re.Pattern[str]:
 
 
 def matches(pattern: str, name: str) -> bool:
-    """Whether `name` is, or is matched by, `pattern`.
+    """Whether `name` equals or matches `pattern`.
 
     Example:
         >>> matches("net.**.weight", "net.0.fc.weight"), matches("net.*.weight", "net.0.fc.weight")
@@ -45,14 +45,14 @@ def matches(pattern: str, name: str) -> bool:
 
 
 def lookup(table: Mapping[str, T], name: str) -> tuple[str, T] | None:
-    """The entry of `table` that speaks for `name`, with its key; None where there is none."""
+    """The entry of `table` that applies to `name`, with its key; None if there is none."""
     if name in table:
         return name, table[name]
     return next(((key, value) for key, value in table.items() if matches(key, name)), None)
 
 
 def covers(wide: str, narrow: str) -> bool:
-    """Whether the pattern `wide` matches all that `narrow` does, and more.
+    """Whether the pattern `wide` matches everything that `narrow` matches, and more.
 
     Example:
         >>> covers("net.**", "net.*.weight"), covers("net.*.weight", "net.**"), covers("net.**", "net.**")
@@ -62,12 +62,12 @@ def covers(wide: str, narrow: str) -> bool:
 
 
 def _example(pattern: str) -> str:
-    """A name that `pattern` matches, and hardly anything that does not cover it."""
+    """A name that matches `pattern`, and hardly any pattern that does not cover it."""
     return pattern.replace("**", "\0.\0\0.\0").replace("*", "\0\0\0")
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """A sentence with the names of `known` that `name` may have meant, or all of them; it starts with a space."""
+    """A sentence, starting with a space, with the names in `known` that `name` may have meant, or with all of them."""
     names = list(dict.fromkeys(known))
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     if close:

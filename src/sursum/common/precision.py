@@ -1,9 +1,9 @@
-"""Double precision for whatever is run: no narrower float is made, computed with, or seen.
+"""Run any program in double precision: no narrower float is created, computed with, or seen.
 
-A program in float32 need not be written anew for it, and torch's default dtype, which belongs to the whole process, is left
-alone: two modes of this thread do it. One sees operators and computes them in float64. The other sees calls from Python: it
-makes tensors of Python's numbers in float64, not rounded first, and says float64 where a tensor's dtype is asked for, so that
-what Python derives from a dtype, as the distance that `torch.distributions` keeps from 0 and 1, is that of doubles.
+A program in float32 need not be rewritten, and torch's default dtype, which is process-wide, is left alone: two thread-local
+modes do the work. One intercepts operators and computes them in float64. The other intercepts calls from Python: it
+makes float64 tensors from Python numbers, without rounding them first, and reports float64 as a tensor's dtype, so that
+constants derived from a dtype, such as the margin that `torch.distributions` keeps from 0 and 1, are those of doubles.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ NARROW = frozenset((torch.float32, torch.float16, torch.bfloat16))
 
 Instead = Callable[[Any, Sequence[Any]], Any]
 
-# Which of the arguments holds the numbers.
+# The position of the argument that holds the numbers.
 _FROM_NUMBERS: Mapping[Any, int] = {torch.tensor: 0, torch.as_tensor: 0, torch.asarray: 0, Tensor.new_tensor: 1}
-# Between these lie the probabilities whose logarithms, and those of what is left of 1, are finite in float64.
+# The range of probabilities p for which log p and log(1 − p) are finite in float64.
 _LEAST, _MOST = torch.finfo(torch.float64).tiny, 1 - torch.finfo(torch.float64).eps / 2
 _INTEGERS = ("aten::randint", "aten::randperm")
-# For these torch chooses, by the dtypes of the arguments, among operators of which some know no double.
+# For these torch chooses an operator by the dtypes of the arguments, and some of the candidates do not support doubles.
 _CHOOSING: frozenset[Any] = frozenset(
     (torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu, torch.nn.functional.scaled_dot_product_attention)
 )
@@ -58,7 +58,7 @@ _NUMBERS = frozenset((int, float, bool, type(None), slice, EllipsisType, torch.S
 
 
 def wide(dtype: torch.dtype) -> torch.dtype:
-    """float64 in the place of a narrower float; other dtypes as they are.
+    """float64 for a narrower float; other dtypes unchanged.
 
     >>> wide(torch.float32), wide(torch.int64)
     (torch.float64, torch.int64)
@@ -68,9 +68,9 @@ def wide(dtype: torch.dtype) -> torch.dtype:
 
 @contextmanager
 def in_double() -> Iterator[None]:
-    """Run what is inside in double precision; a Python number is a double there, whatever dtype is asked for.
+    """Run the block in double precision; Python numbers are doubles there, even if a narrower dtype is requested.
 
-    Nested, the outer one counts.
+    If nested, the outer one applies.
 
     Example:
         >>> import torch
@@ -88,7 +88,7 @@ def in_double() -> Iterator[None]:
 
 @contextmanager
 def doubled(computed: Computed | None = None, instead: Instead | None = None) -> Iterator[None]:
-    """As `in_double`, also where another mode has been entered inside of an outer one: that mode sees double precision too.
+    """Like `in_double`, but also effective where another mode was entered inside an outer one: that mode sees doubles too.
 
     Args:
         computed: the mode that computes operators in float64, where it is to do more than that.
@@ -100,22 +100,22 @@ def doubled(computed: Computed | None = None, instead: Instead | None = None) ->
 
 
 def is_double() -> bool:
-    """Whether what is run here is run in double precision."""
+    """Whether code here runs in double precision."""
     return any(isinstance(mode, Computed) for mode in dispatch_modes())
 
 
 def is_watched() -> bool:
-    """Whether a dispatch mode other than that of `in_double`, as a capture is one, sees the operators that are run here."""
+    """Whether a dispatch mode other than that of `in_double`, such as a capture, sees the operators that are run here."""
     return any(type(mode) is not Computed for mode in dispatch_modes())
 
 
 def default_dtype() -> torch.dtype:
-    """The dtype of numbers for which nothing else says one: torch's default, or float64 inside `in_double`."""
+    """The default dtype of numbers: torch's default, or float64 inside `in_double`."""
     return torch.float64 if is_double() else torch.get_default_dtype()
 
 
 def caller() -> FrameType:
-    """Inside a function mode, the frame of the call that it sees; modes that were entered later have seen it before."""
+    """Inside a function mode, the frame of the intercepted call; modes entered later have already seen it."""
     frame = sys._getframe(2)
     while frame.f_code.co_name == "__torch_function__" and frame.f_back is not None:
         frame = frame.f_back
@@ -146,7 +146,7 @@ class _Seen(TorchFunctionMode):
             found = func(args[0])
             if type(found) is not torch.dtype or found not in NARROW:
                 return found
-            # What a constraint forgives is the rounding of the value that it is given.
+            # The tolerance of a constraint is the rounding error of the value that it is given.
             return found if caller().f_code.co_filename == constraints.__file__ else torch.float64
         if func in _CHOOSING:
             args, kwargs = widened(args), widened(dict(kwargs))
@@ -160,7 +160,7 @@ class _Seen(TorchFunctionMode):
             if dtype in NARROW or (dtype is None and len(args) > place and _holds_float(args[place])):
                 kwargs = {**kwargs, "dtype": torch.float64}
         elif _meet(args, kwargs) and not (_is_narrow(args[:1]) and getattr(func, "__name__", "")[-1:] == "_"):
-            # Before autograd sees them: what it keeps for the gradient is in double then, wherever that is computed.
+            # Before autograd sees them: then the tensors saved for the gradient are doubles, wherever that is computed.
             args, kwargs = widened(args), widened(dict(kwargs))
         return func(*args, **kwargs)
 
@@ -175,15 +175,15 @@ class _Seen(TorchFunctionMode):
 
 @dataclass(frozen=True, slots=True)
 class _Facts:
-    """What is known of an operator: whether it gives a window on its argument, which arguments it writes, and more."""
+    """Properties of an operator: whether it returns a view of its argument, which arguments it writes, and more."""
 
-    op: Any  # kept alive: these are found by its id
+    op: Any  # kept alive: the table is keyed by its id
     windows: bool
     written: frozenset[str]
     names: tuple[str, ...]
-    makes: bool  # takes a dtype, and draws what has the default one
+    makes: bool  # takes a dtype, and draws in the default dtype
     takes_dtype: bool
-    of_floats: bool  # knows no integers, though torch promotes them elsewhere
+    of_floats: bool  # rejects integers, though torch promotes them elsewhere
 
     @classmethod
     def of(cls, op: Any) -> _Facts:
@@ -210,7 +210,7 @@ class Computed(TorchDispatchMode):
 
     #: Whether operators on doubles, which are left as they are, may pass this mode by.
     passed_by: ClassVar[bool] = True
-    #: Operators that take functions go on as they are, for the modes outside to refuse.
+    #: Operators that take functions pass through unchanged, so that the modes outside can refuse them.
     supports_higher_order_operators = True
 
     @classmethod
@@ -252,13 +252,13 @@ class Computed(TorchDispatchMode):
             found = self.run(func, args, kwargs)
             if not _is_narrow(found):
                 return found
-            # Of integers, or of nothing: torch gives these the default dtype.
+            # Computed from integers, or from no tensor: torch gives these the default dtype.
             if any(map(_holds_tensor, args)) or any(map(_holds_tensor, kwargs.values())):
                 return self.run(func, self._floating(args), {name: self._floating(a) for name, a in kwargs.items()})
             return self.run(func, args, {**kwargs, "dtype": torch.float64}) if facts.takes_dtype else found
 
     def _wide(self, item: Any) -> Any:
-        """Arguments with every narrow float, and every name of one, in float64."""
+        """Arguments with every narrow float tensor, and every narrow dtype, in float64."""
         if isinstance(item, Tensor):
             return self._convert(item) if item.dtype in NARROW else item
         if isinstance(item, torch.dtype):
@@ -268,7 +268,7 @@ class Computed(TorchDispatchMode):
         return item
 
     def _convert(self, tensor: Tensor) -> Tensor:
-        """`tensor` in float64; converted once for as long as it is not written."""
+        """`tensor` in float64; converted once, until it is written to."""
         version = 0 if tensor.is_inference() else tensor._version
         known = self._converted.get(id(tensor))
         if known is None or known[1] != version:
@@ -276,7 +276,7 @@ class Computed(TorchDispatchMode):
         return known[2]
 
     def _new(self, tensor: Tensor) -> Tensor:
-        """`tensor` in float64, what is expanded in it still being so."""
+        """`tensor` in float64; expanded dimensions stay expanded."""
         size, stride = tensor.shape, tensor.stride()
         if 0 not in stride:
             return self._copied(tensor)
@@ -287,7 +287,7 @@ class Computed(TorchDispatchMode):
         return expanded
 
     def _copied(self, tensor: Tensor) -> Tensor:
-        """`tensor` in float64, by the operator that `to` is made of: below autograd nothing takes it apart."""
+        """`tensor` in float64, by the operator that `to` decomposes into: below autograd nothing decomposes it."""
         copy: Tensor = self.run(aten._to_copy.default, (tensor,), {"dtype": torch.float64})
         return copy
 
@@ -320,7 +320,7 @@ def _doubles(items: Iterable[Any]) -> int | None:
 
 
 def _is_wide(items: Sequence[Any]) -> bool:
-    """Whether no narrow float, nor the name of one, is among these arguments."""
+    """Whether these arguments contain neither a narrow float tensor nor a narrow dtype."""
     for item in items:
         if isinstance(item, Tensor):
             if item.dtype in NARROW:
@@ -338,7 +338,7 @@ def _holds_float(item: Any) -> bool:
 
 
 def _meet(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
-    """Whether a tensor of doubles is among these arguments, and a narrow one."""
+    """Whether these arguments contain both a tensor of doubles and a narrower one."""
     dtypes: set[torch.dtype] = set()
     with DisableTorchFunction():
         _note_dtypes(args, dtypes)
@@ -366,7 +366,7 @@ def _holds_tensor(item: Any) -> bool:
 
 
 def widened(value: Any) -> Any:
-    """A tensor in float64 if it holds narrower floats, also inside tuples, lists and dictionaries; anything else as it is."""
+    """Convert tensors of narrower floats to float64, also inside tuples, lists and dictionaries; anything else is unchanged."""
     if isinstance(value, Tensor):
         with DisableTorchFunction():
             return value.to(torch.float64) if value.dtype in NARROW else value

@@ -1,4 +1,4 @@
-"""Trees: tensors in tuples, lists and dicts, and None, where nothing is."""
+"""Trees: tensors in tuples, lists and dicts; None is a tree without leaves."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Shape:
-    """How the leaves of a tree hang together: the kind of a node, its keys, its branches; no kind is a leaf, or None.
+    """The structure of a tree: the type of a node, its keys, its branches; a node without a type is a leaf, or None.
 
     Example:
         >>> leaves, shape = flatten({"a": 1.0, "b": (2.0, None)})
@@ -52,7 +52,7 @@ _LEAF = Shape()
 
 
 def flatten(tree: Any) -> tuple[list[Any], Shape]:
-    """The leaves of a tree in order, dicts in the order of their keys' insertion, and its shape."""
+    """The leaves of a tree in order, dicts in insertion order, and its shape."""
     if tree is None:
         return [], Shape(type(None))
     if isinstance(tree, dict):

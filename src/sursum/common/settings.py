@@ -18,10 +18,10 @@ def whole_number(name: str, value: Any, least: int, error: type[SursumError], re
     """`value` as an int.
 
     Args:
-        name: of the setting.
+        name: the name of the setting.
         least: the smallest value that is allowed.
-        error: what is raised for anything else.
-        remedy: what to do, a clause.
+        error: the class of the error raised for anything else.
+        remedy: what to do, as a clause.
 
     Example:
         >>> import numpy as np
@@ -30,16 +30,16 @@ def whole_number(name: str, value: Any, least: int, error: type[SursumError], re
         4
         >>> whole_number("num_chains", 4.0, 1, SamplingError, "4 is usual")
         Traceback (most recent call last):
-        sursum.errors.SamplingError: `num_chains` is 4.0, but must be an integer of 1 or more: 4 is usual.
+        sursum.errors.SamplingError: `num_chains` is 4.0, but must be an integer of at least 1: 4 is usual.
     """
     found = _index(value)
     holds = found is not None and found >= least
-    check_setting(name, holds, value, f"an integer of {least} or more", error, remedy)
+    check_setting(name, holds, value, f"an integer of at least {least}", error, remedy)
     return cast(int, found)
 
 
 def optional_seed(value: Any, error: type[SursumError]) -> int | None:
-    """`value` as a seed: None, or an int of 0 or more."""
+    """`value` as a seed: None, or an int of at least 0."""
     if value is None:
         return None
     return whole_number("seed", value, 0, error, "leave it out for one from torch's global generator")
@@ -78,6 +78,6 @@ def _index(value: Any) -> int | None:
 
 
 def settle(settings: object, values: Mapping[str, Any]) -> None:
-    """Set fields of a frozen class of settings while it is made."""
+    """Set fields of a frozen class of settings during construction."""
     for name, value in values.items():
         object.__setattr__(settings, name, value)

@@ -1,4 +1,4 @@
-"""A value as an error message shows it: in a few words, however large it is."""
+"""How error messages show a value: in a few words, however large it is."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LONGEST = 160
 
 
 def shown(value: Any) -> str:
-    """`value` in a few words; of arrays only what they are.
+    """`value` in a few words; arrays are described by shape and dtype.
 
     Example:
         >>> import torch

@@ -1,4 +1,4 @@
-"""Sites of draws, asked for by name."""
+"""Look up sites of draws by name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MOST = 40
 
 
 def no_site(name: Any, sites: Mapping[str, Any], where: str) -> KeyError:
-    """The error for a site that does not exist `where`: what may have been meant, and all that there are.
+    """The error for a site that does not exist `where`: what may have been meant, and which sites exist.
 
     Example:
         >>> no_site("slop", {"slope": 0, "sigma": 0}, "these draws")
@@ -26,10 +26,10 @@ def no_site(name: Any, sites: Mapping[str, Any], where: str) -> KeyError:
 
 
 def chosen_sites(wanted: Iterable[str] | str | None, sites: Mapping[str, Any], where: str) -> list[str]:
-    """The names that are wanted, all of them where None; a name alone is meant as such.
+    """The names that are wanted, or all of them if None; a single string is one name.
 
     Raises:
-        KeyError: one that does not exist.
+        KeyError: a name that does not exist.
     """
     names = list(sites) if wanted is None else [wanted] if isinstance(wanted, str) else list(wanted)
     for name in names:

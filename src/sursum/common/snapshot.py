@@ -1,4 +1,4 @@
-"""Data as they are now: copies of the tensors and arrays that a program is called with."""
+"""Snapshots of data: copies of the tensors and arrays that a program is called with."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _CONTAINERS = (list, tuple, dict)
 def snapshot_of(tree: Any) -> Any:
     """`tree` with copies of the tensors and arrays in its lists, tuples, dicts and dataclasses.
 
-    Of a view what it shows is copied, and no more. Whatever has no array in it comes back itself; so do networks, their
-    parameters and other tensors that require a gradient, and objects of other kinds.
+    Of a view only the visible part is copied. Objects without arrays are returned as they are; so are networks, their
+    parameters and other tensors that require a gradient, and objects of other types.
 
     Example:
         >>> import torch
@@ -37,13 +37,13 @@ def snapshot_of(tree: Any) -> Any:
         return type(tree)(*parts) if hasattr(tree, "_fields") else type(tree)(parts)
     if dataclasses.is_dataclass(tree) and not isinstance(tree, type):
         return _copy_of_fields(tree)
-    if hasattr(tree, "__array__") and callable(getattr(tree, "copy", None)):  # NumPy's, pandas' and their like
+    if hasattr(tree, "__array__") and callable(getattr(tree, "copy", None)):  # NumPy, pandas and similar libraries
         return tree.copy()
     return tree
 
 
 def _copy(tensor: Tensor) -> Tensor:
-    """A copy that repeats elements where the tensor does, without memory for each."""
+    """A copy that keeps expanded dimensions expanded, without memory for each element."""
     if tensor.layout is not torch.strided or tensor.is_nested:
         return tensor.clone()
     repeated = [n > 1 and not stride for n, stride in zip(tensor.shape, tensor.stride(), strict=True)]

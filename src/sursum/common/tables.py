@@ -1,4 +1,4 @@
-"""Tables of text, for a terminal and, as HTML, for a notebook."""
+"""Text tables for a terminal, shown as HTML in a notebook."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Self
 
 
 class Table(str):
-    """The text of a table, which a notebook shows as HTML; `rows` are its cells, the first row being the head.
+    """The text of a table, which a notebook shows as HTML; `rows` are its cells, the first row is the header.
 
     Example:
         >>> found = Table([("site", "type"), ("mu", "sample")])
@@ -41,7 +41,7 @@ class Table(str):
 
 
 def html_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """The HTML of a table; whatever the cells hold is shown as it is."""
+    """The HTML of a table; cells are escaped."""
     top = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)
     body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"

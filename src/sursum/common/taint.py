@@ -1,4 +1,4 @@
-"""From which marked tensors others were computed, whole numbers and booleans included."""
+"""Track which marked tensors others were computed from, including integers and booleans."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from sursum.common.torch_private import TorchDispatchMode
 
 
 class Provenance(TorchDispatchMode):
-    """While this is entered, every operator hands the marks of its inputs to its outputs.
+    """While this mode is active, every operator propagates the marks of its inputs to its outputs.
 
-    The autograd graph knows of real numbers only, and ends at an index or a comparison; this sees every operator. A mark
-    belongs to the memory of a tensor, so its views have it and what is written into a part marks the whole. What leaves
-    torch loses its marks: ``float(x)``, ``x.tolist()``, a branch of Python.
+    The autograd graph covers only real numbers, and ends at an index or a comparison; this sees every operator. A mark
+    belongs to the storage of a tensor, so its views share it and writing into a part marks the whole. Values that leave
+    torch lose their marks: ``float(x)``, ``x.tolist()``, a Python branch.
 
     Example:
         >>> import torch
@@ -31,7 +31,7 @@ class Provenance(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        # The storage is kept with its marks, so that no other gets its address.
+        # The storage is kept alive with its marks, so that its address is not reused.
         self._marks: dict[int, tuple[frozenset[str], Any]] = {}
         self._indexing = _Indexing(self)
 
@@ -50,7 +50,7 @@ class Provenance(TorchDispatchMode):
         return False
 
     def mark(self, value: Tensor, name: str) -> None:
-        """From here on, what is computed from `value` comes from `name`, and from nothing that `value` came from."""
+        """From here on, what is computed from `value` comes from `name`, and from nothing that `value` was computed from."""
         self._set(value, frozenset({name}))
 
     def of(self, value: Any) -> frozenset[str]:
@@ -89,7 +89,7 @@ class Provenance(TorchDispatchMode):
 
 
 class _Indexing(TorchFunctionMode):
-    """Keeps the marks of an index that is one whole number, which torch reads as a Python number before any operator runs."""
+    """Keeps the marks of an index that is a single integer, which torch reads as a Python number before any operator runs."""
 
     def __init__(self, seen: Provenance) -> None:
         super().__init__()
@@ -116,7 +116,7 @@ def _tensors(nested: Any) -> Iterator[Tensor]:
 
 
 def _storage(value: Tensor) -> Any:
-    """The memory of a tensor; None where it has none of its own, as a sparse one."""
+    """The storage of a tensor; None if it has none, like a sparse one."""
     try:
         return value.untyped_storage()
     except (NotImplementedError, RuntimeError):

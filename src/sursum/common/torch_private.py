@@ -1,6 +1,6 @@
-"""The door to what torch does not promise to keep: its private names, here under names of ours, and nowhere else.
+"""Torch's private names, which may change in any release, under names of ours; no other file imports them.
 
-A new torch that renames one of them breaks this file, and is mended in this file. `tests/test_layers.py` holds it so.
+A torch release that renames one of them breaks this file only. `tests/test_layers.py` checks this.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ __all__ = [
 # Checks.
 
 is_all_true = torch._is_all_true
-"""Whether a bool tensor holds nothing but True, as an operator, which a capture can turn into a guard."""
+"""Whether a bool tensor is True everywhere, as an operator, which a capture can turn into a guard."""
 
 # Dispatch.
 
@@ -65,14 +65,14 @@ is_batched = torch._C._functorch.is_batchedtensor
 num_dispatch_modes: Callable[[], int] = torch._C._len_torch_dispatch_stack
 parse_schema = torch._C.parse_schema
 COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd
-"""The kernels that are made of other operators for every device, and for autograd."""
+"""The kernels that are composed of other operators, for all devices and for autograd."""
 
 # Autograd.
 
 current_autograd_node = torch._C._current_autograd_node
-"""The node that is being differentiated, None outside of a backward pass."""
+"""The node that is being differentiated; None outside a backward pass."""
 next_sequence_number = torch._C._autograd._get_sequence_nr
-"""What the next node of a forward pass will be numbered by."""
+"""The sequence number of the next node of a forward pass."""
 
 
 def function_of(node: object) -> type | None:

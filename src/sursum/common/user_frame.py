@@ -64,7 +64,7 @@ def raising_line(error: BaseException) -> str | None:
 
 
 def warn(text: str, category: type[Warning]) -> None:
-    """A warning that points to the innermost line outside sursum and torch, however deep inside it is given.
+    """Issue a warning that points to the innermost line outside sursum and torch, however deep inside it is called.
 
     Example:
         >>> import warnings

@@ -1,4 +1,4 @@
-"""What a program is and how it speaks: messages, the stack of handlers, primitives, plates, scans, traces.
+"""Programs and their messages: the stack of handlers, primitives, plates, scans, traces.
 
     primitives ──messages──▶ runtime (`perform`, `Messenger`) ──▶ trace
 

@@ -1,4 +1,4 @@
-"""Data that a program is called with: arrays and columns, NumPy's, pandas' and their like, as tensors."""
+"""Data that a program is called with: arrays and columns of NumPy, pandas and similar libraries, as tensors."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _LARGEST = torch.iinfo(torch.int64).max
 
 
 def with_data(program: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The arguments of a call of `program`, with tensors in the place of arrays and columns; see `as_data`.
+    """The arguments of a call of `program`, with arrays and columns converted to tensors; see `as_data`.
 
     Raises:
-        CallError: an argument that holds no numbers, or has missing values.
+        CallError: an argument that does not hold numbers, or has missing values.
 
     Example:
         >>> with_data(lambda x: x, (np.array([0.1, 0.2]),), {})
@@ -33,7 +33,7 @@ def with_data(program: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> t
 
 
 def _named(program: Any, place: int) -> str:
-    """An argument that is given by its place, by its name where that is known."""
+    """What to call a positional argument: by its name if known."""
     while callable(inner := getattr(program, "fn", None)):
         program = inner
     try:
@@ -45,13 +45,13 @@ def _named(program: Any, place: int) -> str:
 
 
 def as_data(value: Any, named: Callable[[], str], error: type[SursumError] = CallError) -> Any:
-    """`value` with tensors in the place of arrays and columns, also in lists, tuples and dicts; anything else as it is.
+    """`value` with arrays and columns converted to tensors, also in lists, tuples and dicts; anything else is unchanged.
 
-    No digits are lost: floats keep their dtype, integers of any width become int64, as torch takes no other for indices, and
-    a scalar of NumPy becomes a number of Python. A data frame is left as it is: its columns are data.
+    No digits are lost: floats keep their dtype, integers of any width become int64, which torch requires for indices, and
+    a NumPy scalar becomes a Python number. A data frame is left as it is: its columns are data.
 
     Args:
-        named: what an error calls the value.
+        named: how an error names the value.
 
     Raises:
         error: text, dates, categories or other objects; missing values.
@@ -79,13 +79,13 @@ def as_data(value: Any, named: Callable[[], str], error: type[SursumError] = Cal
 
 
 def _number(value: np.generic) -> Any:
-    """A scalar of NumPy as a number of Python; what is none as it is."""
+    """A NumPy scalar as a Python number; other objects unchanged."""
     to = {"f": float, "i": int, "u": int, "b": bool}.get(value.dtype.kind)
     return value if to is None else to(value)
 
 
 def _is_array(value: Any) -> bool:
-    """Whether `value` is an array or a column, of any library; a data frame, which has columns, is none."""
+    """Whether `value` is an array or a column, of any library; a data frame is neither."""
     if isinstance(value, np.ndarray):
         return True
     array = hasattr(type(value), "__array__") and not hasattr(value, "columns")
@@ -95,27 +95,27 @@ def _is_array(value: Any) -> bool:
 def _tensor(value: Any, named: Callable[[], str], error: type[SursumError]) -> Tensor:
     if hasattr(getattr(value, "dtype", None), "categories"):
         codes = "cat.codes" if hasattr(value, "cat") else "codes"
-        raise error(f"{named()} is a column of categories. Give the number of each row's, `.{codes}`, from 0; -1 is missing.")
+        raise error(f"{named()} is a column of categories. Give the code of each row, `.{codes}`, from 0; -1 is missing.")
     missing = _missing(value)
     if missing.any():
         places = ", ".join(f"[{', '.join(map(str, place))}]" for place in np.argwhere(missing)[:3].tolist())
         more = f" and {missing.sum() - 3} more" if missing.sum() > 3 else ""
         raise error(
-            f"{named()} has missing values, at {places}{more}. Leave those rows out; or fill them in with anything, give "
+            f"{named()} has missing values, at {places}{more}. Leave those rows out; or fill them with any value, give "
             "`present`, a column of bools, as well, and mask what is observed: `dist.Normal(…).mask(present)`."
         )
     array = _numpy(value)
     if array.dtype.kind not in "fiubc":
         raise error(f"{named()} holds {_what(array)}")
     if array.dtype.kind == "u" and array.size and int(array.max()) > _LARGEST:
-        raise error(f"{named()} holds {array.max()}, larger than any integer of torch. Give floating numbers.")
+        raise error(f"{named()} holds {array.max()}, larger than any integer in torch. Give floats.")
     array = array.astype(_dtype(array.dtype), copy=False)
     fits = array.flags.writeable and all(step >= 0 and step % array.itemsize == 0 for step in array.strides)
     return torch.from_numpy(array if fits else np.array(array, order="C", subok=False))
 
 
 def _dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """What torch has for a dtype of NumPy, with all of its digits where there are that many."""
+    """Torch's equivalent of a NumPy dtype, without loss of digits where possible."""
     if dtype.kind in "iu":
         return np.dtype(np.int64)
     widest = {"f": np.dtype(np.float64), "c": np.dtype(np.complex128)}.get(dtype.kind, dtype)
@@ -123,7 +123,7 @@ def _dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 
 def _missing(value: Any) -> np.ndarray[Any, Any]:
-    """Where a column says that it has no value; that a number is NaN is not that."""
+    """Where a column marks a missing value; a NaN is not missing."""
     if isinstance(value, np.ma.MaskedArray):
         return np.ma.getmaskarray(value)
     if isinstance(value, np.ndarray):
@@ -145,7 +145,7 @@ def _numpy(value: Any) -> np.ndarray[Any, Any]:
 
 
 def _what(array: np.ndarray[Any, Any]) -> str:
-    """What an array holds that is not numbers, and what to do."""
+    """What a non-numeric array holds, and what to do."""
     first = next((item for item in array.ravel()[:1000]), None) if array.dtype.kind == "O" else None
     if array.dtype.kind in "USTa" or isinstance(first, str):
         return "text. Number its values from 0: `codes, names = pandas.factorize(x)`, or np.unique(x, return_inverse=True)."
@@ -153,4 +153,4 @@ def _what(array: np.ndarray[Any, Any]) -> str:
         return "times. Give numbers, such as days since the first: (t - t.min()) / np.timedelta64(1, 'D')."
     if array.dtype.kind == "V":
         return f"records with the fields {', '.join(map(repr, array.dtype.names or ()))}. Give one of them: x['name']."
-    return f"objects of Python, such as {type(first).__name__}. Give numbers: x.astype(float)."
+    return f"Python objects, such as {type(first).__name__}. Give numbers: x.astype(float)."

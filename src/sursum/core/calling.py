@@ -1,4 +1,4 @@
-"""How a program is called: with tensors in the place of arrays, and with an error of ours where it cannot be."""
+"""Call a program: with arrays converted to tensors, and with an error of ours where the arguments do not fit."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from sursum.errors import CallError, HandlerError, OptionError, SursumError
 
 
 class Wrapper:
-    """What stands around a program, `fn`, and is called in its place."""
+    """A callable that wraps a program, `fn`."""
 
     fn: Callable[..., Any] | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """A model, with handlers around it or without, and its arguments.
+    """A model, with or without handlers around it, and its arguments.
 
-    It lives in the process that made it: pickled with something else it comes back as None, since a model may be any
-    function and its arguments all of the data.
+    It belongs to the process that made it: pickled as part of another object it becomes None, since a model may be any
+    function and its arguments may be the whole data set.
 
     Example:
         >>> Program(lambda x: 2 * x, (3,))()
@@ -53,13 +53,13 @@ class Program:
 
 
 def _left_behind() -> None:
-    """What a pickled program comes back as."""
+    """What a pickled program is restored as."""
 
 
 class valued:
-    """While this is entered, a program is run for its values alone, and may differentiate by tensors of its own.
+    """While this is active, a program is run only for its values, but may still differentiate its own tensors.
 
-    Under `no_grad` it could not. Nothing is kept for a backward pass, as long as what the program is given needs no gradient.
+    `no_grad` would forbid that. Nothing is saved for a backward pass, as long as the program's inputs require no gradient.
     """
 
     def __enter__(self) -> None:
@@ -73,7 +73,7 @@ class valued:
 
 
 def refuse_coroutines(fn: Callable[..., Any]) -> None:
-    """Raise HandlerError where `fn` is a coroutine or generator function: it would run after its handlers are left."""
+    """Raise HandlerError if `fn` is a coroutine or generator function: it would run after its handlers have exited."""
     inner = innermost(fn)
     candidates = (inner,) if isinstance(inner, nn.Module) else (inner, getattr(inner, "__call__", None))  # noqa: B004
     for candidate in candidates:
@@ -87,12 +87,12 @@ def refuse_coroutines(fn: Callable[..., Any]) -> None:
 
 
 def run_program(fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    """What `fn` returns, called with tensors in the place of arrays and columns.
+    """Call `fn`, with arrays and columns converted to tensors.
 
     Raises:
-        CallError: `fn` does not take these arguments, or one of them holds no numbers. A TypeError from its own body is left
-            as it is.
-        HandlerError: the result has not run yet, as the coroutine that a plain function may return.
+        CallError: `fn` does not take these arguments, or one of them does not hold numbers. A TypeError from its own body is
+            left unchanged.
+        HandlerError: the result has not run yet, such as a coroutine returned by a plain function.
     """
     args, kwargs = with_data(fn, args, kwargs)
     try:
@@ -121,7 +121,7 @@ def run_program(fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str
 
 
 def _misfit(fn: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
-    """Why `fn` cannot be called with these arguments; None where it can, or where its signature is not known."""
+    """Why `fn` cannot be called with these arguments; None if it can, or if its signature is unknown."""
     if isinstance(fn, nn.Module):
         if fn._forward_pre_hooks:
             return None  # these may change the arguments
@@ -138,7 +138,7 @@ def _misfit(fn: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | No
         name = getattr(fn, "__qualname__", type(fn).__name__)
         given = [type(value).__name__ for value in args] + [f"{key}={type(value).__name__}" for key, value in kwargs.items()]
         return (
-            f"the program {name}{signature} cannot be called with ({', '.join(given)}): {error}. Give what it takes, its data, "
+            f"the program {name}{signature} cannot be called with ({', '.join(given)}): {error}. Pass its data "
             "to `run`, and the settings of a method to its class: Fit(model, seed=0).run(x, y), MCMC(kernel, seed=0).run(x, y)."
         )
     return None
@@ -220,7 +220,7 @@ def innermost(fn: Any) -> Any:
 def _deferred(inner: Any, what: str) -> HandlerError:
     return HandlerError(
         f"the program {getattr(inner, '__qualname__', repr(inner))} {what}: its body would run after the handlers around "
-        "it are left. Write it as a plain function that returns its result."
+        "it have exited. Write it as a plain function that returns its result."
     )
 
 

@@ -1,4 +1,4 @@
-"""What stood around where a program failed: the line, the values in it, and the sites that they come from."""
+"""The context of a program's failure: the line, the values in it, and the sites that they come from."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from sursum.common.shown import shown
 from sursum.common.user_frame import is_users
 from sursum.errors import SursumError
 
-_DATA = "data are tensors: give arrays and columns to the program as arguments, or write torch.as_tensor(x)"
-_TENSORS = "arrays and columns that a program is called with come to it as tensors: leave out what turns them into such"
+_DATA = "data are tensors: pass arrays and columns to the program as arguments, or write torch.as_tensor(x)"
+_TENSORS = "a program receives array and column arguments as tensors: drop the conversion to tensors"
 HINTS = (
-    ("Can't call numpy()", f"what is computed with the values of sites must be torch's: torch.exp in place of np.exp; {_DATA}"),
+    ("Can't call numpy()", f"compute with the values of sites in torch: torch.exp instead of np.exp; {_DATA}"),
     ("'numpy.ndarray' and 'Tensor'", _DATA),
     ("must all be instances of Number, torch.Tensor", _DATA),
     ("expected np.ndarray (got Tensor)", _TENSORS),
     ("'Tensor' object has no attribute", _TENSORS),
-    ("has no len()", "data are tensors, one number as well: torch.tensor([x])"),
-    ("meta tensor", "what is on the meta device has a shape and no values: give data that have some"),
-    ("same dtype", "bring them to one dtype: X.float(), or parameters in double"),
-    ("expected scalar type", "bring them to one dtype: X.float(), or parameters in double"),
-    ("used as indices", "indices are whole numbers: index.long()"),
-    ("out of bounds", "indices count from 0 to the size less 1"),
-    ("size mismatch", "the inner sizes of a product must be the same"),
-    ("mat1 and mat2 shapes", "the inner sizes of a product must be the same"),
-    ("shapes cannot be multiplied", "the inner sizes of a product must be the same"),
-    ("must match the size of tensor", "shapes broadcast from the right: unsqueeze(-1) makes room for a dimension"),
-    ("can't be cast to the desired output type", "bring it to floating numbers: y.float()"),
-    ("only integer tensors of a single element", "a list is no tensor: torch.tensor(x)"),
+    ("has no len()", "data are tensors, even a single number: torch.tensor([x])"),
+    ("meta tensor", "a tensor on the meta device has a shape but no values: give data with values"),
+    ("same dtype", "convert them to one dtype: X.float(), or parameters in double"),
+    ("expected scalar type", "convert them to one dtype: X.float(), or parameters in double"),
+    ("used as indices", "indices are integers: index.long()"),
+    ("out of bounds", "indices run from 0 to size - 1"),
+    ("size mismatch", "the inner sizes of a product must be equal"),
+    ("mat1 and mat2 shapes", "the inner sizes of a product must be equal"),
+    ("shapes cannot be multiplied", "the inner sizes of a product must be equal"),
+    ("must match the size of tensor", "shapes broadcast from the right: unsqueeze(-1) adds a dimension"),
+    ("can't be cast to the desired output type", "convert it to floats: y.float()"),
+    ("only integer tensors of a single element", "a list is not a tensor: torch.tensor(x)"),
 )
-"""Parts of torch's messages, and what to do about them."""
+"""Fragments of torch's messages, and what to do about each."""
 
 LIBRARIES = frozenset({"numpy", "pandas", "polars", "pyarrow", "scipy", "xarray"})
 
@@ -45,7 +45,7 @@ OPENERS = frozenset({"sample", "param", "deterministic", "module"})
 
 
 def explain(error: Exception) -> None:
-    """Add a note to an exception that a program raised: where, with which values, of which sites, and what may help.
+    """Add a note to an exception raised by a program: where, with which values, from which sites, and what may help.
 
     Example:
         >>> import sursum as su, torch
@@ -56,7 +56,7 @@ def explain(error: Exception) -> None:
         ...     su.poutine.trace(model).get_trace(torch.zeros(5, 4))
         ... except RuntimeError as error:
         ...     print(error.__notes__[0])  # doctest: +ELLIPSIS
-        In the program, at ... The inner sizes of a product must be the same.
+        In the program, at ... The inner sizes of a product must be equal.
     """
     if isinstance(error, SursumError) or getattr(error, "__notes__", None):
         return
@@ -74,10 +74,10 @@ def explain(error: Exception) -> None:
 
 
 def _users(trace: TracebackType | None) -> tuple[FrameType | None, int]:
-    """The innermost frame of the user's code, and the line that it is at."""
+    """The innermost frame of the user's code, and its current line."""
     found: tuple[FrameType | None, int] = (None, 0)
     while trace is not None:
-        # What libraries of arrays do with the program's values is the program's doing.
+        # Errors inside array libraries are attributed to the program that called them.
         if is_users(trace.tb_frame.f_code.co_filename) and _library(trace.tb_frame) not in LIBRARIES:
             found = trace.tb_frame, trace.tb_lineno
         trace = trace.tb_next
@@ -85,7 +85,7 @@ def _users(trace: TracebackType | None) -> tuple[FrameType | None, int]:
 
 
 def _names(code: CodeType, tree: ast.AST | None, line: int, frame: FrameType) -> list[str]:
-    """The variables of the statement that hold data or values of sites, in its order."""
+    """The variables of the statement that hold data or values of sites, in order of appearance."""
     statement = _statement(tree, line - code.co_firstlineno + 1) if tree is not None else None
     if statement is None:
         statement = _parsed(linecache.getline(code.co_filename, line, frame.f_globals).strip().removesuffix(":"))
@@ -107,7 +107,7 @@ def _statement(tree: ast.AST, line: int) -> ast.AST | None:
 
 
 def _own(node: ast.AST | None) -> Iterator[ast.AST]:
-    """`node` and what is in it, save the statements in it; of a module those as well."""
+    """`node` and its descendants, except nested statements; for a module those as well."""
     if node is None:
         return
     yield node
@@ -117,7 +117,7 @@ def _own(node: ast.AST | None) -> Iterator[ast.AST]:
 
 
 def _value(frame: FrameType, name: str) -> object:
-    """What `name` stands for there."""
+    """The value of `name` in a frame."""
     return frame.f_locals.get(name, frame.f_globals.get(name, frame))
 
 
@@ -138,7 +138,7 @@ def _described(value: object) -> str:
 
 
 def _source(code: CodeType) -> ast.AST | None:
-    """The source of a function, parsed; None where there is none, or of a lambda in the middle of something."""
+    """The parsed source of a function; None if there is none, or for a lambda inside an expression."""
     try:
         return _parsed(textwrap.dedent(inspect.getsource(code)))
     except (OSError, TypeError):
@@ -146,7 +146,7 @@ def _source(code: CodeType) -> ast.AST | None:
 
 
 def _sites(tree: ast.AST) -> dict[str, str]:
-    """The sites to which variables of a function are set: `b = su.sample("b", …)`."""
+    """The variables of a function that are assigned from sites: `b = su.sample("b", …)`."""
     found: dict[str, str] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and node.value.args:

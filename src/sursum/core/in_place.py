@@ -1,4 +1,4 @@
-"""The value of a site that the program changes in place after it was drawn, in words."""
+"""The error for a site whose value the program changes in place after it was drawn."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from sursum.errors import SiteError
 
 _TORCH_SAYS = re.compile(r"leaf Variable that requires grad .*in-place operation|modified by an inplace operation")
 _INSTEAD = (
-    "A site has the value that was drawn, which is scored and reported: what is changed must be a tensor of its own. "
-    "Write v = v + 1 in the place of v += 1, or change a copy, v = v.clone()."
+    "The value that was drawn is scored and reported, so the program must not modify it. "
+    "Write v = v + 1 instead of v += 1, or modify a copy, v = v.clone()."
 )
 
 
 def in_place(error: Exception) -> SiteError | None:
-    """What to raise in the place of `error`, if torch raised it for a site's value that is changed in place.
+    """What to raise instead of `error`, if torch raised it because a site's value was changed in place.
 
     Example:
         >>> import torch
@@ -35,10 +35,10 @@ def in_place(error: Exception) -> SiteError | None:
 
 
 def changed(site: Site) -> SiteError:
-    """The error of a site whose value is another one at the end of the program than it was."""
+    """The error for a site whose value has changed by the end of the program."""
     return SiteError(f"the value of site {site} was changed in place after the site. {_INSTEAD}")
 
 
 def version(value: object) -> int | None:
-    """How often a tensor has been written into; None where torch does not count that."""
+    """How often a tensor has been written to; None where torch does not count that."""
     return value._version if isinstance(value, Tensor) and not value.is_inference() else None

@@ -1,8 +1,8 @@
-"""Messages: what a program says when it reaches a site.
+"""Messages: what a program sends when it reaches a site.
 
-Four kinds, frozen: `Sample`, `Param`, `Deterministic`, `Factor`. A handler never writes into a message, it passes a
-changed copy (`site.but(value=…)`) outwards and may change the copy that comes back. For readers who know the field's
-message mappings, a message can be read like one: `site["type"]`, `site["value"]`, `site["fn"]`.
+Four frozen types: `Sample`, `Param`, `Deterministic`, `Factor`. A handler never mutates a message: it passes a
+changed copy (`site.but(value=…)`) outwards and may change the copy that comes back. For readers used to messages as
+dictionaries, fields can also be read by key: `site["type"]`, `site["value"]`, `site["fn"]`.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from sursum.errors import DensityError, SiteError
 class Frame:
     """An open plate: `size` independent copies along `dim`, of which `indices` (all where None) are present.
 
-    A sequential plate, used as an iterator, has no `dim`. One that `repeats` is around the whole program, data and all:
-    each copy is another draw of it.
+    A sequential plate, used as an iterator, has no `dim`. One that `repeats` surrounds the whole program, including its data:
+    each copy is a different draw of it.
     """
 
     name: str
@@ -50,39 +50,39 @@ class Frame:
 
     @property
     def length(self) -> int:
-        """How many of the copies are present."""
+        """The number of copies that are present."""
         return self.size if self.indices is None else len(self.indices)
 
     @property
     def scale(self) -> float:
-        """What a log density is multiplied by so that the present copies stand for all."""
+        """The factor for log densities that makes the present copies represent all."""
         return self.size / self.length if self.length else 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Step(Frame):
-    """One step of a scan, the `index`-th of `size`: a frame in time, as a plate is one in space. It has no dimension.
+    """One step of a scan, the `index`-th of `size`: a frame in time, as a plate is a frame in space. It has no dimension.
 
-    A handler that holds values of all steps along a leading dimension takes this step's by `take`; one that keeps what
-    it sees in each step has that of all steps along a leading dimension by `join`, when the scan is over. `loop` is the
+    A handler that holds the values of all steps along a leading dimension selects this step's by `take`; one that records
+    something in each step stacks the records along a leading dimension by `join`, when the scan is over. `loop` is the
     scan, one object for all of its steps.
     """
 
     index: int = 0
     loop: Any = None
 
-    rolled: ClassVar[bool] = False  # whether it stands for all steps, so that what is wanted of each must be computed in it
+    rolled: ClassVar[bool] = False  # whether it represents all steps at once, so that per-step results must be computed in it
 
     def take(self, stacked: Tensor) -> Tensor:
         """This step's part of a value with a leading time dimension."""
         return stacked[self.index]
 
     def join(self, values: Sequence[Tensor]) -> Tensor:
-        """What was kept in every step, in order, along a leading time dimension."""
+        """The records of all steps, in order, along a leading time dimension."""
         return torch.stack(tuple(values))
 
 
-# What readers of message mappings find at every site, whichever kind it is.
+# Keys that every site has, whatever its type.
 _ABSENT: Mapping[str, Any] = MappingProxyType(
     {"fn": None, "is_observed": False, "scale": 1.0, "mask": None, "infer": MappingProxyType({})}
 )
@@ -90,7 +90,7 @@ _ABSENT: Mapping[str, Any] = MappingProxyType(
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Site:
-    """What all four kinds have: a name, a value, the open plates, and the line of the program they come from."""
+    """What all four types have: a name, a value, the open plates, and the line of the program they come from."""
 
     type: ClassVar[str] = ""
 
@@ -104,7 +104,7 @@ class Site:
         return dataclasses.replace(self, **changes)
 
     def run(self) -> Self:
-        """What happens at this site when no handler is left: the message with its value."""
+        """The default behaviour when no handler is left: the message with its value."""
         return self
 
     def __getitem__(self, key: str) -> Any:
@@ -113,7 +113,7 @@ class Site:
         return _ABSENT[key]
 
     def get(self, key: str, default: Any = None) -> Any:
-        """``site[key]``, or `default` where no message has such a field."""
+        """``site[key]``, or `default` if no message has such a field."""
         try:
             return self[key]
         except KeyError:
@@ -131,9 +131,9 @@ class Site:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Param(Site):
-    """A parameter with a point estimate. `initial` is the program's own value, or a function that makes it.
+    """A parameter with a point estimate. `initial` is the program's own value, or a function that returns it.
 
-    `frozen` marks a network's parameter that does not ask for gradients; `owner` is the network it belongs to.
+    `frozen` marks a network's parameter that does not require gradients; `owner` is the network it belongs to.
     """
 
     type: ClassVar[str] = "param"
@@ -147,7 +147,7 @@ class Param(Site):
 
     @property
     def init(self) -> Tensor | None:
-        """The program's own value; a lazy one is made now."""
+        """The program's own value; a lazy one is evaluated now."""
         if callable(self.initial) and not isinstance(self.initial, Tensor):
             with drawing_from(self.generator):
                 return torch.as_tensor(self.initial())
@@ -159,7 +159,7 @@ class Param(Site):
         value = self.init
         if value is None:
             raise SiteError(
-                f"parameter {self} has no value: the program gives no initial value and no store holds one. "
+                f"parameter {self} has no value: the program gives no initial value and no store has one. "
                 f"Write param({self.name!r}, init), or run the program inside a ParamStore that has it."
             )
         return self.but(value=value)
@@ -167,7 +167,7 @@ class Param(Site):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Sample(Site):
-    """A random value from `fn`, observed or not, and its share of the log density, `scale · mask · log fn(value)`.
+    """A random value from `fn`, observed or not, and its term of the log density, `scale · mask · log fn(value)`.
 
     `param` is the parameter that was lifted to this site; `init` is where samplers and optimisers start.
     """
@@ -195,7 +195,7 @@ class Sample(Site):
     def log_prob(self) -> Tensor:
         """The log density of `value`, one element per batch element, scaled and masked.
 
-        Arguments and values were checked when the program reached the site, so the distribution does not check again.
+        Arguments and values were checked when the program reached the site, so the distribution does not check them again.
         """
         if not isinstance(self.fn, Distribution):
             raise DensityError(
@@ -217,7 +217,7 @@ class Sample(Site):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Deterministic(Site):
-    """A named function of other sites, kept for the reader. `param` as in `Sample`: a lifted and reparameterised one."""
+    """A named function of other sites, kept as output. `param` as in `Sample`: a lifted and reparameterised parameter."""
 
     type: ClassVar[str] = "deterministic"
 

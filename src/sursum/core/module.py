@@ -1,4 +1,4 @@
-"""`module`: a network of the program whose parameters are read through `param`."""
+"""`module`: a network in a program, with its parameters read through `param`."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ M = TypeVar("M", bound=nn.Module)
 def module(name: str, net: M) -> M:
     """`net` with every parameter read through `param`, under its dotted name, e.g. ``net.0.weight``.
 
-    What comes back is a real module that holds these values, a copy which shares whatever did not change; `net` is never
-    written to. Tied weights stay tied, parametrizations and buffers stay. Layers in training mode get copies of their
-    buffers, so that what a forward pass writes into them (batch norm's running averages) is dropped.
+    The result is a real module that holds these values, a copy that shares everything unchanged; `net` is never
+    modified. Tied weights stay tied, parametrizations and buffers stay. Layers in training mode get copies of their
+    buffers, so that what a forward pass writes to them (batch norm's running averages) is dropped.
 
     Args:
         name: the prefix of the parameters' names; may be empty.
@@ -37,8 +37,8 @@ def module(name: str, net: M) -> M:
         A module of the same class.
 
     Raises:
-        SiteError: a lazy network whose parameters have no shapes yet, or one on the meta device; one that makes copies of
-            itself in a way of its own (TorchScript).
+        SiteError: a lazy network whose parameters have no shapes yet, or one on the meta device; one with
+            custom copying (TorchScript).
 
     Warns:
         ModuleWarning: a normalising layer with running averages is in training mode.
@@ -59,7 +59,7 @@ def module(name: str, net: M) -> M:
             f"module {name!r} ({where}) must be a torch.nn.Module, and is {net!r}. Read single tensors with param(…)."
         )
     while isinstance(original := getattr(net, "_orig_mod", None), nn.Module):
-        net = cast(M, original)  # what torch.compile wraps: a program is captured, and run by engines of our own
+        net = cast(M, original)  # unwrap torch.compile: programs are captured, and run by our own engines
     memo: dict[int, Any] = {}
     held: dict[str, Any] = {}
     for path, parameter in net.named_parameters():
@@ -71,7 +71,7 @@ def module(name: str, net: M) -> M:
             )
         if parameter.is_meta:
             raise SiteError(
-                f"parameter {full!r} ({where}) is on the meta device, so it has a shape and no values. Give the network "
+                f"parameter {full!r} ({where}) is on the meta device, so it has a shape but no values. Allocate the network's "
                 "memory, net.to_empty(device='cpu'), and load its state, before it is used in a program."
             )
         memo[id(parameter)] = held[path] = read(
@@ -92,33 +92,33 @@ def module(name: str, net: M) -> M:
         if part.training and isinstance(part, NormBase) and part.track_running_stats:
             warn(
                 f"layer {path!r} of module {name!r} ({where}) is in training mode: it normalises by the batch, and the "
-                "updates of its running averages are dropped. Call .eval() on it to use the averages that it has.",
+                "updates of its running averages are dropped. Call .eval() on it to use its current averages.",
                 ModuleWarning,
             )
     with _sharing(copied_leaves=any(part.training for part in net.modules())):
         copied = copy.deepcopy(net, memo)
     for part in copied.modules():
         if isinstance(part, nn.Embedding | nn.EmbeddingBag):
-            part.sparse = False  # a way to store gradients, which are dense here
+            part.sparse = False  # an option for storing gradients, which are dense here
     now = dict(copied.named_parameters(remove_duplicate=False))
     lost = [path for path, value in held.items() if now.get(path) is not value]
     if lost:
         raise SiteError(
             f"module {name!r} ({where}): the parameters {', '.join(map(repr, lost))} cannot be replaced, because "
-            f"{type(net).__name__} makes copies of itself in a way of its own. Read the parameters with param(…), "
+            f"{type(net).__name__} has custom copying. Read the parameters with param(…), "
             "and call the layers' functions (torch.nn.functional) with them."
         )
     return copied
 
 
 class _sharing(TorchFunctionMode):
-    """While this is entered, a deep copy shares the tensors that it meets, wherever they are: lists, dictionaries, caches.
+    """While this is active, a deep copy shares the tensors that it meets, wherever they are: lists, dictionaries, caches.
 
-    A deep copy of torch's would give a new tensor the other's memory, which captures do not know, and refuses what was
+    Torch's own deep copy would make new tensors on the same storage, which captures do not recognise, and rejects tensors
     computed from parameters: hooks such as weight_norm and networks that memoise leave such tensors behind.
 
     Args:
-        copied_leaves: tensors that were not computed from others are cloned, for the network may write into them.
+        copied_leaves: clone tensors that were not computed from others, since the network may write to them.
     """
 
     def __init__(self, copied_leaves: bool) -> None:
@@ -129,7 +129,7 @@ class _sharing(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         if func is not Tensor.__deepcopy__:
-            with DisableTorchFunction():  # to copy is not to read, for which densities watch
+            with DisableTorchFunction():  # copying does not count as reading a parameter, which densities detect
                 return func(*args, **(kwargs or {}))
         tensor, memo = args
         if id(tensor) not in memo:

@@ -1,4 +1,4 @@
-"""An index that leaves its table, in words."""
+"""The error for an index out of range."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _TORCH_SAYS = re.compile(
 
 
 def outside(error: Exception, site: Site | None = None, after: str | None = None) -> OutOfRangeError | None:
-    """What to raise in the place of `error`, if torch raised it for an index outside of its table.
+    """What to raise instead of `error`, if torch raised it for an index out of range.
 
     Args:
-        error: what was raised.
-        site: that was being scored; None while the program ran.
+        error: the error that was raised.
+        site: the site that was being scored; None while the program ran.
         after: the last site that the program reached.
 
     Example:
@@ -39,6 +39,6 @@ def outside(error: Exception, site: Site | None = None, after: str | None = None
     where = ", ".join(filter(None, (line, last)))
     place = f" at site {site}" if site is not None else f" ({where})" if where else ""
     return OutOfRangeError(
-        f"an index is outside of its table{place}; torch says: {said.splitlines()[0]}. Indices count from 0. Where one is "
-        "computed from the unknowns, bound it, k.clamp(0, n - 1); where it is data, look for the element that is outside."
+        f"an index is out of range{place}; torch says: {said.splitlines()[0]}. Indices count from 0. If it is "
+        "computed from the unknowns, bound it, k.clamp(0, n - 1); if it is data, find the element that is out of range."
     )

@@ -1,4 +1,4 @@
-"""What open plates do to a site that carries them: they give it their dimensions, their scale, their subsample."""
+"""Apply the open plates of a site: their dimensions, their scale, their subsample."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _placed(site: Sample | Factor, what: str, own: torch.Size, dims: Mapping[int
 
 
 def plate_scale(plates: tuple[Frame, ...]) -> float:
-    """What a log density in these plates is multiplied by."""
+    """The factor for log densities in these plates."""
     scale = 1.0
     for frame in plates:
         scale *= frame.scale
@@ -57,15 +57,15 @@ def plate_scale(plates: tuple[Frame, ...]) -> float:
 
 
 def local_plates(site: Param, value: Tensor) -> tuple[Frame, ...]:
-    """The plates that own the batch dimensions of a parameter; none where it is global.
+    """The plates that own the batch dimensions of a parameter; empty if it is global.
 
-    A parameter without `event_dim` is global, whatever its shape; one whose batch dimensions only some plates claim is
-    an error.
+    A parameter without `event_dim` is global, whatever its shape; it is an error if plates claim only some of the batch
+    dimensions.
     """
     if site.event_dim is not None and not 0 <= site.event_dim <= value.dim():
         raise PlateError(
-            f"parameter {site} has shape {tuple(value.shape)} and event_dim {site.event_dim}: one value cannot be made of "
-            f"that many dimensions. Give an event_dim from 0 to {value.dim()}."
+            f"parameter {site} has shape {tuple(value.shape)} and event_dim {site.event_dim}: it does not "
+            f"have that many dimensions. Give an event_dim from 0 to {value.dim()}."
         )
     frames = {frame.dim: frame for frame in site.plates if frame.dim is not None}
     if site.event_dim is None or not frames:
@@ -78,13 +78,13 @@ def local_plates(site: Param, value: Tensor) -> tuple[Frame, ...]:
         raise PlateError(
             f"parameter {site} has batch shape {tuple(batch)} (shape {tuple(value.shape)}, event_dim {site.event_dim}), "
             f"and the open plates are {plates}: every batch dimension must be a plate's. Give the dimension a plate, "
-            "count it as part of one value with event_dim, or leave event_dim out to make the parameter global."
+            "make it an event dimension with event_dim, or leave event_dim out to make the parameter global."
         )
     return tuple(claimed.values())
 
 
 def subsampled(site: Param, value: Tensor) -> Tensor:
-    """The elements of a local parameter that its plates have present."""
+    """The elements of a local parameter that are present in its plates."""
     return present(value, local_plates(site, value), value.dim() - (site.event_dim or 0))
 
 
@@ -106,13 +106,13 @@ def whole_shape(shape: torch.Size, plates: tuple[Frame, ...], batch: int) -> tor
 
 
 def by_step(site: Sample, value: Any) -> Any:
-    """This step's part of a value that a handler holds for all steps of the scans that `site` is in; else the value."""
+    """This step's element of a value that a handler holds for all steps of the scans around `site`; otherwise the value."""
     for step in own_steps(site):
         if not isinstance(value, Tensor) or not value.dim() or value.shape[0] != step.size:
             found = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
             raise ObservationError(
-                f"site {site} is in each of the {step.size} steps of a {step.name}, and the value given to it is {found}. "
-                f"Give a tensor with a leading dimension, time, of {step.size}."
+                f"site {site} is in each of the {step.size} steps of a {step.name}, but the value given to it is {found}. "
+                f"Give a tensor with a leading dimension, time, of size {step.size}."
             )
         value = step.take(value)
     return value

@@ -1,4 +1,4 @@
-"""What a program is written with: `sample`, `param`, `deterministic`, `factor`. (`module` has a file of its own.)"""
+"""The primitives of a program: `sample`, `param`, `deterministic`, `factor`. (`module` is in a separate file.)"""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from sursum.errors import ObservationError, SiteError
 
 @answers(
     observed="obs",
-    obs_mask="draw what is missing at a site of its own, as the documentation shows under *Observed in part*",
-    observed_mask="draw what is missing at a site of its own, as the documentation shows under *Observed in part*",
+    obs_mask="draw what is missing at a separate site, as the documentation shows under *Partly observed*",
+    observed_mask="draw what is missing at a separate site, as the documentation shows under *Partly observed*",
     value="obs",
     data="obs",
     rng_key="draws come from torch's generator, or from that of `seed(model, rng_seed=0)`",
@@ -47,7 +47,7 @@ def sample(
     r"""A random value, or an observation: the site adds :math:`\log p_{fn}(value)` to the log density.
 
     Args:
-        name: the site's name, one site of a name in an execution.
+        name: the site's name, unique in an execution.
         fn: its distribution; inside plates it is expanded to their sizes.
         obs: the observed value, a tensor, an array or a column; None leaves the site latent, so one program serves prior,
             posterior and prediction.
@@ -110,12 +110,12 @@ def param(
     """A parameter: a value to be found by optimisation, or to be lifted to a latent site from outside.
 
     Args:
-        name: the parameter's name; reading it again gives the same value where something keeps it, as a store or a lift does.
-            In a program that is run alone each reading has its own `init`: give the same one.
-        init: its initial value, or a function that makes it; None reads a value that a handler holds.
-        constraint: where its values lie.
-        event_dim: how many rightmost dimensions make up one value. Where given, the dimensions left of them are the
-            open plates' (the parameter is local: subsampled with them); where None the parameter is global.
+        name: the parameter's name; reading it again gives the same value where a handler keeps it, such as a store or a lift.
+            In a program that runs alone each read evaluates its own `init`: give the same one.
+        init: its initial value, or a function that returns it; None reads a value that a handler holds.
+        constraint: the set of its values.
+        event_dim: how many rightmost dimensions make up one value. If given, the dimensions left of them belong to the
+            open plates (the parameter is local: subsampled with them); if None, the parameter is global.
 
     Returns:
         The current value.
@@ -140,7 +140,7 @@ def param(
     if initial is not None and not isinstance(initial, Tensor) and not callable(initial):
         raise SiteError(
             f"the initial value of parameter {name!r} ({calling_line()}) is a {type(init).__name__}. It must be a tensor, "
-            "a number, or a function that makes a tensor: torch.as_tensor(value)."
+            "a number, or a function that returns a tensor: torch.as_tensor(value)."
         )
     site = Param(
         name=_checked(name),
@@ -155,9 +155,9 @@ def param(
 
 
 def read(site: Param) -> Tensor:
-    """The value of a parameter, whatever handlers make of it."""
+    """The value of a parameter, after all handlers."""
     if isinstance(site.initial, Tensor) and site.constraint is not constraints.real and validation_enabled():
-        # To look at a network's own parameter is not to read it: densities watch for that.
+        # Accessing a network's own parameter here does not count as reading it, which densities detect.
         with DisableTorchFunction():
             valid = site.constraint.check(site.initial.detach())
         if not is_all_true(valid):
@@ -172,12 +172,12 @@ def read(site: Param) -> Tensor:
 
 
 def deterministic(name: str, value: Tensor, event_dim: int | None = None) -> Tensor:
-    """Keep `value` under `name`: it stands in traces and posteriors, and adds nothing to the log density.
+    """Record `value` under `name`: it appears in traces and posteriors, and adds nothing to the log density.
 
     Args:
         name: the site's name.
         value: any tensor, or a number.
-        event_dim: how many rightmost dimensions make up one value; those left of them are the plates'.
+        event_dim: how many rightmost dimensions make up one value; those left of them belong to the plates.
 
     Returns:
         The value.
@@ -207,7 +207,7 @@ def factor(name: str, log_factor: Tensor) -> None:
 
     Args:
         name: the site's name.
-        log_factor: a tensor; inside plates it is expanded to their sizes, as a distribution is, and scaled with them.
+        log_factor: a tensor; inside plates it is expanded to their sizes, like a distribution, and scaled with them.
 
     Raises:
         SiteError: the term is neither a tensor of real numbers nor a number.
@@ -241,7 +241,7 @@ def factor(name: str, log_factor: Tensor) -> None:
 
 
 def _kind(value: Any) -> str:
-    """What `value` is, with its article."""
+    """The kind of `value`, with an article."""
     if isinstance(value, Tensor):
         return f"a tensor of {value.dtype}"
     kind = type(value).__name__
@@ -250,5 +250,5 @@ def _kind(value: Any) -> str:
 
 def _checked(name: str) -> str:
     if not isinstance(name, str) or not name:
-        raise SiteError(f"a site's name must be a string that is not empty, not {name!r} ({calling_line()}).")
+        raise SiteError(f"a site's name must be a non-empty string, not {name!r} ({calling_line()}).")
     return name

@@ -1,7 +1,7 @@
 """The stack of handlers, `perform`, and `Messenger`, the base class of every handler.
 
-A handler is one method, `handle(site)`. While it works only what lies outside it is on the stack, so `perform(site)`
-means "ask outwards": code before it is the way up, code after it the way down, and not calling it stops the message.
+A handler is one method, `handle(site)`. While it runs, only the handlers outside it are on the stack, so `perform(site)`
+means "ask outwards": code before it runs on the way out, code after it on the way back, and not calling it stops the message.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from sursum.core.messages import Frame, Site, Step
 from sursum.errors import HandlerError, OptionError
 
 STACK: ContextVar[tuple[Messenger, ...]] = ContextVar("handlers", default=())
-"""The handlers that are entered here, outermost first."""
+"""The active handlers, outermost first."""
 
 P = ParamSpec("P", default=...)
 R = TypeVar("R", default=Any)
@@ -55,14 +55,14 @@ def handler(cls: type[T]) -> type[T]:
 
 
 def _maker(item: dataclasses.Field[Any]) -> Callable[[], Any] | None:
-    """What makes the first value of a field, if it has one."""
+    """The function that makes the default of a field, if it has one."""
     if item.default_factory is not dataclasses.MISSING:
         return item.default_factory
     return None if item.default is dataclasses.MISSING else lambda: item.default
 
 
 def required() -> Any:
-    """The default of a field that a handler cannot do without: `data: Mapping = required()`."""
+    """The default of a field that must be given: `data: Mapping = required()`."""
     return _REQUIRED
 
 
@@ -79,7 +79,7 @@ class Messenger(Wrapper, Generic[P, R]):
     """A handler: used as ``condition(model, data=d)``, as ``@condition(data=d)`` or as ``with condition(data=d):``.
 
     Each call and each ``with`` runs under a fresh copy, so that one handler object can be nested in itself, pickled, and
-    shared by threads and tasks. Fields that hold the state of a run are declared ``field(init=False)``.
+    shared between threads and tasks. Fields that hold the state of a run are declared ``field(init=False)``.
 
     Type checkers know a handler with a program by what the program takes and gives, ``condition[P, R]``: calling it takes and
     gives the same.
@@ -99,7 +99,7 @@ class Messenger(Wrapper, Generic[P, R]):
     """
 
     _at_first: ClassVar[tuple[tuple[str, Callable[[], Any]], ...]] = ()
-    of_capture: ClassVar[bool] = False  # whether it is there for the sake of a capture, and is no part of the program
+    of_capture: ClassVar[bool] = False  # whether it belongs to a capture, and not to the program
 
     fn: Callable[P, R] | None = None
 
@@ -115,8 +115,8 @@ class Messenger(Wrapper, Generic[P, R]):
             if not callable(self.fn):
                 verb = type(self).__name__
                 raise HandlerError(
-                    f"{verb} got {shown(self.fn)} for its program. A function or a module was expected, something that can be "
-                    f"called: {verb}(model, …), or as a decorator or in a `with` block {verb}(…) with its arguments by keyword."
+                    f"{verb} got {shown(self.fn)} as its program. A callable was expected, a function or a module: "
+                    f"{verb}(model, …), or as a decorator or in a `with` block {verb}(…) with its arguments by keyword."
                 )
             refuse_coroutines(self.fn)
 
@@ -128,9 +128,9 @@ class Messenger(Wrapper, Generic[P, R]):
         return perform(site)
 
     def finish(self) -> None:
-        """Called on the copy that ran when its execution ends, unless an exception is in flight."""
+        """Called on the copy that ran, when its execution ends without an exception."""
 
-    # What a handler may tell those inside it, without a message.
+    # What a handler tells those inside it, without a message.
 
     @property
     def frame(self) -> Frame | None:
@@ -139,29 +139,29 @@ class Messenger(Wrapper, Generic[P, R]):
 
     @property
     def draws(self) -> torch.Generator | None:
-        """Where draws inside this handler come from."""
+        """The generator of draws inside this handler."""
         return None
 
     def recall(self, name: str) -> Tensor | None:
-        """The current value of the parameter `name`, where this handler keeps it."""
+        """The current value of the parameter `name`, if this handler keeps it."""
         return None
 
     @property
     def roller(self) -> Callable[[Any], Any] | None:
-        """Who runs the steps of a scan inside this handler, where that is not Python, one after another."""
+        """The function that runs scans inside this handler; None to run them step by step in Python."""
         return None
 
     def leave(self, step: Step) -> None:
         """Called when the last step of a scan inside this handler, `step`, has run."""
 
     def note(self, name: str) -> bool:
-        """True the first time that this handler object, or a copy of it, has something to say of `name`."""
+        """True the first time that this handler object, or a copy of it, reports something about `name`."""
         first = name not in self.noted
         self.noted.add(name)
         return first
 
     def fresh(self) -> Self:
-        """The copy under which one execution runs: what the handler was given, and a state of its own."""
+        """The copy under which one execution runs: the same settings, and new state."""
         copy = object.__new__(type(self))
         copy.__dict__.update(self.__dict__)
         for name, make in self._at_first:
@@ -186,11 +186,11 @@ class Messenger(Wrapper, Generic[P, R]):
             return run_program(fn, args, kwargs)
 
     def around(self, fn: Callable[..., Any]) -> Self:
-        """This handler with `fn` for its program."""
+        """This handler with `fn` as its program."""
         return dataclasses.replace(self, fn=fn)
 
     def __get__(self, instance: object, owner: type | None = None) -> Self:
-        """As a method's decorator: the program bound to the instance, as a plain function in a class would be."""
+        """As a decorator of a method: the program bound to the instance, like a plain function in a class."""
         if instance is None or not hasattr(self.fn, "__get__"):
             return self
         bound = self.around(self.fn.__get__(instance, owner))  # type: ignore[union-attr]
@@ -206,12 +206,12 @@ class Messenger(Wrapper, Generic[P, R]):
         stack = STACK.get()
         if not stack or stack[-1].origin is not self:
             inner = type(stack[-1]).__name__ if stack else "nothing"
-            # Whatever was entered after this one and never left would go on handling for ever.
+            # A handler that was entered after this one and never exited would stay active forever.
             mine = [i for i, messenger in enumerate(stack) if messenger.origin is self]
             if mine:
                 STACK.set(stack[: mine[-1]])
             raise HandlerError(
-                f"{type(self).__name__} is left while {inner} is the innermost handler. Handlers are left in the "
+                f"{type(self).__name__} exits while {inner} is the innermost handler. Handlers must exit in the "
                 "reverse order in which they were entered: nest the `with` blocks."
             )
         STACK.set(stack[:-1])

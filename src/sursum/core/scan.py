@@ -22,22 +22,22 @@ from sursum.errors import ScanError
 def scan(f: Callable[[Any, Any], tuple[Any, Any]], init: Any, xs: Any = None, length: int | None = None) -> tuple[Any, Any]:
     r"""A loop of T steps, :math:`(c_{t+1}, y_t) = f(c_t, x_t)`, whose body may have sites.
 
-    Each step is in a frame of its own, so that a site has one name in all of them. A trace has it once, its value with a
-    leading dimension, time; handlers that are given values (`condition`, `substitute`, `replay`, `do`) want them so, and
-    each step takes its part. A parameter in the body is one parameter for all steps, and one latent site if it is lifted.
+    Each step has its own frame, so a site has one name in all of them. A trace has it once, with a leading time dimension;
+    handlers that are given values (`condition`, `substitute`, `replay`, `do`) expect this dimension, and each step takes its
+    element. A parameter in the body is one parameter for all steps, and one latent site if it is lifted.
 
-    A density runs the body for one step, whatever T is: `f` must do the same in every step, and must not branch on numbers
-    in tensors or count steps itself. Put what varies into `xs`.
+    A density runs the body for one step, for any T: `f` must do the same in every step, and must not branch on the values
+    of tensors or count steps itself. Put what varies into `xs`.
 
     Args:
-        f: from the carry and this step's part of `xs` to the next carry, of the same structure, shapes and dtypes, and
-            to what is kept of the step.
-        init: the carry that the first step gets: a tensor or number, or tuples, lists and dicts of them.
-        xs: tensors with a leading dimension T, likewise; None where only the number of steps matters.
-        length: the number T, needed where `xs` is None.
+        f: a function of the carry and this step's element of `xs` that returns the next carry, with the same structure,
+            shapes and dtypes, and the output of the step.
+        init: the initial carry: a tensor or number, or tuples, lists and dicts of them.
+        xs: tensors with a leading dimension T, or tuples, lists and dicts of them; None if only the number of steps matters.
+        length: the number T, required if `xs` is None.
 
     Returns:
-        The last carry, and what the steps gave, along a leading dimension T.
+        The final carry, and the outputs of the steps along a leading dimension T.
 
     Raises:
         ScanError: lengths that differ or are 0, a carry that changes its structure, shape or dtype, a site that is not in
@@ -67,7 +67,7 @@ def scan(f: Callable[[Any, Any], tuple[Any, Any]], init: Any, xs: Any = None, le
 
 @dataclass(frozen=True, eq=False)
 class Loop:
-    """A scan to be run: the body, the leaves of its first carry and of `xs`, and how they hang together."""
+    """A scan to be run: the body, the leaves of its initial carry and of `xs`, and their tree structures."""
 
     body: Callable[[Any, Any], tuple[Any, Any]]
     init: tuple[Tensor, ...]
@@ -78,16 +78,16 @@ class Loop:
     name: str
 
     def step(self, step: Step, carry: Sequence[Tensor], x: Sequence[Tensor]) -> tuple[list[Tensor], list[Any], Shape]:
-        """One step: the leaves of the next carry, those of what it gave, and how these hang together.
+        """One step: the leaves of the next carry, the leaves of its output, and the structure of the output.
 
         Raises:
-            ScanError: the next carry is not like this one.
+            ScanError: the next carry differs from this one in structure, shape or dtype.
         """
         with _Stepping(step):
             result = self.body(self.carry_shape.build(carry), self.xs_shape.build(x))
         if not isinstance(result, tuple) or len(result) != 2:
             raise ScanError(
-                f"{self.name}: the body returned {_kind(result)}. It must return two things, the next carry and what is kept "
+                f"{self.name}: the body returned {_kind(result)}. It must return two things, the next carry and the output "
                 "of the step: return carry, None."
             )
         following, shape = flatten(result[0])
@@ -100,7 +100,7 @@ class Loop:
             kinds = [(leaf.dtype, tuple(leaf.shape)) if isinstance(leaf, Tensor) else _kind(leaf) for leaf in (old, new)]
             if kinds[0] != kinds[1]:
                 raise ScanError(
-                    f"{self.name}: a part of the carry is {_shown(kinds[0])} before step {step.index}, and {_shown(kinds[1])} "
+                    f"{self.name}: a leaf of the carry is {_shown(kinds[0])} before step {step.index}, and {_shown(kinds[1])} "
                     "after it. Start with a tensor of the shape and dtype that the body returns."
                 )
         ys, ys_shape = flatten(result[1])
@@ -109,7 +109,7 @@ class Loop:
 
 @dataclass(eq=False)
 class _Stepping(Messenger):
-    """Inside it, sites are in a step."""
+    """Puts the sites inside it in a step."""
 
     step: Step | None = None
 
@@ -128,7 +128,7 @@ class _Stepping(Messenger):
 
 
 def plain(loop: Loop) -> tuple[list[Tensor], list[Tensor], Shape]:
-    """The steps one after another: the last carry, and what they gave along a leading dimension."""
+    """Run the steps one after another: the final carry, and the outputs along a leading dimension."""
     carry, kept = list(loop.init), []
     shape: Shape | None = None
     step = Step(loop.name, None, loop.length, loop=loop)
@@ -143,17 +143,17 @@ def plain(loop: Loop) -> tuple[list[Tensor], list[Tensor], Shape]:
     for column in columns:
         if len({(y.shape, y.dtype) for y in column}) > 1:
             raise ScanError(
-                f"{loop.name}: what the steps give has shape {tuple(column[0].shape)} in the first step and another shape or "
-                "dtype later. Give the same in every step."
+                f"{loop.name}: an output has shape {tuple(column[0].shape)} in the first step and a different shape or "
+                "dtype later. Return the same in every step."
             )
     assert shape is not None  # there is a step
     return carry, [torch.stack(column) for column in columns], shape
 
 
 def check_kept(loop: Loop, known: Shape | None, found: Shape) -> None:
-    """That two steps give things of one structure."""
+    """Check that the outputs of two steps have the same structure."""
     if known is not None and known != found:
-        raise ScanError(f"{loop.name}: one step gives {known}, and the next {found}. Give the same structure in every step.")
+        raise ScanError(f"{loop.name}: one step returns {known}, and the next {found}. Keep the structure the same.")
 
 
 def _length(rows: Sequence[Tensor], length: int | None, name: str) -> int:
@@ -162,20 +162,20 @@ def _length(rows: Sequence[Tensor], length: int | None, name: str) -> int:
     lengths = {length} if length is not None else set()
     for row in rows:
         if not row.dim():
-            raise ScanError(f"{name}: every tensor in xs needs a leading dimension, time, and one has no dimension at all.")
+            raise ScanError(f"{name}: every tensor in xs needs a leading dimension, time, but one has no dimensions.")
         lengths.add(row.shape[0])
     if len(lengths) != 1:
         found = f"the lengths {sorted(lengths)}" if lengths else "neither xs nor length"
-        raise ScanError(f"{name} has {found}, and needs one number of steps. Give xs of one length, or length alone.")
+        raise ScanError(f"{name} has {found}, but needs one number of steps. Give xs of one length, or length alone.")
     (steps,) = lengths
     if steps < 1:
-        raise ScanError(f"{name} has {steps} steps, and needs at least one: what its body gives is known from a step only.")
+        raise ScanError(f"{name} has {steps} steps, but needs at least one: its output is only known after a step.")
     return int(steps)
 
 
 def _tensor(leaf: Any, what: str, name: str) -> Tensor:
     if not isinstance(leaf, (Tensor, bool, int, float)) or (what == "xs" and not isinstance(leaf, Tensor)):
-        raise ScanError(f"{name}: {what} must be made of tensors, and has {_kind(leaf)} in it. Use torch.as_tensor(…).")
+        raise ScanError(f"{name}: {what} must consist of tensors, but contains {_kind(leaf)}. Use torch.as_tensor(…).")
     return torch.as_tensor(leaf)
 
 

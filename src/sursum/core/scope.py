@@ -1,4 +1,4 @@
-"""What the handlers around say to a handler at work, without a message: open plates, steps of scans, where draws come from."""
+"""What a running handler can ask the handlers around it, without a message: open plates, scan steps, the generator."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SITE: ContextVar[Site | None] = ContextVar("site", default=None)
 
 @handler
 class Global(Messenger):
-    """Where the search for open plates ends: what is inside is in none of `plates`, save those that it opens again by name."""
+    """Ends the search for open plates: sites inside are in none of `plates`, except those that they reopen by name."""
 
     plates: tuple[Frame, ...] = ()
 
@@ -37,7 +37,7 @@ def open_plates() -> tuple[Frame, ...]:
 
 
 def reopened(name: str) -> Frame | None:
-    """The plate `name` around a `Global` here, which is opened again."""
+    """The plate `name` outside the current `Global`, to be reopened."""
     scope = next((messenger for messenger in reversed(STACK.get()) if isinstance(messenger, Global)), None)
     found = next((frame for frame in scope.plates if frame.name == name), None) if scope else None
     if scope and found:
@@ -46,13 +46,13 @@ def reopened(name: str) -> Frame | None:
 
 
 def own_steps(site: Site) -> tuple[Step, ...]:
-    """The steps of scans, outermost first, that `site` is in and the handler at work is not: it sees all of them."""
+    """The scan steps, outermost first, that contain `site` but not the running handler, which therefore sees all of them."""
     outside = {id(messenger.frame) for messenger in STACK.get() if messenger.frame is not None}
     return tuple(frame for frame in site.plates if isinstance(frame, Step) and id(frame) not in outside)
 
 
 def leave(step: Step) -> None:
-    """Tell the handlers here, the innermost first, that a scan is over; while one works, only those outside it are here."""
+    """Tell the active handlers, innermost first, that a scan is over; each runs with only those outside it active."""
     stack = STACK.get()
     for place in range(len(stack) - 1, -1, -1):
         token = STACK.set(stack[:place])
@@ -63,12 +63,12 @@ def leave(step: Step) -> None:
 
 
 def current_roller() -> Callable[[Any], Any] | None:
-    """Who runs the steps of a scan here: the innermost handler that says so, else Python (None)."""
+    """The function that runs scans here, from the innermost handler that has one; None for Python."""
     return next((m.roller for m in reversed(STACK.get()) if m.roller is not None), None)
 
 
 def current_generator() -> torch.Generator | None:
-    """Where a draw made here comes from: the innermost handler that says so, else torch's own (None)."""
+    """The generator of draws here, from the innermost handler that has one; None for torch's own."""
     return next((m.draws for m in reversed(STACK.get()) if m.draws is not None), None)
 
 
@@ -79,7 +79,7 @@ def recall(name: str) -> Tensor | None:
 
 
 class at_site:
-    """While this is entered, `site` is the one that is worked on: captures and errors name it."""
+    """While this is active, `site` is the current one: captures and errors name it."""
 
     def __init__(self, site: Site) -> None:
         self._site = site
@@ -92,5 +92,5 @@ class at_site:
 
 
 def current_site() -> Site | None:
-    """The site that is being worked on."""
+    """The site that is being processed."""
     return _SITE.get()

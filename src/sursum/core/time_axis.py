@@ -1,4 +1,4 @@
-"""What a handler keeps of the steps of a scan, and how the steps of a site become one site with a time dimension."""
+"""Record the steps of a scan, and stack the steps of a site into one site with a time dimension."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ class Ledger:
     rows: dict[tuple[Any, str], dict[int, tuple[Step, Any]]] = field(default_factory=dict)
 
     def add(self, name: str, step: Step, row: Any) -> None:
-        """Enter the row of `name` at `step`; a step that is run again takes the place of the first run."""
+        """Enter the row of `name` at `step`; a step that is run again replaces the first run."""
         mine = self.rows.setdefault((step.loop, name), {})
         known = mine.get(step.index)
         if known is not None and known[0] is step:
             raise DuplicateSiteError(
-                f"two sites are named {name!r} in one step of a {step.name}. Give each site of a step a name of its own."
+                f"two sites are named {name!r} in one step of a {step.name}. Give each site of a step a different name."
             )
         mine[step.index] = step, row
 
     def leave(self, step: Step) -> list[list[Any]]:
-        """The rows of all steps, by name, of the scan whose last step is `step`; they are forgotten."""
+        """Remove and return the rows of all steps, by name, of the scan whose last step is `step`."""
         found = []
         for key in [key for key in self.rows if key[0] is step.loop]:
             mine, name = self.rows.pop(key), key[1]
@@ -46,7 +46,7 @@ class Ledger:
 
 
 class Kept(NamedTuple):
-    """A site in one step, and its log density where that must be computed in the step."""
+    """A site in one step, and its log density if that must be computed in the step."""
 
     site: Site
     term: Tensor | None
@@ -54,13 +54,13 @@ class Kept(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StackedSample(Sample):
-    """All steps of a `Sample`: `term` is their log density, or `parts` are they."""
+    """All steps of a `Sample`, with either their log density, `term`, or the steps themselves, `parts`."""
 
     term: Tensor | None = None
     parts: tuple[Any, ...] = ()
 
     def but(self, **changes: Any) -> Self:
-        """This message with some fields changed, in its parts as well."""
+        """This message with some fields changed, also in its parts."""
         shared = {name: change for name, change in changes.items() if name in ("scale", "mask")}
         return super().but(**changes, parts=tuple(part.but(**shared) for part in self.parts))
 
@@ -82,12 +82,12 @@ class StackedFactor(Factor):
 
 
 def kept(site: Site, step: Step) -> Kept:
-    """`site` as it is kept of `step`."""
+    """The record of `site` at `step`."""
     return Kept(site, site.log_prob() if step.rolled and isinstance(site, (Sample, Factor)) else None)
 
 
 def stacked(rows: Sequence[Kept], step: Step) -> Site:
-    """One site with a leading time dimension, out of its steps in a scan that is over."""
+    """One site with a leading time dimension, from its steps in a finished scan."""
     first, sites = rows[0].site, [row.site for row in rows]
     _check(sites, step)
     plates = tuple(frame for frame in first.plates if not (isinstance(frame, Step) and frame.loop is step.loop))
@@ -126,7 +126,7 @@ def stacked(rows: Sequence[Kept], step: Step) -> Site:
 
 
 def _check(sites: Sequence[Site], step: Step) -> None:
-    """That the steps of a site are of one kind and shape."""
+    """Check that all steps of a site have the same type and shape."""
     first = sites[0]
     for index, site in enumerate(sites):
         for what, one, other in (
@@ -136,8 +136,8 @@ def _check(sites: Sequence[Site], step: Step) -> None:
         ):
             if one != other:
                 raise ScanError(
-                    f"site {site} {what} {one} in the first step of a {step.name}, and {other} in step {index}. Every step "
-                    "needs the same; where some observations are missing, leave them out with poutine.mask."
+                    f"site {site} {what} {one} in the first step of a {step.name}, and {other} in step {index}. All steps "
+                    "must be the same; leave out missing observations with poutine.mask."
                 )
 
 

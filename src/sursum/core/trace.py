@@ -48,7 +48,7 @@ class Trace(Mapping[str, Site]):
         return len(self.nodes)
 
     def add(self, site: Site) -> None:
-        """Record `site`. A parameter may be read again; anything else of a known name is an error."""
+        """Record `site`. A parameter may be read again; any other repeated name is an error."""
         known = self.nodes.get(site.name)
         if known is None:
             self._check_plates(site)
@@ -56,7 +56,7 @@ class Trace(Mapping[str, Site]):
         elif not _same_reading(known, site):
             raise DuplicateSiteError(
                 f"two sites are named {site.name!r}: a {known.type} at {known.where} and a {site.type} at {site.where}"
-                f"{_owners(known, site)}. Give each site of an execution a name of its own."
+                f"{_owners(known, site)}. Give each site of an execution a different name."
             )
 
     def _check_plates(self, site: Site) -> None:
@@ -66,7 +66,7 @@ class Trace(Mapping[str, Site]):
                 raise PlateError(
                     f"plate {frame.name!r} has size {seen.size} and dim {seen.dim} at site {other}, but size {frame.size} "
                     f"and dim {frame.dim} at site {site}. Give different plates different names, and a plate that is opened "
-                    "at different depths a dim of its own."
+                    "at different depths an explicit dim."
                 )
 
     # Views.
@@ -150,7 +150,7 @@ def scored(site: Sample | Factor) -> Tensor:
     """The log density of a site.
 
     Raises:
-        OutOfRangeError: its value is an index outside of a table.
+        OutOfRangeError: its value is an index out of range.
     """
     with at_site(site):
         try:
@@ -167,7 +167,7 @@ def _shape(shape: torch.Size) -> str:
 
 
 def _same_reading(known: Site, site: Site) -> bool:
-    """Whether `site` is the same parameter read again, lifted or not, and so no second site."""
+    """Whether `site` is the same parameter read again, lifted or not, and so not a second site."""
     if isinstance(known, Param) and isinstance(site, Param):
         return known.owner is site.owner
     lifted = (getattr(known, "param", None), getattr(site, "param", None))

@@ -1,7 +1,7 @@
-"""What is checked at a site, and whether anything is.
+"""The checks at a site, and the switch for them.
 
 The process-wide flag of `torch.distributions` is neither trusted nor touched: making a `torch.compile` wrapper switches it
-off for everybody. Checks on tensors go through `torch._is_all_true`, as torch's own do, so that a capture turns a check
+off globally. Checks on tensors go through `torch._is_all_true`, like torch's own, so that a capture turns a check
 on a value that depends on q into a guard of the density.
 """
 
@@ -29,12 +29,12 @@ _ENABLED: ContextVar[bool] = ContextVar("validation", default=True)
 
 
 def validation_enabled() -> bool:
-    """Whether sites are checked, in this thread or task. They are unless `enable_validation(False)` was called."""
+    """Whether sites are checked in this thread or task: True unless `enable_validation(False)` was called."""
     return _ENABLED.get()
 
 
 class enable_validation:
-    """Switch the checks on or off, in this thread or task; as a context manager, until it is left.
+    """Switch the checks on or off, in this thread or task; as a context manager, until it exits.
 
     Example:
         >>> with enable_validation(False):
@@ -57,7 +57,7 @@ class enable_validation:
 
 
 def check_fn(site: Sample) -> None:
-    """That `site.fn` is a distribution whose arguments satisfy their constraints."""
+    """Check that `site.fn` is a distribution whose arguments satisfy their constraints."""
     fn = site.fn
     if not isinstance(fn, Distribution):
         given = f"the class {fn.__name__}" if isinstance(fn, type) else f"{type(fn).__name__} {fn!r}"
@@ -71,7 +71,7 @@ def check_fn(site: Sample) -> None:
 
 
 def _check_arguments(site: Sample, fn: Distribution) -> None:
-    """That the arguments of `fn`, and of the distributions that it is made of, satisfy their constraints."""
+    """Check that the arguments of `fn`, and of the distributions that it is composed of, satisfy their constraints."""
     for part in vars(fn).values():
         if isinstance(part, Distribution):
             _check_arguments(site, part)
@@ -87,15 +87,15 @@ def _check_arguments(site: Sample, fn: Distribution) -> None:
         if not is_all_true(valid):
             raise ArgumentError(
                 f"site {site}: the argument {name!r} of {type(fn).__name__} must satisfy {constraint!r}; "
-                f"{_offenders(value, valid)}. Constrain what it is computed from."
+                f"{_offenders(value, valid)}. Constrain the values that it is computed from."
             )
 
 
 def check_shape(site: Sample) -> None:
-    """That value and distribution fit, and that neither makes the other one larger than the program says.
+    """Check that value and distribution fit, and that neither is broadcast beyond the shape that the program declares.
 
-    They may broadcast to the value's shape, or to that of the plates. Anything else is a density of more terms than there
-    are values: a column (n, 1) in a plate of n against n values has n · n.
+    They may broadcast to the value's shape, or to that of the plates. Anything else is a density with more terms than
+    values: a column (n, 1) in a plate of n against n values has n · n.
     """
     check_fits(site)
     value, fn = site.value, site.fn
@@ -106,14 +106,14 @@ def check_shape(site: Sample) -> None:
     if _stray(joint, own, site.plates):
         raise ObservationError(
             f"the value given to site {site} has batch shape {tuple(own)}, and its distribution has {tuple(fn.batch_shape)}"
-            f"{_in_plates(site.plates)}: together they would be {tuple(joint)}, a shape that neither the value nor the plates "
+            f"{_in_plates(site.plates)}: together they broadcast to {tuple(joint)}, a shape that neither value nor plates "
             "have, so that values would be counted more than once. Give both the same shape, for example with squeeze(-1) on "
-            "a network's output; or give the dimension a plate; or make it part of one value with .to_event(…)."
+            "a network's output; or give the dimension a plate; or make it an event dimension with .to_event(…)."
         )
 
 
 def check_factor(site: Factor) -> None:
-    """That plates do not expand the term of a factor to a shape that neither has.
+    """Check that plates do not expand the term of a factor to a shape that neither has.
 
     Call it before the site is placed.
     """
@@ -123,14 +123,14 @@ def check_factor(site: Factor) -> None:
     joint = broadcast_shapes(own, _shape(site.plates))
     if _stray(joint, own, site.plates):
         raise PlateError(
-            f"the term of factor {site} has shape {tuple(own)}{_in_plates(site.plates)}: together they would be "
+            f"the term of factor {site} has shape {tuple(own)}{_in_plates(site.plates)}: together they broadcast to "
             f"{tuple(joint)}, a shape that neither has, so that the term would be counted more than once. Use squeeze(-1), sum "
             "over the dimension, or give it a plate."
         )
 
 
 def check_mask(site: Sample | Factor) -> None:
-    """That the mask of a site leaves elements out, and does not make it larger."""
+    """Check that the mask of a site does not make it larger."""
     if not isinstance(site.mask, Tensor) or not isinstance(site.value, Tensor) or not validation_enabled():
         return
     own = site.value.shape
@@ -144,15 +144,15 @@ def check_mask(site: Sample | Factor) -> None:
         joint = None
     if joint is None or _without_ones(joint) != _without_ones(own):
         raise PlateError(
-            f"site {site} has batch shape {tuple(own)}, and its mask has shape {tuple(site.mask.shape)}, which does not "
-            "broadcast to that. A mask says of elements of a site whether they count: give it the site's batch shape, or give "
+            f"site {site} has batch shape {tuple(own)}, but its mask has shape {tuple(site.mask.shape)}, which does not "
+            "broadcast to it. A mask selects the elements of a site that count: give it the site's batch shape, or give "
             "the dimension a plate."
         )
 
 
 def _stray(joint: torch.Size, own: torch.Size, plates: tuple[Frame, ...]) -> bool:
-    """Whether a batch shape has dimensions that neither a value of batch shape `own` nor `plates` have, those aside in
-    which the whole program is repeated."""
+    """Whether a batch shape has dimensions that belong neither to a value of batch shape `own` nor to `plates`, except
+    those in which the whole program is repeated."""
     shapes = (_without_ones(_once(shape, plates)) for shape in (own, _shape(plates)))
     return _without_ones(_once(joint, plates)) not in shapes
 
@@ -164,13 +164,13 @@ def _once(shape: Sequence[int], plates: tuple[Frame, ...]) -> torch.Size:
 
 
 def _shape(plates: tuple[Frame, ...]) -> torch.Size:
-    """The batch shape of what is in these plates and has no dimension of its own."""
+    """The batch shape of these plates."""
     sizes = {frame.dim: frame.length for frame in plates if frame.dim is not None}
     return torch.Size(sizes.get(dim, 1) for dim in range(min(sizes, default=0), 0))
 
 
 def _without_ones(shape: Sequence[int]) -> tuple[int, ...]:
-    """A shape without the leading dimensions that make nothing larger."""
+    """A shape without its leading dimensions of size 1."""
     first = next((place for place, size in enumerate(shape) if size != 1), len(shape))
     return tuple(shape[first:])
 
@@ -181,7 +181,7 @@ def _in_plates(plates: tuple[Frame, ...]) -> str:
 
 
 def check_fits(site: Sample) -> None:
-    """That the value's shape and the distribution's fit, without growing each other."""
+    """Check that the shapes of value and distribution fit without broadcasting each other."""
     value, fn = site.value, site.fn
     if not isinstance(fn, Distribution):
         return
@@ -191,8 +191,8 @@ def check_fits(site: Sample) -> None:
         )
     if value.is_complex():
         raise ObservationError(
-            f"the value given to site {site} is complex ({value.dtype}). Real values were expected. Give its real and its "
-            "imaginary part (`value.real`, `value.imag`) to a site each, or `torch.view_as_real(value)` to one."
+            f"the value given to site {site} is complex ({value.dtype}). Real values were expected. Give its real and "
+            "imaginary parts (`value.real`, `value.imag`) to two sites, or `torch.view_as_real(value)` to one."
         )
     events = len(fn.event_shape)
     batch, own = (_once(one, site.plates) for one in (fn.batch_shape, value.shape[: value.dim() - events]))
@@ -212,7 +212,7 @@ def check_fits(site: Sample) -> None:
 
 
 def check_value(site: Sample) -> None:
-    """That a given value lies in the support of its site and is finite, wherever it is not masked out."""
+    """Check that a given value lies in the support of its site and is finite, wherever it is not masked."""
     fn, value = site.fn, site.value
     if not validation_enabled() or not isinstance(fn, Distribution) or value is None:
         return
@@ -221,11 +221,11 @@ def check_value(site: Sample) -> None:
     core, mask = unwrapped(fn), site.mask
     if isinstance(fn, Masked):
         mask = fn.mask_tensor if mask is None else fn.mask_tensor & mask
-    # An explicit validate_args=False is respected; one that follows from torch's flag is not.
+    # An explicit validate_args=False is respected; one implied by torch's flag is not.
     if "_validate_args" in vars(core) and not core._validate_args and Distribution._validate_args:
         return
     try:
-        # A mixture checks values against each of its components; an affine map needs our own knowledge of its image.
+        # A mixture checks values against each of its components; for an affine map we compute the image ourselves.
         support: Any = support_of(fn) if isinstance(core, TransformedDistribution) else fn.support
     except NotImplementedError:
         support = None
@@ -250,7 +250,7 @@ def check_value(site: Sample) -> None:
 
 
 def _offenders(value: Any, valid: Tensor) -> str:
-    """The first few elements of `value` where `valid` is False, with their places."""
+    """The first few elements of `value` where `valid` is False, with their indices."""
     value = torch.as_tensor(value).detach()
     bad = (~valid).nonzero()
     if not bad.numel() and valid.dim():

@@ -20,9 +20,9 @@ _Choice = tuple[Collection[str] | None, Collection[str] | None, Callable[[Site],
 class block(Messenger[P, R]):
     """Hide sites from the handlers outside: a hidden site runs here and is neither recorded nor scored further out.
 
-    Without arguments everything is hidden. A site is hidden that `hide` names, whose type `hide_types` holds, or for
-    which `hide_fn` is true; where any of `expose`, `expose_types` and `expose_fn` is given, everything that they do not
-    name is hidden as well. An empty collection names nothing: ``hide=[]`` hides nothing, ``expose=[]`` everything.
+    Without arguments everything is hidden. A site is hidden if `hide` names it, `hide_types` contains its type, or
+    `hide_fn` is true for it; if any of `expose`, `expose_types` and `expose_fn` is given, everything that they do not
+    select is hidden as well. An empty collection names nothing: ``hide=[]`` hides nothing, ``expose=[]`` everything.
 
     Args:
         hide, expose: names of sites.
@@ -30,7 +30,7 @@ class block(Messenger[P, R]):
         hide_fn, expose_fn: functions from a site to bool.
 
     Warns:
-        UnusedSiteWarning: a name that is no site's.
+        UnusedSiteWarning: a name that matches no site.
 
     Example:
         >>> import sursum as su, torch
@@ -66,10 +66,10 @@ class block(Messenger[P, R]):
     def finish(self) -> None:
         for verb in ("hide", "expose"):
             names = getattr(self, verb)
-            # Of a whole trace nobody expects that all of it is there.
+            # A whole trace need not be used completely.
             if names and not isinstance(names, Mapping):
                 for key, why in unused(self, names, self.met, "no site of that name was reached"):
-                    warn(f"block: there was nothing to {verb} by {key!r}: {why}", UnusedSiteWarning)
+                    warn(f"block: nothing to {verb} for {key!r}: {why}", UnusedSiteWarning)
 
     def hides(self, site: Site) -> bool:
         """Whether `site` is hidden."""

@@ -22,7 +22,7 @@ class condition(Given[P, R]):
     r"""Observe the sites named in `data`: :math:`p(z, y)` becomes :math:`p(z, y = data)`.
 
     Warns:
-        UnusedSiteWarning: a name that is no sample site, e.g. a parameter that is lifted only further out.
+        UnusedSiteWarning: a name that is not a sample site, e.g. a parameter that is lifted only further out.
 
     Example:
         >>> import sursum as su, sursum.distributions as dist, torch

@@ -20,10 +20,11 @@ from sursum.handlers.given import Given
 class do(Given[P, R]):
     r"""Intervene: the program goes on with the values in `data`, :math:`p(\,\cdot \mid do(z = v))`.
 
-    The site itself stays where it was, outside: it is drawn and scored as before, but reaches nothing. Inside, where the
+    Outside, the site itself remains: it is drawn and scored as before, but affects nothing. Inside, where its
     value is v, it is a deterministic site, which has no density.
 
-    Reference: Pearl, *Causality* (2009), section 3.2.
+    References:
+        Pearl, *Causality* (2009), section 3.2.
 
     Example:
         >>> import sursum as su, sursum.distributions as dist, torch

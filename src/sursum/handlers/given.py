@@ -1,4 +1,4 @@
-"""What handlers that are given values by name have in common."""
+"""The common base of handlers that are given values by name."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from sursum.handlers.unused import unused
 
 @handler
 class Given(Messenger[P, R]):
-    """A handler with `data`, values by site name, tensors, arrays or columns; a `Trace` will do.
+    """A handler with `data`, values by site name: tensors, arrays or columns, or a `Trace`.
 
-    Names that match nothing are warned of.
+    Names that match nothing give a warning.
 
-    The value of a site in a scan has a leading dimension, time, and each step takes its own.
+    The value of a site in a scan has a leading time dimension, and each step takes its element.
 
     Raises:
         OptionError: `data` is no mapping.
@@ -41,7 +41,7 @@ class Given(Messenger[P, R]):
             raise OptionError(f"{type(self).__name__} needs a mapping from names to values, and got {self.data!r}.")
 
     def given(self, site: Site) -> bool:
-        """Whether there is a value for this site; None is none."""
+        """Whether there is a value for this site; None does not count."""
         self.met.setdefault(site.name, site)
         return isinstance(site, self.takes) and self.data.get(site.name) is not None
 

@@ -1,4 +1,4 @@
-"""`LocScaleReparam`: sites of location-scale families, standardised wholly, partly, or by a learnt share."""
+"""`LocScaleReparam`: sites of location-scale families, non-centred fully, partially, or to a learnt degree."""
 
 from __future__ import annotations
 
@@ -21,21 +21,22 @@ from sursum.handlers.reparam import base_of
 
 @dataclass(frozen=True)
 class LocScaleReparam:
-    r"""A site of a location-scale family, drawn (partly) standardised.
+    r"""A site of a location-scale family, drawn (partially) non-centred.
 
-    :math:`x = \mu + \sigma^{1-c}\,(x' - c\mu)` with :math:`x' \sim F(c\mu, \sigma^c)`: centring c = 1 is the site as it
-    was, c = 0 standardises it. The auxiliary site is called ``<name>_decentered``.
+    :math:`x = \mu + \sigma^{1-c}\,(x' - c\mu)` with :math:`x' \sim F(c\mu, \sigma^c)`: centring c = 1 leaves the site
+    unchanged, c = 0 standardises it. The auxiliary site is named ``<name>_decentered``.
 
     Args:
-        centered: the centring c, between 0 and 1. None learns it: a parameter ``<name>_centered`` in (0, 1), one for each
-            element, which starts at ½. SVI trains it, for the guide's sake: c changes the coordinates and not the
-            posterior. It can be lifted like any parameter, ``lift(reparam(model, …), {"theta_centered": dist.Beta(2, 2)})``,
-            and its posterior then is its prior.
+        centered: the centring c, between 0 and 1. None learns it: a parameter ``<name>_centered`` in (0, 1), one per
+            element, which starts at ½. SVI trains it to improve the guide: c changes the coordinates, not the
+            posterior. It can be lifted like any parameter, ``lift(reparam(model, …), {"theta_centered": dist.Beta(2, 2)})``;
+            its posterior is then its prior.
 
     Raises:
         ArgumentError: a centring that is not a number between 0 and 1.
 
-    Reference: Gorinova, Moore, Hoffman, "Automatic Reparameterisation of Probabilistic Programs" (2020), section 4.
+    References:
+        Gorinova, Moore, Hoffman, "Automatic Reparameterisation of Probabilistic Programs" (2020), section 4.
 
     Example:
         >>> import sursum as su, sursum.distributions as dist
@@ -50,7 +51,7 @@ class LocScaleReparam:
         c: Any = self.centered
         if c is not None and (isinstance(c, bool) or not isinstance(c, Real) or not 0.0 <= float(c) <= 1.0):
             raise ArgumentError(
-                f"LocScaleReparam: centered must lie between 0 and 1, and is {c!r}. Give such a number, or None to learn it."
+                f"LocScaleReparam: centered must lie between 0 and 1, but is {c!r}. Give such a number, or None to learn it."
             )
 
     def __call__(self, site: Sample) -> Tensor:
@@ -64,7 +65,7 @@ class LocScaleReparam:
         loc, scale = base.loc, base.scale
         c: Any = _learnt(site, scale) if self.centered is None else self.centered
         whole = isinstance(c, float) and c == 0.0
-        # Fully standardised, the auxiliary site depends on nothing: no 0·μ and σ⁰ is left for every gradient to compute.
+        # Fully non-centred, the auxiliary site depends on nothing: every gradient is spared 0·μ and σ⁰.
         part = (torch.zeros_like(loc.detach()), torch.ones_like(scale.detach())) if whole else (c * loc, scale**c)
         rest = scale if whole else scale ** (1.0 - c)
         aux: Distribution = type(base)(**arguments | {"loc": part[0], "scale": part[1]}, validate_args=False)
@@ -80,7 +81,7 @@ class LocScaleReparam:
 
 
 def _learnt(site: Sample, like: Tensor) -> Tensor:
-    """The centring of every element, a parameter: local to the plates that own all of the site's batch dimensions."""
+    """The centring of each element, a parameter: local if plates own all of the site's batch dimensions."""
     shape = list(site.fn.batch_shape + site.fn.event_shape)
     batch = len(site.fn.batch_shape)
     owned = set()

@@ -14,7 +14,7 @@ from sursum.errors import OptionError
 
 @handler
 class mask(Messenger[P, R]):
-    r"""Count only where `mask` is True: :math:`\log p = \sum_i mask_i \log p_i`. Masks of several handlers are joined by "and".
+    r"""Count only where `mask` is True: :math:`\log p = \sum_i mask_i \log p_i`. Nested masks are combined by "and".
 
     Args:
         mask: a boolean tensor that broadcasts with the sites' batch shapes, or a bool.

@@ -1,4 +1,4 @@
-"""`ParamStore`: parameters by name, owned by whoever optimises them."""
+"""`ParamStore`: parameters by name, owned by their optimiser."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class ParamStore(Messenger[P, R]):
     There is no global store: run a program inside one, ``with store:``, and give ``store.leaves()`` to an optimiser.
 
     Args:
-        double: keep the leaves in float64, whatever the parameters' dtype; the program still reads values of its own.
+        double: keep the leaves in float64 for any dtype of the parameters; the program still reads values in its own dtype.
 
     Example:
         >>> import sursum as su, torch
@@ -61,7 +61,7 @@ class ParamStore(Messenger[P, R]):
             known = self.sites.get(site.name)
             if known is not None and known.owner is not site.owner:
                 raise SiteError(
-                    f"parameter {site} belongs to another network than the one of that name in the store "
+                    f"parameter {site} belongs to a different network than the one of that name in the store "
                     f"({known.where}). Give the two modules different names, or use another store."
                 )
             if known is None and site.initial is not None:
@@ -71,7 +71,7 @@ class ParamStore(Messenger[P, R]):
         return perform(site)
 
     def _adopt(self, site: Param) -> None:
-        with DisableTorchFunction():  # densities watch who reads a network's own parameters: the store may
+        with DisableTorchFunction():  # densities detect reads of a network's own parameters: the store may read them
             value = site.run().value.detach()
         with torch.no_grad():
             leaf = bijection(site.constraint).inv(value.double() if self.double else value)
@@ -80,7 +80,7 @@ class ParamStore(Messenger[P, R]):
                 f"parameter {site} starts at {value.tolist()}, on the boundary of {site.constraint!r}. "
                 "Start inside the constraint."
             )
-        # The first to come decides, also among threads; the site goes first, since a leaf is read through it.
+        # The first thread wins; the site is stored first, since a leaf is read through it.
         self.sites.setdefault(site.name, site.but(initial=value, generator=None))
         self.unconstrained.setdefault(site.name, leaf.clone().requires_grad_(not site.frozen))
 
@@ -109,5 +109,5 @@ class ParamStore(Messenger[P, R]):
         return len(self.unconstrained)
 
     def __bool__(self) -> bool:
-        """True, also while the store is empty."""
+        """True, even if the store is empty."""
         return True

@@ -22,14 +22,14 @@ from sursum.errors import PlateError
 class plate(Messenger):
     r"""Independent copies along a dimension: :math:`\log p = \frac{N}{B} \sum_{i \in batch} \log p(x_i)`.
 
-    Sites inside are expanded to the plate's size along its dimension; subsampled, they are scaled by N / B so that the
+    Sites inside are expanded to the plate's size along its dimension; under subsampling they are scaled by N / B so that the
     log density stays unbiased. As an iterator, ``for i in plate("data", 3)``, it is a sequential plate.
 
     Args:
         name: the plate's name.
         size: the number N of copies.
-        subsample_size: the number B of copies to draw without replacement, once for every plate object: make the plate
-            inside the program to have others in each execution.
+        subsample_size: the number B of copies to draw without replacement, once per plate object: make the plate
+            inside the program to draw new ones in each execution.
         subsample: the indices of the copies that are present, instead of drawing them.
         dim: its dimension, negative, counted from the right of batch shapes; None takes the first free one.
 
@@ -37,7 +37,7 @@ class plate(Messenger):
         In ``with plate(…) as indices:`` the indices of the present copies, an integer tensor.
 
     Raises:
-        PlateError: a size, a dim or a subsample that cannot be; a dim or a name that an open plate has already.
+        PlateError: an invalid size, dim or subsample; a dim or a name that an open plate already has.
 
     Example:
         >>> import sursum as su, sursum.distributions as dist, torch
@@ -57,13 +57,11 @@ class plate(Messenger):
     ) -> None:
         super().__init__()
         if not isinstance(name, str) or isinstance(size, str):
-            raise PlateError(
-                f"a plate is made of its name and its size, plate('data', 100), and not of {shown(name)}, {shown(size)}."
-            )
+            raise PlateError(f"a plate takes a name and a size, plate('data', 100), but got {shown(name)}, {shown(size)}.")
         self.name, self.size, self.dim, self.where = name, int(size), dim, calling_line()
         here = f"plate {name!r} ({self.where})"
         if self.size < 0 or self.size != size:
-            raise PlateError(f"{here} has size {size}. It must be a whole number, 0 or more.")
+            raise PlateError(f"{here} has size {size}. It must be an integer of at least 0.")
         if dim is not None and dim >= 0:
             raise PlateError(f"{here} has dim {dim}. Plates count from the right: use a negative dim, such as -1.")
         self.indices: Tensor | None = None
@@ -87,7 +85,7 @@ class plate(Messenger):
         return f"plate({self.name!r}, {self.size}{present}{dim})"
 
     def _draw(self, count: int) -> Tensor:
-        """The indices of the present copies: a site of the plate's name, which handlers may answer."""
+        """The indices of the present copies: a site with the plate's name, which handlers may answer."""
         site = Sample(
             name=self.name,
             fn=Subsample(self.size, count),
@@ -105,18 +103,18 @@ class plate(Messenger):
             return
         if indices.dim() != 1 or indices.dtype not in (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8):
             raise PlateError(
-                f"{here} needs the indices of its subsample as a vector of integers, and got shape {tuple(indices.shape)} "
+                f"{here} needs the indices of its subsample as a vector of integers, but got shape {tuple(indices.shape)} "
                 f"and {indices.dtype}. From a boolean mask, take mask.nonzero().squeeze(-1)."
             )
         outside = indices[(indices < 0) | (indices >= self.size)]
         if outside.numel() or len(indices.unique()) != len(indices):
-            what = f"the index {int(outside[0])}" if outside.numel() else "an index more than once"
+            what = f"the index {int(outside[0])}" if outside.numel() else "a repeated index"
             raise PlateError(
                 f"{here} has size {self.size}, and its subsample has {what}. Indices are 0 to size - 1, each once."
             )
 
     def fresh(self) -> Self:
-        """A copy with its dimension chosen, and checked against the plates that are open."""
+        """A copy with its dimension chosen, and checked against the open plates."""
         self._check_name()
         copy = self._copy()
         copy.origin = self
@@ -128,7 +126,7 @@ class plate(Messenger):
         return copy
 
     def _take(self, again: Frame) -> None:
-        """Be the plate `again`, in which the parameter is whose prior opens this one."""
+        """Become the plate `again`, which contains the parameter whose prior opens this one."""
         others = self.indices is not None and (again.indices is None or not torch.equal(self.indices, again.indices))
         if self.size != again.size or self.dim not in (None, again.dim) or others:
             mine, its = (
@@ -137,7 +135,7 @@ class plate(Messenger):
             )
             raise PlateError(
                 f"plate {self.name!r} ({self.where}) in a prior has {mine}, and the plate of that name around the parameter "
-                f"{its}. To open that one again write plate({self.name!r}, {again.size}); else give this one its own name."
+                f"{its}. To reopen that one write plate({self.name!r}, {again.size}); otherwise use a different name."
             )
         self.dim, self.indices = again.dim, again.indices
         if self.dim is not None:
@@ -157,7 +155,7 @@ class plate(Messenger):
 
     def _check_name(self) -> None:
         if any(frame.name == self.name for frame in open_plates()):
-            raise PlateError(f"plate {self.name!r} ({self.where}) is opened inside itself. Give the inner one its own name.")
+            raise PlateError(f"plate {self.name!r} ({self.where}) is opened inside itself. Rename the inner one.")
 
     def _free_dim(self) -> int:
         taken = {frame.dim: frame for frame in open_plates() if frame.dim is not None}
@@ -166,7 +164,7 @@ class plate(Messenger):
         if self.dim in taken:
             raise PlateError(
                 f"plates {taken[self.dim].name!r} and {self.name!r} ({self.where}) collide at dim {self.dim}. "
-                "Give one of them another dim, or leave dim out, inside of the other, to have a free one chosen."
+                "Give one of them a different dim, or leave dim out of the inner one, to have a free one chosen."
             )
         return self.dim
 
@@ -182,7 +180,7 @@ class plate(Messenger):
         self._check_name()
         if reopened(self.name) is not None:
             raise PlateError(
-                f"plate {self.name!r} ({self.where}) is around the parameter, and a prior can open it again only as a whole: "
+                f"plate {self.name!r} ({self.where}) is around the parameter, and a prior can only reopen it as a whole: "
                 f"with plate({self.name!r}, {self.size}): …"
             )
         present = range(self.size) if self.indices is None else self.indices.tolist()

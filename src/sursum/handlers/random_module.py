@@ -14,7 +14,7 @@ from sursum.handlers.lift.resolve import Prior
 
 
 def random_module(name: str, net: nn.Module, prior: Prior, *, frozen: bool = False) -> lift:
-    """A program that draws the parameters of `net` from `prior` and returns the network that has them.
+    """A program that draws the parameters of `net` from `prior` and returns a network with these values.
 
     Args:
         name: the prefix of the sites' names.
@@ -23,7 +23,7 @@ def random_module(name: str, net: nn.Module, prior: Prior, *, frozen: bool = Fal
         frozen: lift parameters with ``requires_grad=False`` as well.
 
     Returns:
-        A program without arguments; each execution returns a network with its own weights.
+        A program without arguments; each execution returns a network with new weights.
 
     Example:
         >>> import sursum as su, sursum.distributions as dist, torch

@@ -20,13 +20,13 @@ from sursum.handlers.unused import unused
 
 
 class Reparam(Protocol):
-    """A way to write a latent site: it draws auxiliary sites through `perform` and returns the value they give."""
+    """A reparameterisation of a latent site: draws auxiliary sites through `perform` and returns the resulting value."""
 
     def __call__(self, site: Sample) -> Tensor: ...
 
 
 class SharedReparam(ABC):
-    """A way to write several sites together, a `Reparam` of which each execution works with a copy of its own."""
+    """A joint reparameterisation of several sites: a `Reparam` that is copied for each execution."""
 
     @abstractmethod
     def __call__(self, site: Sample) -> Tensor:
@@ -43,17 +43,17 @@ class SharedReparam(ABC):
 
 @handler
 class reparam(Messenger[P, R]):
-    r"""Draw latent sites through auxiliary ones: the same joint distribution, another geometry for the sampler.
+    r"""Draw latent sites through auxiliary ones: the same joint distribution, a different geometry for the sampler.
 
     Args:
         config: a mapping from names or patterns to reparameterisers, e.g. ``{"theta": LocScaleReparam(0.0)}``.
 
     Raises:
-        HandlerError: a configuration that is no mapping, or that has something else than a reparameteriser.
-        SiteError: a site whose distribution has no such form, or that is observed and named exactly.
+        HandlerError: a configuration that is not a mapping, or that contains something other than a reparameteriser.
+        SiteError: a site whose distribution does not have the required form, or that is observed and named exactly.
 
     Warns:
-        UnusedSiteWarning: a key that matched no sample site, or nothing that one before it had left.
+        UnusedSiteWarning: a key that matched no sample site, or only sites taken by an earlier key.
 
     Example:
         >>> import sursum as su, sursum.distributions as dist
@@ -78,7 +78,7 @@ class reparam(Messenger[P, R]):
             if isinstance(strategy, type) or not callable(strategy):
                 found = f"the class {strategy.__name__}" if isinstance(strategy, type) else repr(strategy)
                 raise HandlerError(
-                    f"reparam is given {found} for {key!r}, and a reparameteriser was expected, an instance: "
+                    f"reparam got {found} for {key!r}, but an instance of a reparameteriser was expected: "
                     f"{{{key!r}: LocScaleReparam(0.0)}}."
                 )
 
@@ -107,7 +107,7 @@ class reparam(Messenger[P, R]):
                 return perform(site)
             raise SiteError(
                 f"site {site} is observed or has been given a value, and reparam cannot change its coordinates. "
-                "Leave it out of the configuration."
+                "Remove it from the configuration."
             )
         return perform(
             Deterministic(
@@ -122,7 +122,7 @@ class reparam(Messenger[P, R]):
 
 
 def _started(site: Sample) -> Sample:
-    """`site` with the value that is recalled for it as the one to start from, and with a note of that."""
+    """`site` with its recalled value as the starting point, and marked as such."""
     held = recall(site.name) if isinstance(site.fn, Distribution) else None
     if held is None or held.shape != site.fn.batch_shape + site.fn.event_shape:
         return site
@@ -130,7 +130,7 @@ def _started(site: Sample) -> Sample:
 
 
 def base_of(fn: Distribution) -> tuple[Any, int]:
-    """The distribution inside `Independent`, and how many event dimensions that added."""
+    """The distribution inside `Independent`, and the number of event dimensions that it added."""
     count = 0
     while isinstance(fn, Independent):
         count += fn.reinterpreted_batch_ndims

@@ -1,4 +1,4 @@
-"""`replay`: repeat the latent values of a trace."""
+"""`replay`: reuse the latent values of a trace."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sursum.core.validation import check_value
 
 @handler
 class replay(Messenger[P, R]):
-    """Give every latent site the value that it has in `trace`; sites that the trace lacks are drawn as usual.
+    """Give every latent site its value in `trace`; sites missing from the trace are drawn as usual.
 
     Example:
         >>> import sursum as su, sursum.distributions as dist

@@ -1,4 +1,4 @@
-"""`reprior`: another prior for sample sites, from outside."""
+"""`reprior`: replace the prior of sample sites, from outside."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sursum.handlers.lift.resolve import broadcasts, check_support, expanded, re
 from sursum.handlers.unused import unused
 
 
-@answers("what a prior is for stands in one mapping, `reprior(model, prior={'{}': …})`", priors="prior", dist="prior")
+@answers("priors by site name are one mapping, `reprior(model, prior={'{}': …})`", priors="prior", dist="prior")
 @handler
 class reprior(Messenger[P, R]):
     r"""Replace the prior of latent sites: what `lift` does for parameters, for `sample`.
@@ -52,12 +52,12 @@ class reprior(Messenger[P, R]):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not isinstance(self.prior, Mapping):
-            raise PriorTypeError(f"reprior needs a mapping from names to distributions, and this is {self.prior!r}.")
+            raise PriorTypeError(f"reprior needs a mapping from names to distributions, but got {self.prior!r}.")
         for key, prior in self.prior.items():
             if not isinstance(key, str):
-                raise PriorTypeError(f"reprior: the keys must be names of sites or patterns, strings, and one is {key!r}.")
+                raise PriorTypeError(f"reprior: the keys must be strings, names of sites or patterns, but one is {key!r}.")
             if not isinstance(prior, Distribution):
-                raise PriorTypeError(f"reprior: the prior for {key!r} must be a Distribution, and it is {prior!r}.")
+                raise PriorTypeError(f"reprior: the prior for {key!r} must be a Distribution, but it is {prior!r}.")
 
     def handle(self, site: Site) -> Any:
         latent = isinstance(site, Sample) and not site.is_observed and not site.infer.get("is_subsample")
@@ -74,7 +74,7 @@ class reprior(Messenger[P, R]):
 
 
 def _fitted(prior: Distribution, site: Sample) -> Distribution:
-    """`prior` in the dtype and with the batch and event shape of the site's own, inside the constraint if it was lifted."""
+    """`prior` with the site's dtype, batch shape and event shape, checked against the constraint if the site was lifted."""
     named = f"reprior: the prior {type(prior).__name__} for site {site}"
     like = next((tensor for tensor in tensors(site.fn) if tensor.is_floating_point()), None)
     if like is not None:

@@ -32,7 +32,7 @@ class scale(Messenger[P, R]):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not is_all_true(torch.as_tensor(self.scale) >= 0):
-            raise ValueError(f"scale must not be negative, and is {self.scale}")
+            raise ValueError(f"scale must not be negative, but is {self.scale}")
 
     def handle(self, site: Site) -> Any:
         if isinstance(site, (Sample, Factor)):

@@ -1,4 +1,4 @@
-"""`seed`: draw from a generator of one's own."""
+"""`seed`: draw from a separate generator."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sursum.core.runtime import Messenger, P, R, handler, required
 class seed(Messenger[P, R]):
     """Draw every site inside from a generator seeded with `rng_seed`; torch's global generator is left alone.
 
-    Each execution starts the same stream.
+    Each execution restarts the same stream.
 
     Example:
         >>> import sursum as su, sursum.distributions as dist
@@ -35,7 +35,7 @@ class seed(Messenger[P, R]):
         self.generator = torch.Generator().manual_seed(index(self.rng_seed))
 
     def fresh(self) -> Self:
-        """A copy that draws from the start again."""
+        """A copy that restarts the stream."""
         copy = super().fresh()
         copy.generator = torch.Generator().manual_seed(index(self.rng_seed))
         return copy

@@ -14,7 +14,7 @@ from sursum.handlers.given import Given
 @answers("values by site name are one mapping, `substitute(model, data={'{}': …})`", values="data", param_map="data")
 @handler
 class substitute(Given[P, R]):
-    r"""Fix the latent sites and parameters named in `data` at these values; they stay what they are, and are scored.
+    r"""Fix the latent sites and parameters named in `data` at these values; sites stay latent, and are scored.
 
     A parameter inside a `lift` that has been given a value this way stays a parameter.
 

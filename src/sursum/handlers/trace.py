@@ -19,13 +19,13 @@ from sursum.errors import OptionError
 class trace(Messenger[P, R]):
     """Record the sites that a program reaches, as they come back from the handlers outside.
 
-    What is in a scan is one site, its value and log density with a leading dimension, time.
+    The steps of a site in a scan are one site, whose value and log density have a leading time dimension.
 
     ``trace(model).get_trace(*args)`` returns the `Trace`; in ``with trace() as t:`` it is ``t.trace``.
 
     Raises:
-        DuplicateSiteError: two sites of one name.
-        SiteError: the program changes what a site has drawn or observed in place.
+        DuplicateSiteError: two sites with one name.
+        SiteError: the program changes the value of a site in place.
 
     Example:
         >>> import sursum as su, sursum.distributions as dist, torch

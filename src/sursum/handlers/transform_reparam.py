@@ -19,11 +19,11 @@ from sursum.handlers.reparam import base_of
 class TransformReparam:
     r"""A site with a `TransformedDistribution`, :math:`x = T(x')` with :math:`x' \sim F`, drawn from F.
 
-    The auxiliary site is called ``<name>_base``. It pays where T depends on other latent sites, and lets another `reparam`
-    outside work on the base: ``reparam(reparam(model, {"x": TransformReparam()}), {"x_base": LocScaleReparam()})``.
+    The auxiliary site is named ``<name>_base``. This helps where T depends on other latent sites, and lets an outer `reparam`
+    transform the base: ``reparam(reparam(model, {"x": TransformReparam()}), {"x_base": LocScaleReparam()})``.
 
     Raises:
-        SiteError: a site whose distribution is not a transformed one, or is by a map that is not one to one.
+        SiteError: a site whose distribution is not a transformed one, or whose transform is not one-to-one.
 
     Example:
         >>> import sursum as su, sursum.distributions as dist
@@ -36,8 +36,8 @@ class TransformReparam:
         fn, events = base_of(site.fn)
         if not isinstance(fn, TransformedDistribution) or not all(transform.bijective for transform in fn.transforms):
             raise SiteError(
-                f"site {site} has no base to be drawn from: TransformReparam needs a TransformedDistribution whose "
-                f"transforms are one to one, such as LogNormal, and this is {type(fn).__name__}."
+                f"site {site} has no base to draw from: TransformReparam needs a TransformedDistribution whose "
+                f"transforms are one-to-one, such as LogNormal, but this is {type(fn).__name__}."
             )
         base = fn.base_dist
         start = site.init

@@ -1,4 +1,4 @@
-"""Names and patterns that a handler was given, and that did nothing."""
+"""Names and patterns that a handler was given but never used."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def unused(
 ) -> Iterator[tuple[str, str]]:
     """The keys that have never answered for one of the names `met`, at the end of an execution, and why.
 
-    A key is said once for a handler object, and not at all if an earlier execution of it has used the key. One that is
-    a fallback, because narrower keys before it have answered for all that it matches, is not unused.
+    A key is reported once per handler object, and not at all if an earlier execution has used it. A fallback, where
+    narrower keys before it took everything that it matches, does not count as unused.
 
     Args:
         handler: the copy that ran.
@@ -44,6 +44,6 @@ def unused(
         takers = [one for name, one in taker.items() if patterns and matches(key, name)]
         before = next((one for one in takers if not covers(key, one)), None)
         if before is not None and handler.note(key):
-            yield key, f"{before!r}, which stands before it, takes all that it matches. Put the narrower pattern first."
+            yield key, f"{before!r}, which comes before it, takes everything that it matches. Put the narrower pattern first."
         elif not takers and handler.note(key):
             yield key, nothing(key) if callable(nothing) else f"{nothing}.{suggestion(key, met)}"

@@ -371,7 +371,7 @@ def _() -> None:
 
 @cell("lift", "inside", "the inner prior answers; the outer one is asked for what it leaves, and warns if that is nothing")
 def _() -> None:
-    with pytest.warns(UnusedPriorWarning, match="lifted inside already"):
+    with pytest.warns(UnusedPriorWarning, match="an inner lift already gives"):
         tr = run(su.lift(su.lift(model, {"s": dist.Exponential(2.0)}), PRIOR))
     s = lifted(tr)
     holds(tr, math.log(2.0) - 2.0 * s + likelihood(s))

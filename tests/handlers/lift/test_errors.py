@@ -33,7 +33,7 @@ def unused(program: Any) -> list[str]:
 def test_the_wrong_kind_of_prior_is_refused_at_construction(wrong: Any) -> None:
     with pytest.raises(TypeError, match="the prior must be a Distribution, a callable that returns one, or a mapping") as whole:
         su.lift(model, wrong)
-    with pytest.raises(PriorTypeError, match="the prior for 'scale' must be a Distribution, a callable that returns one, and"):
+    with pytest.raises(PriorTypeError, match="the prior for 'scale' must be a Distribution, a callable that returns one, but"):
         su.lift(model, {"scale": wrong})
     with pytest.raises(PriorTypeError):
         su.random_module("net", nn.Linear(1, 1), wrong)
@@ -45,7 +45,7 @@ def test_the_wrong_kind_of_prior_is_refused_at_construction(wrong: Any) -> None:
 def test_mappings_in_mappings_and_keys_that_are_no_strings() -> None:
     with pytest.raises(PriorTypeError, match="the prior for 'net' must be a Distribution"):
         su.lift(model, {"net": {"weight": NORMAL}})
-    with pytest.raises(PriorTypeError, match="keys of a prior must be names .* one is 0"):
+    with pytest.raises(PriorTypeError, match="keys of a prior must be strings, .* one is 0"):
         su.lift(model, {0: NORMAL})
 
 
@@ -86,7 +86,7 @@ def test_outranked_declined_or_given_a_value_inside_is_used() -> None:
     assert unused(su.lift(inner, {"scale": NORMAL})) == []
 
 
-INSIDE = "what it is for is lifted inside already, and the inner prior answers. To replace that one, write reprior(…)."
+INSIDE = "an inner lift already gives this parameter a prior. To replace that prior, write reprior(…)."
 
 
 def test_lifted_inside_already_is_not_used() -> None:
@@ -134,8 +134,8 @@ def test_a_key_for_what_is_frozen_says_how_to_lift_it() -> None:
     x = torch.ones(1, 2)
     (text,) = unused(lambda: su.lift(net, {"0.weight": NORMAL})(x))
     assert text == (
-        "the prior for '0.weight' was not used: it names what is frozen (requires_grad=False). "
-        "To lift that as well, write lift(…, frozen=True)."
+        "the prior for '0.weight' was not used: it names frozen parameters (requires_grad=False). "
+        "To lift those as well, write lift(…, frozen=True)."
     )
     assert unused(lambda: su.lift(net, {"**": NORMAL})(x)) == []
     assert unused(lambda: su.lift(net, {"0.weight": NORMAL}, frozen=True)(x)) == []
@@ -146,7 +146,7 @@ def test_a_key_for_what_is_frozen_says_how_to_lift_it() -> None:
 def test_data_for_a_name_that_is_a_parameter_there_warns() -> None:
     for verb in (su.condition, su.do):
         inside = su.lift(verb(model, data={"scale": torch.tensor(2.0)}), {"scale": NORMAL})
-        with pytest.warns(UnusedSiteWarning, match=r"'scale'.* is a parameter here.*outside of lift, .*or use substitute"):
+        with pytest.warns(UnusedSiteWarning, match=r"'scale'.* is a parameter here.*outside lift, .*or use substitute"):
             inside()
         outside = verb(su.lift(model, {"scale": NORMAL}), data={"scale": torch.tensor(2.0)})
         assert outside()[0] == 2.0
@@ -186,10 +186,10 @@ def test_a_lifted_parameter_and_a_sample_site_of_one_name() -> None:
 
 def test_a_program_that_cannot_be_called() -> None:
     for wrong, shown in ((3, "3"), ("model", "'model'"), ({"y": 1.0}, r"\{'y': 1\.0\}")):
-        message = rf"lift got {shown} for its program\. A function or a module was expected.*: lift\(model, …\)"
+        message = rf"lift got {shown} as its program\. A callable was expected, a function or a module: lift\(model, …\)"
         with pytest.raises(HandlerError, match=message):
             su.lift(wrong, NORMAL)  # type: ignore[arg-type]
-    with pytest.raises(HandlerError, match="condition got 3 for its program"):
+    with pytest.raises(HandlerError, match="condition got 3 as its program"):
         su.condition(3, data={})  # type: ignore[arg-type]
 
 
@@ -206,7 +206,7 @@ def test_a_prior_that_cannot_be_called_so(prior: Any) -> None:
 
 
 def test_a_prior_of_a_parameter_without_a_value_is_called_without_one() -> None:
-    with pytest.raises(PriorTypeError, match=r"It gets nothing, for the program gives the parameter no value"):
+    with pytest.raises(PriorTypeError, match=r"It gets nothing, since the program gives the parameter no value,"):
         su.lift(lambda: su.param("s"), lambda value: NORMAL)()
 
 

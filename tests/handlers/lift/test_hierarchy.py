@@ -418,7 +418,7 @@ def test_a_plate_opened_again_as_an_iterator_is_an_error() -> None:
         scales = [su.sample(f"tau_{i}", dist.HalfNormal(1.0)) for i in su.plate("groups", 4)]
         return dist.Normal(0.0, torch.stack(scales))
 
-    with pytest.raises(PlateError, match="'groups' .*only as a whole"):
+    with pytest.raises(PlateError, match="'groups' .*only reopen it as a whole"):
         su.lift(local(), {"w": prior})()
 
 

@@ -142,7 +142,9 @@ def test_a_prior_for_all_elements_needs_no_picking(prior: Any, shape: tuple[int,
 def test_one_that_cannot_be_picked_apart_says_so() -> None:
     prior = td.LKJCholesky(3, torch.arange(4.0) + 1)
     init = torch.eye(3).expand(4, 3, 3)
-    with pytest.raises(PriorShapeError, match="LKJCholesky .*'w' .*cannot be subsampled with plate 'groups'.*leave the plate"):
+    with pytest.raises(
+        PriorShapeError, match="LKJCholesky .*'w' .*cannot be subsampled with plate 'groups'.*do not subsample the plate"
+    ):
         site_of(local(init, 2, constraint=constraints.corr_cholesky), prior)
     assert site_of(local(init, 2, None, constraint=constraints.corr_cholesky), prior).value.shape == (4, 3, 3)
 

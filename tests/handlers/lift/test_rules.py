@@ -191,7 +191,7 @@ def test_which_key_speaks(priors: dict[str, float], expected: float) -> None:
 
 def test_the_first_pattern_speaks_though_another_is_narrower() -> None:
     priors = {"**": dist.Delta(torch.tensor(2.0)), "net.*": dist.Delta(torch.tensor(1.0))}
-    with pytest.warns(UnusedPriorWarning, match=r"'net.\*' was not used: '\*\*', which stands before it"):
+    with pytest.warns(UnusedPriorWarning, match=r"'net.\*' was not used: '\*\*', which comes before it"):
         assert su.lift(lambda: su.param("net.weight", torch.tensor(0.0)), priors)() == 2.0
 
 
@@ -201,7 +201,7 @@ def test_the_innermost_lift_that_answers_wins() -> None:
 
     inner = su.lift(program, {"a": dist.Delta(torch.tensor(1.0))})
     outer = su.lift(inner, {"a": dist.Delta(torch.tensor(5.0)), "b": dist.Delta(torch.tensor(2.0))})
-    with pytest.warns(UnusedPriorWarning, match="'a' was not used: what it is for is lifted inside already"):
+    with pytest.warns(UnusedPriorWarning, match="'a' was not used: an inner lift already gives this parameter a prior"):
         tr = su.trace(outer).get_trace()
     assert [float(value) for value in tr.result] == [1.0, 2.0]
     assert list(tr) == ["a", "b"]

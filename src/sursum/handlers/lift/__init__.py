@@ -1,4 +1,4 @@
-"""`lift`: parameters become latent sites. `resolve` finds and fits a parameter's prior, `site` makes the message of its site.
+"""`lift`: parameters become latent sites. `resolve` finds and fits a parameter's prior, `site` builds the message of its site.
 
 Imports `core`; of the other handlers none is imported here.
 """

@@ -21,11 +21,11 @@ from sursum.handlers.lift.site import again, made, propose, settled
 from sursum.handlers.unused import unused
 
 _UNREAD = "no parameter of that name was read"
-_FROZEN = "it names what is frozen (requires_grad=False). To lift that as well, write lift(…, frozen=True)."
-_INSIDE = "what it is for is lifted inside already, and the inner prior answers. To replace that one, write reprior(…)."
+_FROZEN = "it names frozen parameters (requires_grad=False). To lift those as well, write lift(…, frozen=True)."
+_INSIDE = "an inner lift already gives this parameter a prior. To replace that prior, write reprior(…)."
 
 
-@answers("what a prior is for stands in one mapping, `lift(model, prior={'{}': …})`", priors="prior", dist="prior")
+@answers("priors by parameter name are one mapping, `lift(model, prior={'{}': …})`", priors="prior", dist="prior")
 @handler
 class lift(Messenger[P, R]):
     r"""Draw parameters from priors: a program with parameters θ becomes one with :math:`p(y, θ) = p(y \mid θ)\,p(θ)`.
@@ -45,7 +45,7 @@ class lift(Messenger[P, R]):
         PriorSupportError: a prior whose support is not inside the parameter's constraint.
 
     Warns:
-        UnusedPriorWarning: a key matched no parameter, or nothing that one before it or a lift inside had left.
+        UnusedPriorWarning: a key matched no parameter, or only parameters taken by an earlier key or an inner lift.
 
     Example:
         >>> import torch, sursum as su, sursum.distributions as dist
@@ -74,7 +74,7 @@ class lift(Messenger[P, R]):
         param = site.param if isinstance(site, (Sample, Deterministic)) else site
         if isinstance(param, Param):
             self.met[param.name] = _INSIDE if param is not site else _FROZEN if self.leaves(param) else ""
-        # A parameter that an inner handler has given a value keeps it; what an inner lift has answered is a Sample.
+        # A parameter that an inner handler has given a value keeps it; one that an inner lift has answered is a Sample.
         if not isinstance(site, Param) or site.value is not None or self.leaves(site):
             return perform(site)
         if site.name in self.answers:
@@ -91,11 +91,11 @@ class lift(Messenger[P, R]):
         return answer
 
     def leaves(self, site: Param) -> bool:
-        """Whether `site` stays a parameter because its network has it frozen."""
+        """Whether `site` stays a parameter because it is frozen in its network."""
         return site.frozen and not self.frozen
 
     def finish(self) -> None:
-        """Say which priors were not used."""
+        """Warn about priors that were not used."""
         if isinstance(self.prior, Mapping):
             for key, why in unused(self, self.prior, [name for name, left in self.met.items() if not left], _UNREAD):
                 left = next((left for name, left in self.met.items() if left and matches(key, name)), why)

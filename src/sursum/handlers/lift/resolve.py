@@ -1,4 +1,4 @@
-"""A prior made to fit its parameter: asked for, cast, expanded, its support checked."""
+"""Fit a prior to its parameter: call it, cast it, expand it, check its support."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _DRAWS = 32
 
 
 def check_kind(prior: Any, key: str | None = None) -> None:
-    """That `prior` is a distribution, a callable, or (at the top) a mapping of names to such."""
+    """Check that `prior` is a distribution, a callable, or (at the top level) a mapping from names to these."""
     if isinstance(prior, Mapping) and key is None:
         for name, entry in prior.items():
             if not isinstance(name, str):
                 raise PriorTypeError(
-                    f"the keys of a prior must be names of parameters or patterns, strings, and one is {name!r}."
+                    f"the keys of a prior must be strings, names of parameters or patterns, but one is {name!r}."
                 )
             check_kind(entry, name)
         return
@@ -46,13 +46,13 @@ def check_kind(prior: Any, key: str | None = None) -> None:
     if is_class and issubclass(prior, Distribution):
         found += f"; write {prior.__name__}(…)"
     raise PriorTypeError(
-        f"the prior{at} must be a Distribution, a callable that returns one{'' if key else ', or a mapping of names to such'}"
-        f", and it is {found}."
+        f"the prior{at} must be a Distribution, a callable that returns one{'' if key else ', or a mapping of names to these'}"
+        f", but it is {found}."
     )
 
 
 def entry_for(prior: Prior, name: str) -> tuple[str | None, Any] | None:
-    """What `prior` says of the parameter `name`, with the key that says it; None where it says nothing."""
+    """The entry of `prior` for the parameter `name`, with its key; None if there is none."""
     return lookup(prior, name) if isinstance(prior, Mapping) else (None, prior)
 
 
@@ -73,9 +73,9 @@ def consult(entry: Any, site: Param, value: Tensor | None) -> Any:
 
 
 def _told(entry: Callable[..., Any], site: Param, given: list[Tensor]) -> dict[str, Any]:
-    """What `entry` is told by keyword: all that it takes, but for what a `partial` has filled in already.
+    """The keyword arguments for `entry`: all that it takes, except those already bound by a `partial`.
 
-    That it can be called so is checked. A TypeError from inside of it is its own, and passes as it is.
+    Also checks that it can be called with them. A TypeError raised inside it is its own, and propagates unchanged.
     """
     told = {"name": site.name, "constraint": site.constraint, "event_dim": site.event_dim}
     if isinstance(entry, partial):
@@ -90,11 +90,11 @@ def _told(entry: Callable[..., Any], site: Param, given: list[Tensor]) -> dict[s
     try:
         signature.bind(*given, **told)
     except TypeError as error:
-        what = "the parameter's current value" if given else "nothing, for the program gives the parameter no value"
+        what = "the parameter's current value" if given else "nothing, since the program gives the parameter no value,"
         raise PriorTypeError(
             f"the prior of parameter {site} is a function with the signature {signature}, which cannot be called: {error}. It "
-            f"gets {what} as its only positional argument, and by keyword what it takes of `name`, `constraint` and "
-            "`event_dim`: write `lambda value: dist.Normal(0.0, 1.0)`, or `def prior(value, *, name): …`."
+            f"gets {what} as its only positional argument, and by keyword any of `name`, `constraint` and "
+            "`event_dim` that it takes: write `lambda value: dist.Normal(0.0, 1.0)`, or `def prior(value, *, name): …`."
         ) from None
     return told
 
@@ -109,8 +109,8 @@ def fit(
 ) -> Distribution:
     """`prior` in the dtype, on the device and of the shape of `value`, with its support checked.
 
-    Batch dimensions that plates own stay batch dimensions, subsampled with them; all others become event dimensions. A
-    prior that `entered` a plate speaks of the elements that are present there.
+    Batch dimensions that belong to plates stay batch dimensions, subsampled with them; all others become event dimensions. A
+    prior that `entered` a plate describes the elements that are present there.
     """
     named = f"the prior {type(prior).__name__}{f' for {key!r}' if key else ''} of parameter {site}"
     if value is not None:
@@ -123,7 +123,7 @@ def fit(
 
 
 def fit_draw(draw: Tensor, site: Param, value: Tensor | None) -> Tensor:
-    """`draw`, what a prior that is a function returned, in the dtype, on the device and of the shape of `value`."""
+    """`draw`, a tensor returned by a prior function, in the dtype, on the device and of the shape of `value`."""
     if value is not None:
         if not broadcasts(draw.shape, value.shape):
             raise PriorShapeError(
@@ -140,11 +140,11 @@ def fit_draw(draw: Tensor, site: Param, value: Tensor | None) -> Tensor:
 
 
 def check_answer(answer: Sample, site: Param, value: Tensor | None) -> None:
-    """That what came back for a lifted parameter has its dtype, and lies in the support if it is an observation."""
+    """Check that the answer for a lifted parameter has its dtype, and lies in the support if it is an observation."""
     if answer.is_observed:
         check_value(answer)
         return
-    # Not every distribution can be cast. A value of another dtype that somebody else has given is not the prior's doing.
+    # Not every distribution can be cast. A value of a different dtype given by another handler is not the prior's fault.
     if value is None or not value.is_floating_point() or not isinstance(answer.value, Tensor):
         return
     if value.dtype not in (answer.value.dtype, floating_dtype(answer.fn)):
@@ -152,7 +152,7 @@ def check_answer(answer: Sample, site: Param, value: Tensor | None) -> None:
 
 
 def recast_to(prior: Distribution, value: Tensor, named: str) -> Distribution:
-    """`prior` in the dtype and on the device of `value`, an integer's being left as they are."""
+    """`prior` in the dtype and on the device of `value`; for integers the dtype is left unchanged."""
     if value.is_complex():
         raise PriorTypeError(f"{named} draws real values; the parameter has {value.dtype}. Lift its parts as two parameters.")
     if not value.is_floating_point():
@@ -174,7 +174,7 @@ def _wrong_dtype(named: str, found: Any, expected: torch.dtype) -> PriorTypeErro
 def _in_shape(
     prior: Distribution, shape: torch.Size, local: int, plates: tuple[Frame, ...], named: str, entered: Collection[str]
 ) -> Distribution:
-    """`prior` expanded to `shape`, or to what the plates, which own the first `local` dimensions, have present of it."""
+    """`prior` expanded to `shape`, or to its elements present in the plates, which own the first `local` dimensions."""
     events = len(prior.event_shape)
     split = len(shape) - events
     present = list(shape)
@@ -183,14 +183,14 @@ def _in_shape(
         present[at] = frame.length
         if frame.indices is None or split < local or (frame.name in entered and frame.length == frame.size):
             continue
-        # An argument for every element is picked apart; one for all elements, or for those present, fits as it is.
+        # An argument with one entry per element is indexed; one for all elements, or for those present, fits as it is.
         dim = at - split
         if -dim <= len(prior.batch_shape) and prior.batch_shape[dim] == frame.size != 1:
             chosen = select(prior, dim, frame.indices)
             if chosen is None:
                 raise PriorShapeError(
-                    f"{named} cannot be subsampled with plate {frame.name!r}: its arguments cannot be picked apart. "
-                    "Give it one argument for all elements, or leave the plate whole."
+                    f"{named} cannot be subsampled with plate {frame.name!r}: its arguments cannot be indexed. "
+                    "Give it one argument for all elements, or do not subsample the plate."
                 )
             prior = chosen
     batch = torch.Size(present[: max(split, 0)])
@@ -213,7 +213,7 @@ def expanded(prior: Distribution, batch: torch.Size, named: str) -> Distribution
     except NotImplementedError:
         raise PriorShapeError(
             f"{named} has batch shape {tuple(prior.batch_shape)} and no method expand to bring it to {tuple(batch)}. "
-            "Give it that shape, or its class the method."
+            "Give it that shape, or add the method to its class."
         ) from None
     return wide
 
@@ -232,7 +232,7 @@ def broadcasts(small: torch.Size, large: torch.Size) -> bool:
 
 
 def check_support(prior: Distribution, constraint: constraints.Constraint, named: str) -> None:
-    """That the values of `prior` satisfy `constraint`: by its support where that tells, else by draws."""
+    """Check that the values of `prior` satisfy `constraint`: by its support where that decides, otherwise by draws."""
     try:
         support: Any = support_of(prior)
     except NotImplementedError:
@@ -249,19 +249,19 @@ def check_support(prior: Distribution, constraint: constraints.Constraint, named
 
 
 def _is_point(prior: Any) -> bool:
-    """Whether all mass is at a point, which says more than a support does."""
+    """Whether all mass is at one point, which is more informative than the support."""
     while hasattr(prior, "base_dist"):
         prior = prior.base_dist
     return isinstance(prior, Delta)
 
 
 def _draws_inside(prior: Distribution, constraint: constraints.Constraint, named: str) -> bool:
-    """Whether draws, from a generator of our own and invisible to a capture, satisfy the constraint."""
+    """Whether draws satisfy the constraint; they come from a separate generator and are hidden from captures."""
     with torch.no_grad(), without_dispatch_modes(), drawing_from(torch.Generator().manual_seed(0)):
         try:
             return bool(constraint.check(prior.sample(torch.Size([_DRAWS]))).all())
         except (RuntimeError, IndexError, DensityError) as error:
             raise PriorSupportError(
-                f"{named}: whether its values satisfy the parameter's constraint {constraint!r} cannot be told ({error}). "
+                f"{named}: whether its values satisfy the parameter's constraint {constraint!r} is unknown ({error}). "
                 f"Use {suggestions(constraint)}."
             ) from error

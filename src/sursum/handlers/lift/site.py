@@ -1,4 +1,4 @@
-"""From a parameter and its prior to the message of the lifted site."""
+"""Build the message of a lifted site from a parameter and its prior."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from sursum.handlers.lift.resolve import check_answer, consult, fit, fit_draw
 
 
 def propose(site: Param, key: str | None, entry: Any, hypers: dict[str, tuple[Site, Site]]) -> Sample | Param | None:
-    """What `entry`, the prior that `key` names (None: the only prior), makes of the parameter `site`.
+    """Apply `entry`, the prior under `key` (None: the only prior), to the parameter `site`.
 
-    A `Sample` to be sent outwards; a `Param` with its value where the prior is one function that draws a tensor; None
-    where the prior leaves this one a parameter. What the prior draws is global, whatever plates the parameter is in;
-    `hypers` holds it for the other parameters of this execution.
+    Returns a `Sample` to be sent outwards; a `Param` with its value if the prior is a single function that draws a tensor;
+    None if the prior leaves this one a parameter. The sites that the prior draws are global, regardless of the parameter's
+    plates; `hypers` holds them for the other parameters of this execution.
     """
     value = _current(site)
     plates = () if value is None else local_plates(site, value)
@@ -53,14 +53,14 @@ def propose(site: Param, key: str | None, entry: Any, hypers: dict[str, tuple[Si
 
 
 def settled(answer: Site, site: Param) -> Site:
-    """`answer`, what has become of a lifted parameter, once it has been seen to be one."""
+    """`answer`, the message that came back for a lifted parameter, after checking it."""
     if isinstance(answer, Sample) and isinstance(answer.fn, Distribution):
         check_answer(answer, site, answer.init)
     return answer
 
 
 def again(first: Site, site: Param) -> Site:
-    """A second read of a lifted parameter: the same value, as far as the plates here have it present, and no second site."""
+    """A second read of a lifted parameter: the same value, restricted to the elements present here, and no second site."""
     param = first if isinstance(first, Param) else getattr(first, "param", None)
     if isinstance(param, Param) and param.owner is not site.owner:
         raise DuplicateSiteError(f"parameter {site} is read from two different networks. Give the two modules different names.")
@@ -71,7 +71,7 @@ def again(first: Site, site: Param) -> Site:
 
 
 def _present(first: Site, site: Param) -> Tensor:
-    """The elements that the plates around the second read have present, out of those that were drawn at the first."""
+    """The elements that are present in the plates around the second read, out of those drawn at the first."""
     value: Tensor = first.value
     whole: Tensor = first.param.init  # type: ignore[attr-defined]
     had = {frame.name: frame for frame in first.plates if frame.indices is not None}
@@ -80,7 +80,7 @@ def _present(first: Site, site: Param) -> Tensor:
         if name not in wanted or wanted[name].indices is not frame.indices:
             raise PlateError(
                 f"parameter {site} was first read at {first.where} where plate {name!r} has {frame.length} of its "
-                f"{frame.size} elements present, and is now read where others are. Read it first outside of the plate."
+                f"{frame.size} elements present, and is now read where others are. Read it first outside the plate."
             )
     for name, frame in wanted.items():
         if name not in had and frame.indices is not None:
@@ -89,9 +89,9 @@ def _present(first: Site, site: Param) -> Tensor:
 
 
 def made(site: Param) -> Param:
-    """`site` with its initial value made, where the program gives a function for it: made once, and outside any capture.
+    """`site` with its initial value evaluated, if the program gives a function for it: once, and outside any capture.
 
-    A lifted parameter's own value says where chains start and no more, so it may be random where a density may not.
+    The own value of a lifted parameter only determines where chains start, so it may be random where a density may not.
     """
     if isinstance(site.initial, Tensor) or site.initial is None:
         return site
@@ -101,16 +101,16 @@ def made(site: Param) -> Param:
 
 
 def _current(site: Param) -> Tensor | None:
-    """The parameter's value in a store, else the program's, detached: priors see values and not the parameter itself."""
+    """The parameter's value in a store, otherwise the program's, detached: priors see values, not the parameter itself."""
     held = recall(site.name)
     value = site.init if held is None else held
-    # Reading a network's own parameter after it was lifted is a mistake that densities watch for; this is not one.
+    # Densities detect reads of a network's own parameter after it was lifted; this read is legitimate.
     with DisableTorchFunction():
         return None if value is None else value.detach()
 
 
 def _started(value: Tensor, fn: Any) -> Tensor:
-    """`value`, a whole number's being where a continuous site starts, as one of the numbers that `fn` draws."""
+    """`value` in the dtype that `fn` draws: an integer may be the starting point of a continuous site."""
     if value.is_floating_point() or not isinstance(fn, Distribution) or support_of(fn).is_discrete:
         return value
     return value.to(floating_dtype(fn) or torch.get_default_dtype())
@@ -118,7 +118,7 @@ def _started(value: Tensor, fn: Any) -> Tensor:
 
 @handler
 class _Once(Messenger):
-    """A hyper-site of one name is drawn once in an execution, whichever prior asks."""
+    """Draws a hyper-site of one name once per execution, whichever prior asks for it."""
 
     known: dict[str, tuple[Site, Site]] = field(default_factory=dict)
 
@@ -131,13 +131,13 @@ class _Once(Messenger):
         if _way(asked) != _way(site):
             raise DuplicateSiteError(
                 f"two priors draw {site}, the first {_said(asked)}, the second {_said(site)}. It is one site, drawn once: "
-                "draw it in the same way, or give the two different names, for example with the parameter's name in them."
+                "draw it in the same way, or use two different names, for example by including the parameter's name."
             )
         return answer
 
 
 def _way(site: Site) -> tuple[Any, ...]:
-    """How a hyper-site is drawn, as far as its kind, its shape and its plates go."""
+    """How a hyper-site is drawn: its kind, shape and plates."""
     fn = site["fn"]
     shape = fn.batch_shape + fn.event_shape if isinstance(fn, Distribution) else getattr(site.value, "shape", ())
     return type(fn).__name__, tuple(shape), tuple((frame.name, id(frame.indices)) for frame in site.plates)
