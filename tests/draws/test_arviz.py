@@ -159,18 +159,18 @@ def test_a_stand_in_for_the_other_major_version(posterior, monkeypatch):
 def test_labels_that_do_not_fit(posterior):
     with pytest.raises(ExportError, match=r"`coords` has labels for 'schol', and no site has a.+ Did you mean 'school'"):
         posterior.to_arviz(coords={"schol": SCHOOLS})
-    with pytest.raises(ExportError, match=r"`coords` has 3 labels for 'school', and that dimension has 8 places\. Give one"):
+    with pytest.raises(ExportError, match=r"`coords` has 3 labels for 'school', but that dimension has 8 elements\. Give one"):
         posterior.to_arviz(coords={"school": ["A", "B", "C"]})
 
 
 def test_groups_that_cannot_be_added(posterior):
-    with pytest.raises(ExportError, match=r"there is no group 'posterior_predictve' to be added\. Did you mean 'posterior_pr"):
+    with pytest.raises(ExportError, match=r"group 'posterior_predictve' does not exist\. Did you mean 'posterior_pr"):
         posterior.with_groups(posterior_predictve={})
-    with pytest.raises(ExportError, match="there is no group 'posterior' to be added"):
+    with pytest.raises(ExportError, match="group 'posterior' does not exist"):
         posterior.with_groups(posterior={})
     with pytest.raises(ExportError, match="the group 'prior' is a Tensor. Give a mapping from names to draws, or a Prediction"):
         posterior.with_groups(prior=torch.zeros(3))
-    with pytest.raises(ExportError, match=r"the draws of 'y' in 'predictions' have shape \(3,\), and 2 leading dimensions"):
+    with pytest.raises(ExportError, match=r"the draws of 'y' in 'predictions' have shape \(3,\), but 2 leading dimensions"):
         posterior.with_groups(predictions={"y": torch.zeros(3)})
 
 
@@ -210,14 +210,14 @@ def test_groups_go_to_the_store_of_the_run(posterior, tmp_path):
         for name, value in values.items():
             assert torch.equal(value, again.groups[group][name])
     assert groups_of(again.to_arviz()) >= set(whole.groups)
-    with pytest.raises(StorageError, match="has a group 'prior' already, and what is stored is never"):
+    with pytest.raises(StorageError, match="already has a group 'prior', and stored data are never"):
         found.with_groups(store=path, prior=prior)
 
 
 @pytest.mark.parametrize(
     ("dims", "says"),
     [
-        ({"slop": ["a"]}, "'slop', and there is no such site. Did you mean 'slope'"),
+        ({"slop": ["a"]}, "'slop', but that site does not exist. Did you mean 'slope'"),
         ({"slope": ["a"]}, "for 'slope', which has 0 dimensions"),
         ({"weight": ["a", "b"]}, "for 'weight', which has 1 dimensions"),
         ({"weight": "a"}, "Give a list"),

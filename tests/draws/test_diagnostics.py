@@ -45,7 +45,7 @@ def test_divergences(healthy):
     diverging = np.zeros((CHAINS, DRAWS), dtype=bool)
     diverging[1, :7] = True
     (text,) = diagnose(with_stat(healthy, "diverging", diverging))
-    assert text.startswith("7 of 2000 draws ended in a divergence: a part of the posterior may be missing.")
+    assert text.startswith("7 of 2000 draws ended in a divergence: part of the posterior may be missing.")
     assert "`target_accept`" in text
 
 
@@ -95,7 +95,7 @@ def test_tree_depth(healthy):
     reached = np.zeros((CHAINS, DRAWS), dtype=bool)
     reached[0, :3] = True
     (text,) = diagnose(with_stat(healthy, "reached_max_treedepth", reached))
-    assert text.startswith("3 of 2000 draws reached the largest tree depth, 3: ")
+    assert text.startswith("3 of 2000 draws reached the maximum tree depth, 3: ")
     assert "Raise `max_tree_depth`" in text
 
 

@@ -55,15 +55,15 @@ def test_what_is_no_number(k):
 
 @pytest.mark.parametrize("value", ["mu", None, 3, ["mu", 3], {"mu": 1}, [["mu"]]])
 def test_what_is_no_list_of_texts(value):
-    with pytest.raises(TypeError, match="a list of texts was expected, and found"):
+    with pytest.raises(TypeError, match="a list of strings was expected, but found"):
         words(value)
-    with pytest.raises(TypeError, match="expected, and found"):
+    with pytest.raises(TypeError, match="expected, but found"):
         named_words({"y": value})
 
 
 @pytest.mark.parametrize("value", [None, ["y"], "y"])
 def test_what_is_no_mapping(value):
-    with pytest.raises(TypeError, match="lists of texts by name were expected, and found"):
+    with pytest.raises(TypeError, match="lists of strings by name were expected, but found"):
         named_words(value)
 
 

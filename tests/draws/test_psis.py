@@ -76,7 +76,7 @@ def test_resampling_follows_the_weights():
 
 def test_what_a_large_shape_says():
     (text,) = verdict(0.93)
-    assert text.startswith("Pareto k is 0.93, above 0.7: the approximation misses a part of the posterior")
+    assert text.startswith("Pareto k is 0.93, above 0.7: the approximation misses part of the posterior")
     assert verdict(0.7) == ()
 
 

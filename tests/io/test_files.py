@@ -16,9 +16,7 @@ from sursum.io import files, npz
 from sursum.io.zarr_store import Column, Table, ZarrStore
 from sursum.posterior.posterior import Posterior
 
-WHOLE = (
-    r" could not be read: .+ A whole (store that a run of sursum wrote|sursum posterior file written by `save`) was expected\."
-)
+WHOLE = r" could not be read: .+ (An intact store written by a run of sursum|A whole .* file written by `save`) was expected\."
 
 
 def posterior():
@@ -44,23 +42,21 @@ def refusing(monkeypatch, number, name="fsync"):
 def test_a_path_at_which_there_is_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     message = (
-        r"^there is nothing at 'gone\.npz' to read: the folder '\.' holds none, and a sursum posterior file written by `save` "
-        rf"was expected\. Give its path; one that is relative begins at '{re.escape(str(tmp_path))}'\.$"
+        r"^'gone\.npz' does not exist: it is not in '\.', and a sursum posterior file written by `save` "
+        rf"was expected\. Give its path; a relative path starts at '{re.escape(str(tmp_path))}'\.$"
     )
     with pytest.raises(MissingFileError, match=message):
         Posterior.load("gone.npz")
-    with pytest.raises(FileNotFoundError, match=r"there is no folder 'no/such'"):
+    with pytest.raises(FileNotFoundError, match=r"the folder 'no/such' does not exist"):
         Posterior.load("no/such/run.npz")
     with pytest.raises(
-        MissingFileError, match=r"nothing at 'gone\.zarr'.* a whole store that a run of sursum wrote was expected"
+        MissingFileError, match=r"'gone\.zarr' does not exist.* an intact store written by a run of sursum was expected"
     ):
         ZarrStore.open("gone.zarr", "thing", 1)
 
 
 def test_a_folder_to_write_to_that_is_not_there(tmp_path):
-    message = (
-        r"'.*run\.npz' could not be written: there is no folder '.*gone'\. A path in a folder that exists was expected\. Make"
-    )
+    message = r"'.*run\.npz' could not be written: the folder '.*gone' does not exist\. Create"
     with pytest.raises(MissingFileError, match=message):
         posterior().save(tmp_path / "gone" / "run.npz")
     assert list(tmp_path.iterdir()) == []
@@ -70,16 +66,14 @@ def test_names_that_cannot_be_files(tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_text("")
     with pytest.raises(
-        StorageError, match=r"folder' could not be written: is a directory\. What was there is as it was\. A folder has"
+        StorageError, match=r"folder' could not be written: is a directory\. An existing file is unchanged\. It is a folder"
     ):
         posterior().save(tmp_path / "folder")
-    with pytest.raises(
-        StorageError, match=r"x\.npz' could not be written: .*(A file stands where a folder|there is no folder)"
-    ):
+    with pytest.raises(StorageError, match=r"x\.npz' could not be written: .*(A parent of the path is a file|does not exist)"):
         posterior().save(tmp_path / "file" / "x.npz")
     with pytest.raises(StorageError, match="could not be written: file name too long"):
         posterior().save(tmp_path / ("x" * 300))
-    with pytest.raises(StorageError, match=r"could not be read: not a directory\. .*A file stands where a folder was expected"):
+    with pytest.raises(StorageError, match=r"could not be read: not a directory\. .*A parent of the path is a file"):
         Posterior.load(tmp_path / "file" / "x.npz")
     assert sorted(item.name for item in tmp_path.iterdir()) == ["file", "folder"]
 
@@ -96,7 +90,7 @@ def test_no_rights(tmp_path, monkeypatch):
     with pytest.raises(StorageError, match=message):
         Posterior.load(path)
     with pytest.raises(
-        StorageError, match=r"could not be written: permission denied\. What was there is as it was\. Give a path where"
+        StorageError, match=r"could not be written: permission denied\. An existing file is unchanged\. Give a path for which"
     ):
         posterior().save(path)
 
@@ -109,7 +103,7 @@ def test_a_store_without_rights(tmp_path, monkeypatch):
 
     monkeypatch.setattr("pathlib.Path.read_text", refused)
     with pytest.raises(
-        StorageError, match=r"x\.zarr' could not be read: permission denied\. A whole store .* Give a path where you"
+        StorageError, match=r"x\.zarr' could not be read: permission denied\. An intact store .* Give a path for which you"
     ):
         ZarrStore.open(made.path, "thing", 1)
 
@@ -117,10 +111,10 @@ def test_a_store_without_rights(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("number", "remedy"),
     [
-        (errno.ENOSPC, "no space left on device. What was there is as it was. The disk is full: make room"),
-        (errno.EDQUOT, "Your share of the disk is used up"),
-        (errno.EROFS, "Its file system can only be read: give a path on another"),
-        (errno.EIO, "input/output error. What was there is as it was. Give another path"),
+        (errno.ENOSPC, "no space left on device. An existing file is unchanged. The disk is full: free"),
+        (errno.EDQUOT, "The disk quota is exhausted"),
+        (errno.EROFS, "Its file system is read-only: give a path on a different"),
+        (errno.EIO, "input/output error. An existing file is unchanged. Give a different path"),
     ],
 )
 def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch, number, remedy):
@@ -144,9 +138,7 @@ def test_a_full_disk_under_a_store(tmp_path, monkeypatch):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
         patch.setattr("pathlib.Path.replace", refused)
-        message = (
-            r"x\.zarr' could not be written: no space left on device\. The draws that it counts are in it\. The disk is full"
-        )
+        message = r"x\.zarr' could not be written: no space left on device\. The draws that were already stored are intact"
         with pytest.raises(StorageError, match=message):
             made.append("sample", 0, {"posterior": {"s": np.arange(10.0)}})
         with pytest.raises(StorageError, match="no space left on device"):

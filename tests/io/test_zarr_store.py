@@ -58,7 +58,7 @@ def test_a_store_appears_whole_or_not_at_all(tmp_path):
     with pytest.raises(LookupError), ZarrStore.creating(tmp_path / "x.zarr", "thing", 1, {}):
         raise LookupError
     assert list(tmp_path.iterdir()) == []
-    message = r"' is there already, and a store is never written over\. Give another path"
+    message = r"' already exists, and a store is never overwritten\. Give a different path"
     with pytest.raises(StorageError, match=message), ZarrStore.creating(tmp_path, "thing", 1, {}):
         pass
 
@@ -90,7 +90,7 @@ def test_names_of_folders_differ_and_lead_nowhere_else():
 
 def damaged(store):
     return pytest.raises(
-        StorageError, match=r"x\.zarr' could not be read: .+ A whole store that a run of sursum wrote was expected\."
+        StorageError, match=r"x\.zarr' could not be read: .+ An intact store written by a run of sursum was expected\."
     )
 
 
@@ -150,8 +150,8 @@ def test_a_flipped_bit_is_noticed(store):
         ("[1, 2]", "is not the description of"),
         ("null", "is not the description of"),
         ("{}", "'attributes'"),
-        ('{"zarr_format": 3, "node_type": "group", "attributes": {"kind": "other"}}', "it is no thing of Zarr format 3"),
-        ('{"zarr_format": 2, "attributes": {"kind": "thing", "version": 1, "note": {}}}', "it is no thing of Zarr format 3"),
+        ('{"zarr_format": 3, "node_type": "group", "attributes": {"kind": "other"}}', "it is not a thing of Zarr format 3"),
+        ('{"zarr_format": 2, "attributes": {"kind": "thing", "version": 1, "note": {}}}', "it is not a thing of Zarr format 3"),
         (
             '{"zarr_format": 3, "attributes": {"kind": "thing", "version": 2, "note": {}}}',
             r"written by a later sursum \(format 2, this one reads 1\)",
@@ -194,7 +194,7 @@ def test_an_edited_description_is_not_read_as_other_numbers(store, array, place)
     if place[-1] == "name" and array == "counts/sample":
         place = ("attributes", "groups", "posterior", "count")
     file.write_text(json.dumps(edited(content, place)))
-    with pytest.raises(StorageError, match="is not as it was written: its checksum does not fit"):
+    with pytest.raises(StorageError, match="has changed since it was written: its checksum does not match"):
         read(ZarrStore(store.path))
 
 
@@ -203,7 +203,7 @@ def test_an_edited_note_is_noticed(store):
     content = json.loads(file.read_text())
     content["attributes"]["note"]["words"] = ["u"]
     file.write_text(json.dumps(content))
-    with pytest.raises(StorageError, match="checksum does not fit"):
+    with pytest.raises(StorageError, match="checksum does not match"):
         ZarrStore.open(store.path, "thing", 1)
 
 

@@ -1,4 +1,4 @@
-"""Everything of `torch.distributions`, and ours: `Delta`, `ImproperUniform`, `Masked`, `constraints.ordered`.
+"""Everything in `torch.distributions`, and ours: `Delta`, `ImproperUniform`, `Masked`, `constraints.ordered`.
 
 Every distribution here has `to_event`, `expand_by` and `mask`; a raw `torch.distributions` object is accepted wherever
 one of these is. One family a file; `supports` and `bijections` beside them.
@@ -113,5 +113,5 @@ __all__ = [
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> NoReturn:
-        """Of a name that does not exist, what to write."""
+        """For a name that does not exist, say what to write instead."""
         refuse_name(sys.modules[__name__], name, MISSING)

@@ -1,6 +1,6 @@
 r"""Bijections from unconstrained coordinates :math:`u \in R^k` onto supports, with log-Jacobians.
 
-torch's `biject_to` serves most supports; the ones that it lacks, or serves without a Jacobian, are here.
+torch's `biject_to` covers most supports; those that it lacks, or covers without a Jacobian, are here.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def bijection(support: Any) -> Any:
 class UnitIntervalBijection(Transform):
     r"""Onto [0, 1] by :math:`x = \sigma(u)`, with log-Jacobian :math:`\log \sigma(u) + \log \sigma(-u)`.
 
-    What is left of 1, :math:`\sigma(-u)`, has digits of its own where x is rounded to 1, and `Beta` reads it: see `complement`.
+    The complement, :math:`1 - x = \sigma(-u)`, keeps full precision where x rounds to 1, and `Beta` uses it: see `complement`.
     """
 
     domain = constraints.real
@@ -105,10 +105,11 @@ class SimplexBijection(Transform):
     .. math:: t_k = u_k - \log(K - k), \quad \log x_k = \log r_k + \log \sigma(t_k), \quad
         \log r_{k+1} = \log r_k + \log \sigma(-t_k), \quad x_K = r_K
 
-    where :math:`r_k` is what is left of the stick, with log-Jacobian :math:`\sum_{k<K} \log x_k + \log \sigma(-t_k)`. In
-    logarithms every element has all its digits, however small it is.
+    where :math:`r_k` is the rest of the stick, with log-Jacobian :math:`\sum_{k<K} \log x_k + \log \sigma(-t_k)`. In
+    logarithms every element has full precision, however small it is.
 
-    Reference: Stan Reference Manual, "Unit simplex".
+    References:
+        Stan Reference Manual, "Unit simplex".
     """
 
     domain = constraints.real_vector
@@ -133,7 +134,7 @@ class SimplexBijection(Transform):
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
         shares, rests = self._logarithms(x)
-        # Σₖ log rₖ: each log σ(−tₖ) is in all of those that follow.
+        # Σₖ log rₖ: each log σ(−tₖ) is in all later terms.
         count = torch.arange(x.shape[-1], 0, -1, dtype=x.dtype, device=x.device)
         return (shares + count * rests).sum(-1)
 
@@ -144,7 +145,7 @@ class SimplexBijection(Transform):
 
     @staticmethod
     def _equal(x: Tensor) -> Tensor:
-        """What is subtracted, so that at 0 all elements are equal."""
+        """The offset that makes all elements equal at 0."""
         return torch.arange(x.shape[-1], 0, -1, dtype=x.dtype, device=x.device).log()
 
 
@@ -155,7 +156,8 @@ def _is_zero(bound: Any) -> bool:
 class OrderedTransform(Transform):
     r"""Onto increasing vectors: :math:`x_1 = u_1,\; x_i = x_{i-1} + e^{u_i}`, with log-Jacobian :math:`\sum_{i>1} u_i`.
 
-    Reference: Stan Reference Manual, "Ordered vector".
+    References:
+        Stan Reference Manual, "Ordered vector".
     """
 
     domain = constraints.real_vector
@@ -173,8 +175,8 @@ class OrderedTransform(Transform):
 
 
 class OpenedIntervalBijection(Transform):
-    r"""Onto [a, b] by :math:`x = a + (b - a) \sigma(u)`; in the elements where b is infinite by :math:`x = a + e^u`, and
-    where a is, by :math:`x = b - e^u`. An element of which both are infinite is not known.
+    r"""Onto [a, b] by :math:`x = a + (b - a) \sigma(u)`; for elements with infinite b by :math:`x = a + e^u`, with
+    infinite a by :math:`x = b - e^u`. Elements where both are infinite are not supported.
     """
 
     domain = constraints.real
@@ -184,7 +186,7 @@ class OpenedIntervalBijection(Transform):
         super().__init__()
         self.above, self.below = upper.isinf(), lower.isinf()
         self.opened = self.above | self.below
-        # Where an end is infinite, numbers that are not stand for it and for the width, so that no branch has an infinite
+        # Infinite ends, and the width there, are replaced by finite numbers, so that no branch has an infinite
         # gradient.
         self.end = torch.where(self.below, upper, lower)
         self.direction = torch.where(self.below, -torch.ones_like(upper), torch.ones_like(upper))
@@ -221,7 +223,7 @@ def _triangle(length: int) -> int:
 
 
 class LowerCholeskyBijection(Transform):
-    r"""Onto lower triangular matrices with positive diagonal, row by row: :math:`L_{ij} = u`, :math:`L_{ii} = e^{u}`.
+    r"""Onto lower triangular matrices with a positive diagonal, row by row: :math:`L_{ij} = u`, :math:`L_{ii} = e^{u}`.
 
     The log-Jacobian is :math:`\sum_i \log L_{ii}`. (torch's transform onto the same set is not a bijection of
     :math:`R^{n(n+1)/2}` and has no Jacobian.)
@@ -262,7 +264,8 @@ class PositiveDefiniteBijection(Transform):
 
     The log-Jacobian of :math:`L \mapsto LL^T` is :math:`n \log 2 + \sum_i (n - i + 1) \log L_{ii}`, i from 1.
 
-    Reference: Stan Reference Manual, "Covariance matrices".
+    References:
+        Stan Reference Manual, "Covariance matrices".
     """
 
     domain = constraints.real_vector
@@ -298,11 +301,12 @@ class CorrCholeskyBijection(Transform):
     .. math:: L_{ij} = r_{ij} \prod_{k<j} \sqrt{1 - r_{ik}^2}, \qquad L_{ii} = \prod_{k<i} \sqrt{1 - r_{ik}^2}
 
     with log-Jacobian :math:`\sum_{j<i} \bigl(1 + \tfrac{i-j-1}{2}\bigr) \log(1 - r_{ij}^2)`. All products are sums of
-    logarithms, so that nothing is lost near r = ±1. (torch's transform subtracts squares from 1 there, and its gradient
+    logarithms, so that no precision is lost near r = ±1. (torch's transform subtracts squares from 1 there, and its gradient
     becomes NaN.)
 
-    Reference: Lewandowski, Kurowicka, Joe, "Generating random correlation matrices based on vines and extended onion
-    method" (2009), section 2.
+    References:
+        Lewandowski, Kurowicka, Joe, "Generating random correlation matrices based on vines and extended onion method"
+        (2009), section 2.
     """
 
     domain = constraints.real_vector
@@ -322,7 +326,7 @@ class CorrCholeskyBijection(Transform):
         partial, logs = (x.new_zeros((*x.shape[:-1], n, n)) for _ in range(2))
         partial[..., rows, columns] = x.tanh()
         logs[..., rows, columns] = _log_one_minus_tanh_squared(x)
-        # What is left of a row's length, 1, left of each element.
+        # The remaining length of each row, out of 1, before each element.
         left = (logs.cumsum(-1) - logs) / 2
         return (partial + torch.eye(n, dtype=x.dtype)) * left.exp()
 

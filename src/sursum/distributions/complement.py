@@ -1,4 +1,4 @@
-"""What is left of 1 by a number in [0, 1], with digits of its own: 1 − x has none where x is close to 1."""
+"""The complement 1 − x of a number in [0, 1] in full precision: the subtraction has none where x is close to 1."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ _KEY = "_complement"
 
 
 def with_complement(x: Tensor, rest: Tensor) -> Tensor:
-    """`x`, of which it is known that 1 − x is `rest`.
+    """`x`, with the knowledge that 1 − x is `rest`.
 
-    The knowledge goes with the object: what is computed from it, a view included, has none.
+    The knowledge is attached to the object: tensors computed from it, including views, do not have it.
     """
     setattr(x, _KEY, rest)
     return x

@@ -74,14 +74,14 @@ __all__ = [
 
 
 class OpenedInterval(type(interval(0, 1))):  # type: ignore[misc]
-    """[lower, upper], tensors of which elements may be infinite."""
+    """[lower, upper], tensors whose elements may be infinite."""
 
-    def __repr__(self) -> str:  # torch's own names begin with an underscore, which its method takes away
+    def __repr__(self) -> str:  # torch's method strips the leading underscore of its own names
         return f"O{super().__repr__()}"
 
 
 class Ordered(Constraint):
-    """Vectors whose elements increase strictly, in the last dimension."""
+    """Vectors whose elements increase strictly along the last dimension."""
 
     event_dim = 1
 

@@ -12,7 +12,7 @@ from sursum.distributions.fluent import Fluent
 
 
 class Delta(Fluent, torch.distributions.Distribution):
-    r"""All mass at `v`, with a log density that may be chosen there: :math:`\log p(x) = d` at :math:`x = v`, else −∞.
+    r"""All mass at `v`, with a log density that can be chosen there: :math:`\log p(x) = d` at :math:`x = v`, else −∞.
 
     Args:
         v: the point, any shape.

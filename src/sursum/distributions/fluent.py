@@ -16,7 +16,7 @@ from sursum.distributions.written import Written
 
 
 class Fluent(Written):
-    """Mixed into every distribution of `sursum.distributions`; raw `torch.distributions` objects are accepted as well.
+    """Mixin of every distribution in `sursum.distributions`; raw `torch.distributions` objects are accepted as well.
 
     Example:
         >>> import sursum.distributions as dist
@@ -24,10 +24,10 @@ class Fluent(Written):
         torch.Size([3])
     """
 
-    if not TYPE_CHECKING:  # for these the signature is that of the distribution
+    if not TYPE_CHECKING:  # type checkers see the signature of the distribution
 
         def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-            if not args and not kwargs:  # a copy, as torch's `expand` makes one
+            if not args and not kwargs:  # a copy, as made by torch's `expand`
                 return object.__new__(cls)
             check_arguments(cls, args, kwargs)
             return super().__new__(cls, *args, **kwargs)
@@ -38,7 +38,7 @@ class Fluent(Written):
             cls.__signature__ = signature.replace(parameters=list(signature.parameters.values())[1:])
 
     def to_event(self, dims: int | None = None) -> Independent:
-        """The same distribution with its `dims` rightmost batch dimensions (all where None) counted as one value."""
+        """The same distribution with its `dims` rightmost batch dimensions (all if None) as event dimensions."""
         count = len(self.batch_shape) if dims is None else dims  # type: ignore[attr-defined]
         return Independent(self, count)
 

@@ -16,10 +16,10 @@ from sursum.errors import DensityError
 class ImproperUniform(Fluent, torch.distributions.Distribution):
     r"""The improper density :math:`p(x) \propto 1` on `support`.
 
-    It cannot be drawn from: give it to samplers and optimisers only, which need no draw from the prior.
+    It cannot be drawn from: use it only with samplers and optimisers, which need no draw from the prior.
 
     Args:
-        support: where the density is constant, e.g. ``constraints.real``.
+        support: the set on which the density is constant, e.g. ``constraints.real``.
         batch_shape: shape of independent copies.
         event_shape: shape of one value; its length is at least ``support.event_dim``.
 

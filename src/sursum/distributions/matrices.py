@@ -1,4 +1,4 @@
-"""Random matrices: torch's densities, with samplers of them."""
+"""Random matrices: torch's densities, with correct samplers."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from sursum.distributions.rebuild import unchecked
 class LKJCholesky(Fluent, td.LKJCholesky):
     r"""Cholesky factors L of correlation matrices of dimension d, :math:`p(L L^T) \propto \det(L L^T)^{\eta - 1}`.
 
-    Arguments, density and errors are those of `torch.distributions.LKJCholesky`, and draws are of that density, which those
-    of torch are not from dimension 3 on. Row i (from 0) is a point of a ball, a direction of i dimensions and a radius,
+    Arguments, density and errors are those of `torch.distributions.LKJCholesky`, and draws follow that density; torch's
+    draws do not from dimension 3 on. Row i (from 0) is a point in a ball, a direction in i dimensions and a radius,
 
     .. math:: r_i^2 \sim \mathrm{Beta}\left(\tfrac{i}{2},\; \eta + \tfrac{d - 1 - i}{2}\right), \qquad L_{ii}^2 = 1 - r_i^2,
 
@@ -42,7 +42,7 @@ class LKJCholesky(Fluent, td.LKJCholesky):
         row = torch.arange(self.dim, dtype=concentration.dtype, device=concentration.device)
         radius = row.clamp(min=1.0) / 2  # the first row has none
         rest = concentration.unsqueeze(-1) + (self.dim - 1 - row) / 2
-        # Both shares of the row's length 1: a diagonal element of 1 minus the other would round to 0.
+        # Draw both shares of the row's length 1: 1 minus the other one would round a diagonal element to 0.
         share = td.Dirichlet(torch.stack([radius.expand_as(rest), rest], -1), validate_args=False).sample(
             torch.Size(sample_shape)
         )
@@ -54,7 +54,7 @@ class LKJCholesky(Fluent, td.LKJCholesky):
 
 
 class Wishart(Fluent, td.Wishart):
-    """`torch.distributions.Wishart`, drawn once, where torch takes good draws for singular ones, warns, and draws again."""
+    """`torch.distributions.Wishart`, drawn once; torch mistakes good draws for singular ones, warns, and redraws them."""
 
     def rsample(self, sample_shape: Any = torch.Size(), max_try_correction: int | None = None) -> Tensor:  # noqa: B008
         drawn: Tensor = self._bartlett_sampling(torch.Size(sample_shape))
@@ -65,7 +65,7 @@ _OURS: Mapping[type, type] = MappingProxyType({td.LKJCholesky: LKJCholesky, td.W
 
 
 def drawable(fn: td.Distribution) -> td.Distribution:
-    """`fn` with a sampler of its density: torch's own distributions of matrices, also inside of others, are drawn as ours."""
+    """`fn` with a correct sampler: torch's own distributions of matrices, also inside others, are replaced by ours."""
     if not _has(fn):
         return fn
     new = unchecked(fn)

@@ -1,4 +1,4 @@
-"""Elements that a mask leaves out: they reach neither the log density nor its gradient, not even as NaN."""
+"""Masked elements: they affect neither the log density nor its gradient, not even if they are NaN."""
 
 from __future__ import annotations
 

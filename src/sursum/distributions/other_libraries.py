@@ -1,4 +1,4 @@
-"""What users of other libraries call distributions and their arguments, answered with what they are called here."""
+"""Names of distributions and arguments in other libraries: errors give the names here."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     "constraint": ("support",),
     "base_dist": ("base_distribution",),
 }
-"""For an argument of another library the ones of torch that may be meant."""
+"""For an argument name of another library, torch's names that may be meant."""
 
 _OF_ONE: Mapping[str, Mapping[str, str]] = {
     "Normal": {
@@ -84,7 +84,7 @@ _OF_ONE: Mapping[str, Mapping[str, str]] = {
     },
     "MixtureSameFamily": {"w": "write `dist.Categorical(w)` first", "comp_dists": "component_distribution"},
 }
-"""What holds for one distribution, before what holds for all: a name of torch, or what to do."""
+"""Entries for single distributions, which take precedence over those for all: torch's name, or what to do."""
 
 _COPIES = "write a plate around the site, or `.expand([…])`"
 _ANSWERS: Mapping[str, str] = {
@@ -149,25 +149,25 @@ MISSING: Mapping[str, str] = {
 
 @lru_cache(maxsize=256)
 def _names(cls: type) -> frozenset[str] | None:
-    """The arguments of a distribution; None where it takes any."""
+    """The arguments of a distribution; None if it takes any."""
     parameters = inspect.signature(cls.__init__).parameters.values()  # type: ignore[misc]
     return None if any(p.kind is p.VAR_KEYWORD for p in parameters) else frozenset(p.name for p in parameters)
 
 
 def check_arguments(cls: type, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-    """That a distribution is made of arguments that it has, and that they are what torch can compute with.
+    """Check that a distribution is called with arguments that exist, and of types that torch can compute with.
 
     Raises:
-        OptionError: an argument of another name, too many, a name in the place of the first, an array of NumPy.
+        OptionError: an argument with a wrong name, too many arguments, a site name as the first one, a NumPy array.
     """
     if args and isinstance(args[0], str):
         raise OptionError(
-            f"a distribution has no name, a site has it: write `sample({args[0]!r}, dist.{cls.__name__}(…))` and not "
+            f"a distribution has no name, the site has: write `sample({args[0]!r}, dist.{cls.__name__}(…))` instead of "
             f"`{cls.__name__}({args[0]!r}, …)`."
         )
     for value in (*args, *kwargs.values()):
         if isinstance(value, np.ndarray) and cls.__init__.__module__.startswith("torch."):  # type: ignore[misc]
-            raise OptionError(f"`{cls.__name__}` is made of tensors, and got an array of NumPy: write torch.as_tensor(array).")
+            raise OptionError(f"`{cls.__name__}` takes tensors, but got a NumPy array: write torch.as_tensor(array).")
     known = _names(cls)
     if known is None or known.issuperset(kwargs):
         return

@@ -1,7 +1,7 @@
 """Draws from an explicit generator.
 
-`torch.distributions` takes no generator, and forking the global one is not safe under threads. So a draw runs under a
-dispatch mode that hands the generator to every operator that draws.
+`torch.distributions` takes no generator, and forking the global one is not thread-safe. So a draw runs under a
+dispatch mode that passes the generator to every operator that draws.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class _Drawing(TorchDispatchMode):
         return func(*args, **kwargs)
 
     def _on(self, device: torch.device) -> torch.Generator:
-        """The generator itself or, on another device than its own, one there whose seed is drawn from it."""
+        """The generator itself or, for a different device, one there whose seed is drawn from it."""
         if device.type in (self._generator.device.type, "meta"):
             return self._generator
         if device not in self._elsewhere:
@@ -49,7 +49,7 @@ class _Drawing(TorchDispatchMode):
 
 
 def _device(arguments: Any) -> torch.device:
-    """Where an operator with these arguments makes its result."""
+    """The device on which an operator with these arguments creates its result."""
     _, kwargs = arguments
     if kwargs.get("device") is not None:
         return torch.device(kwargs["device"])
@@ -57,7 +57,7 @@ def _device(arguments: Any) -> torch.device:
 
 
 def drawing_from(generator: torch.Generator | None) -> AbstractContextManager[Any]:
-    """While this is entered, every draw in this thread comes from `generator`; None leaves torch's own.
+    """While this is active, every draw in this thread comes from `generator`; None leaves torch's own.
 
     Example:
         >>> import torch
@@ -71,6 +71,6 @@ def drawing_from(generator: torch.Generator | None) -> AbstractContextManager[An
 
 
 def global_seed() -> int:
-    """A seed drawn from torch's global generator, as any un-seeded draw of a PyTorch program."""
+    """A seed drawn from torch's global generator, like any unseeded draw of a PyTorch program."""
     seed: Tensor = torch.randint(2**62, ())
     return int(seed)

@@ -1,7 +1,7 @@
-"""Copies of distributions with something changed inside, however deeply they are nested.
+"""Copies of distributions with their tensors changed, however deeply they are nested.
 
 A distribution holds tensors, other distributions (a base, a mixture's components), transforms and constraints. `rebuild`
-walks them all and never touches the object it is given.
+visits them all and never modifies the original.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sursum.common.torch_private import InverseTransform
 from sursum.distributions.written import KEY, as_written
 
 _LEAVES = frozenset({bool, int, float, str, type(None), torch.Size})
-"""Most of what there is in a distribution: asked before the slower questions."""
+"""The most common types inside a distribution: checked before the slower checks."""
 
 
 def rebuild(part: Any, change: Callable[[Tensor], Tensor]) -> Any:
@@ -37,8 +37,8 @@ def rebuild(part: Any, change: Callable[[Tensor], Tensor]) -> Any:
         return part
     new = object.__new__(type(part))
     for name, value in vars(part).items():
-        # A cache holds values of the old tensors; a transform's inverse refers back to it. Both are made anew. (What is
-        # itself an inverse has nothing but the transform that it inverts.)
+        # A cache holds values of the old tensors; a transform's inverse refers back to it. Both are recreated. (An
+        # inverse itself holds nothing but the transform that it inverts.)
         if name == KEY:  # of the old tensors
             continue
         if isinstance(part, Transform) and name == "_cached_x_y":
@@ -51,7 +51,7 @@ def rebuild(part: Any, change: Callable[[Tensor], Tensor]) -> Any:
 
 
 def _constraint(part: constraints.Constraint, change: Callable[[Tensor], Tensor]) -> constraints.Constraint:
-    """`part` itself where nothing in it changes: `constraints.real` and others are known by identity."""
+    """`part` itself if nothing in it changes: `constraints.real` and others are compared by identity."""
     inside = {name: rebuild(value, change) for name, value in vars(part).items()}
     if all(value is vars(part)[name] for name, value in inside.items()):
         return part
@@ -108,5 +108,5 @@ def tensors(part: Any) -> Iterator[Tensor]:
 
 
 def floating_dtype(part: Any) -> torch.dtype | None:
-    """The dtype in which `part` computes: that of the first floating tensor in it, None where it has none."""
+    """The dtype in which `part` computes: that of its first floating tensor, None if it has none."""
     return next((tensor.dtype for tensor in tensors(part) if tensor.is_floating_point()), None)

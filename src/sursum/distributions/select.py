@@ -1,4 +1,4 @@
-"""Some of the independent copies that a distribution describes: what a subsampled plate has present of a prior."""
+"""Select some of the independent copies that a distribution describes: those present in a subsampled plate."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sursum.distributions.fluent import Masked
 from sursum.distributions.rebuild import rebuild
 from sursum.distributions.written import KEY
 
-# Distributions that keep their arguments in several forms at once, and the form from which they can be made anew.
+# Distributions that keep their arguments in several forms at once, and the form from which they can be rebuilt.
 _ARGUMENTS: dict[type, tuple[str, ...]] = {
     Categorical: ("logits",),
     MultivariateNormal: ("loc", "scale_tril"),
@@ -30,7 +30,7 @@ _ARGUMENTS: dict[type, tuple[str, ...]] = {
 
 
 def select(fn: Distribution, dim: int, indices: Tensor) -> Distribution | None:
-    """The copies `indices` of `fn` along its batch dimension `dim` < 0; None where its arguments cannot be picked apart.
+    """The copies `indices` of `fn` along its batch dimension `dim` < 0; None if its arguments cannot be indexed.
 
     Example:
         >>> import torch
@@ -64,7 +64,7 @@ def _selected(fn: Any, dim: int, indices: Tensor) -> Any:
 
 
 def _leaf(fn: Any, dim: int, indices: Tensor) -> Any:
-    """`fn` with each of its arguments picked apart, and its inner distributions likewise."""
+    """`fn` with each of its arguments indexed, and its inner distributions likewise."""
     new = copy.copy(fn)
     for name, value in vars(fn).items():
         if name == KEY:
@@ -73,7 +73,7 @@ def _leaf(fn: Any, dim: int, indices: Tensor) -> Any:
             vars(new)[name] = _pick(value, fn.batch_shape, _events(fn, name), dim, indices)
         elif isinstance(value, Distribution):
             if value.batch_shape != fn.batch_shape:
-                raise IndexError(f"{type(fn).__name__}.{name} has a batch shape of its own")
+                raise IndexError(f"{type(fn).__name__}.{name} has a different batch shape")
             vars(new)[name] = _selected(value, dim, indices)
         elif not isinstance(value, torch.Size):
             vars(new)[name] = rebuild(value, lambda tensor: _pick(tensor, fn.batch_shape, len(fn.event_shape), dim, indices))

@@ -1,4 +1,4 @@
-"""Shapes that broadcast. `torch.broadcast_shapes` does the same, but its first call imports SymPy, a third of a second."""
+"""Broadcast shapes. `torch.broadcast_shapes` does the same, but its first call imports SymPy, a third of a second."""
 
 from __future__ import annotations
 

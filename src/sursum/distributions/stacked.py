@@ -16,7 +16,7 @@ class Stacked(Fluent, Distribution):
     r"""Distributions :math:`p_1, \dots, p_T` of one shape: :math:`p(x) = \prod_t p_t(x_t)`.
 
     Args:
-        parts: the distributions; or one of them, where the others are not known: then it knows shapes and nothing else.
+        parts: the distributions; or only one of them if the others are unknown: then only shapes are available.
         size: the number T.
 
     Example:

@@ -1,6 +1,6 @@
 """torch's own distributions, each with the methods of `Fluent`. Mathematics, arguments and errors are torch's.
 
-A few densities are written anew: where torch's own overflow or lose digits at extreme probabilities, or refuse integers.
+A few densities are reimplemented: where torch's overflow or lose digits at extreme probabilities, or reject integers.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Gamma(Fluent, td.Gamma):
 
 
 class GeneralizedPareto(Fluent, td.GeneralizedPareto):
-    r"""`torch.distributions.GeneralizedPareto`, whose density torch has in its default dtype only.
+    r"""`torch.distributions.GeneralizedPareto`, whose density torch computes in its default dtype only.
 
     .. math:: \log p(x) = -\log σ - (1 + 1/ξ) \log(1 + ξ z), \qquad z = (x - μ) / σ, \qquad -\log σ - z \text{ at } ξ = 0
     """
@@ -102,7 +102,7 @@ class GeneralizedPareto(Fluent, td.GeneralizedPareto):
 
 
 class Geometric(Fluent, td.Geometric):
-    r"""`torch.distributions.Geometric`, whose density torch writes with a look at a single probability.
+    r"""`torch.distributions.Geometric`, whose density in torch branches on the probability.
 
     .. math:: \log p(x) = x \log(1 - p) + \log p
     """

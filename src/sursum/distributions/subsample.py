@@ -10,7 +10,7 @@ from torch.distributions import constraints
 
 
 class Subsample(torch.distributions.Distribution):
-    """`count` of the integers below `size`, without replacement. It is no part of the model: its log density is 0.
+    """`count` of the integers below `size`, without replacement. It is not part of the model: its log density is 0.
 
     Example:
         >>> Subsample(5, 5).sample().sort().values

@@ -1,4 +1,4 @@
-"""Where a distribution's values lie, and whether one such set is inside another."""
+"""The supports of distributions, and whether one is a subset of another."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from sursum.distributions.fluent import Masked
 
 _Bounds = tuple[Any, Any]
 
-# What lies inside what, beyond intervals: a set named on the left is inside each of those on the right.
+# Subset relations beyond intervals: a set on the left is a subset of each of those on the right.
 _INSIDE: dict[type, tuple[type, ...]] = {
     type(constraints.corr_cholesky): (type(constraints.lower_cholesky), type(constraints.lower_triangular)),
     type(constraints.lower_cholesky): (type(constraints.lower_triangular), type(constraints.square)),
@@ -82,9 +82,9 @@ def bounds(constraint: Any) -> _Bounds | None:
 
 
 def support_of(fn: Distribution) -> Any:
-    """The support of `fn`, also where torch reports it too widely, or has no bijection for it.
+    """The support of `fn`, also where torch reports too large a set, or has no bijection for it.
 
-    An affine map last hides the support of what it maps, a mixture wraps that of its components, an angle counts turns.
+    A final affine map hides the support of its argument, a mixture wraps that of its components, an angle is unbounded.
 
     Example:
         >>> import torch, torch.distributions as td
@@ -99,10 +99,10 @@ def support_of(fn: Distribution) -> Any:
         count = fn.reinterpreted_batch_ndims
         return constraints.independent(inner, count) if count else inner
     if isinstance(fn, VonMises):
-        # Angles: the density repeats itself over all of the reals, and integrates to 1 over one turn.
+        # Angles: the density is periodic on the reals, and integrates to 1 over one period.
         return constraints.interval(-math.pi, math.pi)
     if isinstance(fn, GeneralizedPareto):
-        # Bounded above where the concentration is negative, which it may be at one q and not at another.
+        # Bounded above where the concentration is negative, which may depend on q.
         return OpenedInterval(fn.support.lower_bound, fn.support.upper_bound)
     if isinstance(fn, MixtureSameFamily):
         return _hull(support_of(fn._component_distribution), len(fn.event_shape))
@@ -117,7 +117,7 @@ def support_of(fn: Distribution) -> Any:
 
 
 def holds(support: Any, value: Tensor) -> Tensor:
-    """Whether the values lie in a support: in a mixture's if in that of any of its components.
+    """Whether the values lie in a support; for a mixture, in that of any of its components.
 
     >>> import torch.distributions as td
     >>> ends = torch.tensor([0.0, 2.0]), torch.tensor([1.0, 3.0])
@@ -135,7 +135,7 @@ def holds(support: Any, value: Tensor) -> Tensor:
 
 
 def _hull(support: Any, events: int) -> Any:
-    """The interval around the supports of a mixture's components, which lie in the last dimension before the event's."""
+    """The interval that contains the supports of a mixture's components, along the last dimension before the event's."""
     limits = bounds(support)
     if limits is None or support.is_discrete or not any(isinstance(limit, Tensor) for limit in limits):
         return support
@@ -148,7 +148,7 @@ def _hull(support: Any, events: int) -> Any:
 
 
 def _between(lower: Any, upper: Any) -> Any:
-    """The closed interval between bounds of which one or both may be infinite."""
+    """The closed interval between bounds, one or both of which may be infinite."""
     if _infinite(lower) and _infinite(upper):
         return constraints.real
     if _infinite(upper):
@@ -159,11 +159,11 @@ def _between(lower: Any, upper: Any) -> Any:
 
 
 def _image(base: _Bounds | None, transforms: list[Any]) -> Any:
-    """The interval onto which `transforms` map the interval `base`; None where that is not known."""
+    """The interval onto which `transforms` map the interval `base`; None if unknown."""
     if base is None:
         return None
     lower, upper = base
-    turned = False  # whether a half-line lies on one side in some elements, or for some q, and on the other in others
+    turned = False  # whether a half-line points in different directions for different elements, or different q
     for transform in _flat(transforms):
         if isinstance(transform, AffineTransform):
             sign = _sign(transform.scale)
@@ -182,7 +182,7 @@ def _image(base: _Bounds | None, transforms: list[Any]) -> Any:
             return None
     if turned:
         return OpenedInterval(*torch.broadcast_tensors(torch.as_tensor(lower), torch.as_tensor(upper)))
-    # torch's own names, where they say the same.
+    # torch's own constraints, where they are equivalent.
     if _is(lower, 0.0) and _infinite(upper):
         return constraints.positive
     if _is(lower, 0.0) and _is(upper, 1.0):
@@ -218,7 +218,7 @@ def _affine(end: Any, loc: Any, scale: Any) -> Any:
 
 
 def _turned(lower: Any, upper: Any, loc: Any, scale: Tensor) -> tuple[Any, Any]:
-    """The image of an interval under an affine map of which the sign is not known."""
+    """The image of an interval under an affine map of unknown sign."""
     if _infinite(lower) and _infinite(upper):
         return lower, upper
     ends = []
@@ -235,7 +235,7 @@ def _turned(lower: Any, upper: Any, loc: Any, scale: Tensor) -> tuple[Any, Any]:
 
 
 def _within(end: Any, limit: Any, transform: Any) -> Any:
-    """Where `transform` maps an end of an interval; `limit` is where it maps infinity on that side."""
+    """The image of an end of an interval under `transform`; `limit` is the image of infinity on that side."""
     if _infinite(end):
         return limit
     end = torch.as_tensor(end)
@@ -244,7 +244,7 @@ def _within(end: Any, limit: Any, transform: Any) -> Any:
 
 
 def _sign(scale: Any) -> int | None:
-    """The sign of a scale, where it has one. In a capture that of a tensor is not known: it may be another one at another q."""
+    """The sign of a scale, if it has one. In a capture that of a tensor is unknown: it may differ at a different q."""
     if isinstance(scale, Tensor) and is_watched():
         return None
     with torch.no_grad(), without_dispatch_modes():
@@ -255,7 +255,7 @@ def _sign(scale: Any) -> int | None:
 
 
 def inside(inner: Any, outer: Any) -> bool | None:
-    """Whether the closure of `inner` lies in that of `outer`; None where neither bounds nor types tell."""
+    """Whether the closure of `inner` is a subset of that of `outer`; None if neither bounds nor types decide it."""
     inner, outer = peeled(inner), peeled(outer)
     if inner is outer or (type(inner) is type(outer) and bounds(inner) is None):
         return True
@@ -280,7 +280,7 @@ def _at_least(left: Any, right: Any) -> bool:
 
 
 def may_start(support: Any, value: Tensor) -> Tensor:
-    """Whether `value` lies in `support`, up to the rounding of float32: a draw of it, written down, is a place to start."""
+    """Whether `value` lies in `support`, up to the rounding of float32: a rounded draw is a valid starting point."""
     with torch.no_grad(), without_dispatch_modes():
         valid: Tensor = support.check(value) | support.check(value.to(torch.float32))
     return valid

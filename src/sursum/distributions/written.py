@@ -1,7 +1,7 @@
-"""What a distribution was written with: Python's numbers, of which torch keeps what its default dtype can hold.
+"""The Python numbers that a distribution was written with, which torch rounds to its default dtype.
 
 ``Normal(2451545.1, 0.01)`` holds float32 tensors, and it cannot know whether it will be the prior of a parameter in float64, or
-part of a density, which is in double precision. So it remembers what it was given where that is more than its tensors hold.
+part of a density, which is in double precision. So it remembers its arguments if its tensors have rounded them.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from torch.distributions import Distribution
 from sursum.common.precision import in_double, is_double
 
 KEY = "_written"
-"""The attribute under which a distribution keeps it."""
+"""The attribute in which a distribution keeps them."""
 
 
 class Written:
-    """Mixed into a distribution that remembers its Python numbers, where they were rounded, through `expand` as well."""
+    """Mixin of distributions that remember their Python numbers if they were rounded, also through `expand`."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         new = super().__new__(cls)
@@ -35,7 +35,7 @@ class Written:
 
 
 def _rounded(values: Iterable[Any]) -> bool:
-    """Whether one of these is a number that float32 does not hold."""
+    """Whether one of these is a number that float32 cannot represent."""
     with np.errstate(over="ignore"):
         return any(isinstance(value, float) and value == value and float(np.float32(value)) != value for value in values)
 
@@ -45,7 +45,7 @@ def _expanded(fn: Any, batch_shape: Any) -> Any:
 
 
 def as_written(fn: Any) -> Any:
-    """`fn`, a distribution, with the numbers that it was written with in float64; itself where none was rounded.
+    """The distribution `fn` with its original numbers in float64; `fn` itself if none was rounded.
 
     Example:
         >>> import sursum.distributions as dist

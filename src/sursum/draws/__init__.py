@@ -1,4 +1,4 @@
-"""Draws without the program that they came from: their diagnostics, their table, ArviZ's form, their store.
+"""Draws without the program that they came from: diagnostics, summary table, conversion to ArviZ, store.
 
-Imports `io` and `common`; `predict`, `posterior` and what draws import it.
+Imports `io` and `common`; `predict`, `posterior` and everything that draws import it.
 """

@@ -1,6 +1,6 @@
-"""A posterior as ArviZ knows it: `InferenceData` for ArviZ 0.x, an `xarray.DataTree` for 1.x, with the same groups.
+"""Convert a posterior to ArviZ: `InferenceData` for ArviZ 0.x, an `xarray.DataTree` for 1.x, with the same groups.
 
-The groups are xarray datasets that are made here, so that nothing depends on how either ArviZ makes them.
+The groups are xarray datasets that are built here, so that nothing depends on how either version builds them.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from sursum.errors import ExportError
 Arrays = Mapping[str, NDArray[Any]]
 
 ARVIZ_NOTICE = r"\s*ArviZ is undergoing a major refactor"
-"""What ArviZ 0.x says, as a FutureWarning, whenever it is imported: nothing that our users could act on."""
+"""The FutureWarning of ArviZ 0.x on every import: nothing that our users could act on."""
 
 DATA = frozenset({"observed_data", "constant_data", "predictions_constant_data"})
-"""Groups of arrays that are no draws."""
+"""Groups of arrays that are not draws."""
 
 GROUPS = DATA | {
     *("posterior", "sample_stats", "warmup_posterior", "warmup_sample_stats", "log_likelihood", "log_prior"),
     *("prior", "prior_predictive", "sample_stats_prior", "posterior_predictive", "predictions"),
 }
-"""The groups that both ArviZs know."""
+"""The groups that both versions of ArviZ know."""
 
 
 def inference_data(
@@ -45,12 +45,12 @@ def inference_data(
     Args:
         groups: by ArviZ's names; empty ones are left out.
         plates: the program's own names for the leading dimensions of sites.
-        dims: names that come before those; all others are called `site_dim_0`, … as ArviZ calls them.
-        coords: labels for the places along a dimension.
+        dims: names that take precedence; all other dimensions are named `site_dim_0`, … as in ArviZ.
+        coords: labels for the elements along a dimension.
 
     Raises:
         MissingPackageError: ArviZ or xarray is not installed.
-        ExportError: names or labels for what is not there, or as many as it has not.
+        ExportError: names or labels for something that does not exist, or the wrong number of them.
     """
     xarray = needed("xarray", "`to_arviz`")
     arviz = _arviz()
@@ -70,7 +70,7 @@ def inference_data(
         variables = {}
         for name, array in arrays.items():
             rank = array.ndim - len(leading)
-            # One name may stand for arrays of other shapes in other groups: the likelihood of a vector is one number.
+            # One name may have arrays of different shapes in different groups: the likelihood of a vector is one number.
             named = names[name] if rank == len(names[name]) else dimension_names({name: rank}, dims)[name]
             lengths |= zip(named, array.shape[len(leading) :], strict=True)
             variables[name] = ((*leading, *named), array)
@@ -85,13 +85,13 @@ def inference_data(
 
 
 def dimension_names(counts: Mapping[str, int], dims: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-    """A name for each of the dimensions of each site, of which there are `counts`; `dims` names the leading ones."""
+    """A name for each dimension of each site, given the numbers of dimensions, `counts`; `dims` names the leading ones."""
     taken = {*counts, "chain", "draw"}
     return {name: _dimensions(name, count, dims.get(name, ()), taken) for name, count in counts.items()}
 
 
 def _dimensions(site: str, count: int, plates: Sequence[str], taken: set[str]) -> list[str]:
-    """A name for each dimension. A plate that is called like a site gets another name: xarray allows no such pair."""
+    """A name for each dimension. A plate with the name of a site is renamed: xarray does not allow the same name for both."""
     named = [f"{plate}_plate" if plate in taken else plate for plate in plates[:count]]
     return [*named, *(f"{site}_dim_{i}" for i in range(len(named), count))]
 
@@ -103,7 +103,7 @@ def _check_dims(dims: Mapping[str, Sequence[str]], groups: Mapping[str, Arrays])
             ranks[name] = max(ranks.get(name, 0), array.ndim - (0 if group in DATA else 2))
     for site, names in dims.items():
         if site not in ranks:
-            raise ExportError(f"`dims` names dimensions of {site!r}, and there is no such site.{suggestion(site, ranks)}")
+            raise ExportError(f"`dims` names dimensions of {site!r}, but that site does not exist.{suggestion(site, ranks)}")
         if isinstance(names, str) or len(names) > ranks[site]:
             raise ExportError(
                 f"`dims` has {names!r} for {site!r}, which has {ranks[site]} dimensions besides chain and draw. Give a list of "
@@ -116,11 +116,11 @@ def _check(coords: Mapping[str, Sequence[Any]], lengths: Mapping[str, int]) -> N
         if name not in lengths:
             raise ExportError(
                 f"`coords` has labels for {name!r}, and no site has a dimension of that name.{suggestion(name, lengths)} "
-                "Dimensions are called like the plates of the program; `dims` names others."
+                "Dimensions are named after the plates of the program; `dims` names others."
             )
         if len(labels) != lengths[name]:
             raise ExportError(
-                f"`coords` has {len(labels)} labels for {name!r}, and that dimension has {lengths[name]} places. "
+                f"`coords` has {len(labels)} labels for {name!r}, but that dimension has {lengths[name]} elements. "
                 "Give one label for each."
             )
 

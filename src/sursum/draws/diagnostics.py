@@ -1,7 +1,7 @@
-"""What is wrong with a run, in plain words: one or two sentences for each thing, with the worst site named.
+"""Report problems of a run in plain words: one or two sentences for each, naming the worst site.
 
-The thresholds are those that the field agrees on: Vehtari et al. (2021) for R-hat and effective sample sizes,
-Betancourt (2016) for E-BFMI. Nothing is said about a run that has nothing wrong.
+The thresholds are the standard ones: Vehtari et al. (2021) for R-hat and effective sample sizes,
+Betancourt (2016) for E-BFMI. A run without problems gets no message.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ESS_PER_CHAIN = 100
 E_BFMI = 0.3
 
 _UNIDENTIFIED = (
-    "It is a weight of a network, and those are not identified: units can change places and signs can turn without any "
+    "It is a weight of a network, and those are not identified: units can be permuted and signs flipped without any "
     "change in what the network computes. Judge the run by predictions, `posterior.predict(x).summary()`, or by both, "
     "`posterior.summary(predictions=posterior.predict(x))`."
 )
@@ -29,9 +29,9 @@ _UNIDENTIFIED = (
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the warnings are drawn from.
+    """The input of the diagnostics.
 
-    `mixing` is that of the latent sites, by name; `stats` are the sampler's, each (chain, draw); `unconstrained` are
+    `mixing` is that of the latent sites, by name; `stats` are those of the sampler, each (chain, draw); `unconstrained` are
     the draws of q, (chain, draw, n), and `coordinates` the names of its coordinates. `networks` names the latent
     sites that are weights of networks.
     """
@@ -44,10 +44,9 @@ class Evidence:
 
 
 def diagnose(evidence: Evidence) -> tuple[str, ...]:
-    """The warnings that a run deserves, in order of importance; none where all is well.
+    """The warnings about a run, in order of importance; empty if there are no problems.
 
-    Quantities for which a diagnostic does not exist (a constant, a single chain, fewer than four draws) are passed
-    over.
+    Quantities for which a diagnostic is undefined (a constant, a single chain, fewer than four draws) are skipped.
     """
     checks = (_divergences, _r_hat, _ess, _tree_depth, _energy)
     return tuple(text for check in checks for text in check(evidence))
@@ -68,13 +67,13 @@ def _divergences(evidence: Evidence) -> Iterator[str]:
     count = int(diverging.sum())
     if count:
         yield (
-            f"{count} of {diverging.size} draws ended in a divergence{_gathering(evidence, diverging)}: a part of the "
+            f"{count} of {diverging.size} draws ended in a divergence{_gathering(evidence, diverging)}: part of the "
             "posterior may be missing. Raise `target_accept`, or reparametrise (`su.handlers.reparam`)."
         )
 
 
 def _gathering(evidence: Evidence, diverging: NDArray[np.bool_]) -> str:
-    """Where the divergences lie, if they lie together: the coordinate in which they stand out most."""
+    """Where the divergences are, if they cluster: the coordinate in which they stand out most."""
     draws = evidence.unconstrained
     if diverging.all() or draws.shape[2] == 0:
         return ""
@@ -87,14 +86,14 @@ def _gathering(evidence: Evidence, diverging: NDArray[np.bool_]) -> str:
     shift = (there / diverging.sum() - mean) / np.where(spread > 0, spread, np.inf)
     shift = np.nan_to_num(shift)
     worst = int(np.abs(shift).argmax())
-    # A mean of k independent draws strays by 1/√k standard deviations; four of those are no accident.
+    # The mean of k independent draws deviates by 1/√k standard deviations; four times that is not chance.
     if abs(shift[worst]) < max(0.5, 4.0 / np.sqrt(diverging.sum())):
         return ""
     return f", most of them at {'low' if shift[worst] < 0 else 'high'} values of `{evidence.coordinates[worst]}`"
 
 
 def _parts(draws: NDArray[np.float64]) -> Iterable[NDArray[np.float64]]:
-    """The draws, of a store in parts of bounded size."""
+    """The draws; those in a store in chunks of bounded size."""
     return draws.blocks() if isinstance(draws, StoredArray) else (draws,)
 
 
@@ -131,7 +130,7 @@ def _ess(evidence: Evidence) -> Iterator[str]:
 
 
 def _apart(evidence: Evidence) -> Iterator[tuple[Mapping[str, Mixing], bool]]:
-    """Sites that mean something by themselves, then the weights of networks."""
+    """Sites that are meaningful by themselves, then the weights of networks."""
     for is_network in (False, True):
         yield {name: one for name, one in evidence.mixing.items() if (name in evidence.networks) is is_network}, is_network
 
@@ -142,8 +141,8 @@ def _tree_depth(evidence: Evidence) -> Iterator[str]:
     if count:
         depth = int(evidence.stats["tree_depth"].max())
         yield (
-            f"{count} of {reached.size} draws reached the largest tree depth, {depth}: the draws are right but slow to "
-            "come by. Raise `max_tree_depth`, or reparametrise so that the sites are less correlated."
+            f"{count} of {reached.size} draws reached the maximum tree depth, {depth}: the draws are valid but slow. "
+            "Raise `max_tree_depth`, or reparametrise so that the sites are less correlated."
         )
 
 
@@ -158,7 +157,7 @@ def _energy(evidence: Evidence) -> Iterator[str]:
 
 
 def _worst(values: Mapping[str, NDArray[np.float64]], arg: Any) -> tuple[str, float] | None:
-    """The element that `arg` (argmax or argmin) picks among all sites, and its value; NaN is passed over."""
+    """The element that `arg` (argmax or argmin) selects among all sites, and its value; NaN is skipped."""
     found: list[tuple[str, float]] = []
     for name, array in values.items():
         known = ~np.isnan(array)

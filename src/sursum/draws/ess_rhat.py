@@ -1,10 +1,10 @@
 """How well chains have mixed: rank-normalised R-hat, bulk and tail effective sample sizes, E-BFMI.
 
-All of these are functions of draws only. They work on arrays of shape (chain, draw, *shape) and give one number per
-element, for all elements at once: a model with a thousand unknowns is judged in less time than it takes to sample it.
-The numbers are ArviZ's (the tests hold the two together).
+All of these are functions of the draws only. They take arrays of shape (chain, draw, *shape) and return one number per
+element, for all elements at once: diagnosing a model with a thousand unknowns takes less time than sampling it.
+The results equal ArviZ's (the tests compare them).
 
-References
+References:
     Vehtari, Gelman, Simpson, Carpenter, Bürkner (2021), Rank-normalization, folding, and localization: an improved
     R-hat for assessing convergence of MCMC, Bayesian Analysis 16, sections 3 and 4. Geyer (1992), Practical Markov
     chain Monte Carlo, Statistical Science 7, section 3.3. Betancourt (2016), arXiv:1604.00695.
@@ -23,17 +23,17 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 MIN_DRAWS = 4
-"""With fewer draws a chain can't be split into two halves that have a variance."""
+"""With fewer draws the two halves of a chain have no variance."""
 
 BLOCK = 1 << 18
-"""Draws looked at in one go: keeps the working arrays inside the cache however many unknowns there are."""
+"""Draws per block: keeps the working arrays inside the cache for any number of unknowns."""
 
 
 @dataclass(frozen=True)
 class Mixing:
     """R-hat, bulk and tail effective sample size, each of the shape of one draw (float64).
 
-    NaN where a number does not exist: fewer than four draws, draws that are not a number, and for R-hat a single chain
+    NaN where a number is undefined: fewer than four draws, draws that are NaN, and for R-hat a single chain
     or a quantity that never changes (whose effective sample sizes are the number of draws).
     """
 
@@ -48,11 +48,11 @@ def mixing(draws: NDArray[Any]) -> Mixing:
     .. math:: \hat R = \sqrt{\frac{N - 1}{N} + \frac{B}{N W}}, \qquad
               \mathrm{ESS} = \frac{C N}{1 + 2 \sum_t \hat\rho_t}
 
-    on the halves of the chains: R-hat and the bulk size on normal scores of their ranks (R-hat is the larger of that
-    and of the same about the median), the tail size as the smaller of those of the indicators of the 5 % and 95 %
-    quantiles.
+    on the halves of the chains: R-hat and the bulk ESS on the normal scores of their ranks (R-hat is the larger of that
+    and the one of the folded draws, |x − median|), the tail ESS as the smaller of those of the indicators of the 5 % and
+    95 % quantiles.
 
-    Arguments:
+    Args:
         draws: shape (chain, draw, *shape), any real or integer dtype.
 
     Returns:
@@ -83,9 +83,9 @@ def e_bfmi(energy: NDArray[Any]) -> Array:
 
     .. math:: \mathrm{E\text{-}BFMI} = \frac{\frac{1}{N - 1}\sum_i (E_i - E_{i-1})^2}{\operatorname{Var} E}
 
-    Small values (below 0.3) say that the random momenta are too small to reach all energies of the posterior.
+    Small values (below 0.3) mean that the random momenta are too small to reach all energies of the posterior.
 
-    Arguments:
+    Args:
         energy: shape (chain, draw).
 
     Returns:
@@ -128,7 +128,7 @@ def _normal_scores(halves: Array) -> Array:
     flat = halves.reshape(p, size)
     order = np.argsort(flat, axis=1)
     ordered = np.take_along_axis(flat, order, axis=1)
-    # An average rank is a whole or a half number, so there are few different scores: look them up.
+    # An average rank is a multiple of 1/2, so there are few different scores: look them up.
     table = torch.special.ndtri(torch.from_numpy((np.arange(2 * size - 1) / 2.0 + 0.625) / (size + 0.25))).numpy()
     scores: Array = np.empty_like(flat)
     np.put_along_axis(scores, order, table[_sum_of_ends(ordered)], axis=1)
@@ -136,7 +136,7 @@ def _normal_scores(halves: Array) -> Array:
 
 
 def _sum_of_ends(ordered: Array) -> NDArray[np.intp]:
-    """For every entry of sorted rows, where its group of equal entries begins plus where it ends: 2 (rank - 1)."""
+    """For every entry of sorted rows, the first plus the last index of its group of equal entries: 2 (rank - 1)."""
     p, size = ordered.shape
     place = np.arange(size)
     tied = ordered[:, 1:] == ordered[:, :-1]
@@ -151,7 +151,7 @@ def _sum_of_ends(ordered: Array) -> NDArray[np.intp]:
 
 
 def _r_hat(halves: Array) -> Array:
-    """The potential scale reduction of already split chains, shape (p, chain, draw) to (p,)."""
+    """The potential scale reduction factor of split chains, shape (p, chain, draw) to (p,)."""
     length = halves.shape[2]
     between = length * halves.mean(axis=2).var(axis=1, ddof=1)
     within = halves.var(axis=2, ddof=1).mean(axis=1)
@@ -162,8 +162,7 @@ def _r_hat(halves: Array) -> Array:
 def _ess(halves: Array) -> Array:
     """Effective sample sizes, shape (p, chain, draw) to (p,), by Geyer's initial monotone sequence.
 
-    Autocorrelations come in pairs of even and odd lags; their sums are taken up to the first that is not positive, and
-    made to fall.
+    Autocorrelations are summed in pairs of even and odd lags, up to the first sum that is not positive, and made monotone.
     """
     p, chains, length = halves.shape
     autocovariance = _autocovariance(halves)

@@ -1,4 +1,4 @@
-"""What a file or a store says of a posterior beside its draws, read as what it must be."""
+"""The metadata of a posterior in a file or store, validated on reading."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 
 def words(value: Any) -> tuple[str, ...]:
-    """A list of texts.
+    """A list of strings.
 
     Raises:
         TypeError: it is something else.
@@ -17,18 +17,18 @@ def words(value: Any) -> tuple[str, ...]:
         ('mu', 'tau')
     """
     if not isinstance(value, (list, tuple)) or not all(isinstance(word, str) for word in value):
-        raise TypeError(f"a list of texts was expected, and found {value!r:.60}")
+        raise TypeError(f"a list of strings was expected, but found {value!r:.60}")
     return tuple(value)
 
 
 def named_words(value: Any) -> dict[str, tuple[str, ...]]:
-    """A list of texts for each name.
+    """A list of strings for each name.
 
     Raises:
         TypeError: it is something else.
     """
     if not isinstance(value, Mapping):
-        raise TypeError(f"lists of texts by name were expected, and found {value!r:.60}")
+        raise TypeError(f"lists of strings by name were expected, but found {value!r:.60}")
     return {name: words(texts) for name, texts in value.items()}
 
 
@@ -59,7 +59,7 @@ def described(note: Mapping[str, Any], shape: tuple[int, ...]) -> dict[str, Any]
 
     Raises:
         KeyError: something is missing.
-        TypeError, ValueError: something is not what it must be.
+        TypeError, ValueError: something is invalid.
 
     Example:
         >>> described({"latents": ["mu"], "coordinates": ["mu"], "dims": {"mu": []}, "pareto_k": None}, (4, 100, 1))
@@ -69,7 +69,7 @@ def described(note: Mapping[str, Any], shape: tuple[int, ...]) -> dict[str, Any]
     if len(shape) != 3 or (coordinates and len(coordinates) != shape[-1]):
         raise ValueError(f"there are {len(coordinates)} names of coordinates for draws of shape {shape}")
     if k is not None and (isinstance(k, bool) or not isinstance(k, (int, float))):
-        raise TypeError(f"a number was expected for Pareto k, and found {k!r:.60}")
+        raise TypeError(f"a number was expected for Pareto k, but found {k!r:.60}")
     return {
         "latents": words(note["latents"]),
         "coordinates": coordinates,

@@ -1,4 +1,4 @@
-"""Runs that did not come to their end: which of their draws make a posterior, and what is said about it."""
+"""Unfinished runs: which of their draws make up a posterior, and the message about it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Part:
-    """The chains that are kept, and how many draws of the warm-up and after it each of them has."""
+    """The chains that are kept, and the number of draws that each has in and after the warm-up."""
 
     chains: tuple[int, ...]
     warmup: int
@@ -16,9 +16,9 @@ class Part:
 
 
 def common_part(warmup: Sequence[int], draws: Sequence[int]) -> Part:
-    """What chains that have come so far have in common: those that have left the warm-up, or all that have begun if none has.
+    """The common part of chains with these numbers of draws: of those past the warm-up, or of all that started if none is.
 
-    Each is cut to the shortest of them. No chain is kept where none has begun.
+    Each is truncated to the shortest of them. No chain is kept if none has started.
 
     Example:
         >>> common_part([100, 100, 30], [50, 40, 0])
@@ -34,7 +34,7 @@ def common_part(warmup: Sequence[int], draws: Sequence[int]) -> Part:
 
 
 def cut_short(part: Part, asked: int, wanted: int, happened: str = "was interrupted") -> str:
-    """What is said about the posterior of such a run, of `asked` chains of `wanted` draws.
+    """The message about the posterior of such a run, of `asked` chains of `wanted` draws.
 
     Example:
         >>> cut_short(Part((0, 1), 100, 40), 4, 1000)

@@ -1,4 +1,4 @@
-"""Importance weights, smoothed, and their Pareto k: whether an approximation is near enough to the posterior."""
+"""Pareto-smoothed importance weights, and their Pareto k: whether an approximation is close enough to the posterior."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ Array = NDArray[np.float64]
 
 LIMIT = 0.7
 _FEWEST = 25
-"""Different weights, without which there is no tail to speak of."""
+"""Minimum number of distinct weights for a meaningful tail."""
 _LEAST = 4
-"""A tail of no more than these has no shape."""
+"""Maximum size of a tail that is too short to be fitted."""
 
 
 @dataclass(frozen=True)
 class Smoothed:
-    """Weights that sum to 1, as logarithms, float64 (N,); and the Pareto k that judges them, NaN where there is none."""
+    """Log weights whose exponentials sum to 1, float64 (N,); and their Pareto k, NaN if undefined."""
 
     log_weights: Array
     pareto_k: float
@@ -33,7 +33,7 @@ class Smoothed:
 def smooth(log_weights: Array) -> Smoothed:
     r"""Replace the largest weights by quantiles of the generalised Pareto distribution that fits them.
 
-    Its shape k says how far importance sampling can be trusted: up to 0.7 it works, above that the weights have hardly a
+    Its shape k tells how far importance sampling can be trusted: up to 0.7 it works, above that the weights hardly have a
     mean, and no number of draws helps.
 
     Args:
@@ -41,10 +41,10 @@ def smooth(log_weights: Array) -> Smoothed:
             a weight of 0.
 
     Returns:
-        Normalised weights and k. Fewer than 25 different weights, or weights that are all alike, are not smoothed, and have no
+        Normalised weights and k. Fewer than 25 distinct weights, or weights that are all equal, are not smoothed, and have no
         k.
 
-    References
+    References:
         Vehtari, Simpson, Gelman, Yao, Gabry (2024), Pareto smoothed importance sampling, JMLR 25. Yao, Vehtari,
         Simpson, Gelman (2018), Yes, but did it work? Evaluating variational inference.
 
@@ -59,7 +59,7 @@ def smooth(log_weights: Array) -> Smoothed:
     if np.isnan(log_weights).any() or np.isposinf(log_weights).any() or not present.any():
         raise ValueError("importance weights must be numbers, not all of them 0")
     kept = log_weights[present]
-    # A few values that recur have no tail, however heavy a fit may find it.
+    # A few recurring values have no tail, however heavy the fitted one may be.
     if len(np.unique(kept)) < _FEWEST or np.ptp(kept) < 1e-6:
         weights, k = kept, np.nan
     else:
@@ -93,10 +93,10 @@ def _pareto_fit(excess: Array) -> tuple[float, float]:
 
     .. math:: \theta = k / \sigma, \qquad k(\theta) = \tfrac1N \textstyle\sum_i \log(1 + \theta x_i)
 
-    With θ given, the likelihood is largest at k(θ). θ is its mean under that profile likelihood and the weak prior of the
-    source; k is drawn towards 1/2, with the weight of ten observations.
+    Given θ, the likelihood is maximal at k(θ). θ is the mean under that profile likelihood and the weak prior of the
+    paper; k is shrunk towards 1/2, with the weight of ten observations.
 
-    References
+    References:
         Zhang, Stephens (2009), A new and efficient estimation method for the generalized Pareto distribution, Technometrics
         51; Vehtari et al. (2024), appendix C.
     """
@@ -113,14 +113,14 @@ def _pareto_fit(excess: Array) -> tuple[float, float]:
 
 
 def resampled(found: Smoothed, count: int, rng: np.random.Generator) -> NDArray[np.intp]:
-    """`count` indices, drawn with replacement by the weights."""
+    """Draw `count` indices with replacement, in proportion to the weights."""
     weights = np.exp(found.log_weights)
     chosen: NDArray[np.intp] = rng.choice(len(weights), size=count, p=weights / weights.sum())
     return chosen
 
 
 def pareto_k(log_weights: Array) -> float:
-    """The Pareto k of importance weights, as `smooth` has it; NaN where one of them is not finite.
+    """The Pareto k of importance weights, as in `smooth`; NaN if one of them is not finite.
 
     Example:
         >>> import numpy as np
@@ -132,10 +132,10 @@ def pareto_k(log_weights: Array) -> float:
 
 
 def verdict(k: float) -> tuple[str, ...]:
-    """What is to be said about a Pareto k; nothing up to 0.7."""
+    """The warnings about a Pareto k; empty up to 0.7."""
     if not k > LIMIT:
         return ()
     return (
-        f"Pareto k is {k:.2f}, above {LIMIT}: the approximation misses a part of the posterior, and its means and spreads are "
-        "not to be trusted. Start MCMC from it (`MCMC(…, init=posterior)`), use a richer one, or reparametrise.",
+        f"Pareto k is {k:.2f}, above {LIMIT}: the approximation misses part of the posterior, and its means and sds cannot "
+        "be trusted. Start MCMC from it (`MCMC(…, init=posterior)`), use a richer one, or reparametrise.",
     )

@@ -1,4 +1,4 @@
-"""The layout of a posterior in a Zarr store: ArviZ's groups, and the unconstrained draws beside them.
+"""The layout of a posterior in a Zarr store: ArviZ's groups, and the unconstrained draws.
 
 posterior, sample_stats, unconstrained      the table "sample"
 warmup_posterior, …                         the table "warmup"
@@ -27,16 +27,16 @@ from sursum.io.zarr_store import MOST_DRAWS, Column, Table, ZarrStore
 KIND = "sursum run"
 VERSION = 1
 PHASES = {"warmup": "warmup_", "sample": ""}
-"""The two phases of a chain, and what the groups of each begin with."""
+"""The two phases of a chain, and the prefix of the groups of each."""
 
 Groups = Mapping[str, Mapping[str, NDArray[Any]]]
 
 
 @dataclass(frozen=True)
 class Stored:
-    """What a store holds of a run: for each phase sites, statistics and q, cut to what the chains have in common, unread.
+    """The contents of a run's store: for each phase sites, statistics and q, truncated to the common length, unread.
 
-    Of the groups those of draws are `StoredSites`, and those of data arrays.
+    Groups of draws are `StoredSites`, groups of data are arrays.
     """
 
     sites: Mapping[str, StoredSites]
@@ -61,8 +61,8 @@ def create(
     dims: Mapping[str, Sequence[str]],
     note: Mapping[str, Any],
 ) -> ZarrStore:
-    """An empty store for a run of `lengths[phase]` draws; `sites` and `stats` (dtypes) say what a draw looks like,
-    and `dims` how dimensions are called.
+    """An empty store for a run of `lengths[phase]` draws; `sites` and `stats` (dtypes) describe a draw,
+    and `dims` names dimensions.
 
     Raises:
         StorageError: something of that name is there already.
@@ -81,7 +81,7 @@ def create(
 
 
 def append_groups(path: str | os.PathLike[str], groups: Groups, dims: Mapping[str, Sequence[str]]) -> None:
-    """Write further groups into the store of a run, chunk by chunk; each is seen by readers when it is there.
+    """Write more groups to the store of a run, chunk by chunk; readers see each one when it is complete.
 
     Raises:
         StorageError: the store is none of a run, or has such a group already.
@@ -107,19 +107,19 @@ def check_absent(store: ZarrStore, group: str) -> None:
     """Raise StorageError where a group is there already."""
     if store.has(group):
         raise StorageError(
-            f"{os.fspath(store.path)!r} has a group {group!r} already, and what is stored is never written over. "
-            "Leave `store` out to have it in memory."
+            f"{os.fspath(store.path)!r} already has a group {group!r}, and stored data are never overwritten. "
+            "Leave `store` out to keep the result in memory."
         )
 
 
 def named(columns: Mapping[str, Column], dims: Mapping[str, Sequence[str]]) -> dict[str, Column]:
-    """Columns with names for their dimensions, the leading ones of which are called as in `dims`."""
+    """Columns with names for their dimensions, the leading ones named as in `dims`."""
     names = dimension_names({name: len(column.shape) for name, column in columns.items()}, dims)
     return {name: replace(column, dims=names[name]) for name, column in columns.items()}
 
 
 def table_sites(store: ZarrStore, table: str, group: str, chains: Sequence[int], draws: int) -> StoredSites:
-    """A group of draws, of which no more is read than is asked for."""
+    """A group of draws that is read lazily."""
     arrays = {name: StoredArray(store, table, group, name, tuple(chains), draws) for name in store.groups(table)[group]}
     return StoredSites(arrays)
 
@@ -150,7 +150,7 @@ def groups_of(phase: str, sites: Mapping[str, Any], stats: Mapping[str, Any], q:
 
 
 def read(path: str | os.PathLike[str], wanted: Iterable[str] | None = None) -> Stored:
-    """What a run has written until now, finished or not; of the sites only those `wanted`, if any are named.
+    """What a run has written so far, finished or not; only the sites that are `wanted`, if any are named.
 
     Raises:
         MissingFileError: there is none.
@@ -160,15 +160,13 @@ def read(path: str | os.PathLike[str], wanted: Iterable[str] | None = None) -> S
     store, note = ZarrStore.open(path, KIND, VERSION)
     if not {"warmup", "sample"} <= set(store.tables()):
         raise StorageError(
-            f"{os.fspath(path)!r} could not be read: it holds no draws. A store that a run of sursum wrote was expected."
+            f"{os.fspath(path)!r} could not be read: it holds no draws. A store written by a run of sursum was expected."
         )
     sound = {phase: store.sound(phase) for phase in PHASES}
     counts = {phase: found for phase, (found, _) in sound.items()}
     part = common_part(counts["warmup"], counts["sample"])
     if not part.chains:
-        raise StorageError(
-            f"{os.fspath(path)!r} has no draws yet, and at least one was expected. Read it again when the run has gone on."
-        )
+        raise StorageError(f"{os.fspath(path)!r} has no draws yet, but at least one was expected. Read it again later.")
     sites, stats, q = {}, {}, {}
     names = chosen(path, store.groups("sample")["posterior"], wanted)
     for phase, prefix in PHASES.items():
@@ -183,7 +181,7 @@ def read(path: str | os.PathLike[str], wanted: Iterable[str] | None = None) -> S
     coordinates = tuple(note["coordinates"])
     drawn = sites["sample"].arrays
     found = {name: mixing(np.asarray(drawn[name])) for name in note["latents"] if name in drawn}
-    # Sites that were not kept, or not asked for, are judged by their coordinates, as many of them at once as fit.
+    # Sites that were not kept, or not requested, are diagnosed by their coordinates, as many at once as fit.
     others = [i for i, one in enumerate(coordinates) if not any(one == name or one.startswith(f"{name}[") for name in found)]
     at_once = max(1, ONE_PASS // max(1, 8 * len(part.chains) * part.draws))
     for begin in range(0, len(others), at_once):
@@ -209,7 +207,5 @@ def chosen(path: str | os.PathLike[str], stored: list[str], wanted: Iterable[str
     names = list(wanted)
     for name in names:
         if name not in stored:
-            raise StorageError(
-                f"{os.fspath(path)!r} holds no site {name!r}. It has: {', '.join(map(repr, stored))}. Name some of those."
-            )
+            raise StorageError(f"{os.fspath(path)!r} has no site {name!r}. It has: {', '.join(map(repr, stored))}.")
     return names

@@ -22,9 +22,9 @@ Statistics = Mapping[str, NDArray[np.float64]]
 
 @dataclass(frozen=True)
 class Summary(Mapping[str, Statistics]):
-    """A table that prints itself and can be read by name: `summary["theta"]["mean"]` has the shape of the site.
+    """A table that can be printed and read by name: `summary["theta"]["mean"]` has the shape of the site.
 
-    A site of more than `limit` elements prints its first and last ones only; its statistics hold all of them.
+    For a site of more than `limit` elements only the first and last ones are printed; its statistics contain all of them.
     `warnings` are printed below the table.
 
     Example:
@@ -86,7 +86,7 @@ class Summary(Mapping[str, Statistics]):
 
 def summarise(sites: Mapping[str, NDArray[Any]], *, warnings: tuple[str, ...] = (), limit: int = 12) -> Summary:
     """The table of draws of shape (chain, draw, *shape) by site name, any real, integer or boolean dtype."""
-    # A site without elements, such as one of an empty plate, has no row.
+    # A site without elements, such as in an empty plate, has no row.
     return Summary(
         {name: _statistics(np.asarray(draws)) for name, draws in sites.items() if 0 not in draws.shape[2:]}, warnings, limit
     )
@@ -108,7 +108,7 @@ def _statistics(draws: NDArray[Any]) -> Statistics:
 
 
 def _decimals(sd: NDArray[np.float64]) -> int:
-    """Decimals that show the smallest spread of a site to three digits."""
+    """The number of decimals that shows the smallest sd of a site to three digits."""
     spread = sd[np.isfinite(sd) & (sd > 0)]
     if spread.size == 0:
         return 2

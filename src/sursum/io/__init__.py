@@ -1,4 +1,4 @@
-"""Files: what is read and written, and never executed. NumPy's `.npz`, a Zarr store that grows, draws that stay in it.
+"""Files that are read and written, never executed: NumPy's `.npz`, a Zarr store that grows, lazy draws from it.
 
 Imports `common`; may be imported by every room above.
 """

@@ -13,22 +13,22 @@ from pathlib import Path
 from sursum.errors import MissingFileError, StorageError, SursumError
 
 _REMEDIES = {
-    errno.EACCES: "Give a path where you have the rights for that, or change those of this one.",
-    errno.EPERM: "Give a path where you have the rights for that, or change those of this one.",
-    errno.EROFS: "Its file system can only be read: give a path on another.",
-    errno.ENOSPC: "The disk is full: make room, give a path on another disk, or keep fewer sites (`keep`).",
-    errno.EDQUOT: "Your share of the disk is used up: make room, give a path on another disk, or keep fewer sites (`keep`).",
+    errno.EACCES: "Give a path for which you have permission, or change the permissions of this one.",
+    errno.EPERM: "Give a path for which you have permission, or change the permissions of this one.",
+    errno.EROFS: "Its file system is read-only: give a path on a different one.",
+    errno.ENOSPC: "The disk is full: free some space, use a different disk, or keep fewer sites (`keep`).",
+    errno.EDQUOT: "The disk quota is exhausted: free some space, use a different disk, or keep fewer sites (`keep`).",
     errno.EFBIG: "Files may not be that large here: raise the limit, or keep fewer sites (`keep`).",
-    errno.EISDIR: "A folder has that name: give the name of a file.",
-    errno.ENOTDIR: "A file stands where a folder was expected: give another path.",
+    errno.EISDIR: "It is a folder: give the name of a file.",
+    errno.ENOTDIR: "A parent of the path is a file, not a folder: give a different path.",
 }
 
 
 class reading:
-    """In a `with` block: what the file system says of `path` becomes an error that says what was `expected` there.
+    """In a `with` block: errors of the file system about `path` become errors that say what was `expected` there.
 
     Raises:
-        MissingFileError: nothing is at `path`.
+        MissingFileError: `path` does not exist.
         StorageError: it cannot be read.
     """
 
@@ -42,23 +42,23 @@ class reading:
         name = os.fspath(self.path)
         if isinstance(error, FileNotFoundError) and not os.path.lexists(name):
             near = Path(name).parent
-            where = f"the folder {os.fspath(near)!r} holds none" if near.is_dir() else f"there is no folder {os.fspath(near)!r}"
+            where = f"it is not in {os.fspath(near)!r}" if near.is_dir() else f"the folder {os.fspath(near)!r} does not exist"
             raise MissingFileError(
-                f"there is nothing at {name!r} to read: {where}, and {self.expected} was expected. Give its path; one that is "
-                f"relative begins at {os.getcwd()!r}."
+                f"{name!r} does not exist: {where}, and {self.expected} was expected. Give its path; a relative path "
+                f"starts at {os.getcwd()!r}."
             ) from error
         if isinstance(error, OSError) and not isinstance(error, StorageError):
             raise StorageError(
                 f"{name!r} could not be read: {_said(error)}. {self.expected[0].upper()}{self.expected[1:]} was expected. "
-                f"{_REMEDIES.get(error.errno or 0, 'Give the path of another.')}"
+                f"{_REMEDIES.get(error.errno or 0, 'Give a different path.')}"
             ) from error
 
 
 def check_regular(path: str | os.PathLike[str], expected: str) -> None:
-    """That neither a pipe nor a device is at `path`: reading one may never end.
+    """Check that `path` is neither a pipe nor a device, which reading may block on forever.
 
     Raises:
-        StorageError: there is one.
+        StorageError: it is one.
     """
     if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
         raise StorageError(
@@ -68,9 +68,9 @@ def check_regular(path: str | os.PathLike[str], expected: str) -> None:
 
 
 class interpreting:
-    """In a `with` block: where what was read is not what it should be, an error says so of `path`.
+    """In a `with` block: invalid contents become an error about `path`.
 
-    A file may be whole, and say what no writer of ours says: a name without its array, a text where a number belongs.
+    A file may be intact but contain what no writer of ours writes: a name without its array, a string instead of a number.
 
     Raises:
         StorageError: it cannot be understood.
@@ -87,15 +87,15 @@ class interpreting:
         what = f"{type(error).__name__}: {error}" if isinstance(error, LookupError) else str(error) or type(error).__name__
         raise StorageError(
             f"{os.fspath(self.path)!r} could not be read: {what}. {self.expected[0].upper()}{self.expected[1:]} was expected. "
-            "Save it again, or give the path of another file."
+            "Save it again, or give the path of a different file."
         ) from error
 
 
 class writing:
-    """In a `with` block: what the file system says becomes an error about `path`, and about what is there now.
+    """In a `with` block: errors of the file system become errors about `path` that also say what is left there.
 
     Raises:
-        MissingFileError: the folder to write to is not there.
+        MissingFileError: the folder to write to does not exist.
         StorageError: it cannot be written.
     """
 
@@ -111,12 +111,12 @@ class writing:
         parent = Path(name).parent
         if isinstance(error, FileNotFoundError) and not parent.is_dir():
             raise MissingFileError(
-                f"{name!r} could not be written: there is no folder {os.fspath(parent)!r}. A path in a folder that exists was "
-                "expected. Make the folder, or give another path."
+                f"{name!r} could not be written: the folder {os.fspath(parent)!r} does not exist. "
+                "Create it, or give a different path."
             ) from error
         raise StorageError(
             f"{name!r} could not be written: {_said(error)}. {self.left}. "
-            f"{_REMEDIES.get(error.errno or 0, 'Give another path.')}"
+            f"{_REMEDIES.get(error.errno or 0, 'Give a different path.')}"
         ) from error
 
 
@@ -165,12 +165,12 @@ def write_atomically(path: str | os.PathLike[str], content: bytes, *, mode: int 
 
 
 def sync(path: str | os.PathLike[str]) -> None:
-    """Have a file's contents on the disk, or a folder's names: they are there after a power cut as well."""
+    """Flush the contents of a file, or the names in a folder, to disk, so that they survive a power cut."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except PermissionError:
         if os.path.isdir(path):
-            return  # not every system opens folders
+            return  # not every system can open folders
         raise
     try:
         os.fsync(descriptor)
@@ -179,11 +179,11 @@ def sync(path: str | os.PathLike[str]) -> None:
 
 
 def sync_folder(path: str | os.PathLike[str]) -> None:
-    """`sync` of a folder that may be of another file system, which may know no such thing."""
+    """`sync` of a folder that may be on a file system without support for it."""
     with contextlib.suppress(OSError):
         sync(path)
 
 
 def _said(error: OSError) -> str:
-    """The system's words, without the names of our temporary files."""
+    """The system's message, without the names of our temporary files."""
     return (error.strerror or str(error)).lower()

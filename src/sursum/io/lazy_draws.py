@@ -1,4 +1,4 @@
-"""Draws that stay in their store, and are read when they are asked for."""
+"""Draws that stay in their store, and are read on access."""
 
 from __future__ import annotations
 
@@ -16,20 +16,19 @@ from torch import Tensor
 from sursum.io.zarr_store import Column, ZarrStore
 
 KEPT = 1 << 24
-"""Bytes of what was read last that a mapping keeps, so that small draws are read once; larger ones are read each time."""
+"""Cache size of a mapping in bytes: small draws are read once; larger ones are read each time."""
 
 ONE_PASS = 1 << 26
-"""Bytes that are read at once where an array is gone through in parts."""
+"""Bytes that are read at once when an array is traversed in chunks."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
 class StoredArray(NDArrayOperatorsMixin):
-    """An array of a store, (chain, draw, *shape), cut to some chains and their first draws.
+    """An array of a store, (chain, draw, *shape), restricted to some chains and their first draws.
 
-    Indices of chains and draws read no more than they name; for anything else it is the whole array that is read, and
-    what an array of NumPy can do is done with that.
+    Indexing by chains and draws reads only those; anything else reads the whole array, and behaves like a NumPy array.
     """
 
     store: ZarrStore
@@ -63,17 +62,17 @@ class StoredArray(NDArrayOperatorsMixin):
         return len(self.chains)
 
     def block(self, begin: int, end: int, chains: Sequence[int] | None = None) -> NDArray[Any]:
-        """The draws from `begin` to `end`, of all chains or of those that are numbered."""
+        """The draws from `begin` to `end`, of all chains or of those given."""
         chosen = self.chains if chains is None else [self.chains[k] for k in chains]
         return self.store.read(self.table, self.group, self.name, chosen, end, begin)
 
     def blocks(self) -> Iterator[NDArray[Any]]:
-        """All draws, in parts of bounded size: the first ones of all chains, the next ones, …"""
+        """All draws, in chunks of bounded size: the first ones of all chains, then the next ones, …"""
         step = max(1, ONE_PASS * self.draws // max(1, self.nbytes))
         return (self.block(begin, min(begin + step, self.draws)) for begin in range(0, self.draws, step))
 
     def rows(self, begin: int, end: int) -> NDArray[Any]:
-        """The same where draws of one chain follow on those of another: (end − begin, *shape)."""
+        """The same with the draws of all chains concatenated: (end − begin, *shape)."""
         parts = []
         while begin < end:
             chain, first = divmod(begin, self.draws)
@@ -108,7 +107,7 @@ class StoredArray(NDArrayOperatorsMixin):
         return getattr(np.asarray(self), name)
 
     def __reduce__(self) -> Any:
-        """What is sent elsewhere, or copied deeply, is the array itself."""
+        """Pickling and deep copies contain the array itself."""
         return np.asarray, (np.asarray(self),)
 
     def __repr__(self) -> str:
@@ -116,7 +115,7 @@ class StoredArray(NDArrayOperatorsMixin):
 
 
 class Stored(Mapping[str, T]):
-    """Arrays of a store by name, each of them read, and `made` what is wanted of it, when it is asked for."""
+    """Arrays of a store by name, each of them read, and converted by `made`, on access."""
 
     def __init__(self, arrays: Mapping[str, StoredArray], made: Callable[[StoredArray], T]) -> None:
         self.arrays, self._made = arrays, made
@@ -144,7 +143,7 @@ class Stored(Mapping[str, T]):
         return name in self.arrays
 
     def __reduce__(self) -> Any:
-        """What is sent elsewhere, or copied deeply, are the draws themselves."""
+        """Pickling and deep copies contain the draws themselves."""
         return dict, (dict(self),)
 
     def __repr__(self) -> str:
@@ -159,20 +158,20 @@ class StoredArrays(Stored[NDArray[Any]]):
 
 
 class StoredSites(Stored[Tensor]):
-    """Draws of sites: (chain, draw, *shape) or, where `flat`, those of the only chain, (draw, *shape)."""
+    """Draws of sites: (chain, draw, *shape) or, if `flat`, those of the only chain, (draw, *shape)."""
 
     def __init__(self, arrays: Mapping[str, StoredArray], flat: bool = False) -> None:
         super().__init__(arrays, lambda array: torch.from_numpy(array[0] if flat else np.asarray(array)))
         self.flat = flat
 
     def only(self, names: Iterable[str], *, flat: bool = False) -> StoredSites:
-        """Those of some names."""
+        """The sites of these names."""
         return StoredSites({name: self.arrays[name] for name in names}, flat)
 
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Draws of a site, those of all chains in one row, of which parts can be taken: as a tensor (draw, *shape), unread."""
+    """Draws of a site, all chains concatenated, that can be sliced like a tensor (draw, *shape); read on access."""
 
     array: StoredArray
 
@@ -189,7 +188,7 @@ class Rows:
 
 
 def shape_of(sites: Mapping[str, Any], name: str) -> tuple[int, ...]:
-    """The shape of the draws of a site, which are not read for that."""
+    """The shape of the draws of a site, without reading them."""
     if isinstance(sites, StoredSites):
         shape = sites.arrays[name].shape
         return shape[1:] if sites.flat else shape
@@ -197,7 +196,7 @@ def shape_of(sites: Mapping[str, Any], name: str) -> tuple[int, ...]:
 
 
 def arrays_of(tensors: Mapping[str, Tensor], names: Iterable[str] | None = None) -> dict[str, Any]:
-    """Draws of some names, or of all, as arrays of NumPy; those in a store as what reads like one."""
+    """Draws of some names, or of all, as NumPy arrays; those in a store as lazy arrays."""
     stored = tensors.arrays if isinstance(tensors, StoredSites) and not tensors.flat else None
     chosen = tensors if names is None else names
     return {name: tensors[name].detach().cpu().numpy() if stored is None else stored[name] for name in chosen}

@@ -1,8 +1,8 @@
-"""Arrays in one file, with a word about what they are: NumPy's `.npz` without pickles.
+"""Arrays in one file, with metadata: NumPy's `.npz` without pickles.
 
-`.npz` is a ZIP of plain arrays: it needs nothing but NumPy, keeps every bit and dtype, has a checksum on each array,
-and reading it with pickles switched off executes nothing. Names of arrays are kept in a JSON text beside them, so that
-a name may hold any character.
+`.npz` is a ZIP of plain arrays: it needs only NumPy, preserves every bit and dtype, has a checksum on each array,
+and reading it with pickles disabled executes nothing. Names of arrays are kept in a JSON text, so that a name may contain
+any character.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ HEADER = "header"
 FOREIGN = frozenset(
     {".nc", ".pkl", ".pickle", ".pt", ".pth", ".csv", ".json", ".h5", ".hdf5", ".zarr", ".safetensors", ".parquet"}
 )
-"""Ends of names that say of what kind a file is, and not of ours."""
+"""Suffixes of other file formats."""
 
 
 def write(path: str | os.PathLike[str], kind: str, version: int, note: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
     """Write `arrays` and the JSON-able `note` to `path`, all or nothing.
 
-    The file appears under its name only when it is whole and on the disk: it is written beside it and renamed.
+    The file appears under its name only when it is complete and on disk: it is written to a temporary file and renamed.
 
     Raises:
-        StorageError: the file system refuses; what was at `path` is as it was.
+        StorageError: the file system reports an error; an existing file at `path` is unchanged.
     """
     header = {"kind": kind, "version": version, "names": list(arrays), "note": dict(note)}
     with (
@@ -52,12 +52,12 @@ def read(path: str | os.PathLike[str], kind: str, version: int) -> tuple[dict[st
     """The note and the arrays of a file that `write` made.
 
     Raises:
-        MissingFileError: there is none.
-        StorageError: the file is not whole, of another kind, or of a later version, or the file system refuses.
+        MissingFileError: the file does not exist.
+        StorageError: the file is damaged, of a different kind, or of a later version, or the file system reports an error.
     """
     expected = f"a {kind} file written by `save`"
     with reading(path, expected):
-        opened = open(path, "rb")  # noqa: SIM115 - closed below: only what opening says is of the file system
+        opened = open(path, "rb")  # noqa: SIM115 - closed below: only errors of opening are the file system's
     with opened as file, interpreting(path, f"a whole {kind} file written by `save`"), zipfile.ZipFile(file) as archive:
         _check_sizes(archive, os.fstat(file.fileno()).st_size)
         header = json.loads(bytes(_member(archive, HEADER)))
@@ -70,7 +70,7 @@ def read(path: str | os.PathLike[str], kind: str, version: int) -> tuple[dict[st
 
 
 def check_suffix(path: str | os.PathLike[str], instead: Mapping[str, str]) -> None:
-    """That `path` does not end as the path of a file of another kind, for which others would take it.
+    """Check that `path` does not have the suffix of a different file format.
 
     Args:
         instead: what to do, by suffix.
@@ -82,20 +82,20 @@ def check_suffix(path: str | os.PathLike[str], instead: Mapping[str, str]) -> No
     if suffix in instead or suffix in FOREIGN:
         what = f"; for {suffix} {instead[suffix]}" if suffix in instead else ""
         raise StorageError(
-            f"{os.fspath(path)!r} would be a file of NumPy's format .npz under a name that says another. A name that ends in "
-            f".npz, or in nothing known, was expected{what}."
+            f"{os.fspath(path)!r} would be a file in NumPy's .npz format with the suffix of another. A name with the suffix "
+            f".npz, or an unknown one, was expected{what}."
         )
 
 
 def _check_sizes(archive: zipfile.ZipFile, size: int) -> None:
-    """That the arrays are as large as the file: what `write` writes is not compressed, and a bomb declares far more.
+    """Check that the arrays are as large as the file: `write` does not compress, and a ZIP bomb declares far more.
 
     Raises:
         ValueError: they are larger.
     """
     declared = sum(member.file_size for member in archive.infolist())
     if declared > size:
-        raise ValueError(f"it declares {declared} bytes of arrays, and has {size}")
+        raise ValueError(f"it declares {declared} bytes of arrays, but has {size}")
 
 
 def _add(archive: zipfile.ZipFile, name: str, array: NDArray[Any]) -> None:
@@ -107,7 +107,7 @@ def _member(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
     """One array, read to its end so that its checksum is verified.
 
     Raises:
-        ValueError: it is not as long as its shape says, which is looked at before there is memory for it.
+        ValueError: its length does not match its shape, which is checked before memory is allocated.
     """
     with archive.open(f"{name}.npy") as member:
         version = np.lib.format.read_magic(member)
@@ -116,7 +116,7 @@ def _member(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
         shape, _, dtype = _HEADERS[version](member)
         long = archive.getinfo(f"{name}.npy").file_size - member.tell()
         if not dtype.hasobject and math.prod(shape) * dtype.itemsize != long:
-            raise ValueError(f"array {name} has {long} bytes where its shape {shape} of {dtype} says otherwise")
+            raise ValueError(f"array {name} has {long} bytes, which does not match its shape {shape} of {dtype}")
         member.seek(0)
         array: NDArray[Any] = np.lib.format.read_array(member, allow_pickle=False)
         member.read(1)

@@ -1,14 +1,14 @@
-"""Arrays that grow, in a folder: a Zarr store (format 3), which any reader of Zarr opens, also while it is written.
+"""Growing arrays in a folder: a Zarr store (format 3), which any Zarr reader can open, also while it is written.
 
-    run.zarr/zarr.json            what it is: kind, version and a note
+    run.zarr/zarr.json            metadata: kind, version and a note
     run.zarr/<group>/<array>      (chain, draw, *shape), in chunks of one chain and some draws
-    run.zarr/counts/<table>       (chain,), how many draws of each chain are complete in the groups of a table
-    run.zarr/synced/<table>       (chain,), how many of these are on the disk, and there after a power cut
+    run.zarr/counts/<table>       (chain,), the number of complete draws of each chain in the groups of a table
+    run.zarr/synced/<table>       (chain,), how many of these are on disk, and survive a power cut
 
-A table is a set of groups that grow together. Chunks appear whole, by a rename, each with a checksum, and a table's count
-goes up after its chunks are there; so what is counted can be read, whenever the writer was killed. After a power cut files
-that had not been synced may be missing or empty: `sound` counts without those. Reading decodes numbers and JSON, by Zarr's
-own codecs of a fixed list, and executes nothing.
+A table is a set of groups that grow together. Chunks appear atomically, by a rename, each with a checksum, and the count of
+a table is increased after its chunks exist; so counted draws can be read even if the writer was killed. After a power cut files
+that had not been synced may be missing or empty: `sound` does not count those. Reading decodes numbers and JSON, with a fixed
+list of Zarr's own codecs, and executes nothing.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ CHUNK_BYTES = 1 << 20
 MOST_DRAWS = 1024
 COUNTS = "counts"
 SYNCED = "synced"
-EXPECTED = "a whole store that a run of sursum wrote"
+EXPECTED = "an intact store written by a run of sursum"
 CHECKSUM = "sursum_checksum"
 CODECS = {"bytes", "zstd", "crc32c"}
 
 
 @dataclass(frozen=True)
 class Column:
-    """One array of a table: the shape and dtype of a draw, and names for the dimensions of the shape."""
+    """One array of a table: the shape and dtype of a draw, and names of its dimensions."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -60,7 +60,7 @@ class Table:
 
 @dataclass(frozen=True, eq=False)
 class ZarrStore:
-    """A store that exists."""
+    """An existing store."""
 
     path: Path
     _arrays: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
@@ -71,7 +71,7 @@ class ZarrStore:
     @classmethod
     @contextmanager
     def creating(cls, path: str | os.PathLike[str], kind: str, version: int, note: Mapping[str, Any]) -> Iterator[ZarrStore]:
-        """A new store to be filled in a `with` block; it appears under its name when the block has ended well.
+        """A new store to be filled in a `with` block; it appears under its name when the block ends without an error.
 
         Raises:
             StorageError: something of that name is there already.
@@ -81,8 +81,8 @@ class ZarrStore:
         target = Path(path)
         if os.path.lexists(target):
             raise StorageError(
-                f"{os.fspath(path)!r} is there already, and a store is never written over. Give another path, remove it, or "
-                f"go on from it: `mcmc.extend(Posterior.load({os.fspath(path)!r}), …)`."
+                f"{os.fspath(path)!r} already exists, and a store is never overwritten. Give a different path, remove it, or "
+                f"continue from it: `mcmc.extend(Posterior.load({os.fspath(path)!r}), …)`."
             )
         attributes = {"kind": kind, "version": version, "note": dict(note)}
         with writing(path):
@@ -95,8 +95,8 @@ class ZarrStore:
                 yield cls(made)
 
     def add(self, name: str, table: Table, note: Mapping[str, Any] | None = None) -> None:
-        """Make room for a table. Readers see it, and what is said of it in `note`, when all of it is there."""
-        with writing(self.path, "What the store held is in it"):
+        """Create a table. Readers see it, and its entries in `note`, when it is complete."""
+        with writing(self.path, "The contents of the store are unchanged"):
             self._add(name, table, note)
 
     def _add(self, name: str, table: Table, note: Mapping[str, Any] | None) -> None:
@@ -105,7 +105,7 @@ class ZarrStore:
         keys: dict[str, dict[str, str]] = {}
         for group, columns in table.groups.items():
             if not self.has(group) and (self.path / group).exists():
-                shutil.rmtree(self.path / group)  # what a writer that was killed had begun
+                shutil.rmtree(self.path / group)  # left by a writer that was killed
             if not (self.path / group / "zarr.json").exists():
                 zarr.create_group(store=str(self.path), path=group, zarr_format=3)
             keys[group] = dict(zip(columns, safe_names(columns), strict=True))
@@ -125,7 +125,7 @@ class ZarrStore:
 
     def append(self, name: str, chain: int, values: Mapping[str, Mapping[str, NDArray[Any]]]) -> None:
         """Write the next draws of a chain: by group and name, (draw, *shape), all of the same number of draws."""
-        with writing(self.path, "The draws that it counts are in it"):
+        with writing(self.path, "The draws that were already stored are intact"):
             counts = self._open(f"{COUNTS}/{name}", mode="r+")
             keys = counts.attrs["groups"]
             begin = int(counts[chain])
@@ -138,12 +138,11 @@ class ZarrStore:
             counts[chain] = begin + length
 
     def sync(self, name: str) -> None:
-        """Have what is counted of a table on the disk, and say so in the store.
+        """Flush the counted draws of a table to disk, and record that in the store.
 
-        Once a file is synced the system need not write it again before it changes: the cost is that of the files which have
-        changed since the last time.
+        A synced file need not be written again until it changes: the cost is that of the files changed since the last sync.
         """
-        with writing(self.path, "The draws that it counts are in it"):
+        with writing(self.path, "The draws that were already stored are intact"):
             files = {file for file in self._unsynced if file.exists()}
             folders = {parent for file in files for parent in file.relative_to(self.path).parents}
             counts = self._open(f"{COUNTS}/{name}")[...]
@@ -157,8 +156,8 @@ class ZarrStore:
                         sync(file)
 
     def put(self, group: str, arrays: Mapping[str, NDArray[Any]], dims: Mapping[str, Sequence[str]]) -> None:
-        """Write a group of whole arrays, which do not grow."""
-        with writing(self.path, "What the store held is in it"):
+        """Write a group of complete arrays, which do not grow."""
+        with writing(self.path, "The contents of the store are unchanged"):
             self._put(group, arrays, dims)
 
     def _put(self, group: str, arrays: Mapping[str, NDArray[Any]], dims: Mapping[str, Sequence[str]]) -> None:
@@ -181,7 +180,7 @@ class ZarrStore:
 
     def note(self, **changes: Any) -> None:
         """Change entries of the note, all or nothing."""
-        with writing(self.path, "The draws that it counts are in it"):
+        with writing(self.path, "The draws that were already stored are intact"):
             content = description(self.path)
             content["attributes"]["note"] |= changes
             describe(self.path, content)
@@ -193,8 +192,8 @@ class ZarrStore:
         """A store and its note.
 
         Raises:
-            MissingFileError: there is nothing.
-            StorageError: there is something else, or a store of a later version.
+            MissingFileError: the store does not exist.
+            StorageError: the path is something else, or a store of a later version.
             MissingPackageError: zarr is not installed.
         """
         store = cls(Path(path))
@@ -205,14 +204,14 @@ class ZarrStore:
             content = description(store.path)
             attributes = content["attributes"]
             if content["zarr_format"] != 3 or attributes["kind"] != kind:
-                raise ValueError(f"it is no {kind} of Zarr format 3")
+                raise ValueError(f"it is not a {kind} of Zarr format 3")
             if attributes["version"] > version:
                 raise ValueError(f"it was written by a later sursum (format {attributes['version']}, this one reads {version})")
         needed("zarr", "A store")
         return store, dict(attributes["note"])
 
     def tables(self) -> list[str]:
-        """The names of the tables that are there."""
+        """The names of the tables."""
         return sorted(file.parent.name for file in (self.path / COUNTS).glob("*/zarr.json"))
 
     def groups(self, name: str) -> dict[str, list[str]]:
@@ -222,7 +221,7 @@ class ZarrStore:
             return {group: list(names) for group, names in keys.items()}
 
     def has(self, group: str) -> bool:
-        """Whether a group is there, as one of a table or as whole arrays."""
+        """Whether a group exists, in a table or as complete arrays."""
         if any(group in self.groups(name) for name in self.tables()):
             return True
         file = self.path / group / "zarr.json"
@@ -230,24 +229,24 @@ class ZarrStore:
             return file.exists() and "names" in description(file.parent).get("attributes", {})
 
     def told(self, name: str) -> dict[str, Any]:
-        """What was said of a table when it was added."""
+        """The note given for a table when it was added."""
         with _reading(self.path):
             return {key: value for key, value in self._open(f"{COUNTS}/{name}").attrs.items() if key != "groups"}
 
     def asked(self, name: str) -> tuple[int, int]:
-        """How many chains a table is for, and how many draws of each."""
+        """The number of chains in a table, and the number of draws of each."""
         with _reading(self.path):
             group, keys = next(iter(self._open(f"{COUNTS}/{name}").attrs["groups"].items()))
             chains, draws = self._open(f"{group}/{next(iter(keys.values()))}").shape[:2]
             return int(chains), int(draws)
 
     def counts(self, name: str) -> list[int]:
-        """How many draws of each chain are complete."""
+        """The number of complete draws of each chain."""
         with _reading(self.path):
             return [int(count) for count in self._open(f"{COUNTS}/{name}")[:]]
 
     def read(self, name: str, group: str, array: str, chains: Sequence[int], draws: int, begin: int = 0) -> NDArray[Any]:
-        """The draws from `begin` to `draws` of some chains, (chain, draw, *shape); no more than are counted.
+        """The draws from `begin` to `draws` of some chains, (chain, draw, *shape); at most the counted ones.
 
         Raises:
             StorageError: chunks are missing or damaged.
@@ -259,7 +258,7 @@ class ZarrStore:
             if not values.size:
                 return values
             for i, chain in enumerate(chains):
-                # Zarr would read a chunk that is missing as zeros.
+                # Zarr would read a missing chunk as zeros.
                 for file in self._chunks(key, chain, begin, draws):
                     if not file.is_file():
                         raise ValueError(
@@ -275,12 +274,12 @@ class ZarrStore:
             return Column(tuple(found.shape[2:]), found.dtype)
 
     def sound(self, name: str) -> tuple[list[int], bool]:
-        """How many draws of each chain of a table are counted and there, and whether a power cut has cost any.
+        """The number of intact draws of each chain of a table, and whether a power cut has lost any.
 
-        What was counted but not synced is looked at; where a part of it is missing or damaged, what was synced counts.
+        Draws that were counted but not synced are checked; if some of them are missing or damaged, only synced ones count.
         """
         if not (self.path / SYNCED).exists():
-            return self.counts(name), False  # written before there was any syncing
+            return self.counts(name), False  # written before syncing was introduced
         try:
             with _reading(self.path):
                 synced = [int(count) for count in self._open(f"{SYNCED}/{name}")[...]]
@@ -302,7 +301,7 @@ class ZarrStore:
         return counts, False
 
     def get(self, group: str) -> dict[str, NDArray[Any]]:
-        """The arrays that `put` wrote; none where it did not write such a group."""
+        """The arrays written by `put`; empty if it did not write this group."""
         file = self.path / group / "zarr.json"
         if not file.exists():
             return {}
@@ -313,11 +312,11 @@ class ZarrStore:
     # Arrays.
 
     def _key(self, name: str, group: str, array: str) -> str:
-        """Where an array of a table is."""
+        """The path of an array of a table."""
         return f"{group}/{self._open(f'{COUNTS}/{name}').attrs['groups'][group][array]}"
 
     def _chunks(self, key: str, chain: int, begin: int, end: int) -> Iterator[Path]:
-        """The files that draws `begin` to `end` of a chain are in."""
+        """The files that contain draws `begin` to `end` of a chain."""
         array = self._open(key)
         rest = [0] * (len(array.shape) - 2)
         if 0 not in array.shape:
@@ -352,7 +351,7 @@ class ZarrStore:
         seal(self.path / key)
 
     def _open(self, key: str, mode: str = "r") -> Any:
-        """An array, kept open, once its description has been found harmless."""
+        """An array, kept open, after its metadata has been validated."""
         import zarr
 
         if (known := self._arrays.get(f"{mode}{key}")) is None:
@@ -361,8 +360,8 @@ class ZarrStore:
             if content["node_type"] != "array" or content["zarr_format"] != 3 or not codecs <= CODECS:
                 raise ValueError(f"{key!r} is not an array of numbers of Zarr format 3")
             if not isinstance(content["data_type"], str) or np.dtype(content["data_type"]).kind not in "fiub":
-                raise ValueError(f"{key!r} holds {content['data_type']!r}, no numbers")
-            # A chunk of zeros is written like any other, so that one which is missing is noticed.
+                raise ValueError(f"{key!r} holds {content['data_type']!r}, not numbers")
+            # A chunk of zeros is written like any other, so that a missing one is detected.
             with zarr.config.set({"array.write_empty_chunks": True}):
                 known = zarr.open_array(store=str(self.path), path=key, mode=mode, zarr_format=3)
             self._arrays[f"{mode}{key}"] = known
@@ -370,19 +369,19 @@ class ZarrStore:
 
 
 def description(folder: Path) -> dict[str, Any]:
-    """What the `zarr.json` of a folder says.
+    """The contents of the `zarr.json` of a folder.
 
     Raises:
-        ValueError: it has been changed since it was written, or is no description.
+        ValueError: it has been changed since it was written, or is not valid metadata.
     """
     file = folder / "zarr.json"
     check_regular(file, "the description of an array or a group")
     content = json.loads(file.read_text(encoding="utf-8"))
     if not isinstance(content, dict) or not isinstance(content.get("attributes", {}), dict):
         raise ValueError(f"{str(file)!r} is not the description of an array or a group")
-    # What was written before descriptions had a checksum has none.
+    # Files written before metadata had a checksum have none.
     if content.get("attributes", {}).get(CHECKSUM, checksum(content)) != checksum(content):
-        raise ValueError(f"{str(file)!r} is not as it was written: its checksum does not fit")
+        raise ValueError(f"{str(file)!r} has changed since it was written: its checksum does not match")
     return content
 
 
@@ -393,19 +392,19 @@ def describe(folder: Path, content: dict[str, Any]) -> None:
 
 
 def seal(folder: Path) -> None:
-    """Give what Zarr has written of a folder its checksum: Zarr has checksums of numbers only."""
+    """Add a checksum to the metadata that Zarr wrote for a folder: Zarr has checksums for numbers only."""
     describe(folder, json.loads((folder / "zarr.json").read_text(encoding="utf-8")))
 
 
 def checksum(content: Mapping[str, Any]) -> str:
-    """Of all that a description says, except for the checksum, and for copies of other descriptions."""
+    """The checksum of metadata, excluding the checksum itself and copies of other metadata."""
     attributes = {name: value for name, value in content.get("attributes", {}).items() if name != CHECKSUM}
     said = {name: value for name, value in content.items() if name != "consolidated_metadata"} | {"attributes": attributes}
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 class _reading:
-    """Turns what damaged files do to a reader into one error that says so."""
+    """Converts the various errors of reading damaged files into one error that says so."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = path
@@ -422,7 +421,7 @@ class _reading:
 
 
 def safe_names(names: Iterable[str]) -> Iterator[str]:
-    """Names of folders, one for each name: alike where that is possible, and different also where case does not count.
+    """Folder names, one for each name: the same where possible, and distinct even on case-insensitive file systems.
 
     Example:
         >>> list(safe_names(["net.0.weight", "a/b", "..", "A/B"]))
