@@ -104,7 +104,7 @@ def test_discrete_sites_are_refused_by_one_sentence(optim):
     def model():
         su.sample("k", dist.Poisson(3.0))
 
-    with pytest.raises(DensityError, match=r"latent site 'k' \(.*\) is discrete \(Poisson\), and gradients need continuous"):
+    with pytest.raises(DensityError, match=r"latent site 'k' \(.*\) is discrete \(Poisson\), but gradients need continuous"):
         su.infer.Fit(model, optim=optim, num_steps=1).run()
 
 

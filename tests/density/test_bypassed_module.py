@@ -59,7 +59,7 @@ def test_looking_at_shapes_is_no_read() -> None:
 
 def test_parts_that_are_not_lifted_are_held_and_may_be_read() -> None:
     net = nn.Linear(3, 1)
-    with pytest.warns(HeldParameterWarning, match=r"parameter 'net.bias' is not lifted, and held at the present value"):
+    with pytest.warns(HeldParameterWarning, match=r"parameter 'net.bias' is not lifted, and held at the current value"):
         density = su.infer.LogDensity(su.lift(regression(net), {"net.weight": PRIOR}))
     q = torch.tensor([0.3, -0.2, 0.5], dtype=torch.float64)
     mean = VECTORS.double() @ q + net.bias.detach().double()
@@ -81,7 +81,7 @@ def test_what_a_network_has_memoised_from_its_own_weights_is_an_error() -> None:
     program = su.lift(regression(net := Memoising()), PRIOR)
     assert su.infer.LogDensity(program).dim == 4  # a fresh one memoises anew in each execution
     net(VECTORS)
-    with pytest.raises(DensityError, match=r"'net.lin.weight'.*kept from an earlier call"):
+    with pytest.raises(DensityError, match=r"'net.lin.weight'.*cached in an earlier call"):
         su.infer.LogDensity(program)
 
 

@@ -30,7 +30,7 @@ def test_data_against_a_network():
     found = mismatch(CLASH, NETWORK, {"x": torch.zeros(3, 2, dtype=torch.float64)})
     assert type(found) is SiteError
     assert str(found) == (
-        "network 'net' computes in torch.float32 on cpu, and data that the program is called with, x, are torch.float64 on cpu "
+        "network 'net' computes in torch.float32 on cpu, but the data in x are torch.float64 on cpu "
         "(shape (3, 2)); torch says: expected m1 and m2 to have the same dtype, but got: double != float. Convert the data, "
         "x.to(dtype=…, device=…), or the network."
     )
@@ -38,19 +38,19 @@ def test_data_against_a_network():
 
 def test_data_against_a_site():
     found = mismatch(CLASH, SITES, {"x": [torch.zeros(3, dtype=torch.float64)]})
-    assert str(found).startswith(f"sample site {SITES['w']} has torch.float32 on cpu (shape ()), and data that")
+    assert str(found).startswith(f"sample site {SITES['w']} has torch.float32 on cpu (shape ()), but the data")
     assert "x.to(torch.float32)" in str(found)
 
 
 def test_floating_data_are_blamed_before_integers():
     data = {"k": torch.zeros(2, dtype=torch.int64), "x": torch.zeros(2, dtype=torch.float64)}
     for sites in (NETWORK, SITES):
-        assert "is called with, x, are torch.float64" in str(mismatch(CLASH, sites, data))
-        assert "is called with, k, are torch.int64" in str(mismatch(CLASH, sites, {"k": data["k"]}))
+        assert "the data in x are torch.float64" in str(mismatch(CLASH, sites, data))
+        assert "the data in k are torch.int64" in str(mismatch(CLASH, sites, {"k": data["k"]}))
 
 
 def test_another_device():
-    assert "x, are torch.float32 on meta" in str(mismatch(CLASH, NETWORK, {"x": {"deep": torch.zeros(2, device="meta")}}))
+    assert "x are torch.float32 on meta" in str(mismatch(CLASH, NETWORK, {"x": {"deep": torch.zeros(2, device="meta")}}))
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def model(first, /, second, *others, third=None):
 )
 def test_an_argument_is_called_as_the_program_calls_it(program, args, kwargs, name):
     with (
-        pytest.raises(SiteError, match=f"is called with, {name}, are torch.float64") as caught,
+        pytest.raises(SiteError, match=f"the data in {name} are torch.float64") as caught,
         explained(lambda: NETWORK, program, args, kwargs),
     ):
         raise CLASH
@@ -119,6 +119,6 @@ def test_data_that_are_integers() -> None:
     def program(x):
         su.sample("y", dist.Normal(su.module("net", net)(x).squeeze(-1), 1.0).to_event(1), obs=torch.zeros(6))
 
-    message = r"network 'net' computes in torch.float32 on cpu, and data .*, x, are torch.int64 on cpu .*Convert the data"
+    message = r"network 'net' computes in torch.float32 on cpu, but the data in .*x.* are torch.int64 on cpu .*Convert the data"
     with pytest.raises(SiteError, match=message):
         su.infer.LogDensity(su.lift(program, PRIOR), (torch.ones(6, 2, dtype=torch.int64),))

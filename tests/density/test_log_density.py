@@ -196,8 +196,8 @@ def test_latent_sites_must_stay_the_same():
         density = LogDensity(program)
     assert torch.isfinite(density(torch.zeros(3, dtype=D)))
     for change, said in (
-        ("more", r"'v' .*was not there"),
-        ("wide", r"'z' .*or had another shape"),
+        ("more", r"'v' .*did not exist"),
+        ("wide", r"'z' .*or had a different shape"),
         ("fewer", r"'w' .*and is not now"),
     ):
         more[0] = change
@@ -226,7 +226,7 @@ def test_the_first_run_looks_for_a_place_where_the_program_runs():
     [
         (
             lambda: su.sample("k", dist.Poisson(2.0)),
-            r"latent site 'k' .* is discrete \(Poisson\), and gradients need continuous",
+            r"latent site 'k' .* is discrete \(Poisson\), but gradients need continuous",
         ),
         (lambda: None, "no latent site and no parameter"),
     ],
@@ -242,7 +242,7 @@ def test_a_subsampled_plate():
         with su.plate("row", 3, subsample_size=2) as index:
             su.sample("y", dist.Normal(mu, 1.0), obs=Y.float()[index])
 
-    with pytest.raises(DensityError, match=r"plate '?row'? ?.*is subsampled, and a log density needs all of the data"):
+    with pytest.raises(DensityError, match=r"plate '?row'? ?.*is subsampled, but a log density needs all the data"):
         LogDensity(program)
 
 
@@ -255,7 +255,7 @@ def test_what_is_held_and_what_reaches_nothing_is_told():
 
     with (
         pytest.warns(HeldParameterWarning, match="parameters 'a', 'b' are not lifted, and held"),
-        pytest.warns(UnusedSiteWarning, match="latent site 'lonely' reaches nothing but the prior"),
+        pytest.warns(UnusedSiteWarning, match="latent site 'lonely' affects nothing but the prior"),
     ):
         LogDensity(program)
 

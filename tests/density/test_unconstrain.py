@@ -88,7 +88,7 @@ def test_subsamples_are_refused_where_they_are_drawn_and_where_they_are_given():
         with su.plate("row", 9, subsample=torch.tensor([0, 4])):
             su.sample("s", dist.Normal(0.0, 1.0))
 
-    with pytest.raises(DensityError, match=r"plate 'row'.* is subsampled, and a log density needs all of the data"):
+    with pytest.raises(DensityError, match=r"plate 'row'.* is subsampled, but a log density needs all the data"):
         run(drawn, {})
     found, *_ = run(given, {"s": [0.0, 0.0]})
     with pytest.raises(DensityError, match=r"plate 'row', in which site 's' \(test_unconstrain.py:\d+\) is, is subsampled"):
@@ -111,7 +111,7 @@ def test_the_identity_has_no_jacobian(fn, expected):
 
 
 def test_what_has_no_continuous_support():
-    with pytest.raises(DensityError, match=r"latent site 'k' is discrete \(Poisson\), and gradients need continuous sites"):
+    with pytest.raises(DensityError, match=r"latent site 'k' is discrete \(Poisson\), but gradients need continuous sites"):
         continuous_support(Sample(name="k", fn=dist.Poisson(1.0)))
     with pytest.raises(DensityError, match="latent site 's' cannot be scored: its prior is a function"):
         continuous_support(Sample(name="s", fn=lambda: torch.ones(())))

@@ -37,7 +37,7 @@ def model(use):
 
 @pytest.mark.parametrize("use", REACHING.values(), ids=REACHING)
 def test_a_site_that_is_an_index_reaches_the_data(use):
-    with pytest.warns(UnusedSiteWarning, match="the latent site 'idle' reaches nothing but the prior") as caught:
+    with pytest.warns(UnusedSiteWarning, match="the latent site 'idle' affects nothing but the prior") as caught:
         su.infer.LogDensity(model(use))
     assert len(caught) == 1
 
@@ -51,7 +51,7 @@ def test_the_prior_of_a_site_that_is_an_index_reaches_them_too():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         su.infer.LogDensity(program, (True,))
-    with pytest.warns(UnusedSiteWarning, match="the latent sites 'scale', 'x' reach nothing but the prior"):
+    with pytest.warns(UnusedSiteWarning, match="the latent sites 'scale', 'x' affect nothing but the prior"):
         su.infer.LogDensity(program, (False,))
 
 

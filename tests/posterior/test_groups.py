@@ -45,14 +45,14 @@ def test_data_are_no_draws():
 @pytest.mark.parametrize(
     ("groups", "said"),
     [
-        ({"priors": {}}, "no group 'priors' to be added. Did you mean 'prior'"),
-        ({"posterior": {}}, "no group 'posterior' to be added"),
-        ({"observed_data": {}}, "no group 'observed_data' to be added"),
+        ({"priors": {}}, "group 'priors' does not exist. Did you mean 'prior'"),
+        ({"posterior": {}}, "group 'posterior' does not exist"),
+        ({"observed_data": {}}, "group 'observed_data' does not exist"),
         ({"prior": torch.zeros(5)}, "the group 'prior' is a Tensor. Give a mapping"),
-        ({"log_likelihood": {"y": torch.zeros(3)}}, r"'y' in 'log_likelihood' have shape \(3,\), and 2 leading"),
+        ({"log_likelihood": {"y": torch.zeros(3)}}, r"'y' in 'log_likelihood' have shape \(3,\), but 2 leading"),
         ({"log_likelihood": {"y": torch.zeros(2, 5), "z": torch.zeros(2, 4)}}, r"'z' .* have shape \(2, 4\), .*\(2, 5\)"),
-        ({"prior": {"y": torch.tensor(1.0)}}, r"'y' in 'prior' have shape \(\), and 1 leading"),
-        ({"prior": Prediction({"y": torch.zeros(2)}, 2, ("y",))}, r"shape \(2,\), and 2 leading"),
+        ({"prior": {"y": torch.tensor(1.0)}}, r"'y' in 'prior' have shape \(\), but 1 leading"),
+        ({"prior": Prediction({"y": torch.zeros(2)}, 2, ("y",))}, r"shape \(2,\), but 2 leading"),
     ],
 )
 def test_what_cannot_be_added(groups, said):

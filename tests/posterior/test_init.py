@@ -68,7 +68,7 @@ def test_names_are_checked_in_a_dictionary_alone():
     check_names(su.Posterior({"other": torch.zeros(1, 1)}, {}, np.zeros((1, 1, 1))), ["mu"])
     check_names(None, ["mu"])
     with pytest.raises(
-        DensityError, match=r"`init` has a value for 'tua', and the program has no such site\. Did you mean 'tau'"
+        DensityError, match=r"`init` has a value for 'tua', which is not a site of the program\. Did you mean 'tau'"
     ):
         check_names({"mu": 1.0, "tua": 1.0}, iter(["mu", "tau"]))
 

@@ -149,7 +149,7 @@ def test_a_truncated_or_foreign_file(posterior, tmp_path):
     posterior.save(path)
     path.write_bytes(path.read_bytes()[:-100])
     message = re.escape(f"{str(path)!r} could not be read: ")
-    with pytest.raises(StorageError, match=message + ".+Save it again, or give the path of another file"):
+    with pytest.raises(StorageError, match=message + ".+Save it again, or give the path of a different file"):
         Posterior.load(path)
     np.savez(path, theta=np.zeros(3))
     with pytest.raises(StorageError, match=message):

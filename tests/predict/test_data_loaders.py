@@ -54,9 +54,7 @@ def test_what_differs_from_batch_to_batch_and_has_no_rows_is_an_error() -> None:
         slope = su.sample("slope", dist.Normal(0.0, 1.0))
         su.deterministic("mean", slope * x.mean())
 
-    with pytest.raises(
-        PredictionError, match=r"site 'mean' is another one in batch 1 .*3 rows, and the site there the shape \(\)"
-    ):
+    with pytest.raises(PredictionError, match=r"site 'mean' differs between batch 1 .*3 rows, but the site has shape \(\)"):
         Predictive(program, SLOPES, seed=0)(DataLoader(X, batch_size=3))
 
 

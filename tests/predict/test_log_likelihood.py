@@ -69,9 +69,9 @@ def test_discrete_observations_events_masks_scales_and_plates() -> None:
 
 
 def test_nothing_observed() -> None:
-    with pytest.raises(PredictionError, match=r"observes nothing as it is called.*Call it with the data"):
+    with pytest.raises(PredictionError, match=r"observes nothing with these arguments.*Call it with its data"):
         log_likelihood(lambda: su.sample("mu", dist.Normal(0.0, 1.0)), {"mu": torch.ones(3)})
-    with pytest.raises(PredictionError, match=r"site 'y' .* is neither observed nor among .* Call the program with the data"):
+    with pytest.raises(PredictionError, match=r"site 'y' .* is neither observed nor among .* Call the program with its data"):
         log_likelihood(LIFTED, some(), X)
 
 

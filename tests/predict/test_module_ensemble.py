@@ -190,7 +190,7 @@ def test_a_loaded_posterior_needs_the_network(tmp_path: Any) -> None:
     posterior = posterior_of(su.lift(regression(net), PRIOR), shapes(net), X)
     posterior.save(tmp_path / "run")
     loaded = su.Posterior.load(tmp_path / "run")
-    with pytest.raises(PredictionError, match=r"no program in which to look.*posterior\.module\('net', net\)"):
+    with pytest.raises(PredictionError, match=r"no program that contains.*posterior\.module\('net', net\)"):
         loaded.module("net")
     torch.testing.assert_close(loaded.module("net", net)(X), posterior.module("net")(X))
 
@@ -201,13 +201,13 @@ def test_a_loaded_posterior_needs_the_network(tmp_path: Any) -> None:
 def test_wrong_names_and_shapes() -> None:
     net = mlp()
     posterior = posterior_of(su.lift(regression(net), PRIOR), shapes(net), X)
-    with pytest.raises(PredictionError, match=r"no network called 'nett'\. Did you mean 'net'"):
+    with pytest.raises(PredictionError, match=r"no network named 'nett'\. Did you mean 'net'"):
         posterior.module("nett")
-    with pytest.raises(PredictionError, match=r"There is none in it: networks are read by module"):
+    with pytest.raises(PredictionError, match=r"It has none: networks are read by module"):
         posterior_of(lambda: su.sample("z", PRIOR), {"z": ()}).module("net")
     with pytest.raises(PredictionError, match=r"no draws of a parameter of network 'other'.*none of them was lifted"):
         posterior.module("other", net)
-    with pytest.raises(PredictionError, match=r"'0.weight' have shape \(30, 3, 2\), and the network needs \(30, 5, 2\)"):
+    with pytest.raises(PredictionError, match=r"'0.weight' have shape \(30, 3, 2\), but the network needs \(30, 5, 2\)"):
         posterior.module("net", nn.Sequential(nn.Linear(2, 5)))
     with pytest.raises(PredictionError, match=r"the network has no parameter 'wait'. Did you mean 'weight'"):
         ModuleEnsemble(nn.Linear(1, 1), {"wait": torch.ones(2, 1, 1)})
@@ -219,7 +219,7 @@ def test_wrong_names_and_shapes() -> None:
 
 def test_data_of_another_dtype() -> None:
     net = mlp()
-    message = r"network 'net' computes in torch.float32 on cpu, and data .* are torch.float64 on cpu \(shape \(6, 2\)\)"
+    message = r"network 'net' computes in torch.float32 on cpu, but the data in .* are torch.float64 on cpu \(shape \(6, 2\)\)"
     with pytest.raises(SiteError, match=message):  # a training step is torch's own
         su.infer.Fit(regression(net), optim=partial(torch.optim.Adam, lr=0.1), num_steps=1).run(X.double(), torch.zeros(6))
     program = su.lift(regression(net), PRIOR)
@@ -232,7 +232,7 @@ def test_data_of_another_dtype() -> None:
 
 def test_data_on_another_device() -> None:
     net = mlp()
-    with pytest.raises(SiteError, match=r"computes in torch.float32 on cpu, and data .* on meta .*Convert the data"):
+    with pytest.raises(SiteError, match=r"computes in torch.float32 on cpu, but the data in .* on meta .*Convert the data"):
         su.compile(su.lift(regression(net), PRIOR), X.to("meta"), torch.zeros(6))
 
 

@@ -103,7 +103,7 @@ def test_what_the_call_observes_keeps_its_data() -> None:
         lambda: posterior.predict(X, data, seed=1),
         lambda: posterior.predict(X, y=data),
     ):
-        with pytest.warns(ObservationWarning, match=r"nothing was drawn: 'y' is observed .* keeps its data"):
+        with pytest.warns(ObservationWarning, match=r"nothing was drawn: 'y' is observed .* keep their data"):
             prediction = run()
         assert prediction.drawn == ()
         assert torch.equal(prediction["y"], data.expand(2, 20, 6))
@@ -182,7 +182,7 @@ def test_replicated_data_have_the_shape_of_the_data() -> None:
     replicated = posterior.predict(seed=0)["y"]
     assert replicated.shape == (2, 50, 30, 2)
     assert ((replicated.mean((0, 1, 2)) - f[0, 0]).abs() < 4.5 * 0.3 / 3000**0.5).all()
-    with pytest.warns(ObservationWarning, match=r"'y' was observed with shape \(30, 2\), and is predicted with shape \(2,\)"):
+    with pytest.warns(ObservationWarning, match=r"'y' was observed with shape \(30, 2\), but is predicted with shape \(2,\)"):
         assert posterior.predict(None, seed=0)["y"].shape == (2, 50, 2)
 
 
@@ -372,19 +372,22 @@ def test_a_posterior_without_its_program(tmp_path: Any) -> None:
     ("make", "message"),
     [
         (lambda: Predictive(None), r"`model` is None, but must be a program"),
-        (lambda: Predictive(line, num_samples=0), r"`num_samples` is 0, but must be an integer of 1 or more"),
+        (lambda: Predictive(line, num_samples=0), r"`num_samples` is 0, but must be an integer of at least 1"),
         (lambda: Predictive(line, chunk=-1), r"`chunk` is -1"),
-        (lambda: Predictive(line, seed=1.5), r"`seed` is 1.5, but must be an integer of 0 or more"),
+        (lambda: Predictive(line, seed=1.5), r"`seed` is 1.5, but must be an integer of at least 0"),
         (lambda: Predictive(line, {}), r"the posterior samples are empty"),
         (lambda: Predictive(line, {"slope": torch.ones(0)}), r"there are no draws"),
         (lambda: Predictive(line, [1.0]), r"the posterior samples are a list"),
-        (lambda: Predictive(line, {"slope": torch.ones(3)}, num_samples=4), r"`num_samples` is 4, and there are 3"),
+        (lambda: Predictive(line, {"slope": torch.ones(3)}, num_samples=4), r"`num_samples` is 4, but there are 3"),
         (
             lambda: Predictive(line, {"slope": torch.ones(3), "sigma": torch.ones(4)}),
             r"of site 'sigma' have shape \(4,\), and those of 'slope' have \(3,\)",
         ),
         (lambda: Predictive(line, {"slope": torch.tensor(1.0)}), r"site 'slope' have shape \(\)"),
-        (lambda: Predictive(line, sites=["z"])(X), r"`sites` names 'z', which the program has not. There are: 'mean', 'y'"),
+        (
+            lambda: Predictive(line, sites=["z"])(X),
+            r"`sites` names 'z', which does not exist in the program. There are: 'mean', 'y'",
+        ),
         (lambda: gaussian(draws=5).predict(X).quantile(1.5), r"q is 1.5, but must be .* from 0 to 1"),
         (lambda: gaussian(draws=5).predict(X).interval(1.0), r"the mass is 1.0, but must lie strictly between"),
         (lambda: Predictive(LIFTED)(X).mean(), r"several sites to choose from, 'slope', 'sigma', 'y'"),
@@ -411,7 +414,7 @@ def groups(count: int) -> None:
 
 
 def test_draws_of_another_shape() -> None:
-    with pytest.raises(PredictionError, match=r"'effect'.*shape \(4,\).*drawn anew if its draws are left out"):
+    with pytest.raises(PredictionError, match=r"'effect'.*shape \(4,\).*redrawn if its draws are left out"):
         Predictive(groups, {"effect": torch.zeros(5, 4)}, seed=0)(2)
 
 

@@ -68,7 +68,7 @@ def test_a_user_without_a_home():
     environment = {name: value for name, value in os.environ.items() if name not in ("HOME", "XDG_CACHE_HOME", "SURSUM_CACHE")}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("nothing is kept: ")
+    assert done.stdout.startswith("nothing is cached: ")
 
 
 def test_a_cache_that_is_not_there(cache):

@@ -267,6 +267,6 @@ def test_without_dot_the_text_is_written_and_a_picture_is_refused(tmp_path: Path
     assert picture._repr_mimebundle_() == {"text/plain": picture.source}
     with pytest.raises(ExportError, match=r"drawing a \.svg needs Graphviz's program `dot`, .*apt install graphviz"):
         picture.save(tmp_path / "model.svg")
-    with pytest.raises(ExportError, match=r"'.*model\.txt' does not say what to write: .*\.dot, \.gv, \.svg, \.png, \.pdf"):
+    with pytest.raises(ExportError, match=r"'.*model\.txt' has no known suffix: .*\.dot, \.gv, \.svg, \.png, \.pdf"):
         picture.save(tmp_path / "model.txt")
     assert [path.name for path in tmp_path.iterdir()] == ["model.dot"]

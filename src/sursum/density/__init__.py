@@ -1,4 +1,4 @@
-"""A program as a function q ∈ Rⁿ ↦ log p: where each latent site stands in q, its support undone, its initial values.
+"""A program as a function q ∈ Rⁿ ↦ log p: the layout of latent sites in q, bijections onto supports, initial values.
 
-Imports `handlers` and below; the compiler and what runs densities import it.
+Imports `handlers` and below; the compiler and everything that runs densities import it.
 """

@@ -1,4 +1,4 @@
-"""`Answering`: the handler that answers the latent sites of a program, whatever it answers them with."""
+"""`Answering`: the common base of handlers that answer the latent sites of a program."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ from sursum.distributions.fluent import unwrapped
 
 @handler
 class Answering(Messenger):
-    """Gives every latent site a value. A kind of answer says in `latent` what a site gets.
+    """Gives every latent site a value. A subclass computes it in `latent`.
 
-    What is observed, or has a value, is not latent, nor are the indices of a subsample. A latent site with all of its mass
-    at one point has that value: there is nothing to infer. A latent site in a scan is answered once, for all steps, and
-    each step takes its part.
+    A site that is observed, or has a value, is not latent, nor are the indices of a subsample. A latent site with all its
+    mass at one point has that value: there is nothing to infer. A latent site in a scan is answered once, for all steps, and
+    each step takes its element.
     """
 
     whole: dict[str, tuple[Any, Any]] = field(init=False, repr=False, default_factory=dict)
 
     def latent(self, site: Sample, steps: tuple[Step, ...]) -> Any:
-        """What a latent site is answered with, in all `steps` at once, their sizes leftmost; in no scan there are none.
+        """The answer for a latent site, for all `steps` at once, their sizes leftmost; outside a scan `steps` is empty.
 
         None leaves it to `settle`, step by step.
         """
         raise NotImplementedError
 
     def settle(self, site: Sample, answer: Any) -> Sample:
-        """The site with its value, by this step's part of what `latent` gave."""
+        """The site with its value, given this step's element of the result of `latent`."""
         return site.but(value=answer)
 
     def knows(self, site: Sample) -> bool:
-        """Whether a site with all of its mass at one point is answered by `latent`, too."""
+        """Whether a site with all its mass at one point is also answered by `latent`."""
         return False
 
     def subsample(self, site: Sample) -> Any:
-        """What happens where a plate draws the indices of the elements that are present."""
+        """The answer where a plate draws the indices of the elements that are present."""
         return self.outside(site)
 
     def outside(self, site: Site) -> Any:
-        """What happens to a site that is not latent, or has been answered."""
+        """The answer for a site that is not latent, or has already been answered."""
         return perform(site)
 
     def handle(self, site: Site) -> Any:
@@ -63,7 +63,7 @@ class Answering(Messenger):
         return self.settle(site, answer if answer is None else by_step(site, answer))
 
     def _in_all(self, site: Sample, steps: tuple[Step, ...]) -> Any:
-        """What `latent` says in the first step, and remembered in the others."""
+        """The result of `latent` in the first step, cached for the others."""
         loop, answer = self.whole.get(site.name, (None, None))
         if loop is not steps[0].loop:
             answer = self.latent(site, steps)

@@ -1,7 +1,7 @@
-"""A watch for networks that are called directly although their parameters were lifted.
+"""Detect networks that are called directly although their parameters were lifted.
 
 ``module("net", net)`` returns the network that holds the lifted values; a program that calls `net` itself afterwards has
-a posterior that equals the prior, without any error. So the first run of a density looks for reads of the originals.
+a posterior that equals the prior, without any error. So the first run of a density checks for reads of the originals.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from sursum.core.trace import Trace
 from sursum.errors import DensityError
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
-#: What hands a tensor's numbers to Python, or to other libraries, without an operator: now, or when autograd runs.
+#: Functions that pass a tensor's numbers to Python or other libraries without an operator: now, or when autograd runs.
 _EXITS = frozenset(
     getattr(Tensor, name)
     for name in (
@@ -33,8 +33,8 @@ _EXITS = frozenset(
 
 
 class watch_originals(TorchFunctionMode):
-    """Notes which `nn.Parameter` objects are read while it is entered, and where first; and, in `exit`, the first line at which
-    numbers leave torch as no operator shows.
+    """Records which `nn.Parameter` objects are read while it is active, and where first; and, in `exit`, the first line at
+    which numbers leave torch without an operator.
     """
 
     def __init__(self) -> None:
@@ -48,15 +48,15 @@ class watch_originals(TorchFunctionMode):
         if func in _EXITS and self.exit is None and not sys._getframe(1).f_code.co_filename.startswith(_PACKAGE):
             self.exit = calling_line() or "?"
         result = func(*args, **(kwargs or {}))
-        # Its shape, its size, its gradient are no reads of the value; `weight.T` is.
+        # Its shape, its size, its gradient are not reads of the value; `weight.T` is.
         if func != vars(TensorBase)["grad"].__get__ and _holds_tensor(result):
-            # A deep copy of one tensor is given what else has been copied, in a memo: that is not read.
+            # A deep copy of a tensor is passed what else has been copied, in a memo: that is not a read.
             for tensor in _parameters(args[:1] if func is Tensor.__deepcopy__ else (args, kwargs)):
                 self._read.setdefault(id(tensor), (tensor, calling_line()))
         return result
 
     def check(self, found: Trace, *, trained: bool = False) -> None:
-        """Raise DensityError where the original of a parameter was read that is lifted or, with `trained`, is trained."""
+        """Raise DensityError if the original of a lifted parameter was read, or with `trained` that of a trained one."""
         for site in found.values():
             param = site if isinstance(site, Param) and trained and not site.frozen else getattr(site, "param", None)
             original = param.initial if isinstance(param, Param) else None
@@ -66,14 +66,14 @@ class watch_originals(TorchFunctionMode):
                 else_ = "no step would change it" if param is site else "its posterior would be its prior"
                 raise DensityError(
                     f"parameter {site} {what}, but the network's own value of it is read at {line}. Call what "
-                    f"module(…) returns, f = module(name, net); f(x), and not the network itself: {else_}."
+                    f"module(…) returns, f = module(name, net); f(x), not the network itself: {else_}."
                 )
 
 
 def check_caches(found: Trace) -> None:
-    """Raise DensityError where a term still depends on a lifted parameter's original: by a tensor that a network has kept.
+    """Raise DensityError if a term still depends on a lifted parameter's original, through a tensor cached by a network.
 
-    Networks that memoise (an attribute or a dictionary with what was computed in an earlier call) bring it in without a read.
+    Networks that memoise (results of an earlier call in an attribute or a dictionary) use it without a read.
     """
     originals = {id(param.initial): site for site in found.values() if (param := _lifted(site)) is not None}
     if not originals:
@@ -86,9 +86,9 @@ def check_caches(found: Trace) -> None:
         site = originals.get(id(getattr(node, "variable", None)))
         if site is not None:
             raise DensityError(
-                f"parameter {site} was lifted, but the program uses something that the network has kept from an earlier call, "
-                "computed from its own value of it. Empty the network's cache before the program runs (make the network anew, "
-                "or put it into training mode, where such networks compute everything again): its posterior would be its prior."
+                f"parameter {site} was lifted, but the program uses a value that the network cached in an earlier call, "
+                "computed from the original parameter. Clear that cache before the program runs (recreate the network, "
+                "or put it into training mode, where such networks recompute all of it): its posterior would be its prior."
             )
         for child, _ in node.next_functions:
             if child is not None and child not in seen:
@@ -97,7 +97,7 @@ def check_caches(found: Trace) -> None:
 
 
 def _lifted(site: Any) -> Any:
-    """The parameter of a network that was lifted here."""
+    """The network's parameter that was lifted at this site."""
     param = getattr(site, "param", None) if isinstance(site, Sample) else None
     return param if param is not None and isinstance(param.initial, nn.Parameter) else None
 

@@ -1,4 +1,4 @@
-"""What torch refuses in a program, in words: tensors that are not of one dtype or not on one device, and others."""
+"""Explain torch's errors in terms of the program: mixed dtypes or devices, and others."""
 
 from __future__ import annotations
 
@@ -24,11 +24,10 @@ _TORCH_SAYS = re.compile(r"dtype|scalar type|same device|should be the same|on d
 
 @contextmanager
 def explained(found: Callable[[], Trace], program: Any, args: Any, kwargs: Any) -> Iterator[None]:
-    """Where torch refuses what is run inside for a dtype or a device, an index, or a value that is changed in place, say it in
-    terms of the program.
+    """Convert torch's errors about a dtype, a device, an index, or a value changed in place to errors in terms of the program.
 
     Args:
-        found: gives the sites that were reached before.
+        found: returns the sites reached before the error.
         program: what is run, with `args` and `kwargs`.
     """
     try:
@@ -46,16 +45,16 @@ def explained(found: Callable[[], Trace], program: Any, args: Any, kwargs: Any) 
 
 
 def mismatch(error: RuntimeError, found: Trace, arguments: Mapping[str, Any]) -> SiteError | None:
-    """What to raise in the place of `error`, if it comes of data that do not fit a network, parameter or site of the program.
+    """What to raise instead of `error`, if its cause is data that do not match a network, parameter or site of the program.
 
     Args:
-        error: what torch raised.
-        found: the sites that were reached before.
-        arguments: what the program was called with, by name, in any containers.
+        error: the error that torch raised.
+        found: the sites reached before the error.
+        arguments: the program's arguments by name, in any containers.
     """
     if not _TORCH_SAYS.search(str(error)):
         return None
-    # Integers may well be meant, for an embedding: they are blamed where no other data can be.
+    # Integers may be intended, for an embedding: they are blamed only if no other data can be.
     data = [(name, leaf) for name, item in arguments.items() for leaf in tree_leaves(item) if isinstance(leaf, Tensor)]
     data.sort(key=lambda pair: not pair[1].is_floating_point())
     says = f"torch says: {str(error).splitlines()[0]}"
@@ -63,8 +62,8 @@ def mismatch(error: RuntimeError, found: Trace, arguments: Mapping[str, Any]) ->
         for name, tensor in data:
             if (tensor.dtype, tensor.device) != (own.dtype, own.device):
                 return SiteError(
-                    f"network {called!r} computes in {_own_dtype(own)} on {own.device}, and data that the program is called "
-                    f"with, {name}, are {tensor.dtype} on {tensor.device} (shape {tuple(tensor.shape)}); {says}. Convert the "
+                    f"network {called!r} computes in {_own_dtype(own)} on {own.device}, but the data "
+                    f"in {name} are {tensor.dtype} on {tensor.device} (shape {tuple(tensor.shape)}); {says}. Convert the "
                     "data, x.to(dtype=…, device=…), or the network."
                 )
     for site in found.values():
@@ -74,8 +73,8 @@ def mismatch(error: RuntimeError, found: Trace, arguments: Mapping[str, Any]) ->
         for name, tensor in data:
             if (tensor.dtype, tensor.device) != (value.dtype, value.device):
                 return SiteError(
-                    f"{site.type} site {site} has {value.dtype} on {value.device} (shape {tuple(value.shape)}), and data that "
-                    f"the program is called with, {name}, are {tensor.dtype} on {tensor.device} (shape {tuple(tensor.shape)}); "
+                    f"{site.type} site {site} has {value.dtype} on {value.device} (shape {tuple(value.shape)}), but the "
+                    f"data in {name} are {tensor.dtype} on {tensor.device} (shape {tuple(tensor.shape)}); "
                     f"{says}. A product of matrices needs one dtype: convert the data, {name}.to({value.dtype}), or give the "
                     f"site arguments of the data's, torch.zeros(…, dtype={name}.dtype)."
                 )
@@ -83,13 +82,13 @@ def mismatch(error: RuntimeError, found: Trace, arguments: Mapping[str, Any]) ->
 
 
 def _own_dtype(tensor: Tensor) -> torch.dtype:
-    """The dtype of a tensor, also where all are taken for double."""
+    """The true dtype of a tensor, even where all are reported as double."""
     with DisableTorchFunction():
         return tensor.dtype
 
 
 def _named(program: Any, args: Any, kwargs: Any) -> dict[str, Any]:
-    """What `program` is called with, by the names of its arguments where they are known."""
+    """The arguments of `program`, by name where known."""
     while isinstance(program, Messenger):
         program = program.fn
     try:

@@ -1,4 +1,4 @@
-"""Values that a site starts from, its own or given ones, in unconstrained coordinates."""
+"""Initial values of a site, its own or given ones, in unconstrained coordinates."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sursum.errors import DensityError
 
 
 def carried_by(site: Sample, onto: Any) -> Tensor | None:
-    """The site's initial value in unconstrained coordinates; None where it has none inside its support."""
+    """The site's initial value in unconstrained coordinates; None if it has none inside its support."""
     if site.init is None:
         return None
     with torch.no_grad():
@@ -31,7 +31,7 @@ def carried_by(site: Sample, onto: Any) -> Tensor | None:
 
 
 def given_for(site: Sample, value: Any, onto: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """A value of that shape that was given for a site, in a scan for all steps, in unconstrained coordinates."""
+    """A given value of this shape for a site (in a scan for all steps), in unconstrained coordinates."""
     value = torch.as_tensor(value).detach().to(torch.float64)
     start = f"the value to start from that was given for site {site}"
     if value.shape != shape:

@@ -1,4 +1,4 @@
-"""Latent sites as coordinates: where each stands in q, and what its dimensions are called."""
+"""Latent sites as coordinates: the slice of q of each, and the names of its dimensions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sursum.errors import DensityError
 
 @dataclass(frozen=True)
 class Latent:
-    """A latent site's place in q: coordinates `start` to `stop`, in `shape` when constrained."""
+    """A latent site's slice of q: coordinates `start` to `stop`, of shape `shape` when constrained."""
 
     name: str
     shape: tuple[int, ...]
@@ -88,7 +88,7 @@ def site_dims(found: Trace) -> dict[str, tuple[str, ...]]:
 
 
 def dims_of(site: Site) -> tuple[str, ...]:
-    """A name for each dimension of a site: its plate's, or one of its own."""
+    """A name for each dimension of a site: that of its plate, or a generated one."""
     shape = tuple(site.value.shape)
     if isinstance(site, Sample) and isinstance(site.fn, Distribution):
         events = len(site.fn.event_shape)

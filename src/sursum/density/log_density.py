@@ -53,8 +53,8 @@ class LogDensity:
 
     Args:
         model: the program; its latent sites become coordinates, its parameters are held at their values.
-        args, kwargs: what it is called with; tensors and arrays are copied.
-        jacobian: whether the log-Jacobian is added; a function of the site says it for each. A density needs it,
+        args, kwargs: its arguments; tensors and arrays are copied.
+        jacobian: whether the log-Jacobian is added, or a function that decides it for each site. A density needs it,
             maximum likelihood and MAP on the constrained scale do not.
 
     Raises:
@@ -62,7 +62,7 @@ class LogDensity:
 
     Warns:
         HeldParameterWarning: parameters that are not lifted stay at their value.
-        UnusedSiteWarning: a latent site that reaches nothing but its own prior.
+        UnusedSiteWarning: a latent site that affects nothing but its own prior.
 
     Example:
         >>> import sursum as su, sursum.distributions as dist, torch
@@ -82,13 +82,13 @@ class LogDensity:
         jacobian: bool | Callable[[Site], bool] = True,
     ) -> None:
         refuse_coroutines(model)
-        # Data are taken now: a caller may use his buffers for other things while a sampler runs, and after it.
+        # Data are copied now: a caller may reuse the buffers while a sampler runs, and after it.
         args, kwargs = with_data(model, args, kwargs or {})
         self.args, self.kwargs = tuple(map(snapshot_of, args)), {k: snapshot_of(v) for k, v in kwargs.items()}
         self.model, self.jacobian = model, jacobian
         self.latents: tuple[Latent, ...] = ()
         self._valid = ValidData()
-        self.exit: str | None = None  # the line at which numbers leave torch as no operator shows
+        self.exit: str | None = None  # the line at which numbers leave torch without an operator
         with torch.inference_mode(False), torch.enable_grad(), in_double():
             found, leaves, reaches = self._find()
             self._valid.close()
@@ -111,7 +111,7 @@ class LogDensity:
         """The log density at `q`, float64 of shape (n,); a scalar in float64, differentiable.
 
         Raises:
-            DensityError: `q` has another shape, or the program reaches other latent sites than in its first run.
+            DensityError: `q` has the wrong shape, or the program reaches different latent sites than in its first run.
         """
         at = self._at(q)
         return self._total(self._run(at), at)
@@ -128,12 +128,12 @@ class LogDensity:
 
     @in_double()
     def transform(self, q: Tensor) -> dict[str, Tensor]:
-        """The values at `q` of the latent sites, then of the deterministic ones: latent sites with a `Delta` are that, too."""
+        """The values at `q` of the latent sites, then of the deterministic ones, which include latent sites with a `Delta`."""
         return self._values(self._run(self._at(q)))
 
     @in_double()
     def with_values(self, q: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """The log density at `q` and, by the same run, what `transform` gives."""
+        """The log density at `q` and, from the same run, the result of `transform`."""
         at = self._at(q)
         found = self._run(at)
         return self._total(found, at), self._values(found)
@@ -156,7 +156,7 @@ class LogDensity:
         """q at constrained values of every latent site, float64 of shape (n,): the inverse of `unravel`.
 
         Raises:
-            DensityError: a latent site has no value, or one of another shape.
+            DensityError: a latent site has no value, or one of the wrong shape.
             ObservationError: a value outside the support of its site.
         """
         missing = [latent.name for latent in self.latents if latent.name not in values]
@@ -190,16 +190,16 @@ class LogDensity:
         jitter: float = _JITTER,
         spread: float = _SPREAD,
     ) -> np.ndarray:
-        """A starting point: carried values plus U(−jitter, jitter) a coordinate, U(−spread, spread) where none are carried.
+        """A starting point: initial values plus U(−jitter, jitter) per coordinate, or U(−spread, spread) where there are none.
 
         Args:
-            rng: where the randomness comes from.
-            values: constrained values by site name, which are started at exactly; a site that `reparam` has replaced
-                starts its auxiliary site at what gives the value.
+            rng: the source of randomness.
+            values: constrained values by site name, used exactly; for a site that `reparam` has replaced, its auxiliary
+                site starts where it gives the value.
             jitter, spread: in unconstrained coordinates.
 
         Raises:
-            DensityError: a value of the wrong shape, outside its site's support, or on the boundary.
+            DensityError: a value with the wrong shape, outside its site's support, or on the boundary.
         """
         return self._begin(rng, values, jitter, spread)[0]
 
@@ -208,7 +208,7 @@ class LogDensity:
         return self._first + rng.uniform(-self._reaches, self._reaches)
 
     def scored_start(self, rng: np.random.Generator) -> tuple[np.ndarray, float]:
-        """A starting point and its log density, by one run of the program."""
+        """A starting point and its log density, from one run of the program."""
         q, found, at = self._begin(rng, {}, _JITTER, _SPREAD)
         with valued(), in_double():
             return q, float(self._total(found, at).detach())
@@ -217,17 +217,17 @@ class LogDensity:
     def _begin(
         self, rng: np.random.Generator, values: Mapping[str, Any], jitter: float, spread: float
     ) -> tuple[np.ndarray, Trace, Placed]:
-        """A starting point, and the execution at it."""
+        """A starting point, and the execution there."""
         q = np.empty(self.dim)
 
         def choose(site: Sample, free_shape: torch.Size, onto: Any) -> Tensor:
             latent = self._known(site, free_shape)
             width = latent.stop - latent.start
             carried = carried_by(site, onto)
-            if carried is not None:  # in a scan it is that of each step
+            if carried is not None:  # in a scan it is the value of each step
                 carried = carried.expand(free_shape)
             if values and carried is not None and site.infer.get("is_recalled"):
-                # What a site was replaced by may be known by name as well, but from other coordinates.
+                # The replacement of a site may also have a value by name, but from different coordinates.
                 free = carried.double().reshape(-1).numpy()
             elif site.name in values:
                 free = given_for(site, values[site.name], onto, latent.shape)
@@ -245,7 +245,7 @@ class LogDensity:
             return q, self._run(at), at
 
     def with_data(self, *args: Any, **kwargs: Any) -> LogDensity:
-        """The density of the same program called with other data."""
+        """The density of the same program called with different data."""
         return LogDensity(self.model, args, kwargs, jacobian=self.jacobian)
 
     def under(self, handler: Callable[[Callable[..., Any]], Callable[..., Any]]) -> LogDensity:
@@ -255,16 +255,16 @@ class LogDensity:
         return other
 
     def without_jacobian(self) -> LogDensity:
-        """The same density of the constrained values: no log-Jacobian is added."""
+        """The same density without log-Jacobian: the density of the constrained values."""
         other = copy.copy(self)
         other.jacobian = False
         return other
 
-    # What is where.
+    # Names and places.
 
     @property
     def program(self) -> Program:
-        """The program and its arguments, without handlers that are there for the sake of a capture."""
+        """The program and its arguments, without handlers that belong to a capture."""
         model = self.model
         while isinstance(model, Messenger) and model.of_capture and model.fn is not None:
             model = model.fn
@@ -275,7 +275,7 @@ class LogDensity:
 
     @property
     def title(self) -> str:
-        """The program's name, for messages and the C text."""
+        """The program's name, for messages and the C source."""
         inner: Any = self.model
         while isinstance(inner, (partial, Messenger)):
             inner = inner.func if isinstance(inner, partial) else inner.fn
@@ -328,7 +328,7 @@ class LogDensity:
         latent = self._by_name.get(site.name)
         if latent is None or latent.free_shape != tuple(free_shape):
             raise DensityError(
-                f"latent site {site} was not there, or had another shape, when the program was first run. "
+                f"latent site {site} did not exist, or had a different shape, when the program was first run. "
                 "A density needs the same latent sites in every execution."
             )
         return latent
@@ -398,7 +398,7 @@ def _announce_held(found: Trace) -> None:
         one = len(held) == 1
         warn(
             f"{'parameter' if one else 'parameters'} {', '.join(map(repr, held))} {'is' if one else 'are'} not lifted, and "
-            "held at the present value. Give a prior with lift to make the posterior account for it.",
+            "held at the current value. Give a prior with lift to make the posterior account for it.",
             HeldParameterWarning,
         )
 
@@ -407,7 +407,7 @@ def _announce_unconnected(lonely: Sequence[str]) -> None:
     if lonely:
         one = len(lonely) == 1
         warn(
-            f"the latent {'site' if one else 'sites'} {', '.join(map(repr, lonely))} {'reaches' if one else 'reach'} "
+            f"the latent {'site' if one else 'sites'} {', '.join(map(repr, lonely))} {'affects' if one else 'affect'} "
             "nothing but the prior: the posterior will equal it. Check that the program uses the value.",
             UnusedSiteWarning,
         )

@@ -1,4 +1,4 @@
-"""`Placed`: the handler by which a program runs at unconstrained coordinates, and what such a program may not have."""
+"""`Placed`: the handler that runs a program at unconstrained coordinates, and checks of what it may not contain."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from sursum.errors import DensityError
 
 @handler
 class Unconstrained(Answering):
-    """Gives every latent site the value at coordinates that a subclass says in `free`, and keeps the log-Jacobian."""
+    """Gives every latent site the value at coordinates that a subclass returns from `free`, and keeps the log-Jacobian."""
 
     jacobians: dict[str, tuple[Site, Tensor]] = field(init=False, repr=False, default_factory=dict)
     steps: Ledger = field(init=False, repr=False, default_factory=Ledger)
 
     def free(self, site: Sample, shape: torch.Size, onto: Any) -> Tensor:
-        """The unconstrained value of a site, in all steps of the scans that it is in."""
+        """The unconstrained value of a site, for all steps of the scans around it."""
         raise NotImplementedError
 
     def latent(self, site: Sample, steps: tuple[Step, ...]) -> Tensor:
@@ -60,7 +60,7 @@ class Unconstrained(Answering):
 
 @handler
 class Placed(Unconstrained):
-    """Gives every latent site the value at the coordinates that `choose` says, and needs all elements of every plate."""
+    """Gives every latent site the value at the coordinates returned by `choose`; plates must not be subsampled."""
 
     choose: Callable[[Sample, torch.Size, Any], Tensor] = required()
 
@@ -76,7 +76,7 @@ class Placed(Unconstrained):
 
 @handler
 class Recalled(Messenger):
-    """Keeps values by name, in which reparameterised sites start."""
+    """Keeps initial values of reparameterised sites by name."""
 
     values: Mapping[str, Tensor] = required()
 
@@ -85,7 +85,7 @@ class Recalled(Messenger):
 
 
 def refuse_subsamples(found: Trace) -> None:
-    """A plate made outside of the program, or given its indices, draws no site that could be refused."""
+    """Raise DensityError for a subsampled plate that draws no site: one made outside the program, or given its indices."""
     for site in found.values():
         for frame in site.plates:
             if frame.length != frame.size:
@@ -94,7 +94,7 @@ def refuse_subsamples(found: Trace) -> None:
 
 def subsampled(which: str) -> DensityError:
     return DensityError(
-        f"plate {which} is subsampled, and a log density needs all of the data. "
+        f"plate {which} is subsampled, but a log density needs all the data. "
         "Leave subsample_size and subsample out, or use a method that takes minibatches: Fit(…, optim=…), or stochastic "
         "variational inference."
     )
@@ -112,7 +112,7 @@ def continuous_support(site: Sample) -> Any:
     support = support_of(site.fn)
     if support.is_discrete:
         raise DensityError(
-            f"latent site {site} is discrete ({type(site.fn).__name__}), and gradients need continuous sites. Sum it out, "
+            f"latent site {site} is discrete ({type(site.fn).__name__}), but gradients need continuous sites. Sum it out, "
             "for example with MixtureSameFamily, or observe it with condition."
         )
     return support

@@ -1,4 +1,4 @@
-"""What is said where a program observes nothing: its posterior is its prior, which is seldom meant."""
+"""Warn about programs that observe nothing: the posterior is the prior, which is rarely intended."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from sursum.errors import ObservationWarning
 
 
 def unobserved(found: Trace, leaves: Mapping[str, Tensor] | None = None) -> tuple[str, ...] | None:
-    """The sites that data would be expected of, in a program that has none; None where something is observed.
+    """The sites where data would be expected, in a program without data; None if something is observed.
 
-    A factor is as good as an observation.
+    A factor counts as an observation.
 
     Args:
         found: an execution.
-        leaves: the free tensor of every latent site that `found` was computed from, if there is one. It tells sites on which
-            no other depends, such as data that were left out, from those that come before them.
+        leaves: the free tensor of every latent site that `found` was computed from, if available. It distinguishes sites on
+            which no other depends, such as data that were left out, from those before them.
     """
     if found.observed or any(isinstance(site, Factor) for site in found.values()):
         return None
@@ -37,7 +37,7 @@ def unobserved(found: Trace, leaves: Mapping[str, Tensor] | None = None) -> tupl
 
 
 def announce_empty(observed: Mapping[str, Tensor]) -> None:
-    """Warn where all that is observed has no element.
+    """Warn if all observations are empty.
 
     Args:
         observed: the data, by site name.
@@ -48,14 +48,14 @@ def announce_empty(observed: Mapping[str, Tensor]) -> None:
     if observed and not any(value.numel() for value in observed.values()):
         listed = ", ".join(f"{name!r} of shape {tuple(value.shape)}" for name, value in observed.items())
         warn(
-            f"the data are empty, {listed}: they say nothing, and what comes out is the prior. Check what selected their rows. "
+            f"the data are empty, {listed}, so the result is the prior. Check how their rows were selected. "
             "To draw from the prior on purpose use Predictive(model, num_samples=1000)().",
             ObservationWarning,
         )
 
 
 def announce_unobserved(sites: tuple[str, ...] | None) -> None:
-    """Warn of a run of a program that observes nothing, with what `unobserved` gave.
+    """Warn about a program that observes nothing, given the result of `unobserved`.
 
     Warns:
         ObservationWarning: nothing is observed.
@@ -64,7 +64,7 @@ def announce_unobserved(sites: tuple[str, ...] | None) -> None:
         return
     which = f"the data of {', '.join(map(repr, sites[-5:]))}" if len(sites) < 6 else f"those of {sites[-1]!r}, perhaps"
     warn(
-        "no site is observed, and there is no factor: what comes out is the prior. "
+        "no site is observed, and there is no factor: the result is the prior. "
         + (f"If there are data ({which}), pass them to the run and to `obs=`" if sites else "Write a site with `obs=`")
         + ", or observe a site by condition. To draw from the prior on purpose use Predictive(model, num_samples=1000)().",
         ObservationWarning,

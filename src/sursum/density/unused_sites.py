@@ -1,4 +1,4 @@
-"""Which latent sites reach anything but their own prior."""
+"""Find latent sites that affect nothing but their own prior."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from sursum.core.messages import Deterministic, Sample
 from sursum.core.trace import Trace
 from sursum.density.unconstrain import Placed
 
-#: How far sites are moved, in unconstrained coordinates.
+#: How far sites are perturbed, in unconstrained coordinates.
 _MOVES = (0.3, 1.0, 1.0, 3.0, 3.0, 10.0)
 
 
 def unconnected(found: Trace, leaves: Mapping[str, Tensor], run: Callable[[Placed], Trace]) -> list[str]:
-    """The names in `leaves`, a free tensor for every latent site, that no data reach: their posterior is their prior.
+    """The names in `leaves`, a free tensor for every latent site, that affect no data: their posterior is their prior.
 
-    A site is connected if a term of `found` other than its own prior depends on it, one of data or the prior of a site
-    that is connected itself: the scale of a group's prior is as lonely as the group. One walk over the autograd graph
-    carries the set of leaves that each node reaches, as bits. A value that is an index, or is compared, reaches without a
-    gradient: such a site is moved, to see what changes.
+    A site is connected if a term of `found` other than its own prior depends on it: a likelihood, or the prior of a site
+    that is itself connected. So the scale of a group's prior is unconnected if the group is. One traversal of the autograd
+    graph computes the set of leaves that each node depends on, as bits. A value used as an index, or in a comparison, has
+    an effect without a gradient: such a site is perturbed, to see what changes.
 
     Args:
         found: an execution.
@@ -38,7 +38,7 @@ def unconnected(found: Trace, leaves: Mapping[str, Tensor], run: Callable[[Place
     known: dict[Any, int] = {}
     needs = {name: _reach(term, bit, known) & ~own.get(name, 0) for name, term in terms.items()}
     lonely = _lonely(needs, own)
-    if lonely and not _changed(terms, leaves, lonely, run) <= set(lonely):  # by one of them, or several
+    if lonely and not _changed(terms, leaves, lonely, run) <= set(lonely):  # one of them, or several
         for name in lonely:
             for other in _changed(terms, leaves, [name], run) - {name}:
                 needs[other] |= own[name]
@@ -49,7 +49,7 @@ def unconnected(found: Trace, leaves: Mapping[str, Tensor], run: Callable[[Place
 def _changed(
     terms: Mapping[str, Tensor], leaves: Mapping[str, Tensor], names: Sequence[str], run: Callable[[Placed], Trace]
 ) -> set[str]:
-    """The terms that change where the sites `names` are moved, by a little or by much, and all others stay."""
+    """The terms that change when the sites `names` are perturbed, by a little or by much, and all others are fixed."""
     rng = np.random.default_rng(0)
     changed: set[str] = set()
     for reach in _MOVES:
@@ -68,7 +68,7 @@ def _changed(
 
 
 def _terms(found: Trace) -> dict[str, Tensor]:
-    """All that a site may reach: log densities, and the values of deterministic sites."""
+    """Everything that a site may affect: log densities, and the values of deterministic sites."""
     terms: dict[str, Tensor] = dict(found.log_prob())
     for name, site in found.items():
         if isinstance(site, Deterministic) and isinstance(site.value, Tensor):
@@ -81,7 +81,7 @@ def _equal(one: Tensor, other: Tensor) -> bool:
 
 
 def _lonely(needs: Mapping[str, int], own: Mapping[str, int]) -> list[str]:
-    """The names that no term needs, save those of names that none needs."""
+    """The names that no term needs, except terms of names that themselves are not needed."""
     connected = 0
     for name, bits in needs.items():
         connected |= 0 if name in own else bits
@@ -96,8 +96,8 @@ def _lonely(needs: Mapping[str, int], own: Mapping[str, int]) -> list[str]:
 
 
 def last_sites(found: Trace, leaves: Mapping[str, Tensor]) -> list[str]:
-    """The names in `leaves`, a free tensor for every latent site, that depend on another and on which no other depends; where
-    none does, those on which no other depends."""
+    """The names in `leaves`, a free tensor for every latent site, that depend on another and on which no other depends; if
+    there are none, those on which no other depends."""
     with torch.enable_grad():
         terms = found.log_prob()
     bit = {id(leaf): 1 << i for i, leaf in enumerate(leaves.values())}

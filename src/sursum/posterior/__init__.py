@@ -1,4 +1,4 @@
-"""`Posterior`: the draws of a run, and everything that can be asked of them.
+"""`Posterior`: the draws of a run, and everything that can be done with them.
 
-Imports `predict`, `draws` and below; whatever draws (`mcmc`, `vi`, `optimise`) gives one.
+Imports `predict`, `draws` and below; `mcmc`, `vi` and `optimise` return one.
 """

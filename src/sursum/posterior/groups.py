@@ -21,7 +21,7 @@ def added(groups: Mapping[str, Any], sites: Iterable[str], observed: Iterable[st
     """The groups to add to a posterior of `sites` in which `observed` were observed.
 
     Raises:
-        ExportError: a group that ArviZ does not know, or draws that are none.
+        ExportError: a group that ArviZ does not know, or invalid draws.
 
     Example:
         >>> import torch
@@ -34,7 +34,7 @@ def added(groups: Mapping[str, Any], sites: Iterable[str], observed: Iterable[st
     found: dict[str, Mapping[str, Tensor]] = {}
     for group, given in groups.items():
         if group not in ADDABLE:
-            raise ExportError(f"there is no group {group!r} to be added.{suggestion(group, ADDABLE)}")
+            raise ExportError(f"group {group!r} does not exist.{suggestion(group, ADDABLE)}")
         if not isinstance(given, Mapping):
             raise ExportError(
                 f"the group {group!r} is a {type(given).__name__}. Give a mapping from names to draws, or a Prediction."
@@ -42,7 +42,7 @@ def added(groups: Mapping[str, Any], sites: Iterable[str], observed: Iterable[st
         sites = given.sites if isinstance(given, Prediction) else given
         values: dict[str, Tensor] | StoredSites
         if isinstance(sites, StoredSites) and group not in DATA:
-            values = sites.only(sites)  # they stay where they are
+            values = sites.only(sites)  # they stay in their store
         else:
             values = {str(name): torch.as_tensor(value).detach().cpu() for name, value in given.items()}
         if group not in DATA and isinstance(values, dict):
@@ -52,7 +52,7 @@ def added(groups: Mapping[str, Any], sites: Iterable[str], observed: Iterable[st
             if any(name in seen for name in values):
                 found["prior_predictive"] = _some(values, (name for name in values if name in seen))
         elif isinstance(given, Prediction):
-            # Sites that the posterior has itself are there already.
+            # Sites that the posterior itself has are already stored.
             found[group] = _some(values, (name for name in values if name in given.drawn or name not in known))
         else:
             found[group] = values
@@ -64,14 +64,14 @@ def _some(values: Mapping[str, Tensor], names: Iterable[str]) -> Mapping[str, Te
 
 
 def _by_chain(group: str, values: Mapping[str, Tensor], leading: int | None) -> dict[str, Tensor]:
-    """Draws with a dimension for the chain: of a prior, whose draws have none, there is one."""
+    """Draws with a dimension for chains: draws from a prior, which have none, become one chain."""
     if leading is None:
         leading = 1 if group.startswith("prior") else 2
     for name, value in values.items():
         first = next(iter(values.values())).shape[:leading]
         if value.dim() < leading or value.shape[:leading] != first:
             raise ExportError(
-                f"the draws of {name!r} in {group!r} have shape {tuple(value.shape)}, and {leading} leading dimensions that "
+                f"the draws of {name!r} in {group!r} have shape {tuple(value.shape)}, but {leading} leading dimensions that "
                 f"count draws were expected, the same for all sites ({tuple(first)}). Give (chain, draw, …), or (draw, …)."
             )
     return {name: value.unsqueeze(0) if leading == 1 else value for name, value in values.items()}

@@ -1,4 +1,4 @@
-"""What may be given as `init`, where a run starts: values by site name, in one form."""
+"""Normalise `init`, the starting point of a run, to values by site name."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from sursum.handlers import ParamStore
 from sursum.posterior.posterior import Draws
 
 Init = Mapping[str, Any] | ParamStore | None
-"""A mapping from site names to values, as a `FitResult` and a `Posterior` are; or a store of parameters."""
+"""A mapping from site names to values, such as a `FitResult` or a `Posterior`; or a parameter store."""
 
 
 def is_named(init: Any) -> bool:
-    """Whether `init` speaks of sites by name."""
+    """Whether `init` refers to sites by name."""
     return isinstance(init, (Mapping, ParamStore))
 
 
 def each_draw(init: Any, count: int) -> Any:
-    """What `init` says to each of `count` chains: an `SVI`, which can be drawn from, says a draw to each."""
+    """`init` for each of `count` chains: from an `SVI`, each gets a different draw."""
     draw = getattr(init, "sample", None)
     if not callable(draw):
         return init
@@ -33,15 +33,15 @@ def each_draw(init: Any, count: int) -> Any:
 
 
 class Started(dict[str, Tensor]):
-    """A whole state, by name: it may know more than a program has."""
+    """A complete state by name: it may contain more sites than the program has."""
 
 
 def named_values(init: Any, rng: np.random.Generator) -> dict[str, Tensor]:
-    """The constrained values by site name that `init` stands for.
+    """The constrained values by site name that `init` specifies.
 
     Args:
         init: a mapping (a `FitResult` is one), a `ParamStore`, a `Posterior` (one of its draws), or None (no values).
-        rng: which draw of a posterior is taken.
+        rng: selects the draw of a posterior.
 
     Raises:
         OptionError: something else.
@@ -67,17 +67,17 @@ def named_values(init: Any, rng: np.random.Generator) -> dict[str, Tensor]:
 
 
 def check_names(init: Any, known: Iterable[str]) -> None:
-    """That a dictionary names only sites that there are; a fit or a posterior may well know more than a program has.
+    """Check that a dictionary names only existing sites; a fit or a posterior may contain more sites than the program has.
 
     Raises:
-        DensityError: a name that is no site's.
+        DensityError: a name that is not a site's.
     """
     if not isinstance(init, dict) or isinstance(init, Started):
         return
     known = tuple(known)
     for name in init:
         if name not in known:
-            raise DensityError(f"`init` has a value for {name!r}, and the program has no such site.{suggestion(name, known)}")
+            raise DensityError(f"`init` has a value for {name!r}, which is not a site of the program.{suggestion(name, known)}")
 
 
 def _tensor(name: str, value: Any) -> Tensor:

@@ -17,7 +17,7 @@ COLOURS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e
 
 
 def page(head: str, warnings: Sequence[str], notes: Sequence[str], table: str, sites: Mapping[str, NDArray[Any]]) -> str:
-    """The view: `head` says what it is, `table` is HTML, `sites` are draws of (chain, draw, *shape)."""
+    """The view: `head` is its title, `table` is HTML, `sites` are draws of (chain, draw, *shape)."""
     said = "".join(f"<li>{html.escape(text)}</li>" for text in warnings)
     box = f'<ul style="border-left:4px solid #d62728;padding-left:1.5em">{said}</ul>' if said else ""
     added = "".join(f"<p>{html.escape(text)}</p>" for text in notes)
@@ -35,7 +35,7 @@ def _plots(sites: Mapping[str, NDArray[Any]]) -> tuple[list[str], int]:
 
 
 def _plot(name: str, draws: NDArray[Any]) -> str:
-    """One quantity's draws, (chain, draw), a line for each chain over the number of the draw.
+    """The trace plot of one quantity, (chain, draw): one line per chain over the draw number.
 
     Example:
         >>> import numpy as np
@@ -50,7 +50,7 @@ def _plot(name: str, draws: NDArray[Any]) -> str:
     if values.shape[1] > 1 and finite.any():
         low, high = float(values[finite].min()), float(values[finite].max())
         spread = high - low or 1.0
-        # No more points than there are places to see: each the extreme of its draws would hide the middle, so every k-th.
+        # At most one point per visible position: every k-th draw, since extremes would hide the bulk.
         step = max(LEAST_STEP, values.shape[1] // (2 * WIDTH))
         x = np.arange(0, values.shape[1], step) * (WIDTH / max(values.shape[1] - 1, 1))
         for k, chain in enumerate(values):

@@ -1,4 +1,4 @@
-"""The draws of a run, and everything that can be asked of them without the program that they came from."""
+"""The draws of a run, and everything that can be done with them."""
 
 from __future__ import annotations
 
@@ -52,18 +52,18 @@ THEIRS = dict.fromkeys(
     "to_dataframe": "write `posterior.to_arviz().to_dataframe()`",
     "sample_posterior_predictive": "write `posterior.predict(…)`",
 }
-"""What other libraries call what a posterior has."""
+"""Names in other libraries for what a posterior has."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Draws(Mapping[str, Tensor]):
     """Draws of some chains: a mapping from site names to tensors of shape (chain, draw, *shape of the site).
 
-    Real sites are float64, whatever the dtype of the program; integer and boolean ones keep their dtype.
+    Real sites are float64 for any dtype of the program; integer and boolean ones keep their dtype.
 
-    Arguments:
+    Args:
         sites: latent sites, then deterministic ones, in the order of the program.
-        stats: what the sampler tells about each draw, (chain, draw), under ArviZ's names: `lp` (log density on the
+        stats: the sampler's statistics of each draw, (chain, draw), under ArviZ's names: `lp` (log density on the
             unconstrained space), `acceptance_rate`, `diverging`, `energy`, `energy_error`, `n_steps`, `step_size`,
             `tree_depth`, `reached_max_treedepth`, `tuning`.
         unconstrained: float64, (chain, draw, n), the points q ∈ Rⁿ themselves.
@@ -79,10 +79,10 @@ class Draws(Mapping[str, Tensor]):
         except (KeyError, TypeError):
             raise no_site(name, self.sites, "these draws") from None
 
-    if not TYPE_CHECKING:  # a type checker knows what there is
+    if not TYPE_CHECKING:  # type checkers know the attributes
 
         def __getattr__(self, name: str) -> NoReturn:
-            # While a copy is made it has no sites yet.
+            # While a copy is being made it has no sites yet.
             sites = self.__dict__.get("sites", {})
             said = THEIRS | {site: f"sites are read by name, `posterior[{site!r}]`" for site in sites}
             refuse_name(self, name, said)
@@ -111,18 +111,18 @@ class Draws(Mapping[str, Tensor]):
 class Posterior(Draws):
     """The posterior of a program, as draws: `posterior["s"]` is a float64 tensor of shape (chain, draw, *shape).
 
-    Arguments:
+    Args:
         warmup: the draws of the warm-up, in which the sampler still adapts; `posterior.warmup["s"]`.
         latents: names of the sites that were sampled, kept or not; the others are deterministic.
         coordinates: names of the n unconstrained coordinates.
         dims: names of plates for the leading dimensions of each site.
         observed: the data, by site name.
-        warnings: what is wrong with the run, in plain words; empty where all is well.
-        groups: what was added by `with_groups`, by ArviZ's names of groups.
-        notes: how the draws came about, where that was not in one run.
-        program: what was sampled. It stays in the process: a posterior that was loaded or unpickled has None.
-        pareto_k: of an approximation, the Pareto k-hat of its importance weights: up to 0.7 the draws can be trusted. NaN
-            where it cannot be told, None for MCMC.
+        warnings: problems of the run, in plain words; empty if there are none.
+        groups: the groups added by `with_groups`, by ArviZ's names.
+        notes: how the draws were made, if not in one run.
+        program: the program that was sampled. It stays in the process: a posterior that was loaded or unpickled has None.
+        pareto_k: for an approximation, the Pareto k-hat of its importance weights: up to 0.7 the draws can be trusted. NaN
+            if it cannot be determined, None for MCMC.
 
     Example:
         >>> import numpy as np, torch
@@ -157,12 +157,12 @@ class Posterior(Draws):
         """Draw what the program predicts, once at every draw of the posterior; see `Predictive`.
 
         Args:
-            args, kwargs: what the program is called with, data to be predicted left out: `posterior.predict(x_new)`. Data
-                that are given stay as they are, and a forecast goes on from them: `posterior.predict(y, future=10)`.
-                Without any, it is called as it was for the fit, and what it observes is drawn: replicated data.
-            replicate: whether what the program observes is drawn; None does so without arguments, and from a `DataLoader`.
+            args, kwargs: arguments of the program, without the data to be predicted: `posterior.predict(x_new)`. Data
+                that are passed stay observed, and a forecast continues from them: `posterior.predict(y, future=10)`.
+                Without any, the arguments of the fit are used, and observed sites are drawn: replicated data.
+            replicate: whether observed sites are drawn; None does so without arguments, and for a `DataLoader`.
             seed: the same seed gives the same predictions; None draws one from torch's global generator.
-            chunk: how many draws are taken at once; None chooses by the memory that one takes.
+            chunk: how many draws to evaluate at once; None chooses by the memory of one.
             store: the store of this run, to which predictions are written as they are made, in bounded memory: without
                 arguments as the group `posterior_predictive`, with arguments as `predictions`.
 
@@ -194,9 +194,9 @@ class Posterior(Draws):
         """The log-likelihood of every observation at every draw, float64, (chain, draw, *batch) by site name.
 
         Args:
-            args, kwargs: what the program is called with; without any, what it was called with for the fit.
-            chunk: how many draws are taken at once; None chooses by the memory that one takes.
-            store: the store of this run, to whose group `log_likelihood` it is written as it is computed, in bounded memory.
+            args, kwargs: arguments of the program; without any, those of the fit.
+            chunk: how many draws to evaluate at once; None chooses by the memory of one.
+            store: the store of this run, to whose group `log_likelihood` the results are written, in bounded memory.
 
         Raises:
             PredictionError: the posterior has no program.
@@ -208,47 +208,47 @@ class Posterior(Draws):
         return pointwise(program.model, self, program.args, program.kwargs, chunk=chunk, store=store)
 
     def module(self, name: str = "", net: nn.Module | None = None, *, chunk: int | None = None) -> ModuleEnsemble:
-        """The network called `name` in the program, at every draw of the posterior, as one module.
+        """The network named `name` in the program, at every draw of the posterior, as one module.
 
         Args:
-            name: as in ``module(name, net)``; empty where the network is the whole program, ``lift(net, prior)``.
-            net: the network; needed where the posterior has no program (it was loaded from a file).
-            chunk: how many draws are taken at once; None chooses by the memory that one takes.
+            name: as in ``module(name, net)``; empty if the network is the whole program, ``lift(net, prior)``.
+            net: the network; required if the posterior has no program (it was loaded from a file).
+            chunk: how many draws to evaluate at once; None chooses by the memory of one.
 
         Returns:
             A module with ``nets(x)`` of shape (chain · draw, *shape of net(x)), in the network's dtype and on its device;
             ``nets[i]`` is the network of one draw, and iterating gives all of them.
 
         Raises:
-            PredictionError: no such network, or nothing of it was lifted.
+            PredictionError: the network does not exist, or none of it was lifted.
         """
         first = {site: self[site][0, 0] for site in self.latents or self if site in self}
         run = None if self.program is None else partial(_at_draw, self.program, first)
         return ModuleEnsemble(*network_draws(name, net, self, run), chunk=chunk)
 
     def _program(self, verb: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Program:
-        """The program as it is to be called: with these arguments or, without any, as it was for the fit."""
+        """The program with these arguments or, without any, with those of the fit."""
         if self.program is None:
             instead = {
                 "predict": "su.infer.Predictive(model, posterior)(…)",
                 "log_likelihood": "su.infer.log_likelihood(model, posterior, …)",
             }
             raise PredictionError(
-                f"this posterior has no program to {verb} with: it was loaded from a file, or made by hand, and files hold "
-                f"draws only. Give the program: {instead[verb]}."
+                f"this posterior has no program to {verb} with: it was loaded from a file, or made by hand, and files contain "
+                f"only draws. Give the program: {instead[verb]}."
             )
         for name in self.latents:
             if name not in self:
                 raise PredictionError(
-                    f"the draws of latent site {name!r} were not kept, and {verb} needs those of all latent sites. "
-                    "Leave `keep` out, or let it name them."
+                    f"the draws of latent site {name!r} were not kept, but {verb} needs those of all latent sites. "
+                    "Leave `keep` out, or include them."
                 )
         return Program(self.program.model, args, dict(kwargs)) if args or kwargs else self.program
 
     @answers(
         var_names="sites",
-        hdi_prob="the quantiles are those of 5, 50 and 95 %: others by `posterior['name'].quantile(…)`",
-        prob="the quantiles are those of 5, 50 and 95 %: others by `posterior['name'].quantile(…)`",
+        hdi_prob="the quantiles are 5, 50 and 95 %: for others use `posterior['name'].quantile(…)`",
+        prob="the quantiles are 5, 50 and 95 %: for others use `posterior['name'].quantile(…)`",
         round_to="numbers are read from `summary()['name']['mean']`",
     )
     def summary(
@@ -260,14 +260,14 @@ class Posterior(Draws):
     ) -> Summary:
         """Mean, sd, 5 %, 50 % and 95 % quantiles, bulk and tail effective sample size and R-hat of each site.
 
-        Arguments:
+        Args:
             sites: names of the sites to show; all of them if None.
-            predictions: draws by name, (chain, draw, *shape), such as `posterior.predict(x)`, to be judged beside the
-                sites: weights of networks are not identified, and what they predict is.
-            limit: how many elements of a site to print; the table holds all of them.
+            predictions: draws by name, (chain, draw, *shape), such as `posterior.predict(x)`, to be diagnosed with the
+                sites: weights of networks are not identified, but their predictions are.
+            limit: how many elements of a site to print; the table contains all of them.
 
         Returns:
-            A table that prints itself, warnings included, and is read as `summary["theta"]["mean"]`.
+            A table to print, warnings included, or to read as `summary["theta"]["mean"]`.
         """
         names = chosen_sites(sites, self.sites, "these draws")
         predicted = predictions.sites if isinstance(predictions, Prediction) else predictions or {}
@@ -275,7 +275,7 @@ class Posterior(Draws):
         for name, value in shown.items():
             if value.shape[:2] != self.unconstrained.shape[:2]:
                 raise PredictionError(
-                    f"the draws of {name} have shape {tuple(value.shape)}, and those of this posterior begin with "
+                    f"the draws of {name} have shape {tuple(value.shape)}, but those of this posterior begin with "
                     f"{self.unconstrained.shape[:2]}. Give `posterior.predict(x)`, or draws of (chain, draw, *shape)."
                 )
         said = (*_trusted(self.pareto_k), *self.warnings)
@@ -287,7 +287,7 @@ class Posterior(Draws):
         return notebook.page(head, self.warnings, self.notes, table, arrays_of(self.sites))
 
     def with_groups(self, *, store: str | os.PathLike[str] | None = None, **groups: Prediction | Mapping[str, Any]) -> Self:
-        """This posterior together with what else there is to keep: predictions, log-likelihoods, draws from the prior, data.
+        """This posterior with additional groups: predictions, log-likelihoods, draws from the prior, data.
 
         Args:
             store: the store of this run; the groups are written there too, in chunks, for `Posterior.load` to read.
@@ -331,13 +331,13 @@ class Posterior(Draws):
         `with_groups`. Dimensions have the names of the program's plates.
 
         Args:
-            coords: labels for the places along a dimension: `coords={"county": names}`.
-            dims: names of dimensions for arrays that are in no plate: `dims={"x": ["house"]}`.
-            log_likelihood: compute that group as well, if it is not there: `arviz.loo` and `arviz.compare` need it.
+            coords: labels for the elements along a dimension: `coords={"county": names}`.
+            dims: names of dimensions for arrays that are not in a plate: `dims={"x": ["house"]}`.
+            log_likelihood: also compute that group if it is missing: `arviz.loo` and `arviz.compare` need it.
 
         Raises:
-            ExportError: labels for a dimension that is not there, or as many as it has not.
-            PredictionError: the log-likelihood is asked for, and the posterior has no program.
+            ExportError: labels for a dimension that does not exist, or the wrong number of them.
+            PredictionError: the log-likelihood is requested, but the posterior has no program.
         """
         groups: dict[str, Mapping[str, NDArray[Any]]] = {"posterior": _arrays(self), "sample_stats": self.stats}
         if all(shape_of(self.warmup.sites, name)[1] for name in self.warmup):
@@ -352,8 +352,8 @@ class Posterior(Draws):
         """Write everything to one file (NumPy's `.npz`, no pickles), all or nothing. `Posterior.load` reads it.
 
         Raises:
-            StorageError: the path ends as that of a file of another kind does, or the file system refuses; what was at `path`
-                is as it was.
+            StorageError: the path has the suffix of a different format, or the file system reports an error; an existing
+                file is unchanged.
         """
         instead = {".nc": "write `posterior.to_arviz().to_netcdf(path)`", ".zarr": "run with `store=path`"}
         npz.check_suffix(path, instead)
@@ -365,22 +365,21 @@ class Posterior(Draws):
             "notes": self.notes,
             "groups": {group: list(arrays) for group, arrays in groups.items()},
         }
-        # What lies in a store is read array by array.
+        # Draws in a store are read array by array.
         flat = {f"{group}/{name}": array for group, arrays in groups.items() for name, array in arrays.items()}
         npz.write(path, KIND, VERSION, note, flat)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, sites: Iterable[str] | None = None) -> Self:
-        """The posterior that `save` wrote, bit for bit, or that a run with `store=path` has written until now.
+        """The posterior that `save` wrote, bit for bit, or that a run with `store=path` has written so far.
 
-        A run need not have come to its end, and may be going on: the posterior has the draws that are complete, as many of
-        each chain as the shortest has, and its first warning says how far each chain has come. Nothing in the file is
-        executed.
+        A run may be unfinished or still running: the posterior has the complete draws, as many per chain as the shortest
+        chain has, and its first warning says how far each chain got. Nothing in the file is executed.
 
-        What lies in a store stays there: a site is read when it is asked for, so that memory holds no more than what is
-        looked at. `unconstrained` is an array that reads what is taken of it. Copies and pickles hold the draws themselves.
+        Draws in a store are lazy: a site is read on access, so that memory holds only what is used. `unconstrained` is an
+        array that reads only the parts that are indexed. Copies and pickles hold the draws themselves.
 
-        Arguments:
+        Args:
             path: a file of `save`, or the folder of a store.
             sites: names of the sites to read; all of them if None.
 
@@ -389,7 +388,7 @@ class Posterior(Draws):
             StorageError: the file is truncated, damaged, or something else, or the file system refuses.
             StorageError: no draw, or no such site, is in it.
         """
-        with interpreting(path, "a posterior that `save` or a run with `store` wrote"):
+        with interpreting(path, "a posterior written by `save` or by a run with `store`"):
             return cls._read(path, sites)
 
     @classmethod
@@ -437,14 +436,14 @@ def _refuse_shadowed(program: Program, verb: str, options: Mapping[str, Any], in
 
 
 def _trusted(k: float | None) -> tuple[str, ...]:
-    """What a summary says of a Pareto k that no warning speaks of."""
+    """What a summary says about a Pareto k without a warning."""
     if k is None or k > LIMIT:
         return ()
-    return (f"Pareto k is {k:.2f}." if np.isfinite(k) else "There is no Pareto k: the weights are all alike, or too few.",)
+    return (f"Pareto k is {k:.2f}." if np.isfinite(k) else "There is no Pareto k: the weights are all equal, or too few.",)
 
 
 def _at_draw(program: Program, values: Mapping[str, Tensor]) -> None:
-    """One execution at one draw; what has none is drawn, from a generator of its own."""
+    """One execution at one draw; sites without a value are drawn, from a separate generator."""
     with drawing_from(torch.Generator().manual_seed(0)), AtDraw(values=values, draw=lambda site: site.run().value):
         program()
 

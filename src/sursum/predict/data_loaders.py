@@ -1,4 +1,4 @@
-"""Data loaders in the place of data: their batches as the arguments of a program, and predictions of batches as one."""
+"""Data loaders instead of data: pass their batches to a program, and join the predictions of batches."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def batches(loader: Iterable[Any]) -> Iterator[tuple[int, tuple[Any, ...]]]:
 
 
 def rows(batch: tuple[Any, ...]) -> int | None:
-    """How many rows a batch has: the length of its first tensor, however deep in it that is."""
+    """The number of rows of a batch: the length of its first tensor, however deeply nested."""
     return next((len(leaf) for leaf in tree_leaves(batch) if isinstance(leaf, Tensor) and leaf.dim()), None)
 
 
 @contextmanager
 def generator_left_alone(wanted: bool) -> Iterator[None]:
-    """Torch's global generator, from which data loaders draw seeds, is afterwards as before."""
+    """Restore torch's global generator, from which data loaders draw seeds, afterwards."""
     before = torch.get_rng_state() if wanted else None
     try:
         yield
@@ -37,7 +37,7 @@ def generator_left_alone(wanted: bool) -> Iterator[None]:
 
 
 def joined(parts: Sequence[tuple[int | None, Prediction]]) -> Prediction:
-    """Predictions of batches, with the number of their rows, as one.
+    """Join predictions of batches, given with their numbers of rows.
 
     Raises:
         PredictionError: no batches, or a site that differs from batch to batch and has no rows.
@@ -54,8 +54,8 @@ def joined(parts: Sequence[tuple[int | None, Prediction]]) -> Prediction:
         for i, (count, part) in enumerate(parts):
             if part[name].shape != value.shape or not torch.equal(part[name], value):
                 raise PredictionError(
-                    f"site {name!r} is another one in batch {i} of the data loader than in the first, and cannot be put "
-                    f"together: a batch has {count} rows, and the site there the shape {tuple(part[name].shape[ndims:])}. "
+                    f"site {name!r} differs between batch {i} of the data loader and the first one, and cannot be joined: "
+                    f"the batch has {count} rows, but the site has shape {tuple(part[name].shape[ndims:])}. "
                     "Leave it out with Predictive(…, sites=…), or give all of the data at once."
                 )
         sites[name] = value

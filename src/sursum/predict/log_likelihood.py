@@ -1,4 +1,4 @@
-"""`log_likelihood`: how probable each observation is at each draw of a posterior."""
+"""`log_likelihood`: the log probability of each observation at each draw of a posterior."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ def log_likelihood(
 ) -> Mapping[str, Tensor]:
     r"""The pointwise log-likelihood, :math:`\log p(y_i \mid z^{(s)})` of every observation i at every draw s.
 
-    Plates are whole and no `scale` is applied; an observation that is masked out has 0.
+    Plates are not subsampled and no `scale` is applied; a masked observation has 0.
 
     Args:
         model: the program.
         posterior_samples: a `Posterior`, or a mapping from names of sites to draws.
-        args, kwargs: what the program is called with, data included: those of the fit, or held-out ones.
-        chunk: how many draws are taken at once; None chooses by the memory that one takes.
-        batch_ndims: how many leading dimensions of the mapping's tensors count draws. 1 if left out; a `Posterior` has 2.
-        store: the store of a run, to whose group `log_likelihood` it is written as it is computed, in bounded memory; what is
-            returned is read from there when it is asked for. After a kill the same call goes on from what was written.
+        args, kwargs: arguments of the program, data included: those of the fit, or held-out ones.
+        chunk: how many draws to evaluate at once; None chooses by the memory of one.
+        batch_ndims: how many leading dimensions of the mapping's tensors count draws: 1 by default; a `Posterior` has 2.
+        store: the store of a run, to whose group `log_likelihood` the results are written, in bounded memory; the result is
+            read from there lazily. After a kill, repeating the call continues from what was written.
 
     Returns:
-        For every observed site float64 of shape (chain, draw, *batch shape), from a mapping (draw, *batch shape).
+        For every observed site float64 of shape (chain, draw, *batch shape), or for a mapping (draw, *batch shape).
 
     Raises:
         StorageError: the store is none of a run, or has that group already.
@@ -93,8 +93,7 @@ def pointwise(
         observed = recorder.trace.observed
         if not observed:
             raise PredictionError(
-                "the program observes nothing as it is called, so there is no likelihood. Call it with the data that it "
-                "observes."
+                "the program observes nothing with these arguments, so there is no likelihood. Call it with its data."
             )
         return {name: scored(site.but(scale=1.0)).double() for name, site in observed.items()}
 

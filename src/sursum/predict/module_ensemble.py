@@ -21,15 +21,15 @@ from sursum.predict.vectorise import Draw, pieces
 
 
 class ModuleEnsemble(nn.Module):
-    """A network with many sets of weights: what it returns has a leading dimension for them, (draw, *shape).
+    """A network with many sets of weights: its output has a leading dimension for them, (draw, *shape).
 
-    The weights stay where they are and are brought to the network's dtype and device a piece at a time; the forward pass
-    is mapped over them where the layers can be mapped, and runs one by one where not. It is differentiable in its inputs.
+    The weights stay where they are and are converted to the network's dtype and device in chunks; the forward pass
+    is mapped over them where the layers can be mapped, and otherwise runs one by one. It is differentiable in its inputs.
 
     Args:
         net: the network. It is not changed.
         weights: draws of its parameters by path, each (draw, *shape); parameters that are not named keep their value.
-        chunk: how many draws are taken at once; None chooses by the memory that one takes.
+        chunk: how many draws to evaluate at once; None chooses by the memory of one.
 
     Example:
         >>> import torch
@@ -57,20 +57,20 @@ class ModuleEnsemble(nn.Module):
         for path, values in weights.items():
             if values.shape != (next(iter(counts.values())), *own[path].shape):
                 raise PredictionError(
-                    f"the draws of parameter {path!r} have shape {tuple(values.shape)}, and the network needs "
+                    f"the draws of parameter {path!r} have shape {tuple(values.shape)}, but the network needs "
                     f"{(next(iter(counts.values())), *own[path].shape)}: draws first. Give the network that was sampled."
                 )
-        # Plain attributes: the network is the user's own, and not a part of this module that an optimiser should find.
+        # Plain attributes: the network belongs to the user, and is not a submodule that an optimiser should find.
         self.__dict__["net"] = net
         self.__dict__["weights"] = dict(weights)
         self.chunk = chunk
 
     def __len__(self) -> int:
-        """How many sets of weights there are."""
+        """The number of sets of weights."""
         return len(next(iter(self.weights.values())))
 
     def __getitem__(self, draw: int) -> nn.Module:
-        """The network of one draw: a module by itself, whose parameters may be trained on."""
+        """The network of one draw: a separate module, whose parameters may be trained further."""
         if not -len(self) <= draw < len(self):
             raise IndexError(f"draw {draw} of an ensemble of {len(self)} networks")
         single = self._at({path: values[draw] for path, values in self.weights.items()})
@@ -80,7 +80,7 @@ class ModuleEnsemble(nn.Module):
         return (self[draw] for draw in range(len(self)))
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """What each of the networks returns for these inputs, stacked in front: (draw, *shape)."""
+        """The outputs of all networks for these inputs, stacked along a leading dimension: (draw, *shape)."""
         structure: list[Any] = []
 
         def run(values: Mapping[str, Tensor], draw: Draw) -> dict[str, Tensor]:
@@ -110,7 +110,7 @@ class ModuleEnsemble(nn.Module):
 
 
 def _independent(single: nn.Module, net: nn.Module) -> nn.Module:
-    """`single`, a copy of `net` that shares what did not change, as a module that shares nothing and can be trained."""
+    """`single`, a copy of `net` that shares unchanged tensors, as a module that shares nothing and can be trained."""
     leaves = {
         id(value): nn.Parameter(value.detach().clone(), requires_grad=original.requires_grad)
         for value, original in zip(single.parameters(), net.parameters(), strict=True)
@@ -121,7 +121,7 @@ def _independent(single: nn.Module, net: nn.Module) -> nn.Module:
 def network_draws(
     name: str, net: nn.Module | None, sites: Mapping[str, Tensor], run: Callable[[], Any] | None
 ) -> tuple[nn.Module, dict[str, Tensor]]:
-    """The network of a program that is called `name`, and the draws of its parameters by path, (draw, *shape).
+    """The network named `name` in a program, and the draws of its parameters by path, (draw, *shape).
 
     Args:
         name: the name in ``module(name, net)``.
@@ -130,13 +130,13 @@ def network_draws(
         run: one execution of the program, at one of the draws.
 
     Raises:
-        PredictionError: there is no such network, or nothing of it was lifted.
+        PredictionError: the network does not exist, or none of it was lifted.
     """
     held: dict[str, Tensor] = {}
     if net is None:
         if run is None:
             raise PredictionError(
-                "this posterior has no program in which to look for the network: it was loaded from a file, or made by "
+                "this posterior has no program that contains the network: it was loaded from a file, or made by "
                 f"hand. Give the network: posterior.module({name!r}, net)."
             )
         net, held = _found(name, run)
@@ -148,14 +148,14 @@ def network_draws(
             f"the posterior has no draws of a parameter of network {name!r}: none of them was lifted."
             f"{suggestion(next(iter(paths.values()), name), sites)}"
         )
-    # What was not lifted has one value for all draws: a handler's, where it is not the network's own.
+    # Parameters that were not lifted have one value for all draws: a handler's, or the network's own.
     count = len(next(iter(draws.values())))
     kept = {path: value for path, value in held.items() if path not in draws and value is not own[path]}
     return net, draws | {path: value.detach().expand(count, *value.shape) for path, value in kept.items()}
 
 
 def _found(name: str, run: Callable[[], Any]) -> tuple[nn.Module, dict[str, Tensor]]:
-    """The network called `name` in an execution, and the values of its parameters that remained parameters."""
+    """The network named `name` in an execution, and the values of its parameters that remained parameters."""
     with trace() as recorder, torch.no_grad():
         run()
     names: dict[str, None] = {}
@@ -173,6 +173,6 @@ def _found(name: str, run: Callable[[], Any]) -> tuple[nn.Module, dict[str, Tens
             if isinstance(site, Param):
                 values[path] = site.value
     if net is None:
-        known = suggestion(name, names) if names else " There is none in it: networks are read by module(name, net)."
-        raise PredictionError(f"the program has no network called {name!r}.{known}")
+        known = suggestion(name, names) if names else " It has none: networks are read by module(name, net)."
+        raise PredictionError(f"the program has no network named {name!r}.{known}")
     return net, values

@@ -1,4 +1,4 @@
-"""`Prediction`: draws of what a program predicts, and what is said of them."""
+"""`Prediction`: draws of what a program predicts, and their statistics."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from sursum.io.lazy_draws import arrays_of, shape_of
 class Prediction(Mapping[str, Tensor]):
     """Draws by site name, each of shape (chain, draw, *shape of the site) or (draw, *shape of the site).
 
-    Arguments:
-        sites: the draws, float64 where they are floating numbers.
-        batch_ndims: how many leading dimensions count draws: 2 for chain and draw, 1 for draw.
+    Args:
+        sites: the draws; floating ones are float64.
+        batch_ndims: how many leading dimensions count draws: 2 for (chain, draw), 1 for (draw,).
         drawn: names of the sites that were drawn; the others are deterministic, or observed.
 
     Example:
@@ -46,7 +46,7 @@ class Prediction(Mapping[str, Tensor]):
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> NoReturn:
-            """Of an attribute that does not exist, what to write."""
+            """For an attribute that does not exist, say what to write instead."""
             sites = self.__dict__.get("sites", {})
             refuse_name(self, name, {site: f"sites are read by name, `prediction[{site!r}]`" for site in sites})
 
@@ -64,15 +64,15 @@ class Prediction(Mapping[str, Tensor]):
         return next((torch.Size(shape_of(self.sites, name)[: self.batch_ndims]) for name in self.sites), torch.Size())
 
     def mean(self, site: str | None = None) -> Tensor:
-        """The mean over all draws, of the shape of the site; `site` may be left out where one was drawn."""
+        """The mean over all draws, with the shape of the site; `site` may be left out if only one was drawn."""
         return self._flat(site).mean(0)
 
     def sd(self, site: str | None = None) -> Tensor:
-        """The standard deviation over all draws, of the shape of the site."""
+        """The standard deviation over all draws, with the shape of the site."""
         return self._flat(site).std(0)
 
     def quantile(self, q: float | Sequence[float] | Tensor, site: str | None = None) -> Tensor:
-        """Quantiles over all draws: of the shape of the site for one q in [0, 1], (len(q), *shape) for several."""
+        """Quantiles over all draws: with the shape of the site for one q in [0, 1], (len(q), *shape) for several."""
         flat = self._flat(site)
         try:
             levels = torch.as_tensor(q, dtype=flat.dtype, device=flat.device)
@@ -80,7 +80,7 @@ class Prediction(Mapping[str, Tensor]):
             raise PredictionError(f"quantile: q is {shown(q)}, but must be one or several numbers from 0 to 1.") from None
         if levels.dim() > 1 or not bool(((levels >= 0) & (levels <= 1)).all()):
             raise PredictionError(f"quantile: q is {q}, but must be one or several numbers from 0 to 1.")
-        # torch.quantile refuses more than 2²⁴ elements.
+        # torch.quantile rejects more than 2²⁴ elements.
         ordered = flat.sort(0).values
         place = levels.double() * (len(ordered) - 1)
         low = place.floor().long()
@@ -89,20 +89,20 @@ class Prediction(Mapping[str, Tensor]):
         return ordered[low] + weight * (ordered[high] - ordered[low])
 
     def interval(self, mass: float = 0.9, site: str | None = None) -> tuple[Tensor, Tensor]:
-        """The central interval that holds `mass` of the draws: its lower and upper end, each of the shape of the site."""
+        """The central interval with a fraction `mass` of the draws: lower and upper end, each with the shape of the site."""
         if not 0.0 < mass < 1.0:
             raise PredictionError(f"interval: the mass is {mass}, but must lie strictly between 0 and 1: 0.9 is usual.")
         low, high = self.quantile([(1.0 - mass) / 2.0, (1.0 + mass) / 2.0], site)
         return low, high
 
     def summary(self, sites: Sequence[str] | None = None, *, limit: int = 12) -> Summary:
-        """Mean, sd, quantiles, effective sample sizes and R-hat of each site, as `Posterior.summary` gives them."""
+        """Mean, sd, quantiles, effective sample sizes and R-hat of each site, as in `Posterior.summary`."""
         names = chosen_sites(sites, self.sites, "this prediction")
         arrays = arrays_of(self.sites, names)
         return summarise({n: a if self.batch_ndims == 2 else a[None] for n, a in arrays.items()}, limit=limit)
 
     def _flat(self, site: str | None) -> Tensor:
-        """Draws of a site in floating numbers, (draws, *shape)."""
+        """Draws of a site as floats, (draws, *shape)."""
         if site is None:
             if len(self.drawn) != 1:
                 known = ", ".join(map(repr, self.drawn or self.sites))

@@ -1,4 +1,4 @@
-"""`Predictive`: what a program says of data, from its prior or at draws of its posterior."""
+"""`Predictive`: predictions of a program, from its prior or at draws of its posterior."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ from sursum.predict.vectorise import Draw, Sliceable, at_draws
 NUM_SAMPLES = 1000
 
 PREDICTED = ("posterior_predictive", "predictions")
-"""ArviZ's names for predictions from a posterior: of the data that were observed, and of others."""
+"""ArviZ's names for predictions from a posterior: of the observed data, and of other data."""
 
 
 @runtime_checkable
 class Sampled(Protocol):
-    """What is asked of a `Posterior` here: draws of (chain, draw, *shape), and which of the sites are latent."""
+    """What is needed of a `Posterior` here: draws of (chain, draw, *shape), and the names of the latent sites."""
 
     @property
     def latents(self) -> tuple[str, ...]: ...
@@ -58,26 +58,25 @@ class Predictive:
 
     .. math:: \tilde y^{(s)} \sim p(\tilde y \mid z^{(s)}), \qquad z^{(s)} \sim p(z \mid y) \text{ or } p(z)
 
-    Sites that have draws get them; sites that the program observes, as it is called, keep their data, so that a forecast
-    goes on from them; every other site is drawn, and deterministic sites are computed anew. Plates are whole. Draws are
-    taken all at once where the program can be mapped, in pieces of bounded memory; the result does not depend on that.
+    Sites that have draws get them; sites that the program observes with the given arguments keep their data, so that a
+    forecast continues from them; every other site is drawn, and deterministic sites are recomputed. Plates are not subsampled.
+    All draws are evaluated at once where the program can be mapped, in chunks of bounded memory; the result is the same.
 
     Args:
-        model: the program, the one that was sampled or another with sites of the same names.
+        model: the program, the one that was sampled or a different one with the same site names.
         posterior_samples: a `Posterior`, or a mapping from names of sites (or parameters) to draws; None predicts from
             the prior.
-        num_samples: how many draws from the prior; 1000 if left out. With posterior samples there are as many as those.
-        seed: an integer of 0 or more; the same seed gives the same predictions. None draws one from torch's global
-            generator, which otherwise is left alone.
-        chunk: how many draws are taken at once; None chooses by the memory that one takes.
-        replicate: whether sites that are observed are drawn as well: replicated data, in the shape of the data. None does so
-            where a `DataLoader` gives the arguments, which stands for the inputs at which to predict.
-        sites: names of the sites that are kept; None keeps all that are drawn, observed or deterministic.
-        batch_ndims: how many leading dimensions of the mapping's tensors count draws. 1 if left out; a `Posterior` has 2.
-        store: the store of a run. Predictions are written there as they are made, and the memory that they take does not
-            grow with their number; what is returned is read from there when it is asked for. After a kill the same call goes
-            on from what was written.
-        group: their name in the store: "posterior_predictive" if left out, or "predictions" for those of other inputs.
+        num_samples: the number of draws from the prior, 1000 by default. With posterior samples there is one each.
+        seed: an integer of at least 0; the same seed gives the same predictions. None draws one from torch's global
+            generator, which is otherwise left alone.
+        chunk: how many draws to evaluate at once; None chooses by the memory of one.
+        replicate: whether observed sites are drawn as well: replicated data, in the shape of the data. None does so
+            if the argument is a `DataLoader`, which gives the inputs at which to predict.
+        sites: names of the sites to keep; None keeps all that are drawn, observed or deterministic.
+        batch_ndims: how many leading dimensions of the mapping's tensors count draws: 1 by default; a `Posterior` has 2.
+        store: the store of a run. Predictions are written there as they are made, in bounded memory; the result is
+            read from there lazily. After a kill, repeating the call continues from what was written.
+        group: their name in the store: "posterior_predictive" by default, or "predictions" for those of other inputs.
             Predictions from the prior are divided into `prior` and `prior_predictive`.
 
     Raises:
@@ -85,7 +84,7 @@ class Predictive:
         StorageError: the store is none of a run, or has that group already.
 
     Warns:
-        UnusedSiteWarning: draws of a site that the program has not.
+        UnusedSiteWarning: draws of a site that the program does not have.
         ObservationWarning: nothing was drawn, as everything is observed; a prediction has fewer dimensions than the data.
 
     Example:
@@ -124,32 +123,32 @@ class Predictive:
         if self.group is not None and (self.store is None or self.posterior_samples is None or self.group not in PREDICTED):
             raise PredictionError(
                 f"`group` is {self.group!r}, but must be {' or '.join(map(repr, PREDICTED))}, with a `store` and posterior "
-                "samples: it names predictions in a store. Those from the prior are called `prior` and `prior_predictive`."
+                "samples: it names predictions in a store. Those from the prior are named `prior` and `prior_predictive`."
             )
         if self.posterior_samples is None:
             return
         draws = GivenDraws.of(self.posterior_samples, self.batch_ndims)
         if self.num_samples not in (None, draws.count):
             raise PredictionError(
-                f"`num_samples` is {self.num_samples}, and there are {draws.count} posterior samples. Leave it out: each "
+                f"`num_samples` is {self.num_samples}, but there are {draws.count} posterior samples. Leave it out: each "
                 "of them gives one prediction."
             )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Prediction:
-        """Predict with the program called with these arguments; data to be predicted are left None.
+        """Predict with these arguments of the program; pass None for data to be predicted.
 
-        A `DataLoader` in the place of the first argument stands for its batches, in its order, each of which is what the
-        program is called with, or a tuple of that; sites with a row for every row of a batch are put together. What is drawn
-        at random depends on the batches, as every batch has streams of its own: the same seed and batches give the same.
+        If the first argument is a `DataLoader`, the program is called with each of its batches, in order, or with its elements
+        if a batch is a tuple; sites with one row for each row of a batch are joined. Random draws depend on the batches, as
+        every batch has its own random streams: the same seed and batches give the same draws.
 
         Raises:
-            PredictionError: draws that do not fit the program as it is called now; a site that is another one in every batch
-                and has no rows to put together.
-            Exception: whatever the program raises.
+            PredictionError: draws that do not match the program with these arguments; a site that differs between batches
+                and has no rows to join.
+            Exception: any exception of the program.
         """
         if self.store is not None and args and isinstance(args[0], DataLoader):
             raise PredictionError(
-                "a data loader was given together with `store`, and what belongs to a draw must be written at once. Give the "
+                "a data loader cannot be combined with `store`, where the whole result of a draw is written at once. Give the "
                 "inputs as one tensor, or leave `store` out."
             )
         draws = self._draws()
@@ -171,7 +170,7 @@ class Predictive:
         return GivenDraws.of(self.posterior_samples, self.batch_ndims)
 
     def _table(self) -> str:
-        """What the predictions are called in a store."""
+        """The name of the predictions in a store."""
         return "prior" if self.posterior_samples is None else self.group or PREDICTED[0]
 
     def _predict(
@@ -202,7 +201,7 @@ class Predictive:
             if missing:
                 known = [name for name, site in found.items() if not isinstance(site, Param)]
                 raise PredictionError(
-                    f"`sites` names {missing[0]!r}, which the program has not.{suggestion(missing[0], known)}"
+                    f"`sites` names {missing[0]!r}, which does not exist in the program.{suggestion(missing[0], known)}"
                 )
             kept = wanted or [
                 n for n, s in found.items() if n in answers.drawn or n in found.observed or isinstance(s, Deterministic)
@@ -242,7 +241,7 @@ class GivenDraws:
         """The draws of a posterior's latent sites, or of everything in a mapping.
 
         Raises:
-            PredictionError: no draws, or sites that have not the same number of them.
+            PredictionError: no draws, or sites with different numbers of them.
         """
         if isinstance(samples, Sampled):
             names, leading = samples.latents or tuple(samples), 2
@@ -263,9 +262,9 @@ class GivenDraws:
         for name, value in values.items():
             if len(value.shape) < leading or value.shape[:leading] != shape:
                 raise PredictionError(
-                    f"the posterior samples of site {name!r} have shape {tuple(value.shape)}, and those of "
-                    f"{next(iter(values))!r} have {tuple(shape)} for their first {leading}, which count the draws. "
-                    "Give every site the same draws; `batch_ndims` says how many leading dimensions count them."
+                    f"the posterior samples of site {name!r} have shape {tuple(value.shape)}, but the first "
+                    f"{leading} dimensions of {next(iter(values))!r}, which count the draws, are {tuple(shape)}. "
+                    "Give every site the same draws; `batch_ndims` is the number of leading dimensions that count them."
                 )
         if not shape.numel():
             raise PredictionError(f"there are no draws: the first {leading} dimensions of the samples are {tuple(shape)}.")
@@ -273,7 +272,7 @@ class GivenDraws:
         return cls(flat, shape)
 
     def announce_unused(self, met: Iterable[str]) -> None:
-        """Warn of draws of sites that the program has not: those that it has instead were drawn without them."""
+        """Warn about draws of sites that the program does not have: its other sites were drawn without them."""
         met = list(met)
         for name in self.values:
             if name not in met:
@@ -286,35 +285,34 @@ class GivenDraws:
 def _announce_given(names: Sequence[str]) -> None:
     listed = ", ".join(map(repr, names))
     warn(
-        f"nothing was drawn: {listed} {'is' if len(names) == 1 else 'are'} observed as the program is called, and what is "
-        "observed keeps its data. Leave the data out of the call to predict them, or ask for replicated data: replicate=True.",
+        f"nothing was drawn: {listed} {'is' if len(names) == 1 else 'are'} observed with these arguments, and observed "
+        "sites keep their data. Leave the data out of the call to predict them, or request replicated data: replicate=True.",
         ObservationWarning,
     )
 
 
 def _announce_smaller(shapes: Mapping[str, tuple[int, ...]], observed: Mapping[str, Tensor]) -> None:
-    """Warn where data had dimensions that only the data had."""
+    """Warn if data had dimensions that the program does not have without them."""
     for name, shape in shapes.items():
         data = tuple(observed[name].shape) if name in observed else ()
         if len(shape) < len(data):
             warn(
-                f"site {name!r} was observed with shape {data}, and is predicted with shape {shape}: nothing in the program "
-                "but the data says how many there are. Put the site in a plate.",
+                f"site {name!r} was observed with shape {data}, but is predicted with shape {shape}: only the data "
+                "determine its size. Put the site in a plate.",
                 ObservationWarning,
             )
 
 
 def two_dimensions(shape: torch.Size) -> tuple[int, int]:
-    """How many chains there are, and how many draws of each, where draws have these leading dimensions."""
+    """The number of chains, and of draws per chain, for draws with these leading dimensions."""
     return (1, shape[0]) if len(shape) == 1 else (shape[:-1].numel(), shape[-1])
 
 
 @handler
 class AtDraw(Answering):
-    """Gives sites the values of one draw and, where `draw` is there, draws all others that are not observed.
+    """Gives sites the values of one draw and, if `draw` is given, draws all others that are not observed.
 
-    With `replicate` those that are observed are drawn too, in the shape of the data. Plates have all of their elements
-    present.
+    With `replicate` observed sites are drawn too, in the shape of the data. Plates are not subsampled.
     """
 
     values: Mapping[str, Tensor] = required()
@@ -351,7 +349,7 @@ class AtDraw(Answering):
         if self.draw is None:
             raise PredictionError(
                 f"site {site} is neither observed nor among the posterior samples, so the likelihood at them is not "
-                "defined. Call the program with the data that it observes, and give the one that was sampled."
+                "defined. Call the program with its data, and use the program that was sampled."
             )
         if site.name not in self.drawn:
             self.drawn.append(site.name)
@@ -359,7 +357,7 @@ class AtDraw(Answering):
 
 
 def _shaped_as_data(site: Sample) -> Sample:
-    """An observed site to be drawn instead. Data broadcast a distribution, and so they do here."""
+    """An observed site, to be drawn instead. Its distribution is broadcast to the data, as for scoring."""
     check_shape(site)
     fn, value = site.fn, site.value
     site = site.but(is_observed=False, value=None)
@@ -378,7 +376,7 @@ def _shaped_as_data(site: Sample) -> Sample:
 
 
 def _given(site: Sample, value: Tensor) -> Sample:
-    """`site` with a draw of its own, in the dtype and on the device in which the program computes."""
+    """`site` with its own draw, in the dtype and on the device of the program."""
     like = floating_dtype(site.fn) if site.init is None or not site.init.is_floating_point() else site.init.dtype
     if value.is_floating_point():
         value = value.to(like or default_dtype())
@@ -388,16 +386,16 @@ def _given(site: Sample, value: Tensor) -> Sample:
         check_shape(site)
     except ObservationError as error:
         raise PredictionError(
-            f"{error} The draws are of another shape than the program has as it is called now. A site that belongs to the "
-            f"old data is drawn anew if its draws are left out: Predictive(model, {{all sites but {site.name!r}}})."
+            f"{error} The draws have a different shape than the site with the current arguments. A site that belongs to the "
+            f"old data is redrawn if its draws are left out: Predictive(model, {{all sites but {site.name!r}}})."
         ) from error
     return site
 
 
 def optional_number(name: str, value: Any, least: int) -> int | None:
-    """None, or a whole number of at least `least`.
+    """None, or an integer of at least `least`.
 
     Raises:
         PredictionError: it is neither.
     """
-    return None if value is None else whole_number(name, value, least, PredictionError, "leave it out for the usual")
+    return None if value is None else whole_number(name, value, least, PredictionError, "leave it out for the default")

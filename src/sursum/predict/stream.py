@@ -1,4 +1,4 @@
-"""What a program gives at many draws, written to the store of a run as it is computed, in bounded memory."""
+"""Write the results of a program at many draws to the store of a run as they are computed, in bounded memory."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from sursum.io.zarr_store import EXPECTED, Column, Table, ZarrStore
 from sursum.predict.vectorise import Run, Sliceable, agree, at_draws, pieces
 
 HELD = 1 << 22
-"""Bytes of results that wait to be written together."""
+"""Bytes of results that are buffered before they are written together."""
 
 SYNC = 10.0
-"""Seconds between two times that what is written is synced to the disk."""
+"""Seconds between syncs to disk."""
 
 
 @dataclass(eq=False)
 class Stream:
-    """A table of a run's store that is to hold what a program gives at all draws of each chain.
+    """A table of a run's store for the results of a program at all draws of each chain.
 
-    Arguments:
+    Args:
         path: the store.
-        table: its name; a group of a table of one group is called likewise.
-        chains, draws: how many there are.
+        table: its name, which is also that of its group if it has only one.
+        chains, draws: their numbers.
     """
 
     path: str | os.PathLike[str]
@@ -56,12 +56,12 @@ class Stream:
         elif self.store.asked(self.table) != (self.chains, self.draws):
             there = " × ".join(map(str, self.store.asked(self.table)))
             raise StorageError(
-                f"{os.fspath(self.path)!r} holds a part of a group {self.table!r} of {there} draws, and {self.chains} × "
-                f"{self.draws} are to be written now. To go on from there give the draws with which it was begun."
+                f"{os.fspath(self.path)!r} has an incomplete group {self.table!r} of {there} draws, but {self.chains} × "
+                f"{self.draws} are to be written now. To continue it, give the draws with which it was started."
             )
 
     def seed(self, seed: int | None, drawn: Callable[[], int]) -> int:
-        """The seed: what was given, of a table that is there the one with which it was begun, else a new one.
+        """The given seed, otherwise that of the existing table, otherwise a new one.
 
         Raises:
             StorageError: the table was begun with another.
@@ -71,8 +71,8 @@ class Stream:
             return drawn() if seed is None else seed
         if seed not in (None, known):
             raise StorageError(
-                f"{os.fspath(self.path)!r} holds a part of a group {self.table!r} that was begun with seed {known}, and it "
-                f"is {seed} now. To go on from there give the same seed, or none."
+                f"{os.fspath(self.path)!r} has an incomplete group {self.table!r} that was started with seed {known}, but it "
+                f"is {seed} now. To continue it, give the same seed, or none."
             )
         return int(known)
 
@@ -85,10 +85,10 @@ class Stream:
         seed: Sequence[int] | None = None,
         chunk: int | None = None,
     ) -> StoredSites:
-        """Run the program at all draws that are not there yet, and give what is stored.
+        """Run the program at all draws that are not stored yet, and return the stored results.
 
         Args:
-            run, values, seed, chunk: as in `at_draws`, the draws of one chain after those of another.
+            run, values, seed, chunk: as in `at_draws`, with the draws of all chains concatenated.
             placed: the group for a site; None is the table's.
 
         Raises:
@@ -127,7 +127,7 @@ class Stream:
         return self.sites()
 
     def sites(self) -> StoredSites:
-        """All that the table holds."""
+        """All sites of the table."""
         found: dict[str, StoredArray] = {}
         for group in self.store.groups(self.table):
             found |= table_sites(self.store, self.table, group, range(self.chains), self.draws).arrays
@@ -137,7 +137,7 @@ class Stream:
         return self.store.sound(self.table)[0]
 
     def _begin(self, arrays: Mapping[str, np.ndarray], groups: Mapping[str, str], seed: Sequence[int] | None) -> None:
-        """Make the table, if it is not there."""
+        """Create the table if it does not exist."""
         if self.begun:
             return
         columns = named({name: Column(array.shape[1:], array.dtype) for name, array in arrays.items()}, self.dims)
@@ -146,12 +146,11 @@ class Stream:
         self.begun = True
 
     def _check_same(self, run: Run, values: Mapping[str, Sliceable], seed: Sequence[int] | None) -> None:
-        """That the first draw is what is there of it."""
+        """Check that the first stored result is reproduced."""
         stored = {name: torch.from_numpy(array.block(0, 1, [0])[0]) for name, array in self.sites().arrays.items()}
         first = at_draws(run, {name: value[:1] for name, value in values.items()}, 1, seed=seed)
         if not agree(first, stored):
             raise StorageError(
-                f"{os.fspath(self.path)!r} holds a part of a group {self.table!r}, and what the program gives at the "
-                "first draw is something else now. To go on from there give the program, draws and arguments with which it was "
-                "begun."
+                f"{os.fspath(self.path)!r} has an incomplete group {self.table!r}, but the result of the program at the "
+                "first draw is different now. To continue it, give the program, draws and arguments with which it was started."
             )

@@ -1,7 +1,6 @@
-"""A program at many draws: all at once where `torch.func.vmap` can map it, one after the other where not.
+"""Run a program at many draws: all at once where `torch.func.vmap` can map it, otherwise one after the other.
 
-Every draw has a random stream of its own, so that the answer depends neither on how many draws are taken at once nor on
-which of the two ways they are taken.
+Every draw has its own random stream, so that the result depends neither on the chunk size nor on whether the program is mapped.
 """
 
 from __future__ import annotations
@@ -26,17 +25,17 @@ from sursum.distributions.rebuild import rebuild, tensors
 from sursum.errors import PredictionError
 
 BUDGET = 1 << 26
-"""Bytes that the tensors of one piece may take together; larger pieces fall out of the caches and gain nothing."""
+"""Maximum bytes of the tensors of one chunk; larger chunks fall out of the caches and gain nothing."""
 
 Draw = Callable[[Sample], Tensor]
 """Draws the value of a site."""
 
 Run = Callable[[Mapping[str, Tensor], Draw], Mapping[str, Tensor]]
-"""One execution: from the values of one draw, and a way to draw further sites, to what is kept of it."""
+"""One execution: from the values of one draw, and a function that draws further sites, to its results."""
 
 
 class Sliceable(Protocol):
-    """What is asked of the draws of a site, (count, *shape): parts of them, as a tensor has."""
+    """What is needed of the draws of a site, (count, *shape): slices, as of a tensor."""
 
     @property
     def shape(self) -> torch.Size: ...
@@ -47,18 +46,18 @@ class Sliceable(Protocol):
 def at_draws(
     run: Run, values: Mapping[str, Sliceable], count: int, *, seed: Sequence[int] | None = None, chunk: int | None = None
 ) -> dict[str, Tensor]:
-    """What `run` gives at each of `count` draws, stacked: tensors of shape (count, *shape).
+    """The results of `run` at each of `count` draws, stacked: tensors of shape (count, *shape).
 
     Args:
         run: one execution.
         values: the draws by site name, each (count, *shape).
-        count: how many there are.
-        seed: the streams of random numbers derive from these, one for each draw; may be None where nothing is drawn.
-        chunk: how many draws are taken at once; None is as many as fit into `BUDGET`.
+        count: the number of draws.
+        seed: the random streams, one per draw, are derived from these; may be None if nothing is drawn.
+        chunk: how many draws to evaluate at once; None is as many as fit into `BUDGET`.
 
     Raises:
-        PredictionError: a result that has not the same shape in every draw.
-        Exception: whatever `run` raises.
+        PredictionError: a result whose shape differs between draws.
+        Exception: any exception of `run`.
     """
     results: dict[str, Tensor] = {}
     with valued():
@@ -79,10 +78,10 @@ def pieces(
     chunk: int | None = None,
     done: Sequence[int] = (0,),
 ) -> Iterator[tuple[range, Mapping[str, Tensor]]]:
-    """The parts of `at_draws`, one after the other: which draws, and what `run` gives there, stacked.
+    """The chunks of `at_draws`, one after the other: which draws, and the results of `run` there, stacked.
 
-    The draws are those of as many chains as `done` has numbers, one chain after the other, of each of which the first so
-    many are passed over. No chain comes further ahead of the others than one part.
+    The draws are those of `len(done)` chains, concatenated; the first `done[k]` draws of chain k are skipped. No chain gets
+    ahead of the others by more than one chunk.
     """
     streams = np.random.SeedSequence(seed or 0).generate_state(count, np.uint64).tolist()
     each = count // len(done)
@@ -98,7 +97,7 @@ def pieces(
             part = {name: value[rows.start : rows.stop] for name, value in values.items()}
             piece = _mapped(run, part, rows, streams) if mapped else None
             if mapped and not compared:
-                # What vmap maps wrongly, if there is such a thing, shows at the first draw.
+                # If vmap maps anything wrongly, it shows at the first draw.
                 one = _single(run, part, 0, streams[rows.start]) if rows.start else first
                 mapped = piece is not None and agree(one, {name: value[0] for name, value in piece.items()})
                 compared = True
@@ -110,20 +109,20 @@ def pieces(
 
 
 def _single(run: Run, values: Mapping[str, Tensor], place: int, stream: int) -> dict[str, Tensor]:
-    """One of some draws by itself. All that is random in it comes from its stream, layers in training mode included."""
+    """A single draw by itself. All randomness in it comes from its stream, including layers in training mode."""
     generator = torch.Generator().manual_seed(stream)
     with drawing_from(generator):
         return dict(run({name: value[place] for name, value in values.items()}, lambda site: _drawn(site, None)))
 
 
 def _drawn(site: Sample, generator: torch.Generator | None) -> Tensor:
-    """The value of a site from `generator`, whatever a handler in the program had in mind for it."""
+    """The value of a site from `generator`, overriding any handler in the program."""
     value: Tensor = site.but(generator=generator).run().value
     return value
 
 
 def _stacked(first: Mapping[str, Tensor], found: Iterable[tuple[int, Mapping[str, Tensor]]]) -> dict[str, Tensor]:
-    """What was found at some draws, stacked; `first` was found at the very first one."""
+    """The results at some draws, stacked; `first` is that at the very first one."""
     columns: dict[str, list[Tensor]] = {name: [] for name in first}
     for k, values in found:
         for name in first.keys() | values.keys():
@@ -138,7 +137,7 @@ def _stacked(first: Mapping[str, Tensor], found: Iterable[tuple[int, Mapping[str
 
 
 def _mapped(run: Run, values: Mapping[str, Tensor], rows: range, streams: Sequence[int]) -> dict[str, Tensor] | None:
-    """The draws `rows` at once; None where the program cannot be mapped, or a check in it fails for one of them."""
+    """The draws `rows` at once; None if the program cannot be mapped, or a check in it fails for one of them."""
     generators = {k: torch.Generator().manual_seed(streams[k]) for k in rows}
 
     def one(row: Mapping[str, Tensor], k: Tensor) -> tuple[dict[str, Tensor], Tensor]:
@@ -149,17 +148,17 @@ def _mapped(run: Run, values: Mapping[str, Tensor], rows: range, streams: Sequen
     index = torch.arange(rows.start, rows.stop)
     try:
         with warnings.catch_warnings():
-            # Nothing that a user could act on: the draws come more slowly, and are right.
+            # Nothing that a user could act on: the draws are slower, but correct.
             warnings.filterwarnings("ignore", message="There is a performance drop because we have not yet implemented")
             results, passed = vmap(one, randomness="error")(values, index)
     except Exception:
-        # Whatever it is, the draws one by one either do without it or raise it in terms of the program.
+        # Running the draws one by one either avoids the error or raises it in terms of the program.
         return None
     return results if bool(passed.all()) else None
 
 
 def agree(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
-    """Whether two executions gave the same, up to rounding."""
+    """Whether two executions have the same results, up to rounding."""
     return one.keys() == other.keys() and all(
         one[name].shape == other[name].shape
         and one[name].dtype == other[name].dtype
@@ -169,7 +168,7 @@ def agree(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
 
 
 def _mapped_draw(site: Sample, k: Tensor, generators: Mapping[int, torch.Generator]) -> Tensor:
-    """The value of a site inside `vmap`, each row from the stream of its own draw."""
+    """The value of a site inside `vmap`, each row from the stream of its draw."""
     if not isinstance(site.fn, Distribution):
         raise PredictionError(f"site {site} is drawn by a function, which cannot be mapped.")
 
@@ -182,7 +181,7 @@ def _mapped_draw(site: Sample, k: Tensor, generators: Mapping[int, torch.Generat
 
 
 class _Rows(torch.autograd.Function):
-    """A draw that `vmap` makes row by row: torch itself draws all rows from one stream, and not from every distribution."""
+    """A draw that `vmap` makes row by row: torch itself draws all rows from one stream, and only from some distributions."""
 
     @staticmethod
     def forward(draw: Callable[[int, Sequence[Tensor]], Tensor], k: Tensor, *arguments: Tensor) -> Tensor:
@@ -203,7 +202,7 @@ class _Rows(torch.autograd.Function):
 
 
 class _Checks(TorchFunctionMode):
-    """Inside `vmap` no check of arguments can be looked at; they are collected, and looked at afterwards."""
+    """Collects argument checks inside `vmap`, where their results are not available, and evaluates them afterwards."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -230,7 +229,7 @@ class _Checks(TorchFunctionMode):
 
 
 class _Meter(TorchDispatchMode):
-    """Counts the bytes of all tensors that operators make."""
+    """Counts the bytes of all tensors created by operators."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What people look at: the report of a lifted program, its picture, and what the machine offers.
+"""Displays: the report of a lifted program, its picture, and the doctor, which reports what the machine offers.
 
-Imports everything below; nothing but the public faces imports it.
+Imports everything below; only the public faces import it.
 """

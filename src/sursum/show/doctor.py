@@ -1,4 +1,4 @@
-"""What this machine offers, and whether sampling works on it: one line for each thing that was looked at."""
+"""Report what this machine offers, and whether sampling works on it: one line per finding."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MARKS = {True: "ok", False: "FAILED", None: "note"}
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at: whether it works (None: it works, and could be better), and what was found."""
+    """One finding: whether it works (None: it works, but could be better), and what was found."""
 
     name: str
     works: bool | None
@@ -41,7 +41,7 @@ class Finding:
 
 
 def examine() -> Iterator[Finding]:
-    """Look at everything, and sample a small model on each engine.
+    """Examine everything, and sample a small model on each engine.
 
     Example:
         >>> findings = list(examine())
@@ -117,10 +117,10 @@ def _sampled(engine: str) -> str:
     compiled = time.perf_counter() - began
     posterior = MCMC(NUTS(model), num_warmup=300, num_samples=500, num_chains=2, seed=0, engine=engine, progress=False).run()
     sampled = time.perf_counter() - began - compiled
-    # Conjugate: precision 1 + 20, mean Σy / 21. Five standard errors of the mean of some 300 independent draws.
+    # Conjugate: precision 1 + 20, mean Σy / 21. Five standard errors of the mean of about 300 independent draws.
     wanted, found = float(y.sum()) / 21.0, float(posterior["mu"].mean())
     if not abs(found - wanted) < 5.0 * 21.0**-0.5 / 300.0**0.5:
-        raise CompileError(f"sampled a mean of {found:.3f} where {wanted:.3f} is right: please report it")
+        raise CompileError(f"sampled a mean of {found:.3f} but {wanted:.3f} is correct: please report it")
     steps = int(posterior.stats["n_steps"].sum() + posterior.warmup.stats["n_steps"].sum())
     return f"compiled in {compiled:.2f} s, sampled {steps} steps in {sampled:.2f} s, {density.dim} unknown, right mean"
 

@@ -1,4 +1,4 @@
-"""`render`: a program as a picture of its sites, their plates, and what depends on what."""
+"""`render`: a picture of a program: its sites, their plates, and their dependences."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Rendering:
         """Write the picture: .dot or .gv as text, .svg, .png or .pdf by Graphviz's program `dot`. The path is returned.
 
         Raises:
-            ExportError: a name that ends otherwise, or a picture where `dot` is missing or fails.
+            ExportError: a different suffix, or a picture if `dot` is missing or fails.
         """
         target = Path(path)
         kind = target.suffix.lower()
@@ -53,7 +53,7 @@ class Rendering:
             target.write_bytes(_drawn(self.source, kind[1:]))
         else:
             raise ExportError(
-                f"{str(target)!r} does not say what to write: its name should end in one of {', '.join(TEXT + PICTURES)}."
+                f"{str(target)!r} has no known suffix: its name should end in one of {', '.join(TEXT + PICTURES)}."
             )
         return target
 
@@ -71,22 +71,22 @@ def render(program: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Renderi
     r"""A picture of a program: its sites, and an edge from each to those whose distribution or value is computed from it.
 
     An ellipse is a latent site, a shaded one is observed, one with a double line was lifted; a box is a parameter that
-    stayed one, a dashed ellipse a deterministic site, a small square a factor. Frames are plates with their sizes, the
+    was not lifted, a dashed ellipse a deterministic site, a small square a factor. Frames are plates with their sizes, the
     steps of a scan (an arrow from a site to itself goes from one step to the next), and networks.
 
-    The program is run once, with draws from a generator of its own. Edges come from what that run computed, through
-    tensors of any dtype; a dependence through numbers that leave torch (``float(x)``, a branch) is not seen. A plate that
+    The program is run once, with draws from a separate generator. Edges show what that run computed, through
+    tensors of any dtype; a dependence through numbers that leave torch (``float(x)``, a branch) is not detected. A plate that
     does not nest in the same plates everywhere is drawn once for each place.
 
     Args:
         program: the program, lifted or not.
-        args, kwargs: what it is called with.
+        args, kwargs: its arguments.
 
     Returns:
         The graph: `source` is its text, `save` writes it, and a notebook shows it where Graphviz is installed.
 
     Raises:
-        Exception: whatever the program raises.
+        Exception: any exception of the program.
 
     Example:
         >>> import sursum as su, sursum.distributions as dist, torch
@@ -117,7 +117,7 @@ def render(program: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Renderi
         box = root
         for key, label in _path(found.first[name]):
             box = box.inside.setdefault(key, _Box(label))
-        # Of a scan the first step says the family, the trace the shape of all steps.
+        # For a scan the first step gives the family, the trace the shape of all steps.
         box.nodes.append(_node(found.first[name].but(value=site.value)))
     edges = [f"{_quoted(a)} -> {_quoted(b)};" for b in shown for a in shown if a in found.parents[b]]
     body = [*root.lines([0]), *edges]
@@ -126,7 +126,7 @@ def render(program: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Renderi
 
 @handler
 class _Parents(Messenger):
-    """Notes which sites each site is computed from, and marks its value for those that follow."""
+    """Records which sites each site is computed from, and marks its value for later ones."""
 
     seen: Provenance = required()
 
@@ -144,7 +144,7 @@ class _Parents(Messenger):
         return out.but(value=self._marked(out)) if isinstance(out.value, Tensor) else out
 
     def _marked(self, site: Site) -> Tensor:
-        """The site's value in memory of its own, so that its mark is on nothing else."""
+        """The site's value in separate memory, so that its mark is on nothing else."""
         if isinstance(site, Param):
             # Read again, a parameter is the same tensor.
             key = (site.name, id(site.owner))
@@ -161,7 +161,7 @@ class _Parents(Messenger):
 
 @dataclass
 class _Box:
-    """A frame of the picture: its label, the nodes in it, and the frames in it by plate or network."""
+    """A frame of the picture: its label, its nodes, and its inner frames by plate or network."""
 
     label: str = ""
     nodes: list[str] = field(default_factory=list)
@@ -177,7 +177,7 @@ class _Box:
 
 
 def _path(site: Site) -> list[tuple[Any, str]]:
-    """The frames of the picture that a site is in, outermost first: what makes each one, and its label."""
+    """The frames of the picture around a site, outermost first: what makes each one, and its label."""
     param = site if isinstance(site, Param) else site["param"] if isinstance(site, (Sample, Deterministic)) else None
     frames = local_plates(site, site.value) if isinstance(site, Param) else site.plates
     path: list[tuple[Any, str]] = []
@@ -199,7 +199,7 @@ def _node(site: Site) -> str:
     lines = [f"{site.name}, lifted" if lifted else site.name]
     style: dict[str, str] = {"peripheries": "2"} if lifted else {}
     if isinstance(site, Factor):
-        # Its name stands beside it.
+        # Its name is next to it.
         said = {"shape": "square", "label": '""', "xlabel": _quoted(site.name)}
         return _statement(site.name, said | {"width": "0.2", "height": "0.2", "style": "filled", "fillcolor": "black"})
     if isinstance(site, Sample):
@@ -225,7 +225,7 @@ def _statement(name: str, attributes: Mapping[str, str]) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A string of DOT that shows `text`: Graphviz reads escapes and the entities of HTML in a label."""
+    """A DOT string that shows `text`: Graphviz interprets escapes and HTML entities in a label."""
     for plain, written in (("&", "&amp;"), ("\\", "\\\\"), ('"', '\\"'), ("\n", "\\n"), ("\r", ""), ("\0", "␀")):
         text = text.replace(plain, written)
     return f'"{text}"'

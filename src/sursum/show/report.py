@@ -29,7 +29,7 @@ class Row:
     """What became of one parameter.
 
     `state` is "lifted" (to a latent site), "observed" (lifted, and given data), "hyper" (a site that a prior draws) or
-    "held" (it stayed a parameter); `why` says why it stayed. `prior` is None where there is none.
+    "held" (it stayed a parameter); `why` says why it stayed. `prior` is None if there is none.
     """
 
     name: str
@@ -47,12 +47,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Report:
-    """The table of `report`: it prints itself, and `rows` are for programs."""
+    """The table of `report`: to be printed, or read as `rows`."""
 
     rows: tuple[Row, ...]
 
     def count(self, state: str) -> int:
-        """How many numbers are in this state: "lifted", "hyper", "observed" or "held"."""
+        """The number of scalars in this state: "lifted", "hyper", "observed" or "held"."""
         return sum(row.count for row in self.rows if row.state == state)
 
     def __str__(self) -> str:
@@ -76,17 +76,17 @@ class Report:
 def report(program: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Report:
     """What `lift` made of each parameter of a program: the prior it was given, or why it stayed a parameter.
 
-    The program is run once, with draws from a generator of its own.
+    The program is run once, with draws from a separate generator.
 
     Args:
         program: the lifted program.
-        args, kwargs: what it is called with.
+        args, kwargs: its arguments.
 
     Returns:
-        A table that prints itself on a terminal and in a notebook.
+        A table to be printed in a terminal or shown in a notebook.
 
     Raises:
-        Exception: whatever the program raises.
+        Exception: any exception of the program.
 
     Example:
         >>> import sursum as su, sursum.distributions as dist, torch
@@ -104,7 +104,7 @@ def report(program: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Report:
     """
     with drawing_from(torch.Generator().manual_seed(0)), Provenance() as seen, _Marks(seen=seen), trace() as recorder:
         run_program(program, args, kwargs)
-        # Inside, since some distributions compute an argument when it is asked for.
+        # Inside, since some distributions compute an argument on access.
         rows = [row for site in recorder.trace.values() for row in _rows(site, seen)]
     return Report(tuple(rows))
 
@@ -147,12 +147,12 @@ def _why_held(site: Param) -> str:
 
 
 def _described(fn: Any, seen: Provenance) -> str:
-    """A prior in a few words: its family and arguments, an argument that is the same for all elements as one number."""
+    """A prior in a few words: its family and arguments; an argument that is equal for all elements is one number."""
     if not isinstance(fn, Distribution):
         return f"a function, {fn!r}"
     while isinstance(fn, Independent):
         fn = fn.base_dist
-    # An argument given in another form (probs for logits) is a lazy property, and not shown.
+    # The alternative form of an argument (probs for logits) is a lazy property, and not shown.
     names = [n for n in fn.arg_constraints if n in vars(fn) or isinstance(getattr(type(fn), n, None), property)]
     arguments = ", ".join(f"{name}={_argument(getattr(fn, name), seen)}" for name in names)
     return f"{type(fn).__name__}({arguments})"
