@@ -50,8 +50,8 @@ def test_the_added_draws_are_draws_of_the_posterior(posterior):
     np.testing.assert_allclose(whole.stats["lp"][:, -5:], wanted, rtol=1e-9)
     assert whole.warmup is posterior.warmup
     assert whole.notes == (
-        "1500 draws of each chain were added after the first 1000: from its last draw on, in coordinates scaled by the spread "
-        "of the draws, after 200 draws of warm-up, which are left out.",
+        "1500 draws of each chain were added after the first 1000: from its last draw on, in coordinates scaled by the sd "
+        "of the draws, after 200 draws of warm-up, which are discarded.",
     )
 
 
@@ -102,8 +102,8 @@ def test_other_data_and_other_programs_are_refused(posterior):
     elsewhere = su.infer.MCMC(su.infer.NUTS(other), seed=0, progress=False)
     with pytest.raises(SamplingError, match=r"not one of this program.+'z\[0\]'"):
         elsewhere.extend(posterior, 10, Y)
-    with pytest.raises(SamplingError, match="`num_samples` is 0, but must be an integer of 1 or more"):
+    with pytest.raises(SamplingError, match="`num_samples` is 0, but must be an integer of at least 1"):
         mcmc().extend(posterior, 0)
     empty = Posterior({}, {}, np.empty((2, 0, 3)), coordinates=posterior.coordinates)
-    with pytest.raises(SamplingError, match="has no draws to go on from"):
+    with pytest.raises(SamplingError, match="has no draws to continue from"):
         mcmc().extend(empty, 10, Y)

@@ -143,7 +143,9 @@ class TestBadInput:
             starts(schools, {"theta": [1.0, 2.0, 3.0]})
 
     def test_no_such_site(self):
-        with pytest.raises(DensityError, match=r"`init` has a value for 'thata', .* no such site\. Did you mean 'theta'"):
+        with pytest.raises(
+            DensityError, match=r"`init` has a value for 'thata', .* which is not a site of the program\. Did you mean 'theta'"
+        ):
             starts(schools, {"thata": 1.0})
 
     def test_not_finite(self):

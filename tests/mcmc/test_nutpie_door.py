@@ -116,7 +116,7 @@ def test_a_positive_code_is_a_divergence_and_the_chain_goes_on(sampler, native_g
 
 
 def test_a_negative_code_stops_the_run(sampler, native_gaussian):
-    with pytest.raises(SamplingError, match=r"a chain broke off: .+-2.+run again with `engine='torch'`"):
+    with pytest.raises(SamplingError, match=r"a chain failed: .+-2.+run again with `engine='torch'`"):
         sampler(native_gaussian(fail_at=500, code=-2), num_samples=1000).run()
 
 

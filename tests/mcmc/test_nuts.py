@@ -35,8 +35,8 @@ def test_whole_numbers_of_numpy_become_pythons():
         ("target_accept", 0, "a probability strictly between 0 and 1"),
         ("target_accept", True, "a probability strictly between 0 and 1"),
         ("target_accept", "0.8", "a probability strictly between 0 and 1"),
-        ("max_tree_depth", 0, "an integer of 1 or more"),
-        ("max_tree_depth", 2.5, "an integer of 1 or more"),
+        ("max_tree_depth", 0, "an integer of at least 1"),
+        ("max_tree_depth", 2.5, "an integer of at least 1"),
         ("low_rank", 1, "True or False"),
         ("model", 3, "a program, a callable"),
     ],
@@ -50,5 +50,5 @@ def test_settings_out_of_range(setting, found, expected):
 def test_names_of_other_libraries_are_answered():
     with pytest.raises(TypeError, match="target_accept"):
         NUTS(program, adapt_delta=0.9)
-    with pytest.raises(TypeError, match="the warm-up finds it"):
+    with pytest.raises(TypeError, match="the warm-up adapts it"):
         NUTS(program, step_size=0.1)

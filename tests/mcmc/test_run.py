@@ -122,7 +122,7 @@ def test_before_the_first_draw_there_is_no_posterior(sampler, gaussian):
         return value, gradient
 
     run = sampler(gaussian(value_hook=hook), num_chains=2, cores=2).start()
-    with pytest.raises(SamplingError, match="no chain has drawn anything yet.+Wait a little, or look at `progress`"):
+    with pytest.raises(SamplingError, match="no chain has draws yet.+Wait, or check `progress`"):
         run.partial()
     run.schedule.stop()
     gate.set()
@@ -216,9 +216,9 @@ def test_keep(sampler, gaussian):
     assert list(posterior) == ["mu", "pair", "positive"]
     assert list(posterior.warmup) == ["mu", "pair", "positive"]
     assert posterior.latents == ("mu", "s")
-    with pytest.raises(PredictionError, match=r"the draws of latent site 's' were not kept, and predict needs those of all"):
+    with pytest.raises(PredictionError, match=r"the draws of latent site 's' were not kept, but predict needs those of all"):
         posterior.predict()
-    with pytest.raises(SamplingError, match=r"`keep` names 'nu', and no site of the program is called so\. Did you mean 'mu'"):
+    with pytest.raises(SamplingError, match=r"`keep` names 'nu', which is not a site of the program\. Did you mean 'mu'"):
         sampler(gaussian(), keep=["nu"]).run()
 
 

@@ -78,7 +78,7 @@ def test_given_starts_are_checked(gaussian):
     q = np.array([1.0, 0.0])
     with pytest.raises(DensityError, match=r"given by `init` .+ by site 's' is exactly zero .+ Move the start"):
         given_start(density, density.value_and_grad, q)
-    with pytest.raises(DensityError, match=r"(?s)given by `init` .+ not finite there.+model.py:7.+Give another start"):
+    with pytest.raises(DensityError, match=r"(?s)given by `init` .+ not finite there.+model.py:7.+Give a different start"):
         given_start(density, density.value_and_grad, np.array([np.nan, 1.0]))
     q = np.array([1.0, 2.0])
     assert given_start(density, density.value_and_grad, q) is q

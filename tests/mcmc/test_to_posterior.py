@@ -78,7 +78,7 @@ def test_a_run_without_warmup(gaussian):
 
 def test_nothing_yet(gaussian):
     for traces in ((None, None), (trace(0, 0, 0), None)):
-        with pytest.raises(SamplingError, match="no chain has drawn anything yet, and at least one draw was expected"):
+        with pytest.raises(SamplingError, match="no chain has draws yet, but at least one draw was expected"):
             put_together(gaussian, *traces)
 
 

@@ -37,9 +37,9 @@ def test_settings_that_hold_become_ints():
         ({"model": 3}, "`model` is 3, but must be a program, a callable"),
         ({"engine": "gpu"}, "`engine` is 'gpu', but must be 'native', 'torch' or None"),
         ({"engine": np.zeros(2)}, "`engine` is an array of shape"),
-        ({"seed": -1}, "`seed` is -1, but must be an integer of 0 or more"),
-        ({"num_steps": 0}, "`num_steps` is 0, but must be an integer of 1 or more: 10 is usual"),
-        ({"num_draws": 1.5}, "`num_draws` is 1.5, but must be an integer of 1 or more: 20 is usual"),
+        ({"seed": -1}, "`seed` is -1, but must be an integer of at least 0"),
+        ({"num_steps": 0}, "`num_steps` is 0, but must be an integer of at least 1: 10 is usual"),
+        ({"num_draws": 1.5}, "`num_draws` is 1.5, but must be an integer of at least 1: 20 is usual"),
     ],
 )
 def test_settings_that_cannot_be(changes, said):

@@ -384,7 +384,9 @@ class TestBadInput:
             Fit(normal, init={"sigma": -1.0}).run(y)
         with pytest.raises(DensityError, match=r"given for site 'mu' .* has shape \(2,\), and the site has \(\)\. Give one"):
             Fit(normal, init={"mu": [1.0, 2.0]}).run(y)
-        with pytest.raises(DensityError, match=r"`init` has a value for 'sigme', .* no such site\. Did you mean 'sigma'"):
+        with pytest.raises(
+            DensityError, match=r"`init` has a value for 'sigme', .* which is not a site of the program\. Did you mean 'sigma'"
+        ):
             Fit(normal, init={"sigme": 1.0}).run(y)
         with pytest.raises(TypeError, match="`init` is float, but must be values by site name"):
             Fit(normal, init=1.0).run(y)
@@ -393,15 +395,15 @@ class TestBadInput:
 
     @pytest.mark.parametrize("wrong", [0, -1, 1.5, True, None])
     def test_num_steps(self, y, wrong):
-        with pytest.raises(OptimisationError, match="`num_steps` is .*, but must be an integer of 1 or more"):
+        with pytest.raises(OptimisationError, match="`num_steps` is .*, but must be an integer of at least 1"):
             Fit(normal, num_steps=wrong)
 
     def test_optim(self, y):
-        with pytest.raises(OptimisationError, match=r"`optim` is 'adam', and an optimiser was expected: su\.optim\.Adam"):
+        with pytest.raises(OptimisationError, match=r"`optim` is 'adam', but an optimiser was expected: su\.optim\.Adam"):
             Fit(normal, optim="adam")
-        with pytest.raises(OptimisationError, match="`optim` made a int of the parameters, and a torch optimiser was expected"):
+        with pytest.raises(OptimisationError, match="`optim` returned a int, but a torch optimiser was expected"):
             Fit(normal, optim=lambda tensors: 3)
-        with pytest.raises(OptimisationError, match="`optim` is a torch Adam that has its parameters already"):
+        with pytest.raises(OptimisationError, match="`optim` is a torch Adam that already has parameters"):
             Fit(normal, optim=torch.optim.Adam([y.clone().requires_grad_()]))
 
     def test_a_loss_that_is_not_a_number_names_the_site(self):
@@ -429,7 +431,7 @@ class TestBadInput:
                 theta = su.sample("theta", dist.Normal(0.0, tau))
                 su.sample("y", dist.Normal(theta, 10.0), obs=torch.arange(8.0, dtype=torch.float64))
 
-        with pytest.warns(DiagnosticWarning, match="may have no maximum .a spread that goes to 0"):
+        with pytest.warns(DiagnosticWarning, match="may have no maximum .a scale that goes to 0"):
             Fit(model).run()
 
     def test_what_the_data_do_not_determine_has_no_standard_error(self):

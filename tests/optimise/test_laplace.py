@@ -34,7 +34,7 @@ def test_draws_of_a_gaussian_posterior():
     marginal = torch.distributions.MultivariateNormal(torch.zeros(20).double(), torch.eye(20) * 0.25 + 4.0 * x @ x.T)
     np.testing.assert_allclose(posterior.stats["log_weight"], float(marginal.log_prob(y)), rtol=1e-7)
     assert posterior.warnings == ()
-    assert "There is no Pareto k: the weights are all alike" in str(posterior.summary())
+    assert "There is no Pareto k: the weights are all equal" in str(posterior.summary())
 
 
 def test_a_constrained_site_is_gaussian_in_its_coordinates():

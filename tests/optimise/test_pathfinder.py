@@ -118,7 +118,7 @@ class TestBadInput:
         "name", ["num_samples", "num_paths", "num_samples_per_path", "num_elbo_samples", "num_steps", "history", "cores"]
     )
     def test_settings(self, name):
-        with pytest.raises(OptimisationError, match=f"`{name}` is 0, but must be an integer of 1 or more"):
+        with pytest.raises(OptimisationError, match=f"`{name}` is 0, but must be an integer of at least 1"):
             Pathfinder(decentred, **{name: 0})
 
     def test_seed_and_model(self):

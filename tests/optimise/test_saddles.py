@@ -88,7 +88,7 @@ def test_an_unbounded_likelihood_names_the_site() -> None:
         with su.plate("data", len(y)):
             su.sample("y", dist.Normal(mu, s), obs=y)
 
-    with pytest.warns(DiagnosticWarning, match="most steeply by 's'.*a spread that goes to 0.*give it a prior"):
+    with pytest.warns(DiagnosticWarning, match="most steeply by 's'.*a scale that goes to 0.*give it a prior"):
         fit = su.infer.Fit(model).run(torch.full((3,), 2.0))
     assert not fit.converged
     assert float(fit["s"]) < 1e-100  # as far as doubles hold its square

@@ -102,7 +102,9 @@ def test_the_picture(right, tmp_path):
 
 
 def test_what_cannot_be_calibrated():
-    with pytest.raises(SamplingError, match="the program observes nothing as it is called, so there is nothing to simulate"):
+    with pytest.raises(
+        SamplingError, match="the program observes nothing with these arguments, so there is nothing to simulate"
+    ):
         su.infer.SBC(lambda: su.sample("z", dist.Normal(0.0, 1.0))).run()
     with pytest.raises(SamplingError, match="`max_rank` is 500, but must be from 1 to the 200 draws of 2 chains of 100"):
         su.infer.SBC(model, max_rank=500, num_samples=100).run(ZEROS)
@@ -112,7 +114,7 @@ def test_what_cannot_be_calibrated():
         with su.plate("data", 5):
             su.sample("y", dist.Normal(m, 1.0), obs=y)
 
-    with pytest.raises(SamplingError, match="site 'm' is in the program that is fitted, and not in the one that simulates"):
+    with pytest.raises(SamplingError, match="site 'm' is in the program that is fitted, but not in the one that simulates"):
         su.infer.SBC(model, fitted=other, num_simulations=2, seed=0, num_warmup=50, num_samples=50, max_rank=9).run(ZEROS)
 
 

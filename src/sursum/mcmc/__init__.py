@@ -1,6 +1,6 @@
 """Markov chain Monte Carlo: `MCMC(NUTS(program)).run(*args)` gives a `Posterior`.
 
-`nuts` has the sampler's settings, `start` finds where chains begin, `chain_pool` runs them, `to_posterior` gathers their draws.
+`nuts` has the sampler's settings, `start` finds where chains begin, `chain_pool` runs them, `to_posterior` joins their draws.
 Imports `posterior`, `compiler` and below; `sbc`, `show` and `infer` import it.
 """
 

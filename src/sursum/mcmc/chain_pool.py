@@ -1,4 +1,4 @@
-"""Chains side by side: each by itself, at most so many at once, all looked after by one thread."""
+"""Run independent chains in parallel, up to a maximum number at once, supervised by one thread."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from sursum.mcmc.nutpie_door import Chain, ChainTrace, Progress
 from sursum.mcmc.progress import Watcher
 
 INTERRUPTED, STOPPED, GOING_ON = "was interrupted", "was stopped", "is going on"
-"""What may come between a run and its end, in the words of a message."""
+"""How a run may be cut short, as worded in messages."""
 
 LONGEST_NAP = 0.05
 COLLECT = 0.5
-"""Seconds between two looks for draws that are to be stored."""
+"""Seconds between checks for draws to be stored."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What every chain drew, None for one that never began or whose draws are stored; `happened` says what came between."""
+    """The draws of each chain, None for one that never started or whose draws are stored; `happened` is how the run ended."""
 
     traces: tuple[ChainTrace | None, ...]
     happened: str = ""
@@ -29,12 +29,12 @@ class Outcome:
 
 @dataclass(eq=False)
 class Schedule:
-    """Chains 0 to `num_chains` - 1, at most `cores` at once; `start(k)` begins chain k.
+    """Chains 0 to `num_chains` - 1, at most `cores` at once; `start(k)` starts chain k.
 
-    `run` works until all have ended, in one thread; the other methods may be called from any.
+    `run` blocks its thread until all have ended; the other methods may be called from any thread.
 
-    Arguments:
-        collect: is given k, a chain with a spool, and whether it has ended, and takes what it has drawn.
+    Args:
+        collect: called with k, a chain with a spool, and whether it has ended, to take its draws.
     """
 
     start: Callable[[int], Chain]
@@ -51,10 +51,10 @@ class Schedule:
     _collected: float = field(default_factory=time.monotonic, init=False)
 
     def run(self) -> Outcome:
-        """Begin and watch until all have ended.
+        """Start the chains and watch until all have ended.
 
-        Ctrl-C stops them, and what they have drawn is the outcome. When one fails the others are stopped and its
-        exception is raised. No chain is left running, however this ends.
+        Ctrl-C stops them, and the draws made so far are the outcome. If one fails, the others are stopped and its
+        exception is raised. No chain is ever left running.
         """
         happened = ""
         try:
@@ -82,14 +82,14 @@ class Schedule:
         return Outcome((*traces, *[None] * (self.num_chains - len(traces))), happened)
 
     def pause(self) -> None:
-        """Let the chains rest, each after the draw that it is making; no other one begins."""
+        """Pause the chains, each after its current draw; no new chain starts."""
         with self._lock:
             self.paused = True
             for k in self._running:
                 self._chains[k].pause()
 
     def resume(self) -> None:
-        """Go on after `pause`."""
+        """Continue after `pause`."""
         with self._lock:
             self.paused = False
             for k in self._running:
@@ -97,17 +97,17 @@ class Schedule:
         self._wake.set()
 
     def stop(self) -> None:
-        """Let the chains end, each after the draw that it is making, and what has been drawn be the outcome."""
+        """Stop the chains, each after its current draw; the draws made so far are the outcome."""
         self._stopping = True
         self._wake.set()
 
     def progress(self) -> tuple[Progress, ...]:
-        """How far each chain has come, those that have not begun included."""
+        """The progress of each chain, including those that have not started."""
         begun = [replace(chain.progress) for chain in list(self._chains)]
         return (*begun, *(Progress() for _ in range(self.num_chains - len(begun))))
 
     def so_far(self) -> Outcome:
-        """What has been drawn until now, taken in between; draws that are stored have been collected."""
+        """The draws so far, while the chains run; stored draws have already been collected."""
         with self._lock:
             traces: list[ChainTrace | None] = []
             for k, chain in enumerate(self._chains):
@@ -117,7 +117,7 @@ class Schedule:
         return Outcome((*traces, *[None] * (self.num_chains - len(traces))), GOING_ON)
 
     def _watch(self) -> bool:
-        """Whether all have ended by themselves."""
+        """Whether all chains ended normally."""
         began = time.monotonic()
         while True:
             with self._lock:
@@ -135,7 +135,7 @@ class Schedule:
             self.display.update(self.progress())
             if done:
                 return True
-            # Looking costs the chains nothing but the GIL; a long run need not be looked at as often as a short one.
+            # Polling costs the chains only the GIL; a long run need not be polled as often as a short one.
             self._wake.wait(min(LONGEST_NAP, 0.02 * (time.monotonic() - began)))
             self._wake.clear()
 

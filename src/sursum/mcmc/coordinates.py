@@ -1,4 +1,4 @@
-"""A log density in other coordinates than its own, for a compiler to compile and a sampler to move in."""
+"""A log density in transformed coordinates, to be compiled and sampled."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 LOOKS = 400
-"""Points looked at between walls, where few of those around the start are inside."""
+"""Points tried for a density with bounds, where few of those around the start are inside."""
 
 Array = NDArray[np.float64]
 
 STEPS = tuple(sign * 2.0**k for k in range(-1, 11) for sign in (-1.0, 1.0))
-"""How far a coordinate is moved to see whether the density depends on it."""
+"""How far a coordinate is perturbed to see whether the density depends on it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,10 +92,10 @@ class Whitened(Coordinates):
 
 @dataclass(frozen=True, eq=False)
 class Turned(Coordinates):
-    r"""Coordinates in which no component of a gradient is zero because one of q's is: :math:`q = x - 2 u\,(u^\top x)`.
+    r"""Coordinates in which zero components of the gradient by q are mixed with others: :math:`q = x - 2 u\,(u^\top x)`.
 
-    A density between walls is flat by some coordinates, and a sampler takes its first scales from the gradient. The reflection
-    maps the direction of a coordinate by which the density changes to the mean of it and of the flat ones.
+    A density with bounds is flat in some coordinates, but a sampler takes its first scales from the gradient. The reflection
+    maps the direction of a coordinate in which the density changes to the mean of it and the flat ones.
 
     Args:
         direction: u, float64 (n,), of length 1.
@@ -115,9 +115,9 @@ class Turned(Coordinates):
 
 
 def turned(density: Any, value_and_grad: Any, rng: np.random.Generator) -> Turned | None:
-    """The density turned so that a chain can begin, where it is flat by some of its coordinates and yet depends on them.
+    """The density reflected so that a chain can start, if it is locally flat in some coordinates but depends on them.
 
-    None where it is not flat, or is so by all coordinates, or does not change with one however far that is moved.
+    None if it is not flat, or flat in all coordinates, or does not change with one however far that is moved.
     """
     moves, q, slope = np.zeros(density.dim, dtype=bool), np.zeros(density.dim), np.zeros(density.dim)
     for _ in range(LOOKS):

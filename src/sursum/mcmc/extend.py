@@ -1,4 +1,4 @@
-"""More draws of a posterior: whether they are of the same one, where they begin, and both together."""
+"""Add draws to a posterior: check that it is the same one, find where to start, and join both parts."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from sursum.mcmc.coordinates import Whitened
 from sursum.posterior.posterior import Posterior
 
 LIKE = 1e-6
-"""How far the log density of a stored draw may be from that of the program now, relatively: other data are further away."""
+"""Maximum relative difference of the log density of a stored draw from that of the program; different data exceed it."""
 
 
 def check_same(compiled: Any, posterior: Posterior) -> None:
     """Raise SamplingError unless `posterior` consists of draws of this density."""
     names = tuple(compiled.density.coordinate_names())
     if not posterior.num_samples:
-        raise SamplingError("the posterior has no draws to go on from. Run the program first.")
+        raise SamplingError("the posterior has no draws to continue from. Run the program first.")
     if names != posterior.coordinates:
         known, new = posterior.coordinates, names
         differing = [*(name for name in known if name not in new), *(name for name in new if name not in known)]
@@ -44,7 +44,7 @@ def check_same(compiled: Any, posterior: Posterior) -> None:
 
 
 def whitened(density: Any, posterior: Posterior) -> Whitened:
-    """The density in coordinates scaled by the spread of the draws, all chains together."""
+    """The density in coordinates scaled by the standard deviations of the draws, all chains together."""
     q = posterior.unconstrained
     scales = q.reshape(-1, q.shape[2]).std(axis=0)
     known = np.isfinite(scales) & (scales > 0.0)
@@ -52,7 +52,7 @@ def whitened(density: Any, posterior: Posterior) -> Whitened:
 
 
 def joined(first: Posterior, second: Posterior, num_warmup: int) -> Posterior:
-    """The draws of `first`, and after them those of `second`, of as many chains; what is wrong is judged anew."""
+    """The draws of `first` followed by those of `second`, with the same number of chains; diagnostics are recomputed."""
     count = second.num_chains
     sites = {name: torch.cat([first[name][:count], second[name]], dim=1) for name in first if name in second}
     stats: Mapping[str, NDArray[Any]] = {
@@ -64,7 +64,7 @@ def joined(first: Posterior, second: Posterior, num_warmup: int) -> Posterior:
     said = tuple(text for text in second.warnings if text.startswith("The run "))
     note = (
         f"{second.num_samples} draws of each chain were added after the first {first.num_samples}: from its last draw on, in "
-        f"coordinates scaled by the spread of the draws, after {num_warmup} draws of warm-up, which are left out."
+        f"coordinates scaled by the sd of the draws, after {num_warmup} draws of warm-up, which are discarded."
     )
     return replace(
         first,

@@ -1,4 +1,4 @@
-"""Markov chain Monte Carlo: a program and its arguments go in, a posterior comes out."""
+"""Markov chain Monte Carlo: from a program and its arguments to a posterior."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ from sursum.posterior.init import Init, Started, check_names, each_draw, is_name
 from sursum.posterior.posterior import Posterior
 
 EXTENSION_WARMUP = 200
-"""Draws of warm-up before those that `extend` adds."""
+"""Warm-up draws of `extend`."""
 
 THEIRS = dict.fromkeys(
     ("get_samples", "get_extra_fields", "samples", "print_summary", "summary", "diagnostics", "posterior", "last_state"),
-    "it keeps nothing, and `run` returns what was drawn: posterior = mcmc.run(…); posterior['name']; posterior.summary()",
+    "it keeps no draws, and `run` returns them: posterior = mcmc.run(…); posterior['name']; posterior.summary()",
 ) | {"warmup": "the warm-up is a part of `run`", "sample": "write `run`", "fit": "write `run`"}
-"""What other libraries keep in the object of a run."""
+"""Attributes that other libraries have on the sampler object."""
 
 
 @answers(
@@ -90,22 +90,22 @@ class MCMC:
 
     where z are the latent sites and q ∈ Rⁿ their unconstrained coordinates. Everything is computed in float64.
 
-    Arguments:
+    Args:
         kernel: `NUTS(program)`.
         num_warmup: draws of each chain in which step size and scales are adapted; they are kept in `posterior.warmup`.
-        num_samples: draws of each chain after that.
-        num_chains: chains, each from a start of its own.
-        seed: an integer of 0 or more. The same seed gives the same bits, and chain k is the same whatever `num_chains`
-            and `cores`. None draws a seed from torch's global generator, which otherwise is left alone.
-        cores: how many chains run at once; None is as many as there are chains or cores.
-        progress: True or False; None shows it on a terminal and in a notebook.
-        engine: "native" or "torch"; None is the fastest there is.
-        init: where chains start, and nothing is added to it: constrained values by site name (a mapping, a `FitResult`, a
-            `ParamStore`), sites that are not named starting as usual; a `Posterior` or a fitted `SVI`, of which each chain
-            takes a draw of its own; a sequence of such, one for each chain; or unconstrained coordinates, (n,) for all
+        num_samples: draws of each chain after warm-up.
+        num_chains: the number of chains, each with a different start.
+        seed: an integer of at least 0. The same seed gives the same bits, and chain k does not depend on `num_chains`
+            and `cores`. None draws a seed from torch's global generator, which is otherwise left alone.
+        cores: how many chains run at once; None is the smaller of the numbers of chains and cores.
+        progress: True or False; None shows it in a terminal and in a notebook.
+        engine: "native" or "torch"; None is the fastest available.
+        init: where chains start, without jitter: constrained values by site name (a mapping, a `FitResult`, a
+            `ParamStore`), other sites starting as usual; a `Posterior` or a fitted `SVI`, from which each chain
+            takes a different draw; a sequence of these, one per chain; or unconstrained coordinates, (n,) for all
             chains or (num_chains, n). None starts at the program's own values with a jitter of ±0.1.
-        store: a folder that must not exist yet, to which draws are written as they come, and where `Posterior.load` reads
-            them, also while the run goes on and after it was killed. None keeps them in memory.
+        store: a folder that must not exist yet, to which draws are written as they are made, and from which `Posterior.load`
+            reads them, also while the run is going and after it was killed. None keeps them in memory.
         keep: names of the sites to keep, or patterns (`"net.**"`); None keeps all.
 
     Raises:
@@ -114,7 +114,7 @@ class MCMC:
     Example:
         >>> MCMC(NUTS(lambda: None), num_chains=0)
         Traceback (most recent call last):
-        sursum.errors.SamplingError: `num_chains` is 0, but must be an integer of 1 or more: 4 is usual.
+        sursum.errors.SamplingError: `num_chains` is 0, but must be an integer of at least 1: 4 is usual.
     """
 
     kernel: NUTS
@@ -141,7 +141,7 @@ class MCMC:
 
         check("kernel", isinstance(self.kernel, NUTS), "a kernel", "give `NUTS(program)`")
         whole = {
-            "num_warmup": positive("num_warmup", "1000 is usual, and the sampler can't do without"),
+            "num_warmup": positive("num_warmup", "1000 is usual, and the sampler requires it"),
             "num_samples": positive("num_samples", "1000 is usual"),
             "num_chains": positive("num_chains", "4 is usual"),
             "seed": optional_seed(self.seed, SamplingError),
@@ -150,7 +150,7 @@ class MCMC:
         settle(self, whole)
         check_engine(self.engine, SamplingError)
         flag = self.progress is None or isinstance(self.progress, bool)
-        check("progress", flag, "True, False or None", "leave it out to see it on a terminal")
+        check("progress", flag, "True, False or None", "leave it out to see it in a terminal")
         path = self.store is None or isinstance(self.store, (str, os.PathLike))
         check("store", path, "a path", "give the name of a folder, such as 'run.zarr'")
         names = self.keep is None or (
@@ -158,47 +158,47 @@ class MCMC:
         )
         check("keep", names, "a sequence of names of sites", "give a list, such as ['mu', 'net.**']")
 
-    if not TYPE_CHECKING:  # a type checker knows what there is
+    if not TYPE_CHECKING:  # type checkers know the attributes
 
         def __getattr__(self, name: str) -> NoReturn:
             refuse_name(self, name, THEIRS)
 
     def run(self, *args: Any, **kwargs: Any) -> Posterior:
-        """Sample the program as called with these arguments. May be called again, with other data.
+        """Sample the program with these arguments. May be called again, with different data.
 
-        Ctrl-C ends the chains, and what they have drawn is in the exception. What is wrong with the draws is said in
+        Ctrl-C ends the chains, and the draws so far are in the exception. Problems with the draws are reported as
         one `DiagnosticWarning` each, and kept in `posterior.warnings`.
 
         Raises:
             SursumError: the program cannot be sampled.
-            Interrupted: Ctrl-C ended the run; its `posterior` is what there is.
-            Exception: whatever the program raises.
+            Interrupted: Ctrl-C ended the run; its `posterior` has the draws so far.
+            Exception: any exception of the program.
         """
         run = self._prepared(args, kwargs, watched=False)
         run.work()
         return run.announced()
 
     def start(self, *args: Any, **kwargs: Any) -> Run:
-        """Begin to sample the program as called with these arguments, and return at once.
+        """Start sampling the program with these arguments, and return immediately.
 
         Returns:
             The handle of the run: `progress`, `pause`, `resume`, `partial`, `stop`, `wait`, `result`.
 
         Raises:
             SursumError: the program cannot be sampled.
-            Exception: whatever the program raises.
+            Exception: any exception of the program.
         """
         return self._prepared(args, kwargs, watched=True).begin()
 
     def _prepared(self, args: tuple[Any, ...], kwargs: dict[str, Any], *, watched: bool) -> Run:
-        """A run with everything that concerns the program done, so that what is wrong with it is raised here."""
+        """A run with all work on the program already done, so that errors in the program are raised here."""
         compiled = _compiled(self.kernel.model, args, kwargs, self.engine)
         announce_unobserved(compiled.density.unobserved)
         announce_empty(compiled.density.observed)
         return self.prepared(compiled, watched=watched)
 
     def prepared(self, compiled: Any, *, watched: bool = False) -> Run:
-        """A run of a density that is compiled already, whatever the program of the kernel; `work` is still to do."""
+        """A run of an already compiled density, ignoring the kernel's program; it starts with `work`."""
         begin = self._begin(compiled)
         sources = self._sources(self.num_chains)
         try:
@@ -213,23 +213,23 @@ class MCMC:
         return self._launched(compiled, compiled, starts, sources, watched=watched)
 
     def extend(self, posterior: Posterior, num_samples: int, *args: Any, **kwargs: Any) -> Posterior:
-        """Add draws to a posterior: each chain goes on from its last draw.
+        """Add draws to a posterior: each chain continues from its last draw.
 
-        The sampler cannot be given the scales that it had found; so it works in coordinates that are scaled by the spread
-        of the draws, and adapts in a short warm-up, which is left out. `posterior.notes` says so. With `store` the new
-        draws, and they alone, are written to a store of their own.
+        The sampler cannot resume from the scales that it had adapted, so it works in coordinates scaled by the standard
+        deviations of the draws, and adapts in a short warm-up, which is discarded. `posterior.notes` records this. With `store`
+        only the new draws are written, to a separate store.
 
         Args:
-            posterior: of this program and these data; also one that was loaded, or that a killed run has left in a store.
+            posterior: of this program and these data; may be loaded from a file, or from the store of a killed run.
             num_samples: how many draws to add to each chain.
-            args, kwargs: what the program is called with, the same as before; without any, what `posterior` remembers. One
-                that was loaded remembers none.
+            args, kwargs: arguments of the program, the same as before; without any, those that `posterior` remembers. A
+                loaded one has none.
 
         Returns:
-            The posterior of all draws; groups that were added to the old one are not in it.
+            The posterior of all draws, without groups that were added to the old one.
 
         Raises:
-            SamplingError: the posterior is of another program or of other data, or has no draws.
+            SamplingError: the posterior is of a different program or different data, or has no draws.
             Interrupted: Ctrl-C ended the run; its `posterior` has the old draws and the new ones.
         """
         refuse_shadowed(self.kernel.model, "extend", ["num_samples"])
@@ -316,14 +316,14 @@ class MCMC:
 
         def start(k: int, rng: np.random.Generator) -> NDArray[np.float64]:
             one = ones[k]
-            # Of a whole state nothing is left to chance, wherever reparameterisation has put it.
+            # A complete state leaves nothing to chance, in any parameterisation.
             exact = {} if isinstance(one, dict) and not isinstance(one, Started) else {"jitter": 0.0}
             return named_start(density, value_and_grad, named_values(one, rng), rng, **exact)
 
         return start
 
     def _given_starts(self, n: int) -> NDArray[np.float64]:
-        """The starts of all chains, (num_chains, n)."""
+        """The starting points of all chains, (num_chains, n)."""
         try:
             given = np.array(self.init, dtype=np.float64)
         except (TypeError, ValueError):

@@ -1,14 +1,14 @@
-"""The one file that calls nutpie: a log density and a start go in, a running chain comes out.
+"""The adapter to nutpie, and the only file that calls it: from a log density and a start to a running chain.
 
 nutpie's public entry takes a Python function. Its raw entry takes the address of a C function, which its Rust threads
-call without Python; it is private, so `tests/mcmc/test_nutpie_door.py` holds it to what is used here, and where it is
-missing the public entry stands in. The C functions, as nutpie's own compiled models have them:
+call without Python; it is private, so `tests/mcmc/test_nutpie_door.py` checks what is used here, and the public entry is the
+fallback. The C functions, as in nutpie's own compiled models:
 
     int64_t log_density(uint64_t n, const double *q, double *gradient, double *value, void *instance);
     int64_t copy(uint64_t n, uint64_t n_again, const double *q, double *out, void *instance);
 
-Both return 0; a positive number from the first is a log density that is not finite (the step diverges and the chain
-goes on), a negative one stops the chain. `copy` writes q to `out`: nutpie stores what it is given there, once per draw.
+Both return 0; a positive number from the first means a log density that is not finite (the step diverges and the chain
+continues), a negative one stops the chain. `copy` writes q to `out`, which nutpie stores, once per draw.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ from sursum.mcmc.spool import STATS, Block, Spool, signed
 Array = NDArray[np.float64]
 
 REFRESH = 200
-"""Milliseconds between two reports of progress."""
+"""Milliseconds between progress reports."""
 
-# nutpie formats its progress by a template; this one makes it a line of numbers.
+# nutpie formats its progress by a template; this one gives a line of numbers.
 _TEMPLATE = (
     "{% for chain in chains %}{{ chain.finished_draws }} {{ chain.divergences }} {{ chain.total_num_steps }} "
     "{{ chain.step_size }} {{ chain.tuning }}{% endfor %}"
@@ -74,7 +74,7 @@ class Settings:
 
 @dataclass
 class Progress:
-    """How far a chain has come. Divergences are those after the warm-up."""
+    """The progress of a chain. Divergences are those after the warm-up."""
 
     draws: int = 0
     divergences: int = 0
@@ -83,7 +83,7 @@ class Progress:
     warming: bool = True
 
     def read(self, line: str) -> None:
-        """Take over what `_TEMPLATE` made of nutpie's numbers."""
+        """Parse a line formatted by `_TEMPLATE`."""
         draws, divergences, steps, step_size, warming = line.split()
         self.draws, self.divergences, self.steps = int(draws), int(divergences), int(steps)
         self.step_size, self.warming = float(step_size), warming == "true"
@@ -91,7 +91,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class ChainTrace:
-    """What a chain drew, warm-up first: q (draw, n), statistics (draw,), and how many of the draws are warm-up."""
+    """The draws of a chain, warm-up first: q (draw, n), statistics (draw,), and the number of warm-up draws."""
 
     unconstrained: Array
     stats: Mapping[str, NDArray[Any]]
@@ -103,10 +103,10 @@ Drawn = TypeVar("Drawn", ChainTrace, Block)
 
 @dataclass
 class Chain:
-    """A chain that runs in nutpie's threads. One thread at a time may call its methods: nutpie's sampler is not shared.
+    """A chain that runs in nutpie's threads. Its methods are not thread-safe: nutpie's sampler must not be shared.
 
-    With a `spool` nutpie writes the draws there, and none stays in memory. `outward` maps the points that were sampled to
-    the coordinates that are wanted.
+    With a `spool` nutpie writes the draws there, and keeps none in memory. `outward` maps the sampled points to the
+    requested coordinates.
     """
 
     sampler: Any
@@ -121,7 +121,7 @@ class Chain:
         """Whether it has drawn everything; waits about a millisecond, without the GIL.
 
         Raises:
-            BaseException: whatever the log density raised, itself.
+            BaseException: the original exception of the log density.
             SamplingError: nutpie stopped the chain.
         """
         self._raise()
@@ -138,32 +138,31 @@ class Chain:
             # Rust says "(os error 28)" where the file system refuses.
             if self.spool is not None and ("os error" in cause or not self.spool.path.exists()):
                 raise StorageError(
-                    f"a chain broke off, since its draws could not be written: {cause}. A folder that stays where it is, on a "
-                    f"disk with room, was expected at {str(self.spool.path)!r}. What was stored until then can be loaded."
+                    f"a chain failed, since its draws could not be written: {cause}. A writable folder on a "
+                    f"disk with free space was expected at {str(self.spool.path)!r}. The draws stored so far can be loaded."
                 ) from error
             raise SamplingError(
-                f"a chain broke off: {cause}. Chains that run to their end were expected. If the log density is a "
-                "compiled one, run again with `engine='torch'`, and report it."
+                f"a chain failed: {cause}. If the log density is compiled, run again with `engine='torch'`, and report it."
             ) from error
 
     def pause(self) -> None:
-        """Rest after the draw that is being made."""
+        """Pause after the current draw."""
         if not self._ended:
             self.sampler.pause()
 
     def resume(self) -> None:
-        """Go on after `pause`."""
+        """Continue after `pause`."""
         if not self._ended:
             self.sampler.resume()
 
     def stop(self) -> None:
-        """End after the draw that is being made; what has been drawn is kept."""
+        """Stop after the current draw; the draws so far are kept."""
         self._raise()
         if not self._ended:
             self._end(self.sampler.abort())
 
     def cancel(self) -> None:
-        """End and forget, if its draws have not been taken: something has gone wrong already."""
+        """Stop and discard, if its draws have not been taken: an error has already occurred."""
         if self._ended:
             return
         if self.scored is not None:
@@ -175,20 +174,20 @@ class Chain:
                 raise
 
     def end(self) -> None:
-        """Take what was drawn, once the chain has finished."""
+        """Take the draws, once the chain has finished."""
         self._raise()
         if not self._ended:
             self._end(self.sampler.wait())
 
     def trace(self) -> ChainTrace:
-        """What was drawn: all of it once the chain has finished, else what there is. Not for a chain with a spool."""
+        """The draws: all of them once the chain has finished, otherwise those so far. Not for a chain with a spool."""
         self._raise()
         if not self._ended and self.finished():
             self.end()
         return self._mapped(_read(self.sampler.inspect())) if self._trace is None else self._trace
 
     def blocks(self) -> Iterator[Block]:
-        """The draws that have come to the spool since they were last asked for."""
+        """The draws that have arrived in the spool since the last call."""
         if self.spool is not None:
             for block in self.spool.take(None if self._ended else self.sampler._sampler.flush):
                 yield self._mapped(block)
@@ -199,7 +198,7 @@ class Chain:
     def _end(self, results: Any) -> None:
         if self.spool is None:
             self._trace = trace = self._mapped(_read(results))
-            # The last report of progress may be older than the last draw; of a short chain there may be none.
+            # The last progress report may be older than the last draw; a short chain may have none.
             last, after = self.progress, slice(trace.num_warmup, None)
             last.draws, last.warming = len(trace.unconstrained), len(trace.unconstrained) <= trace.num_warmup
             last.divergences, last.steps = int(trace.stats["diverging"][after].sum()), int(trace.stats["n_steps"].sum())
@@ -214,10 +213,10 @@ class Chain:
 
 @dataclass(eq=False)
 class Scored:
-    """A log density as nutpie may call it from its threads: it never raises.
+    """A log density that nutpie can call from its threads: it never raises.
 
-    An exception there would end the process's worker by a Rust panic. It is kept instead, and the chain, which from
-    then on only diverges, is stopped by whoever looks after it.
+    An exception there would end the worker by a Rust panic. It is kept instead, and the chain, which from
+    then on only diverges, is stopped by its supervisor.
     """
 
     value_and_grad: Callable[[Array], tuple[float, Array]]
@@ -241,14 +240,14 @@ class Scored:
 def start_chain(
     density: Density, start: Array, seed: int, settings: Settings, *, watched: bool, spool: Path | None = None
 ) -> Chain:
-    """Let a chain run from `start`, exactly there: no jitter is added.
+    """Start a chain exactly at `start`: no jitter is added.
 
-    Arguments:
-        density: called by address where `density.engine` is "native", else through Python.
+    Args:
+        density: called by address if `density.engine` is "native", otherwise through Python.
         start: float64 (n,), where value and gradient are finite and no component of the gradient is zero.
         seed: 64 bits.
         watched: keep `Chain.progress` up to date.
-        spool: an empty folder, where nutpie puts the draws instead of in memory.
+        spool: an empty folder, to which nutpie writes the draws instead of keeping them in memory.
     """
     progress = Progress()
     if density.engine == "native":
@@ -289,7 +288,7 @@ def _low_rank() -> dict[str, Any]:
 
 
 def raw_entry() -> str:
-    """What of nutpie's raw entry is missing; nothing where all of it is there."""
+    """What is missing in nutpie's raw entry; empty if it is complete."""
     found = _nutpie()._lib
     return ", ".join(
         name for name in ("LogpFunc", "ExpandFunc", "PyVariable", "PyMcModel", "PySampler") if not hasattr(found, name)
@@ -314,9 +313,9 @@ def python_model(density: Density, start: Array) -> tuple[Any, Scored]:
 def native_model(density: Any, start: Array) -> NativeModel:
     """The density for nutpie's raw entry.
 
-    Besides `dim` the density gives `address`, that of its C function, and `instance()`, a fresh object whose `pointer`
-    is handed to it (data and workspace of one chain). If it has a `copy_address` that C function copies the draws; else
-    they are copied by a call back into Python, some 20 µs each.
+    Besides `dim` the density has `address`, that of its C function, and `instance()`, a fresh object whose `pointer`
+    is passed to it (data and workspace of one chain). If it has a `copy_address`, that C function copies the draws; otherwise
+    a Python callback does, about 20 µs each.
     """
     instance = density.instance()
     copy = getattr(density, "copy_address", None)
@@ -330,7 +329,7 @@ def native_model(density: Any, start: Array) -> NativeModel:
 
 @dataclass(frozen=True, eq=False)
 class NativeModel:
-    """C functions as a model of nutpie's; made whole at once, so that a raw entry of another kind shows here."""
+    """C functions as a nutpie model; built completely at once, so that an incompatible raw entry fails here."""
 
     n_dim: int
     address: int
@@ -357,7 +356,7 @@ class NativeModel:
         object.__setattr__(self, "_raw", raw)
 
     def sampler(self, seed: int, settings: Settings, progress: Progress | None, spool: Path | None) -> NativeSampler:
-        """A sampler of one chain that runs already, as `nutpie.sample` would start it."""
+        """A running sampler of one chain, as `nutpie.sample` would start it."""
         lib = _lib()
         found = (lib.PyNutsSettings.LowRank if settings.low_rank else lib.PyNutsSettings.Diag)(seed)
         found.num_tune, found.num_draws, found.num_chains = settings.num_warmup, settings.num_samples, 1
@@ -373,7 +372,7 @@ class NativeModel:
 
 @dataclass(frozen=True, eq=False)
 class NativeSampler:
-    """A running sampler of nutpie's raw entry, with the verbs of the one that `nutpie.sample` gives."""
+    """A running sampler of nutpie's raw entry, with the methods of the one that `nutpie.sample` returns."""
 
     _sampler: Any
 
@@ -383,25 +382,25 @@ class NativeSampler:
         return bool(self._sampler.is_finished())
 
     def wait(self) -> Any:
-        """What was drawn, once it has finished."""
+        """The draws, once it has finished."""
         self._sampler.wait(None)
         return self._sampler.take_results()
 
     def abort(self) -> Any:
-        """What was drawn; the draw that is being made is the last."""
+        """Stop after the current draw, and return the draws."""
         self._sampler.abort()
         return self._sampler.take_results()
 
     def cancel(self) -> None:
-        """End and forget."""
+        """Stop and discard."""
         self._sampler.abort()
 
     def inspect(self) -> Any:
-        """What has been drawn so far."""
+        """The draws so far."""
         return self._sampler.inspect()
 
     def pause(self) -> None:
-        """Rest after the draw that is being made."""
+        """Pause after the current draw."""
         self._sampler.pause()
 
     def resume(self) -> None:
@@ -415,7 +414,7 @@ class NativeSampler:
 
 @dataclass(frozen=True, eq=False)
 class _Watched:
-    """A model whose sampler reports to `progress`, where nutpie lets it."""
+    """A model whose sampler reports to `progress`, if nutpie supports it."""
 
     model: Any
     n_dim: int
@@ -423,13 +422,13 @@ class _Watched:
     coords: Mapping[str, Any] = field(default_factory=dict, init=False)
 
     def _make_sampler(self, settings: Any, init_mean: Any, cores: int, progress_type: Any, *rest: Any) -> Any:
-        # Versions differ in the `rest`, of which the last is the storage.
+        # Versions differ in the `rest`, whose last element is the storage.
         kind = _reporting(self.progress, cores, progress_type)
         return self.model._make_sampler(settings, init_mean, cores, kind, *rest)
 
 
 def _reporting(progress: Progress | None, cores: int, silent: Any) -> Any:
-    """How a sampler reports to `progress`, where nutpie lets it; else `silent`."""
+    """How a sampler reports to `progress`, if nutpie supports it; otherwise `silent`."""
     try:
         return silent if progress is None else _lib().ProgressType.template_callback(REFRESH, _TEMPLATE, cores, progress.read)
     except (AttributeError, TypeError):
@@ -437,7 +436,7 @@ def _reporting(progress: Progress | None, cores: int, silent: Any) -> Any:
 
 
 def _read(results: Any) -> ChainTrace:
-    """nutpie's Arrow tables of one chain as arrays."""
+    """Convert nutpie's Arrow tables of one chain to arrays."""
     from arro3.core import list_flatten  # nutpie's own; a conversion by pyarrow would import pandas
 
     (draws,), (stats,) = results.get_arrow_trace()
@@ -461,16 +460,16 @@ def _nutpie() -> Any:
     """The package, which takes seconds to import, and which imports ArviZ."""
     with nullcontext() if "nutpie" in sys.modules else warnings.catch_warnings():
         if "nutpie" not in sys.modules:
-            # ArviZ 0.x announces 1.x whenever it is imported.
+            # ArviZ 0.x announces 1.x on every import.
             warnings.filterwarnings("ignore", message=ARVIZ_NOTICE, category=FutureWarning)
         import nutpie  # type: ignore[import-untyped]
     return nutpie
 
 
 def _lib() -> Any:
-    """The package's extension module alone: of the seconds that the package takes, nearly all go to ArviZ and pandas.
+    """The package's extension module alone: importing the package takes seconds, nearly all for ArviZ and pandas.
 
-    It goes into `sys.modules` under its own name, so that whoever imports the package later has the same module.
+    It is put into `sys.modules` under its own name, so that a later import of the package uses the same module.
     """
     name = "nutpie._lib"
     if name not in sys.modules:

@@ -19,22 +19,22 @@ from sursum.errors import SamplingError
     accept_prob="target_accept",
     max_treedepth="max_tree_depth",
     treedepth="max_tree_depth",
-    step_size="the warm-up finds it, and `target_accept=` says how small it becomes",
+    step_size="the warm-up adapts it, and `target_accept=` determines how small it becomes",
     adapt_step_size="it is always adapted",
     adapt_mass_matrix="it is always adapted",
     dense_mass="it would be of the dimension squared: `low_rank=True` adapts to correlations",
     full_mass="it would be of the dimension squared: `low_rank=True` adapts to correlations",
-    init_strategy="where chains start is said to the run: `MCMC(NUTS(model), init=…)`",
+    init_strategy="where chains start is an option of the run: `MCMC(NUTS(model), init=…)`",
     jit_compile="every density is compiled",
     potential_fn="give a program; a term of a log density is a `factor` in it",
-    step_scale="`target_accept=` says how small steps become",
+    step_scale="`target_accept=` determines how small steps become",
 )
 @dataclass(frozen=True, repr=False)
 class NUTS:
     """The No-U-Turn sampler (Hamiltonian Monte Carlo whose trajectories end where they turn back) for a program.
 
-    Arguments:
-        model: the program, with handlers around it or without.
+    Args:
+        model: the program, with or without handlers around it.
         target_accept: the mean acceptance probability to which the warm-up adapts the step size, in (0, 1). Larger
             means smaller steps: slower, and fewer divergences.
         max_tree_depth: a trajectory has at most 2^max_tree_depth steps.

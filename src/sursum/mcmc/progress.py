@@ -18,7 +18,7 @@ class Watcher(Protocol):
         """The state of all chains, those that wait included; called many times a second."""
 
     def close(self) -> None:
-        """The run has ended, in whatever way."""
+        """Called when the run has ended, for any reason."""
 
 
 @dataclass(eq=False)

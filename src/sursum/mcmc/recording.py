@@ -1,4 +1,4 @@
-"""Draws on their way from a chain's spool to the store of the run, with the sites computed from them."""
+"""Move draws from a chain's spool to the store of the run, with the sites computed from them."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from sursum.mcmc.spool import STAT_DTYPES
 from sursum.posterior.assemble import Subject
 
 SYNC = 10.0
-"""Seconds between two times that everything is synced to the disk, which takes milliseconds for each file that has changed."""
+"""Seconds between syncs to disk, which take milliseconds for each changed file."""
 
 
 @dataclass(frozen=True, eq=False)
 class Recording:
-    """The store of a run that is going on. What it has taken from a spool is on the disk."""
+    """The store of a running run. Draws that it has taken from a spool are on disk."""
 
     store: ZarrStore
     compiled: Any
@@ -38,7 +38,7 @@ class Recording:
 
     @classmethod
     def begin(cls, path: str | os.PathLike[str], compiled: Any, keep: Keep, chains: int, warmup: int, draws: int) -> Recording:
-        """Make the store.
+        """Create the store.
 
         Raises:
             StorageError: something of that name is there already.
@@ -64,13 +64,13 @@ class Recording:
         return cls(store, compiled, tuple(names))
 
     def spool(self, k: int) -> Path:
-        """A folder for the draws of chain k that have not been taken."""
+        """A folder for the draws of chain k that have not been taken yet."""
         path = self.store.path / ".spool" / str(k)
         path.mkdir(parents=True)
         return path
 
     def collect(self, k: int, chain: Chain, ended: bool) -> None:
-        """Take what chain k has drawn, and write it down."""
+        """Take the new draws of chain k, and write them."""
         for block in chain.blocks():
             values = _arrays(self.compiled.expand(block.unconstrained))
             sites = {name: values[name] for name in self.names}
@@ -81,13 +81,13 @@ class Recording:
             chain.spool.remove()
 
     def close(self, happened: str) -> None:
-        """The run has ended: put down how, if it was not by itself."""
+        """Called when the run has ended: record how, unless it finished normally."""
         shutil.rmtree(self.store.path / ".spool", ignore_errors=True)
         self._sync()
         self.store.note(happened=happened)
 
     def _sync(self) -> None:
-        """Have what has been taken on the disk: a power cut costs what came after."""
+        """Flush everything taken so far to disk: a power cut loses only later draws."""
         for phase in run_store.PHASES:
             self.store.sync(phase)
         self.synced[:] = [time.monotonic()]

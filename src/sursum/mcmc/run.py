@@ -1,4 +1,4 @@
-"""A run that is going on: looked at, paused, stopped, waited for."""
+"""A run in progress, which can be inspected, paused, stopped, and waited for."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sursum.posterior.posterior import Posterior
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C ended a run: a script that does not catch it ends as well, and `posterior` is what had been drawn.
+    """Ctrl-C ended a run: a script that does not catch it ends as well; `posterior` has the draws so far.
 
     Example:
         >>> import sursum as su, sursum.distributions as dist
@@ -46,7 +46,7 @@ class Interrupted(KeyboardInterrupt):
 
 @dataclass(eq=False, repr=False)
 class Run:
-    """The handle of a run that `MCMC.start` has begun; any thread may call its methods.
+    """The handle of a run started by `MCMC.start`; any thread may call its methods.
 
     Example:
         >>> import sursum as su, sursum.distributions as dist
@@ -73,11 +73,11 @@ class Run:
     _ended: threading.Event = field(default_factory=threading.Event, init=False)
     _making: threading.Lock = field(default_factory=threading.Lock, init=False)
 
-    # What happens meanwhile.
+    # While it runs.
 
     @property
     def progress(self) -> tuple[Progress, ...]:
-        """How far each chain has come: `draws` (with those of the warm-up), `divergences`, `steps`, `step_size`, `warming`."""
+        """The progress of each chain: `draws` (including the warm-up), `divergences`, `steps`, `step_size`, `warming`."""
         return self.schedule.progress()
 
     @property
@@ -90,18 +90,18 @@ class Run:
         return self._outcome.happened.removeprefix("was ") or "finished"
 
     def pause(self) -> None:
-        """Let every chain rest after the draw that it is making."""
+        """Pause every chain after its current draw."""
         self.schedule.pause()
 
     def resume(self) -> None:
-        """Go on after `pause`; the draws are those that there would have been without it."""
+        """Continue after `pause`; the draws are the same as without it."""
         self.schedule.resume()
 
     def partial(self) -> Posterior:
-        """The posterior of what there is, while the run goes on; of a run that has ended, all of it.
+        """The posterior of the draws so far; for a run that has ended, of all draws.
 
         Raises:
-            SamplingError: there is no draw yet.
+            SamplingError: there are no draws yet.
         """
         if self._ended.is_set():
             return self._made()
@@ -113,31 +113,31 @@ class Run:
     # Its end.
 
     def stop(self) -> Posterior:
-        """End the run where it is, and give what has been drawn.
+        """Stop the run, and return the draws so far.
 
         Raises:
-            SamplingError: there is no draw yet.
+            SamplingError: there are no draws yet.
         """
         self.schedule.stop()
         self._ended.wait()
         return self.result()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Whether the run has ended, within `timeout` seconds; a run that is paused goes on when it is resumed."""
+        """Wait up to `timeout` seconds, and return whether the run has ended; a paused run has not."""
         return self._ended.wait(timeout)
 
     def result(self) -> Posterior:
-        """The posterior, when the run has ended. What is wrong with the draws is said in a `DiagnosticWarning` each, once.
+        """Wait for the posterior. Each problem with the draws gives one `DiagnosticWarning`, the first time.
 
         Raises:
             SursumError: the run failed.
-            Exception: whatever the program raised.
+            Exception: any exception of the program.
         """
         self._ended.wait()
         return self.announced()
 
     def announced(self) -> Posterior:
-        """The posterior, with its warnings said to the caller's caller.
+        """The posterior, with its warnings issued at the caller's caller.
 
         Raises:
             Interrupted: Ctrl-C ended the run.
@@ -150,7 +150,7 @@ class Run:
         return posterior
 
     def silently(self) -> Posterior:
-        """The posterior, and nothing is said about it.
+        """The posterior, without warnings.
 
         Raises:
             Interrupted: Ctrl-C ended the run.
@@ -192,10 +192,10 @@ class Run:
     # The work.
 
     def work(self) -> None:
-        """Run the chains in this thread; what goes wrong is raised by `result`.
+        """Run the chains in this thread; errors are raised by `result`.
 
         Raises:
-            KeyboardInterrupt: Ctrl-C before the first chain began.
+            KeyboardInterrupt: Ctrl-C before the first chain started.
         """
         try:
             self._outcome = self.schedule.run()
@@ -206,12 +206,12 @@ class Run:
                 if self.recording is not None:
                     self.recording.close("failed" if self._outcome is None else self._outcome.happened)
             except Exception as error:
-                self._error = self._error or error  # of two faults the first, which may be the cause of the other
+                self._error = self._error or error  # of two errors the first, which may be the cause of the other
             finally:
                 self._ended.set()
 
     def begin(self) -> Run:
-        """Run the chains in a thread of their own, which sees the handlers that are entered here."""
+        """Run the chains in a new thread, which sees the handlers that are active here."""
         context = contextvars.copy_context()
         thread = threading.Thread(target=context.run, args=(self._work_and_leave,), name="sursum run", daemon=True)
         atexit.register(self._leave)
@@ -225,7 +225,7 @@ class Run:
             atexit.unregister(self._leave)
 
     def _leave(self) -> None:
-        """The interpreter ends: so do the chains, before what they call is gone."""
+        """At interpreter exit, stop the chains before the functions that they call are gone."""
         self.schedule.stop()
         self._ended.wait(5.0)
 
@@ -238,7 +238,7 @@ class Run:
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> NoReturn:
-            """Of an attribute that does not exist, what to write."""
+            """For an attribute that does not exist, say what to write instead."""
             of_draws = {n: f"write `run.result().{n}`, or `run.partial().{n}`" for n in dir(Posterior) if not n.startswith("_")}
             refuse_name(self, name, of_draws)
 

@@ -1,4 +1,4 @@
-"""Which sites a run keeps."""
+"""Select the sites that a run keeps."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Keep:
         ['tau', 'net.0.bias', 'net.0.weight']
         >>> Keep(("tua",)).names(["mu", "tau"])
         Traceback (most recent call last):
-        sursum.errors.SamplingError: `keep` names 'tua', and no site of the program is called so. Did you mean 'tau'?
+        sursum.errors.SamplingError: `keep` names 'tua', which is not a site of the program. Did you mean 'tau'?
     """
 
     patterns: tuple[str, ...] | None = None
@@ -27,7 +27,7 @@ class Keep:
         """Those of `sites` that are kept, in their order.
 
         Raises:
-            SamplingError: one that names none of them.
+            SamplingError: a name or pattern that matches none of them.
         """
         found = list(sites)
         if self.patterns is None:
@@ -35,6 +35,6 @@ class Keep:
         for pattern in self.patterns:
             if not any(matches(pattern, name) for name in found):
                 raise SamplingError(
-                    f"`keep` names {pattern!r}, and no site of the program is called so.{suggestion(pattern, found)}"
+                    f"`keep` names {pattern!r}, which is not a site of the program.{suggestion(pattern, found)}"
                 )
         return [name for name in found if any(matches(pattern, name) for pattern in self.patterns)]

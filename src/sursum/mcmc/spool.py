@@ -1,8 +1,8 @@
-"""What nutpie calls a draw's statistics, and the folder where it puts draws that are not to stay in memory.
+"""nutpie's names of a draw's statistics, and the folder to which it writes draws that are not kept in memory.
 
-nutpie writes a Zarr store as it samples: each array in files of 16 draws, which appear whole, by a rename. A `Spool`
-takes the files that are complete, in order, and removes them, so that what lies there is only what has not been taken.
-`tests/mcmc/test_spool.py` holds nutpie to this layout.
+nutpie writes a Zarr store as it samples: each array in files of 16 draws, which appear atomically, by a rename. A `Spool`
+takes the complete files, in order, and removes them, so that only draws that have not been taken remain there.
+`tests/mcmc/test_spool.py` checks nutpie's layout.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ STAT_DTYPES: dict[str, np.dtype[Any]] = {name: np.dtype(np.float64) for name in 
     "reached_max_treedepth": np.dtype(np.bool_),
     "tuning": np.dtype(np.bool_),
 }
-"""Of what dtype each statistic is, by ArviZ's names."""
+"""The dtype of each statistic, by ArviZ's names."""
 
 PHASES = {"warmup": "warmup_", "sample": ""}
-"""The two phases of a chain, and what nutpie's groups of each begin with."""
+"""The two phases of a chain, and the prefix of nutpie's groups of each."""
 
 MOST, MOST_BYTES = 1024, 1 << 20
-"""Draws taken at once, and how large their q may be together: more would only need more memory."""
+"""Maximum number of draws taken at once, and maximum size of their q: more would only need more memory."""
 
 
 @dataclass(frozen=True)
@@ -64,16 +64,16 @@ class Spool:
     _arrays: dict[str, dict[str, Any]] = field(default_factory=dict, init=False)
 
     def take(self, flush: Callable[[], None] | None) -> Iterator[Block]:
-        """The draws that have come since the last call, in blocks; a block's files are gone when the next is asked for.
+        """The new draws since the last call, in blocks; the files of a block are removed when the next one is requested.
 
-        Arguments:
-            flush: waits until nutpie has written what was drawn before it is called; None where the chain has ended, so
-                that the last file, which may not be full, is complete as well.
+        Args:
+            flush: waits until nutpie has written all draws made before the call; None if the chain has ended, when
+                the last file is complete even if it is not full.
         """
         if not (self.path / "zarr.json").exists():
-            return  # not begun, or removed
-        # The arrays of a draw are written independently of one another, and a file of zeros not at all: what is there of
-        # the log density is there of the others only after a flush.
+            return  # not started, or removed
+        # The arrays of a draw are written independently of one another, and a file of zeros not at all: draws whose log
+        # density has been written have all their arrays only after a flush.
         drawn = {phase: self._drawn(phase, prefix) for phase, prefix in PHASES.items()}
         if flush is not None and drawn["warmup"] < self._length("warmup"):
             drawn["sample"] = 0  # in order, although nutpie may be behind with the end of the warm-up
@@ -89,7 +89,7 @@ class Spool:
                 self._taken[phase] = end
                 self._forget(prefix, begin, end)
             if flush is None and self._taken[phase] and self.path.exists():
-                # Arrays that nobody reads may have been written after their chunk was forgotten.
+                # Arrays that nobody reads may have been written after their chunk was removed.
                 self._forget(prefix, 0, self._taken[phase])
 
     def remove(self) -> None:
@@ -110,12 +110,12 @@ class Spool:
         return begin + int(np.isfinite(array[0, begin : end * size]).sum()) if end * size > begin else begin
 
     def _length(self, phase: str) -> int:
-        """How many draws a phase is to have."""
+        """The requested number of draws of a phase."""
         arrays = self._opened(phase, PHASES[phase])
         return int(arrays["logp"].shape[1]) if arrays else 1
 
     def _opened(self, phase: str, prefix: str) -> dict[str, Any]:
-        """The arrays of a phase by nutpie's names, and q; none where nutpie has not made them yet."""
+        """The arrays of a phase by nutpie's names, and q; empty if nutpie has not created them yet."""
         import zarr
 
         if phase not in self._arrays:
@@ -129,7 +129,7 @@ class Spool:
         return self._arrays[phase]
 
     def _forget(self, prefix: str, begin: int, end: int) -> None:
-        """Remove the files of draws `begin` to `end`, of all arrays, also of those that nobody reads."""
+        """Remove the files of draws `begin` to `end` of all arrays, including those that nobody reads."""
         for group in ("posterior", "sample_stats"):
             for folder in (self.path / f"{prefix}{group}").iterdir():
                 if folder.is_dir():
@@ -139,12 +139,12 @@ class Spool:
 
 
 def signed(values: NDArray[Any]) -> NDArray[Any]:
-    """Counts as signed integers: those can be subtracted without surprise."""
+    """Counts as signed integers, which can be subtracted without wrap-around."""
     return values.astype(np.int64) if values.dtype.kind == "u" else values
 
 
 def _chunk(folder: Path, index: int) -> Path:
-    """The file of the `index`-th chunk of draws, or its folder where a draw has a dimension."""
+    """The file of the `index`-th chunk of draws, or its folder if a draw has a dimension."""
     return folder / "c" / "0" / str(index)
 
 

@@ -1,4 +1,4 @@
-"""A point at which a chain can begin."""
+"""Find a point at which a chain can start."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NUDGE = 1e-3
 
 
 class Startable(Protocol):
-    """What is asked of a log density here."""
+    """What is needed of a log density here."""
 
     def start(self, rng: np.random.Generator) -> Array: ...
 
@@ -27,7 +27,7 @@ class Startable(Protocol):
 
 
 class Named(Startable, Protocol):
-    """What is asked of a log density that starts at values by name."""
+    """What is needed of a log density that starts at values by name."""
 
     @property
     def latents(self) -> Any: ...
@@ -44,12 +44,12 @@ class Gradient(Protocol):
 def find_start(density: Startable, value_and_grad: Gradient, rng: np.random.Generator, tries: int = TRIES) -> Array:
     """A point q, float64 (n,), where log density and gradient are finite and no component of the gradient is zero.
 
-    A component that is exactly zero gives the sampler no scale for its first step, and nutpie refuses it. It happens by
-    accident at a prior's mode or at biases that were set to zero, so the jitter is drawn again; where it happens at
-    every try, the density does not depend on that coordinate.
+    A component that is exactly zero gives the sampler no scale for its first step, and nutpie rejects it. It happens by
+    chance at a prior's mode or at biases that were set to zero, so the jitter is redrawn; if it happens in
+    every attempt, the density does not depend on that coordinate.
 
     Raises:
-        DensityError: no such point in `tries` attempts; names the site, or shows the last try site by site.
+        DensityError: no such point in `tries` attempts; names the site, or shows the last attempt site by site.
     """
     ever_moved: NDArray[np.bool_] | None = None
     q, moves = np.empty(0), np.empty(0, dtype=bool)
@@ -73,7 +73,7 @@ def find_start(density: Startable, value_and_grad: Gradient, rng: np.random.Gene
         raise DensityError(
             f"no chain could start: the gradient of the log density by site {density.site_at(int(never[0]))!r} was "
             f"exactly zero at all {tries} points tried. A density that changes with every site was expected. Remove "
-            "the site, give it a prior that is not flat, or look for a `detach`, a rounding or a comparison on its way."
+            "the site, give it a prior that is not flat, or look for a `detach`, a rounding or a comparison in its computation."
         )
     raise DensityError(
         f"no chain could start: at each of {tries} points tried some component of the gradient was exactly zero, at "
@@ -83,7 +83,7 @@ def find_start(density: Startable, value_and_grad: Gradient, rng: np.random.Gene
 
 
 def given_start(density: Startable, value_and_grad: Gradient, q: Array) -> Array:
-    """`q` itself, if a chain can begin there.
+    """`q` itself, if a chain can start there.
 
     Raises:
         DensityError: value or gradient are not finite there, or a component of the gradient is zero.
@@ -92,7 +92,7 @@ def given_start(density: Startable, value_and_grad: Gradient, q: Array) -> Array
     if not (np.isfinite(value) and np.isfinite(gradient).all()):
         raise DensityError(
             "the start that was given by `init` cannot be used: the log density or its gradient is not finite there. "
-            f"At that point:\n{density.explain(q)}\nGive another start, or leave `init` out."
+            f"At that point:\n{density.explain(q)}\nGive a different start, or leave `init` out."
         )
     if not gradient.all():
         site = density.site_at(int(np.flatnonzero(gradient == 0.0)[0]))
@@ -106,18 +106,18 @@ def given_start(density: Startable, value_and_grad: Gradient, q: Array) -> Array
 def named_start(
     density: Named, value_and_grad: Gradient, values: Mapping[str, Any], rng: np.random.Generator, **spread: float
 ) -> Array:
-    """A point with these constrained values by site name; the sites that are not named start as usual.
+    """A point with these constrained values by site name; other sites start as usual.
 
-    Nothing is added to the values, unless a component of the gradient is exactly zero there, as it may be at a mode:
-    such a coordinate is moved by up to a thousandth.
+    The values are used exactly, unless a component of the gradient is zero there, as it may be at a mode:
+    such a coordinate is perturbed by up to a thousandth.
 
     Args:
         density, value_and_grad, rng: as in `find_start`.
         values: by site name.
-        spread: of the other sites, as `LogDensity.start` takes it.
+        spread: of the other sites, as in `LogDensity.start`.
 
     Raises:
-        DensityError: a value that its site cannot have; no point with a finite density and gradient.
+        DensityError: a value that its site cannot take; no point with a finite density and gradient.
     """
     named = all(latent.name in values for latent in density.latents)
     q = np.empty(0)

@@ -1,4 +1,4 @@
-"""From what the chains drew to a posterior: chains of one length, sites computed from the draws, and what is wrong."""
+"""Build a posterior from the draws of the chains: equal lengths, sites computed from the draws, diagnostics."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from sursum.posterior.posterior import Posterior
 Array = NDArray[np.float64]
 
 NOTHING = ChainTrace(np.empty((0, 0)), {}, 0)
-"""The trace of a chain that has not begun."""
+"""The trace of a chain that has not started."""
 
 
 class Compiled(Protocol):
-    """What is asked of a compiled density here."""
+    """What is needed of a compiled density here."""
 
     @property
     def density(self) -> Any: ...
@@ -38,11 +38,11 @@ class Compiled(Protocol):
 def posterior_of(compiled: Compiled, outcome: Outcome, num_samples: int, keep: Keep) -> Posterior:
     """The posterior of a run, whose chains are in memory.
 
-    An interrupted run keeps the chains that have left the warm-up, or all that have begun if none has, each as long as
+    An interrupted run keeps the chains past the warm-up, or all that have started if there are none, truncated to
     the shortest of them.
 
     Raises:
-        SamplingError: no chain has drawn anything.
+        SamplingError: no chain has draws.
     """
     traces = [trace or NOTHING for trace in outcome.traces]
     part = common_part(
@@ -55,7 +55,7 @@ def posterior_of(compiled: Compiled, outcome: Outcome, num_samples: int, keep: K
     after = [slice(trace.num_warmup, trace.num_warmup + part.draws) for trace in kept]
     stats, warmup_stats = _stats(kept, after), _stats(kept, before)
     q, warmup_q = _stacked(kept, after), _stacked(kept, before)
-    # With no draw there is nothing to compute the shapes from, so they come from the other part.
+    # Without draws the shapes cannot be computed, so they come from the other phase.
     sites = _sites(compiled, q) if part.draws else {}
     warmup_sites = _sites(compiled, warmup_q) if part.warmup else {name: v[:, :0] for name, v in sites.items()}
     sites = sites or {name: value[:, :0] for name, value in warmup_sites.items()}
@@ -72,9 +72,7 @@ def posterior_of(compiled: Compiled, outcome: Outcome, num_samples: int, keep: K
 
 
 def nothing_yet() -> SamplingError:
-    return SamplingError(
-        "no chain has drawn anything yet, and at least one draw was expected. Wait a little, or look at `progress`."
-    )
+    return SamplingError("no chain has draws yet, but at least one draw was expected. Wait, or check `progress`.")
 
 
 def _stacked(traces: Sequence[ChainTrace], parts: Sequence[slice]) -> Array:

@@ -1,6 +1,6 @@
-"""Optimisation of a program's log density, and approximations that are made from it.
+"""Optimisation of a program's log density, and approximations built on it.
 
-`fit` climbs, `laplace` and `pathfinder` draw from Gaussians found on the way.
+`fit` maximises; `laplace` and `pathfinder` draw from Gaussians at or on the way to the maximum.
 Imports `posterior`, `compiler` and below; `vi` and `infer` import it.
 """
 

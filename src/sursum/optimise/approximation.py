@@ -1,4 +1,4 @@
-"""From draws of an approximation, in unconstrained coordinates, to a `Posterior`."""
+"""Convert draws of an approximation, in unconstrained coordinates, to a `Posterior`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Array = NDArray[np.float64]
 
 
 def log_densities(compiled: CompiledDensity, draws: Array) -> Array:
-    """The log density at each draw, (N, n) to (N,); −∞ where it has none."""
+    """The log density at each draw, (N, n) to (N,); −∞ where it is undefined."""
     value_and_grad = evaluator(compiled)
     values = np.array([value_and_grad(q)[0] for q in draws])
     return np.where(np.isnan(values) | np.isposinf(values), -np.inf, values)

@@ -11,14 +11,14 @@ from sursum.errors import OptimisationError
 
 
 def check_settings(settings: Any, **usual: int) -> None:
-    """Check the program, the engine, the seed and the whole numbers of a method, which has `model`, `engine` and `seed`.
+    """Check the program, the engine, the seed and the integers of a method, which has `model`, `engine` and `seed`.
 
     Args:
         settings: the method, a frozen dataclass.
-        usual: for each setting that is an integer of 1 or more, what is usual.
+        usual: for each setting that is an integer of at least 1, its usual value.
 
     Raises:
-        OptimisationError: a setting that cannot be.
+        OptimisationError: an invalid setting.
         HandlerError: a program that is a coroutine or a generator.
     """
     check_program("model", settings.model, OptimisationError)

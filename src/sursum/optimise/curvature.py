@@ -1,12 +1,12 @@
-r"""The second derivatives of a log density at a point, and the Gaussian that they describe.
+r"""The second derivatives of a log density at a point, and the Gaussian that they define.
 
 With :math:`A = -\nabla^2 \log p(q)` the Gaussian :math:`N(q, A^{-1})` has the same peak: its covariance gives standard
-errors and Laplace's approximation. A is taken from differences of the compiled gradient, over steps of a thousandth of
-each coordinate's own scale :math:`A_{ii}^{-1/2}`, by the formula of fourth order
+errors and Laplace's approximation. A is computed from differences of the compiled gradient, with steps of a thousandth of
+each coordinate's scale :math:`A_{ii}^{-1/2}`, by the fourth-order formula
 
 .. math:: g'(0) \approx \frac{8\,(g(h) - g(-h)) - (g(2h) - g(-2h))}{12\,h}
 
-whose error is some 1e-12 of A in double precision, rounding included.
+whose relative error is about 1e-12 in double precision, including rounding.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _SINGULAR = 1e-9
 
 @dataclass(frozen=True)
 class Curvature:
-    """Minus the second derivatives at a point, (n, n), symmetric.
+    """The negative Hessian at a point, (n, n), symmetric.
 
     Example:
         >>> import numpy as np
@@ -42,7 +42,7 @@ class Curvature:
 
     @cached_property
     def scales(self) -> Array:
-        """What the coordinates are scaled by, (n,): the roots of the diagonal's inverse."""
+        """The scale factors of the coordinates, (n,): the square roots of the inverse diagonal."""
         diagonal = np.abs(np.diag(self.matrix))
         with np.errstate(divide="ignore", invalid="ignore"):
             scales: Array = np.where(diagonal > 0.0, 1.0 / np.sqrt(diagonal), 1.0)
@@ -75,9 +75,9 @@ class Curvature:
 
     @cached_property
     def _inverse_root(self) -> Array | None:
-        """R with Rᵀ R the inverse in scaled coordinates, where that is well conditioned beyond doubt.
+        """R such that Rᵀ R is the inverse in scaled coordinates, if that is certainly well conditioned.
 
-        No eigenvalue is less than 1 / tr(Rᵀ R), and none more than the trace. It takes a tenth of the time of eigenvalues.
+        No eigenvalue is below 1 / tr(Rᵀ R), and none above the trace. It takes a tenth of the time of eigenvalues.
         """
         try:
             root: Array = np.linalg.inv(np.linalg.cholesky(self._scaled))
@@ -112,21 +112,21 @@ class Curvature:
         return solution
 
     def flat(self) -> list[int]:
-        """The coordinates that make up the directions in which there is no strict maximum, the foremost first."""
+        """The coordinates that span the directions without a strict maximum, the largest components first."""
         low = ~(self.values > _SINGULAR * np.nanmax(self.values, initial=0.0))
         share = np.abs(self.vectors[:, low]).max(axis=1, initial=0.0)
         return [int(i) for i in np.argsort(-share) if share[i] > 0.1]
 
 
 def curvature(value_and_grad: ValueAndGrad, q: Array, *, precise: bool = True) -> Curvature:
-    """Minus the second derivatives of a log density at q, by 6 n gradients; if not `precise` by 4 n, to 1e-6."""
+    """The negative Hessian of a log density at q, by 6 n gradients; if not `precise` by 4 n, to 1e-6."""
     n = len(q)
     near = np.empty(n)
     for i in range(n):
         h = _FIRST * max(1.0, abs(q[i]))
         near[i] = _slope(value_and_grad, q, i, h)[i]
     with np.errstate(divide="ignore", invalid="ignore"):
-        # A coordinate without curvature of its own has no scale of its own.
+        # A coordinate without curvature has no scale.
         own = np.where(np.abs(near) > 0.0, 1.0 / np.sqrt(np.abs(near)), 1.0)
     own = np.clip(np.nan_to_num(own, nan=1.0), 1e-8 * np.maximum(1.0, np.abs(q)), 1e3 * np.maximum(1.0, np.abs(q)))
     rows = np.empty((n, n))
@@ -147,6 +147,6 @@ def _slope(value_and_grad: ValueAndGrad, q: Array, i: int, h: float) -> Array:
     if not (math.isfinite(above) and math.isfinite(below)):
         return np.full(len(q), np.nan)
     with np.errstate(over="ignore", invalid="ignore"):
-        # A gradient may overflow where the value does not; such a matrix is not finite, and so has no eigenvalues.
+        # A gradient may overflow where the value does not; such a matrix is not finite, and has no eigenvalues.
         slope: Array = (rising - falling) / (ahead[i] - behind[i])
     return slope

@@ -1,4 +1,4 @@
-"""A log density as optimisers call it: many times in a row, in one thread, at points that are known to be right."""
+"""A fast path to a log density for optimisers, which call it many times in one thread, at valid points."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ Array = NDArray[np.float64]
 
 
 def evaluator(compiled: CompiledDensity) -> Callable[[Array], tuple[float, Array]]:
-    """`compiled.value_and_grad` for float64 arrays (n,), without its checks of them, for one thread.
+    """`compiled.value_and_grad` for float64 arrays (n,), without argument checks, for one thread.
 
-    For a small model those checks, and fetching the addresses of arrays anew, take several times as long as its C.
+    For a small model those checks, and looking up the addresses of arrays, take several times as long as the C.
 
     Example:
         >>> import numpy as np, sursum as su, sursum.distributions as dist

@@ -44,8 +44,8 @@ _AROUND = 0.1
 _FAR = 12.0
 _RISING = 1e-2
 _UNBOUNDED = (
-    "Not converged: the log density grows without bound towards the boundary of the support of {site!r}, where it ends for "
-    "rounding only. Give the site another prior, or maximise with `jacobian=True`."
+    "Not converged: the log density grows without bound towards the boundary of the support of {site!r}, and stops only "
+    "because of rounding. Give the site a different prior, or maximise with `jacobian=True`."
 )
 
 
@@ -71,30 +71,30 @@ _UNBOUNDED = (
 )
 @dataclass(frozen=True, repr=False)
 class Fit:
-    r"""Maximise the log density of a program: over its parameters, and over its latent sites where it has some.
+    r"""Maximise the log density of a program over its parameters and latent sites.
 
     .. math:: \hat\theta, \hat z = \arg\max_{\theta, z} \log p(y, z \mid \theta)
 
     With parameters only this is maximum likelihood; with latent sites only it is the mode of the posterior (MAP); with
-    both they are maximised jointly. A hierarchical program whose spread is a parameter or a latent site has no joint
-    maximum as a rule: its density grows without bound as the spread goes to 0. Use `Laplace`, `Pathfinder` or NUTS there.
+    both they are maximised jointly. A hierarchical program whose scale is a parameter or a latent site usually has no joint
+    maximum: its density grows without bound as the scale goes to 0. Use `Laplace`, `Pathfinder` or NUTS there.
 
-    Arguments:
+    Args:
         model: the program. Frozen parameters of networks stay as they are.
-        init: where to start, values by site name: a mapping, a `ParamStore`, an earlier `FitResult`, a `Posterior`. Sites that
-            it does not name start at the program's own values, or at 0 in unconstrained coordinates.
-        jacobian: whether the log-Jacobian of the latent sites' supports is added. Without it (Stan's default, too) the mode is
-            that of the density of the constrained values; with it the mode of the density that samplers see, which is
-            what a Gaussian approximation is made at. It makes no difference to parameters: they have no density.
+        init: where to start, values by site name: a mapping, a `ParamStore`, an earlier `FitResult`, a `Posterior`. Other
+            sites start at the program's own values, or at 0 in unconstrained coordinates.
+        jacobian: whether the log-Jacobian of the latent sites' supports is added. Without it (also Stan's default) the mode is
+            that of the density of the constrained values; with it, that of the density that samplers see, where
+            a Gaussian approximation is built. Parameters are unaffected: they have no density.
         optim: None for L-BFGS on the compiled gradient; or ``su.optim.Adam({"lr": 0.01})`` or another of `su.optim`, a torch
             optimiser's class, or a function from a list of tensors to a torch optimiser. It runs the program itself in every
             step, so the program may subsample plates.
-        num_steps: how many steps are taken, at most (L-BFGS) or exactly (`optim`).
-        seed: of the subsamples; None takes one from torch's global generator, which otherwise is left alone.
-        engine: "native" or "torch"; None is the fastest there is.
+        num_steps: the number of steps, at most (L-BFGS) or exactly (`optim`).
+        seed: for the subsamples; None takes one from torch's global generator, which is otherwise left alone.
+        engine: "native" or "torch"; None is the fastest available.
 
     Raises:
-        OptimisationError: a setting that cannot be.
+        OptimisationError: an invalid setting.
 
     Example:
         >>> import torch, sursum as su, sursum.distributions as dist
@@ -131,19 +131,19 @@ class Fit:
             settle(self, {"optim": as_optim(self.optim, OptimisationError)})
 
     def run(self, *args: Any, **kwargs: Any) -> FitResult:
-        """Maximise the log density of the program as called with these arguments. May be called again, with other data.
+        """Maximise the log density of the program with these arguments. May be called again, with different data.
 
         Returns:
             The maximum, by name, with standard errors.
 
         Raises:
-            DensityError: the program has nothing to fit; its log density is not finite where it starts.
-            OptimisationError: a loss that is not a number; a log density that grows until the program fails, with the site
-                along which it does.
+            DensityError: the program has nothing to fit; its log density is not finite at the start.
+            OptimisationError: a loss that is NaN; a log density that grows until the program fails, naming the site
+                along which it grows.
 
         Warns:
-            DiagnosticWarning: no maximum was reached; without `optim`, that there are no data.
-            EngineWarning: with `optim`, the program runs and cannot be compiled: there are values and no standard errors.
+            DiagnosticWarning: no maximum was reached; without `optim`, there are no data.
+            EngineWarning: with `optim`, the program runs but cannot be compiled: there are values but no standard errors.
             ObservationWarning: no site is observed, and there is no factor.
         """
         found = self._compiled(args, kwargs) if self.optim is None else self._by_steps(args, kwargs)
@@ -165,8 +165,8 @@ class Fit:
             far = compiled.density.site_at(int(np.abs(found.point.q - start.q).argmax()))
             raise OptimisationError(
                 f"the log density has no maximum: it grows without bound along {far!r}, to {found.point.value:.4g} where the "
-                f"program fails, by: {error}\nThe likelihood of a spread that may go to 0 does so where the data do not vary. "
-                "Give that site a prior, or a constraint, that keeps it away from there."
+                f"program fails, by: {error}\nThis happens if a scale may go to 0 and the data do not vary. "
+                "Give that site a prior, or a constraint, that prevents it."
             ) from error
         latents = {latent.name: sites[latent.name] for latent in compiled.density.latents if latent.name not in parameters}
         _adopt(store, self.model, args, kwargs, latents)
@@ -211,7 +211,7 @@ class Fit:
                 compiled, _ = _density(self.model, args, kwargs, self.jacobian, self.engine)
                 q = compiled.density.start(np.random.default_rng(0), sites, jitter=0.0, spread=0.0)
                 sites, total = _sites(compiled.density, q), compiled.value_and_grad(q)[0]
-            except Exception as failure:  # whatever it is: the steps have been taken, and the program ran in each of them
+            except Exception as failure:  # any error: the steps have been taken, and the program ran in each of them
                 q, compiled = np.empty(0), None
                 sites, total = ended.scored()
                 warn(
@@ -235,7 +235,7 @@ class Fit:
 
 @dataclass(frozen=True)
 class _Everything:
-    """A prior for every parameter that makes a coordinate of it and adds nothing: it remembers whom it was asked for."""
+    """A flat prior that turns every parameter into coordinates and adds nothing: it remembers the names."""
 
     names: set[str] = field(default_factory=set)
 
@@ -244,12 +244,12 @@ class _Everything:
         return flat(*init, constraint=constraint)
 
     def has_jacobian(self, site: Site) -> bool:
-        """Parameters have no density, so no change of coordinates changes it."""
+        """Parameters have no density, so a change of coordinates has no Jacobian."""
         return site.name not in self.names
 
 
 def _density(model: Any, args: Any, kwargs: Any, jacobian: bool, engine: str | None) -> tuple[CompiledDensity, set[str]]:
-    """The log density by parameters and latent sites, and which of them are parameters."""
+    """The log density as a function of parameters and latent sites, and which of them are parameters."""
     parameters = _Everything()
     by_site: bool | Callable[[Site], bool] = parameters.has_jacobian if jacobian else False
     density = LogDensity(rolled(lift(model, parameters)), args, kwargs, jacobian=by_site)
@@ -257,9 +257,9 @@ def _density(model: Any, args: Any, kwargs: Any, jacobian: bool, engine: str | N
 
 
 def _endless(compiled: CompiledDensity, point: Point) -> str | None:
-    """The site towards the boundary of whose support the log density rises for as long as its values can be told apart.
+    """The site for which the log density rises towards the boundary of its support up to the limit of rounding.
 
-    There the gradient is exactly 0, for rounding; far out on the way, where the values have all but arrived, it was not.
+    At the limit the gradient is exactly 0, because of rounding; just before it, it was not.
     """
     for i in np.flatnonzero((np.abs(point.q) > _FAR) & (point.gradient == 0.0)):
         q = point.q.copy()
@@ -270,7 +270,7 @@ def _endless(compiled: CompiledDensity, point: Point) -> str | None:
 
 
 def _check_data(density: LogDensity, parameters: Collection[str], start: Point) -> None:
-    """Warn where parameters are fitted to data of which there are none, and nothing else moves them.
+    """Warn if parameters are fitted to empty data, and nothing else determines them.
 
     Warns:
         DiagnosticWarning: every observed site is empty.
@@ -279,16 +279,16 @@ def _check_data(density: LogDensity, parameters: Collection[str], start: Point) 
     moved = any(start.gradient[one.start : one.stop].any() for one in density.latents if one.name in parameters)
     if parameters and not moved and observed and not any(value.numel() for value in observed.values()):
         warn(
-            f"there are no data: every observed site ({', '.join(map(repr, observed))}) is empty, so that they say nothing of "
-            f"the parameters ({', '.join(map(repr, sorted(parameters)))}), which stay where they started.",
+            f"there are no data: every observed site ({', '.join(map(repr, observed))}) is empty, so the "
+            f"parameters ({', '.join(map(repr, sorted(parameters)))}) stay where they started.",
             DiagnosticWarning,
         )
 
 
 def start_point(compiled: CompiledDensity, init: Any, around: np.random.Generator | None = None) -> Point:
-    """Where an optimiser starts: at carried or given values, at 0 else; anywhere near if that has no density.
+    """Where an optimiser starts: at initial or given values, otherwise at 0; anywhere near if the density is undefined there.
 
-    With `around`, a source of randomness: within ±0.1 of carried or given values, and anywhere else.
+    With `around`, a source of randomness: within ±0.1 of initial or given values, otherwise anywhere.
 
     Raises:
         DensityError: the log density or its gradient is not finite, given values or not; names the sites.
@@ -316,7 +316,7 @@ def start_point(compiled: CompiledDensity, init: Any, around: np.random.Generato
     culprits = density.not_finite(first) or [density.site_at(int(i)) for i in np.flatnonzero(~np.isfinite(gradient))]
     raise DensityError(
         f"there is nowhere to start: the log density or its gradient is not finite, by {', '.join(map(repr, culprits[:3]))}. "
-        f"A finite value is needed where an optimiser starts, which is:\n{density.explain(first)}\n"
+        f"A finite value is needed at the start of the optimiser:\n{density.explain(first)}\n"
         "Give initial values at which the data are possible, by `init` or in the program."
     )
 
@@ -327,12 +327,12 @@ def describe(found: Maximum, density: LogDensity, num_steps: int) -> str:
     if found.converged:
         return f"Converged after {steps}."
     steepest = density.site_at(int(np.abs(found.point.gradient).argmax()))
-    left = f"{found.gain:.2g} of log density is left to gain, most steeply by {steepest!r}"
+    left = f"{found.gain:.2g} of log density was left to gain, most steeply by {steepest!r}"
     if found.steps >= num_steps:
         return f"Not converged: stopped after {steps}, when {left}. Raise `num_steps`, or start nearer by `init`."
     return (
         f"Not converged: the optimiser gave up after {steps}, when {left} ({found.reason}). The log density may have no "
-        "maximum (a spread that goes to 0, a parameter that the data do not determine) or a kink: look at that site, give "
+        "maximum (a scale that goes to 0, a parameter that the data do not determine) or a kink: check that site, give "
         "it a prior, or start elsewhere by `init`."
     )
 
@@ -354,10 +354,10 @@ def _sites(density: LogDensity, q: Array) -> dict[str, Tensor]:
 
 
 def _adopt(store: ParamStore, model: Any, args: Any, kwargs: Any, latents: Mapping[str, Tensor]) -> None:
-    """Make `store` know the parameters that the program reads."""
+    """Register the program's parameters in `store`."""
     with valued(), store, substitute(data=latents):
         try:
             run_program(model, args, kwargs)
-        except RuntimeError:  # it may be a program for double precision alone
+        except RuntimeError:  # the program may work in double precision only
             with in_double():
                 run_program(model, args, kwargs)

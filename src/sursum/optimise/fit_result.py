@@ -1,4 +1,4 @@
-"""`FitResult`: what `Fit` has found, by name, with standard errors; and the program that starts there."""
+"""`FitResult`: the result of `Fit` by name, with standard errors; and the program that starts there."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ _LIMIT = 12
 class FitResult(Mapping[str, Tensor]):
     """A maximum of a program's log density: a mapping from names to values.
 
-    Arguments:
+    Args:
         sites: parameters and latent sites at the maximum, then deterministic ones.
         fitted: the names of those that were optimised.
         params: the parameters (without the latent sites) in a `ParamStore`: ``with fit.params: model(x)`` runs the fitted
             program, and it starts an `SVI`.
         program: the program with its own values replaced by the fitted ones: ``lift(fit.program, prior)`` starts there.
-        log_density: at the maximum, float64. With minibatches the mean over the last tenth of the steps.
+        log_density: the maximum, float64. With minibatches the mean over the last tenth of the steps.
         converged: whether a maximum was reached.
         message: how the optimiser ended, in plain words.
-        num_steps: the steps that it took.
+        num_steps: the number of steps taken.
         unconstrained: the maximum in unconstrained coordinates, float64 (n,).
         density: the log density that was maximised; None where the program subsamples or cannot be compiled.
 
-    Where a posterior or a chain takes an `init`, a fit will do.
+    A fit can be used wherever an `init` is taken.
     """
 
     sites: Mapping[str, Tensor]
@@ -68,7 +68,7 @@ class FitResult(Mapping[str, Tensor]):
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> NoReturn:
-            """Of an attribute that does not exist, what to write."""
+            """For an attribute that does not exist, say what to write instead."""
             sites = self.__dict__.get("sites", {})
             refuse_name(self, name, {site: f"sites are read by name, `fit[{site!r}]`" for site in sites})
 
@@ -82,13 +82,13 @@ class FitResult(Mapping[str, Tensor]):
     def standard_errors(self) -> Mapping[str, Tensor]:
         r"""The standard error of every value, float64, by name; NaN where there is none.
 
-        With A minus the second derivatives of the log density by the unconstrained coordinates q, and x(q) the values,
+        With A the negative Hessian of the log density in the unconstrained coordinates q, and x(q) the values,
         the delta method gives
 
         .. math:: \mathrm{se}(x)^2 = \mathrm{diag}\!\left(\frac{dx}{dq} A^{-1} \frac{dx}{dq}^T\right),
 
-        deterministic sites included. They are computed when they are first asked for, by 6 n gradients. There are none
-        where the program subsamples or cannot be compiled, and where the log density has no strict maximum at the fit (see
+        including deterministic sites. They are computed on first access, by 6 n gradients. There are none
+        if the program subsamples or cannot be compiled, or if the log density has no strict maximum at the fit (see
         `undetermined`).
         """
         wanted = {name: value for name, value in self.sites.items() if value.is_floating_point()}
@@ -105,7 +105,7 @@ class FitResult(Mapping[str, Tensor]):
 
     @property
     def undetermined(self) -> tuple[str, ...]:
-        """The names of what the log density does not determine: along them it has no strict maximum at the fit."""
+        """The names of sites that the log density does not determine: along them it has no strict maximum at the fit."""
         bend = self._bend
         if bend is None or self.density is None or bend.definite:
             return ()
@@ -146,7 +146,7 @@ class FitResult(Mapping[str, Tensor]):
 
 @handler
 class started(Messenger):
-    """A program whose parameters, and latent sites, start at other values than its own."""
+    """A program whose parameters and latent sites start at values other than its own."""
 
     values: Mapping[str, Tensor] = required()
 

@@ -1,4 +1,4 @@
-"""`Laplace`: the Gaussian that has the posterior's mode and curvature."""
+"""`Laplace`: the Gaussian with the posterior's mode and curvature."""
 
 from __future__ import annotations
 
@@ -46,21 +46,21 @@ class Laplace:
 
     .. math:: q \sim N(\hat q, A^{-1}), \qquad \hat q = \arg\max_q \log p(q), \qquad A = -\nabla^2 \log p(\hat q)
 
-    where :math:`\log p(q)` has the log-Jacobians of the supports, as samplers see it. A is taken from fourth-order
-    differences of the compiled gradient (6 n gradients), exact to some 1e-12.
+    where :math:`\log p(q)` includes the log-Jacobians of the supports, as samplers see it. A is computed from fourth-order
+    differences of the compiled gradient (6 n gradients), exact to about 1e-12.
 
-    Arguments:
+    Args:
         model: the program. Parameters that are not lifted are held at their value.
         num_samples: independent draws, as one chain.
-        seed: an integer of 0 or more; None takes one from torch's global generator, which otherwise is left alone.
+        seed: an integer of at least 0; None takes one from torch's global generator, which is otherwise left alone.
         init: where the search for the mode starts, as for `Fit`.
-        num_steps: the steps of that search, at most.
-        engine: "native" or "torch"; None is the fastest there is.
+        num_steps: the maximum number of steps of that search.
+        engine: "native" or "torch"; None is the fastest available.
 
     Raises:
-        OptimisationError: a setting that cannot be.
+        OptimisationError: an invalid setting.
 
-    References
+    References:
         Tierney, Kadane (1986), Accurate approximations for posterior moments and marginal densities, JASA 81.
 
     Example:
@@ -88,7 +88,7 @@ class Laplace:
         check_settings(self, num_samples=1000, num_steps=NUM_STEPS)
 
     def run(self, *args: Any, **kwargs: Any) -> Posterior:
-        """Approximate the posterior of the program as called with these arguments. May be called again, with other data.
+        """Approximate the posterior of the program with these arguments. May be called again, with different data.
 
         Returns:
             The draws. `posterior.pareto_k` judges them by their importance weights p/N, whose logarithms are
@@ -127,7 +127,7 @@ def find_mode(compiled: CompiledDensity, init: Any, num_steps: int) -> tuple[Max
     if not bend.definite:
         names = ", ".join(repr(name) for name in dict.fromkeys(compiled.density.site_at(i) for i in bend.flat()))
         raise OptimisationError(
-            f"Laplace's approximation needs a strict mode, and where the search ended the log density does not fall "
+            f"Laplace's approximation needs a strict mode, but where the search ended the log density does not fall "
             f"along {names}. Give the site a prior that determines it, or start elsewhere by `init`."
         )
     return mode, bend

@@ -1,10 +1,10 @@
-r"""Gaussians along the path of a quasi-Newton optimiser: at each point its inverse Hessian is a covariance.
+r"""Gaussians along the path of a quasi-Newton optimiser: the inverse Hessian estimate at each point is a covariance.
 
 .. math:: \Sigma = \mathrm{diag}(\alpha) + \beta \gamma \beta^T, \qquad \mu = q + \Sigma\, \nabla \log p(q)
 
 with :math:`\beta` of shape (n, 2J) for a history of J steps, so that a draw costs O(nJ).
 
-References
+References:
     Zhang, Carpenter, Gelman, Vehtari (2022), Pathfinder: Parallel quasi-Newton variational inference, JMLR 23,
     algorithms 3 and 4. Gilbert, Lemaréchal (1989), Some numerical experiments with variable-storage quasi-Newton
     algorithms. Byrd, Nocedal, Schnabel (1994), Representations of quasi-Newton matrices.
@@ -57,7 +57,7 @@ class Gaussian:
 def gaussians(path: Sequence[Point], history: int) -> Iterator[Gaussian]:
     """The Gaussian at every point of a path but the first, from the last `history` steps before it.
 
-    A step along which the gradient hardly falls tells nothing of curvature, and is passed over.
+    A step along which the gradient hardly falls carries no information about curvature, and is skipped.
     """
     alpha = np.ones(len(path[0].q))
     steps: list[Array] = []
@@ -73,7 +73,7 @@ def gaussians(path: Sequence[Point], history: int) -> Iterator[Gaussian]:
 
 
 def _curved(step: Array, fall: Array) -> bool:
-    """Whether the gradient falls along a step; not where it runs away and its square overflows."""
+    """Whether the gradient falls along a step; False if its square overflows."""
     with np.errstate(over="ignore", invalid="ignore"):
         along = step @ fall
         return bool(along > _CURVED * (fall @ fall) and along > 0.0)
@@ -87,7 +87,7 @@ def _diagonal(alpha: Array, step: Array, fall: Array) -> Array:
 
 
 def _gaussian(point: Point, alpha: Array, steps: Array, falls: Array) -> Gaussian | None:
-    """The Gaussian at a point (algorithm 4); None where rounding has left no covariance."""
+    """The Gaussian at a point (algorithm 4); None if rounding has destroyed the covariance."""
     cross = np.triu(steps.T @ falls)
     inverse = np.linalg.inv(cross)
     beta = np.hstack([alpha[:, None] * falls, steps])

@@ -1,10 +1,10 @@
-r"""The largest value of a log density, by SciPy's L-BFGS and, where that stops short, by Newton's method.
+r"""Maximise a log density, by SciPy's L-BFGS and, where that stops short, by Newton's method.
 
-What is left to gain near a maximum is :math:`\tfrac12 g^T H^{-1} g`, g being the gradient and H minus the second
-derivatives (half the squared Newton decrement). It does not depend on how the coordinates are scaled, so it, and no norm
-of the gradient, says whether the maximum has been found.
+The remaining gain near a maximum is :math:`\tfrac12 g^T H^{-1} g`, with gradient g and negative Hessian H
+(half the squared Newton decrement). It does not depend on the scales of the coordinates, so it, rather than a norm
+of the gradient, decides whether the maximum has been found.
 
-References
+References:
     Liu, Nocedal (1989), On the limited memory BFGS method for large scale optimization, Mathematical Programming 45.
     Boyd, Vandenberghe (2004), Convex Optimization, section 9.5.1.
 """
@@ -24,7 +24,7 @@ Array = NDArray[np.float64]
 ValueAndGrad = Callable[[Array], tuple[float, Array]]
 
 ENOUGH = 1e-6
-"""The gain in log density at which a maximum is found: about a thousandth of a standard error off."""
+"""The remaining gain in log density below which a maximum counts as found: about a thousandth of a standard error."""
 
 _FINE = 1e-13
 _ROUGH = 1e-8
@@ -49,7 +49,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Maximum:
-    """Where an optimiser ended: `gain` is what may be left to gain, and `reason` is the optimiser's own, for the curious."""
+    """Where an optimiser ended: `gain` is the estimated remaining gain, and `reason` the optimiser's own message."""
 
     point: Point
     steps: int
@@ -60,16 +60,16 @@ class Maximum:
 
     @property
     def converged(self) -> bool:
-        """Whether it is a maximum, as far as a sum of that size can tell in double precision."""
+        """Whether it is a maximum, as far as double precision can tell for a sum of that size."""
         return bool(self.gain <= max(ENOUGH, 1e-15 * abs(self.point.value)) and self.point.value < _UNBOUNDED)
 
 
 @dataclass(eq=False)
 class Climb:
-    """The objective of a minimiser, minus the log density, and the points at which the minimiser came to rest.
+    """The objective of a minimiser, the negative log density, and the points that the minimiser accepted.
 
-    Where the log density is not finite a line search is told of a slope that turns upwards: a finite value that it
-    cannot accept and that makes it halve its step.
+    Where the log density is not finite, the line search gets a finite value with an upward slope, which it
+    cannot accept and which makes it halve its step.
     """
 
     value_and_grad: ValueAndGrad
@@ -101,7 +101,7 @@ def _finite(value: float, gradient: Array) -> bool:
 def lbfgs(
     value_and_grad: ValueAndGrad, start: Point, num_steps: int, history: int = 10, ftol: float = _FINE
 ) -> tuple[list[Point], float, str]:
-    """The path of L-BFGS from `start`, which it includes; what is left to gain, by its own second derivatives; its reason.
+    """The path of L-BFGS, including `start`; the remaining gain, by its own Hessian estimate; its message.
     It ends when a step gains no more than `ftol` of the value."""
     from scipy.optimize import minimize  # type: ignore[import-untyped]
 
@@ -123,7 +123,7 @@ def lbfgs(
 def maximise(value_and_grad: ValueAndGrad, start: Point, num_steps: int) -> Maximum:
     """The local maximum that is reached uphill from `start`.
 
-    Where that ends at a saddle or a minimum, as from a point of symmetry, it is left along the direction that curves
+    If that ends at a saddle or a minimum, as from a point of symmetry, the search continues along the direction that curves
     upwards most.
     """
     found = _climb(value_and_grad, start, num_steps)
@@ -139,7 +139,7 @@ def maximise(value_and_grad: ValueAndGrad, start: Point, num_steps: int) -> Maxi
 
 
 def _higher(value_and_grad: ValueAndGrad, found: Maximum) -> Point | None:
-    """A point near a stationary one that is higher than it can be near a maximum; None where there is none."""
+    """A point near a stationary one that is higher than is possible near a maximum; None if there is none."""
     if found.definite:
         return None
     point = found.point
@@ -162,18 +162,18 @@ def _climb(value_and_grad: ValueAndGrad, start: Point, num_steps: int) -> Maximu
     """The stationary point that is reached uphill from `start`."""
     before = 0
     if _CHEAP_DIM < len(start.q) <= _NEWTON_DIM:
-        # A hundred of L-BFGS's last steps take as long as the two of Newton's method that replace them, several times over.
+        # The last hundred steps of L-BFGS take several times as long as the two Newton steps that replace them.
         path, gain, reason = lbfgs(value_and_grad, start, num_steps, ftol=_ROUGH)
         rough = Maximum(path[-1], len(path) - 1, gain, reason)
         if rough.steps >= num_steps or rough.point.value > _UNBOUNDED:
             return rough
         found = _newton(value_and_grad, rough)
-        if found.converged and found.gain != rough.gain:  # and not on a ridge, where L-BFGS alone has judged
+        if found.converged and found.gain != rough.gain:  # not on a ridge, where only the estimate of L-BFGS is available
             return found
         start, before = found.point, found.steps
     path, gain, reason = lbfgs(value_and_grad, start, num_steps - before)
     found = Maximum(path[-1], before + len(path) - 1, gain, reason)
-    # Where L-BFGS has plainly got there, another look is cheap for a few coordinates only.
+    # Where L-BFGS has clearly converged, a further check is cheap only for a few coordinates.
     wanted = len(start.q) <= _NEWTON_DIM if found.gain > 1e-2 * ENOUGH else len(start.q) <= _CHEAP_DIM
     if wanted and found.point.value <= _UNBOUNDED:
         found = _newton(value_and_grad, found)
@@ -181,12 +181,12 @@ def _climb(value_and_grad: ValueAndGrad, start: Point, num_steps: int) -> Maximu
 
 
 def _newton(value_and_grad: ValueAndGrad, found: Maximum) -> Maximum:
-    """Newton's method from where L-BFGS has ended. It judges anew what is left to gain: L-BFGS only estimates it."""
+    """Newton's method from where L-BFGS has ended. It recomputes the remaining gain, which L-BFGS only estimates."""
     point, steps, gain = found.point, found.steps, found.gain
     for _ in range(_NEWTON_STEPS):
         bend = curvature(value_and_grad, point.q, precise=False)
         if not bend.definite:
-            # A ridge or a saddle: there is nothing to solve with, and what L-BFGS says stands.
+            # A ridge or a saddle: the Hessian cannot be inverted, and the verdict of L-BFGS remains.
             return Maximum(point, steps, found.gain, found.reason)
         for _ in range(_CHORDS):
             step = bend.solve(point.gradient)
@@ -199,7 +199,7 @@ def _newton(value_and_grad: ValueAndGrad, found: Maximum) -> Maximum:
 
 
 def _uphill(value_and_grad: ValueAndGrad, point: Point, step: Array) -> Point | None:
-    """The first of `step`, a half, a quarter … of it that leads uphill; near the top rounding is not taken for a fall."""
+    """The first of `step`, half of it, a quarter … that leads uphill, up to rounding near the top."""
     slack = 1e-14 * abs(point.value)
     for k in range(_HALVINGS):
         q = point.q + 0.5**k * step

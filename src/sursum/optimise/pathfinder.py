@@ -1,4 +1,4 @@
-"""`Pathfinder`: draws from the best Gaussian on the path of an optimiser."""
+"""`Pathfinder`: draws from the best Gaussian along the path of an optimiser."""
 
 from __future__ import annotations
 
@@ -54,34 +54,34 @@ Array = NDArray[np.float64]
 )
 @dataclass(frozen=True, repr=False)
 class Pathfinder:
-    r"""Variational inference along the path of L-BFGS: quick draws that are about right, and good starts for MCMC.
+    r"""Variational inference along the path of L-BFGS: quick approximate draws, and good starting points for MCMC.
 
-    From a start of its own each path climbs the log density. At every point the optimiser's inverse Hessian makes a
-    Gaussian; the one with the largest evidence bound
+    Each path climbs the log density from a different start. At every point the optimiser's inverse Hessian defines a
+    Gaussian; the one with the largest evidence lower bound
 
     .. math:: \mathrm{ELBO} = E_q[\log p(q) - \log \phi(q)]
 
     is drawn from. The draws of all paths are resampled by Pareto-smoothed importance weights :math:`p / \phi`.
 
-    Arguments:
-        model: the program, with handlers around it or without.
+    Args:
+        model: the program, with or without handlers around it.
         num_samples: draws of the posterior.
-        num_paths: paths, each from a start of its own; 1 is single-path Pathfinder.
+        num_paths: the number of paths, each with a different start; 1 is single-path Pathfinder.
         num_samples_per_path: draws of each path, from which those of the posterior are resampled.
-        num_elbo_samples: draws by which the ELBO is estimated at each point of a path.
-        num_steps: steps of each path, at most.
-        history: steps that the inverse Hessian remembers.
-        seed: an integer of 0 or more. The same seed gives the same draws, whatever `cores`, and path k is the same
-            whatever `num_paths`. None takes a seed from torch's global generator, which otherwise is left alone.
-        cores: how many paths run at once; None is as many as there are paths or cores.
-        engine: "native" or "torch"; None is the fastest there is.
-        init: around what the paths start, as for `MCMC`: each within ±0.1 of it, in unconstrained coordinates. None starts
-            around the program's own values, and at random where it has none.
+        num_elbo_samples: draws to estimate the ELBO at each point of a path.
+        num_steps: maximum number of steps of each path.
+        history: number of steps that the inverse Hessian remembers.
+        seed: an integer of at least 0. The same seed gives the same draws for any `cores`, and path k does not depend on
+            `num_paths`. None takes a seed from torch's global generator, which is otherwise left alone.
+        cores: how many paths run at once; None is the smaller of the numbers of paths and cores.
+        engine: "native" or "torch"; None is the fastest available.
+        init: the centre of the starting points, as for `MCMC`: each is within ±0.1, in unconstrained coordinates. None is
+            the program's own values, or random where it has none.
 
     Raises:
         OptimisationError: a setting outside its range, or of the wrong type.
 
-    References
+    References:
         Zhang, Carpenter, Gelman, Vehtari (2022), Pathfinder: Parallel quasi-Newton variational inference, JMLR 23.
 
     Example:
@@ -118,11 +118,11 @@ class Pathfinder:
             settle(self, {"cores": whole_number("cores", self.cores, 1, OptimisationError, "leave it out to use all")})
 
     def run(self, *args: Any, **kwargs: Any) -> Posterior:
-        """Approximate the posterior of the program as called with these arguments. May be called again, with other data.
+        """Approximate the posterior of the program with these arguments. May be called again, with different data.
 
         Returns:
             The draws, as one chain; `posterior.pareto_k` judges them. ``posterior.stats`` has for each draw the log
-            density `lp`, the log weight `log_weight`, before smoothing, and the `path` that it comes from.
+            density `lp`, the log weight `log_weight` before smoothing, and its `path`.
 
         Raises:
             OptimisationError: no path has found a Gaussian.
@@ -147,8 +147,8 @@ class Pathfinder:
         kept = [(k, *one) for k, one in enumerate(found) if one is not None]
         if not kept:
             raise OptimisationError(
-                f"none of {len(found)} paths has found a Gaussian: the log density has no curvature along them that could be "
-                "one's, or the paths started at a mode and went nowhere. Start elsewhere by `init`, raise `num_paths`, or "
+                f"none of {len(found)} paths has found a Gaussian: the log density has no suitable curvature along "
+                "them, or the paths started at a mode and did not move. Start elsewhere by `init`, raise `num_paths`, or "
                 "use MCMC."
             )
         draws = np.concatenate([one for _, one, _, _ in kept])
@@ -166,7 +166,7 @@ class Pathfinder:
         )
 
     def _path(self, compiled: CompiledDensity, start: Point, rng: np.random.Generator) -> tuple[Array, Array, Array] | None:
-        """Draws from the best Gaussian of a path, log p and log φ of them; None where there is none."""
+        """Draws from the best Gaussian of a path, with their log p and log φ; None if there is none."""
         path, _, _ = lbfgs(evaluator(compiled), start, self.num_steps, self.history)
         best: Gaussian | None = None
         highest = -np.inf

@@ -1,8 +1,8 @@
-r"""Steps uphill by any `torch.optim` optimiser, the program run in each of them, with minibatches by subsampled plates.
+r"""Maximise with any `torch.optim` optimiser, running the program in each step, with minibatches from subsampled plates.
 
-Parameters live in a `ParamStore`, latent sites as leaves of their own, both in unconstrained coordinates. In a subsampled
-plate a site's leaf holds the coordinates of all elements, and each step moves those that are present: with the plate's
-scale the gradient of a step is an unbiased estimate of that of the whole log density.
+Parameters are kept in a `ParamStore`, latent sites as separate leaves, both in unconstrained coordinates. In a subsampled
+plate a site's leaf holds the coordinates of all elements, and each step updates those that are present: with the plate's
+scale the gradient of a step is an unbiased estimate of that of the full log density.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from sursum.optimise.fit_result import started
 
 @handler
 class Ascent(Unconstrained):
-    """Gives every latent site the value at a leaf, which outlives the execution and holds all elements of plates."""
+    """Gives every latent site the value of a leaf, which outlives the execution and holds all elements of plates."""
 
     values: Mapping[str, Tensor] = field(default_factory=dict)
     leaves: dict[str, Tensor] = field(default_factory=dict)
@@ -54,23 +54,23 @@ class Ascent(Unconstrained):
         return super().settle(site, present(answer, site.plates, batch))
 
     def log_jacobian(self) -> Tensor:
-        """Of what an execution has settled, the elements present standing for all."""
+        """The log-Jacobian of one execution, with the present elements representing all."""
         return sum((plate_scale(site.plates) * term.sum() for site, term in self.jacobians.values()), torch.zeros(()))
 
     def value(self, name: str) -> Tensor:
-        """The constrained value of a latent site, all elements of subsampled plates included."""
+        """The constrained value of a latent site, including all elements of subsampled plates."""
         leaf, ontos = self.leaves[name].detach(), self.ontos[name]
         values = torch.stack([onto(leaf[at]) for at, onto in ontos.items()])
         return values.reshape(leaf.shape[: len(next(iter(ontos)))] + values.shape[1:])
 
     def _leaf(self, site: Sample, shape: torch.Size, onto: Any) -> Tensor:
-        """Where a site starts: at the value given for it or carried by it, else at 0."""
+        """Where a site starts: at its given or initial value, otherwise at 0."""
         steps, batch = [step.size for step in own_steps(site)], len(site.fn.batch_shape)
         one = whole_shape(site.fn.batch_shape + site.fn.event_shape, site.plates, batch)
         leaf = torch.zeros(
             whole_shape(shape, site.plates, len(steps) + batch), dtype=floating_dtype(site.fn) or torch.get_default_dtype()
         )
-        # In a subsampled plate the site carries what is present; the parameter that it was has all.
+        # In a subsampled plate the site has only the present elements; the original parameter has all.
         carried = (self.values.get(site.name), site.init, None if site.param is None else site.param.init)
         start = next((value for value in carried if value is not None and value.shape in (one, (*steps, *one))), None)
         if start is not None:
@@ -96,14 +96,14 @@ class Ascended:
         return held | {name: self.ascent.value(name) for name in self.ascent.leaves}
 
     def scored(self) -> tuple[dict[str, Tensor], float]:
-        """Parameters, latent and deterministic sites by name, and the log density, by one run of the program at the end."""
+        """Parameters, latent and deterministic sites by name, and the log density, from one final run of the program."""
         with valued():
             total, found = self.last()
         fixed = {name: torch.as_tensor(site.value).detach().clone() for name, site in found.deterministic.items()}
         return self.values() | fixed, float(total.detach())
 
     def trend(self) -> tuple[float, float]:
-        """By how much the log density rose between the last two tenths of the steps, and the standard error of that."""
+        """The increase of the log density between the last two tenths of the steps, and its standard error."""
         tenth = max(len(self.log_density) // 10, 1)
         last, before = self.log_density[-tenth:], self.log_density[-2 * tenth : -tenth]
         if len(before) < 2:
@@ -127,7 +127,7 @@ def ascend(
 
     Raises:
         DensityError: the program has nothing to fit, or a latent site that has no gradient.
-        OptimisationError: an optimiser that cannot be made; a log density that is not a number.
+        OptimisationError: an optimiser that cannot be constructed; a log density that is NaN.
     """
     store, ascent = ParamStore(), Ascent(values=values)
     program = started(model, values=values)

@@ -1,4 +1,4 @@
 """Whole studies of a program: simulation-based calibration.
 
-Imports the samplers; nothing but the public faces imports it.
+Imports the samplers; only the public faces import it.
 """

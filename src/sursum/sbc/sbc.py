@@ -1,11 +1,11 @@
-r"""Simulation-based calibration: whether a program, and the sampler, give back what the program says of itself.
+r"""Simulation-based calibration: check that a program and the sampler are consistent with each other.
 
 .. math:: \tilde z \sim p(z), \quad \tilde y \sim p(y \mid \tilde z), \quad z^{(1)}, \dots, z^{(L)} \sim p(z \mid \tilde y)
 
-makes the rank of each :math:`\tilde z_i` among its L draws uniform on 0, …, L. Ranks that are not show an error in the program
-or in the sampler, and their shape which: ∪ for posteriors that are too narrow, ∩ for too wide, a slope for biased ones.
+makes the rank of each :math:`\tilde z_i` among its L draws uniform on 0, …, L. Ranks that are not uniform show an error in the
+program or in the sampler, and their shape which: ∪ for posteriors that are too narrow, ∩ for too wide, a slope for biased ones.
 
-References
+References:
     Talts, Betancourt, Simpson, Vehtari, Gelman (2018), arXiv:1804.06788.
 """
 
@@ -41,8 +41,8 @@ from sursum.sbc.sbc_result import SBCResult, p_values
 
 @answers(
     draws="num_samples",
-    num_draws="`num_samples=` is of each chain, and `max_rank=` is L, among how many draws a rank is",
-    thin_ranks="`max_rank=` says among how many draws a rank is",
+    num_draws="`num_samples=` is for each chain, and `max_rank=` is L, the number of draws that a rank is among",
+    thin_ranks="`max_rank=` is the number of draws that a rank is among",
     chains="num_chains",
     warmup="num_warmup",
     warmup_steps="num_warmup",
@@ -56,17 +56,17 @@ from sursum.sbc.sbc_result import SBCResult, p_values
 class SBC:
     """Draw parameters and data from the program, sample the posterior of those data, and rank the parameters in it.
 
-    Arguments:
-        model: the program, with priors for all that is unknown.
-        fitted: the program whose posterior is sampled, if that is a different one.
-        num_simulations: how many data sets; the test can see what is wrong more sharply the more there are.
-        max_rank: L, among how many draws a rank is; they are taken evenly from all draws, to be nearly independent.
-        num_warmup, num_samples, num_chains, target_accept: of the sampler, for each data set; chains run side by side.
-        seed: the same seed gives the same ranks; None takes one from torch's global generator, which otherwise is left alone.
-        engine: as in `MCMC`. The compiled density is used again for other data.
+    Args:
+        model: the program, with priors for everything unknown.
+        fitted: the program whose posterior is sampled, if different.
+        num_simulations: the number of data sets; more of them make the test more powerful.
+        max_rank: L, the number of draws that a rank is among; they are taken evenly from all draws, to be nearly independent.
+        num_warmup, num_samples, num_chains, target_accept: of the sampler, for each data set; chains run in parallel.
+        seed: the same seed gives the same ranks; None takes one from torch's global generator, which is otherwise left alone.
+        engine: as in `MCMC`. The compiled density is reused for all data.
 
     Raises:
-        SamplingError: a setting that cannot be, such as fewer draws than `max_rank`.
+        SamplingError: an invalid setting, such as fewer draws than `max_rank`.
 
     Example:
         >>> import sursum as su, sursum.distributions as dist, torch
@@ -124,19 +124,19 @@ class SBC:
         )
 
     def run(self, *args: Any, **kwargs: Any) -> SBCResult:
-        """Calibrate the program as called with these arguments, data included: of those only the shapes matter.
+        """Calibrate the program with these arguments, data included: only the shapes of the data matter.
 
         Raises:
-            KeyboardInterrupt: Ctrl-C, which ends the study and not only the run that is going on.
-            SamplingError: nothing is observed, or a site that only one of the two programs has.
+            KeyboardInterrupt: Ctrl-C, which ends the study and not only the current run.
+            SamplingError: nothing is observed, or only one of the two programs has a site.
         """
         simulator = uncondition(self.model)
         first = _simulated(self.model, args, kwargs, 0)
         observed = list(first.observed)
         if not observed:
             raise SamplingError(
-                "the program observes nothing as it is called, so there is nothing to simulate. Call it with data, of which "
-                "only the shapes matter."
+                "the program observes nothing with these arguments, so there is nothing to simulate. Call it with data; "
+                "only their shapes matter."
             )
 
         def conditioned(*values: Tensor) -> Any:
@@ -154,7 +154,7 @@ class SBC:
             data = [drawn[name].value for name in observed]
             with warnings.catch_warnings():
                 if k:
-                    # What is to be said of the program has been said of the first data.
+                    # Warnings about the program have been issued for the first data.
                     warnings.simplefilter("ignore")
                 if compiled is None:
                     compiled = compile_density(LogDensity(rolled(conditioned), data), self.engine)
@@ -167,15 +167,15 @@ class SBC:
             for name, draws in posterior.items():
                 if name not in drawn:
                     raise SamplingError(
-                        f"site {name!r} is in the program that is fitted, and not in the one that simulates."
-                        f"{suggestion(name, drawn)} Give both the same names for what is to be compared."
+                        f"site {name!r} is in the program that is fitted, but not in the one that simulates."
+                        f"{suggestion(name, drawn)} Use the same names in both for what is to be compared."
                     )
                 if draws.is_floating_point():
                     chosen = draws.flatten(0, 1).numpy()[picked]
                     true = torch.as_tensor(drawn[name].value).double().numpy()
                     ranks.setdefault(name, []).append((chosen < true).sum(axis=0))
         stacked = {name: np.stack(rows) for name, rows in ranks.items()}
-        # What never varies has no rank: a site that is constant is below none of its draws, and above none.
+        # A constant site has no rank: it is neither below nor above any of its draws.
         uneven = {name: p_values(rows, self.max_rank) for name, rows in stacked.items()}
         return SBCResult(stacked, self.max_rank, uneven, divergences)
 

@@ -1,6 +1,6 @@
-"""`SBCResult`: ranks of simulation-based calibration, how uneven they are, and a picture of them.
+"""`SBCResult`: ranks of simulation-based calibration, a test of their uniformity, and a plot.
 
-References
+References:
     Säilynoja, Bürkner, Vehtari (2022), Graphical test for discrete uniformity and its applications in goodness-of-fit
     evaluation and multiple sample comparison, Statistics and Computing 32, section 3.
 """
@@ -20,18 +20,18 @@ from sursum.common.tables import Table
 from sursum.draws.diagnostics import element_name
 
 REFERENCES = 2000
-"""Samples of uniform numbers from which the distribution of the test statistic is known."""
+"""Number of uniform samples from which the distribution of the test statistic is estimated."""
 
 
 @dataclass(frozen=True)
 class SBCResult:
     """The ranks of simulation-based calibration, and whether they are uniform.
 
-    Arguments:
-        ranks: by site, integers of 0 to L, (simulation, *shape).
-        max_rank: L, how many draws each rank is among.
-        p_values: by site, of the shape of the site: how probable so uneven an ECDF of ranks is if all is well.
-        divergences: how many simulations had draws that ended in one.
+    Args:
+        ranks: by site, integers from 0 to L, (simulation, *shape).
+        max_rank: L, the number of draws that each rank is among.
+        p_values: by site, with the shape of the site: the probability of an ECDF at least this uneven for uniform ranks.
+        divergences: the number of simulations with divergent draws.
     """
 
     ranks: Mapping[str, NDArray[np.int64]]
@@ -44,7 +44,7 @@ class SBCResult:
         return len(next(iter(self.ranks.values())))
 
     def passed(self, level: float = 0.01) -> bool:
-        """Whether no quantity is too uneven; `level` is the probability of an error, for all quantities together."""
+        """Whether no quantity is too uneven; `level` is the probability of a false alarm, for all quantities together."""
         smallest, count = self._smallest()
         return smallest >= level / count
 
@@ -57,7 +57,7 @@ class SBCResult:
         for name, values in self.p_values.items():
             for place in np.ndindex(values.shape):
                 scaled = self.ranks[name][(slice(None), *place)] / self.max_rank
-                # The smallest that can be told from so many reference samples is 1 / (REFERENCES + 1).
+                # The smallest p-value that this many reference samples can resolve is 1 / (REFERENCES + 1).
                 cells = (
                     "<0.001" if values[place] < 0.001 else f"{values[place]:.3f}",
                     f"{scaled.mean():.3f}",
@@ -72,7 +72,7 @@ class SBCResult:
     __repr__ = __str__
 
     def plot(self, path: str | os.PathLike[str] | None = None, *, sites: Iterable[str] | None = None) -> Any:
-        """A picture of each quantity: the ECDF of its ranks less that of uniform ones, and the band where 95 % stay within.
+        """A plot of each quantity: the ECDF of its ranks minus that of uniform ones, and the band that contains 95 % of these.
 
         Returns:
             The matplotlib figure, which is also written to `path`, if there is one.
@@ -105,14 +105,14 @@ class SBCResult:
 
 
 def _uniform(ranks: NDArray[np.int64], max_rank: int) -> NDArray[np.float64]:
-    """Ranks as numbers that are uniform on (0, 1) if the ranks are on 0, …, L: each spread over its share, by a fixed seed."""
+    """Ranks as numbers that are uniform on (0, 1) if the ranks are on 0, …, L: jittered within its bin, by a fixed seed."""
     noise = np.random.default_rng(len(ranks)).uniform(size=ranks.shape)
     uniform: NDArray[np.float64] = (ranks + noise) / (max_rank + 1)
     return uniform
 
 
 def p_values(ranks: NDArray[np.int64], max_rank: int) -> NDArray[np.float64]:
-    """For each quantity of (simulation, *shape) how often uniform ranks are as uneven as these."""
+    """For each quantity of (simulation, *shape), the fraction of uniform ranks that are at least as uneven."""
     count, *shape = ranks.shape
     reference = np.sort(_statistic(np.random.default_rng(0).uniform(size=(REFERENCES, count))))
     uniform = _uniform(ranks, max_rank).reshape(count, -1).T
@@ -122,12 +122,12 @@ def p_values(ranks: NDArray[np.int64], max_rank: int) -> NDArray[np.float64]:
 
 
 def _places(count: int) -> NDArray[np.float64]:
-    """Where an ECDF of `count` numbers is looked at."""
+    """The points at which an ECDF of `count` numbers is evaluated."""
     return np.arange(1, count) / count
 
 
 def _statistic(uniform: NDArray[np.float64]) -> NDArray[np.float64]:
-    r"""For rows of N numbers, how improbable the ECDF is at the place where it is most so: small for uneven ones.
+    r"""For rows of N numbers, the probability of the ECDF at its most improbable point: small for uneven ones.
 
     .. math:: \gamma = 2 \min_i \min\{\mathrm{Bin}(N F(z_i) \mid N, z_i), 1 - \mathrm{Bin}(N F(z_i) - 1 \mid N, z_i)\}
     """
@@ -136,7 +136,7 @@ def _statistic(uniform: NDArray[np.float64]) -> NDArray[np.float64]:
     count = uniform.shape[1]
     z = _places(count)
     below = np.stack([np.searchsorted(np.sort(row), z, side="right") for row in uniform])
-    # Few different values: one table of the distribution for each place.
+    # There are few distinct values: one table of the distribution for each point.
     k = np.arange(count + 1)
     lower = binom.cdf(k[:, None], count, z)
     upper = binom.sf(k[:, None] - 1, count, z)
@@ -146,7 +146,7 @@ def _statistic(uniform: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def band(count: int, coverage: float = 0.95) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Places z, and the band in which the whole ECDF of `count` uniform numbers stays with probability `coverage`.
+    """Points z, and the band that contains the whole ECDF of `count` uniform numbers with probability `coverage`.
 
     Example:
         >>> z, low, up = band(100)
