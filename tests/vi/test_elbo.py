@@ -317,7 +317,7 @@ def test_automatic_guides_take_minibatches_with_local_sites():
 
 def test_a_discrete_site_under_a_bound_that_needs_derivatives():
     with pytest.raises(
-        VariationalError, match=r"needs draws that can be differentiated, and those of site 'a' .* \(Bernoulli\)"
+        VariationalError, match=r"needs draws that can be differentiated, but those of site 'a' .* \(Bernoulli\)"
     ):
         TraceMeanField_ELBO().loss(mixture, coins)
 

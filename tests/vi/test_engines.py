@@ -233,7 +233,7 @@ def test_noise_becomes_the_numbers_that_distributions_want():
     assert noise.kinds == [(NORMAL, 2), (NORMAL, 1), (NORMAL, 1), (NORMAL, 1), (UNIFORM, 2), *[(UNIFORM, 1)] * 3]
     with Noise(torch.zeros(1).double()), pytest.raises(CaptureError, match=r"draws more numbers than in its first run"):
         torch.randn(2)
-    with Noise(), pytest.raises(CaptureError, match=r"the draw by aten::_standard_gamma is no smooth function of normal"):
+    with Noise(), pytest.raises(CaptureError, match=r"the draw by aten::_standard_gamma is not a smooth function of normal"):
         dist.Gamma(torch.tensor(1.0), 1.0).rsample()
 
 
@@ -333,7 +333,9 @@ def test_particles_of_programs_that_take_no_batch_are_drawn_one_after_another(ki
         return su.infer.SVI(model, guide, su.optim.Adam({"lr": 0.01}), loss, seed=0)
 
     batch, alone = trained(True), trained(False)
-    with pytest.warns(EngineWarning, match=r"the 4 particles are drawn one after another: .*a lifted network is not") as notes:
+    with pytest.warns(
+        EngineWarning, match=r"the 4 particles are drawn one after another: .*a lifted network does not"
+    ) as notes:
         found = [batch.step(x, y) for _ in range(3)]
     assert len(notes) == 1
     assert found == [alone.step(x, y) for _ in range(3)]

@@ -114,9 +114,9 @@ class TestBadInput:
             Importance(3)
         with pytest.raises(VariationalError, match="`guide` is 3, but must be a program"):
             Importance(model, 3)
-        with pytest.raises(VariationalError, match="`num_samples` is 0, but must be an integer of 1 or more"):
+        with pytest.raises(VariationalError, match="`num_samples` is 0, but must be an integer of at least 1"):
             Importance(model, num_samples=0)
-        with pytest.raises(VariationalError, match="`seed` is -1, but must be an integer of 0 or more"):
+        with pytest.raises(VariationalError, match="`seed` is -1, but must be an integer of at least 0"):
             Importance(model, seed=-1)
         with pytest.raises(VariationalError, match="`num_samples` is 0"):
             Importance(model, num_samples=5, seed=0).run().resample(0)

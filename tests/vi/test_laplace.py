@@ -166,5 +166,5 @@ class TestBadInput:
 
     def test_in_a_list(self):
         guides = autoguide.AutoGuideList(regression.program)
-        with pytest.raises(GuideError, match="is no part of an AutoGuideList. Use AutoMultivariateNormal"):
+        with pytest.raises(GuideError, match="cannot be part of an AutoGuideList. Use AutoMultivariateNormal"):
             guides.append(autoguide.AutoLaplaceApproximation(regression.program))

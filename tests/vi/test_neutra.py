@@ -130,10 +130,10 @@ class TestBadInput:
             NeuTraReparam(autoguide.AutoDelta(model), su.ParamStore())
         bounded = lambda features: zuko_flows().NCSF(features, transforms=1, hidden_features=(8,))  # a base on circles
         guide, params = fitted(lambda program: autoguide.AutoNormalizingFlow(program, flow=bounded))
-        with pytest.raises(GuideError, match="draws of this AutoNormalizingFlow are no one-to-one map of a standard normal"):
+        with pytest.raises(GuideError, match="draws of this AutoNormalizingFlow are not a one-to-one map of a standard normal"):
             NeuTraReparam(guide, params)
         guide, params = fitted(autoguide.AutoLowRankMultivariateNormal)
-        with pytest.raises(GuideError, match="this AutoLowRankMultivariateNormal are no one-to-one map"):
+        with pytest.raises(GuideError, match="this AutoLowRankMultivariateNormal are not a one-to-one map"):
             NeuTraReparam(guide, params)
 
     def test_a_guide_that_is_not_fitted(self):
@@ -142,14 +142,14 @@ class TestBadInput:
 
     def test_only_some_of_the_sites(self):
         neutra = NeuTraReparam(*fitted())
-        with pytest.raises(SiteError, match=r"wrote 'mu', 'tau', and its guide has 'theta' as well.*Name them all"):
+        with pytest.raises(SiteError, match=r"replaced 'mu', 'tau', but its guide also has 'theta'.*Name them all"):
             su.reparam(model, {"mu": neutra, "tau": neutra})()
 
     def test_another_program(self):
         neutra = NeuTraReparam(*fitted())
         with pytest.raises(SiteError, match="latent site 'other' .* is not in the guide .* which has 'mu', 'tau', 'theta'"):
             su.reparam(lambda: su.sample("other", dist.Normal(0.0, 1.0)), {"**": neutra})()
-        with pytest.raises(SiteError, match="latent site 'mu' .* has 2 coordinates, and 1 in the guide"):
+        with pytest.raises(SiteError, match="latent site 'mu' .* has 2 coordinates, but 1 in the guide"):
             su.reparam(lambda: su.sample("mu", dist.Normal(torch.zeros(2), 1.0)), {"**": neutra})()
 
     def test_without_reparam(self):

@@ -160,7 +160,7 @@ def test_loading_what_was_saved_for_something_else(tmp_path):
         other.run(1)
     another = SVI(model, guide, su.optim.SGD(lr=0.1), seed=0)
     another.load(tmp_path / "state.npz")
-    with pytest.raises(VariationalError, match=r"saved with the optimiser Adam, and this SVI has SGD"):
+    with pytest.raises(VariationalError, match=r"saved with the optimiser Adam, but this SVI has SGD"):
         another.run(1)
 
 
@@ -305,7 +305,7 @@ def test_a_gradient_that_is_not_finite_names_the_parameter():
 
 
 def test_nothing_to_optimise():
-    with pytest.raises(VariationalError, match=r"the optimiser is given no parameters: neither the guide nor the model"):
+    with pytest.raises(VariationalError, match=r"the optimiser has no parameters: neither the guide nor the model"):
         SVI(model, lambda y=Y: su.sample("mu", dist.Normal(0.0, 1.0)), adam()).run(1)
 
     def detached(y=Y):
@@ -328,13 +328,13 @@ def test_a_discrete_site_under_an_automatic_guide():
     [
         ({"model": 3}, "`model` is 3, but must be a program"),
         ({"guide": None}, "`guide` is None, but must be a program"),
-        ({"loss": Trace_ELBO}, "give `Trace_ELBO()`, with brackets"),
-        ({"seed": -1}, "`seed` is -1, but must be an integer of 0 or more"),
-        ({"checkpoint_every": 0}, "`checkpoint_every` is 0, but must be an integer of 1 or more"),
-        ({"optim": None}, "`optim` is None, and an optimiser was expected"),
-        ({"optim": su.optim.Adam}, "and an optimiser was expected"),
-        ({"optim": torch.optim.SGD([torch.zeros(1)], lr=0.1)}, "`optim` is a torch SGD that has its parameters already"),
-        ({"optim": lambda params: 3}, "`optim` made a int of the parameters"),
+        ({"loss": Trace_ELBO}, "give `Trace_ELBO()`, with parentheses"),
+        ({"seed": -1}, "`seed` is -1, but must be an integer of at least 0"),
+        ({"checkpoint_every": 0}, "`checkpoint_every` is 0, but must be an integer of at least 1"),
+        ({"optim": None}, "`optim` is None, but an optimiser was expected"),
+        ({"optim": su.optim.Adam}, "but an optimiser was expected"),
+        ({"optim": torch.optim.SGD([torch.zeros(1)], lr=0.1)}, "`optim` is a torch SGD that already has parameters"),
+        ({"optim": lambda params: 3}, "`optim` returned a int"),
     ],
 )
 def test_settings_of_the_wrong_kind(settings, message):
@@ -351,7 +351,7 @@ def test_data_of_another_size_under_local_sites():
     svi.evaluate_loss(Y)
     with pytest.raises(GuideError, match=r"latent site 'z' .* has shape \(2,\), and had \(3,\) when AutoNormal was set up"):
         svi.evaluate_loss(Y[:2])
-    fresh, message = AutoNormal(local), r"latent site 'y' .* was not there when AutoNormal was set up, with the sites 'z'"
+    fresh, message = AutoNormal(local), r"latent site 'y' .* did not exist when AutoNormal was set up, with the sites 'z'"
     with svi.params:
         fresh(Y)
         fresh.model = su.poutine.uncondition(local)
@@ -360,15 +360,15 @@ def test_data_of_another_size_under_local_sites():
 
 
 def test_number_of_steps():
-    with pytest.raises(VariationalError, match=r"`num_steps` is 0, but must be an integer of 1 or more"):
+    with pytest.raises(VariationalError, match=r"`num_steps` is 0, but must be an integer of at least 1"):
         SVI(model, guide, adam()).run(0)
-    with pytest.raises(VariationalError, match=r"`num_particles` is 0, but must be an integer of 1 or more"):
+    with pytest.raises(VariationalError, match=r"`num_particles` is 0, but must be an integer of at least 1"):
         Trace_ELBO(num_particles=0)
     with pytest.raises(OptimisationError, match=r"`clip_norm` is -1, but must be a number above 0"):
         su.optim.Adam(lr=0.1, clip_norm=-1)
-    with pytest.raises(VariationalError, match=r"`window` is 0, but must be an integer of 1 or more"):
+    with pytest.raises(VariationalError, match=r"`window` is 0, but must be an integer of at least 1"):
         EarlyStopping(window=0)
-    with pytest.raises(VariationalError, match=r"`tolerance` is -1, but must be a number of 0 or more"):
+    with pytest.raises(VariationalError, match=r"`tolerance` is -1, but must be a number of at least 0"):
         EarlyStopping(tolerance=-1)
 
 

@@ -67,7 +67,7 @@ def test_options_of_optimisers():
         su.optim.Adam(0.02)
     with pytest.raises(OptimisationError, match=r"torch.optim.Adam has no option 'nonsense'. Its options are lr, betas, eps"):
         su.optim.Adam(nonsense=1)
-    with pytest.raises(OptimisationError, match=r"torch.optim.Adam refuses the options \{'lr': -1.0\}: Invalid learning rate"):
+    with pytest.raises(OptimisationError, match=r"torch.optim.Adam rejects the options \{'lr': -1.0\}: Invalid learning rate"):
         su.optim.Adam({"lr": -1.0})
     with pytest.raises(OptimisationError, match="the options of ClippedAdam are 0.02, but must be a mapping"):
         su.optim.ClippedAdam(0.02)
@@ -109,7 +109,7 @@ class Net(torch.nn.Module):
 )
 def test_programs_without_their_data(run, name):
     with pytest.raises(
-        CallError, match=rf"the program {name} cannot be called with \(\): missing a required argument: 'x'. Give"
+        CallError, match=rf"the program {name} cannot be called with \(\): missing a required argument: 'x'. Pass"
     ):
         run()
 
@@ -127,15 +127,17 @@ def test_reparam():
     for config in (None, "mu", LocScaleReparam(0.0)):
         with pytest.raises(HandlerError, match=r"the configuration of reparam is .*, but must be a mapping from names"):
             su.reparam(model, config)
-    with pytest.raises(HandlerError, match=r"given the class LocScaleReparam for 'mu', and a reparameteriser was expected"):
+    with pytest.raises(
+        HandlerError, match=r"got the class LocScaleReparam for 'mu', but an instance of a reparameteriser was expected"
+    ):
         su.reparam(model, {"mu": LocScaleReparam})
-    with pytest.raises(HandlerError, match=r"given 0.5 for 'mu', and a reparameteriser was expected, an instance"):
+    with pytest.raises(HandlerError, match=r"got 0.5 for 'mu', but an instance of a reparameteriser was expected"):
         su.reparam(model, {"mu": 0.5})
 
 
 def test_nesting_of_plates():
     for nesting in ("a", -1, True, 1.0):
-        with pytest.raises(VariationalError, match="`max_plate_nesting` is .*, but must be an integer of 0 or more"):
+        with pytest.raises(VariationalError, match="`max_plate_nesting` is .*, but must be an integer of at least 0"):
             Trace_ELBO(max_plate_nesting=nesting)
 
 
@@ -173,13 +175,13 @@ def test_another_models_checkpoint_changes_nothing(tmp_path):
 
 @pytest.mark.parametrize("seed", ["a", -1, True, 1.5])
 def test_the_seed_of_a_fit(seed):
-    with pytest.raises(OptimisationError, match="`seed` is .*, but must be an integer of 0 or more"):
+    with pytest.raises(OptimisationError, match="`seed` is .*, but must be an integer of at least 0"):
         su.infer.Fit(regression, seed=seed).run(torch.ones(2), torch.ones(2))
 
 
 @pytest.mark.parametrize("centered", ["a", True, 1.5, float("nan"), torch.tensor(0.5)])
 def test_a_centring_that_is_no_share(centered):
-    with pytest.raises(ArgumentError, match="centered must lie between 0 and 1, and is"):
+    with pytest.raises(ArgumentError, match="centered must lie between 0 and 1, but is"):
         LocScaleReparam(centered)
 
 

@@ -1,6 +1,6 @@
-"""Variational inference: a guide is fitted to the posterior of a program.
+"""Variational inference: fit a guide to the posterior of a program.
 
-`svi` takes the steps, on one of the engines in `engine`; bounds are in files of their own, guides in `autoguide/`.
+`svi` takes the steps, on one of the engines in `engine`; bounds are in separate files, guides in `autoguide/`.
 Imports `posterior`, `compiler` and below; `infer` imports it.
 """
 

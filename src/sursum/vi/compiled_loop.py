@@ -1,6 +1,6 @@
-"""Many steps in one call: a loop in C over a compiled loss, noise that was drawn before, and the optimiser's arithmetic.
+"""Many steps in one call: a C loop over a compiled loss, noise drawn beforehand, and the optimiser's arithmetic.
 
-The loop knows no model and no guide: it gets their function by address, so one library serves all.
+The loop does not depend on model and guide: it calls their function by address, so one library serves all.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class _Task(ctypes.Structure):
 
 @dataclass(frozen=True)
 class Rule:
-    """A torch optimiser as the loop knows it: its number, its numbers, and the names of its running averages."""
+    """A torch optimiser for the C loop: its rule, its constants, and the names of its running averages."""
 
     number: int
     a: float
@@ -66,7 +66,7 @@ class Rule:
 
 
 def rule_of(optimizer: torch.optim.Optimizer) -> Rule | None:
-    """The rule of a torch optimiser, exactly its arithmetic; None where the loop does not know it."""
+    """The rule with exactly the arithmetic of a torch optimiser; None if the loop does not implement it."""
     if len(optimizer.param_groups) != 1:
         return None
     group = optimizer.param_groups[0]
@@ -118,7 +118,7 @@ class Loop:
         )  # fmt: skip
 
     def steps(self, noise: Array, rates: Array, losses: Array, optimizer: torch.optim.Optimizer) -> int:
-        """Take a step for each row of `noise`, or as many as go well; parameters and the optimiser's state are written back.
+        """Take a step for each row of `noise`, up to the first failure; parameters and the optimiser's state are written back.
 
         Args:
             noise: (steps, particles · noise), contiguous.
@@ -126,7 +126,7 @@ class Loop:
             losses: filled with the loss at each step.
 
         Returns:
-            How many steps were taken.
+            The number of steps taken.
         """
         leaves = [self.objective.store.unconstrained[name] for name in self.objective.names]
         self._point[: self.objective.dim] = self.objective.coordinates()
@@ -143,7 +143,7 @@ class Loop:
         return [(name, array) for name, array in named if name is not None]
 
     def _read(self, optimizer: torch.optim.Optimizer, leaves: Sequence[Tensor]) -> int:
-        """The optimiser's running averages into the loop's arrays; how many steps it has taken."""
+        """Copy the optimiser's running averages to the loop's arrays; returns how many steps it has taken."""
         self._first[:], self._second[:] = 0.0, 0.0
         taken, at = 0, 0
         for leaf in leaves:

@@ -1,4 +1,4 @@
-"""From a fitted guide to a `Posterior`."""
+"""Draw a `Posterior` from a fitted guide."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def draw_posterior(
 
 
 def _one_by_one(one: Callable[[], Pair], store: ParamStore, number: int, num_samples: int) -> dict[str, Tensor]:
-    """The columns of draws for each of which the programs run."""
+    """Draws by name, running the programs for each."""
     rows: list[dict[str, Tensor]] = []
     with valued(), store:
         for k in range(num_samples):
@@ -67,7 +67,7 @@ def _one_by_one(one: Callable[[], Pair], store: ParamStore, number: int, num_sam
 
 
 def _captured(one: Callable[[], Pair], store: ParamStore, number: int, num_samples: int) -> dict[str, Tensor] | None:
-    """The same in double precision, by the captured graph of one draw, for all of them at once; None if there is none."""
+    """The same in double precision, by mapping the captured graph of one draw over all; None if it cannot be captured."""
     counting = Noise()
     try:
         with valued(), store, counting:
@@ -91,7 +91,7 @@ def _captured(one: Callable[[], Pair], store: ParamStore, number: int, num_sampl
 
 
 def _row(drawn: Pair) -> dict[str, Tensor]:
-    """One draw: sites under their names, and under keys that no site can have what else there is."""
+    """One draw: sites under their names, and other results under keys that no site can have."""
     row = {name: _double(site.value) for name, site in _sites(drawn).items()}
     free, log_jacobian = _coordinates(drawn)
     log_p = sum((term.sum().double() for term in drawn.log_p.values()), torch.zeros((), dtype=torch.float64))
@@ -116,7 +116,7 @@ def _sites(drawn: Pair) -> dict[str, Sample | Deterministic]:
 
 
 def _coordinates(drawn: Pair) -> tuple[dict[str, Tensor], Tensor]:
-    """The unconstrained coordinates of every continuous latent site, and the log-Jacobian of them all."""
+    """The unconstrained coordinates of every continuous latent site, and their total log-Jacobian."""
     free: dict[str, Tensor] = {}
     total = torch.zeros((), dtype=torch.float64)
     for name, site in _latents(drawn).items():
@@ -133,7 +133,7 @@ def _coordinates(drawn: Pair) -> tuple[dict[str, Tensor], Tensor]:
 
 
 def snapshot(store: ParamStore) -> ParamStore:
-    """A store with the present values, which later steps do not change."""
+    """A store with the current values, which later steps do not change."""
     copy = ParamStore(double=store.double)
     copy.sites.update(store.sites)
     copy.unconstrained.update({name: leaf.detach().clone() for name, leaf in store.unconstrained.items()})

@@ -1,4 +1,4 @@
-"""`EarlyStopping`: when there is nothing more to gain."""
+"""`EarlyStopping`: stop when the loss no longer improves."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from sursum.errors import VariationalError
 
 @dataclass(frozen=True)
 class EarlyStopping:
-    """Stop when the mean loss of `patience` windows in a row is no better than the best before them.
+    """Stop when the mean losses of `patience` consecutive windows are no better than the best before them.
 
-    Better is lower by more than `tolerance`, relative to the size of the loss. The decision depends on the losses alone,
-    so a run that was resumed stops where an uninterrupted one does.
+    Better is lower by more than `tolerance`, relative to the size of the loss. The decision depends only on the losses,
+    so a resumed run stops where an uninterrupted one does.
 
     Args:
-        window: steps in a window, over which the noise of the loss is averaged.
+        window: steps per window, over which the noise of the loss is averaged.
         patience: windows without gain before the run stops.
         tolerance: the relative gain that counts.
 
@@ -38,13 +38,13 @@ class EarlyStopping:
 
     def __post_init__(self) -> None:
         for name in ("window", "patience"):
-            remedy = "leave it out for the usual"
+            remedy = "leave it out for the default"
             settle(self, {name: whole_number(name, getattr(self, name), 1, VariationalError, remedy)})
         if not self.tolerance >= 0:
-            raise VariationalError(f"`tolerance` is {self.tolerance!r}, but must be a number of 0 or more.")
+            raise VariationalError(f"`tolerance` is {self.tolerance!r}, but must be a number of at least 0.")
 
     def stops(self, losses: Sequence[float]) -> bool:
-        """Whether a run with these losses, of whole windows, ends here."""
+        """Whether a run with these losses, a whole number of windows, ends here."""
         whole = len(losses) // self.window
         if whole <= self.patience:
             return False

@@ -1,4 +1,4 @@
-"""`ELBO`: what all bounds of variational inference have in common."""
+"""`ELBO`: the common base of all bounds of variational inference."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from sursum.handlers import plate
 from sursum.vi.particle import Pair, Program, pair, scored
 
 PARTICLES = "num_particles_vectorized"
-_FOR_BATCHES = "Write them for batches, as for plates (a lifted network is not), or leave vectorize_particles out."
+_FOR_BATCHES = "Write them to support batching, as for plates (a lifted network does not), or leave vectorize_particles out."
 
 
 @dataclass(frozen=True)
 class ELBO:
     """A bound on the evidence, estimated with draws of the guide; its negative is the loss.
 
-    A kind of it says what one particle is worth (`log_weight`) and how particles are joined (`joined`, `order`).
+    A subclass implements the log weight of one particle (`log_weight`) and how particles are combined (`joined`, `order`).
 
     Args:
-        num_particles: draws of the guide for one estimate.
-        vectorize_particles: draw them all in one run, in a plate outside of all others; the program must then be written
-            for batches, as it must for plates; where it is not, `SVI` draws them one after another, with a note. The native
-            engine loops over particles in C and needs no such thing.
-        max_plate_nesting: how many dimensions the program's plates take; None finds out by one run.
+        num_particles: draws of the guide per estimate.
+        vectorize_particles: draw them all in one run, in a plate outside all others; the program must then support
+            batching, as for plates; if it does not, `SVI` draws them one after another, with a note. The native
+            engine loops over particles in C and does not need this.
+        max_plate_nesting: how many dimensions the program's plates take; None determines it by one run.
     """
 
     num_particles: int = field(default=1, kw_only=True)
@@ -43,26 +43,26 @@ class ELBO:
         particles = whole_number("num_particles", self.num_particles, 1, VariationalError, "1 is usual")
         settle(self, {"num_particles": particles})
         if self.max_plate_nesting is not None:
-            remedy = "leave it out to have it found by one run"
+            remedy = "leave it out to determine it by one run"
             nesting = whole_number("max_plate_nesting", self.max_plate_nesting, 0, VariationalError, remedy)
             settle(self, {"max_plate_nesting": nesting})
 
-    # What a kind of bound says.
+    # What a subclass implements.
 
     @property
     def order(self) -> float:
-        """α: particles are joined as :math:`\\tfrac{1}{1-α} \\log \\tfrac1K \\sum_k w_k^{1-α}`; 1 is the mean of log w."""
+        """α: particles are combined as :math:`\\tfrac{1}{1-α} \\log \\tfrac1K \\sum_k w_k^{1-α}`; 1 is the mean of log w."""
         return 1.0
 
     def log_weight(self, pair: Pair, keep: int | None) -> Tensor:
-        """log w of a pair's particle, (); of all its particles, (K,), where `keep` is the dimension that they have."""
+        """log w of a pair's particle, (); or of all its particles, (K,), if `keep` is their dimension."""
         return summed(pair.log_p.values(), keep) - summed(pair.log_q.values(), keep)
 
     def check(self, guide: Trace) -> None:
-        """Raise where this bound cannot be used with the guide."""
+        """Raise if this bound cannot be used with the guide."""
 
     def score_terms(self, pairs: Sequence[Pair], keep: int | None, baselines: Baselines) -> Tensor | float:
-        """Terms of value zero whose gradient is that of draws which cannot be differentiated."""
+        """Terms of value zero whose gradient is that of the draws that cannot be differentiated."""
         raise NotImplementedError
 
     # Estimates.
@@ -80,7 +80,7 @@ class ELBO:
     def estimate(
         self, model: Program, guide: Program, args: Sequence[Any], kwargs: Mapping[str, Any], baselines: Baselines
     ) -> Tensor:
-        """As `differentiable_loss`; `baselines` holds the running averages of score-function terms, and is updated.
+        """Like `differentiable_loss`; `baselines` holds the running averages of score-function terms, and is updated.
 
         Raises:
             VariationalError: the loss is not finite; names the site. The programs take no batch of particles.
@@ -114,7 +114,7 @@ class ELBO:
         except (RuntimeError, IndexError) as error:
             if isinstance(error, SursumError):
                 raise
-            pair(model, guide, args, kwargs)  # what fails so as well is no fault of the batch
+            pair(model, guide, args, kwargs)  # an error here as well is not caused by batching
             raise VariationalError(
                 f"the programs do not take a batch of {self.num_particles} particles: {error}. {_FOR_BATCHES}"
             ) from error
@@ -129,10 +129,10 @@ class _particles(plate):
 
 
 def batched(loss: ELBO, model: Program, guide: Program, args: Sequence[Any], kwargs: Mapping[str, Any]) -> ELBO:
-    """`loss`, or the same with particles drawn one after another, where the programs take no batch of them.
+    """`loss`, or the same with particles drawn one after another if the programs do not support a batch of them.
 
     Warns:
-        EngineWarning: they take none; says why.
+        EngineWarning: they do not; says why.
     """
     if not loss.vectorize_particles or loss.num_particles == 1:
         return loss
@@ -141,7 +141,7 @@ def batched(loss: ELBO, model: Program, guide: Program, args: Sequence[Any], kwa
     except SursumError as error:
         reason = error.__cause__ if isinstance(error, VariationalError) and error.__cause__ is not None else error
         alone = replace(loss, vectorize_particles=False)
-        alone._pairs(model, guide, args, kwargs)  # what fails so as well is no fault of the batch
+        alone._pairs(model, guide, args, kwargs)  # an error here as well is not caused by batching
         warn(
             f"the {loss.num_particles} particles are drawn one after another: the programs do not take a batch of them "
             f"({reason}). {_FOR_BATCHES}",
@@ -155,7 +155,7 @@ Baselines = dict[str, Tensor]
 
 
 def joined(log_weights: Tensor, order: float) -> Tensor:
-    """The bound that log weights (K,) give, of order α."""
+    """The bound of order α from log weights (K,)."""
     if order == 1.0:
         return log_weights.mean()
     power = 1.0 - order
@@ -164,7 +164,7 @@ def joined(log_weights: Tensor, order: float) -> Tensor:
 
 
 def summed(terms: Any, keep: int | None) -> Tensor:
-    """The sum of all elements of `terms`; with `keep`, one for each index of that dimension, (K,)."""
+    """The sum of all elements of `terms`; with `keep`, one sum per index of that dimension, (K,)."""
     total: Tensor | None = None
     for term in terms:
         part = term.sum() if keep is None else _by_particle(term, keep)
@@ -181,7 +181,7 @@ def _by_particle(term: Tensor, keep: int) -> Tensor:
 
 
 def deepest(pair: Pair) -> int:
-    """How many dimensions the plates and batches of two traces take, those of data aside from their distribution's too."""
+    """How many dimensions the plates and batches of two traces take, including those of data beyond their distribution."""
     sites = [site for t in (pair.model, pair.guide) for site in t.values()]
     frames = [-frame.dim for site in sites for frame in site.plates if frame.dim]
     drawn = [site for site in sites if isinstance(site, Sample)]

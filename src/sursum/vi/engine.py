@@ -1,4 +1,4 @@
-"""Which engine takes the steps: a loop in C, the captured graph step by step, or the programs themselves."""
+"""The engines that take the steps: a loop in C, the captured graph step by step, or the programs themselves."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ class Engine(Protocol):
     name: str
 
     def advance(self, steps: int) -> None:
-        """Take so many steps."""
+        """Take this many steps."""
 
     def still_right(self) -> bool:
-        """Whether the programs are what they were when this engine was made."""
+        """Whether the programs have not changed since this engine was created."""
 
 
 class Eager:
@@ -73,9 +73,9 @@ class Eager:
 
 
 class Captured:
-    """Runs the captured loss: in C, many steps a call, where the optimiser is one that the loop knows; else step by step.
+    """Runs the captured loss: in C, many steps per call, if the loop implements the optimiser; otherwise step by step.
 
-    Noise is drawn in blocks of steps, each from a generator of (seed, block), so that a run may stop and go on anywhere.
+    Noise is drawn in blocks of steps, each from a generator of (seed, block), so that a run may stop and resume anywhere.
     """
 
     def __init__(self, loss: ELBO, goal: Objective, training: Training, explain: Callable[[Tensor], None]) -> None:
@@ -93,10 +93,10 @@ class Captured:
             self._loop = Loop(goal, loss.num_particles, loss.order, rule, clip)
 
     def still_right(self) -> bool:
-        """Whether the programs still give the captured loss: data may have been written into, or a number that they read
-        from outside may be another one."""
+        """Whether the programs still have the captured loss: data may have been written to, or a number that they read
+        from outside may have changed."""
         if rule_of(self.training.ready()) != self._rule:
-            return False  # somebody has changed the optimiser
+            return False  # the optimiser has been changed
         row = self._noise(self.training.steps)[0].reshape(self.loss.num_particles, -1)[0]
         q = torch.cat([torch.from_numpy(self.goal.coordinates()), row])
         with valued():
@@ -105,7 +105,7 @@ class Captured:
         return abs(now - then) <= (1e-9 if exact else 1e-4) * max(1.0, abs(then))
 
     def advance(self, steps: int) -> None:
-        with one_thread():  # with more of them products of matrices have other bits
+        with one_thread():  # with more threads matrix products have other bits
             while steps:
                 noise = self._noise(self.training.steps)[:steps]
                 if self._loop is None:
@@ -116,7 +116,7 @@ class Captured:
                     steps -= len(noise)
 
     def _noise(self, step: int) -> Tensor:
-        """The noise of this step and of those after it, as far as its block goes: (steps, particles · noise)."""
+        """The noise of this step and the rest of its block: (steps, particles · noise)."""
         number, row = divmod(step, self._rows)
         if self._drawn[0] != number:
             drawn = block(
@@ -162,7 +162,7 @@ class Captured:
 
 
 def joined_losses(losses: Tensor, order: float) -> tuple[Tensor, Tensor]:
-    """The loss that −log w of several particles, (K,), make, and the share of each in the gradient."""
+    """The loss from −log w of several particles, (K,), and the weight of each in the gradient."""
     if order == 1.0:
         return losses.mean(), torch.full_like(losses, 1.0 / len(losses))
     power = 1.0 - order
@@ -171,7 +171,7 @@ def joined_losses(losses: Tensor, order: float) -> tuple[Tensor, Tensor]:
 
 
 def check_slopes(slopes: Mapping[str, Tensor | None]) -> None:
-    """Raise where the gradient by a parameter is not finite.
+    """Raise if the gradient by a parameter is not finite.
 
     Raises:
         VariationalError: names the parameter.
@@ -180,7 +180,7 @@ def check_slopes(slopes: Mapping[str, Tensor | None]) -> None:
         if slope is not None and not bool(torch.isfinite(slope).all()):
             raise VariationalError(
                 f"the loss is finite, but its gradient by parameter {name!r} is not. The parameters are those before this "
-                "step. Look for a function with an infinite slope (sqrt or log at zero, a norm of zeros) on its way."
+                "step. Look for a function with an infinite slope (sqrt or log at zero, a norm of zeros) in its computation."
             )
 
 
@@ -194,22 +194,22 @@ def engine_for(
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
 ) -> Engine:
-    """The engine of that name; None is the fastest that can be had.
+    """The engine of that name; None is the fastest available.
 
     Args:
-        first: the traces of a first run, which say whether the loss can be captured at all.
+        first: the traces of a first run, which show whether the loss can be captured at all.
 
     Raises:
-        CaptureError, CompileError: the engine was asked for and cannot be had.
+        CaptureError, CompileError: the engine was requested but is not available.
 
     Warns:
-        EngineWarning: the programs run at every step, although nothing in them says that they must.
+        EngineWarning: the programs run at every step, for a reason that is not apparent from them.
     """
     if asked == "eager":
         return Eager(loss, model, guide, training, args, kwargs)
     reason = must_be_eager(first)
     if type(loss).estimate is not ELBO.estimate:
-        reason = f"{type(loss).__name__} has an estimate of its own"
+        reason = f"{type(loss).__name__} has a custom estimate"
     if reason is not None:
         if asked is None:
             return Eager(loss, model, guide, training, args, kwargs)
@@ -227,7 +227,7 @@ def engine_for(
 def _explainer(
     loss: ELBO, model: Program, guide: Program, training: Training, args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> Callable[[Tensor], None]:
-    """What says why a step with this noise went wrong: it runs the programs with the same noise, and raises."""
+    """A function that explains why a step with this noise failed: it runs the programs with the same noise, and raises."""
 
     def explain(noise: Tensor) -> None:
         with torch.enable_grad():

@@ -1,4 +1,4 @@
-"""`Importance`: a posterior by weighting draws of a guide, or of the prior."""
+"""`Importance`: a posterior by weighting draws from a guide, or from the prior."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, repr=False)
 class Importance:
-    r"""Importance sampling: draws of a guide q, with weights that make them the posterior's.
+    r"""Importance sampling: draws from a guide q, weighted to represent the posterior.
 
     .. math:: z_i \sim q, \qquad w_i = \frac{p(y, z_i)}{q(z_i)}, \qquad p(y) \approx \tfrac1N \sum_i w_i
 
-    Arguments:
+    Args:
         model: the program. Its latent sites may be discrete.
         guide: a program with the model's latent sites, as for `SVI`; None is the prior, whose weights are likelihoods.
         num_samples: N.
         params: the store with the parameters of guide and model, `svi.params`; None takes the programs' own values.
-        seed: an integer of 0 or more; None takes one from torch's global generator, which otherwise is left alone.
+        seed: an integer of at least 0; None takes one from torch's global generator, which is otherwise left alone.
 
     Raises:
-        VariationalError: a setting that cannot be.
+        VariationalError: an invalid setting.
 
     Example:
         >>> import torch, sursum as su, sursum.distributions as dist
@@ -68,20 +68,20 @@ class Importance:
             refuse_coroutines(program)
         if self.params is not None and not isinstance(self.params, ParamStore):
             raise VariationalError(f"`params` is {type(self.params).__name__}, but must be a store: give `svi.params`.")
-        num_samples = whole_number("num_samples", self.num_samples, 1, VariationalError, "leave it out for the usual")
+        num_samples = whole_number("num_samples", self.num_samples, 1, VariationalError, "leave it out for the default")
         settle(self, {"num_samples": num_samples, "seed": optional_seed(self.seed, VariationalError)})
 
     def run(self, *args: Any, **kwargs: Any) -> ImportanceSamples:
-        """Draw, and weigh, the program as called with these arguments.
+        """Draw from the guide and weight the draws, for the program with these arguments.
 
         Raises:
             GuideError: the guide's latent sites are not the model's.
-            VariationalError: every weight is 0, or one is not a number.
+            VariationalError: every weight is 0, or one is NaN.
 
         Warns:
-            DiagnosticWarning: Pareto k-hat is above 0.7: the guide misses a part of the posterior.
+            DiagnosticWarning: Pareto k-hat is above 0.7: the guide misses part of the posterior.
         """
-        # The prior: all that the model draws, and nothing of what it scores.
+        # The prior: everything that the model draws, and nothing that it scores.
         guide = self.guide or block(self.model, hide_types=("observe", "factor", "deterministic"))
         store = ParamStore() if self.params is None else self.params
         seed = global_seed() if self.seed is None else self.seed
@@ -90,7 +90,7 @@ class Importance:
         if np.isnan(log_weights).any() or np.isposinf(log_weights).any():
             raise VariationalError(
                 "a weight is not a number: the log density of the model or of the guide is not finite at a draw. Look for a "
-                "site whose values or scales run away."
+                "site whose values or scales diverge."
             )
         if not np.isfinite(log_weights).any():
             raise VariationalError(
@@ -104,8 +104,8 @@ class Importance:
 class ImportanceSamples:
     """Weighted draws.
 
-    Arguments:
-        draws: those of the guide, as they were drawn.
+    Args:
+        draws: those of the guide, unweighted.
         log_weights: log p(y, z) − log q(z) of each, float64 (N,).
     """
 
@@ -114,12 +114,12 @@ class ImportanceSamples:
 
     @cached_property
     def smoothed(self) -> Smoothed:
-        """The weights, Pareto-smoothed and normalised: those that `ess`, `mean` and `resample` use."""
+        """The Pareto-smoothed and normalised weights, which `ess`, `mean` and `resample` use."""
         return smooth(self.log_weights)
 
     @property
     def pareto_k(self) -> float:
-        """Up to 0.7 the weighted draws can be trusted; NaN where it cannot be told."""
+        """Up to 0.7 the weighted draws can be trusted; NaN if it cannot be determined."""
         return self.smoothed.pareto_k
 
     @property
@@ -145,11 +145,11 @@ class ImportanceSamples:
         return mean
 
     def resample(self, num_samples: int = 1000, *, seed: int | None = None) -> Posterior:
-        """Draws of the posterior without weights: with replacement, by the smoothed weights.
+        """Unweighted draws from the posterior: with replacement, in proportion to the smoothed weights.
 
         Args:
-            num_samples: how many.
-            seed: an integer of 0 or more; None takes one from torch's global generator.
+            num_samples: the number of draws.
+            seed: an integer of at least 0; None takes one from torch's global generator.
         """
         num_samples = whole_number("num_samples", num_samples, 1, VariationalError, "1000 is usual")
         chosen = resampled(self.smoothed, num_samples, np.random.default_rng(global_seed() if seed is None else seed))

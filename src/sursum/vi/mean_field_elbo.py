@@ -1,4 +1,4 @@
-"""`TraceMeanField_ELBO`: the evidence lower bound with Kullback-Leibler divergences in closed form where they are known."""
+"""`TraceMeanField_ELBO`: the evidence lower bound with Kullback-Leibler divergences in closed form where available."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from sursum.vi.particle import Pair, scored
 
 @dataclass(frozen=True)
 class TraceMeanField_ELBO(ELBO):
-    r"""The evidence lower bound, with :math:`KL(q(z_i) \| p(z_i))` in closed form for every site where torch knows it.
+    r"""The evidence lower bound, with :math:`KL(q(z_i) \| p(z_i))` in closed form for every site where torch has it.
 
     .. math:: \mathrm{ELBO} = E_q[\log p(x \mid z)] - \sum_i E_q\left[ KL(q(z_i) \| p(z_i \mid \ldots)) \right]
 
-    Where it does not, the site's term is estimated by the draw. So it is where the model draws a site before :math:`z_i`
-    that the guide draws after it: that one may depend on :math:`z_i` in the guide, and the divergence would be of another
-    bound.
+    Otherwise the site's term is estimated from the draw. The same holds if the model draws a site before :math:`z_i`
+    that the guide draws after it: that one may depend on :math:`z_i` in the guide, and the divergence would belong to a
+    different bound.
 
     Args:
         num_particles, vectorize_particles, max_plate_nesting: see `ELBO`.
@@ -32,7 +32,8 @@ class TraceMeanField_ELBO(ELBO):
     Raises:
         VariationalError: a site whose draws cannot be differentiated.
 
-    Reference: Kingma, Welling, "Auto-encoding variational Bayes" (2014), section 2.3, estimator B.
+    References:
+        Kingma, Welling, "Auto-encoding variational Bayes" (2014), section 2.3, estimator B.
 
     Example:
         >>> import torch, sursum as su, sursum.distributions as dist
@@ -58,14 +59,14 @@ class TraceMeanField_ELBO(ELBO):
         for site in guide.stochastic.values():
             if scored(site):
                 raise VariationalError(
-                    f"TraceMeanField_ELBO needs draws that can be differentiated, and those of site {site} "
+                    f"TraceMeanField_ELBO needs draws that can be differentiated, but those of site {site} "
                     f"({type(site.fn).__name__}) cannot. Use Trace_ELBO, which has score-function terms for them, or sum the "
                     "site out."
                 )
 
 
 def _drawn_before(pair: Pair, name: str) -> bool:
-    """Whether the guide draws all sites before `name` that the model draws before it."""
+    """Whether the guide draws before `name` all sites that the model draws before it."""
     model, guide = pair.model.stochastic_nodes, pair.guide.stochastic_nodes
     later = guide[guide.index(name) :]
     return not any(other in later for other in model[: model.index(name)])

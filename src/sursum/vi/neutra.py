@@ -26,9 +26,9 @@ from sursum.vi.pushforward import summed_to
 
 @dataclass(frozen=True)
 class Transport:
-    r"""A bijection :math:`u = T(\varepsilon)` of :math:`R^n`, and which coordinates of u are whose.
+    r"""A bijection :math:`u = T(\varepsilon)` of :math:`R^n`, and the coordinates of u of each site.
 
-    Arguments:
+    Args:
         onto: T, with ``log_abs_det_jacobian``.
         slices: the coordinates of each site, by name.
         dtype: of ε and u.
@@ -45,27 +45,27 @@ class Transport:
 
 
 def transport(guide: JointGuide, params: ParamStore) -> Transport:
-    """The map from standard normal noise to a fitted guide's unconstrained coordinates, its parameters held.
+    """The map from standard normal noise to a fitted guide's unconstrained coordinates, with its parameters held.
 
     Raises:
-        GuideError: a guide that has not been fitted, or that is no such map.
+        GuideError: a guide that has not been fitted, or that is not such a map.
     """
     if not isinstance(guide, JointGuide):
         instead = "AutoDiagonalNormal is the same family in one vector" if isinstance(guide, AutoNormal) else ""
         raise GuideError(
-            f"NeuTraReparam needs a guide that maps a standard normal to all coordinates at once, and this is a "
+            f"NeuTraReparam needs a guide that maps a standard normal to all coordinates at once, but this is a "
             f"{type(guide).__name__}. {instead or 'AutoMultivariateNormal is one'}."
         )
     if not isinstance(params, ParamStore):
         raise GuideError(f"`params` is {type(params).__name__}, but must be the store of a run: give `svi.params`.")
     if not guide.places:
         raise GuideError(f"this {type(guide).__name__} has not been fitted yet: run SVI with it first.")
-    # Of a copy: what is trained later does not move the coordinates in which a chain is.
+    # From a copy: later training does not change the coordinates of a chain.
     with torch.no_grad(), snapshot(params):
         onto = getattr(guide.posterior(), "onto", None)
     if onto is None:
         raise GuideError(
-            f"the draws of this {type(guide).__name__} are no one-to-one map of a standard normal in as many coordinates, as "
+            f"the draws of this {type(guide).__name__} are not a one-to-one map of a standard normal of that dimension, as "
             "NeuTraReparam needs. AutoMultivariateNormal's are, and those of AutoNormalizingFlow with a flow whose base is "
             "normal."
         )
@@ -77,19 +77,20 @@ class NeuTraReparam(SharedReparam):
 
     .. math:: \log p(\varepsilon) = \log p(u) + \log\left|\det\tfrac{\partial u}{\partial \varepsilon}\right|
 
-    where :math:`\log p(u)` has the log-Jacobians of the supports. The better the guide, the more the density of ε is a
-    standard normal, which is what a sampler likes best. The posterior is unchanged, however bad the guide. The auxiliary
-    site is called ``neutra_base``; it must stand for all sites of the guide: ``su.reparam(model, {"**": neutra})``.
+    where :math:`\log p(u)` includes the log-Jacobians of the supports. The better the guide, the closer the density of ε is
+    to a standard normal, which is easiest to sample. The posterior is unchanged, however bad the guide. The auxiliary
+    site is named ``neutra_base``; it must replace all sites of the guide: ``su.reparam(model, {"**": neutra})``.
 
     Args:
         guide: a fitted guide of the model whose draws are a bijection of normal noise: `AutoMultivariateNormal`,
             `AutoDiagonalNormal`, `AutoNormalizingFlow`.
-        params: the store that has its parameters, `svi.params`. They are held.
+        params: the store with its parameters, `svi.params`. They are held.
 
     Raises:
-        GuideError: a guide that has not been fitted, or that is no such map.
+        GuideError: a guide that has not been fitted, or that is not such a map.
 
-    Reference: Hoffman et al., "NeuTra-lizing bad geometry in Hamiltonian Monte Carlo using neural transport" (2019).
+    References:
+        Hoffman et al., "NeuTra-lizing bad geometry in Hamiltonian Monte Carlo using neural transport" (2019).
 
     Example:
         >>> import torch, sursum as su, sursum.distributions as dist
@@ -114,12 +115,12 @@ class NeuTraReparam(SharedReparam):
         return _Execution(self.transport)
 
     def finish(self) -> None:
-        """Nothing: it is an execution that ends."""
+        """Nothing: only an `_Execution` ends."""
 
 
 @dataclass(eq=False)
 class _Execution(SharedReparam):
-    """The sites of one execution, each at its part of u."""
+    """The sites of one execution, each at its slice of u."""
 
     transport: Transport
     u: Tensor | None = None
@@ -139,14 +140,14 @@ class _Execution(SharedReparam):
         shape = onto.inverse_shape(site.fn.batch_shape + site.fn.event_shape)
         if torch.Size(shape).numel() != part.stop - part.start:
             raise SiteError(
-                f"latent site {site} has {torch.Size(shape).numel()} coordinates, and {part.stop - part.start} in the guide "
-                "that NeuTraReparam was given. Fit a guide of the program as it is called now."
+                f"latent site {site} has {torch.Size(shape).numel()} coordinates, but {part.stop - part.start} in the guide "
+                "that NeuTraReparam was given. Fit a guide of the program with the current arguments."
             )
         free = self.u[part].reshape(shape)
         value: Tensor = onto(free)
         with at_site(site):
             score = site.but(value=value, scale=1.0, mask=None).log_prob()
-            # As a density has it: scale and mask belong to the prior, the Jacobian is whole.
+            # As in a density: scale and mask apply to the prior, not to the Jacobian.
             perform(
                 Factor(
                     name=f"{site.name}_log_prob",
@@ -183,11 +184,11 @@ class _Execution(SharedReparam):
         return _Execution(self.transport)
 
     def finish(self) -> None:
-        """That all coordinates of the noise are accounted for: one that is not would be drawn from a flat density."""
+        """Check that all coordinates of the noise are used: an unused one would be drawn from a flat density."""
         missing = self.transport.slices.keys() - self.placed
         if self.placed and missing:
             raise SiteError(
-                f"NeuTraReparam wrote {', '.join(map(repr, sorted(self.placed)))}, and its guide has "
-                f"{', '.join(map(repr, sorted(missing)))} as well, in the same coordinates. Name them all: "
+                f"NeuTraReparam replaced {', '.join(map(repr, sorted(self.placed)))}, but its guide also has "
+                f"{', '.join(map(repr, sorted(missing)))}, in the same coordinates. Name them all: "
                 "su.reparam(model, {'**': neutra})."
             )

@@ -1,4 +1,4 @@
-"""Noise as an input: while a program draws, its numbers come from a vector that the caller gives."""
+"""Noise as an input: random draws of a program come from a vector given by the caller."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ _FILLED = {
 
 
 class Noise(TorchDispatchMode):
-    """While this is entered, normal and uniform draws are the elements of `source`, in the order in which they are asked for.
+    """While this is active, normal and uniform draws are the elements of `source`, in the order of the requests.
 
-    `kinds` says after a run what was asked for: "normal" or "uniform", and how many. Without a source any numbers are
-    given, and only the kinds are found.
+    After a run `kinds` lists the requests: "normal" or "uniform", and how many numbers. Without a source arbitrary numbers
+    are used, and only the kinds are found.
 
     Args:
-        source: float64, (k,); standard normal and uniform numbers, as `kinds` of an earlier run says.
+        source: float64, (k,); standard normal and uniform numbers, in the order of `kinds` of an earlier run.
 
     Raises:
-        CaptureError: a draw of another kind, which is not a smooth function of such numbers.
+        CaptureError: a draw of a different kind, which is not a smooth function of such numbers.
     """
 
     def __init__(self, source: Tensor | None = None) -> None:
@@ -59,7 +59,7 @@ class Noise(TorchDispatchMode):
     ) -> Any:
         kwargs = dict(kwargs or {})
         if torch.Tag.nondeterministic_seeded not in func.tags or not Operator.of(func).draws(args, kwargs):
-            return func(*args, **kwargs)  # attention may drop out, and seldom does
+            return func(*args, **kwargs)  # attention may use dropout, but rarely does
         if func in _MOVED:
             return self._moved(*args)
         if func in _STANDARD:
@@ -74,7 +74,7 @@ class Noise(TorchDispatchMode):
             return target.copy_(_shaped(func, drawn, given))
         site = current_site()
         raise CaptureError(
-            f"the draw by {func.name()}{'' if site is None else f' at site {site}'} is no smooth function of normal or "
+            f"the draw by {func.name()}{'' if site is None else f' at site {site}'} is not a smooth function of normal or "
             "uniform numbers, so it cannot be an input of a compiled loss."
         )
 
@@ -98,14 +98,14 @@ class Noise(TorchDispatchMode):
                 f"the program draws more numbers than in its first run, where there were {len(self._source)}: what it draws "
                 "depends on the values, and cannot be an input of a compiled loss."
             )
-        # Composite operators would reach a recorder whole from in here, so these are the basic ones.
+        # Composite operators would reach a recorder undecomposed from in here, so these are the basic ones.
         part = aten.view.default(aten.slice.Tensor(self._source, 0, start, self._used), shape)
         taken: Tensor = part if part.dtype is dtype else aten._to_copy.default(part, dtype=dtype)
         return taken
 
 
 def _everywhere(part: Any, value: float) -> bool:
-    """Whether a number or a constant tensor is `value` everywhere; asked outside of any recording."""
+    """Whether a number or a constant tensor equals `value` everywhere; checked outside any recording."""
     if not isinstance(part, Tensor):
         return bool(part == value)
     if part.requires_grad or part.grad_fn is not None:
@@ -119,7 +119,7 @@ def _parameters(func: Any) -> list[str]:
 
 
 def _shaped(func: Any, drawn: Tensor, given: Mapping[str, Any]) -> Tensor:
-    """Standard numbers as those of the distribution that an operator fills a tensor with."""
+    """Convert standard draws to those of the distribution with which an operator fills a tensor."""
     filled: Tensor
     if func is aten.normal_.default:
         filled = given.get("mean", 0.0) + given.get("std", 1.0) * drawn

@@ -34,10 +34,10 @@ class Objective:
     .. math:: (\lambda, \varepsilon) \mapsto \bigl(-\log w,\; -\nabla_\lambda \log w\bigr)
 
     Args:
-        store: has the parameters; their leaves, flattened one after the other, are λ.
-        names: of the trained parameters, in the order of λ.
-        kinds: what the noise ε is made of.
-        inputs: how λ, by parameter, and ε lie in q.
+        store: the parameters; their leaves, flattened and concatenated, are λ.
+        names: the trained parameters, in the order of λ.
+        kinds: the composition of the noise ε.
+        inputs: the layout of λ, by parameter, and ε in q.
         particle: −log w at q, by the programs themselves.
         function: −log w, of shape (1,), and its gradient at q.
     """
@@ -60,12 +60,12 @@ class Objective:
         return sum(count for _, count in self.kinds)
 
     def coordinates(self) -> Array:
-        """λ, the present leaves in one vector."""
+        """λ, the current leaves in one vector."""
         leaves = [self.store.unconstrained[name].detach().reshape(-1) for name in self.names]
         return np.ascontiguousarray(torch.cat(leaves).numpy())
 
     def write(self, coordinates: Array) -> None:
-        """Make λ the leaves."""
+        """Copy λ into the leaves."""
         with torch.no_grad():
             for name, part in self.split(torch.from_numpy(coordinates)).items():
                 self.store.unconstrained[name].copy_(part)
@@ -80,7 +80,7 @@ class Objective:
         return parts
 
     def loss_and_grad(self, q: Tensor) -> tuple[float, Tensor]:
-        """The loss and its gradient at q = (λ, ε), by whichever engine there is."""
+        """The loss and its gradient at q = (λ, ε), by the available engine."""
         loss, slope = self.function(q)
         return float(loss), slope
 
@@ -98,11 +98,11 @@ def objective(
     """Capture the loss of a guide whose draws can all be differentiated.
 
     Args:
-        engine: "torch", "native", or None for the fastest there is.
+        engine: "torch", "native", or None for the fastest available.
 
     Raises:
-        CaptureError: the programs are no fixed graph of operators, or draw what is no function of noise.
-        CompileError: the native engine was asked for and cannot be had.
+        CaptureError: the programs are not a fixed graph of operators, or a draw is not a function of noise.
+        CompileError: the native engine was requested but is not available.
 
     Warns:
         EngineWarning: the graph has no C.
@@ -130,12 +130,12 @@ def objective(
 
     def with_gradient(q: Tensor) -> tuple[Tensor, ...]:
         *parts, noise = inputs.unpack(q)
-        # A leaf for each parameter: the gradient by one vector would be a sum of vectors of zeros but for a part each.
+        # A leaf for each parameter: the gradient by one vector would be a sum of vectors that are mostly zero.
         leaves = [part.detach().requires_grad_() for part in parts]
         value = at(leaves, noise)
         check_depends(value)
         slopes = torch.autograd.grad(value, leaves, allow_unused=True, materialize_grads=True)
-        # One element and not a scalar: the loss is no log density, whose C function has another form.
+        # One element and not a scalar: the loss is not a log density, whose C function has a different form.
         return value.reshape(1), torch.cat([slope.reshape(-1) for slope in slopes])
 
     rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""One particle: the guide is run, then the model with the guide's draws, and the two traces are compared."""
+"""One particle: run the guide, then the model with the guide's draws, and compare the two traces."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Pair:
     log_q: Mapping[str, Tensor]
 
     def check_finite(self, loss: Tensor) -> None:
-        """Raise where the loss is not finite, naming the site that makes it so.
+        """Raise if the loss is not finite, naming the site that causes it.
 
         Raises:
             VariationalError: a log density is not finite.
@@ -74,14 +74,14 @@ def pair(model: Program, guide: Program, args: Sequence[Any], kwargs: Mapping[st
 
 
 def scored_pair(model: Trace, guide: Trace) -> Pair:
-    """The log densities of two traces that belong together. A factor in a guide is a term of its log density."""
+    """The log densities of two matching traces. A factor in a guide is a term of its log density."""
     check_match(model, guide)
     return Pair(model, guide, model.log_prob(), guide.log_prob())
 
 
 @handler
 class _FromGuide(Answering):
-    """Gives the model's latent sites the values that the guide drew; those that it has not drawn are drawn here."""
+    """Gives the model's latent sites the values that the guide drew; other sites are drawn here."""
 
     guide: Trace = required()
 
@@ -95,7 +95,7 @@ class _FromGuide(Answering):
         if answer is None:
             return site
         site = site.but(value=answer)
-        # What comes from a guide made by us lies in the support.
+        # Values from our own guides lie in the support.
         if isinstance(self.guide[site.name]["fn"], (Placed, Pushforward)):
             check_shape_with_particles(site)
         else:
@@ -108,14 +108,14 @@ class _FromGuide(Answering):
 
 
 def check_shape_with_particles(site: Sample) -> None:
-    """That the value's shape is the distribution's, the dimensions of particles left of it aside."""
+    """Check that the value's shape is the distribution's, apart from particle dimensions to the left."""
     shape = site.fn.batch_shape + site.fn.event_shape
     if site.value.shape[site.value.dim() - len(shape) :] != shape:
         check_shape(site)
 
 
 def check_match(model: Trace, guide: Trace) -> None:
-    """That model and guide have the same latent sites.
+    """Check that model and guide have the same latent sites.
 
     Raises:
         GuideError: names the sites that only one of them has.
@@ -141,7 +141,7 @@ def scored(site: Sample) -> bool:
 
 
 def must_be_eager(first: Pair) -> str | None:
-    """Why programs with these traces cannot be captured with their noise as an input; None where nothing says so."""
+    """Why programs with these traces cannot be captured with their noise as an input; None if no reason is known."""
     for name, site in first.guide.stochastic.items():
         if scored(site):
             return f"draws of site {name!r} cannot be differentiated"
@@ -152,7 +152,7 @@ def must_be_eager(first: Pair) -> str | None:
 
 
 def is_settled(site: Sample) -> bool:
-    """Whether a latent site needs no guide: the indices of a plate, or all mass at a point."""
+    """Whether a latent site needs no guide: the indices of a plate, or all mass at one point."""
     return bool(site.infer.get("is_subsample")) or isinstance(unwrapped(site.fn), Delta)
 
 
@@ -161,7 +161,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _extreme(value: Any) -> str:
-    """The first element that is not finite, else the largest in size."""
+    """The first element that is not finite, otherwise the one with the largest magnitude."""
     flat = torch.as_tensor(value).detach().double().flatten()
     bad = flat[~flat.isfinite()]
     if bad.numel():

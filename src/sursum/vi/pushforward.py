@@ -1,4 +1,4 @@
-"""Distributions of a guide's sites: what a draw in unconstrained coordinates becomes on the support."""
+"""Distributions of a guide's sites: draws in unconstrained coordinates, mapped to the support."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sursum.distributions import Delta
 
 
 class Placed(Delta):
-    """All mass at ``onto(free)``, the draw of a joint guide in one site's coordinates, with the density that this costs.
+    """All mass at ``onto(free)``, the draw of a joint guide in one site's coordinates, with the Jacobian as density.
 
     Args:
         free: the unconstrained coordinates.
@@ -32,7 +32,7 @@ class Placed(Delta):
 class Pushforward(Distribution):
     r"""The distribution of :math:`x = T(z)` for z ~ `base`: :math:`\log q(x) = \log q_{base}(z) - \log |\det J_T(z)|`.
 
-    It keeps its last draw, so that the density there needs no inverse and loses no digits.
+    It caches its last draw, so that the density there needs no inverse and loses no digits.
 
     Args:
         base: a distribution in unconstrained coordinates.
@@ -75,5 +75,5 @@ class Pushforward(Distribution):
 
 
 def summed_to(term: Tensor, batch_dims: int) -> Tensor:
-    """`term` with what lies right of its `batch_dims` leftmost dimensions summed."""
+    """`term` summed over all but its `batch_dims` leftmost dimensions."""
     return term.sum(tuple(range(batch_dims, term.dim()))) if term.dim() > batch_dims else term

@@ -1,4 +1,4 @@
-"""`RenyiELBO`: bounds of order α, the importance-weighted one among them."""
+"""`RenyiELBO`: bounds of order α, including the importance-weighted one."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ class RenyiELBO(ELBO):
         num_particles: K.
         vectorize_particles, max_plate_nesting: see `ELBO`.
 
-    References: Li, Turner, "Rényi divergence variational inference" (2016); Burda, Grosse, Salakhutdinov, "Importance
-    weighted autoencoders" (2016); for draws that cannot be differentiated Mnih, Rezende, "Variational inference for Monte
-    Carlo objectives" (2016).
+    References:
+        Li, Turner, "Rényi divergence variational inference" (2016); Burda, Grosse, Salakhutdinov, "Importance
+        weighted autoencoders" (2016); for draws that cannot be differentiated Mnih, Rezende, "Variational inference for
+        Monte Carlo objectives" (2016).
 
     Example:
         >>> import torch, sursum as su, sursum.distributions as dist

@@ -20,9 +20,9 @@ _KEYS = frozenset({"use_decaying_avg_baseline", "baseline_beta", "baseline_value
 def score_terms(pairs: Sequence[Pair], keep: int | None, baselines: Baselines) -> Tensor:
     """Terms to add to the mean of log w over particles: zero in value, and in gradient what the bound lacks.
 
-    The cost of a site is summed over the plates that it is not in (elements of a plate are independent), and lessened
-    by baselines, which change the variance only: the other particles' mean cost, where there are any; the site's
-    running average or own value, where ``infer={"baseline": {…}}`` asks for one.
+    The cost of a site is summed over the plates that it is not in (elements of a plate are independent), and reduced
+    by baselines, which change only the variance: the mean cost of the other particles, if there are any; the site's
+    running average or own value, if ``infer={"baseline": {…}}`` requests one.
     """
     count = len(pairs) if keep is None else 1
     total: Tensor = torch.zeros(())
@@ -42,7 +42,7 @@ def score_terms(pairs: Sequence[Pair], keep: int | None, baselines: Baselines) -
                 advantage = advantage - value.detach()
             if settings.get("use_decaying_avg_baseline"):
                 advantage = advantage - baselines.get(name, torch.zeros((), dtype=cost.dtype))
-            # The value of the log density is taken away again: what remains is zero, with a gradient.
+            # The value of the log density is subtracted again: the result is zero, with a gradient.
             total = total + ((log_q - log_q.detach()) * advantage).sum() / _number(log_q, cost, keep, count)
             if value is not None:
                 error = (value - cost).square().sum() / count
@@ -56,14 +56,14 @@ def score_terms(pairs: Sequence[Pair], keep: int | None, baselines: Baselines) -
 
 
 def _number(log_q: Tensor, cost: Tensor, keep: int | None, count: int) -> int:
-    """By how many particles a term is divided."""
+    """The number of particles that a term is divided by."""
     if keep is None:
         return count
     return log_q.shape[keep] if log_q.dim() >= -keep else 1
 
 
 def _cost(pair: Pair, name: str) -> Tensor:
-    """log p − log q as far as site `name` may change it, over the plates of the site; without a gradient."""
+    """The terms of log p − log q that site `name` may change, over the plates of the site; without a gradient."""
     site = pair.guide[name]
     total: Tensor = torch.zeros(())
     earlier = True
@@ -78,7 +78,7 @@ def _cost(pair: Pair, name: str) -> Tensor:
 
 
 def _over(term: Tensor, of: Site, site: Site) -> Tensor:
-    """A term summed over the dimensions that are no plates of both."""
+    """A term summed over the dimensions that are not plates of both."""
     shared = {frame.dim for frame in of.plates if frame.name in {own.name for own in site.plates}}
     for dim in range(-term.dim(), 0):
         if dim not in shared:

@@ -1,4 +1,4 @@
-"""Where the randomness of each step comes from: (seed, purpose, step), so that no generator's state need be kept."""
+"""The randomness of each step is derived from (seed, purpose, step), so that no generator state need be kept."""
 
 from __future__ import annotations
 

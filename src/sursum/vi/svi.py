@@ -44,13 +44,13 @@ _CHUNK = 2**17
 
 @dataclass(frozen=True, repr=False)
 class SVIResult:
-    """What a run of `SVI` has come to.
+    """The result of a run of `SVI`.
 
     Args:
         losses: float64, one for each step of the run.
         params: the constrained values of all parameters, by name.
         stopped_early: whether early stopping ended the run.
-        engine: what computed the gradients.
+        engine: the engine that computed the gradients.
     """
 
     losses: Tensor
@@ -67,11 +67,11 @@ class SVIResult:
 
 
 class SVI:
-    r"""Fit a guide to the posterior of a model by stochastic gradient steps on a bound of the evidence.
+    r"""Fit a guide to the posterior of a model by stochastic gradient steps on a lower bound of the evidence.
 
     .. math:: \lambda^* = \arg\max_\lambda E_{q_\lambda(z)}[\log p(x, z) - \log q_\lambda(z)]
 
-    Parameters of the guide, and those of the model that are not lifted, are trained together. They live in `params`, an
+    Parameters of the guide, and those of the model that are not lifted, are trained together. They are kept in `params`, an
     explicit store: there is no global one.
 
     Args:
@@ -81,20 +81,21 @@ class SVI:
         optim: ``su.optim.Adam({"lr": 0.01})`` or another of `su.optim`, a torch optimiser's class, or a function from
             parameters to a torch optimiser.
         loss: the bound.
-        seed: an integer of 0 or more. The same seed gives the same run; randomness of step t comes from (seed, t). None
-            draws a seed from torch's global generator, which otherwise is left alone.
-        engine: what `run` takes its steps with. "native": the loss and its gradient in C, many steps a call; "torch": the
-            same captured graph, replayed; "eager": the programs themselves. None is the fastest that can be had, with a
-            note where that is slow for no good reason; discrete sites and subsampled plates need "eager".
+        seed: an integer of at least 0. The same seed gives the same run; randomness of step t comes from (seed, t). None
+            draws a seed from torch's global generator, which is otherwise left alone.
+        engine: the engine of `run`. "native": the loss and its gradient in C, many steps per call; "torch": the
+            same captured graph, replayed; "eager": the programs themselves. None is the fastest available, with a
+            warning if it is unexpectedly slow; discrete sites and subsampled plates need "eager".
         early_stopping: when `run` may end before its last step.
         checkpoint: a file that `run` writes every `checkpoint_every` steps, and at its end; see `save`.
         checkpoint_every: steps between checkpoints.
-        progress: True or False; None shows it on a terminal.
+        progress: True or False; None shows it in a terminal.
 
     Raises:
-        VariationalError: a setting of the wrong kind.
+        VariationalError: an invalid setting.
 
-    Reference: Hoffman, Blei, Wang, Paisley, "Stochastic variational inference" (2013).
+    References:
+        Hoffman, Blei, Wang, Paisley, "Stochastic variational inference" (2013).
 
     Example:
         >>> import torch, sursum as su, sursum.distributions as dist
@@ -135,7 +136,7 @@ class SVI:
                 )
             refuse_coroutines(program)
         if loss is not None and not isinstance(loss, ELBO):
-            raise VariationalError(f"`loss` is {loss!r}, but must be a bound: give `Trace_ELBO()`, with brackets.")
+            raise VariationalError(f"`loss` is {loss!r}, but must be a bound: give `Trace_ELBO()`, with parentheses.")
         seed = optional_seed(seed, VariationalError)
         check_engine(engine, VariationalError, ENGINES)
         if early_stopping is not None and not isinstance(early_stopping, EarlyStopping):
@@ -153,7 +154,7 @@ class SVI:
         self._by_programs: ELBO | None = None
         self._last: tuple[Any, Engine, Any] | None = None
         self._called: tuple[tuple[Any, ...], dict[str, Any]] | None = None
-        self._chunk = 1  # steps between two looks at the clock
+        self._chunk = 1  # steps between clock checks
 
     def __repr__(self) -> str:
         done = (
@@ -179,7 +180,7 @@ class SVI:
         """The torch optimiser; None before the first step."""
         return self._training.optimizer
 
-    # What it does.
+    # Training.
 
     @answers()
     def run(self, num_steps: int, /, *args: Any, **kwargs: Any) -> SVIResult:
@@ -190,8 +191,8 @@ class SVI:
 
         Raises:
             GuideError: the guide's latent sites are not the model's.
-            VariationalError: no parameters; a loss that is not finite, with the site that makes it so.
-            DensityError: a network whose parameters are trained is called itself, and not what `module` returns.
+            VariationalError: no parameters; a loss that is not finite, naming the site that causes it.
+            DensityError: a network whose parameters are trained is called directly, instead of what `module` returns.
 
         Warns:
             ObservationWarning: no site is observed, and there is no factor.
@@ -211,7 +212,7 @@ class SVI:
             while training.steps < before + num_steps and not stopped:
                 began = time.monotonic()
                 engine.advance(self._until_pause(before + num_steps, chunk))
-                # As many steps between two looks at the clock as take a tenth of a second or so.
+                # As many steps between clock checks as take about a tenth of a second.
                 chunk = min(2 * chunk, _CHUNK) if time.monotonic() - began < _GLANCE / 2 else max(chunk // 2, 1)
                 stopped = self._pause()
                 display.update(present)
@@ -224,7 +225,7 @@ class SVI:
         return SVIResult(self.losses[before:], values, stopped, engine.name)
 
     def step(self, *args: Any, **kwargs: Any) -> float:
-        """One step by the programs themselves, for instance on a minibatch; the loss before it. `run` is the fast way."""
+        """Take one step by the programs themselves, e.g. on a minibatch, and return the loss before it. `run` is faster."""
         args, kwargs = with_data(self.model, args, kwargs)
         self._set_up(args, kwargs)
         Eager(self._batched(args, kwargs), self.model, self.guide, self._training, args, kwargs).advance(1)
@@ -233,7 +234,7 @@ class SVI:
     def evaluate_loss(self, *args: Any, **kwargs: Any) -> float:
         """The loss at the current parameters, estimated once, without a step. The same seed and step give the same value.
 
-        Programs without parameters have one as well.
+        Also works for programs without parameters.
         """
         args, kwargs = with_data(self.model, args, kwargs)
         self._set_up(args, kwargs, trains=False)
@@ -242,10 +243,10 @@ class SVI:
             return float(loss.estimate(self.model, self.guide, args, kwargs, {}).detach())
 
     def sample(self, num_samples: int = 1000, *args: Any, **kwargs: Any) -> Posterior:
-        """Draws of the guide as a posterior: latent and deterministic sites, as `MCMC` gives them.
+        """Draws from the guide as a posterior: latent and deterministic sites, as in `MCMC`.
 
-        How well the guide fits is judged by the Pareto k of the importance weights p/q: `posterior.stats["log_weight"]`
-        holds their logarithms, and above 0.7 there is a warning.
+        The fit of the guide is judged by the Pareto k of the importance weights p/q: `posterior.stats["log_weight"]`
+        has their logarithms, and above 0.7 there is a warning.
 
         Args:
             num_samples: how many, independent of one another, as one chain.
@@ -267,8 +268,8 @@ class SVI:
             if not unknown:
                 raise
             raise CallError(
-                "nothing has been run yet, so what the program is called with is not known: `run` first, or give `sample` the "
-                "program's arguments as well, svi.sample(1000, x, y)."
+                "nothing has been run yet, so the program's arguments are unknown: `run` first, or pass them to "
+                "`sample`, svi.sample(1000, x, y)."
             ) from error
         guide = self.guide
         if isinstance(guide, AutoGuide):
@@ -280,18 +281,18 @@ class SVI:
         self._training.save(path)
 
     def load(self, path: str | os.PathLike[str]) -> None:
-        """Go on from what `save` wrote, in an SVI of the same model, guide and optimiser: a run that is resumed equals one
-        that was never interrupted, bit for bit. Whether it is the same is seen once the programs have run with their data:
-        here if they have, else when the first step is taken, before anything is changed.
+        """Continue from what `save` wrote, in an SVI of the same model, guide and optimiser: a resumed run equals an
+        uninterrupted one bit for bit. Whether they match is checked once the programs have run with their data:
+        here if they have, otherwise at the first step, before anything is changed.
 
         Raises:
-            StorageError: the file is truncated, damaged, or something else.
-            VariationalError: it is of other parameters, or of another optimiser.
+            StorageError: the file is truncated, damaged, or of a different kind.
+            VariationalError: it has different parameters, or a different optimiser.
         """
         self._training.load(path)
         self._last = None
 
-    # How.
+    # Implementation.
 
     def _set_up(self, args: tuple[Any, ...], kwargs: dict[str, Any], *, trains: bool = True) -> None:
         """Run both programs once, so that the store has their parameters, and make the optimiser if there are any, or if it
@@ -302,7 +303,7 @@ class SVI:
             sites = [*first.guide.values(), *first.model.values()]
             params = [site if isinstance(site, Param) else getattr(site, "param", None) for site in sites]
             if any(param is not None and param.owner is not None for param in params):
-                # Now that the store has the networks' parameters, nobody has to read the networks' own.
+                # Now that the store has the networks' parameters, nothing needs to read the networks' own.
                 with watch_originals() as originals:
                     first = self._first(args, kwargs)
                 for found in (first.guide, first.model):
@@ -317,26 +318,26 @@ class SVI:
             return pair(self.model, self.guide, args, kwargs)
 
     def _engine_for(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Engine:
-        """The engine for these arguments: that of the last run, if it is still right."""
+        """The engine for these arguments: that of the last run, if it is still valid."""
         key = _identity((args, kwargs))
         if self._last is None or self._last[0] != key or not self._last[1].still_right():
             first = self._first(args, kwargs)
             found = engine_for(self.engine, self.loss, self.model, self.guide, self._training, first, args, kwargs)
             if isinstance(found, Eager):
                 found.loss = self._batched(args, kwargs)
-            # The arguments are kept, since an identity holds only as long as the object lives.
+            # The arguments are kept alive, since an id is unique only as long as the object lives.
             self._last = (key, found, (args, kwargs))
         return self._last[1]
 
     def _batched(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ELBO:
-        """The loss as the programs themselves compute it, found out once."""
+        """The loss as the programs themselves compute it, determined once."""
         if self._by_programs is None:
             with valued(), self.params, self._seeded(seeds.SET_UP, 0):
                 self._by_programs = batched(self.loss, self.model, self.guide, args, kwargs)
         return self._by_programs
 
     def _until_pause(self, end: int, chunk: int) -> int:
-        """How many steps to take before something is due."""
+        """How many steps to take before the next pause."""
         steps = self._training.steps
         stops = [end, steps + chunk]
         if self.checkpoint is not None:
@@ -346,7 +347,7 @@ class SVI:
         return min(stops) - steps
 
     def _pause(self) -> bool:
-        """What is due between two steps; whether the run ends here."""
+        """Do what is due between two steps, and return whether the run ends here."""
         steps = self._training.steps
         if self.checkpoint is not None and steps % self.checkpoint_every == 0:
             self.save(self.checkpoint)

@@ -14,20 +14,21 @@ from sursum.vi.score_function import score_terms
 
 @dataclass(frozen=True)
 class Trace_ELBO(ELBO):
-    r"""The evidence lower bound, every term of it estimated by draws of the guide.
+    r"""The evidence lower bound, with every term estimated by draws from the guide.
 
     .. math:: \mathrm{ELBO} = E_{q(z)}[\log p(x, z) - \log q(z)]
 
-    Sites whose draws can be differentiated (`has_rsample`) are; others get score-function terms, summed over the plates
-    that they are not in, with the other particles' mean cost as a baseline and with those that a guide's site asks for:
+    Draws with `has_rsample` are differentiated; other sites get score-function terms, summed over the plates
+    that they are not in, with the mean cost of the other particles as baseline, and baselines requested by a guide's site:
     ``infer={"baseline": {"use_decaying_avg_baseline": True, "baseline_beta": 0.9}}``, or ``{"baseline_value": b}``, a
-    tensor that the guide has computed (with a network, say), which is then fitted to the cost.
+    tensor computed by the guide (e.g. with a network), which is then fitted to the cost.
 
     Args:
         num_particles, vectorize_particles, max_plate_nesting: see `ELBO`.
 
-    References: Kingma, Welling, "Auto-encoding variational Bayes" (2014), section 2.3; Ranganath, Gerrish, Blei, "Black
-    box variational inference" (2014), sections 2 to 4.
+    References:
+        Kingma, Welling, "Auto-encoding variational Bayes" (2014), section 2.3; Ranganath, Gerrish, Blei, "Black box
+        variational inference" (2014), sections 2 to 4.
 
     Example:
         >>> import torch, sursum as su, sursum.distributions as dist

@@ -1,4 +1,4 @@
-"""`Training`: the state of an optimisation, all of it in one place: parameters, optimiser, step, losses, baselines."""
+"""`Training`: the complete state of an optimisation: parameters, optimiser, step, losses, baselines."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ VERSION = 1
 
 
 class Training:
-    """Parameters as unconstrained leaves in float64, the torch optimiser that moves them, and what has happened so far.
+    """Parameters as unconstrained leaves in float64, the torch optimiser that updates them, and the history.
 
     Args:
         optim: makes the optimiser when the parameters are known.
-        seed: of the run; randomness of step t comes from (seed, t).
+        seed: the seed of the run; randomness of step t comes from (seed, t).
     """
 
     def __init__(self, optim: Optim, seed: int) -> None:
@@ -42,7 +42,7 @@ class Training:
 
     @property
     def steps(self) -> int:
-        """How many steps have been taken."""
+        """The number of steps taken."""
         return len(self.losses)
 
     @property
@@ -51,7 +51,7 @@ class Training:
         return {name: leaf for name, leaf in self.store.unconstrained.items() if leaf.requires_grad}
 
     def ready(self) -> torch.optim.Optimizer:
-        """The optimiser, with every parameter that the store has now.
+        """The optimiser, with all current parameters of the store.
 
         Raises:
             VariationalError: there are no parameters.
@@ -60,11 +60,11 @@ class Training:
             self._held = self.leaves
             if not self._held:
                 raise VariationalError(
-                    "the optimiser is given no parameters: neither the guide nor the model has one that can be trained. Write "
+                    "the optimiser has no parameters: neither the guide nor the model has one that can be trained. Write "
                     "a param or a module in the guide, use one of infer.autoguide, or set requires_grad on the network."
                 )
             self.optimizer = self.optim.build(self._held)
-            # Where schedules are evaluated ahead of the steps, torch would warn of the order.
+            # Where schedules are evaluated ahead of the steps, torch would warn about the order.
             self.optimizer._opt_called = True  # type: ignore[attr-defined]
             self.scheduler = None if self.optim.scheduler is None else self.optim.scheduler(self.optimizer)
             self._restore()
@@ -125,29 +125,29 @@ class Training:
             npz.write(path, KIND, VERSION, note, arrays)
         except TypeError as error:
             raise VariationalError(
-                f"the state of the optimiser or of its schedule cannot be saved: {error}. Numbers, texts and tensors were "
+                f"the state of the optimiser or of its schedule cannot be saved: {error}. Numbers, strings and tensors were "
                 "expected in it."
             ) from error
 
     def load(self, path: str | os.PathLike[str]) -> None:
-        """Go on from a file that `save` wrote. Nothing in it is executed.
+        """Continue from a file that `save` wrote. Nothing in it is executed.
 
         Raises:
-            StorageError: the file is truncated, damaged, or something else.
-            VariationalError: it is of other parameters, or of another optimiser.
+            StorageError: the file is truncated, damaged, or of a different kind.
+            VariationalError: it has different parameters, or a different optimiser.
         """
         note, arrays = npz.read(path, KIND, VERSION)
         before, self._loaded = self._loaded, (note, arrays)
         if self.optimizer is not None:
             try:
-                with interpreting(path, "a checkpoint that `save` wrote"):
+                with interpreting(path, "a checkpoint written by `save`"):
                     self._restore()
             except (VariationalError, StorageError):
                 self._loaded = before
                 raise
 
     def _restore(self) -> None:
-        """Put what was loaded in the place of what there is."""
+        """Replace the current state by the loaded one."""
         if self._loaded is None or self.optimizer is None:
             return
         note, arrays = self._loaded
@@ -161,8 +161,8 @@ class Training:
             )
         if note["optimizer"] != type(self.optimizer).__name__ or list(note["trained"]) != list(self._held):
             raise VariationalError(
-                f"the file was saved with the optimiser {note['optimizer']}, and this SVI has "
-                f"{type(self.optimizer).__name__} or other trained parameters. Use the optimiser it was saved with."
+                f"the file was saved with the optimiser {note['optimizer']}, but this SVI has "
+                f"{type(self.optimizer).__name__} or different trained parameters. Use the optimiser it was saved with."
             )
         state: dict[int, dict[str, Any]] = {int(index): dict(entries) for index, entries in note["state"].items()}
         for name, kept in arrays.items():
@@ -173,7 +173,7 @@ class Training:
             for name, leaf in self.store.unconstrained.items():
                 leaf.copy_(torch.from_numpy(saved[name]))
         self.optimizer.load_state_dict({"state": state, "param_groups": note["groups"]})
-        # torch casts some of the state to the parameters' dtype: put back what was saved, bit for bit.
+        # torch casts some of the state to the parameters' dtype: restore what was saved, bit for bit.
         for place, leaf in enumerate(p for group in self.optimizer.param_groups for p in group["params"]):
             self.optimizer.state[leaf].update(state.get(place, {}))
         if self.scheduler is not None and note["scheduler"] is not None:
@@ -186,7 +186,7 @@ class Training:
 
 
 def check_depends(loss: Tensor) -> None:
-    """Raise where a loss has no gradient.
+    """Raise if a loss has no gradient.
 
     Raises:
         VariationalError: it does not depend on any parameter.
@@ -199,7 +199,7 @@ def check_depends(loss: Tensor) -> None:
 
 
 def _plain(state: Mapping[str, Any]) -> dict[str, Any]:
-    """A state without what JSON has no word for and torch makes anew: functions, and methods that it wraps."""
+    """A state without what JSON cannot represent and torch recreates: functions, and methods that it wraps."""
     return {key: float(v) if isinstance(v, Tensor) and v.dim() == 0 else v for key, v in state.items() if not callable(v)}
 
 

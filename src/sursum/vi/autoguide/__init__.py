@@ -1,4 +1,4 @@
-"""Guides that are made from a model: `AutoNormal(model)` is a program with the model's latent sites.
+"""Automatic guides: `AutoNormal(model)` is a program with the model's latent sites.
 
 One family a file. Imports `density` and below; the rest of `vi` imports it.
 """

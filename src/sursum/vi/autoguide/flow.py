@@ -22,7 +22,7 @@ from sursum.vi.autoguide.joint import JointGuide
 
 
 class AutoNormalizingFlow(JointGuide):
-    r"""A normalising flow over all unconstrained coordinates, moved and scaled.
+    r"""A normalising flow over all unconstrained coordinates, shifted and scaled.
 
     .. math:: u = \mu + \sigma \odot f(\varepsilon), \quad \varepsilon \sim N(0, I)
 
@@ -31,17 +31,18 @@ class AutoNormalizingFlow(JointGuide):
 
     Args:
         model: the program.
-        flow: from n to a flow of zuko with n features, ``lambda n: zuko.flows.NSF(n, transforms=3)``; None is two masked
-            autoregressive transforms with 32 hidden features, inverted, so that one pass of their networks draws.
+        flow: a function from n to a zuko flow with n features, ``lambda n: zuko.flows.NSF(n, transforms=3)``; None is two
+            masked autoregressive transforms with 32 hidden features, inverted, so that a draw takes one pass of the networks.
         init_loc_fn: where μ starts; see `AutoGuide`.
         init_scale: the initial σ.
-        prefix: what the parameters' names begin with.
+        prefix: prefix of the parameters' names.
 
     Raises:
         MissingPackageError: zuko is not installed.
 
-    References: Rezende, Mohamed, "Variational inference with normalizing flows" (2015); Kingma et al., "Improved variational
-    inference with inverse autoregressive flow" (2016).
+    References:
+        Rezende, Mohamed, "Variational inference with normalizing flows" (2015); Kingma et al., "Improved variational
+        inference with inverse autoregressive flow" (2016).
     """
 
     def __init__(
@@ -72,11 +73,11 @@ class AutoNormalizingFlow(JointGuide):
         return Moved(module(f"{self.prefix}.flow", self.flow)(), loc, scale)
 
     def quantile_points(self, levels: Tensor) -> Mapping[str, Tensor]:
-        raise GuideError("a normalising flow has no quantiles in closed form: take those of `svi.sample(1000)`.")
+        raise GuideError("a normalising flow has no quantiles in closed form: use those of `svi.sample(1000)`.")
 
 
 class Moved(Distribution):
-    r"""The distribution of :math:`\mu + \sigma x` for x from a flow. It keeps its last draw, whose density it then knows."""
+    r"""The distribution of :math:`\mu + \sigma x` for x from a flow. It caches its last draw and the density there."""
 
     arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
     has_rsample = True
@@ -89,7 +90,7 @@ class Moved(Distribution):
 
     @property
     def onto(self) -> FromNoise | None:
-        """The map from normal noise to draws; None where the flow is none: a mixture, or one whose base is bounded."""
+        """The map from normal noise to draws; None if the flow is not such a map: a mixture, or one with a bounded base."""
         base = getattr(self.flow, "base", None)
         while isinstance(base, Independent):
             base = base.base_dist
@@ -143,7 +144,7 @@ class FromNoise:
 
 
 def inverse_autoregressive(features: int) -> nn.Module:
-    """Two masked autoregressive transforms, used in the direction in which drawing takes one pass."""
+    """Two masked autoregressive transforms, in the direction in which drawing takes one pass."""
     flows = zuko_flows()
     forward = flows.MAF(features, transforms=2, hidden_features=(32,))
     inverted: nn.Module = flows.Flow(forward.transform.inv, forward.base)
@@ -151,7 +152,7 @@ def inverse_autoregressive(features: int) -> nn.Module:
 
 
 def zuko_flows() -> Any:
-    """`zuko.flows`. Importing zuko switches off torch's checks of arguments for the whole process: they stay as they were.
+    """`zuko.flows`. Importing zuko switches off torch's argument checks process-wide: this restores them.
 
     Raises:
         MissingPackageError: zuko is not installed.

@@ -1,7 +1,7 @@
 """`AutoGuide`: a guide made from the model itself.
 
-Called like the model, a guide runs the model and answers its latent sites with draws of its own; nothing else of the model
-leaves. So plates and their subsamples, supports that depend on other sites and hierarchical priors are those of the model.
+Called like the model, a guide runs the model and answers its latent sites with its own draws; no other message of the model
+leaves it. So plates and their subsamples, supports that depend on other sites and hierarchical priors are those of the model.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ from sursum.handlers import ParamStore, trace
 from sursum.vi.autoguide.init import InitLoc, starting_point
 
 AUXILIARY = "is_auxiliary"
-#: From a latent site, and the steps of scans that it is in, to the site with its value: that of all steps.
+#: A function from a latent site and the scan steps around it to the site with its value for all steps.
 Answer = Callable[[Sample, "tuple[Step, ...]"], Sample]
 
 
 @dataclass(frozen=True)
 class Place:
-    """A latent site's place in a guide: `free_shape` in unconstrained coordinates, `batch` leftmost dimensions of it.
+    """A latent site in a guide: `free_shape` in unconstrained coordinates, of which `batch` leftmost dimensions are batch.
 
-    Sizes are those of the whole plates. `start` is where the guide starts. A site in a scan has its steps leftmost.
+    Sizes are those of the full plates. `start` is where the guide starts. A site in a scan has its steps leftmost.
     """
 
     site: Sample
@@ -53,7 +53,7 @@ class Place:
         return self.site.name
 
     def present(self, whole: Tensor, site: Sample) -> Tensor:
-        """The rows of a tensor of the free shape that the plates of `site` have present."""
+        """The rows of a tensor of the free shape that are present in the plates of `site`."""
         return present(whole, site.plates, self.batch)
 
 
@@ -62,13 +62,13 @@ class AutoGuide:
 
     Args:
         model: the program; its latent sites must be continuous.
-        init_loc_fn: from a latent site to a value of it at which the guide starts, or None for the value that the
-            site carries (a lifted parameter's own), else the middle of its support; see `init_to_median` and others.
-        prefix: what the guide's parameters' names begin with.
+        init_loc_fn: a function from a latent site to the value at which the guide starts, or None for the site's initial
+            value (a lifted parameter's own), otherwise the middle of its support; see `init_to_median` and others.
+        prefix: prefix of the guide's parameters' names.
 
     Raises:
         DensityError: a discrete site.
-        GuideError: the model has no latent site, or its sites change from one execution to the next.
+        GuideError: the model has no latent sites, or its sites change between executions.
     """
 
     def __init__(self, model: Callable[..., Any], *, init_loc_fn: InitLoc | None = None, prefix: str = "auto") -> None:
@@ -88,7 +88,7 @@ class AutoGuide:
     # What a kind of guide says.
 
     def begin(self, outer: tuple[Frame, ...]) -> Mapping[str, Tensor]:
-        """Draw what all sites have in common, inside the plates `outer`; whatever `draw` needs of it."""
+        """Draw what all sites share, inside the plates `outer`; the result is passed to `draw`."""
         return {}
 
     def draw(self, place: Place, site: Sample, onto: Any, begun: Mapping[str, Tensor], outer: tuple[Frame, ...]) -> Sample:
@@ -130,7 +130,7 @@ class AutoGuide:
             with torch.no_grad():
                 return site.but(value=place.onto(place.present(place.start, site)))
 
-        with Global():  # plates around the guide, of particles say, are none of the model's
+        with Global():  # plates around the guide, e.g. of particles, do not belong to the model
             run_answered(self.model, args, kwargs, answer, alone=True)
         if not found:
             raise GuideError(
@@ -144,7 +144,7 @@ class AutoGuide:
         """Called once, when the latent sites are known."""
 
     def placed(self, site: Sample, steps: tuple[Step, ...]) -> Place:
-        """The place of a latent site, in all steps of the scans that it is in."""
+        """The `Place` of a latent site, for all steps of the scans around it."""
         onto = bijection(continuous_support(site))
         batch = len(site.fn.batch_shape)
         one = torch.Size(onto.inverse_shape(site.fn.batch_shape + site.fn.event_shape))
@@ -158,7 +158,7 @@ class AutoGuide:
         return Place(site, onto, whole, batch, start)
 
     def _in_all_steps(self, site: Sample, onto: Any, one: torch.Size, steps: list[int]) -> Place:
-        """The place of a site in a scan. Each step starts where the first does, or at its part of a given value."""
+        """The `Place` of a site in a scan. Each step starts where the first does, or at its element of a given value."""
         if any(frame.indices is not None for frame in site.plates) or site.mask is not None:
             which = "a mask" if site.mask is not None else "a subsampled plate"
             raise GuideError(
@@ -176,20 +176,20 @@ class AutoGuide:
         return Place(site, onto, whole, len(steps) + len(site.fn.batch_shape), start)
 
     def known(self, site: Sample) -> Place:
-        """The place of a latent site that the model has reached again."""
+        """The `Place` of a latent site in a later execution."""
         place = self.places.get(site.name)
         if place is None:
             raise GuideError(
-                f"latent site {site} was not there when {type(self).__name__} was set up, with the sites "
-                f"{', '.join(map(repr, self.places))}. A guide needs the same latent sites in every execution: is a site "
-                "that was observed now without data?"
+                f"latent site {site} did not exist when {type(self).__name__} was set up, with the sites "
+                f"{', '.join(map(repr, self.places))}. A guide needs the same latent sites in every execution: is an observed "
+                "site now without data?"
             )
         shape, wanted = (one.fn.batch_shape + one.fn.event_shape for one in (site, place.site))
         whole = all(frame.indices is None for frame in site.plates)
         if whole and shape[len(shape) - len(wanted) :] != wanted:
             raise GuideError(
                 f"latent site {site} has shape {tuple(shape)}, and had {tuple(wanted)} when {type(self).__name__} was set up. "
-                "A guide needs the same latent sites in every execution: make a new one for data of another size, or draw "
+                "A guide needs the same latent sites in every execution: make a new one for data of a different size, or draw "
                 "minibatches by a plate's subsample_size."
             )
         return place
@@ -197,14 +197,14 @@ class AutoGuide:
     def parameter(
         self, name: str, initial: Callable[[], Tensor], constraint: constraints.Constraint = constraints.real
     ) -> Tensor:
-        """A parameter of the guide, global whatever plates are open."""
+        """A parameter of the guide, global even inside plates."""
         value: Tensor = read(Param(name=f"{self.prefix}.{name}", initial=initial, constraint=constraint))
         return value
 
     # What has been learnt.
 
     def approximation(self, params: ParamStore, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> AutoGuide:
-        """The guide whose draws stand for the posterior, once this one is trained: itself, for most."""
+        """The guide whose draws approximate the posterior after training: usually itself."""
         return self
 
     def median(self, params: ParamStore) -> dict[str, Tensor]:
@@ -246,7 +246,7 @@ class AutoGuide:
 
 @handler
 class _Answered(Answering):
-    """Answers the latent sites of a model that is run as a guide; what else it reaches does not leave."""
+    """Answers the latent sites of a model that is run as a guide; no other message leaves it."""
 
     answer: Answer = required()
     values: dict[str, Tensor] = required()
@@ -273,7 +273,7 @@ class _Answered(Answering):
 
 
 def _check_support(site: Sample, first: Sample) -> None:
-    """That a later step of a scan has the support of the first."""
+    """Check that a later step of a scan has the support of the first."""
     support, known = continuous_support(site), continuous_support(first)
     if support is not known and not (inside(support, known) and inside(known, support)):
         raise GuideError(
@@ -291,7 +291,7 @@ def run_answered(
     *,
     alone: bool = False,
 ) -> dict[str, Tensor]:
-    """The values of the latent sites of one run of `model`, each as `answer` gives it; `alone` lets no subsample leave."""
+    """The values of the latent sites of one run of `model`, given by `answer`; with `alone` no subsample site leaves it."""
     values: dict[str, Tensor] = {}
     answered = _Answered(answer=answer, values=values, alone=alone)
     with answered, trace() as recorder, explained(lambda: recorder.trace, model, args, kwargs):
@@ -306,7 +306,7 @@ def joined(outer: tuple[Frame, ...], plates: tuple[Frame, ...]) -> tuple[Frame, 
 
 
 def _whole_start(site: Sample, onto: Any, whole: torch.Size) -> Tensor:
-    """Where a site starts of which only a part is present: at its parameter's value, all of it, or at zero."""
+    """Where a subsampled site starts: at the full value of its parameter, or at zero."""
     init = None if site.param is None else site.param.init
     if init is not None:
         with torch.no_grad():

@@ -20,15 +20,15 @@ from sursum.vi.autoguide.laplace import AutoLaplaceApproximation
 
 
 class AutoGuideList(AutoGuide):
-    """A guide whose parts are other guides, each for the sites that its own model shows.
+    """A guide composed of other guides, each for the sites that its own model exposes.
 
     A part is an automatic guide of the model with the other sites hidden, ``AutoDelta(su.poutine.block(model,
-    expose=["s"]))``, or a program written by hand that draws some of the sites. The parameters of the k-th automatic part
-    begin with ``auto.k``.
+    expose=["s"]))``, or a hand-written program that draws some of the sites. The parameters of the k-th automatic part
+    start with ``auto.k``.
 
     Args:
         model: the program.
-        prefix: what the parts' parameters' names begin with.
+        prefix: prefix of the parts' parameters' names.
 
     Raises:
         GuideError: a site that no part has, or that two have.
@@ -55,15 +55,15 @@ class AutoGuideList(AutoGuide):
         """Add a part.
 
         Raises:
-            GuideError: the list is in use already, or the part is no program.
+            GuideError: the list is already in use, or the part is not a program.
         """
         if self.places:
-            raise GuideError("an AutoGuideList that has been used gets no further parts: make a new list.")
+            raise GuideError("parts cannot be added to an AutoGuideList after it has been used: make a new list.")
         if not callable(part):
             raise GuideError(f"a part of an AutoGuideList is {part!r}, but must be a guide: a callable.")
         if isinstance(part, AutoLaplaceApproximation):
             raise GuideError(
-                "AutoLaplaceApproximation takes the curvature of all sites together, and is no part of an AutoGuideList. Use "
+                "AutoLaplaceApproximation uses the curvature of all sites, and cannot be part of an AutoGuideList. Use "
                 "AutoMultivariateNormal for these sites."
             )
         refuse_coroutines(part)
@@ -106,7 +106,7 @@ class AutoGuideList(AutoGuide):
         if len(owners) != 1:
             have = "no part" if not owners else " and ".join(f"part {k}" for k, _ in owners)
             raise GuideError(
-                f"latent site {site} belongs to {have} of this AutoGuideList, and to one it must. Hide it from the other "
+                f"latent site {site} belongs to {have} of this AutoGuideList, but must belong to one. Hide it from the other "
                 "parts, or show it to one, with su.poutine.block(model, expose=[…])."
             )
         return owners[0]
@@ -115,6 +115,6 @@ class AutoGuideList(AutoGuide):
         points: dict[str, Tensor] = {}
         for part in self.parts:
             if not isinstance(part, AutoGuide):
-                raise GuideError("a part that was written by hand has no quantiles: take those of `svi.sample(1000)`.")
+                raise GuideError("a hand-written part has no quantiles: use those of `svi.sample(1000)`.")
             points |= part.quantile_points(levels)
         return points

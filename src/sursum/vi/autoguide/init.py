@@ -52,7 +52,7 @@ def init_to_median(site: Sample) -> Tensor | None:
 
 
 def init_to_mean(site: Sample) -> Tensor | None:
-    """The mean of the prior, where it has a finite one."""
+    """The mean of the prior, if it has a finite one."""
     try:
         mean: Tensor = site.fn.mean
     except (NotImplementedError, AttributeError):
@@ -61,7 +61,7 @@ def init_to_mean(site: Sample) -> Tensor | None:
 
 
 def init_to_value(values: Mapping[str, Tensor]) -> InitLoc:
-    """The values of a mapping, by site name; other sites start as they do without `init_loc_fn`."""
+    """The values of a mapping, by site name; other sites start as without `init_loc_fn`."""
     if not isinstance(values, Mapping):
         raise GuideError(f"init_to_value was given {values!r}, and needs a mapping from the names of sites to values.")
     return lambda site: values.get(site.name)
@@ -85,7 +85,7 @@ def starting_point(site: Sample, onto: Any, free_shape: torch.Size, init_loc_fn:
     """Where a guide starts for `site`, in unconstrained coordinates.
 
     Raises:
-        GuideError: `init_loc_fn` gives a value of another shape, or outside of the support.
+        GuideError: `init_loc_fn` returns a value of the wrong shape, or outside the support.
     """
     with torch.no_grad():
         given = None if init_loc_fn is None else init_loc_fn(site)

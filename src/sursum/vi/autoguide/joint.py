@@ -1,4 +1,4 @@
-"""Guides with one distribution over all unconstrained coordinates: normal with a covariance, or of low rank."""
+"""Guides with one distribution over all unconstrained coordinates: normal with full, diagonal or low-rank covariance."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from sursum.vi.pushforward import Placed, Pushforward, summed_to
 class JointGuide(AutoGuide):
     """A guide that draws the unconstrained coordinates of all sites at once, u ∈ Rⁿ, as its auxiliary site ``auto.z``.
 
-    A kind of it says `posterior`, the distribution of u in terms of its parameters.
+    A subclass implements `posterior`, the distribution of u in terms of its parameters.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class JointGuide(AutoGuide):
 
     def draw(self, place: Place, site: Sample, onto: Any, begun: Mapping[str, Tensor], outer: tuple[Frame, ...]) -> Sample:
         u = begun[place.name].to(place.start.dtype)
-        # The plates around the guide stand left of the site's own dimensions.
+        # The plates around the guide are to the left of the site's own dimensions.
         left = u.shape[:-1][: max(u.dim() - 1 - place.batch, 0)]
         free = u.reshape(left + place.free_shape)
         value = onto(free)
@@ -116,16 +116,17 @@ class AutoMultivariateNormal(JointGuide):
     .. math:: u = \mu + s \odot (\varepsilon + U \varepsilon), \quad \varepsilon \sim N(0, I)
 
     Parameters: ``auto.loc`` and ``auto.scale`` (n,), and ``auto.lower``, the n(n − 1)/2 elements below the diagonal of U, row
-    by row. In relation to the scales a step of the optimiser means as much in every row. `scale_tril` gives the Cholesky
+    by row. Relative to the scales an optimiser step has the same size in every row. `scale_tril` returns the Cholesky
     factor.
 
     Args:
         model: the program.
         init_loc_fn: where the mean starts; see `AutoGuide`.
         init_scale: the initial standard deviation of every coordinate.
-        prefix: what the parameters' names begin with.
+        prefix: prefix of the parameters' names.
 
-    Reference: Kucukelbir et al., "Automatic differentiation variational inference" (2017), section 2.4.
+    References:
+        Kucukelbir et al., "Automatic differentiation variational inference" (2017), section 2.4.
 
     Example:
         >>> import torch, sursum as su, sursum.distributions as dist
@@ -145,7 +146,7 @@ class AutoMultivariateNormal(JointGuide):
         """The Cholesky factor of the covariance of u, (n, n).
 
         Args:
-            params: the store that has the guide's parameters, `svi.params`.
+            params: the store with the guide's parameters, `svi.params`.
         """
         with torch.no_grad(), params:
             _, scale, lower = self._parameters()
@@ -165,7 +166,7 @@ class AutoMultivariateNormal(JointGuide):
 
 
 class AutoDiagonalNormal(JointGuide):
-    r"""As `AutoNormal`, a normal distribution for every coordinate, but with one vector of means and one of scales.
+    r"""Like `AutoNormal`, a normal distribution for every coordinate, but with one vector of means and one of scales.
 
     Parameters: ``auto.loc`` and ``auto.scale``, of shape (n,).
 
@@ -203,7 +204,7 @@ class AutoLowRankMultivariateNormal(JointGuide):
         rank: r; None is √n, rounded.
         init_loc_fn: where the mean starts; see `AutoGuide`.
         init_scale: the initial standard deviation of every coordinate.
-        prefix: what the parameters' names begin with.
+        prefix: prefix of the parameters' names.
 
     Example:
         >>> import sursum as su, sursum.distributions as dist, torch
@@ -234,7 +235,7 @@ class AutoLowRankMultivariateNormal(JointGuide):
     def _parameters(self) -> tuple[Tensor, Tensor, Tensor]:
         rank = max(round(math.sqrt(self.dim)), 1) if self.rank is None else self.rank
         loc = self.parameter("loc", self.start.clone)
-        # Half of the variance is that of the factor, whose columns must differ: at zero they would have no gradient.
+        # Half of the variance comes from the factor, whose columns must differ: at zero they would have no gradient.
         scale = self.parameter("scale", lambda: torch.full_like(self.start, self.init_scale / 2**0.5), constraints.positive)
         factor = self.parameter("cov_factor", lambda: _columns(self.start, rank))
         return loc, scale, factor
@@ -263,7 +264,7 @@ def unpacked(guide: JointGuide, points: Tensor) -> dict[str, Tensor]:
 
 
 def _columns(like: Tensor, rank: int) -> Tensor:
-    """A factor of unit row norms, each column another wave."""
+    """A factor of unit row norms, each column a different wave."""
     rows = torch.arange(len(like), dtype=like.dtype).unsqueeze(-1)
     waves = torch.cos(torch.pi * (rows + 0.5) * torch.arange(rank, dtype=like.dtype) / max(len(like), 1))
     norms: Tensor = waves.norm(dim=-1, keepdim=True)

@@ -29,16 +29,17 @@ class AutoLaplaceApproximation(JointGuide):
 
     .. math:: \hat u = \arg\max_u \log p(u), \qquad q(u) = N(\hat u, A^{-1}), \qquad A = -\nabla^2 \log p(\hat u)
 
-    where :math:`\log p(u)` has the log-Jacobians of the supports. The parameter is ``auto.loc``, of shape (n,). `median`
-    gives the mode; `laplace_approximation` gives q, of which ``svi.sample(1000)`` takes its draws. `su.infer.Laplace` does
+    where :math:`\log p(u)` includes the log-Jacobians of the supports. The parameter is ``auto.loc``, of shape (n,). `median`
+    returns the mode; `laplace_approximation` returns q, from which ``svi.sample(1000)`` draws. `su.infer.Laplace` does
     the same without training, by L-BFGS and Newton's method.
 
     Args:
         model: the program.
         init_loc_fn: where the search starts; see `AutoGuide`.
-        prefix: what the parameters' names begin with.
+        prefix: prefix of the parameters' names.
 
-    Reference: Tierney, Kadane, "Accurate approximations for posterior moments and marginal densities" (1986).
+    References:
+        Tierney, Kadane, "Accurate approximations for posterior moments and marginal densities" (1986).
 
     Example:
         >>> import torch, sursum as su, sursum.distributions as dist
@@ -60,23 +61,23 @@ class AutoLaplaceApproximation(JointGuide):
     def laplace_approximation(self, params: ParamStore, *args: Any, **kwargs: Any) -> AutoMultivariateNormal:
         """The normal distribution with the mode and the curvature of the log density, as a guide.
 
-        It has no parameters: mean and covariance stay what they are, whatever store is around it. Parameters of the model
+        It has no parameters: mean and covariance are fixed, independently of the store around it. Parameters of the model
         that are not lifted are held at their values in `params`.
 
         Args:
-            params: the store that has the guide's parameters, `svi.params`.
-            args, kwargs: what the program is called with; left out, what the guide was first called with.
+            params: the store with the guide's parameters, `svi.params`.
+            args, kwargs: arguments of the program; without any, those of the guide's first call.
 
         Raises:
             GuideError: the guide has not been trained; the log density does not fall in all directions from where training
-                has ended; the program has other latent sites now.
+                ended; the program now has different latent sites.
         """
         if not args and not kwargs:
             args, kwargs = self._called
         if f"{self.prefix}.loc" not in params:
             raise GuideError("this AutoLaplaceApproximation has not been fitted yet: run SVI with it first.")
         self.set_up(args, kwargs)
-        # A copy, for a density of its own: what is trained later does not move it.
+        # A copy, for a separate density: later training does not change it.
         compiled = compile_density(LogDensity(rolled(snapshot(params)(_held()(self.model))), args, kwargs))
         order = self._order(compiled)
         with torch.no_grad(), params:
@@ -87,7 +88,7 @@ class AutoLaplaceApproximation(JointGuide):
         if not bend.definite:
             sites = dict.fromkeys(compiled.density.site_at(i) for i in bend.flat() or range(self.dim))
             raise GuideError(
-                f"Laplace's approximation needs a strict mode, and where training has ended the log density does not fall "
+                f"Laplace's approximation needs a strict mode, but where training ended the log density does not fall "
                 f"along {', '.join(map(repr, sites))}. Train for more steps, or give the site a prior that determines it."
             )
         # With A⁻¹ = F Fᵀ and Fᵀ = Q R the Cholesky factor is Rᵀ, up to the signs of its columns.
@@ -109,7 +110,7 @@ class AutoLaplaceApproximation(JointGuide):
         return self.parameter("loc", self.start.clone)
 
     def _order(self, compiled: CompiledDensity) -> list[int]:
-        """Where each of the guide's coordinates is among those of the density."""
+        """The index of each of the guide's coordinates among those of the density."""
         latents = {latent.name: latent for latent in compiled.density.latents}
         sizes = {name: latent.stop - latent.start for name, latent in latents.items()}
         if sizes != {name: part.stop - part.start for name, part in self.slices.items()}:
@@ -122,7 +123,7 @@ class AutoLaplaceApproximation(JointGuide):
 
 
 class LaplaceNormal(AutoMultivariateNormal):
-    """A normal distribution over all unconstrained coordinates, given, of the sites of another guide."""
+    """A given normal distribution over all unconstrained coordinates of the sites of another guide."""
 
     def __init__(
         self, of: JointGuide, loc: Tensor, scale_tril: Tensor, args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -139,7 +140,7 @@ class LaplaceNormal(AutoMultivariateNormal):
 
 @handler
 class _held(Messenger):
-    """A program whose parameters have been trained, and are not to be lifted or trained any more."""
+    """A program whose trained parameters are held, and no longer lifted or trained."""
 
     def handle(self, site: Site) -> Any:
         return perform(site.but(frozen=True) if isinstance(site, Param) else site)

@@ -25,16 +25,17 @@ class AutoNormal(AutoGuide):
 
     .. math:: q(z) = \prod_i N(u_i; \mu_i, \sigma_i) \left| \tfrac{\partial u}{\partial z} \right|
 
-    Sites in subsampled plates have a mean and a scale for every element of the plate. The parameters of a site ``s`` are
+    Sites in subsampled plates have a mean and a scale for every element of the full plate. The parameters of a site ``s`` are
     ``auto.loc.s`` and ``auto.scale.s``.
 
     Args:
         model: the program.
         init_loc_fn: where the means start; see `AutoGuide`.
         init_scale: the initial standard deviation, above 0.
-        prefix: what the parameters' names begin with.
+        prefix: prefix of the parameters' names.
 
-    Reference: Kucukelbir et al., "Automatic differentiation variational inference" (2017), section 2.4.
+    References:
+        Kucukelbir et al., "Automatic differentiation variational inference" (2017), section 2.4.
 
     Example:
         >>> import torch, sursum as su, sursum.distributions as dist
@@ -91,7 +92,7 @@ def local_site(site: Sample, place: Place, base: Any, onto: Any, outer: tuple[Fr
 
 
 def checked_scale(scale: float) -> float:
-    """A scale to start from.
+    """Validate an initial scale.
 
     Raises:
         GuideError: it is not positive.
