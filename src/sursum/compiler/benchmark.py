@@ -1,4 +1,4 @@
-"""How long a gradient takes, and what that means for a run."""
+"""Time a gradient, and forecast the time of a run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sursum.compiler.native.library.library import NativeFunction
 
 _SECONDS = 0.05
 _REPEATS = 5
-# What NUTS itself takes in nutpie: microseconds a step and a draw, for no unknowns and for each of them.
+# Overhead of NUTS itself in nutpie: microseconds per step and per draw, fixed and per unknown.
 _STEP = (0.25, 0.005)
 _DRAW = (9.4, 0.06)
 
@@ -28,7 +28,7 @@ class Benchmark:
     Args:
         engine: the engine that was timed.
         dim: the number of unconstrained coordinates.
-        microseconds: the least of a few loops, so what an undisturbed call takes.
+        microseconds: the minimum of a few loops, i.e. an undisturbed call.
 
     Example:
         >>> print(Benchmark("native", 10, 0.05))
@@ -48,13 +48,13 @@ class Benchmark:
         steps_per_draw: float = 15.0,
         cores: int | None = None,
     ) -> float:
-        """Seconds that a run of NUTS will take, compiling apart.
+        """Seconds that a run of NUTS will take, without compilation.
 
         Args:
             num_chains, num_warmup, num_samples: as for `MCMC`.
-            steps_per_draw: leapfrog steps of a draw, which the posterior's shape decides: ``stats["n_steps"].mean()`` of a
-                short run says it. 7 to 15 are usual for posteriors that are not correlated, 100 and more for others.
-            cores: at most so many chains at once; None is what the machine has.
+            steps_per_draw: leapfrog steps per draw, which depend on the posterior: take ``stats["n_steps"].mean()`` of a
+                short run. 7 to 15 are usual for uncorrelated posteriors, 100 and more for others.
+            cores: maximum number of chains at once; None is the number of cores.
         """
         step = self.microseconds + _STEP[0] + _STEP[1] * self.dim
         draw = steps_per_draw * step + _DRAW[0] + _DRAW[1] * self.dim

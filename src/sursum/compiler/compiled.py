@@ -55,8 +55,8 @@ class Sites:
 class CompiledDensity:
     """The log density of a program, captured as a graph and run by an engine.
 
-    `engine` is "native" (the graph in C, see `source`), "torch" (the graph replayed in double precision) or, where the
-    program has tensors that a capture does not know, "eager" (the program itself, handlers and all).
+    `engine` is "native" (the graph in C, see `source`), "torch" (the graph replayed in double precision) or, if the
+    program has tensors that a capture does not support, "eager" (the program itself, handlers and all).
 
     Example:
         >>> import sursum as su, sursum.distributions as dist, numpy as np
@@ -82,7 +82,7 @@ class CompiledDensity:
 
     @property
     def engine(self) -> str:
-        """What runs it: "native", "torch" or "eager"."""
+        """The engine: "native", "torch" or "eager"."""
         return "eager" if self.function is None else self.function.engine
 
     @property
@@ -106,7 +106,7 @@ class CompiledDensity:
         Any thread may call this.
 
         Raises:
-            DensityError: `q` is no array of n real numbers.
+            DensityError: `q` is not an array of n real numbers.
         """
         try:
             q = np.ascontiguousarray(q.detach() if isinstance(q, Tensor) else q)
@@ -127,7 +127,7 @@ class CompiledDensity:
         """The C of the native engine.
 
         Raises:
-            CompileError: another engine runs this density.
+            CompileError: the density is run by a different engine.
         """
         return self._compiled().source
 
@@ -139,7 +139,7 @@ class CompiledDensity:
         `pointer` of an `instance()`, one for each thread.
 
         Raises:
-            CompileError: another engine runs this density.
+            CompileError: the density is run by a different engine.
         """
         return self._compiled().address
 
@@ -147,15 +147,15 @@ class CompiledDensity:
     def copy_address(self) -> int:
         """The address of ``int64_t f(size_t n, size_t n, const double *q, double *out, void *user_data)``, which copies q.
 
-        Samplers that store what such a function gives them need no Python for it.
+        Samplers that store the result of such a function need no Python for it.
 
         Raises:
-            CompileError: another engine runs this density.
+            CompileError: the density is run by a different engine.
         """
         return self._compiled().copy_address
 
     def instance(self) -> Instance:
-        """Data and workspace for one more thread that calls `address`."""
+        """Data and workspace for another thread that calls `address`."""
         return self._compiled().instance()
 
     def _compiled(self) -> NativeFunction:
@@ -183,16 +183,16 @@ class CompiledDensity:
 
         .. math:: v \cdot \nabla f(q) = \lim_{h \to 0} \frac{f(q + h v) - f(q - h v)}{2 h}
 
-        for random directions v of each site's coordinates (always the same ones). torch believes what it is told of a
-        derivative: a `torch.autograd.Function` with a wrong `backward`, a hook on a tensor, a straight-through estimator and
-        `detach` give a gradient that is not one. A look at all sites at once is part of every compilation, which warns. Where
-        rounding, kinks or steps explain a difference the gradient is not called wrong.
+        for random directions v of each site's coordinates (always the same ones). torch believes what it is told about
+        derivatives: a `torch.autograd.Function` with a wrong `backward`, a hook on a tensor, a straight-through estimator and
+        `detach` give a gradient that is not the derivative. Every compilation checks all sites together, and warns. Where
+        rounding, kinks or steps explain a difference, the gradient is not reported as wrong.
 
         Args:
-            at: points q, float64 of shape (N, n) or (n,); by default some at which the density was captured, and some away.
+            at: points q, float64 of shape (N, n) or (n,); by default some of those of the capture, and some others.
 
         Raises:
-            DensityError: points of another shape; the density is finite at none.
+            DensityError: points with the wrong shape; the density is not finite at any of them.
 
         Example:
             >>> import sursum as su, sursum.distributions as dist
@@ -209,7 +209,7 @@ class CompiledDensity:
         return check_gradient(self.density, self.value_and_grad, self._run, points)
 
     def benchmark(self) -> Benchmark:
-        """Microseconds that a value and gradient take, at a start, and a forecast for a run; takes half a second.
+        """Time a value and gradient at a starting point, and forecast the time of a run; takes half a second.
 
         Example:
             >>> import sursum as su, sursum.distributions as dist
@@ -220,23 +220,24 @@ class CompiledDensity:
         return benchmark(self.engine, self.dim, self.native, self.value_and_grad, self.points[0].numpy())
 
     def export(self, path: str | os.PathLike[str], *, march: str = "native") -> None:
-        """Write the density as a library that needs no Python, and its C text beside it (``model.so``, ``model.c``).
+        """Write the density as a library that needs no Python, together with its C source (``model.so``, ``model.c``).
 
-        The library holds the data and stands behind BridgeStan's C interface, so that R, Julia, Rust, C, the `bridgestan`
+        The library contains the data and implements BridgeStan's C interface, so that R, Julia, Rust, C, the `bridgestan`
         package and nutpie can load it: log density, gradient, Hessian (by differences), and the maps between constrained
         and unconstrained values. Deterministic sites are its transformed parameters. Names of sites become identifiers
         (``net.0.weight`` is ``net_0_weight``), elements count from 1, the first index moving fastest.
 
         Args:
-            path: of the library.
-            march: the processors it is for, as the compiler's ``-march`` takes it, e.g. ``"x86-64-v3"``.
+            path: the path of the library.
+            march: the target processors, as the compiler's ``-march`` takes it, e.g. ``"x86-64-v3"``.
 
         Raises:
             CompileError: another engine runs this density; no compiler; a routine of LAPACK without a stand-in; a path
                 that cannot be written.
 
-        Reference: Roualdes, Ward, Carpenter, Seyboldt, Axen, "BridgeStan: efficient in-memory access to the methods of a
-        Stan model" (2023).
+        References:
+            Roualdes, Ward, Carpenter, Seyboldt, Axen, "BridgeStan: efficient in-memory access to the methods of a Stan
+            model" (2023).
 
         Example:
             >>> import sursum as su, sursum.distributions as dist, tempfile, pathlib
@@ -251,7 +252,7 @@ class CompiledDensity:
             export(self.density, self.graph, self.points, self.value_and_grad, Path(path), march)
 
     def with_data(self, *args: Any, **kwargs: Any) -> CompiledDensity:
-        """The density of the same program on other data."""
+        """The density of the same program on different data."""
         return compile_density(self.density.with_data(*args, **kwargs), None if self.engine == "eager" else self.engine)
 
     @cached_property
@@ -273,14 +274,14 @@ def compile_density(density: LogDensity, engine: str | None = None) -> CompiledD
 
     Args:
         density: the log density of a program.
-        engine: "torch", "native", or None for the fastest there is.
+        engine: "torch", "native", or None for the fastest available.
 
     Raises:
-        BranchError, EscapeError, CaptureError: the program is no fixed graph of operators.
+        BranchError, EscapeError, CaptureError: the program is not a fixed graph of operators.
         DensityError: the program cannot be run anywhere near its initial values.
 
     Warns:
-        EngineWarning: the program has tensors that a capture does not know.
+        EngineWarning: the program has tensors that a capture does not support.
         GradientWarning: the gradient is not the derivative; see `CompiledDensity.check`.
     """
     compiled, known = _compiled(density, engine)
@@ -292,7 +293,7 @@ def compile_density(density: LogDensity, engine: str | None = None) -> CompiledD
 
 
 def _compiled(density: LogDensity, engine: str | None) -> tuple[CompiledDensity, Remembered]:
-    """The density, and what its engine for torch gives, which remembers the points of the capture and those away."""
+    """The density, and the results of its torch engine, cached for the points of the capture and others."""
     check_engine(engine)
     if isinstance(density, LogDensity) and not isinstance(density.model, rolled):
         density = density.under(rolled)
@@ -328,7 +329,7 @@ def _compiled(density: LogDensity, engine: str | None) -> tuple[CompiledDensity,
     proofs = [*points, *far, *proof_points(points)]
     outputs = ("log density", "gradient")
     function = function.compiled(engine, title=density.title, outputs=outputs, proofs=proofs, check=check)
-    # A guard may need all of the density: the factor of a covariance, for each draw once more.
+    # A guard may need the whole density: the factor of a covariance, again for each draw.
     sites = Sites(tuple(names), unguarded(replace(program.graph, outputs=program.graph.outputs[2:])))
     return CompiledDensity(density, function, points, sites), function.known
 
@@ -354,8 +355,8 @@ def compile(model: Callable[..., Any], /, *args: Any, engine: str | None = None,
 
     Args:
         model: the program.
-        args, kwargs: what it is called with.
-        engine: "torch", "native", or None for the fastest there is.
+        args, kwargs: its arguments.
+        engine: "torch", "native", or None for the fastest available.
 
     Raises:
         OptionError: the program has a parameter that is called `engine`.
@@ -374,7 +375,7 @@ def check(model: Callable[..., Any], /, *args: Any, **kwargs: Any) -> GradientCh
 
     Args:
         model: the program.
-        args, kwargs: what it is called with.
+        args, kwargs: its arguments.
 
     Example:
         >>> import sursum as su, sursum.distributions as dist, torch, warnings
@@ -409,7 +410,7 @@ def _gradient(density: LogDensity) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
 
 
 def _value(density: LogDensity) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-    """The log density of the program itself, and no gradient."""
+    """The log density of the program itself, without gradient."""
 
     def run(q: Tensor) -> tuple[Tensor, Tensor]:
         with torch.inference_mode(False), torch.enable_grad():

@@ -1,4 +1,4 @@
-"""What an engine is made with: a replay that remembers, and a build in a thread of its own."""
+"""Parts of engines: a cached replay, and a build in a separate thread."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ ENGINES = (None, "native", "torch")
 
 
 def check_engine(engine: Any, error: type[SursumError] = CompileError, engines: Sequence[str | None] = ENGINES) -> None:
-    """Raise where there is no engine of that name."""
+    """Raise if no engine has that name."""
     known = any(engine is one or (isinstance(engine, str) and engine == one) for one in engines)
     names = ", ".join(repr(one) for one in engines if one)
-    check_setting("engine", known, engine, f"{names} or None", error, "leave it out for the fastest there is")
+    check_setting("engine", known, engine, f"{names} or None", error, "leave it out for the fastest available")
 
 
 class Remembered:
-    """A replay that is run once for every point, however often it is asked for."""
+    """A replay whose results are cached for each point."""
 
     def __init__(self, replay: Replayed) -> None:
         self.replay = replay
@@ -43,9 +43,9 @@ class Remembered:
 
 
 class Build:
-    """The C of a graph, made in a thread of its own while it is entered.
+    """Builds the C of a graph in a separate thread while it is active.
 
-    Most of the time a C compiler, another process, is waited for.
+    Most of the time is spent waiting for the C compiler, a separate process.
     """
 
     def __init__(self, graph: Graph, title: str) -> None:

@@ -1,9 +1,9 @@
-"""The one way from a function of tensors to an engine that runs it.
+"""The pipeline from a function of tensors to an engine that runs it.
 
     function ──capture──▶ Graph ──passes──▶ Graph of doubles ──▶ replay, by torch
-                                                └──build──▶ C, once it has been proved against the replay
+                                                └──build──▶ C, used once it is proved against the replay
 
-Densities, losses of SVI, draws of sites and exported libraries go this way; `Inputs` is for what is a function of several
+Densities, losses of SVI, draws of sites and exported libraries use it; `Inputs` is for functions of several
 tensors: coordinates, a batch of data, noise.
 """
 
@@ -31,7 +31,7 @@ from sursum.errors import CompileError, DensityError, EngineWarning
 
 @dataclass(frozen=True)
 class Inputs:
-    """Several tensors as the one vector that a graph is a function of: each of them flat, one after another, in double.
+    """Several tensors packed into the one vector that a graph is a function of: flattened and concatenated, in double.
 
     Example:
         >>> inputs = Inputs.like(torch.ones(2, 2), torch.tensor([3, 4]))
@@ -47,13 +47,13 @@ class Inputs:
 
     @classmethod
     def like(cls, *tensors: Tensor) -> Self:
-        """Inputs of these tensors' shapes and kinds; a float of any width is a double."""
+        """Inputs with the shapes and dtypes of these tensors; a float of any width is a double."""
         dtypes = (torch.float64 if tensor.is_floating_point() else tensor.dtype for tensor in tensors)
         return cls(tuple(tuple(tensor.shape) for tensor in tensors), tuple(dtypes))
 
     @property
     def sizes(self) -> list[int]:
-        """How many numbers each has."""
+        """The number of elements of each."""
         return [math.prod(shape) for shape in self.shapes]
 
     def pack(self, *tensors: Tensor) -> Tensor:
@@ -61,21 +61,21 @@ class Inputs:
         return torch.cat([tensor.detach().reshape(-1).to(torch.float64) for tensor in tensors])
 
     def unpack(self, vector: Tensor) -> list[Tensor]:
-        """The tensors of a vector; floats are windows on it."""
+        """The tensors of a vector; floats are views of it."""
         parts = zip(vector.split(self.sizes), self.shapes, self.dtypes, strict=True)
         return [part.reshape(shape).to(dtype) for part, shape, dtype in parts]
 
 
 @dataclass(frozen=True, eq=False)
 class Function:
-    """A captured function and what runs it.
+    """A captured function and its engine.
 
     Args:
         recorded: the graph in the program's own precision.
         graph: the same in double precision, after all passes.
         replay: `graph` run by torch.
-        known: the same, which remembers what it gave.
-        native: the C; None where torch runs it.
+        known: the same, with cached results.
+        native: the C; None if torch runs it.
 
     Example:
         >>> from sursum.compiler.capture.capture import capture
@@ -104,11 +104,11 @@ class Function:
 
     @property
     def engine(self) -> str:
-        """What runs it: "native" or "torch"."""
+        """The engine: "native" or "torch"."""
         return "torch" if self.native is None else "native"
 
     def __call__(self, q: Tensor) -> tuple[Tensor, ...]:
-        """The outputs at q, float64 of shape (n,), by the fastest engine there is."""
+        """The outputs at q, float64 of shape (n,), by the fastest available engine."""
         if self.native is None:
             return self.replay(q)
         return tuple(torch.from_numpy(output) for output in self.native.outputs(q.numpy()))
@@ -122,26 +122,26 @@ class Function:
         proofs: Iterable[Tensor],
         check: Callable[[], None] = lambda: None,
     ) -> Self:
-        """This function in C, proved; or as it is, with one note, where torch must run it.
+        """This function in C, proved; or unchanged, with a warning, if torch must run it.
 
         Args:
-            engine: "torch", "native" (then there is no falling back), or None for the fastest there is.
-            title: what the C says that it is.
-            outputs: what each output is called in a message.
+            engine: "torch", "native" (without fallback), or None for the fastest available.
+            title: the title in the C source.
+            outputs: the name of each output in messages.
             proofs: points at which the C is compared with the replay, most of them not those of the capture.
-            check: compares the graph with the program, while the C compiler works.
+            check: compares the graph with the program, while the C compiler runs.
 
         Raises:
-            CompileError: the native engine was asked for and cannot be had.
+            CompileError: the native engine was requested but is not available.
 
         Warns:
-            EngineWarning: there is no C for it.
+            EngineWarning: it cannot be compiled to C.
         """
         check_engine(engine)
         if engine == "torch":
             check()
             return self
-        with Build(self.graph, title) as building:  # the C compiler works beside what follows
+        with Build(self.graph, title) as building:  # the C compiler runs in parallel to what follows
             check()
             points = list(proofs)
             for q in points:
@@ -159,5 +159,5 @@ class Function:
 
 
 def batched(recorded: Graph) -> BatchReplay:
-    """A captured graph at many points at once, at which its checks are known to hold."""
+    """A captured graph evaluated at many points at once, at which its checks are known to hold."""
     return BatchReplay(optimise(unguarded(recorded)))

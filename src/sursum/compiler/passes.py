@@ -1,8 +1,8 @@
 """The passes of the compiler, in order, and what runs them.
 
-Each is a function from an intermediate representation to one of the same kind, in a file of its own. `SURSUM_DUMP`, a folder,
-gets the text of the representation before the first and after every pass, a numbered folder a run; with `SURSUM_VERIFY` it is
-checked there as well (see `verify.py`), as tests do.
+Each is a function from an intermediate representation to one of the same kind, in a separate file. If `SURSUM_DUMP` names
+a folder, the text of the representation is written there before the first and after every pass, in a numbered folder per
+run; with `SURSUM_VERIFY` it is also verified after each pass (see `verify.py`), as in tests.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from sursum.compiler.verify import verify
 
 IR = TypeVar("IR", Graph, Program)
 
-#: Of the step of a scan, a graph inside an operator: in double precision, with nothing in it that is not needed.
+#: For the step of a scan, a graph inside an operator: in double precision, without dead code.
 STEP_GRAPH: Sequence[Callable[[Graph], Graph]] = (
     retype,
     eliminate_dead_code,
@@ -62,7 +62,7 @@ GRAPH: Sequence[Callable[[Graph], Graph]] = (
     eliminate_dead_code,
 )
 
-#: From a lowered program to one that is written down as C.
+#: From a lowered program to one that is emitted as C.
 LOOPS: Sequence[Callable[[Program], Program]] = (
     multiply_by_reciprocals,
     fuse,
@@ -90,7 +90,7 @@ def run(passes: Sequence[Callable[[IR], IR]], ir: IR) -> IR:
     """`ir` after all of these passes.
 
     Raises:
-        VerificationError: `SURSUM_VERIFY` is set, and a pass made something that is not well formed.
+        VerificationError: `SURSUM_VERIFY` is set, and the result of a pass is not well formed.
     """
     look = _Look(type(ir).__name__.lower())
     look(ir, "begin")
@@ -101,7 +101,7 @@ def run(passes: Sequence[Callable[[IR], IR]], ir: IR) -> IR:
 
 
 class _Look:
-    """Writes down and checks what passes make, where the environment asks for it."""
+    """Dumps and verifies the results of passes, if the environment requests it."""
 
     def __init__(self, kind: str) -> None:
         dump = os.environ.get("SURSUM_DUMP")
@@ -120,9 +120,9 @@ class _Look:
 def optimise(graph: Graph) -> Graph:
     """`graph` in float64, folded and pruned.
 
-    Every float becomes float64, constants (exactly) and dtype arguments included; only then are the values that do not
-    depend on q computed, so that a program in float32 loses no digits to folding. Copies, equal nodes, guards that
-    are proved to hold and nodes that nothing needs go.
+    Every float becomes float64, including constants (exactly) and dtype arguments; only then are constants folded, so that
+    a program in float32 loses no digits to folding. Copies, common subexpressions, guards that are proved to hold and
+    dead nodes are eliminated.
 
     Raises:
         CaptureError: a check on data alone fails in double precision.
@@ -140,7 +140,7 @@ def optimise(graph: Graph) -> Graph:
 
 
 def _folder(dump: Path, kind: str) -> Path:
-    """A new folder, numbered, whichever threads make others at the same time."""
+    """Create a new numbered folder, safely under concurrent threads."""
     number = sum(1 for _ in dump.iterdir()) if dump.is_dir() else 0
     while True:
         folder = dump / f"{number:03}-{kind}"

@@ -1,4 +1,4 @@
-"""Graphs and loop programs as text that an engineer can read; `str` of one gives it.
+"""Graphs and loop programs as readable text, which `str` returns.
 
 graph: %0 f64[2] = q
   %3 f64[2] = aten.mul.Tensor(%0[2], %0[2])                     # site 'theta', model.py:12
@@ -19,14 +19,14 @@ from typing import Any
 
 from sursum.compiler.native.ops import OPS
 
-#: Where comments stand.
+#: The column of comments.
 _COLUMN = 80
 _VARIABLES = "ijklmnopru"
 _KINDS = {"float64": "f64", "float32": "f32", "float16": "f16", "bfloat16": "bf16", "int64": "i64", "int32": "i32", "bool": "b"}
 
 
 def show_graph(graph: Any) -> str:
-    """The text of a `Graph`: what it is given, one line an operator, guards and outputs."""
+    """The text of a `Graph`: its inputs, one line per operator, guards and outputs."""
     values = graph.values
     lines = [f"graph: {_value(values[graph.input])} = q"]
     lines += [f"  {_value(values[id])} = data" for id in graph.constants]
@@ -43,7 +43,7 @@ def show_graph(graph: Any) -> str:
 
 
 def show_ref(ref: Any) -> str:
-    """The text of a `Ref`: %value[size], and strides and offset where they are not those of a whole row-major value."""
+    """The text of a `Ref`: %value[size], with strides and offset unless it is a whole row-major value."""
     usual, step = [], 1
     for n in reversed(ref.size):
         usual.append(step)
@@ -54,7 +54,7 @@ def show_ref(ref: Any) -> str:
 
 
 def show_program(program: Any) -> str:
-    """The text of a loop `Program`: what it is given, its stages (by groups, once there are some), guards and outputs."""
+    """The text of a loop `Program`: its inputs, stages (by group, once grouped), guards and outputs."""
     data = program.data
     lines = [f"program {program.title!r}: {_datum(program.input, data)} = q"]
     lines += [f"  {_datum(value, data)} = data {place}" for value, place in program.constants.items()]
@@ -85,7 +85,7 @@ def show_program(program: Any) -> str:
 
 
 def show_stage(stage: Any, data: Mapping[int, Any]) -> list[str]:
-    """The lines of a `Loop` or a `Call`: first what it uses more than once, by a name."""
+    """The lines of a `Loop` or a `Call`: first named subexpressions that it uses more than once."""
     if not hasattr(stage, "expr"):
         args = [f"v{a.value}{f'+{a.offset}' if a.offset else ''}" if hasattr(a, "offset") else str(a) for a in stage.args]
         made = ", ".join(f"v{value}" for value in (stage.value, *stage.also))
@@ -115,7 +115,7 @@ def show_affine(affine: Any) -> str:
 
 
 def _expressions(exprs: Iterable[Any]) -> tuple[list[str], list[tuple[str, str]]]:
-    """The texts of expressions, and names, with their texts, for what occurs in them more than once."""
+    """The texts of expressions, with named subexpressions for what occurs more than once."""
     tops = list(exprs)
     order = list({id(e): e for top in tops for e in top.walk()}.values())
     uses = Counter(id(arg) for e in order for arg in e.args)

@@ -1,6 +1,6 @@
-"""Whether a graph or a loop program is well formed: every read after its write, inside its value, of its kind.
+"""Verify that a graph or a loop program is well formed: every read is after its write, in bounds, and of the right dtype.
 
-Passes are run between two such looks in tests. In production nobody looks: C is proved against the graph, and the graph
+In tests the verifier runs between passes. In production it does not: C is proved against the graph, and the graph
 against the program.
 """
 
@@ -17,11 +17,11 @@ from sursum.errors import CompileError
 
 
 class VerificationError(CompileError):
-    """A pass of the compiler made something that is not well formed: a fault of ours."""
+    """The result of a compiler pass is not well formed: a bug in sursum."""
 
 
 def verify(ir: Graph | Program, after: str) -> None:
-    """Raise where `ir`, made by the pass `after`, is not well formed.
+    """Raise if `ir`, the result of the pass `after`, is not well formed.
 
     Raises:
         VerificationError: says what, and where.
@@ -117,7 +117,7 @@ def program_faults(program: Program) -> list[str]:
 
 
 def _order_faults(program: Program, order: Sequence[Stage]) -> list[str]:
-    """Reads before the write. The stages of one value run one after another; each may be read once one of them has run."""
+    """Reads before the write. The stages of one value run one after another; it may be read once one of them has run."""
     faults: list[str] = []
     made = {program.input, *program.constants, *program.parameters}
     for stage in order:

@@ -115,7 +115,7 @@ def test_the_advice_where_a_place_is_looked_at(look):
         x = su.sample("x", dist.Normal(torch.zeros(3), 1.0).to_event(1))
         su.factor("f", look(x, x.argmax()))
 
-    with pytest.raises(BranchError, match=r"To take what stands at a computed place k, write table\[k\] with a tensor"):
+    with pytest.raises(BranchError, match=r"To look up a computed index k, write table\[k\] with a tensor"):
         su.compile(model)
 
 

@@ -147,7 +147,7 @@ def test_a_check_that_fails_in_one_step():
     )
     assert compiled.value_and_grad(good)[0] == pytest.approx(float(wanted))
     assert compiled.value_and_grad(bad)[0] == -np.inf
-    with pytest.raises(ArgumentError, match=r"outside of its constraint at test_roll.py:\d+ in step 2 of a scan"):
+    with pytest.raises(ArgumentError, match=r"outside its constraint at test_roll.py:\d+ in step 2 of a scan"):
         density(torch.tensor(bad))
 
 
@@ -174,8 +174,8 @@ def test_a_body_that_counts_is_an_error():
 
         su.scan(step, torch.tensor(0.0), length=len(y))
 
-    message = "run twice for one step and gave two results: it counts the steps itself.* Put what is another one .* into xs"
-    with pytest.raises(EscapeError, match=message), pytest.warns(EngineWarning, match="5 steps: the second step does"):
+    message = "run twice for one step and gave two results: it counts the steps itself.* Put what varies into xs"
+    with pytest.raises(EscapeError, match=message), pytest.warns(EngineWarning, match="5 steps: the second step behaves"):
         LogDensity(rolled(model), (normal(5),))
 
 
@@ -187,7 +187,7 @@ def test_a_body_that_branches_on_data_is_run_step_by_step():
 
         su.scan(step, torch.tensor(0.0), y)
 
-    agree(*falls_back(model, normal(5), match="Python looks at a number that is another one in every step"))
+    agree(*falls_back(model, normal(5), match="Python reads a number that differs between steps"))
 
 
 def test_a_body_that_writes_is_run_step_by_step():

@@ -1,4 +1,4 @@
-"""Data from outside of a program, of which a graph keeps a copy: of what is read, and no more."""
+"""Data from outside a program, of which a graph keeps a copy of the parts that are read."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from torch import Tensor
 
 from sursum.compiler.graph.graph import Graph, Ref, Value, map_refs, refs_of
 
-#: A storage of so many elements is copied whole.
+#: Storages up to this number of elements are copied whole.
 _SMALL = 4096
-#: So is what lies between the first and the last element that are read, if it is no more than so many times as much.
+#: So is the range between the first and last element read, if it is at most this many times as large as what is read.
 _SPARSE = 4
 
 
 class Borrowed:
     """The storages from outside that a recording has met, and the windows through which its operators read them.
 
-    Nothing writes into them while the program runs, so that they can be copied when it has ended: ten numbers that are a
-    view of a large array, or of a file in memory, cost ten numbers.
+    Nothing writes to them while the program runs, so they can be copied when it has ended: ten numbers that are a
+    view of a large array, or of a memory-mapped file, cost ten numbers.
     """
 
     def __init__(self) -> None:
@@ -29,29 +29,29 @@ class Borrowed:
         self._windows: dict[int, dict[Ref, None]] = {}
 
     def add(self, value: int, tensor: Tensor) -> None:
-        """Notes that the value is the storage of `tensor`."""
+        """Record that the value is the storage of `tensor`."""
         self._tensors[value] = tensor.detach()
         self._windows[value] = {}
 
     def read(self, refs: Iterable[Ref]) -> None:
-        """Notes that an operator reads these windows."""
+        """Record that an operator reads these windows."""
         for ref in refs:
             windows = self._windows.get(ref.value)
             if windows is not None:
                 windows[ref] = None
 
     def window(self, ref: Ref) -> Tensor | None:
-        """The data that a window shows; None where it is on no data from outside."""
+        """The data in a window; None if it is not on data from outside."""
         tensor = self._tensors.get(ref.value)
         return None if tensor is None else tensor.as_strided(ref.size, ref.stride, ref.offset)
 
     @property
     def is_small(self) -> bool:
-        """Whether all of them are copied whole, whatever is read."""
+        """Whether all of them are copied whole, regardless of what is read."""
         return all(tensor.untyped_storage().nbytes() <= _SMALL * tensor.itemsize for tensor in self._tensors.values())
 
     def copied(self, graph: Graph) -> Graph:
-        """`graph` with copies of what was read among its constants, and its windows on these."""
+        """`graph` with copies of what was read as constants, and its windows on these."""
         values, constants = dict(graph.values), dict(graph.constants)
         moved: dict[Ref, Ref] = {}
         for id, tensor in self._tensors.items():
@@ -95,12 +95,12 @@ class Borrowed:
 
 
 def _ends(ref: Ref) -> tuple[int, int]:
-    """The first element of a window that is not empty, and the one after its last."""
+    """The first element of a non-empty window, and the one after its last."""
     return ref.offset, ref.offset + sum((n - 1) * stride for n, stride in zip(ref.size, ref.stride, strict=True)) + 1
 
 
 def _distinct(ref: Ref) -> int:
-    """How many elements a window reads, each once."""
+    """The number of distinct elements that a window reads."""
     return prod(n for n, stride in zip(ref.size, ref.stride, strict=True) if stride)
 
 
@@ -110,7 +110,7 @@ def _span(tensor: Tensor, start: int, stop: int) -> Tensor:
 
 
 def _compact(tensor: Tensor, ref: Ref, value: int) -> tuple[Tensor, Ref]:
-    """A copy of a window's elements, one after another, and the window on it that is the same tensor."""
+    """A contiguous copy of a window's elements, and the window on it that is the same tensor."""
     size = tuple(n if stride else min(n, 1) for n, stride in zip(ref.size, ref.stride, strict=True))
     copy = tensor.as_strided(size, ref.stride, ref.offset).clone(memory_format=torch.contiguous_format)
     strides = tuple(step if stride else 0 for step, stride in zip(copy.stride(), ref.stride, strict=True))

@@ -1,7 +1,7 @@
-"""Checks that may be branches: what a program does where one fails is asked, by a run in which it fails.
+"""Checks that may be branches: find out what a program does if one fails, by a run in which it fails.
 
-A check of arguments raises where it fails, and a guard of the graph stands for it. But a warning is no error, and a program
-may catch one: `try: cholesky(K)`, `except`, and go on another way, which no operator shows.
+A check of arguments raises if it fails, and becomes a guard of the graph. But a warning is not an error, and a program
+may catch an error: `try: cholesky(K)`, `except`, and continue differently, which no operator shows.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from sursum.errors import CaptureError, EscapeError
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """A check, by its number in the run, of which it is not known that the program ends where it fails.
+    """A check, by its number in the run, for which it is not known whether its failure ends the program.
 
-    `holds` is what it said in the run; doubts of one `key` are one question.
+    `holds` is its result in the run; doubts with one `key` are one question.
     """
 
     number: int
@@ -32,8 +32,8 @@ class Doubt:
 class Answers:
     """What is known about the checks of a program before a run of it.
 
-    `idle` are the numbers of those on which nothing depends; `other` is the one that is answered otherwise than it is, to
-    see what the program does then; `doubts` says whether doubts are noted.
+    `idle` are the numbers of those on which nothing depends; `other` is the one whose answer is inverted, to
+    see what the program does then; `doubts` says whether doubts are recorded.
     """
 
     idle: frozenset[int] = frozenset()
@@ -47,13 +47,13 @@ NOTHING_KNOWN = Answers()
 def settle(first: Graph, doubts: Sequence[Doubt], run: Callable[[Answers], Graph]) -> frozenset[int]:
     """The numbers of the checks on which nothing depends: the program does the same whether they hold or fail.
 
-    Arguments:
+    Args:
         first: the graph of a run.
         doubts: of that run.
-        run: gives the graph of another run at the same point.
+        run: returns the graph of another run at the same point.
 
     Raises:
-        BranchError: the program goes on another way where a check fails.
+        BranchError: the program continues differently where a check fails.
     """
     idle: set[int] = set()
     asked: set[Hashable] = set()
@@ -66,7 +66,7 @@ def settle(first: Graph, doubts: Sequence[Doubt], run: Callable[[Answers], Graph
         except CaptureError:
             raise
         except Exception:
-            if not doubt.holds:  # it failed in the first run, which came to its end
+            if not doubt.holds:  # it failed in the first run, which completed
                 raise went_on(doubt.where) from None
             continue
         try:

@@ -1,6 +1,6 @@
-"""Capture: a Python function of q ∈ Rⁿ becomes a graph of ATen operators, in milliseconds and without torch.compile.
+"""Capture: turn a Python function of q ∈ Rⁿ into a graph of ATen operators, in milliseconds and without torch.compile.
 
-The function runs twice, at two points, under a recorder; the two recordings must be one graph.
+The function runs twice, at two points, under a recorder; the two recordings must be the same graph.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from sursum.compiler.graph.compare import compare
 from sursum.compiler.graph.graph import Graph, Where
 from sursum.errors import CaptureError, EscapeError, SursumError
 
-# Held by the one capture at a time that has torch's switches, which are of the whole process.
+# Held by the capture that controls torch's switches, which are process-wide.
 _SWITCHES = threading.RLock()
 
 
 @contextmanager
 def _plainly() -> Iterator[None]:
-    """Run without oneDNN, whose LSTM is one operator that knows no double, and with scripts as they are written: optimised
-    ones are other operators from the second run on."""
+    """Run without oneDNN, whose LSTM is one operator without double precision, and with unoptimised scripts: optimised
+    ones run different operators from the second run on."""
     with _SWITCHES, torch.jit.optimized_execution(False):
         enabled = mkldnn_enabled()
         enable_mkldnn(False)
@@ -55,25 +55,25 @@ def capture(
 
     .. math:: q \mapsto (f(q), \nabla f(q)) \quad\text{or}\quad q \mapsto (f_1(q), f_2(q), \dots)
 
-    A check of `torch.distributions` on a value that depends on q, `torch._is_all_true(condition)` looked at by Python,
-    and the check of a factorisation become guards. Everything else that lets Python see such a value is an error.
+    A check of `torch.distributions` on a value that depends on q, `torch._is_all_true(condition)` read by Python,
+    and the check of a factorisation become guards. Anything else that lets Python see such a value is an error.
 
-    Arguments:
-        fn: from q, float64 of shape (n,), to a sequence of tensors, or, for `gradient=True`, to a tensor of one element, or
-            `Beside`. It is called twice, and once for every check that may be a branch (`settle`).
-        points: two q, which should differ in every coordinate, and at which `fn` raises nothing.
+    Args:
+        fn: a function of q, float64 of shape (n,), that returns a sequence of tensors or, for `gradient=True`, a tensor of one
+            element, or `Beside`. It is called twice, and once for every check that may be a branch (`settle`).
+        points: two q, which should differ in every coordinate, and at which `fn` does not raise.
         gradient: whether the graph's outputs are `(f(q), ∇f(q))`, and the others, or what `fn` returns.
-        current_site: the site that is being scored, asked at every operator; for messages. Where it knows no line, the
-            innermost one outside of sursum and torch is taken.
+        current_site: returns the site that is being scored, called at every operator; for messages. If it has no line, the
+            innermost one outside sursum and torch is used.
 
     Returns:
         The graph, in double precision: see `sursum.common.precision`.
 
     Raises:
-        BranchError: Python looked at a value that depends on q, a shape depends on one, or the program goes on where a
+        BranchError: Python reads a value that depends on q, a shape depends on one, or the program continues where a
             check fails.
         EscapeError: the two recordings differ.
-        CaptureError: the program draws at random, writes into data from outside, or has tensors that are not dense
+        CaptureError: the program draws at random, writes to data from outside, or has tensors that are not dense
             and real.
 
     Example:
@@ -95,9 +95,9 @@ class Beside:
 
 @dataclass(frozen=True)
 class _Recording:
-    """The graph of one run, its doubts, what it gave, and whether autograd runs Python for its gradient.
+    """The graph of one run, its doubts, its results, and whether autograd runs Python for its gradient.
 
-    `forward` is the graph without the backward pass, where that decides nothing: torch makes it of the operators before it.
+    `forward` is the graph without the backward pass, which torch derives from the operators before it.
     """
 
     graph: Graph
@@ -110,7 +110,7 @@ class _Recording:
 class Capture:
     """A function and its graph; see `capture`, whose arguments these are.
 
-    `found` is what the function gave at the two points, and `python_backward` whether autograd runs Python for its gradient.
+    `found` are the results at the two points, and `python_backward` is whether autograd runs Python for its gradient.
     """
 
     def __init__(
@@ -131,7 +131,7 @@ class Capture:
         self.found = first.found, self.compare_at(points[1])
 
     def compare_at(self, point: Tensor) -> tuple[Tensor, ...]:
-        """What the function gives at this point; an EscapeError if it has another graph there.
+        """The result of the function at this point; an EscapeError if it has a different graph there.
 
         Raises:
             Exception: what the function raises there.
@@ -208,13 +208,13 @@ def _slope(value: Tensor, q: Tensor) -> Tensor:
 
 
 def is_written(node: object) -> bool:
-    """Whether a node of autograd runs a backward of Python's that is not ours."""
+    """Whether a node of autograd runs a Python backward that is not ours."""
     function = function_of(node)
     return function is not None and not function.__module__.startswith("sursum.")
 
 
 def _has_python(outputs: Sequence[Tensor]) -> bool:
-    """Whether a function of the program's, a `torch.autograd.Function`, is among those that autograd runs backward."""
+    """Whether autograd's backward pass runs a `torch.autograd.Function` of the program."""
     stack: list[Any] = [output.grad_fn for output in outputs if output.grad_fn is not None]
     seen = set(stack)
     while stack:

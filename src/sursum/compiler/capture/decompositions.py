@@ -1,7 +1,7 @@
-"""What operators without a lowering are made of: torch's decompositions, and ours of those for which torch has none.
+"""Decompositions of operators without a lowering: torch's, and ours where torch has none.
 
-The recorder runs them in the operator's place, and so records operators that the native engine knows. An index that is computed
-is used by an operator that counts negative ones as the decomposed one does: it gets its guard there (`with_checked_indices`).
+The recorder runs them instead of the operator, and so records operators that the native engine supports. A computed index
+is used by an operator that treats negative ones like the decomposed one: it gets its guard there (`with_checked_indices`).
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ aten = torch.ops.aten
 #: How near torch's decompositions come to the operator, of its largest element: what is farther off is not rounding.
 _CLOSE = 1e-11
 
-#: Takes the arguments of an operator, and gives its results.
+#: A function from the arguments of an operator to its results.
 Decomposition = Callable[..., Any]
 
 
 def decomposition(op: OpOverload) -> Decomposition | None:
-    """What computes `op` by other operators; None where it has a lowering, gives a window on its argument, or nothing is known.
+    """The decomposition of `op`; None if it has a lowering, returns a view of its argument, or has no known decomposition.
 
     Example:
         >>> decomposition(aten.exp.default) is None, decomposition(aten.index_copy.default) is None
@@ -52,7 +52,7 @@ def _is_window(op: OpOverload) -> bool:
 
 
 def _verified(op: OpOverload, parts: Decomposition) -> Decomposition:
-    """A decomposition that fails where it does not give what the operator gives: some of torch's are not faithful."""
+    """A decomposition that fails where its result differs from the operator's: some of torch's are not faithful."""
 
     def run(*args: Any, **kwargs: Any) -> Any:
         found = parts(*args, **kwargs)
@@ -67,7 +67,7 @@ def _verified(op: OpOverload, parts: Decomposition) -> Decomposition:
 
 
 def _in_place(op: OpOverload) -> Decomposition | None:
-    """The operator that writes into its first argument, as a copy of what the one gives that does not."""
+    """An in-place operator as the out-of-place one followed by a copy."""
     name = op._schema.name.removeprefix("aten::")
     packet = getattr(aten, name[:-1], None) if name.endswith("_") else None
     plain = getattr(packet, op._overloadname, None)
@@ -96,7 +96,7 @@ def _masked_scatter_backward(grad_output: Tensor, mask: Tensor, sizes: Sequence[
 
 
 def _order(mask: Tensor) -> Tensor:
-    """For each element where a mask holds, how many there are before it; elsewhere 0."""
+    """For each element where a mask holds, the number of such elements before it; elsewhere 0."""
     flat = mask.reshape(-1)
     return torch.where(flat, flat.cumsum(0) - 1, 0)
 
@@ -143,7 +143,7 @@ def _take(self: Tensor, index: Tensor) -> Tensor:
 
 
 def _places_backward(rank: int) -> Decomposition:
-    """The gradient of a pool over the last `rank` dimensions: put at the places of the largest elements, the last argument."""
+    """The gradient of max-pooling over the last `rank` dimensions: scattered to the maxima, whose indices come last."""
 
     def backward(grad_output: Tensor, self: Tensor, *rest: Any) -> Tensor:
         lead = self.shape[: self.dim() - rank]
@@ -155,7 +155,7 @@ def _places_backward(rank: int) -> Decomposition:
 
 
 def _padding_backward(*, reflects: bool) -> Decomposition:
-    """The gradient of a border of copies: added where the copies come from."""
+    """The gradient of padding by copies: added where the copies come from."""
 
     def backward(grad_output: Tensor, self: Tensor, padding: Sequence[int]) -> Tensor:
         for k in range(len(padding) // 2):
@@ -181,7 +181,7 @@ def _distance(away: Tensor, p: float) -> Tensor:
 
 
 def _distance_slope(slope: Tensor, away: Tensor, distance: Tensor, p: float) -> Tensor:
-    """Its gradient as torch has it: 0 where the distance is."""
+    """Its gradient as in torch: 0 where the distance is 0."""
     slope, distance = slope[..., None], distance[..., None]
     size = away.abs()
     if p == 0:
@@ -271,7 +271,7 @@ def _embedding_bag_backward(
     num_weights: int, scale_grad_by_freq: bool, mode: int, sparse: bool, per_sample_weights: Tensor | None,
     padding_idx: int = -1,
 ) -> Tensor:  # fmt: skip
-    """The derivative by the matrix: no row is divided by how often it is used."""
+    """The derivative by the matrix: rows are not divided by how often they are used."""
     zeros = grad.new_zeros(num_weights, grad.shape[1])
     if mode == _MAX:
         return zeros.scatter_add(0, maximum_indices.clamp(min=0), torch.where(maximum_indices < 0, 0.0, grad))
@@ -291,7 +291,7 @@ def _embedding_bag_weights_backward(
 
 
 def _kept(indices: Tensor, padding: int) -> Tensor:
-    """Which indices are not the one that is left out."""
+    """Which indices differ from the padding index."""
     return indices != padding
 
 

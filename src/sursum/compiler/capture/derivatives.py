@@ -1,6 +1,6 @@
-"""Backward operators that leave something out on purpose, made to compute the derivative.
+"""Make backward operators that deliberately omit something compute the exact derivative.
 
-A network's training may want that; a density and its gradient must be one function.
+Training may want the omission; the gradient of a density must be its derivative.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from sursum.common.torch_private import OpOverload
 
 aten = torch.ops.aten
 
-#: For each such operator, the arguments by position and what they must be: no row is left out, and none is divided by how
-#: often it is used.
+#: For each such operator, the arguments by position and their required values: no row is left out, and none is divided by
+#: how often it is used.
 _EXACT: Mapping[Any, Mapping[int, Any]] = {
     aten.embedding_dense_backward.default: {3: -1, 4: False},
     aten._embedding_bag_dense_backward.default: {6: False},
@@ -34,7 +34,7 @@ def exact(op: Any, args: Sequence[Any]) -> tuple[Any, ...]:
 
 
 class ExactDerivatives(Computed):
-    """Inside it, the backward operators of torch compute the derivative, in double precision.
+    """While it is active, torch's backward operators compute the exact derivative, in double precision.
 
     Example:
         >>> table = torch.zeros(3, requires_grad=True)

@@ -1,4 +1,4 @@
-"""A note on Python loops of many steps, which a capture writes out step by step."""
+"""Warn about long Python loops, which a capture unrolls step by step."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections import Counter
 from sursum.compiler.graph.graph import Graph
 from sursum.errors import EngineWarning
 
-#: So many operators of one line are a long loop.
+#: Number of operators from one line that counts as a long loop.
 MANY = 10_000
 
 
 def note_long_loops(graph: Graph) -> None:
-    """Warn where one line of the program has been captured again and again.
+    """Warn if one line of the program has been captured many times.
 
     Warns:
         EngineWarning: it was; `scan` would keep the loop a loop.

@@ -1,4 +1,4 @@
-"""Indexing by a mask, recorded as indexing by numbers: then the shapes of a graph do not depend on data."""
+"""Record indexing by a mask as indexing by integers, so that the shapes of a graph do not depend on data."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _FILLS = {
 
 
 def is_mask(item: object) -> bool:
-    """Whether an index selects where it is true.
+    """Whether an index is a boolean mask.
 
     >>> is_mask(torch.tensor([True])), is_mask(torch.tensor([0])), is_mask(None)
     (True, False, False)
@@ -38,11 +38,11 @@ def remove(
 ) -> tuple[OpOverload, tuple[Any, ...], bool]:
     """An operator of the `index` family without masks.
 
-    A mask that does not depend on q becomes the numbers of its true elements. A traced one can stay only where a
-    single number is put under it: `x[mask] = c` is `masked_fill`.
+    A mask that does not depend on q becomes the indices of its true elements. A traced mask can only stay if a
+    single number is assigned under it: `x[mask] = c` is `masked_fill`.
 
     Returns:
-        The operator, its arguments, and whether its shape depends on q after all.
+        The operator, its arguments, and whether its shape still depends on q.
     """
     indices = args[1]
     found = [position for position, item in enumerate(indices) if is_mask(item)]

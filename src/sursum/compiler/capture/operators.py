@@ -1,4 +1,4 @@
-"""What the recorder asks of an ATen operator: what it writes, whether it looks at data, whether it draws at random."""
+"""Properties of an ATen operator that the recorder needs: what it writes, whether it reads data, whether it is random."""
 
 from __future__ import annotations
 
@@ -84,19 +84,19 @@ class Operator:
         )
 
     def argument(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        """The argument called `name` of a call, None where it was not given."""
+        """The argument `name` of a call; None if it was not given."""
         if name in kwargs:
             return kwargs[name]
         position = self.parameters.index(name) if name in self.parameters else len(args)
         return args[position] if position < len(args) else None
 
     def windows(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Ref]:
-        """The tensors that a call, its arguments given as in a node, writes into."""
+        """The tensors that a call, with arguments as in a node, writes to."""
         found = [item for name in self.written for item in results_of(self.argument(name, args, kwargs))]
         return [item for item in found if isinstance(item, Ref)]
 
     def draws(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
-        """Whether this call uses a random generator: dropout of nothing, or outside training, does not.
+        """Whether this call uses a random generator: dropout with probability 0, or outside training, does not.
 
         >>> import torch
         >>> dropout = Operator.of(torch.ops.aten.native_dropout.default)
@@ -121,7 +121,7 @@ class Operator:
 
 
 def results_of(out: Any) -> list[Any]:
-    """The results of an operator as a flat list, whether it gave one tensor, a tuple or lists of tensors."""
+    """The results of an operator as a flat list, for a single tensor, a tuple or lists of tensors."""
     if isinstance(out, (list, tuple)):
         return [item for part in out for item in results_of(part)]
     return [out]

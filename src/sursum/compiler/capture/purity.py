@@ -1,4 +1,4 @@
-"""A program that is run by Python for every gradient: it may neither draw at random nor change what it is given."""
+"""Check a program that Python runs for every gradient: it must neither draw at random nor modify its inputs."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from sursum.errors import CaptureError, EscapeError
 
 
 def check_pure(run: Callable[[Tensor], Sequence[Tensor]], points: Sequence[Tensor]) -> None:
-    """That `run` is a function of q alone, as far as two runs at each of the points show.
+    """Check that `run` is a function of q alone, as far as two runs at each of the points show.
 
     Raises:
-        CaptureError: it draws at random, or writes into a tensor from outside.
-        EscapeError: it gives two results at one point.
+        CaptureError: it draws at random, or writes to a tensor from outside.
+        EscapeError: it has two different results at one point.
     """
     for q in points:
         with _Watch() as watch:
@@ -32,13 +32,13 @@ def check_pure(run: Callable[[Tensor], Sequence[Tensor]], points: Sequence[Tenso
             raise watch.failure
         if not all(map(same_bits, first, run(q))):
             raise EscapeError(
-                "the density was run twice at one point and gave two results: something outside of torch changes from run to "
-                "run (a random generator, a counter). A density is a function of the unknowns alone: keep the rest fixed."
+                "the density was run twice at one point and gave two results: something outside torch changes between "
+                "runs (a random generator, a counter). A density is a function of the unknowns alone: keep the rest fixed."
             )
 
 
 class _Watch(TorchDispatchMode):
-    """Refuses operators that draw, and those that write into memory that was not made while it is entered."""
+    """Raises for operators that draw, and those that write to memory that was not created while it is active."""
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -74,7 +74,7 @@ class _Watch(TorchDispatchMode):
         return out
 
     def _meet(self, items: Sequence[Any]) -> None:
-        """Notes what comes from outside: an operator may give a view of it."""
+        """Record what comes from outside: an operator may return a view of it."""
         for memory in map(_memory, results_of(items)):
             if memory is not None and memory._cdata not in self._made:
                 self._outside.add(memory._cdata)
@@ -96,7 +96,7 @@ class _Watch(TorchDispatchMode):
 
 
 def _memory(item: Any) -> torch.UntypedStorage | None:
-    """The memory of a tensor, None for what has none."""
+    """The storage of a tensor; None if it has none."""
     if not isinstance(item, Tensor) or item.layout is not torch.strided:
         return None
     try:

@@ -40,11 +40,11 @@ _NOWHERE = Where(None, None)
 
 
 class Recorder(Computed):
-    """Records what runs while it is entered, in double precision: operators as they are computed, conversions among them.
+    """Records the operators that run while it is active, in double precision, including conversions.
 
-    A storage is known by its address, and every storage seen is kept alive: an address would be used again otherwise.
-    `input` is traced: what is computed from it may not leave torch. A tensor that comes from outside is a constant:
-    what is read of it is copied when the run has ended.
+    A storage is identified by its address, and every storage seen is kept alive, so that addresses are not reused.
+    `input` is traced: values computed from it must not leave torch. A tensor from outside is a constant:
+    the parts that are read are copied when the run has ended.
 
     Arguments:
         input: q, a float64 vector; None where there are others, which are entered.
@@ -62,7 +62,7 @@ class Recorder(Computed):
         self._current_site = current_site
         self.doubts: list[Doubt] = []
         self._answers = answers
-        self._looks = 0  # how many checks there have been
+        self._looks = 0  # number of checks so far
         self._failed = False  # a check has: what Python looks at then is for the message
         self._lines = Lines(within=sys._getframe(1).f_code)
         self._operators: dict[int, tuple[Operator, Decomposition | None, OpOverload]] = {}  # by id: hashing them takes Python
@@ -97,7 +97,7 @@ class Recorder(Computed):
         return value is not None and value.id in self._traced
 
     def end_program(self, outputs: Sequence[Tensor]) -> None:
-        """Called when the program has run and given `outputs`: what follows is autograd's."""
+        """Called when the program has run and returned `outputs`: what follows belongs to autograd."""
         self._ends(outputs)
         self.in_program = False
         self._of_program = len(self._nodes), len(self._guards)
@@ -138,12 +138,12 @@ class Recorder(Computed):
         return self._borrowed.window(ref) if constant is None else constant.as_strided(ref.size, ref.stride, ref.offset)
 
     def call(self, op: Any, args: tuple[Any, ...]) -> Any:
-        """Runs and records `op`, which is no operator of torch's, as one."""
+        """Run `op`, which is not an operator of torch, and record it as one."""
         with without_dispatch_modes():
             return self.run(op, args, {})
 
     def run(self, op: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        """What an operator gives, recorded."""
+        """The result of an operator, recorded."""
         try:
             return self._record(op, exact(op, args), kwargs)
         except CaptureError as error:
@@ -224,7 +224,7 @@ class Recorder(Computed):
         return decomposition(op)
 
     def _take_apart(self, parts: Decomposition, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        """What an operator gives, its parts being recorded; `NotImplemented`, and nothing recorded, where that fails."""
+        """The result of an operator, recorded by its decomposition; `NotImplemented`, with nothing recorded, if that fails."""
         counts = len(self._nodes), len(self._guards), len(self.doubts)
         state = self._looks, self._failed, self._false_check, self.failure
         try:
@@ -244,7 +244,7 @@ class Recorder(Computed):
         )
 
     def _refuse(self, facts: Operator, args: Sequence[Any], kwargs: Mapping[str, Any], where: Where) -> None:
-        """Raise the error of an operator that no density may use."""
+        """Raise the error for an operator that a density must not use."""
         if facts.draws(args, kwargs):
             raise refusals.randomness(facts.name, where)
         if facts.updates_statistics(args, kwargs):
@@ -266,7 +266,7 @@ class Recorder(Computed):
         return where
 
     def _refs(self, item: Any, reads: list[Ref], facts: Operator, where: Where) -> Any:
-        """`item`, an argument, with a `Ref` in the place of every tensor; the refs are added to `reads`."""
+        """`item`, an argument, with every tensor replaced by a `Ref`; the refs are added to `reads`."""
         if isinstance(item, Tensor):
             value = self._known(item)
             if value is None:
@@ -279,7 +279,7 @@ class Recorder(Computed):
         return item
 
     def _known(self, tensor: Tensor) -> Value | None:
-        """The newest value of the storage of `tensor`, None for a storage that was not seen yet."""
+        """The newest value of the storage of `tensor`; None for an unknown storage."""
         try:
             return self._newest.get(tensor.untyped_storage()._cdata)
         except NotImplementedError:
@@ -318,7 +318,7 @@ class Recorder(Computed):
         return value
 
     def _from_outside(self, tensor: Tensor, name: str, where: Where) -> Value:
-        """A new value in memory that the program did not make, and may not write into."""
+        """A new value in memory that the program did not create, and must not write to."""
         if tensor.is_neg():
             raise refusals.kind(name, "a negated view of a complex one", where)
         value = self._new_value(tensor, name, where)
@@ -327,7 +327,7 @@ class Recorder(Computed):
         return value
 
     def _writes(self, windows: Sequence[Ref], traced: bool, name: str, where: Where) -> tuple[Write, ...]:
-        """What a call wrote, after it ran; the storages have their next values then."""
+        """What a call wrote, after it ran, which gives the storages new values."""
         following: dict[int, int] = {}
         for old in dict.fromkeys([window.value for window in windows]):
             value, storage = self._values[old], self._storages[old]
@@ -340,7 +340,7 @@ class Recorder(Computed):
         return tuple([Write(window, following[window.value]) for window in windows])
 
     def _check(self, op: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any], ref: Ref, where: Where) -> Any:
-        """An operator that raises where its argument is wrong: it runs, and a guard stands for it."""
+        """An operator that raises if its argument is invalid: it runs, and becomes a guard."""
         if ref.value not in self._traced:
             return op(*args, **kwargs)
         number = self._question(lambda block: (block, "factor") if block else None, True, where)
@@ -365,7 +365,7 @@ class Recorder(Computed):
         node_args: tuple[Any, ...],
         where: Where,
     ) -> Any:
-        """Python looks at a traced value: checks of arguments may, and a guard stands for each; what is decided may be seen."""
+        """Python reads a traced value: allowed for argument checks, which become guards, and for results that are constant."""
         out = op(*args, **kwargs)
         if self._failed:  # the program is about to raise, and says why
             return out
@@ -383,7 +383,7 @@ class Recorder(Computed):
         raise refusals.branch(str(op), where, whole=whole)
 
     def _answer(self, out: bool, finds_wrong: bool, ref: Ref, where: Where) -> bool:
-        """The answer to a look at a check: whether all is right or, if `finds_wrong`, whether anything is wrong."""
+        """The result of a check: whether everything is valid or, if `finds_wrong`, whether anything is invalid."""
         holds = out is not finds_wrong
         asks = self._looks if finds_wrong or self._lines.in_program() else None
         number = self._question(lambda block: (block, "look") if block and not finds_wrong else asks, holds, where)

@@ -1,4 +1,4 @@
-"""What a capture refuses, in words: what happened where, what was expected, what to do."""
+"""The errors of a capture: what happened where, what was expected, what to do."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def place(where: Where) -> str:
 
 
 def branch(what: str, where: Where, *, whole: bool = False) -> BranchError:
-    """Python saw a value that depends on q; `whole` says that it is a whole number, and so perhaps a place."""
+    """Python read a value that depends on q; `whole` says that it is an integer, and so perhaps an index."""
     at = (
-        " To take what stands at a computed place k, write table[k] with a tensor as the table; in the place of a slice x[:k] "
-        "leave the rest out, torch.where(torch.arange(len(x)) < k, x, 0.0)."
+        " To look up a computed index k, write table[k] with a tensor as the table; instead of a slice x[:k] "
+        "mask the rest, torch.where(torch.arange(len(x)) < k, x, 0.0)."
     )
     return BranchError(
         f"{what} looked at a value that depends on the unknowns{place(where)}: a captured density runs the "
@@ -33,11 +33,11 @@ def branch(what: str, where: Where, *, whole: bool = False) -> BranchError:
 
 
 def went_on(where: Where) -> BranchError:
-    """A check fails at some q, and the program does something else there than to end with an error."""
+    """A check fails at some q, and the program continues there instead of raising an error."""
     return BranchError(
         f"a check that failed, and after which the program went on another way{place(where)}: it catches the error, or looks "
         "at the check itself. A captured density runs the same operators for every q. Write the choice as torch.where("
-        "condition, a, b); to a matrix that may have no factor add a fixed jitter in the place of trying."
+        "condition, a, b); add a fixed jitter to a matrix that may have no factor, instead of trying."
     )
 
 
@@ -54,7 +54,7 @@ def dynamic_shape(name: str, where: Where) -> BranchError:
     """The shape of a result depends on q."""
     return BranchError(
         f"{name} makes a tensor whose shape depends on the unknowns{place(where)}: a captured density has one "
-        "shape for every q. Use torch.where(mask, a, b) in the place of indexing by a mask."
+        "shape for every q. Use torch.where(mask, a, b) instead of indexing by a mask."
     )
 
 
@@ -78,7 +78,7 @@ def batch_norm(name: str, where: Where) -> CaptureError:
 
 
 def outside_write(name: str, where: Where) -> CaptureError:
-    """A write into memory that the program did not make."""
+    """A write to memory that the program did not create."""
     return CaptureError(
         f"{name} writes into a tensor that was made outside of the program{place(where)}: scoring may not change its "
         "data. Write into a copy, x = x.clone(); put a network with batch norm into evaluation mode, net.eval()."
@@ -86,7 +86,7 @@ def outside_write(name: str, where: Where) -> CaptureError:
 
 
 def rebinding(name: str, where: Where) -> CaptureError:
-    """A tensor is given other memory."""
+    """The storage of a tensor is replaced."""
     return CaptureError(
         f"{name} gives a tensor other memory{place(where)}: a captured tensor keeps its storage. "
         "Make a new tensor of the new size."
@@ -97,7 +97,7 @@ def reinterpretation(name: str, kept: object, seen: object, where: Where) -> Unc
     """One storage read as two dtypes."""
     return UncapturableError(
         f"{name} reads {kept} memory as {seen}{place(where)}: a capture knows one dtype for a tensor's memory. "
-        "Convert with .to(dtype) in the place of .view(dtype)."
+        "Convert with .to(dtype) instead of .view(dtype)."
     )
 
 

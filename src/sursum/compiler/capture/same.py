@@ -16,14 +16,14 @@ aten = torch.ops.aten
 _EQUAL = frozenset((aten.eq.Tensor, aten.equal.default, aten.allclose.default, aten.ge.Tensor, aten.le.Tensor))
 _UNEQUAL = frozenset((aten.ne.Tensor, aten.gt.Tensor, aten.lt.Tensor))
 _WHOLE = frozenset((aten.all.default, aten.any.default, aten._is_all_true.default, aten._is_any_true.default))
-# Operators that factorise, and which of their results says whether that succeeded.
+# Factorisations, and the index of the result that says whether they succeeded.
 _FACTORS = {
     aten.linalg_cholesky_ex.default: 1,
     aten.linalg_lu_factor_ex.default: 2,
     aten.linalg_ldl_factor_ex.default: 2,
     aten.linalg_inv_ex.default: 1,
 }
-# What such an operator makes is memory that nobody has written yet.
+# The result of such an operator is uninitialised memory.
 _UNWRITTEN = frozenset(
     op
     for name in ("empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided")
@@ -32,9 +32,9 @@ _UNWRITTEN = frozenset(
 
 
 class Computations:
-    """How the values of a recording came about.
+    """How the values of a recording were computed.
 
-    Arguments:
+    Args:
         fixed: a tensor that no operator makes; None for one that is made.
     """
 
@@ -43,7 +43,7 @@ class Computations:
         self._made: dict[int, tuple[Node, int]] = {}  # value → the operator that makes it, and which of its results it is
 
     def add(self, node: Node) -> None:
-        """Remember an operator that has run."""
+        """Record an operator that has run."""
         for place, output in enumerate(node.outputs):
             if output is not None:
                 self._made.setdefault(output.value, (node, place))
@@ -51,11 +51,11 @@ class Computations:
             self._made[write.value] = node, -1 - place
 
     def decided(self, op: Any, args: tuple[Any, ...]) -> bool | None:
-        """What a comparison says for every q at which its sides are numbers; None where that depends on q.
+        """The result of a comparison if it is the same for every q at which its sides are not NaN; None if it depends on q.
 
         Args:
             op: the operator, or that of a reduction of a comparison to one truth value.
-            args: its arguments, with a `Ref` in the place of every tensor.
+            args: its arguments, with a `Ref` for every tensor.
         """
         if op in _EQUAL or op in _UNEQUAL:
             one, other = args[0], args[1]
@@ -105,7 +105,7 @@ class Computations:
 
 
 def _alike(one: Any, other: Any, pairs: list[tuple[Ref, Ref]]) -> bool:
-    """Whether two trees of arguments are equal but for their tensors, the pairs of which are added to `pairs`."""
+    """Whether two trees of arguments are equal apart from their tensors, whose pairs are added to `pairs`."""
     if isinstance(one, Ref) and isinstance(other, Ref):
         pairs.append((one, other))
         return True

@@ -1,4 +1,4 @@
-"""`x[:, i]` with an i that is computed: torch's own indexing would look at it."""
+"""`x[:, i]` with a computed i, which torch's own indexing would read as a number."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _WHOLE = frozenset((torch.int64, torch.int32, torch.int16, torch.int8))
 
 
 class SelectByTensor(TorchFunctionMode):
-    """While it is entered, indexing by a whole number in a tensor is an operator on tensors, and so is writing there.
+    """While it is active, indexing by an integer in a tensor is an operator on tensors, and so is assignment.
 
-    What `x[i]` gives is a copy then, and no window on x.
+    Then `x[i]` is a copy, not a view of x.
 
-    Arguments:
-        computed: whether torch may not look at a tensor; others it indexes by as ever.
+    Args:
+        computed: whether torch must not read a tensor; others are indexed as usual.
 
     Example:
         >>> with SelectByTensor():
@@ -38,7 +38,7 @@ class SelectByTensor(TorchFunctionMode):
         return func(*args, **(kwargs or {})) if found is NotImplemented else found
 
     def instead(self, func: Any, args: Sequence[Any]) -> Any:
-        """What a call gives by operators on tensors; NotImplemented where it is none that this mode is for."""
+        """The result of a call by operators on tensors; NotImplemented if this mode does not handle it."""
         if func is not _GET and func is not _SET:
             return NotImplemented
         index = args[1] if isinstance(args[1], tuple) else (args[1],)
@@ -59,8 +59,8 @@ def _is_basic(item: Any) -> bool:
 
 
 def _split(index: tuple[Any, ...]) -> tuple[tuple[Any, ...], dict[int, Tensor]]:
-    """An index with all of a dimension in the place of each number in a tensor, and those numbers, by the dimension, counted
-    from the end behind dots, of what that index gives."""
+    """An index with a full slice for each integer in a tensor, and those integers by their dimension in the result
+    (counted from the end after an ellipsis)."""
     kept = [item for item in index if isinstance(item, Tensor) or not isinstance(item, int) or isinstance(item, bool)]
     dots = next((place for place, item in enumerate(kept) if item is Ellipsis), len(kept))
     numbers: dict[int, Any] = {
@@ -70,7 +70,7 @@ def _split(index: tuple[Any, ...]) -> tuple[tuple[Any, ...], dict[int, Tensor]]:
 
 
 def _selected(tensor: Tensor, index: tuple[Any, ...]) -> Tensor:
-    """As torch does it: numbers first, each of which takes its dimension away, then tensors with dimensions."""
+    """As in torch: integers first, each of which removes its dimension, then tensors with dimensions."""
     if not all(_is_number(item) or _is_basic(item) for item in index):
         rest = _selected(tensor, tuple(item if _is_number(item) else Ellipsis if item is Ellipsis else s
                                        for item in index for s in _all_of(item)))  # fmt: skip
@@ -95,7 +95,7 @@ def _all_of(item: Any) -> list[slice]:
 
 
 def _write(tensor: Tensor, index: tuple[Any, ...], value: Any) -> None:
-    """`tensor[index] = value`, for numbers beside slices, or one truth value."""
+    """`tensor[index] = value`, for integers combined with slices, or a single truth value."""
     value = value if isinstance(value, Tensor) else torch.tensor(value, dtype=tensor.dtype, device=tensor.device)
     if len(index) == 1 and index[0].dtype is torch.bool:
         tensor.copy_(torch.where(index[0], value.to(tensor.dtype), tensor))

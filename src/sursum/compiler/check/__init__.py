@@ -1,4 +1,4 @@
-"""That what was captured is the program: values, branches and gradients compared, at points near and far.
+"""Check that the captured graph is equivalent to the program: compare values, branches and gradients, near and far.
 
 Imports `capture` and `graph`; the way through the compiler imports it.
 """

@@ -1,8 +1,9 @@
-"""That a captured graph is its program: their log densities and gradients compared, near the points of the capture and far out.
+"""Check a captured graph against its program: compare log densities and gradients, near the points of the capture and far out.
 
-A branch that no operator shows (a value that became a number of NumPy's, an error that was caught) gives other numbers, be it a
-single nat. Rounding gives other numbers, too: the graph that is run is in double precision, and a program may be in single. So
-where they differ the graph is replayed in the program's own precision, operator by operator: what differs then is no rounding.
+A branch that no operator shows (a value that became a NumPy number, an error that was caught) changes the result, possibly by
+a single nat. Rounding changes it, too: the graph that is run is in double precision, but a program may be in single. So
+where they differ the graph is replayed in the program's own precision, operator by operator: a remaining difference is not
+rounding.
 """
 
 from __future__ import annotations
@@ -23,15 +24,15 @@ from sursum.errors import CaptureError, EscapeError
 
 Replayed = Callable[[Tensor], Sequence[Tensor]]
 
-#: Differences of so many units in the last place, of a number or of 1, need no explanation by rounding.
+#: Maximum difference, in units in the last place of a number or of 1, that needs no further check.
 _UNITS = 64.0
-#: A difference is rounding if it is no more than so many times what other roundings of the same operators do.
+#: A difference counts as rounding up to this multiple of what perturbed rounding of the same operators does.
 _ALLOWANCE = 10.0
 
 
 @dataclass(frozen=True)
 class Numbers:
-    """A log density and its gradient at a point; not finite where there is none, `why` it could not be computed."""
+    """A log density and its gradient at a point; not finite if undefined, with `why` it could not be computed."""
 
     value: float
     gradient: NDArray[np.float64]
@@ -39,7 +40,7 @@ class Numbers:
 
     @classmethod
     def of(cls, run: Replayed, q: Tensor) -> Numbers:
-        """What `run` gives; any error that is not ours about the capture stands for a density of 0."""
+        """The result of `run`; any error other than ours about the capture means a density of 0."""
         try:
             value, gradient = run(q)
         except CaptureError:
@@ -49,7 +50,7 @@ class Numbers:
         return cls(float(value), gradient.detach().double().numpy())
 
     def differs(self, other: Numbers, allowed: tuple[float, float]) -> str | None:
-        """In what these numbers are not `other`, beyond what is allowed of the log density and of the gradient."""
+        """Which of these numbers differ from `other` by more than is allowed for log density and gradient."""
         if not (np.isfinite(self.value) and np.isfinite(other.value)):
             return None if np.isfinite(self.value) == np.isfinite(other.value) else "log density"
         if not abs(self.value - other.value) <= allowed[0]:
@@ -68,18 +69,18 @@ class Numbers:
 
 
 def check_faithful(captured: Graph, known: Replayed, program: Replayed, near: Sequence[Tensor], far: Sequence[Tensor]) -> None:
-    """That the program and its graph have one log density and one gradient, wherever they are compared.
+    """Check that the program and its graph have the same log density and gradient at all these points.
 
     Args:
         captured: the graph, in the program's own precision.
         known: the replay of the graph that is run.
-        program: gives the program's own log density and gradient.
+        program: returns the program's own log density and gradient.
         near: points at which the program runs.
-        far: points at which it may take another way, or none.
+        far: points at which it may take a different branch, or fail.
 
     Raises:
-        EscapeError: they differ, and no rounding explains it: the program took a way that no operator showed.
-        CaptureError: the graph that is run is not the one that was captured: a fault of ours.
+        EscapeError: they differ, and rounding does not explain it: the program took a branch that no operator showed.
+        CaptureError: the graph that is run is not the one that was captured: a bug in sursum.
     """
     own = _Own(captured)
     for q in near:
@@ -96,19 +97,19 @@ def check_seen(
     recorded: Iterable[tuple[Tensor, Sequence[Tensor]]],
     far: Sequence[Tensor],
 ) -> None:
-    """As `check_faithful`, with fewer runs of a program all of whose numbers stay in torch, backward included.
+    """Like `check_faithful`, with fewer runs, for a program whose numbers all stay in torch, including the backward pass.
 
-    A recording is a run of the program, so that at the points of the capture its own numbers stand for the program's. Far
-    out the program runs where it has one gradient, and once more for its log density, where it is farthest.
+    A recording is a run of the program, so at the points of the capture its results are the program's. Far
+    out the program runs once with its gradient, and once more, farthest out, for its log density only.
 
     Args:
-        captured, known, program: as `check_faithful` has them.
-        value: gives the program's own log density alone.
-        recorded: the points of the capture, and what the program gave there while it was recorded.
-        far: points at which it may take another way, the farthest last.
+        captured, known, program: as in `check_faithful`.
+        value: returns only the program's own log density.
+        recorded: the points of the capture, and the program's results there while it was recorded.
+        far: points at which it may take a different branch, the farthest last.
 
     Raises:
-        EscapeError, CaptureError: as `check_faithful` does.
+        EscapeError, CaptureError: as in `check_faithful`.
     """
     own = _Own(captured)
     for q, (density, gradient, *_) in recorded:
@@ -123,7 +124,7 @@ def check_seen(
 
 
 def check_unseen(program: Capture, points: Sequence[Tensor]) -> None:
-    """That the program, whose numbers leave torch unseen, runs the same operators at all of the points.
+    """Check that the program, some of whose numbers leave torch undetected, runs the same operators at all points.
 
     Raises:
         EscapeError: it does not.
@@ -138,28 +139,28 @@ def check_unseen(program: Capture, points: Sequence[Tensor]) -> None:
         except CaptureError:
             raise
         except Exception:
-            continue  # it has no density there: `check_faithful` has seen whether the graph has one
+            continue  # it has no density there: `check_faithful` has checked whether the graph has one
 
 
 class _Own:
-    """The captured graph in the program's own precision, replayed only where it is asked."""
+    """The captured graph in the program's own precision, replayed on demand."""
 
     def __init__(self, captured: Graph) -> None:
         self._graph, self._replay = captured, None
         dtypes = {value.dtype for value in captured.values.values() if value.dtype.is_floating_point}
         self._unit = max((torch.finfo(dtype).eps for dtype in dtypes), default=torch.finfo(torch.float64).eps)
-        #: Of double precision nearly all, of a program in single precision what it gives of a number of a few thousand.
+        #: Nearly all digits in double precision; in single precision those of a number of a few thousand.
         self.tolerance = max(_UNITS * self._unit, 1e-10)
 
     def check(self, q: Tensor, wanted: Numbers, known: Replayed, *, near: bool) -> None:
-        """That the program, which gives `wanted`, and the graph that is run agree at `q`, a point of the capture or not.
+        """Check that the program, with result `wanted`, and the graph that is run agree at `q`, a point of the capture or not.
 
         Raises:
-            EscapeError: the program took another way.
+            EscapeError: the program took a different branch.
             CaptureError: the graph that is run is not the one that was captured.
         """
         found = Numbers.of(known, q)
-        if not wanted.gradient.size:  # the log density alone was asked for
+        if not wanted.gradient.size:  # only the log density was requested
             wanted = replace(wanted, gradient=found.gradient)
         if found.differs(wanted, wanted.allowed(self.tolerance)) is None:
             return
@@ -169,11 +170,11 @@ class _Own:
         if near and self.differs(found, q) is not None:
             raise CaptureError(
                 f"the captured graph gives a log density of {found.value} where the program itself gives {wanted.value}, and "
-                "no rounding explains the difference. This is a fault of sursum's capture: please report it."
+                "rounding does not explain the difference. This is a bug in sursum's capture: please report it."
             )
 
     def differs(self, numbers: Numbers, q: Tensor) -> str | None:
-        """In what this replay and `numbers` differ that no rounding explains."""
+        """How this replay and `numbers` differ beyond rounding."""
         if self._replay is None:
             self._replay = Replay(self._graph)
         mine = Numbers.of(self._replay, q)
@@ -182,9 +183,9 @@ class _Own:
         try:
             value, gradient = rounding(self._replay, q)
         except Exception:
-            return None  # rounding decides whether it runs at all
+            return None  # whether it runs at all depends on rounding
         if not np.isfinite(value).all():
-            return None  # rounding decides whether there is a number at all
+            return None  # whether the result is finite depends on rounding
         slack = _ALLOWANCE * float(value), _ALLOWANCE * float(np.nan_to_num(gradient, nan=np.inf).max(initial=0.0))
         return mine.differs(numbers, slack)
 

@@ -1,4 +1,4 @@
-"""Whether the gradient of a density is its derivative: what torch takes for one may be written by hand, and wrong."""
+"""Check that the gradient of a density is its derivative: a backward may be written by hand, and wrong."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ Replayed = Callable[[Tensor], Sequence[Tensor]]
 
 COLUMNS = ("site", "by the gradient", "by differences", "relative error", "line")
 _SHOWN = 3
-#: What torch itself makes such a function for.
+#: Features of torch that create such a function.
 _OF_TORCH = {"BackwardHookFunction": "a hook on the backward of a module"}
 
 
 @dataclass(frozen=True)
 class SiteSlope:
-    """The slope of the log density along a random direction of one site's coordinates, where it is worst of all points.
+    """The slope of the log density along a random direction of one site's coordinates, at the worst of all points.
 
-    `claimed` is by the gradient and `measured` by differences of the log density, NaN where these cannot tell; `error` is
+    `claimed` is by the gradient and `measured` by differences of the log density, NaN if these are inconclusive; `error` is
     their difference relative to the larger one.
     """
 
@@ -52,7 +52,7 @@ class SiteSlope:
 
 @dataclass(frozen=True)
 class GradientCheck:
-    """The gradient of a density beside differences of its values, by site: it prints itself, `rows` are for programs."""
+    """The gradient of a density compared with differences of its values, by site: to be printed, or read as `rows`."""
 
     rows: tuple[SiteSlope, ...]
     num_points: int
@@ -84,10 +84,10 @@ class GradientCheck:
 
 
 def check_gradient(density: LogDensity, run: Run, replay: Replayed, points: Iterable[Array]) -> GradientCheck:
-    """The gradient compared with differences, site by site, at all points at which the log density is finite.
+    """Compare the gradient with differences, site by site, at all points at which the log density is finite.
 
     Raises:
-        DensityError: it is finite at none.
+        DensityError: it is not finite at any of them.
     """
     near = [point for point in (Point(run, replay, q) for q in points) if point.finite]
     if not near:
@@ -98,14 +98,14 @@ def check_gradient(density: LogDensity, run: Run, replay: Replayed, points: Iter
 
 
 def warn_of_gradient(density: LogDensity, run: Run, replay: Replayed, points: Iterable[Tensor], known: Replayed) -> None:
-    """Warn where the gradient is not the derivative: a quick look at each point, and a thorough one where it finds something.
+    """Warn if the gradient is not the derivative: a quick check at each point, and a thorough one where that fails.
 
     Args:
         density: for the names of sites.
         run: value and gradient.
-        replay: the same by operators of torch.
-        points: where it is compared.
-        known: gives what `replay` gives there, and may remember it.
+        replay: the same by torch's operators.
+        points: where to compare.
+        known: a cached version of `replay`.
 
     Warns:
         GradientWarning: it is not.
@@ -129,7 +129,7 @@ def warn_of_gradient(density: LogDensity, run: Run, replay: Replayed, points: It
             f"the gradient of the log density is not its derivative{by}: along a random direction{of} its slope is "
             f"{shown.claimed:.6g} by the gradient and {shown.measured:.6g} by differences of the log density. "
             f"{_advice(_causes(density, point.q))} "
-            "Until then NUTS is slow, though right in the end, and a fit ends somewhere else. "
+            "Until then NUTS is slow, though still correct, and a fit ends at a wrong point. "
             "`check()` of the compiled density has every site.",
             GradientWarning,
         )
@@ -150,7 +150,7 @@ def _named(rows: Sequence[SiteSlope]) -> str:
 
 def _advice(causes: Sequence[str]) -> str:
     if causes:
-        return f"The likely cause is what the program says of derivatives itself, in {', '.join(causes)}: correct it."
+        return f"The likely cause is the program's own derivative, in {', '.join(causes)}: correct it."
     return (
         "The likely cause is a `detach`, a hook that changes gradients, or a `backward` written by hand: "
         "leave it out of the program, or correct it."
@@ -158,12 +158,12 @@ def _advice(causes: Sequence[str]) -> str:
 
 
 def _causes(density: LogDensity, q: Array) -> tuple[str, ...]:
-    """The `torch.autograd.Function`s on the way from q to the log density, whose backward is the program's own, and hooks."""
+    """The `torch.autograd.Function`s between q and the log density whose backward is the program's own, and hooks."""
     try:
         with torch.inference_mode(False), torch.enable_grad():
             value = density(torch.from_numpy(q.copy()).requires_grad_())
     except Exception:
-        return ()  # only a name in a message is missing then
+        return ()  # only affects a name in a message
     found: dict[str, None] = {}
     seen: set[object] = set()
     nodes = [value.grad_fn]

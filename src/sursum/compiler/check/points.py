@@ -17,7 +17,7 @@ _PROOFS = 2
 _SCALES = (0.3, 3.0, 30.0)
 _BESIDE = 0.01
 _REACHES = (2.0, 2.0, 8.0)
-#: Where numbers leave torch unseen, that many more points are looked at, from near to far.
+#: If numbers leave torch undetected, this many more points are checked, from near to far.
 WIDE = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0) * 3
 
 
@@ -29,7 +29,7 @@ def nearby_points(density: LogDensity) -> tuple[Tensor, Tensor]:
 
 
 def points_of(density: LogDensity) -> tuple[Tensor, Tensor]:
-    """Two points at which the program runs and has a finite density, if such are found; they differ everywhere."""
+    """Two points at which the program runs and has a finite density if possible; they differ in every coordinate."""
     rng = np.random.default_rng(0)
     points: list[Tensor] = []
     for begun, value in runs(lambda _: density.scored_start(rng)):
@@ -42,12 +42,12 @@ def points_of(density: LogDensity) -> tuple[Tensor, Tensor]:
         return points[0], points[1]
     raise DensityError(
         f"the program runs at one of {TRIES} points tried, and fails at all others. "
-        "Give its parameters initial values at which it runs, or constrain what its distributions are given."
+        "Give its parameters initial values at which it runs, or constrain the arguments of its distributions."
     )
 
 
 def proof_points(points: tuple[Tensor, Tensor]) -> list[Tensor]:
-    """Points where the program has not been run yet: about two at which it runs, and far out, where checks fail and densities
+    """New points for the program: about two at which it runs, and some far out, where checks fail and densities
     overflow.
     """
     rng = np.random.default_rng(1)
@@ -59,6 +59,6 @@ def proof_points(points: tuple[Tensor, Tensor]) -> list[Tensor]:
 
 
 def far_points(known: Tensor, reaches: Sequence[float] = _REACHES) -> list[Tensor]:
-    """Points well away from those of the capture, where a program may take another branch."""
+    """Points well away from those of the capture, where a program may take a different branch."""
     rng = np.random.default_rng(2)
     return [known + torch.from_numpy(rng.uniform(-reach, reach, len(known))) for reach in reaches]

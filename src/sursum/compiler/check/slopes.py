@@ -2,8 +2,8 @@ r"""The slope of a log density along a direction: by its gradient, and by differ
 
 .. math:: v \cdot \nabla f(q) \quad\text{and}\quad \frac{f(q + h v) - f(q - h v)}{2 h}
 
-Differences are rough: they see rounding, curvature, kinks and steps. A gradient is called wrong only where they agree among
-themselves over a range of h, at another slope.
+Differences are affected by rounding, curvature, kinks and steps. A gradient is reported as wrong only if they agree with one
+another over a range of h, at a different slope.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from sursum.errors import CaptureError
 Array = NDArray[np.float64]
 Run = Callable[[Array], tuple[float, Array]]
 
-#: Slopes whose relative difference is smaller are one: iterative and tabulated functions have approximate derivatives.
+#: Slopes with a smaller relative difference count as equal: iterative and tabulated functions have approximate derivatives.
 TOLERANCE = 1e-4
-#: The first look, which is to cost little: at what step, and what is not worth a second one.
+#: The quick check: its step size, and the difference that does not need a thorough check.
 _FIRST, _NOTICED = 1e-4, 1e-6
-#: The steps of the second look: 1e-2 to 6e-7.
+#: The step sizes of the thorough check: 1e-2 to 6e-7.
 _STEPS = 1e-2 * 0.25 ** np.arange(8)
-#: So many steps in a row must agree, to this share of what is said to be wrong.
+#: Number of consecutive steps that must agree, and the tolerance as a fraction of the reported error.
 _ROW, _AGREED = 3, 0.01
-#: Rounding of a value that nothing is known of, in units of its last place; and what rounding was measured to do, times this.
+#: Default rounding error of a value, in units in the last place; and the safety factor for measured rounding errors.
 _UNITS, _ALLOWANCE = 100.0, 10.0
 
 
 @dataclass(frozen=True)
 class Slope:
-    """One comparison: the slope by the gradient, by differences (NaN where they cannot tell), the relative error, and whether
-    that is more than anything but a wrong gradient explains."""
+    """One comparison: the slope by the gradient, by differences (NaN if inconclusive), the relative error, and whether
+    only a wrong gradient explains it."""
 
     claimed: float
     measured: float
@@ -51,9 +51,9 @@ class Point:
 
     Args:
         run: its value and gradient.
-        replay: the same, by operators of torch: for how much of it is rounding.
-        q: where.
-        known: value and gradient there, where they are.
+        replay: the same, by torch's operators: to measure rounding.
+        q: the point.
+        known: value and gradient there, if known.
 
     Example:
         >>> def wrong(q):
@@ -74,18 +74,18 @@ class Point:
 
     @property
     def finite(self) -> bool:
-        """Whether there is anything to be compared."""
+        """Whether there is anything to compare."""
         return bool(np.isfinite(self.value) and np.isfinite(self.gradient).all())
 
     def direction(self, rng: np.random.Generator, start: int = 0, stop: int | None = None) -> Array:
-        """A random direction of the coordinates from `start` to `stop`, as long as they are large."""
+        """A random direction of the coordinates from `start` to `stop`, scaled with their size."""
         lengths = rng.uniform(0.5, 1.5, len(self.q)) * rng.choice([-1.0, 1.0], len(self.q)) * np.maximum(1.0, np.abs(self.q))
         along = np.zeros(len(self.q))
         along[start:stop] = lengths[start:stop]
         return along
 
     def is_suspect(self, along: Array) -> bool:
-        """Whether the slope deserves a thorough look: two values are computed, as a rule."""
+        """Whether the slope needs a thorough check: usually computes two values."""
         with np.errstate(all="ignore"):
             parts = self.gradient * along
             claimed, wide = float(parts.sum()), self._central(along, _FIRST)
@@ -96,7 +96,7 @@ class Point:
             return bool(abs(claimed - narrow) > 10.0 * abs(wide - narrow) + allowed)
 
     def slope(self, along: Array) -> Slope:
-        """The comparison along a direction: 17 values, and more where the gradient seems to be wrong."""
+        """The comparison along a direction: 17 values, and more if the gradient seems wrong."""
         with np.errstate(all="ignore"):
             right, left = (np.array([self._run(self.q + side * h * along)[0] for h in _STEPS]) for side in (1.0, -1.0))
             value = self._run(self.q)[0]
@@ -115,7 +115,7 @@ class Point:
             # At a kink any slope between those of its sides is right.
             beyond = max(claimed - max(forward[finest], backward[finest]), min(forward[finest], backward[finest]) - claimed)
             noise = self._floor / _STEPS[finest]
-            # Of a chaotic function differences are far from the gradient, and from each other.
+            # For a chaotic function differences are far from the gradient, and from each other.
             steady = spreads[k] < _AGREED * apart and spreads[k] <= max(_AGREED * abs(measured), noise)
             wrong = error > TOLERANCE and steady and beyond > noise and apart > noise
             if wrong:
@@ -133,7 +133,7 @@ class Point:
 
     @cached_property
     def _blur(self) -> tuple[float, Array]:
-        """What other roundings do to value and gradient; NaN where that is not known, and nothing can be told."""
+        """The effect of perturbed rounding on value and gradient; NaN if unknown, so that nothing can be decided."""
         try:
             value, gradient = rounding(self._replay, torch.from_numpy(self.q.copy()))
         except CaptureError:

@@ -1,4 +1,4 @@
-"""A density as a C file that needs no Python: functions and arrays in one text, behind BridgeStan's C interface.
+"""Export a density as a C file that needs no Python: functions and arrays in one source, with BridgeStan's C interface.
 
 `interface.c` is that interface; the other C files stand in for BLAS and LAPACK. Imports the rest of `compiler`.
 """

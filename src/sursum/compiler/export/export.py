@@ -27,14 +27,14 @@ from sursum.io.files import write_atomically
 
 ValueAndGrad = Callable[[NDArray[np.float64]], tuple[float, NDArray[np.float64]]]
 
-#: A name that Stan's programs keep for themselves.
+#: A suffix reserved by Stan.
 _RESERVED = frozenset({"lp__"})
 
 
 def export(
     density: LogDensity, graph: Graph, points: tuple[Tensor, Tensor], value_and_grad: ValueAndGrad, path: Path, march: str
 ) -> None:
-    """Write the library and its C text beside it; see `CompiledDensity.export`."""
+    """Write the library and its C source; see `CompiledDensity.export`."""
     likelihood = density.without_jacobian()
     values = tuple(_column_major(density, q) for q in points)
     graphs = {
@@ -56,7 +56,7 @@ def export(
 
 
 def identifiers(names: Sequence[str]) -> list[str]:
-    """Names of sites as identifiers of C (and Stan): dots and all else become underscores, clashes get a number.
+    """Names of sites as C (and Stan) identifiers: dots and other characters become underscores, clashes get a number.
 
     Example:
         >>> identifiers(["net.0.weight", "net.0_weight", "2nd", "sigma"])
@@ -114,7 +114,7 @@ def _free(density: LogDensity, x: Tensor) -> Tensor:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """All or nothing."""
+    """Write a file atomically."""
     try:
         write_atomically(path, content, mode=0o777 if path.suffix != ".c" else 0o666)
     except OSError as error:
@@ -122,7 +122,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _check(library: bytes, density: LogDensity, points: Sequence[Tensor], value_and_grad: ValueAndGrad) -> None:
-    """The library's log density and gradient against the engine's, and its maps there and back, before anybody gets it."""
+    """Check the library's log density, gradient and bijections against the engine's before it is written."""
     loaded = open_privately(library)
     loaded.bs_model_construct.restype = ctypes.c_void_p
     model = ctypes.c_void_p(loaded.bs_model_construct(None, 0, None))
@@ -150,7 +150,7 @@ def _check(library: bytes, density: LogDensity, points: Sequence[Tensor], value_
         if wrong:
             raise ProofError(
                 f"{density.title}: the exported library disagrees with the density it was made from: "
-                f"{'; '.join(wrong)}. This is a fault of sursum: please report it."
+                f"{'; '.join(wrong)}. This is a bug in sursum: please report it."
             )
     loaded.bs_model_destruct(model)
     unload(loaded)

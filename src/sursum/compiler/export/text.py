@@ -1,4 +1,4 @@
-"""The text of a stand-alone library."""
+"""The source of a stand-alone library."""
 
 from __future__ import annotations
 
@@ -51,19 +51,19 @@ class Site:
 def standalone(
     graphs: Mapping[str, Graph], sites: Sequence[Site], *, title: str, version: str, vector: frozenset[str]
 ) -> tuple[str, int]:
-    """One C file, and how many statements it has.
+    """One C file, and its number of statements.
 
     Args:
         graphs: by `STEMS`: log density and gradient with and without the log-Jacobian, the constrained values at q
             (column-major, latent sites first), and q at constrained values.
         sites: in the order of the values; latent ones first.
         title: the program's name.
-        version: that of sursum.
-        vector: the functions that libmvec has.
+        version: the version of sursum.
+        vector: the functions in libmvec.
 
     Raises:
-        UnsupportedOperator: an operator has no C.
-        CompileError: a routine of BLAS or LAPACK has no stand-in here.
+        UnsupportedOperator: an operator has no lowering.
+        CompileError: a BLAS or LAPACK routine has no replacement here.
     """
     emitted: dict[str, Emitted] = {}
     tables: list[str] = []
@@ -100,7 +100,7 @@ def _read(file: str, what: str) -> str:
     source = files(__package__).joinpath(file)
     if not source.is_file():
         raise CompileError(
-            f"an exported library carries its own linear algebra, and has no stand-in for {what!r}. "
+            f"an exported library contains its own linear algebra, which does not have {what!r}. "
             "Use a smaller matrix, or write this part of the program with other operators."
         )
     return source.read_text(encoding="ascii")
@@ -118,7 +118,7 @@ def _array(name: str, tensor: Tensor) -> str:
 
 
 def _number(x: float | int | bool) -> str:
-    """A literal that is read back to the same bits."""
+    """A literal that parses to the same bits."""
     if isinstance(x, bool):
         return str(int(x))
     if isinstance(x, int):
@@ -136,7 +136,7 @@ def _pointers(name: str, kind: str, items: Sequence[str]) -> str:
 
 
 def _facts(sites: Sequence[Site], title: str, version: str, workspace: int) -> list[str]:
-    """What the interface has to know of the model."""
+    """What the interface needs to know about the model."""
     latent = [site for site in sites if site.free_shape is not None]
     names = {
         "LATENT_NAMES": [n for site in latent for n in _elements(site.name, site.shape)],

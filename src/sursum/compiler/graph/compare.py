@@ -1,4 +1,4 @@
-"""Two recordings of one function compared: what differs has escaped the capture."""
+"""Compare two recordings of one function: any difference has escaped the capture."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _LEFT = (
     "a value of q left torch (tolist, .numpy(), torch.tensor of a list) and came back as a number, "
     "or a number comes from outside and changes (a random generator, a counter)"
 )
-_BRANCH = "a hidden branch: Python took another way at the other point"
+_BRANCH = "a hidden branch: Python took a different branch at the other point"
 
 
 def compare(first: Graph, second: Graph) -> None:
-    """Raise an `EscapeError` where two recordings of one function, at two points, are not one graph.
+    """Raise an `EscapeError` if two recordings of one function, at two points, are not the same graph.
 
     Operators, arguments, layouts, constants (bit by bit), checks and outputs are compared. The message names the first
     operator that differs, its site and line, and what is likely to have caused it.
@@ -99,7 +99,7 @@ def _differ_at_ends(first: Graph, second: Graph, same: set[int]) -> Difference |
 
 
 def same_bits(one: Tensor, other: Tensor) -> bool:
-    """Whether two tensors have one dtype, one shape and the same bits; any NaN equals any other.
+    """Whether two tensors have the same dtype, shape and bits; any NaN equals any other.
 
     >>> same_bits(torch.tensor([float("nan"), 0.0]), torch.tensor([float("nan"), 0.0]))
     True
@@ -119,7 +119,7 @@ def same_bits(one: Tensor, other: Tensor) -> bool:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Equality of arguments, told apart by type (1, 1.0 and True differ) and with NaN equal to itself."""
+    """Equality of arguments that distinguishes types (1, 1.0 and True differ), with NaN equal to itself."""
     if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
         return len(one) == len(other) and all(_same(a, b) for a, b in zip(one, other, strict=True))
     if isinstance(one, dict) and isinstance(other, dict):

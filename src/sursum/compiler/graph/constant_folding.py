@@ -1,4 +1,4 @@
-"""What does not depend on q is computed once."""
+"""Constant folding: compute once what does not depend on q."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ def _check(storage: Tensor, ref: Ref, kind: str, where: str) -> None:
     if not (seen.all() if kind == "true" else not seen.any()):
         raise CaptureError(
             f"a check of arguments that do not depend on the unknowns fails in double precision{where}: it held in the "
-            "program's own precision by rounding alone. Move the argument away from the edge of its support."
+            "program's own precision only because of rounding. Move the argument away from the edge of its support."
         )
 
 
 def _filled(graph: Graph) -> Graph:
-    """`graph` with a constant for every `zeros_like(x)` and its kin, which ask of x nothing but its shape.
+    """`graph` with a constant for every `zeros_like(x)` and similar, which use only the shape of x.
 
     Uninitialised memory is filled with zeros: a value must be the same in every run.
     """
@@ -75,7 +75,7 @@ def _filled(graph: Graph) -> Graph:
 
 
 def _fill(node: Node) -> float | None:
-    """The number that `node` fills a new tensor with, None if it is not of that kind."""
+    """The number with which `node` fills a new tensor; None if it is not such a node."""
     names = [argument.name for argument in node.op._schema.arguments]
     name = node.op._schema.name.removeprefix("aten::").removeprefix("new_").removesuffix("_like")
     if name == "full" and "fill_value" in names[: len(node.args)]:

@@ -1,4 +1,4 @@
-"""Copies removed: in a graph whose values never change, a copy is its original."""
+"""Copy elimination: values of a graph are immutable, so a copy is replaced by its original."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sursum.compiler.graph.windows import covers, same_geometry
 
 aten = torch.ops.aten
 
-#: Operators that do different things to different strides, or refuse some: what their gradients do was settled in capture.
+#: Operators that behave differently for different strides, or reject some: their gradients were determined during capture.
 _STRICT = frozenset(
     getattr(aten, name)
     for name in ("_linalg_det", "_linalg_slogdet", "_weight_norm_interface", "_weight_norm_interface_backward")
@@ -21,10 +21,10 @@ _COPIES = (aten._to_copy.default, aten.clone.default, aten.alias_copy.default)
 
 
 def eliminate_copies(graph: Graph) -> Graph:
-    """`graph` without the nodes that copy a value as it is, wherever the readers' windows fit the original.
+    """`graph` without nodes that copy a value unchanged, wherever the readers' windows fit the original.
 
-    A node that writes makes a new version, so an original always keeps what was copied from it; but a copy that is
-    itself written stays, for the next version of it needs a storage of its size.
+    A node that writes makes a new version, so an original is never modified; but a copy that is
+    itself written stays, since its next version needs a storage of its size.
     """
     if any(constant.device.type != "cpu" for constant in graph.constants.values()):
         return graph  # a copy may be one from device to device
@@ -73,7 +73,7 @@ def eliminate_copies(graph: Graph) -> Graph:
 
 
 def _copied(node: Node) -> tuple[Ref, Ref] | None:
-    """What `node` copies, and its copy, if it does nothing else."""
+    """The source and destination of `node`, if it only copies."""
     if node.op not in _COPIES or len(node.args) != 1:
         return None
     source, copy = node.args[0], node.outputs[0]

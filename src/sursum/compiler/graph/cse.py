@@ -1,4 +1,4 @@
-"""Common subexpressions: equal nodes become one, and so do equal constants and guards."""
+"""Common subexpression elimination: merge equal nodes, constants and guards."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _COMPARED = 4096  # constants of more elements are not compared with each other
 
 
 def merge_equal_nodes(graph: Graph) -> Graph:
-    """`graph` with one node for those that do the same to the same, one constant for equal ones, one guard likewise.
+    """`graph` with equal nodes, constants and guards merged.
 
-    Every operator of a graph is a function of its arguments: those that write make a new version, and a recorder lets
-    none pass that draws at random.
+    Every operator of a graph is a function of its arguments: those that write make a new version, and a recorder rejects
+    random ones.
     """
     same: dict[int, int] = {}  # value → the equal one that stays
     kept: dict[Any, int] = {}
@@ -74,7 +74,7 @@ def _bits(constant: Tensor) -> tuple[Any, ...]:
 
 
 def _key(tree: Any) -> Any:
-    """Arguments as a key: told apart by type, floats by their digits (0.0 and -0.0 are two numbers)."""
+    """Arguments as a key that distinguishes types, and floats by their bits (0.0 and -0.0 differ)."""
     if isinstance(tree, (list, tuple)):
         return tuple(_key(item) for item in tree)
     if isinstance(tree, Mapping):

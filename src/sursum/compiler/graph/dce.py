@@ -1,4 +1,4 @@
-"""Dead code: what neither an output nor a guard needs is dropped."""
+"""Dead code elimination: drop what neither an output nor a guard needs."""
 
 from __future__ import annotations
 

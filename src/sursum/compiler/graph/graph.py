@@ -1,7 +1,7 @@
 """The captured graph: a density as values and operators, free of handlers and of Python.
 
 A *value* is one version of one storage; a tensor is a window on a value: (value, size, stride, offset). So views cost
-nothing, and an operator that writes into a tensor simply makes the next version of its storage.
+nothing, and an operator that writes to a tensor simply makes the next version of its storage.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Ref:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """That a node writes through `window`, a window on an old version; `value` is the version that comes of it."""
+    """A write of a node through `window`, a window on an old version; `value` is the new version."""
 
     window: Ref
     value: int
@@ -60,8 +60,8 @@ class Where:
 class Node:
     """One ATen operator that computes (or an `Inner` one, which has the same attributes).
 
-    `args` and `kwargs` are those of the call, with a `Ref` in the place of every tensor (inside lists and tuples as
-    well). `outputs` has an entry for every result: a `Ref` for a tensor, None for anything else. A mutable operator
+    `args` and `kwargs` are those of the call, with a `Ref` for every tensor (also inside lists and tuples).
+    `outputs` has an entry for every result: a `Ref` for a tensor, None for anything else. A mutable operator
     also has `writes`: its arguments refer to the old versions, its outputs to the new ones.
     """
 
@@ -74,18 +74,18 @@ class Node:
 
 
 class Inner(Protocol):
-    """An operator that is no operator of torch's but a graph of its own, run many times: the step of a loop."""
+    """An operator that is not torch's but contains a graph, run many times: the step of a loop."""
 
     @property
     def graph(self) -> Graph:
         """What is run, a function of one vector of doubles."""
 
     def with_graph(self, graph: Graph) -> Any:
-        """This operator in double precision, with `graph` in the place of its own."""
+        """This operator in double precision, with `graph` instead of its own."""
 
 
 def is_inner(op: Any) -> TypeGuard[Inner]:
-    """Whether an operator is an `Inner` one; asking a protocol instead takes 30 µs a node."""
+    """Whether an operator is an `Inner` one; a protocol check would take 30 µs per node."""
     return not isinstance(op, OpOverload)
 
 
@@ -121,7 +121,7 @@ class Graph:
 
 
 def map_refs(tree: Any, change: Callable[[Ref], Any]) -> Any:
-    """`tree`, a node's arguments or part of them, with `change(ref)` in the place of every `Ref`."""
+    """`tree`, a node's arguments or part of them, with every `Ref` replaced by `change(ref)`."""
     if isinstance(tree, Ref):
         return change(tree)
     if tree is None or isinstance(tree, (int, float)):  # most of what there is: asked before the slow Mapping

@@ -1,5 +1,5 @@
-"""Guards that always hold: what is never negative by the way it was computed needs no check that it is not, and what a
-Cholesky factorisation made needs none that it is a factor."""
+"""Eliminate guards that always hold: a value that is nonnegative by construction needs no check for that, and the result
+of a Cholesky factorisation needs none that it is a factor."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def eliminate_proved_guards(graph: Graph) -> Graph:
     r"""`graph` without the guards of the kind :math:`x \ge c,\ c \le 0`, for an x that is never negative, and without those
     that a Cholesky factor is triangular and has a positive diagonal.
 
-    The proofs are of signs only, and conservative: exp(x) may underflow to 0, so that `exp(x) > 0` is not proved.
-    A NaN is taken for "not negative". Without its guard it does not reject the point itself, but it reaches the log
-    density, and a density that is not finite is rejected as well. A factor is believed where another guard is that its
-    factorisation succeeded: a NaN anywhere in it makes the pivot of that row one.
+    Only signs are proved, and conservatively: exp(x) may underflow to 0, so `exp(x) > 0` is not proved.
+    A NaN counts as "not negative". Without its guard it does not reject the point itself, but it reaches the log
+    density, and a density that is not finite is rejected as well. A factor is trusted if another guard checks that its
+    factorisation succeeded: a NaN anywhere in a row makes its pivot NaN.
     """
     nonnegative = {id for id, constant in graph.constants.items() if bool((constant >= 0).all())}
     true = {id for id in nonnegative if graph.constants[id].dtype is torch.bool and bool(graph.constants[id].all())}
@@ -62,7 +62,7 @@ def _is_of_factor(node: Node, factors: Mapping[int, Ref], triangles: Container[t
 
 
 def _is_true(node: Node, nonnegative: Container[int], true: Container[int]) -> bool:
-    """Whether what `node` makes is true everywhere, if the values in `true` are."""
+    """Whether the result of `node` is true everywhere, if the values in `true` are."""
     op, args = node.op, node.args
     if op in (aten._is_all_true.default, aten.all.default, aten.all.dim, aten.min.dim):
         return args[0].value in true

@@ -1,4 +1,4 @@
-"""Every computed index is checked: where it leaves its table the density is −∞, and nothing is read or written outside."""
+"""Check every computed index: out of bounds the density is −∞, and nothing is read or written outside."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ _CASTS = frozenset(("_to_copy", "copy"))
 
 
 def check_indices(graph: Graph, inputs: Callable[[Ref], Range | None] = lambda ref: None) -> Graph:
-    r"""`graph` with a guard for every index that is computed, and with a place that exists where the guard fails.
+    r"""`graph` with a guard for every computed index, and a valid index where the guard fails.
 
     .. math:: i \;\to\; \begin{cases} i & i \in \{a, \dots, b - 1\} \\ 0 & \text{else, and then } \log p = -\infty\end{cases}
 
-    What is read and written is inside the table whether anybody looks at the guard or not: graphs are also run at draws,
-    where nobody does. The floating numbers of which such an index is made must be integers of 64 bits once they are cut
-    off: what a NaN becomes is another number on every machine. An index that is proved to be inside is left as it is, and
-    so are constants, which have been inside when the program was run. The graphs of loops in time are treated likewise.
+    Reads and writes are in bounds even if guards are ignored, as in graphs that are run at draws. The floats from which such
+    an index is computed must fit 64-bit integers after truncation: a NaN becomes a machine-dependent number. An index that is
+    proved to be in bounds is left unchanged, and so are constants, which were in bounds when the program was run. The graphs
+    of scans are treated likewise.
 
-    Arguments:
-        graph: with what does not depend on q as constants.
-        inputs: the range of a window on the graph's input, where something is known of it.
+    Args:
+        graph: after constant folding.
+        inputs: the range of a window on the graph's input, if known.
     """
     if not any(
         is_inner(node.op) or any(item[2].value not in graph.constants for item in places_of(node)) for node in graph.nodes
@@ -84,7 +84,7 @@ class _Writer:
         return node
 
     def _safe(self, index: Ref, places: Places, where: Where) -> Ref:
-        """`index`, or what is it where it is inside."""
+        """`index`, or a tensor that equals it where it is in bounds."""
         known = self.ranges.of(index)
         low, high = known or (-math.inf, math.inf)
         if low >= places.low and high < places.high:
@@ -97,7 +97,7 @@ class _Writer:
         return made
 
     def _casts(self, index: Ref) -> list[Ref]:
-        """The floating numbers of which an index is made, at the places where they become integers."""
+        """The floats from which an index is computed, where they become integers."""
         found: dict[Ref, None] = {}
         seen: set[int] = set()
         stack = [index.value]
@@ -115,7 +115,7 @@ class _Writer:
         return list(found)
 
     def _check_cast(self, number: Ref, where: Where) -> None:
-        """What is no integer, or too large for one, becomes another one on every machine."""
+        """Guard the conversion: a NaN, or a number too large for an integer, converts to a machine-dependent one."""
         if number in self.cast or number.value not in self.varying:
             return
         self.cast.add(number)
@@ -123,7 +123,7 @@ class _Writer:
         self.guards.append(Guard(self._node(aten.lt.Scalar, (size, 2.0**63), torch.bool, number.size, where), "true", where))
 
     def _check(self, index: Ref, places: Places, where: Where) -> Ref:
-        # What is one element to the memory is checked once.
+        # An element that is expanded in memory is checked once.
         small = Ref(index.value, tuple(1 if s == 0 else n for n, s in zip(index.size, index.stride, strict=True)),
                     index.stride, index.offset, index.dtype)  # fmt: skip
         below = self._node(aten.lt.Scalar, (small, places.low), torch.bool, small.size, where)
@@ -146,7 +146,7 @@ class _Writer:
         return output
 
     def _parts(self, node: Node) -> Callable[[Ref], Range | None]:
-        """What is known of the windows on the vector that the step of a loop is a function of."""
+        """The known ranges of windows on the input vector of a loop's step."""
         op: Any = node.op
         known: list[tuple[int, int, Range]] = []
         for parts, refs in zip((op.each, op.fixed), node.args[1:3], strict=True):
@@ -163,7 +163,7 @@ class _Writer:
 
 
 def _given(node: Node, argument: str, number: int | None, index: Ref) -> Node:
-    """`node` with another index."""
+    """`node` with a different index."""
     position = [a.name for a in node.op._schema.arguments].index(argument)
     kwargs: Mapping[str, Any] = node.kwargs
     old = node.args[position] if position < len(node.args) else kwargs[argument]

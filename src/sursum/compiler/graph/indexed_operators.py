@@ -1,4 +1,4 @@
-"""Which operators take places in a table, and what places the table has."""
+"""Operators that take indices, and the valid range of each index."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import torch
 
 from sursum.compiler.graph.graph import Node, Ref
 
-#: From an operator's arguments to the places that one of them may hold.
+#: A function from an operator's arguments to the valid values of one of them.
 Rule = Callable[[Mapping[str, Any]], "Places"]
 
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """The whole numbers from `low` to `high` − 1, and `also`."""
+    """The integers from `low` to `high` − 1, and `also`."""
 
     low: int
     high: int
@@ -43,7 +43,7 @@ def family(node: Node) -> str:
 
 
 def places_of(node: Node) -> list[tuple[str, int | None, Ref, Places]]:
-    """Every index that `node` is given: the argument's name, its number in a list of them, the tensor, and its places."""
+    """Every index argument of `node`: its name, its position in a list, the tensor, and its valid range."""
     args = given(node)
     found: list[tuple[str, int | None, Ref, Places]] = []
     name = family(node)
@@ -61,7 +61,7 @@ def places_of(node: Node) -> list[tuple[str, int | None, Ref, Places]]:
 
 
 def _along(table: str, *, wraps: bool = False) -> Rule:
-    """The places along `dim`; from the end as well, where the operator counts negative ones so."""
+    """The valid indices along `dim`; also negative ones, if the operator supports them."""
 
     def rule(args: Mapping[str, Any]) -> Places:
         size = args[table].size
@@ -81,7 +81,7 @@ def _rows(args: Mapping[str, Any]) -> Places:
 
 
 def _plane(argument: str, rank: int) -> Rule:
-    """The places in the last dimensions of a tensor, or of a size, taken as one."""
+    """The valid indices into the flattened last dimensions of a tensor, or of a size."""
 
     def rule(args: Mapping[str, Any]) -> Places:
         found = args[argument]

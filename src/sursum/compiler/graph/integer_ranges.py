@@ -1,4 +1,4 @@
-"""Between which whole numbers a value lies, by the way it was computed."""
+"""Integer range analysis: the range of a value, by the way it was computed."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from sursum.compiler.graph.graph import Graph, Node, Ref, is_inner
 from sursum.compiler.graph.indexed_operators import family, given
 from sursum.compiler.graph.windows import covers
 
-#: The smallest and the largest, both included.
+#: The smallest and the largest value, both included.
 Range = tuple[int, int]
-#: The range of a window, where it is known.
+#: A function that returns the range of a window, if known.
 Asked = Callable[[Any], Range | None]
 
 #: Numbers of at most this size are sums and products without rounding, whatever the type; beyond it nothing is said.
@@ -23,14 +23,14 @@ EXACT = {torch.float16: 2**8, torch.bfloat16: 2**6, torch.float32: 2**20, torch.
 
 
 class Ranges:
-    """The ranges of the values of one graph, found node by node: `learn` in their order, then ask `of`.
+    """The ranges of the values of one graph, computed node by node: `learn` in order, then query `of`.
 
-    A value without a range may be anything, NaN included; one with a range has whole numbers at its ends, and is never NaN:
-    a NaN becomes some integer or other when it is cast to one.
+    A value without a range may be anything, including NaN; one with a range has integer ends, and is never NaN:
+    a NaN becomes an arbitrary integer when it is cast to one.
 
-    Arguments:
+    Args:
         graph: the graph.
-        inputs: the range of a window on the graph's input, where more is known of it than that it is a vector.
+        inputs: the range of a window on the graph's input, if more is known than that it is a vector.
 
     Example:
         >>> from sursum.compiler.capture.capture import capture
@@ -66,7 +66,7 @@ class Ranges:
         return self._known.get(item.value)
 
     def learn(self, node: Node) -> None:
-        """Take in what a node makes of what is known."""
+        """Compute the ranges of a node's results from known ones."""
         name = family(node)
         if node.writes:
             if len(node.writes) == 1:
@@ -106,7 +106,7 @@ def _union(*ranges: Range | None) -> Range | None:
 
 
 def _place(name: str, k: int, args: Mapping[str, Any]) -> Range | None:
-    """The range of a result that says where something stands."""
+    """The range of a result that is an index."""
     x = args.get("self")
     if (name, k) in _PLACES and isinstance(x, Ref):
         dim = args.get("dim", -1)
@@ -217,7 +217,7 @@ def _either(*names: str) -> Callable[[Mapping[str, Any], Asked, Ref], Range | No
 
 
 def _remainder(args: Mapping[str, Any], of: Asked, output: Ref) -> Range | None:
-    """0 … n − 1, of integers; of what is not whole, n as well: the remainder of −10⁻²⁰ is rounded to it."""
+    """0 … n − 1 for integers; for other numbers also n: the remainder of −10⁻²⁰ rounds to it."""
     a, n = args["self"], of(args["other"])
     if n is None or n[0] <= 0 or output.dtype.is_floating_point:
         return None

@@ -1,4 +1,4 @@
-"""A graph written out as straight-line Python: one line for an operator, values dropped after their last use."""
+"""Generate straight-line Python from a graph: one line per operator, values dropped after their last use."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ Run = Callable[[Tensor], tuple[int | None, tuple[Tensor, ...]]]
 
 
 def straight_line(graph: Graph, *, guards: bool, strided: bool) -> tuple[str, Run]:
-    """Python source that executes `graph`, and the function that it is.
+    """Python source that executes `graph`, and the compiled function.
 
-    The function gives `(None, outputs)`, or `(number of the guard that failed, ())`.
+    The function returns `(None, outputs)`, or `(number of the guard that failed, ())`.
 
-    Arguments:
+    Args:
         graph: the graph.
         guards: whether guards are checked.
-        strided: windows are strides on memory, and a storage is written in place where nobody reads it any more; else
-            every window is a copy, which is right under vmap as well.
+        strided: windows are strides on memory, and a storage is written in place once it is dead; otherwise
+            every window is a copy, which also works under vmap.
     """
     writer = _Writer(graph, guards, strided)
     source = writer.write()
@@ -163,7 +163,7 @@ class _Writer:
             self.lines.append("del r")
 
     def _result(self, value: int, results: list[tuple[Ref, str]]) -> None:
-        """One variable for a new value. It keeps the recorded layout only where another window depends on it."""
+        """One variable for a new value. It keeps the recorded layout only if another window depends on it."""
         numel, name = self.graph.values[value].numel, f"v{value}"
         ref, part = results[0]
         plain = value not in self.written and self.windows[value] <= {ref}
@@ -246,14 +246,14 @@ class _Writer:
             self.lines.append(f"if {negation}{self._read(guard.ref)}.{test}(): return {number}, ()")
 
     def _output(self, ref: Ref) -> str:
-        """An output, which its receiver may write into: not a constant, nor a window on something else."""
+        """An output, which its receiver may write to: not a constant, nor a window on something else."""
         name = self._read(ref)
         alone = self.given[ref.value] == 1
         mine = alone and ref.value not in self.graph.constants and ref.value != self.graph.input
         return name if mine and numel_of(ref) == self.graph.values[ref.value].numel else f"{name}.clone()"
 
     def _drop(self, dead: list[int]) -> None:
-        """Forget values that nobody reads any more."""
+        """Drop dead values."""
         dead = [value for value in dead if value not in self.graph.constants and value != self.graph.input]
         gone = dict.fromkeys(name for value in dead for name in self.names[value].values())
         if gone:
@@ -268,7 +268,7 @@ class _Writer:
 
 
 def _laid_out(ref: Ref) -> Callable[[Tensor], Tensor]:
-    """A tensor as it is if its strides are those recorded, else a copy that has them."""
+    """A tensor unchanged if it has the recorded strides, otherwise a copy with them."""
     size, stride, offset = ref.size, ref.stride, ref.offset
 
     def laid_out(tensor: Tensor) -> Tensor:

@@ -17,10 +17,10 @@ from sursum.errors import DensityError
 class Replay:
     """Executes a graph operator by operator, without autograd.
 
-    The graph is written out once as straight-line Python, `source`, one line for an operator; a call shares nothing
-    with another one, so threads may share a replay.
+    The graph is compiled once to straight-line Python, `source`, one line per operator; calls share no state,
+    so threads may share a replay.
 
-    Arguments:
+    Args:
         graph: as `capture` or `double` made it.
         guards: whether guards are checked; without them the replay has no branch.
 
@@ -43,7 +43,7 @@ class Replay:
     def __call__(self, q: Tensor) -> tuple[Tensor, ...]:
         """The outputs at `q`, float64 of shape (n,).
 
-        Where a guard fails, or a factorisation does, the outputs of a density are (−∞, zeros).
+        If a guard or a factorisation fails, the outputs of a density are (−∞, zeros).
 
         Raises:
             DensityError: a guard fails and the graph is not that of a density and its gradient.
@@ -60,7 +60,7 @@ class Replay:
             if not self._is_density:
                 raise DensityError(
                     f"a check of arguments fails at this point{place(self._checks[failed].where)}, so the program has "
-                    "no values here. Look at the point's values, or replay without guards."
+                    "no values here. Check the values at the point, or replay without guards."
                 )
             value, slope = self._dtypes
             return q.new_full((), -torch.inf, dtype=value), q.new_zeros(self.dim, dtype=slope)
@@ -69,7 +69,7 @@ class Replay:
 class BatchReplay:
     """Executes a graph for many q at once, through `torch.func.vmap`; without guards.
 
-    Arguments:
+    Args:
         graph: as `capture` or `double` made it.
 
     Example:
@@ -94,7 +94,7 @@ class BatchReplay:
                 return tuple(torch.stack(column) for column in zip(*rows, strict=True))
 
     def mapped(self, draws: Tensor) -> tuple[Tensor, ...]:
-        """As `__call__`, by vmap alone.
+        """Like `__call__`, by vmap only.
 
         Raises:
             RuntimeError: an operator of the graph cannot be mapped.

@@ -1,4 +1,4 @@
-"""A graph in double precision: every float in float64, constants and dtype arguments included."""
+"""Convert a graph to double precision: every float to float64, including constants and dtype arguments."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LOW = (torch.float32, torch.float16, torch.bfloat16)
 
 
 def wide(dtype: torch.dtype) -> torch.dtype:
-    """float64 in the place of a narrower float; other dtypes as they are.
+    """float64 for a narrower float; other dtypes unchanged.
 
     >>> wide(torch.float32), wide(torch.int64)
     (torch.float64, torch.int64)
@@ -41,7 +41,7 @@ def retype(graph: Graph) -> Graph:
 
 
 def _retype_node(node: Node, values: dict[int, Value]) -> list[Node]:
-    """The nodes that stand for one node: itself, after casts where torch would promote integers to a narrow float."""
+    """The nodes that replace one node: itself, after casts where torch would promote integers to a narrow float."""
     args, kwargs = _wide_tree(node.args), _wide_tree(dict(node.kwargs))
     outputs = tuple(None if output is None else _wide_ref(output) for output in node.outputs)
     writes = tuple(replace(write, window=_wide_ref(write.window)) for write in node.writes)
@@ -50,7 +50,7 @@ def _retype_node(node: Node, values: dict[int, Value]) -> list[Node]:
     makes_float = any(output is not None and output.dtype.is_floating_point for output in outputs)
     if kwargs.get("dtype") is not None or not makes_float or any(ref.dtype.is_floating_point for ref in reads):
         return [retyped]
-    if not reads:  # a factory without a dtype would ask for the default one
+    if not reads:  # a factory without a dtype would use the default one
         takes_dtype = any(argument.name == "dtype" for argument in node.op._schema.arguments)
         return [replace(retyped, kwargs={**kwargs, "dtype": torch.float64})] if takes_dtype else [retyped]
     casts: dict[Ref, Node] = {}

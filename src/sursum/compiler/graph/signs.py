@@ -1,4 +1,4 @@
-"""What is never negative, by the way it was computed."""
+"""Sign analysis: values that are never negative, by the way they were computed."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ _IF_FIRST_IS = (
 
 
 def is_nonnegative(node: Node, nonnegative: Container[int]) -> bool:
-    """Whether what `node` makes has no element below 0, if the values in `nonnegative` have none."""
+    """Whether the result of `node` has no negative element, if the values in `nonnegative` have none."""
 
     def known(item: Any) -> bool:
         if isinstance(item, Ref):

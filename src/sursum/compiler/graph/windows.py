@@ -1,5 +1,5 @@
-"""Geometry of windows: which elements of a storage a tensor is, with strides or, where strides are not to be had,
-with operators that work under `torch.func.vmap`."""
+"""Geometry of windows: the elements of a storage that a tensor consists of, by strides or, where strides are unavailable,
+by operators that work under `torch.func.vmap`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def flat(value: int, numel: int, dtype: torch.dtype) -> Ref:
 
 
 def numel_of(ref: Ref) -> int:
-    """How many elements a window has."""
+    """The number of elements of a window."""
     return math.prod(ref.size)
 
 
@@ -77,7 +77,7 @@ def elements(ref: Ref) -> Tensor:
 
 
 def same_geometry(one: Ref, other: Ref) -> bool:
-    """Whether two windows have one size, and one stride wherever there is more than one element to step over."""
+    """Whether two windows have the same size, and the same stride in every dimension with more than one element."""
     return one.size == other.size and all(
         a == b for length, a, b in zip(one.size, one.stride, other.stride, strict=True) if length != 1
     )

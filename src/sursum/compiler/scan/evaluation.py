@@ -18,7 +18,7 @@ from sursum.core.scope import at_site
 
 aten = torch.ops.aten
 
-#: Runs a loop: of a step, its arguments and the number of steps it makes the sequences of the carry, one longer.
+#: Runs a loop: from a step, its arguments and the number of steps to the sequences of the carry, one element longer.
 Recur = Callable[[Step, Groups, int], list[Tensor]]
 
 
@@ -65,7 +65,7 @@ class Evaluation:
         for component in self._components():
             self._resolve(component)
 
-    # What depends on what ---------------------------------------------------------------------------------------------
+    # Dependences ---------------------------------------------------------------------------------------------
 
     def _dependencies(self) -> dict[int, int]:
         """For every value the parts of the carry that it depends on, as bits."""
@@ -78,7 +78,7 @@ class Evaluation:
         return bits
 
     def _components(self) -> list[list[int]]:
-        """The parts of the carry, those together that depend on one another, in an order in which they can be computed."""
+        """The strongly connected components of the carry, in topological order."""
         count = len(self.following)
         reach = [self._depends.get(id, 0) for id in self.following]
         for k in range(count):

@@ -1,4 +1,4 @@
-"""Operators of a step that give more than torch's do: what the loop backwards would compute once more."""
+"""Operators of a step that also return intermediate results, which the backward loop would otherwise recompute."""
 
 from __future__ import annotations
 

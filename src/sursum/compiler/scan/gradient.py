@@ -44,7 +44,7 @@ _COSTLY = frozenset(
 def recur(loops: Loops, step: Step, groups: Groups, length: int) -> list[Tensor]:
     """The sequences of a loop's carry, T + 1 long, differentiable once.
 
-    Arguments:
+    Args:
         loops: what may run it faster than step by step.
         step: one step.
         groups: its arguments.
@@ -188,6 +188,6 @@ class _Gradient:
 
 
 def _leaf(tensor: Tensor) -> Tensor:
-    """A copy that a gradient is taken by."""
+    """A copy with respect to which a gradient is taken."""
     copy = tensor.detach().clone()
     return copy.requires_grad_() if copy.is_floating_point() else copy

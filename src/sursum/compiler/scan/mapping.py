@@ -1,4 +1,4 @@
-"""Which operators can be run for all steps at once, by `torch.vmap`."""
+"""Operators that can be run for all steps at once, by `torch.vmap`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ aten = torch.ops.aten
 
 
 def _is_close(one: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Tensor:
-    """`torch.isclose`, which cannot be mapped, in operators that can."""
+    """`torch.isclose`, which cannot be mapped, by operators that can."""
     difference = (one - other).abs()
     close = (one == other) | (torch.isfinite(difference) & (difference <= atol + (rtol * other).abs()))
     return close | (one.isnan() & other.isnan()) if equal_nan else close
@@ -25,7 +25,7 @@ _REWRITTEN: Mapping[Any, Callable[..., Any]] = MappingProxyType({aten.isclose.de
 
 
 def rewritten(function: Any) -> Any:
-    """The function to be mapped in the place of an operator."""
+    """The function to map instead of an operator."""
     return _REWRITTEN.get(function, function)
 
 
@@ -45,7 +45,7 @@ def has_rule(op: Any) -> bool:
 
 
 def is_composite(op: Any) -> bool:
-    """Whether an operator is made of others."""
+    """Whether an operator is composite."""
     return _has(op, "CompositeImplicitAutograd")
 
 

@@ -1,4 +1,4 @@
-"""What the body of a scan remembers from step to step: the numbers in its closure, its globals and what these hold."""
+"""State that the body of a scan keeps between steps: the numbers in its closure, its globals and their contents."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _NUMBERS = (bool, int, float, str, type(None))
 
 
 def memory_of(body: Callable[..., Any]) -> str:
-    """A text that changes when a plain number, the length of a container or a counter that `body` can reach changes.
+    """A string that changes when a plain number, the length of a container or a counter reachable from `body` changes.
 
     Example:
         >>> count = [0]

@@ -1,8 +1,8 @@
-"""A loop run by C, every step of which torch has checked: it takes no longer for ten thousand steps than for a hundred.
+"""A loop run by C, with every step checked by torch: ten thousand steps take no longer than a hundred.
 
-C says what the carry is before and after every step. Then torch's operators, mapped over all steps in one call, take each step
-from the carry before it, and must arrive at the carry after it: as the first carry is the one that was given, so is the whole
-sequence. The first step, the last and one between are taken one by one as well.
+C computes the carry before and after every step. Then torch's operators, mapped over all steps in one call, take each step
+from the carry before it, and must arrive at the carry after it: since the first carry is the given one, the whole
+sequence is correct. The first step, the last and one in between are also taken one by one.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from sursum.errors import CompileError
 
 aten = torch.ops.aten
 
-#: A loop of less work is run by Python, in milliseconds: so many operators, a step counting as a few more than it has.
+#: Loops with fewer operators in total are run by Python, in milliseconds; a step counts as a few more than it has.
 _FEW, _MORE = 600, 6
-#: So many loops are remembered.
+#: Maximum number of cached loops.
 _KEPT = 16
-#: A step may differ by so much of the largest number around it, or by so many times what rounding does to it.
+#: Tolerance of a step relative to the largest number around it, and as a multiple of the effect of rounding.
 _TOLERANCE, _ALLOWANCE = 1e-10, 10.0
-#: So many numbers of a kind are computed at once.
+#: Maximum number of elements computed at once.
 _AT_ONCE = 2**22
 _NOWHERE = Where(None, None)
 
@@ -46,7 +46,7 @@ class NativeLoops:
         self._known: list[tuple[Recurrence, NativeLoop | None]] = []
 
     def find(self, op: Recurrence) -> NativeLoop | None:
-        """The loop of an operator; None where C cannot run it, or where it is not worth its while."""
+        """The loop of an operator; None if C cannot run it, or if it is not worthwhile."""
         if op.length * (len(op.graph.nodes) + _MORE) < _FEW:
             return None
         for known, loop in self._known:
@@ -80,7 +80,7 @@ class NativeLoop:
         self._tried = False
 
     def run(self, groups: Groups) -> list[Tensor] | None:
-        """What the operator gives; None where torch must run it."""
+        """The result of the operator; None if torch must run it."""
         native, op = self._native, self._op
         if native is None:
             return None
@@ -90,17 +90,17 @@ class NativeLoop:
                 carry, each, fixed = ([_double(tensor.detach()) for tensor in group] for group in groups)
                 groups = carry, each, fixed
                 found = _sequences(native, op, groups)
-            if found is None:  # a check fails: in which step, torch knows
+            if found is None:  # a check fails: torch finds out in which step
                 return None
             if jitters:
                 return self._otherwise_rounded(native, groups, found)
             if not self._agrees(groups, found):
-                self._native = None  # a fault of ours: torch runs this loop, and is right
+                self._native = None  # a bug of ours: torch runs this loop, which is correct
                 return None
         return _typed(op, found)
 
     def _agrees(self, groups: Groups, found: Sequence[Tensor]) -> bool:
-        """Whether every step leads where C says."""
+        """Whether torch confirms every step of C."""
         op, before = self._op, _before(self._op, found)
         count = len(op.carry) + len(op.kept)
         starts = [rows[-1] if op.reverse else rows[0] for rows in found[: len(op.carry)]]
@@ -124,7 +124,7 @@ class NativeLoop:
         return True
 
     def _taken_plainly(self, groups: Groups, before: Sequence[Tensor], few: Tensor) -> list[Tensor]:
-        """What these steps lead to, taken one by one."""
+        """The results of these steps, taken one by one."""
         found = []
         for t in few:
             (_, each, fixed), carry = (
@@ -135,7 +135,7 @@ class NativeLoop:
         return [torch.cat(column) for column in zip(*found, strict=True)]
 
     def _are_close(self, found: Sequence[Tensor], wanted: Sequence[Tensor], groups: Groups, before: Sequence[Tensor]) -> bool:
-        """Whether two accounts of where steps lead differ by rounding alone."""
+        """Whether two results of steps differ only by rounding."""
         far = _apart(found, wanted, before).nonzero().reshape(-1)
         if not len(far):
             return True
@@ -149,7 +149,7 @@ class NativeLoop:
         return not _apart(_rows(found, far), _rows(wanted, far), before, spread).any()
 
     def _otherwise_rounded(self, native: NativeFunction, groups: Groups, found: Sequence[Tensor]) -> list[Tensor] | None:
-        """What the operator gives when each step is rounded otherwise, as `Jitter` does it."""
+        """The result of the operator with perturbed rounding in each step, as in `Jitter`."""
         op, carries = self._op, len(self._op.carry)
         try:
             taken = _taken(op, groups, _before(op, found))
@@ -169,7 +169,7 @@ class NativeLoop:
 
 
 def _built(op: Recurrence) -> NativeFunction:
-    """The loop in C, each part of whose carry may be moved by something after every step."""
+    """The loop in C, with an optional perturbation of each part of the carry after every step."""
     values, nodes, outputs, moves = dict(op.graph.values), list(op.graph.nodes), list(op.graph.outputs), []
     end = values[op.graph.input].numel
     for k, part in enumerate(op.carry):
@@ -211,7 +211,7 @@ def _new(values: dict[int, Value], size: tuple[int, ...]) -> Ref:
 def _sequences(
     native: NativeFunction, op: Recurrence, groups: Groups, moves: Sequence[Tensor] | None = None
 ) -> list[Tensor] | None:
-    """What C gives, the carry moved by `moves` after each step; None where a check of a step fails."""
+    """The result of C, with the carry perturbed by `moves` after each step; None if a check of a step fails."""
     if moves is None:
         moved = [part for part in op.carry if part.dtype.is_floating_point]
         moves = [torch.zeros(op.length, part.stop - part.start, dtype=torch.float64) for part in moved]
@@ -222,7 +222,7 @@ def _sequences(
 
 
 def _taken(op: Recurrence, groups: Groups, before: Sequence[Tensor]) -> list[Tensor]:
-    """The outputs of all steps, each from its carry, so many at once as memory is good for."""
+    """The outputs of all steps, each from its carry, in chunks of bounded memory."""
     count = max(1, _AT_ONCE // max(value.numel for value in op.graph.values.values()))
     carry, each, fixed = groups
     chunks = [
@@ -238,7 +238,7 @@ def _before(op: Recurrence, found: Sequence[Tensor]) -> list[Tensor]:
 
 
 def _after(op: Recurrence, found: Sequence[Tensor]) -> list[Tensor]:
-    """The carry after each step, and what is kept of it."""
+    """The carry after each step, and the values that it keeps."""
     count = len(op.carry)
     return [*(rows[:-1] if op.reverse else rows[1:] for rows in found[:count]), *found[count:]]
 
@@ -253,7 +253,7 @@ def _at(groups: Groups, before: Sequence[Tensor], some: Tensor) -> tuple[Groups,
 
 
 def _apart(found: Sequence[Tensor], wanted: Sequence[Tensor], before: Sequence[Tensor], blur: Sequence[Tensor] = ()) -> Tensor:
-    """For each step whether two accounts of where it leads differ, by more than `blur`, what rounding does, explains."""
+    """For each step, whether two results differ by more than rounding, `blur`, explains."""
     around = torch.stack([_largest(rows) for rows in before]).amax(0)
     apart = torch.zeros(len(around), dtype=torch.bool)
     for k, (one, other) in enumerate(zip(found, wanted, strict=True)):

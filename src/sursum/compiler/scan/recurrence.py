@@ -1,4 +1,4 @@
-"""What must be a loop: one operator of the graph for all steps, and its gradient, which is such a loop backwards."""
+"""Loops as one operator of the graph for all steps, and their gradient, which is a loop backwards."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sursum.compiler.scan.mapping import has_rule
 
 _NOWHERE = Where(None, None)
 
-#: The carry, what is another one in each step, with a leading dimension, and what is fixed.
+#: Inputs: the carry, per-step inputs with a leading dimension, and loop-invariant inputs.
 Groups = tuple[Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]]
 _Run = Callable[..., tuple[int | None, tuple[Tensor, ...]]]
 
@@ -30,14 +30,14 @@ class FastLoop(Protocol):
     """A loop that need not be run step by step."""
 
     def run(self, groups: Groups) -> list[Tensor] | None:
-        """What the operator gives for these arguments; None where it must be run step by step."""
+        """The result of the operator for these arguments; None if it must be run step by step."""
 
 
 class Loops(Protocol):
-    """What finds such loops."""
+    """A cache of such loops."""
 
     def find(self, op: Recurrence) -> FastLoop | None:
-        """That of an operator, if there is one."""
+        """The loop of an operator, if there is one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +70,7 @@ def run_node(function: Callable[..., Any], node: Node, values: Mapping[int, Tens
 
 @dataclass(frozen=True)
 class Part:
-    """A tensor's place in the flat vector that a step's graph is a function of."""
+    """A tensor's slice of the flat vector that a step's graph is a function of."""
 
     start: int
     stop: int
@@ -84,11 +84,11 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class Recurrence:
-    r"""The operator :math:`c_{t+1}, k_t = g(c_t, x_t, w)` for t = 1, …, T: it gives :math:`c_1, …, c_{T+1}` and then
+    r"""The operator :math:`c_{t+1}, k_t = g(c_t, x_t, w)` for t = 1, …, T: it returns :math:`c_1, …, c_{T+1}` and then
     :math:`k_1, …, k_T`.
 
-    It stands in a graph where an ATen operator would, with arguments (carry, [x of all steps], w), three lists. `graph` is
-    g as a function of one vector of doubles, of which `carry`, `each` and `fixed` are the parts; `kept` are those of k.
+    In a graph it takes the place of an ATen operator, with arguments (carry, [x of all steps], w), three lists. `graph` is
+    g as a function of one vector of doubles, whose parts are `carry`, `each` and `fixed`; `kept` are those of k.
     """
 
     graph: Graph
@@ -120,7 +120,7 @@ class Recurrence:
             return self.by_steps(groups, self.length) if found is None else found
 
     def by_steps(self, groups: Groups, count: int) -> list[Tensor]:
-        """What so many first steps give, run one after another.
+        """The results of the first steps, run one after another.
 
         Raises:
             LinAlgError: a check of a step fails.
@@ -146,7 +146,7 @@ class Recurrence:
         return self._loop(carry, count, step)
 
     def at_once(self, groups: Groups, before: Sequence[Tensor]) -> list[Tensor]:
-        """The outputs of all steps, each from the carry that is given for it, along a leading dimension; without checks.
+        """The outputs of all steps, each from its given carry, along a leading dimension; without checks.
 
         Raises:
             RuntimeError, NotImplementedError: the steps cannot be mapped.
@@ -195,7 +195,7 @@ class Recurrence:
         return [_Window.of(ref, (self.carry, self.each, self.fixed)) for ref in refs]
 
     def with_graph(self, graph: Graph) -> Recurrence:
-        """This operator with another graph for its step, in double precision."""
+        """This operator with a different graph for its step, in double precision."""
         carry, each, fixed, kept = (
             tuple(Part(p.start, p.stop, p.size, torch.float64 if p.dtype.is_floating_point else p.dtype) for p in group)
             for group in (self.carry, self.each, self.fixed, self.kept)
@@ -205,7 +205,7 @@ class Recurrence:
 
 @dataclass(frozen=True, slots=True)
 class _Window:
-    """A window on one part of a step's vector: of which of the three lists, which part, and where in it."""
+    """A window on one part of a step's vector: which of the three lists, which part, and the offset in it."""
 
     group: int
     part: int
@@ -234,13 +234,13 @@ class _Window:
 
 
 def _double(tensor: Tensor) -> Tensor:
-    """A contiguous tensor of doubles: this one, if it is that."""
+    """A contiguous tensor of doubles: this one, if it already is."""
     tensor = tensor if tensor.dtype is torch.float64 else tensor.double()
     return tensor if tensor.is_contiguous() else tensor.contiguous()
 
 
 def _columns(rows: Sequence[Sequence[Tensor]], parts: Sequence[Part], reverse: bool) -> list[Tensor]:
-    """Rows of tensors, each along a leading dimension; rows made from the last to the first are turned round."""
+    """Rows of tensors, each stacked along a leading dimension; rows made from last to first are reversed."""
     columns = zip(*(rows[::-1] if reverse else rows), strict=True)
     return [
         torch.stack([tensor.reshape(part.size) for tensor in column]).to(part.dtype)
@@ -249,7 +249,7 @@ def _columns(rows: Sequence[Sequence[Tensor]], parts: Sequence[Part], reverse: b
 
 
 def _parts(tensors: Sequence[Tensor], start: int) -> tuple[tuple[Part, ...], int]:
-    """The places of tensors in a vector from `start` on, and where the next one starts."""
+    """The slices of tensors in a vector from `start` on, and where the next one starts."""
     parts = []
     for tensor in tensors:
         parts.append(Part(start, start + tensor.numel(), tuple(tensor.shape), tensor.dtype))
@@ -276,7 +276,7 @@ def operator(step: Step, groups: Groups, length: int, loops: Loops | None) -> Re
 
 
 def apply(op: Recurrence, args: Groups) -> list[Tensor]:
-    """Runs the operator, as one operator where a recorder is at work."""
+    """Run the operator, recorded as one operator if a recorder is active."""
     recorder = next((mode for mode in reversed(dispatch_modes()) if isinstance(mode, Recorder)), None)
     if recorder is not None:
         found: list[Tensor] = recorder.call(op, tuple(widened(list(group)) for group in args))

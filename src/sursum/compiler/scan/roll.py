@@ -1,4 +1,4 @@
-"""`rolled`: inside it a scan is run for one step, as if for all."""
+"""`rolled`: inside it the body of a scan is run for one step, on behalf of all."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ _STEPS = 1000
 
 @handler
 class rolled(Messenger):
-    """Runs the body of each scan inside for one step, and what it computes for all steps.
+    """Runs the body of each scan inside for one step, and its operators for all steps.
 
     A first step is run as it is, so that what is global (a lifted parameter) is there; then the first and the second step
     are recorded, and must be one graph. A body that cannot be recorded is run step by step, with a note.
 
     Raises:
-        EscapeError: the body does something else each time it is run.
+        EscapeError: the body behaves differently each time it is run.
 
     Warns:
         EngineWarning: a scan is run step by step.
@@ -50,7 +50,7 @@ class rolled(Messenger):
 
     of_capture: ClassVar[bool] = True
 
-    # Of all executions: the loops in C, and those whose body remembers something and does nothing else for it.
+    # For all executions: the loops in C, and those whose body has state that does not affect it.
     loops: NativeLoops = field(default_factory=NativeLoops, repr=False)
     steady: set[tuple[str, int]] = field(default_factory=set, repr=False)
 
@@ -111,13 +111,13 @@ class _Rolling:
     outcome: tuple[list[Tensor], list[Any], Shape] = field(init=False)
 
     def _first(self) -> tuple[list[Tensor], list[Any], Shape]:
-        """The first step, run as it is."""
+        """The first step, run directly."""
         loop = self.loop
         step = Step(loop.name, None, loop.length, index=0, loop=loop)
         return loop.step(step, loop.init, [row[0] for row in loop.xs])
 
     def check_again(self) -> None:
-        """Raise EscapeError where the first step does something else each time: it may then not be run several times."""
+        """Raise EscapeError if the first step behaves differently each time: it cannot be run several times then."""
         before, again = self.outcome, self._first()
         with without_dispatch_modes():
             pairs = list(zip([*before[0], *before[1]], [*again[0], *again[1]], strict=True))
@@ -125,7 +125,7 @@ class _Rolling:
         if not same:
             raise EscapeError(
                 f"the body of a {self.loop.name} was run twice for one step and gave two results: it counts the steps itself, "
-                "or draws at random. Put what is another one in each step into xs, and make draws sites."
+                "or draws at random. Put what varies into xs, and make draws sites."
             )
 
     def run(self) -> tuple[Sequence[Tensor], Sequence[Tensor], Shape]:
@@ -159,8 +159,8 @@ class _Rolling:
                     body.check_same(other)
             except Unrollable as reason:
                 raise EscapeError(
-                    f"the body of a {self.loop.name} remembers something from step to step, and does something else for it: it "
-                    f"counts the steps itself ({reason}). Put what is another one in each step into xs or into the carry."
+                    f"the body of a {self.loop.name} keeps state between steps that changes what it does: it "
+                    f"counts the steps itself ({reason}). Put what varies into xs or into the carry."
                 ) from None
 
     def _record(self, index: int, carry: Sequence[Tensor]) -> tuple[RolledStep, Body, Shape]:
