@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from sursum.common.reprs import text
-from sursum.common.shown import shown
+from sursum.common.shown import abbreviate
 from sursum.errors import OptimisationError, SursumError
 
 Options = Mapping[str, Any] | Callable[[str], Mapping[str, Any]]
@@ -259,8 +259,8 @@ def as_optim(given: Any, error: type[SursumError]) -> Optim:
         )
     if not callable(given) or (isinstance(given, type) and issubclass(given, Optim)):
         raise error(
-            f"`optim` is {shown(given)}, but an optimiser was expected: su.optim.Adam({{'lr': 0.01}}), torch.optim.Adam, or a "
-            "function from parameters to a torch optimiser."
+            f"`optim` is {abbreviate(given)}, but an optimiser was expected: su.optim.Adam({{'lr': 0.01}}), torch.optim.Adam, "
+            "or a function from parameters to a torch optimiser."
         )
     return _Wrapped(given, error)
 

@@ -7,15 +7,15 @@ import pytest
 
 import sursum as su
 import sursum.distributions as dist
-from sursum.common.gc_pause import uncollected
+from sursum.common.gc_pause import pause_collection
 
 
 def test_nested_and_left_by_an_error_it_goes_on_after_the_last_one() -> None:
     assert gc.isenabled()
 
     def fail() -> None:
-        with uncollected():
-            with uncollected():
+        with pause_collection():
+            with pause_collection():
                 assert not gc.isenabled()
             assert not gc.isenabled()
             raise ZeroDivisionError
@@ -28,7 +28,7 @@ def test_nested_and_left_by_an_error_it_goes_on_after_the_last_one() -> None:
 def test_who_has_it_off_finds_it_off() -> None:
     gc.disable()
     try:
-        with uncollected():
+        with pause_collection():
             pass
         assert not gc.isenabled()
     finally:
@@ -39,12 +39,12 @@ def test_threads_that_overlap_restore_it_once() -> None:
     inside, leave = threading.Event(), threading.Event()
 
     def other() -> None:
-        with uncollected():
+        with pause_collection():
             inside.set()
             leave.wait(10)
 
     thread = threading.Thread(target=other)
-    with uncollected():
+    with pause_collection():
         thread.start()
         inside.wait(10)
     assert not gc.isenabled()

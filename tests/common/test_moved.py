@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import sursum as su
-from sursum.common.moved import moved
+from sursum.common.moved import stand_for
 from sursum.errors import MissingNameError, SursumError
 
 
@@ -48,7 +48,7 @@ def test_the_new_call_has_the_callers_arguments(call, instead):
 
 
 def test_without_source_the_values_are_shown():
-    fit = moved("fit", "Fit", ("seed", "optim"))
+    fit = stand_for("fit", "Fit", ("seed", "optim"))
     with pytest.raises(MissingNameError, match=r"write `Fit\(model, seed=0\)\.run\(…, 3, name='y'\)`"):
         exec("fit(model, x, 3, name='y', seed=0)", {"fit": fit, "model": model, "x": X})
     with pytest.raises(MissingNameError, match=r"write `Fit\(…\)\.run\(\)`"):

@@ -12,7 +12,7 @@ import torch
 
 import sursum as su
 import sursum.distributions as dist
-from sursum.common.optional_packages import EXTRAS, needed
+from sursum.common.optional_packages import EXTRAS, require
 from sursum.errors import MissingPackageError, SursumError
 from sursum.infer import MCMC, NUTS
 from sursum.sbc.sbc_result import SBCResult
@@ -20,14 +20,14 @@ from sursum.vi.autoguide.flow import zuko_flows
 
 
 def test_what_is_installed_is_imported() -> None:
-    assert needed("matplotlib.figure", "A picture").__name__ == "matplotlib.figure"
+    assert require("matplotlib.figure", "A picture").__name__ == "matplotlib.figure"
 
 
 @pytest.mark.parametrize("package", sorted(EXTRAS))
 def test_what_is_missing_is_said_with_its_extra(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingPackageError, match=rf"^This needs the package {package}, .*'sursum\[\w+\]'$") as found:
-        needed(package, "This")
+        require(package, "This")
     assert EXTRAS[package] in str(found.value)
     assert isinstance(found.value, ImportError)
     assert isinstance(found.value, SursumError)
@@ -36,7 +36,7 @@ def test_what_is_missing_is_said_with_its_extra(package: str, monkeypatch: pytes
 def test_a_package_that_lacks_something_itself_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)  # a part of it, not the package
     with pytest.raises(ModuleNotFoundError, match=r"matplotlib\.figure") as found:
-        needed("matplotlib.figure", "A picture")
+        require("matplotlib.figure", "A picture")
     assert not isinstance(found.value, MissingPackageError)
 
 

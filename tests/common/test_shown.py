@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sursum.common.shown import LONGEST, shown
+from sursum.common.shown import LONGEST, abbreviate
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ from sursum.common.shown import LONGEST, shown
     ],
 )
 def test_a_value(value, expected):
-    assert shown(value) == expected
+    assert abbreviate(value) == expected
 
 
 @given(
@@ -38,9 +38,9 @@ def test_a_value(value, expected):
     )
 )
 def test_it_is_short(value):
-    assert len(shown(value)) <= 7 * LONGEST
+    assert len(abbreviate(value)) <= 7 * LONGEST
     if len(repr(value)) <= 20:
-        assert shown(value) == repr(value)
+        assert abbreviate(value) == repr(value)
 
 
 def test_what_is_too_long_says_that_it_goes_on():
@@ -52,9 +52,9 @@ def test_what_is_too_long_says_that_it_goes_on():
         def __repr__(self):
             return "x" * 160
 
-    assert shown(Long()) == "x" * 159 + "…"
-    assert shown(Just()) == "x" * 160
+    assert abbreviate(Long()) == "x" * 159 + "…"
+    assert abbreviate(Just()) == "x" * 160
     text = "a" * 200 + "z" * 200
-    assert len(shown(text)) == LONGEST
-    assert shown(text).startswith("'aaa")
-    assert shown(text).endswith("zzz'")
+    assert len(abbreviate(text)) == LONGEST
+    assert abbreviate(text).startswith("'aaa")
+    assert abbreviate(text).endswith("zzz'")

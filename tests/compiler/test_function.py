@@ -9,7 +9,7 @@ from torch import Tensor
 import sursum as su
 import sursum.distributions as dist
 from sursum.compiler.capture.capture import capture
-from sursum.compiler.function import Function, Inputs, batched
+from sursum.compiler.function import Function, Inputs, batch
 from sursum.compiler.native.proof import ProofError, prove
 from sursum.compiler.native.rounding import fails_steadily
 from sursum.errors import CompileError, EngineWarning
@@ -66,7 +66,7 @@ def test_whole_numbers_outside_of_the_table_have_no_values() -> None:
 def test_many_points_at_once_are_those_points_one_by_one() -> None:
     recorded = capture(lambda q: (q.exp().cumsum(0), q.sum()), points(3), gradient=False)
     rows = torch.stack(points(3))
-    found = batched(recorded)(rows)
+    found = batch(recorded)(rows)
     for k, row in enumerate(rows):
         for one, many in zip(Function.of(recorded)(row), found, strict=True):
             assert torch.equal(one, many[k])

@@ -12,7 +12,7 @@ from sursum.compiler import passes
 from sursum.compiler.capture.capture import capture
 from sursum.compiler.graph.graph import Graph, Guard, Node, Ref, Where, Write
 from sursum.compiler.native.ir.affine import Affine
-from sursum.compiler.native.ir.program import Loop, Program
+from sursum.compiler.native.ir.program import Loop, LoopProgram
 from sursum.compiler.native.lower import lower
 from sursum.compiler.passes import LOOPS, optimise, run
 from sursum.compiler.verify import VerificationError, graph_faults, program_faults, verify
@@ -26,7 +26,7 @@ def graph() -> Graph:
     return optimise(capture(lambda q: -((q * data).exp() * q).sum(), points, gradient=True))
 
 
-def program() -> Program:
+def program() -> LoopProgram:
     return lower(graph(), "model")
 
 
@@ -70,39 +70,39 @@ def test_a_graph_that_is_not_well_formed_is_found(name: str) -> None:
     assert any(said in fault for fault in graph_faults(change(graph())))
 
 
-def loop(found: Program) -> Loop:
+def loop(found: LoopProgram) -> Loop:
     return next(stage for stage in found.stages if isinstance(stage, Loop) and stage.shape and not stage.reduced)
 
 
-def backwards(p: Program) -> None:
+def backwards(p: LoopProgram) -> None:
     p.stages.reverse()
 
 
-def too_long(p: Program) -> None:
+def too_long(p: LoopProgram) -> None:
     loop(p).shape = (4,)
 
 
-def too_far(p: Program) -> None:
+def too_far(p: LoopProgram) -> None:
     loop(p).expr = p.exprs.load(p.input, Affine(1, (1,)), "f")
 
 
-def other_kind(p: Program) -> None:
+def other_kind(p: LoopProgram) -> None:
     loop(p).expr = p.exprs.load(p.input, Affine(0, (1,)), "i")
 
 
-def other_rank(p: Program) -> None:
+def other_rank(p: LoopProgram) -> None:
     loop(p).expr = p.exprs.load(p.input, Affine(0, (1, 1)), "f")
 
 
-def never_made(p: Program) -> None:
+def never_made(p: LoopProgram) -> None:
     p.outputs.append(99)
 
 
-def moving_sum(p: Program) -> None:
+def moving_sum(p: LoopProgram) -> None:
     loop(p).reduced = frozenset({0})
 
 
-WRONG_PROGRAMS: dict[str, tuple[Callable[[Program], None], str]] = {
+WRONG_PROGRAMS: dict[str, tuple[Callable[[LoopProgram], None], str]] = {
     "a read before its write": (backwards, "before it is made"),
     "a store outside": (too_long, "is stored at 0 to 3 of 3 elements"),
     "a load outside": (too_far, "at 1 to 3 of 3 elements"),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import sursum.distributions as dist
 from sursum.core.messages import Factor, Frame, Param, Sample, Step
-from sursum.core.plates import by_step, local_plates, place, plate_scale, subsampled
+from sursum.core.plates import by_step, local_plates, place, plate_scale, take_present
 from sursum.errors import ObservationError, PlateError
 
 
@@ -121,8 +121,8 @@ def test_the_elements_that_are_present(event):
     rows, columns = torch.tensor([3, 0]), torch.tensor([2, 1, 1])
     frames = Frame("rows", -2, 4, rows), Frame("columns", -1, 3, columns)
     value = torch.arange(24.0)[: 12 * (event[0] if event else 1)].reshape(4, 3, *event)
-    assert torch.equal(subsampled(param(value, len(event), *frames), value), value[rows][:, columns])
-    assert subsampled(param(value, None, *frames), value) is value
+    assert torch.equal(take_present(param(value, len(event), *frames), value), value[rows][:, columns])
+    assert take_present(param(value, None, *frames), value) is value
 
 
 def test_the_part_of_a_step():

@@ -61,10 +61,10 @@ def test_errors_can_ask_which_site_is_worked_on():
 
 def test_a_plate_that_is_opened_again_is_remembered_by_the_innermost_scope():
     with su.plate("p", 2), Global(plates=(Frame("p", -1, 2),)) as outer, Global(plates=(Frame("q", -2, 3),)) as inner:
-        assert scope.reopened("p") is None
-        assert scope.reopened("q") == Frame("q", -2, 3)
+        assert scope.reopen("p") is None
+        assert scope.reopen("q") == Frame("q", -2, 3)
     assert (outer.entered, inner.entered) == (set(), {"q"})
-    assert scope.reopened("q") is None
+    assert scope.reopen("q") is None
 
 
 @handler

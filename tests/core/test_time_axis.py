@@ -8,7 +8,7 @@ from torch.distributions import Normal
 
 import sursum.distributions as dist
 from sursum.core.messages import Deterministic, Factor, Frame, Sample, Step
-from sursum.core.time_axis import Ledger, StackedFactor, StackedSample, kept, stacked
+from sursum.core.time_axis import Ledger, StackedFactor, StackedSample, keep, stack_steps
 from sursum.errors import DuplicateSiteError, ScanError
 
 LOOP = object()
@@ -88,7 +88,7 @@ def samples(every, **changes):
 
 def test_the_log_density_is_that_of_each_step():
     every = steps()
-    found = stacked([kept(site, step) for site, step in zip(samples(every, scale=3.0), every, strict=True)], every[-1])
+    found = stack_steps([keep(site, step) for site, step in zip(samples(every, scale=3.0), every, strict=True)], every[-1])
     assert isinstance(found, StackedSample)
     assert (found.name, found.plates, found.where, found.scale, found.term) == ("z", (PLATE,), "m.py:1", 3.0, None)
     torch.testing.assert_close(found.value, VALUES)
@@ -102,23 +102,23 @@ def test_the_log_density_is_that_of_each_step():
 
 def test_in_a_rolled_scan_it_is_computed_in_the_step():
     every = steps(kind=Rolled)[:2]
-    rows = [kept(site, step) for site, step in zip(samples(every), every, strict=True)]
+    rows = [keep(site, step) for site, step in zip(samples(every), every, strict=True)]
     torch.testing.assert_close(rows[1].term, Normal(1.0, 2.0).log_prob(torch.tensor(-1.0)))
-    found = stacked(rows, every[-1])
+    found = stack_steps(rows, every[-1])
     assert found.parts == ()
     torch.testing.assert_close(found.log_prob(), torch.stack([rows[0].term] * 3))
-    assert kept(Deterministic(name="d", value=torch.zeros(())), every[0]).term is None
+    assert keep(Deterministic(name="d", value=torch.zeros(())), every[0]).term is None
 
 
 def test_factors_and_deterministic_sites():
     every = steps()
     factors = [Factor(name="f", value=VALUES[t], plates=(step,), scale=2.0) for t, step in enumerate(every)]
-    found = stacked([kept(site, step) for site, step in zip(factors, every, strict=True)], every[-1])
+    found = stack_steps([keep(site, step) for site, step in zip(factors, every, strict=True)], every[-1])
     assert isinstance(found, StackedFactor)
     torch.testing.assert_close(found.value, VALUES)
     torch.testing.assert_close(found.log_prob(), 2.0 * VALUES)
     numbers = [Deterministic(name="d", value=float(t), plates=(PLATE, step)) for t, step in enumerate(every)]
-    found = stacked([kept(site, step) for site, step in zip(numbers, every, strict=True)], every[-1])
+    found = stack_steps([keep(site, step) for site, step in zip(numbers, every, strict=True)], every[-1])
     assert type(found) is Deterministic
     assert found.plates == (PLATE,)
     torch.testing.assert_close(found.value, torch.arange(3.0))
@@ -128,7 +128,7 @@ def test_the_steps_of_another_scan_stay():
     outer = Step("outer", None, 2, index=0, loop="outer")
     every = steps()
     sites = [Deterministic(name="d", value=VALUES[t], plates=(outer, step)) for t, step in enumerate(every)]
-    assert stacked([kept(site, step) for site, step in zip(sites, every, strict=True)], every[-1]).plates == (outer,)
+    assert stack_steps([keep(site, step) for site, step in zip(sites, every, strict=True)], every[-1]).plates == (outer,)
 
 
 @pytest.mark.parametrize(
@@ -144,15 +144,15 @@ def test_the_steps_of_another_scan_stay():
 )
 def test_steps_that_are_not_alike(other, said):
     every = steps()
-    rows = [kept(site, step) for site, step in zip(samples(every), every, strict=True)]
+    rows = [keep(site, step) for site, step in zip(samples(every), every, strict=True)]
     rows[1] = rows[1]._replace(site=rows[1].site.but(**other))
     with pytest.raises(ScanError, match=said):
-        stacked(rows, every[-1])
+        stack_steps(rows, every[-1])
 
 
 def test_steps_of_another_kind():
     every = steps()
-    rows = [kept(site, step) for site, step in zip(samples(every), every, strict=True)]
+    rows = [keep(site, step) for site, step in zip(samples(every), every, strict=True)]
     rows[2] = rows[2]._replace(site=Factor(name="z", value=VALUES[0], where="m.py:1"))
     with pytest.raises(ScanError, match=r"is a sample in the first step of a scan, and factor in step 2"):
-        stacked(rows, every[-1])
+        stack_steps(rows, every[-1])

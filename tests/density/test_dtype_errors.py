@@ -9,7 +9,7 @@ from torch import nn
 import sursum as su
 import sursum.distributions as dist
 from sursum.core.trace import Trace
-from sursum.density.dtype_errors import explained, mismatch
+from sursum.density.dtype_errors import explain_torch_errors, mismatch
 from sursum.errors import OutOfRangeError, SiteError
 
 PRIOR = dist.Normal(0.0, 1.0)
@@ -93,14 +93,14 @@ def model(first, /, second, *others, third=None):
 def test_an_argument_is_called_as_the_program_calls_it(program, args, kwargs, name):
     with (
         pytest.raises(SiteError, match=f"the data in {name} are torch.float64") as caught,
-        explained(lambda: NETWORK, program, args, kwargs),
+        explain_torch_errors(lambda: NETWORK, program, args, kwargs),
     ):
         raise CLASH
     assert caught.value.__cause__ is CLASH
 
 
 def test_an_index_is_told_with_the_last_site():
-    with pytest.raises(OutOfRangeError, match=r"after site 'k'\)"), explained(lambda: SITES, model, (), {}):
+    with pytest.raises(OutOfRangeError, match=r"after site 'k'\)"), explain_torch_errors(lambda: SITES, model, (), {}):
         torch.zeros(3)[torch.tensor([3])]
 
 
@@ -108,7 +108,7 @@ def test_an_index_is_told_with_the_last_site():
     "error", [KeyError("x"), SiteError("ours"), RuntimeError("no such thing"), IndexError("list index out of range")]
 )
 def test_other_errors_pass(error):
-    with pytest.raises(type(error)) as caught, explained(lambda: NETWORK, model, (), {}):
+    with pytest.raises(type(error)) as caught, explain_torch_errors(lambda: NETWORK, model, (), {}):
         raise error
     assert caught.value is error
 

@@ -10,7 +10,7 @@ import torch
 
 import sursum.distributions as dist
 from sursum.core.messages import Sample
-from sursum.density.init_values import brief, carried_by, given_for
+from sursum.density.init_values import brief, carry_over, place_given
 from sursum.distributions.bijections import bijection
 from sursum.errors import DensityError
 
@@ -27,15 +27,15 @@ POSITIVE, UNIT, PAIR = dist.HalfNormal(1.0), dist.Uniform(0.0, 4.0), dist.HalfNo
 
 
 def test_a_carried_value_by_closed_form():
-    assert float(carried_by(site(POSITIVE, torch.tensor(3.0)), onto(POSITIVE))) == pytest.approx(math.log(3.0))
-    assert float(carried_by(site(UNIT, torch.tensor(1.0)), onto(UNIT))) == pytest.approx(math.log(1 / 3))
-    torch.testing.assert_close(carried_by(site(PAIR, torch.tensor([1.0, 2.0])), onto(PAIR)), torch.tensor([1.0, 2.0]).log())
+    assert float(carry_over(site(POSITIVE, torch.tensor(3.0)), onto(POSITIVE))) == pytest.approx(math.log(3.0))
+    assert float(carry_over(site(UNIT, torch.tensor(1.0)), onto(UNIT))) == pytest.approx(math.log(1 / 3))
+    torch.testing.assert_close(carry_over(site(PAIR, torch.tensor([1.0, 2.0])), onto(PAIR)), torch.tensor([1.0, 2.0]).log())
 
 
 def test_it_has_no_gradient_and_no_memory_of_the_parameter():
     fn = dist.Normal(torch.zeros(2), 1.0)
     init = torch.zeros(2, requires_grad=True)
-    free = carried_by(site(fn, init), onto(fn))
+    free = carry_over(site(fn, init), onto(fn))
     assert not free.requires_grad
     free += 1
     assert float(init.detach().sum()) == 0.0
@@ -54,23 +54,23 @@ def test_it_has_no_gradient_and_no_memory_of_the_parameter():
     ],
 )
 def test_where_there_is_none_inside(fn, init):
-    assert carried_by(site(fn, None if init is None else torch.tensor(init)), onto(fn)) is None
+    assert carry_over(site(fn, None if init is None else torch.tensor(init)), onto(fn)) is None
 
 
 @pytest.mark.parametrize("wrong", [math.nan, math.inf])
 def test_a_carried_value_that_is_not_finite(wrong):
     with pytest.raises(DensityError, match=rf"latent site 's' \(m.py:1\) starts from is not finite: \[1, {wrong}\]. Give"):
-        carried_by(site(PAIR, torch.tensor([1.0, wrong])), onto(PAIR))
+        carry_over(site(PAIR, torch.tensor([1.0, wrong])), onto(PAIR))
 
 
 def test_a_given_value_by_closed_form():
-    found = given_for(site(POSITIVE), 3, onto(POSITIVE), ())
+    found = place_given(site(POSITIVE), 3, onto(POSITIVE), ())
     assert (found.dtype, found.shape) == (np.float64, (1,))
     assert found[0] == pytest.approx(math.log(3.0), rel=1e-15)
     grid = np.arange(1.0, 7.0).reshape(3, 2)
-    np.testing.assert_allclose(given_for(site(PAIR), grid, onto(PAIR), (3, 2)), np.log(grid).ravel(), rtol=1e-15)
+    np.testing.assert_allclose(place_given(site(PAIR), grid, onto(PAIR), (3, 2)), np.log(grid).ravel(), rtol=1e-15)
     with torch.enable_grad():
-        given_for(site(POSITIVE), torch.tensor(2.0, requires_grad=True), onto(POSITIVE), ())
+        place_given(site(POSITIVE), torch.tensor(2.0, requires_grad=True), onto(POSITIVE), ())
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_a_given_value_by_closed_form():
 )
 def test_a_given_value_that_cannot_be(fn, value, said):
     with pytest.raises(DensityError, match=rf"given for site 's' \(m.py:1\) {said}"):
-        given_for(site(fn), value, onto(fn), tuple(fn.batch_shape))
+        place_given(site(fn), value, onto(fn), tuple(fn.batch_shape))
 
 
 @pytest.mark.parametrize(

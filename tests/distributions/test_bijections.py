@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import sursum.distributions as dist
 from sursum.distributions import constraints
 from sursum.distributions.bijections import bijection
-from sursum.distributions.supports import peeled, support_of
+from sursum.distributions.supports import peel, support_of
 from sursum.errors import DensityError
 
 D = torch.float64
@@ -137,7 +137,7 @@ def test_supports_that_were_pickled_are_known(support, shape, flatten):
 
 @supports
 def test_single_precision_stays_single(support, shape, flatten):
-    inner = peeled(support)
+    inner = peel(support)
     if any(isinstance(value, torch.Tensor) for value in vars(inner).values()):
         pytest.skip("the bounds are in double precision")
     onto = bijection(support)

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from sursum.draws.header import described, named_words, note_of, words
+from sursum.draws.header import describe, note_of, words, words_by_name
 
 NOTE = {
     "latents": ["mu"],
@@ -19,7 +19,7 @@ NOTE = {
 
 
 def test_a_whole_note():
-    assert described(NOTE, (4, 100, 2)) == {
+    assert describe(NOTE, (4, 100, 2)) == {
         "latents": ("mu",),
         "coordinates": ("mu", "s"),
         "dims": {"y": ("house",), "mu": ()},
@@ -29,28 +29,28 @@ def test_a_whole_note():
 
 
 def test_what_earlier_writers_left_out():
-    found = described({key: NOTE[key] for key in ("latents", "coordinates", "dims")}, (4, 100, 2))
+    found = describe({key: NOTE[key] for key in ("latents", "coordinates", "dims")}, (4, 100, 2))
     assert (found["notes"], found["pareto_k"]) == ((), None)
-    assert described(NOTE | {"coordinates": []}, (4, 100, 7))["coordinates"] == ()
+    assert describe(NOTE | {"coordinates": []}, (4, 100, 7))["coordinates"] == ()
 
 
 @pytest.mark.parametrize("missing", ["latents", "coordinates", "dims"])
 def test_something_is_missing(missing):
     with pytest.raises(KeyError, match=missing):
-        described({key: value for key, value in NOTE.items() if key != missing}, (4, 100, 2))
+        describe({key: value for key, value in NOTE.items() if key != missing}, (4, 100, 2))
 
 
 @pytest.mark.parametrize("shape", [(4, 100, 3), (4, 100, 1), (100, 2), (1, 4, 100, 2)])
 def test_names_for_other_draws(shape):
     with pytest.raises(ValueError, match="there are 2 names of coordinates for draws of shape"):
-        described(NOTE, shape)
+        describe(NOTE, shape)
 
 
 @pytest.mark.parametrize("k", [True, "0.3", [0.3]])
 def test_what_is_no_number(k):
     with pytest.raises(TypeError, match="a number was expected for Pareto k"):
-        described(NOTE | {"pareto_k": k}, (4, 100, 2))
-    assert described(NOTE | {"pareto_k": 1}, (4, 100, 2))["pareto_k"] == 1
+        describe(NOTE | {"pareto_k": k}, (4, 100, 2))
+    assert describe(NOTE | {"pareto_k": 1}, (4, 100, 2))["pareto_k"] == 1
 
 
 @pytest.mark.parametrize("value", ["mu", None, 3, ["mu", 3], {"mu": 1}, [["mu"]]])
@@ -58,13 +58,13 @@ def test_what_is_no_list_of_texts(value):
     with pytest.raises(TypeError, match="a list of strings was expected, but found"):
         words(value)
     with pytest.raises(TypeError, match="expected, but found"):
-        named_words({"y": value})
+        words_by_name({"y": value})
 
 
 @pytest.mark.parametrize("value", [None, ["y"], "y"])
 def test_what_is_no_mapping(value):
     with pytest.raises(TypeError, match="lists of strings by name were expected, but found"):
-        named_words(value)
+        words_by_name(value)
 
 
 def test_a_list_or_a_tuple():
@@ -76,4 +76,4 @@ def test_what_is_noted_is_read_again():
     fields = {"latents": ("mu",), "coordinates": ("mu", "s"), "dims": {"y": ("house",), "mu": ()}}
     note = note_of(SimpleNamespace(**fields))
     assert json.loads(json.dumps(note)) == note
-    assert described(note, (4, 100, 2)) == fields | {"notes": (), "pareto_k": None}
+    assert describe(note, (4, 100, 2)) == fields | {"notes": (), "pareto_k": None}

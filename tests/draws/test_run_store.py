@@ -130,7 +130,7 @@ def test_groups_that_are_added(path):
 
 def test_a_group_that_was_only_begun_is_told_of(path):
     store = ZarrStore(path)
-    columns = run_store.named({"y": Column((3,), FLOAT)}, {"y": ("house",)})
+    columns = run_store.name_dims({"y": Column((3,), FLOAT)}, {"y": ("house",)})
     assert list(columns["y"].dims) == ["house"]
     store.add("prior", run_store.Table(1, 10, {"prior": columns}))
     store.append("prior", 0, {"prior": {"y": np.ones((4, 3))}})

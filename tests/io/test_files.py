@@ -13,7 +13,7 @@ import torch
 import sursum as su
 from sursum.errors import MissingFileError, StorageError, SursumError
 from sursum.io import files, npz
-from sursum.io.zarr_store import Column, Table, ZarrStore
+from sursum.io.zarr_store import Column, DrawTable, ZarrStore
 from sursum.posterior.posterior import Posterior
 
 WHOLE = r" could not be read: .+ (An intact store written by a run of sursum|A whole .* file written by `save`) was expected\."
@@ -26,7 +26,7 @@ def posterior():
 
 def store(path, draws=100):
     with ZarrStore.creating(path, "thing", 1, {}) as made:
-        made.add("sample", Table(1, draws, {"posterior": {"s": Column((), np.dtype(np.float64))}}))
+        made.add("sample", DrawTable(1, draws, {"posterior": {"s": Column((), np.dtype(np.float64))}}))
     return ZarrStore(path)
 
 
@@ -257,7 +257,7 @@ def test_only_what_changed_is_synced(tmp_path, monkeypatch):
 def test_the_cause_of_a_failed_run_is_told_though_the_store_cannot_be_closed(tmp_path, monkeypatch):
     """And nobody waits for ever."""
     import sursum.distributions as dist
-    from sursum.mcmc.recording import Recording
+    from sursum.mcmc.recording import StoreRecorder
 
     def refused(*args):
         raise StorageError("the disk is full")
@@ -266,7 +266,7 @@ def test_the_cause_of_a_failed_run_is_told_though_the_store_cannot_be_closed(tmp
     settings = {"num_warmup": 50, "num_samples": 20, "num_chains": 1, "seed": 0, "progress": False}
     for patched in ("close", "collect"):
         with monkeypatch.context() as patch:
-            patch.setattr(Recording, patched, refused)
+            patch.setattr(StoreRecorder, patched, refused)
             run = su.infer.MCMC(su.infer.NUTS(model), store=tmp_path / patched, **settings).start()
             assert run.wait(60)
             assert run.state == "failed"

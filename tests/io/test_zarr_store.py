@@ -12,7 +12,7 @@ import pytest
 
 from sursum.draws import run_store
 from sursum.errors import StorageError
-from sursum.io.zarr_store import CHECKSUM, Column, Table, ZarrStore, safe_names
+from sursum.io.zarr_store import CHECKSUM, Column, DrawTable, ZarrStore, safe_names
 from sursum.posterior.posterior import Posterior
 
 FLOAT, INT, BOOL = np.dtype(np.float64), np.dtype(np.int64), np.dtype(np.bool_)
@@ -29,7 +29,7 @@ def draws(length, seed=0):
 @pytest.fixture
 def store(tmp_path):
     with ZarrStore.creating(tmp_path / "x.zarr", "thing", 1, {"words": ["ü"]}) as store:
-        store.add("sample", Table(2, 2500, {"posterior": COLUMNS}))
+        store.add("sample", DrawTable(2, 2500, {"posterior": COLUMNS}))
     return ZarrStore.open(tmp_path / "x.zarr", "thing", 1)[0]
 
 

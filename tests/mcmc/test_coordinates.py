@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 import sursum as su
 import sursum.distributions as dist
 from sursum.distributions import constraints
-from sursum.mcmc.coordinates import Turned, Whitened, turned
+from sursum.mcmc.coordinates import Turned, Whitened, turn
 
 POINTS = hnp.arrays(np.float64, 3, elements=st.floats(-5.0, 5.0))
 
@@ -95,11 +95,11 @@ def test_turned_coordinates_are_the_same_density():
 
     density = su.infer.LogDensity(program)
     compiled = su.compile(program)
-    other = turned(density, compiled.value_and_grad, np.random.default_rng(0))
+    other = turn(density, compiled.value_and_grad, np.random.default_rng(0))
     q = np.array([0.3, -0.7])
     np.testing.assert_allclose(other.outward(other.inward(q)), q, rtol=1e-14)
     np.testing.assert_allclose(float(other(torch.from_numpy(other.inward(q)))), float(density(torch.from_numpy(q))), rtol=1e-14)
-    assert turned(density, lambda q: (0.0, np.array([0.0, 1.0])), np.random.default_rng(0)) is None
+    assert turn(density, lambda q: (0.0, np.array([0.0, 1.0])), np.random.default_rng(0)) is None
 
 
 class Box:
@@ -119,7 +119,7 @@ class Box:
 
 def test_the_direction_maps_the_sloped_coordinate_to_the_mean_of_it_and_the_flat_ones():
     box = Box([1.0, 1.0, 1.0], 1)
-    found = turned(box, box.value_and_grad, np.random.default_rng(0))
+    found = turn(box, box.value_and_grad, np.random.default_rng(0))
     assert np.linalg.norm(found.direction) == pytest.approx(1.0, rel=1e-14)
     np.testing.assert_allclose(found.outward(np.array([0.0, 0.0, 1.0])), np.full(3, 3**-0.5), rtol=1e-14)
 
@@ -127,6 +127,6 @@ def test_the_direction_maps_the_sloped_coordinate_to_the_mean_of_it_and_the_flat
 def test_what_is_flat_nowhere_everywhere_or_without_end_is_not_turned():
     rng = np.random.default_rng(0)
     for box in (Box([1.0, 1.0], 2), Box([1.0, 1.0], 0), Box([np.inf, 1.0], 1)):
-        assert turned(box, box.value_and_grad, rng) is None
+        assert turn(box, box.value_and_grad, rng) is None
     far = Box([1000.0, 1.0], 1)
-    assert turned(far, far.value_and_grad, rng) is not None
+    assert turn(far, far.value_and_grad, rng) is not None

@@ -10,7 +10,7 @@ from tests.support.monte_carlo import agree
 import sursum as su
 import sursum.distributions as dist
 from sursum.errors import SamplingError
-from sursum.mcmc.extend import whitened
+from sursum.mcmc.extend import whiten
 from sursum.posterior.posterior import Posterior
 
 short = pytest.mark.filterwarnings("ignore::sursum.errors.DiagnosticWarning")
@@ -58,7 +58,7 @@ def test_the_added_draws_are_draws_of_the_posterior(posterior):
 @short
 def test_it_begins_at_the_last_draws_in_whitened_coordinates(posterior):
     density = su.infer.LogDensity(model, (Y,))
-    white = whitened(density, posterior)
+    white = whiten(density, posterior)
     q = posterior.unconstrained[:, -1]
     np.testing.assert_allclose(white.outward(white.inward(q)), q, rtol=1e-12)
     spread = white.inward(posterior.unconstrained.reshape(-1, 3)).std(axis=0)

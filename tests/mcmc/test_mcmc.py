@@ -33,7 +33,7 @@ def test_draws_have_the_moments_of_the_posterior(sampler, gaussian):
 @short
 def test_low_rank_adaptation_samples_the_same_posterior(monkeypatch, gaussian):
     density = gaussian(covariance=((1.0, 0.99), (0.99, 1.0)))
-    monkeypatch.setattr(mcmc_module, "_compiled", lambda model, args, kwargs, engine: model())
+    monkeypatch.setattr(mcmc_module, "_compile", lambda model, args, kwargs, engine: model())
     settings = {"num_warmup": 300, "num_samples": 300, "num_chains": 2, "seed": 1, "progress": False}
     plain = MCMC(NUTS(lambda: density), **settings).run()
     low = MCMC(NUTS(lambda: density, low_rank=True), **settings).run()

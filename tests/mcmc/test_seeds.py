@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import torch
 
-from sursum.mcmc.seeds import chain_seed, drawn_seed
+from sursum.mcmc.seeds import chain_seed, draw_seed
 
 CASES = list(itertools.product((0, 1, 2**40), range(5), (0, 1, 500)))
 
@@ -46,9 +46,9 @@ def test_a_drawn_seed_comes_from_torchs_generator():
     state = torch.get_rng_state()
     try:
         torch.manual_seed(3)
-        first, second = drawn_seed(), drawn_seed()
+        first, second = draw_seed(), draw_seed()
         torch.manual_seed(3)
-        assert (drawn_seed(), drawn_seed()) == (first, second)
+        assert (draw_seed(), draw_seed()) == (first, second)
         assert first != second
         assert 0 <= first < 2**63
     finally:

@@ -11,7 +11,7 @@ import sursum as su
 import sursum.distributions as dist
 from sursum.distributions import constraints
 from sursum.errors import DensityError, DiagnosticWarning, UnusedSiteWarning
-from sursum.mcmc.start import TRIES, find_start, given_start
+from sursum.mcmc.start import TRIES, check_given_start, find_start
 
 
 @pytest.mark.filterwarnings("ignore::sursum.errors.DiagnosticWarning")
@@ -77,11 +77,11 @@ def test_given_starts_are_checked(gaussian):
     density = gaussian(mean=(0.0, 0.0), covariance=((1.0, 0.0), (0.0, 1.0)))
     q = np.array([1.0, 0.0])
     with pytest.raises(DensityError, match=r"given by `init` .+ by site 's' is exactly zero .+ Move the start"):
-        given_start(density, density.value_and_grad, q)
+        check_given_start(density, density.value_and_grad, q)
     with pytest.raises(DensityError, match=r"(?s)given by `init` .+ not finite there.+model.py:7.+Give a different start"):
-        given_start(density, density.value_and_grad, np.array([np.nan, 1.0]))
+        check_given_start(density, density.value_and_grad, np.array([np.nan, 1.0]))
     q = np.array([1.0, 2.0])
-    assert given_start(density, density.value_and_grad, q) is q
+    assert check_given_start(density, density.value_and_grad, q) is q
 
 
 def test_a_program_that_fails_at_every_start(gaussian):

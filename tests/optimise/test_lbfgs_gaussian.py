@@ -9,14 +9,14 @@ import pytest
 from scipy.stats import multivariate_normal
 
 from sursum.optimise.lbfgs_gaussian import _diagonal, gaussians
-from sursum.optimise.maximise import Point
+from sursum.optimise.maximise import Iterate
 
 
 def path(n, length, seed=0):
     rng = np.random.default_rng(seed)
     root = rng.normal(size=(n, n))
     precision = root @ root.T + np.eye(n)
-    points = [Point(q, -0.5 * float(q @ precision @ q), -precision @ q) for q in rng.normal(size=(length, n))]
+    points = [Iterate(q, -0.5 * float(q @ precision @ q), -precision @ q) for q in rng.normal(size=(length, n))]
     return points, precision
 
 
@@ -71,7 +71,7 @@ def test_draws_and_their_densities(n):
 
 def test_steps_without_curvature_are_passed_over():
     points, _ = path(3, 4)
-    uphill = Point(points[-1].q + 1.0, 0.0, points[-1].gradient + 1.0)
+    uphill = Iterate(points[-1].q + 1.0, 0.0, points[-1].gradient + 1.0)
     *_, before = gaussians(points, 5)
     *_, after = gaussians([*points, uphill], 5)
     np.testing.assert_allclose(after.covariance, before.covariance)

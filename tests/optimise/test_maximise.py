@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sursum.optimise.maximise import Point, lbfgs, maximise
+from sursum.optimise.maximise import Iterate, lbfgs, maximise
 
 
 def begin(value_and_grad, n, seed=0):
     q = np.random.default_rng(seed).normal(size=n)
-    return Point(q, *value_and_grad(q))
+    return Iterate(q, *value_and_grad(q))
 
 
 @pytest.mark.parametrize("n", [60, 175, 400])

@@ -11,13 +11,13 @@ import sursum as su
 import sursum.distributions as dist
 from sursum.distributions import constraints
 from sursum.errors import DiagnosticWarning
-from sursum.optimise.maximise import Point, maximise
+from sursum.optimise.maximise import Iterate, maximise
 
 D = torch.float64
 
 
-def start(value_and_grad: object, q: np.ndarray) -> Point:
-    return Point(q, *value_and_grad(q))  # type: ignore[operator]
+def start(value_and_grad: object, q: np.ndarray) -> Iterate:
+    return Iterate(q, *value_and_grad(q))  # type: ignore[operator]
 
 
 @pytest.mark.parametrize("n", [2, 60])

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sursum.errors import ExportError
-from sursum.posterior.groups import ADDABLE, added
+from sursum.posterior.groups import ADDABLE, add_groups
 from sursum.predict.prediction import Prediction
 
 PRIOR = Prediction({"mu": torch.arange(5.0), "z": torch.zeros(5, 2), "y": torch.ones(5, 3)}, 1, ("mu", "z", "y"))
@@ -17,28 +17,28 @@ def shapes(groups):
 
 
 def test_draws_of_a_prior_are_one_chain_and_data_are_predictive():
-    found = added({"prior": PRIOR}, ["mu", "z"], ["y"])
+    found = add_groups({"prior": PRIOR}, ["mu", "z"], ["y"])
     assert shapes(found) == {"prior": {"mu": (1, 5), "z": (1, 5, 2)}, "prior_predictive": {"y": (1, 5, 3)}}
     assert torch.equal(found["prior"]["mu"][0], torch.arange(5.0))
-    assert list(added({"prior": PRIOR}, ["mu"], [])) == ["prior"]
+    assert list(add_groups({"prior": PRIOR}, ["mu"], [])) == ["prior"]
 
 
 def test_what_the_posterior_has_is_not_added_again():
     sites = {"mu": torch.zeros(2, 5), "f": torch.zeros(2, 5), "y": torch.zeros(2, 5, 3)}
-    found = added({"posterior_predictive": Prediction(sites, 2, ("y",))}, ["mu"], ["y"])
+    found = add_groups({"posterior_predictive": Prediction(sites, 2, ("y",))}, ["mu"], ["y"])
     assert shapes(found) == {"posterior_predictive": {"f": (2, 5), "y": (2, 5, 3)}}
-    drawn = added({"posterior_predictive": Prediction(sites, 2, ("mu", "y"))}, ["mu"], ["y"])
+    drawn = add_groups({"posterior_predictive": Prediction(sites, 2, ("mu", "y"))}, ["mu"], ["y"])
     assert list(drawn["posterior_predictive"]) == ["mu", "f", "y"]
 
 
 def test_mappings_of_anything_that_is_an_array():
-    found = added({"log_likelihood": {"y": [[[1.0, 2.0]]]}, "prior": {"mu": torch.zeros(5, requires_grad=True)}}, [], [])
+    found = add_groups({"log_likelihood": {"y": [[[1.0, 2.0]]]}, "prior": {"mu": torch.zeros(5, requires_grad=True)}}, [], [])
     assert shapes(found) == {"log_likelihood": {"y": (1, 1, 2)}, "prior": {"mu": (1, 5)}}
     assert not found["prior"]["mu"].requires_grad
 
 
 def test_data_are_no_draws():
-    found = added({"constant_data": {"x": torch.arange(3), "n": 4}}, [], [])
+    found = add_groups({"constant_data": {"x": torch.arange(3), "n": 4}}, [], [])
     assert shapes(found) == {"constant_data": {"x": (3,), "n": ()}}
 
 
@@ -57,7 +57,7 @@ def test_data_are_no_draws():
 )
 def test_what_cannot_be_added(groups, said):
     with pytest.raises(ExportError, match=said):
-        added(groups, [], [])
+        add_groups(groups, [], [])
 
 
 def test_the_names():

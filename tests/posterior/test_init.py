@@ -8,7 +8,7 @@ import torch
 
 import sursum as su
 from sursum.errors import DensityError, OptionError
-from sursum.posterior.init import Started, check_names, each_draw, is_named, named_values
+from sursum.posterior.init import Started, check_names, each_draw, is_named, values_by_name
 
 
 def rng():
@@ -17,19 +17,19 @@ def rng():
 
 def test_a_mapping_of_anything_that_is_an_array():
     given = {"s": 2, "v": [1.0, 2.0], "a": np.float32(0.5), "t": torch.tensor([1, 2])}
-    found = named_values(given, rng())
+    found = values_by_name(given, rng())
     assert list(found) == ["s", "v", "a", "t"]
     assert [value.dtype for value in found.values()] == [torch.float64] * 3 + [torch.int64]
     assert (float(found["s"]), found["v"].tolist()) == (2.0, [1.0, 2.0])
     assert found["t"] is given["t"]
-    assert named_values(None, rng()) == {}
+    assert values_by_name(None, rng()) == {}
 
 
 def test_a_store():
     store = su.ParamStore()
     with store:
         su.param("s", torch.tensor(3.0), constraint=su.distributions.constraints.positive)
-    found = named_values(store, rng())
+    found = values_by_name(store, rng())
     assert float(found["s"]) == pytest.approx(3.0, rel=1e-6)
     assert not found["s"].requires_grad
 
@@ -39,7 +39,7 @@ def test_a_draw_of_a_posterior_is_one_draw_of_all_sites():
     posterior = su.Posterior({"a": number, "b": torch.stack([number, -number], -1)}, {}, np.zeros((2, 50, 1)))
     source, seen = rng(), set()
     for _ in range(40):
-        found = named_values(posterior, source)
+        found = values_by_name(posterior, source)
         assert found["b"].tolist() == [int(found["a"]), -int(found["a"])]
         seen.add(int(found["a"]))
     assert len(seen) > 25
@@ -49,10 +49,10 @@ def test_a_draw_of_a_posterior_is_one_draw_of_all_sites():
 def test_something_else():
     for wrong in ("prior", 3, [1.0]):
         with pytest.raises(OptionError, match=rf"`init` is {type(wrong).__name__}, but must be values by site name"):
-            named_values(wrong, rng())
+            values_by_name(wrong, rng())
     for wrong in ("a", [1.0, [2.0]], object()):
         with pytest.raises(OptionError, match="for 's', but must have a number, an array or a tensor"):
-            named_values({"s": wrong}, rng())
+            values_by_name({"s": wrong}, rng())
 
 
 def test_which_kinds_speak_of_sites():

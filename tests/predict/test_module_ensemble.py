@@ -69,7 +69,7 @@ def test_the_ensemble_is_every_network(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.testing.assert_close(torch.stack([one(X) for one in nets]), expected)
     torch.testing.assert_close(nets[-1](X), expected[-1])
     torch.testing.assert_close(posterior.predict(X)["f"].flatten(0, 1).float(), expected.squeeze(-1))
-    monkeypatch.setattr(vectorise, "_mapped", lambda *args: None)
+    monkeypatch.setattr(vectorise, "_map", lambda *args: None)
     torch.testing.assert_close(nets(X), expected)
     assert all(torch.equal(net.state_dict()[key], value) for key, value in before.items())
 

@@ -34,14 +34,14 @@ def gaussian(chains: int = 2, draws: int = 2000) -> su.Posterior:
 def mapped(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Whether each piece could be mapped."""
     seen: list[bool] = []
-    original = vectorise._mapped
+    original = vectorise._map
 
     def watched(*args: Any) -> Any:
         result = original(*args)
         seen.append(result is not None)
         return result
 
-    monkeypatch.setattr(vectorise, "_mapped", watched)
+    monkeypatch.setattr(vectorise, "_map", watched)
     return seen
 
 
@@ -209,7 +209,7 @@ def test_the_chunk_does_not_matter(chunk: int, mapped: list[bool]) -> None:
 def test_draws_one_by_one_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     posterior = gaussian(draws=20)
     fast = posterior.predict(X, seed=5)
-    monkeypatch.setattr(vectorise, "_mapped", lambda *args: None)
+    monkeypatch.setattr(vectorise, "_map", lambda *args: None)
     torch.testing.assert_close(posterior.predict(X, seed=5)["y"], fast["y"])
 
 
@@ -263,7 +263,7 @@ def test_any_distribution_maps_and_draws_the_same_one_by_one(name: str, mapped: 
     fast = Predictive(program, num_samples=25, seed=1)()
     assert all(mapped)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(vectorise, "_mapped", lambda *args: None)
+        patch.setattr(vectorise, "_map", lambda *args: None)
         slow = Predictive(program, num_samples=25, seed=1)()
     for site in slow:
         torch.testing.assert_close(fast[site], slow[site])
@@ -307,13 +307,13 @@ def test_a_check_that_fails_for_one_draw_is_raised_for_it() -> None:
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """One draw makes tensors of some 400 kB, so 10 of them fit into 4 MB."""
     sizes: list[int] = []
-    original = vectorise._mapped
+    original = vectorise._map
 
     def watched(run: Any, values: Any, rows: range, streams: Any) -> Any:
         sizes.append(len(rows))
         return original(run, values, rows, streams)
 
-    monkeypatch.setattr(vectorise, "_mapped", watched)
+    monkeypatch.setattr(vectorise, "_map", watched)
     monkeypatch.setattr(vectorise, "BUDGET", 4_000_000)
 
     def program() -> None:
@@ -433,14 +433,14 @@ def test_another_shape_at_another_draw() -> None:
 def test_draws_follow_the_device_of_the_program() -> None:
     from torch._subclasses import FakeTensorMode
 
-    from sursum.predict.predictive import _given
+    from sursum.predict.predictive import _give
 
     with FakeTensorMode(allow_non_fake_inputs=True):
         loc = torch.zeros(3, device="cuda")
         site = Sample(name="z", fn=dist.Normal(loc, torch.ones(3, device="cuda"), validate_args=False))
-        assert _given(site, torch.zeros(3, dtype=torch.float64)).value.device.type == "cuda"
+        assert _give(site, torch.zeros(3, dtype=torch.float64)).value.device.type == "cuda"
         lifted = site.but(init=torch.zeros(3, device="cuda", dtype=torch.float16))
-        value = _given(lifted, torch.zeros(3, dtype=torch.float64)).value
+        value = _give(lifted, torch.zeros(3, dtype=torch.float64)).value
         assert (value.device.type, value.dtype) == ("cuda", torch.float16)
 
 

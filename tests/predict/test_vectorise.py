@@ -32,7 +32,7 @@ def branching(values, draw):
 def how(monkeypatch):
     """Which draws were mapped, and how many were run by themselves."""
     seen = {"mapped": [], "single": 0}
-    mapped, single = vectorise._mapped, vectorise._single
+    mapped, single = vectorise._map, vectorise._single
 
     def _mapped(run, values, rows, streams):
         found = mapped(run, values, rows, streams)
@@ -43,7 +43,7 @@ def how(monkeypatch):
         seen["single"] += 1
         return single(*args)
 
-    monkeypatch.setattr(vectorise, "_mapped", _mapped)
+    monkeypatch.setattr(vectorise, "_map", _mapped)
     monkeypatch.setattr(vectorise, "_single", _single)
     return seen
 

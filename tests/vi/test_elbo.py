@@ -10,7 +10,7 @@ import sursum as su
 import sursum.distributions as dist
 from sursum.errors import VariationalError
 from sursum.infer import SVI, RenyiELBO, Trace_ELBO, TraceMeanField_ELBO
-from sursum.vi.elbo import ELBO, joined
+from sursum.vi.elbo import ELBO, join
 from sursum.vi.noise import Noise
 from sursum.vi.particle import pair
 
@@ -94,10 +94,10 @@ def test_vectorised_particles_are_the_same_as_one_after_the_other(kind):
 
 def test_orders_of_bounds():
     weights = torch.tensor([0.3, -1.2, 2.0], dtype=D)
-    assert float(joined(weights, 1.0)) == pytest.approx(float(weights.mean()))
-    assert float(joined(weights, 0.0)) == pytest.approx(math.log(float(weights.exp().mean())))
-    assert float(joined(weights, 2.0)) == pytest.approx(-math.log(float((-weights).exp().mean())))
-    assert float(joined(weights, 0.999999)) == pytest.approx(float(weights.mean()), abs=1e-5)
+    assert float(join(weights, 1.0)) == pytest.approx(float(weights.mean()))
+    assert float(join(weights, 0.0)) == pytest.approx(math.log(float(weights.exp().mean())))
+    assert float(join(weights, 2.0)) == pytest.approx(-math.log(float((-weights).exp().mean())))
+    assert float(join(weights, 0.999999)) == pytest.approx(float(weights.mean()), abs=1e-5)
 
 
 def test_divergences_in_closed_form():
@@ -192,7 +192,7 @@ def test_score_function_gradients_are_unbiased_by_enumeration(loss, particles, b
     for draws in itertools.product(range(8), repeat=particles):
         outcome = [list(outcomes())[k] for k in draws]
         weight = torch.stack([logs[k][1] for k in draws]).sum().exp()
-        bound = joined(torch.stack([logs[k][0] - logs[k][1] for k in draws]), loss.order)
+        bound = join(torch.stack([logs[k][0] - logs[k][1] for k in draws]), loss.order)
         exact = exact - weight * bound
         with store:
             estimate = loss.estimate(mixture, Given(guide, outcome), (), {}, {"a": torch.tensor(-1.5, dtype=D)})

@@ -38,12 +38,12 @@ _WAITING = _Waiting()
 
 
 @contextmanager
-def uncollected() -> Iterator[None]:
+def pause_collection() -> Iterator[None]:
     """Run the block without cyclic garbage collection; if nested or in several threads, the last one out re-enables it.
 
     Example:
         >>> import gc
-        >>> with uncollected():
+        >>> with pause_collection():
         ...     gc.isenabled()
         False
         >>> gc.isenabled()

@@ -15,7 +15,9 @@ from sursum.errors import MissingNameError
 _LONGEST = 60
 
 
-def moved(old: str, new: str, settings: Collection[str], renamed: Mapping[str, str] | None = None) -> Callable[..., NoReturn]:
+def stand_for(
+    old: str, new: str, settings: Collection[str], renamed: Mapping[str, str] | None = None
+) -> Callable[..., NoReturn]:
     """A stand-in for the function `old`, which is now the class `new`.
 
     Args:
@@ -23,14 +25,14 @@ def moved(old: str, new: str, settings: Collection[str], renamed: Mapping[str, s
         renamed: new names of options; "**" marks a mapping of keyword arguments for the program.
 
     Example:
-        >>> fit = moved("fit", "Fit", ("optim", "seed"))
+        >>> fit = stand_for("fit", "Fit", ("optim", "seed"))
         >>> fit(print, 3, seed=0)
         Traceback (most recent call last):
         sursum.errors.MissingNameError: `fit` is now a class of settings with `run`: write `Fit(print, seed=0).run(3)`.
     """
 
     def called(*args: Any, **kwargs: Any) -> NoReturn:
-        function, given, named = _written(sys._getframe(1)) or _shown(old, args, kwargs)
+        function, given, named = _read_call(sys._getframe(1)) or _show_call(old, args, kwargs)
         model, *rest = [*given, *(["…"] if not given and "model" not in named else [])] or [named.pop("model")]
         options, call = [model], rest
         for name, text in named.items():
@@ -45,7 +47,7 @@ def moved(old: str, new: str, settings: Collection[str], renamed: Mapping[str, s
     return called
 
 
-def _written(frame: FrameType) -> tuple[str, list[str], dict[str, str]] | None:
+def _read_call(frame: FrameType) -> tuple[str, list[str], dict[str, str]] | None:
     """The call that a frame is executing, as source: function, positional and keyword arguments; None if unknown."""
     where = next(itertools.islice(frame.f_code.co_positions(), frame.f_lasti // 2, None), (None,) * 4)
     first, last, start, end = where
@@ -66,7 +68,7 @@ def _written(frame: FrameType) -> tuple[str, list[str], dict[str, str]] | None:
     return ast.unparse(call.func), [_short(ast.unparse(argument)) for argument in call.args], named
 
 
-def _shown(old: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[str, list[str], dict[str, str]]:
+def _show_call(old: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[str, list[str], dict[str, str]]:
     """The same from the values: short ones as a literal, others as an ellipsis."""
     return old, [_word(value) for value in args], {name: _word(value) for name, value in kwargs.items()}
 

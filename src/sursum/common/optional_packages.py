@@ -11,7 +11,7 @@ EXTRAS = {"arviz": "arviz", "xarray": "arviz", "zarr": "store", "zuko": "flows",
 """The extra of sursum that installs each of them."""
 
 
-def needed(module: str, purpose: str) -> Any:
+def require(module: str, purpose: str) -> Any:
     """Import a module of an optional package.
 
     Args:
@@ -23,7 +23,7 @@ def needed(module: str, purpose: str) -> Any:
             error is raised.
 
     Example:
-        >>> needed("zarr", "A store").__name__
+        >>> require("zarr", "A store").__name__
         'zarr'
     """
     package = module.split(".")[0]

@@ -38,14 +38,14 @@ def answers(otherwise: str = "", /, **theirs: str) -> Callable[[T], T]:
     def decorate(thing: T) -> T:
         if isinstance(thing, type):
             made: Any = thing
-            made.__init__ = _checked(made.__init__, thing.__name__, otherwise, theirs)
+            made.__init__ = _wrap(made.__init__, thing.__name__, otherwise, theirs)
             return thing
-        return cast(T, _checked(thing, thing.__name__, otherwise, theirs))
+        return cast(T, _wrap(thing, thing.__name__, otherwise, theirs))
 
     return decorate
 
 
-def _checked(called: Callable[..., Any], name: str, otherwise: str, theirs: Mapping[str, str]) -> Callable[..., Any]:
+def _wrap(called: Callable[..., Any], name: str, otherwise: str, theirs: Mapping[str, str]) -> Callable[..., Any]:
     @wraps(called)
     def checked(*args: Any, **kwargs: Any) -> Any:
         try:
@@ -73,7 +73,7 @@ def explain_call(
     parameters = {n: p for n, p in signature.parameters.items() if n != "self"}
     unknown = [option for option in kwargs if option not in parameters]
     if unknown and not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        return " ".join(_explained(option, name, parameters, otherwise, theirs) for option in unknown)
+        return " ".join(_explain_option(option, name, parameters, otherwise, theirs) for option in unknown)
     try:
         signature.bind(*args, **kwargs)
     except TypeError as error:
@@ -85,7 +85,7 @@ def explain_call(
     return None
 
 
-def _explained(option: str, name: str, options: Iterable[str], otherwise: str, theirs: Mapping[str, str]) -> str:
+def _explain_option(option: str, name: str, options: Iterable[str], otherwise: str, theirs: Mapping[str, str]) -> str:
     said = f"`{name}` has no option `{option}`"
     if option in theirs:
         return f"{said}. Write `{theirs[option]}=`." if theirs[option] in options else f"{said}: {theirs[option]}."

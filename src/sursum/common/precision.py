@@ -82,12 +82,12 @@ def in_double() -> Iterator[None]:
     if is_double():
         yield
     else:
-        with doubled():
+        with enforce_double():
             yield
 
 
 @contextmanager
-def doubled(computed: Computed | None = None, instead: Instead | None = None) -> Iterator[None]:
+def enforce_double(computed: Computed | None = None, instead: Instead | None = None) -> Iterator[None]:
     """Like `in_double`, but also effective where another mode was entered inside an outer one: that mode sees doubles too.
 
     Args:
@@ -149,7 +149,7 @@ class _Seen(TorchFunctionMode):
             # The tolerance of a constraint is the rounding error of the value that it is given.
             return found if caller().f_code.co_filename == constraints.__file__ else torch.float64
         if func in _CHOOSING:
-            args, kwargs = widened(args), widened(dict(kwargs))
+            args, kwargs = widen(args), widen(dict(kwargs))
         elif func is Tensor.clamp and caller().f_code is clamp_probs.__code__:
             kwargs = {"min": _LEAST, "max": _MOST}
         elif func in INCOMPLETE_GAMMA:
@@ -161,7 +161,7 @@ class _Seen(TorchFunctionMode):
                 kwargs = {**kwargs, "dtype": torch.float64}
         elif _meet(args, kwargs) and not (_is_narrow(args[:1]) and getattr(func, "__name__", "")[-1:] == "_"):
             # Before autograd sees them: then the tensors saved for the gradient are doubles, wherever that is computed.
-            args, kwargs = widened(args), widened(dict(kwargs))
+            args, kwargs = widen(args), widen(dict(kwargs))
         return func(*args, **kwargs)
 
     def _leaves_doubles(self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
@@ -174,7 +174,7 @@ class _Seen(TorchFunctionMode):
 
 
 @dataclass(frozen=True, slots=True)
-class _Facts:
+class _OperatorFacts:
     """Properties of an operator: whether it returns a view of its argument, which arguments it writes, and more."""
 
     op: Any  # kept alive: the table is keyed by its id
@@ -186,7 +186,7 @@ class _Facts:
     of_floats: bool  # rejects integers, though torch promotes them elsewhere
 
     @classmethod
-    def of(cls, op: Any) -> _Facts:
+    def of(cls, op: Any) -> _OperatorFacts:
         arguments = op._schema.arguments
         written = frozenset(a.name for a in arguments if a.alias_info is not None and a.alias_info.is_write)
         takes_dtype = any(a.name == "dtype" for a in arguments)
@@ -220,7 +220,7 @@ class Computed(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self._facts: dict[int, _Facts] = {}
+        self._facts: dict[int, _OperatorFacts] = {}
         self._converted: dict[int, tuple[Tensor, int, Tensor]] = {}
 
     def run(self, op: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
@@ -235,7 +235,7 @@ class Computed(TorchDispatchMode):
             return func(*args, **kwargs)
         facts = self._facts.get(id(func))  # torch keeps its operators, and hashes them in Python
         if facts is None:
-            facts = self._facts[id(func)] = _Facts.of(func)
+            facts = self._facts[id(func)] = _OperatorFacts.of(func)
         with DisableTorchFunction():  # dtypes as they are
             if facts.windows:
                 return self.run(func, args, kwargs)
@@ -365,11 +365,11 @@ def _holds_tensor(item: Any) -> bool:
     return isinstance(item, Tensor) or (isinstance(item, (list, tuple)) and any(map(_holds_tensor, item)))
 
 
-def widened(value: Any) -> Any:
+def widen(value: Any) -> Any:
     """Convert tensors of narrower floats to float64, also inside tuples, lists and dictionaries; anything else is unchanged."""
     if isinstance(value, Tensor):
         with DisableTorchFunction():
             return value.to(torch.float64) if value.dtype in NARROW else value
     if type(value) in (tuple, list):
-        return type(value)(map(widened, value))
-    return {name: widened(item) for name, item in value.items()} if type(value) is dict else value
+        return type(value)(map(widen, value))
+    return {name: widen(item) for name, item in value.items()} if type(value) is dict else value

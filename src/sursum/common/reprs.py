@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from sursum.common.shown import LONGEST, shown
+from sursum.common.shown import LONGEST, abbreviate
 
 _SHOWN = 4
 
@@ -43,7 +43,7 @@ def _same(value: Any, usual: Any) -> bool:
 def text(value: Any) -> str:
     """`value` in a few words: functions, classes and networks by their names, of tensors and arrays what they are."""
     if isinstance(value, (Tensor, np.ndarray)):
-        return shown(value)
+        return abbreviate(value)
     if isinstance(value, partial):
         words = [text(value.func), *map(text, value.args), *(f"{name}={text(one)}" for name, one in value.keywords.items())]
         return f"partial({', '.join(words)})"

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sursum.common.shown import shown
+from sursum.common.shown import abbreviate
 from sursum.errors import SursumError
 
 
@@ -62,7 +62,7 @@ def check_setting(name: str, holds: bool, value: Any, expected: str, error: type
         sursum.errors.SamplingError: `progress` is 'yes', but must be True, False or None: leave it out.
     """
     if not holds:
-        raise error(f"`{name}` is {shown(value)}, but must be {expected}: {remedy}.")
+        raise error(f"`{name}` is {abbreviate(value)}, but must be {expected}: {remedy}.")
 
 
 def _index(value: Any) -> int | None:

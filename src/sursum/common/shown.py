@@ -11,12 +11,12 @@ from torch import Tensor
 LONGEST = 160
 
 
-def shown(value: Any) -> str:
+def abbreviate(value: Any) -> str:
     """`value` in a few words; arrays are described by shape and dtype.
 
     Example:
         >>> import torch
-        >>> shown(torch.zeros(30, 2)), shown("fast"), shown(torch.tensor(3))
+        >>> shown(torch.zeros(30, 2)), shown("fast"), abbreviate(torch.tensor(3))
         ('a tensor of shape (30, 2) of torch.float32', "'fast'", 'tensor(3)')
     """
     if isinstance(value, (Tensor, np.ndarray)) and value.ndim:

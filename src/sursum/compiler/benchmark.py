@@ -11,7 +11,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from sursum.common.cores import available_cores
-from sursum.compiler.native.library.clock import clocked
+from sursum.compiler.native.library.clock import time_calls
 from sursum.compiler.native.library.library import NativeFunction
 
 _SECONDS = 0.05
@@ -77,7 +77,7 @@ def benchmark(
 
     def loop(calls: int) -> float:
         if native is not None:
-            return clocked(native, q, calls)
+            return time_calls(native, q, calls)
         start = time.perf_counter()
         for _ in range(calls):
             value_and_grad(q)

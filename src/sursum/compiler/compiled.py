@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sursum.common.gc_pause import uncollected
-from sursum.common.precision import doubled
+from sursum.common.gc_pause import pause_collection
+from sursum.common.precision import enforce_double
 from sursum.common.user_frame import warn
 from sursum.compiler.benchmark import Benchmark, benchmark
 from sursum.compiler.capture.capture import Beside, Capture
@@ -28,8 +28,8 @@ from sursum.compiler.check.gradient import GradientCheck, check_gradient, warn_o
 from sursum.compiler.check.points import WIDE, far_points, nearby_points, points_of, proof_points
 from sursum.compiler.engine import Remembered, check_engine
 from sursum.compiler.export.export import export
-from sursum.compiler.function import Function, batched
-from sursum.compiler.graph.dce import unguarded
+from sursum.compiler.function import Function, batch
+from sursum.compiler.graph.dce import drop_guards
 from sursum.compiler.graph.graph import Graph
 from sursum.compiler.graph.replay import Replay
 from sursum.compiler.native.library.library import Instance, NativeFunction
@@ -263,12 +263,12 @@ class CompiledDensity:
     def _transform(self) -> tuple[Sequence[str], Callable[[Tensor], tuple[Tensor, ...]]]:
         """The sites' names, and the function that computes them for a batch of draws."""
         if self.sites is not None:
-            return self.sites.names, batched(self.sites.graph)
+            return self.sites.names, batch(self.sites.graph)
         names = list(self.density.transform(self.points[0].clone()))
-        return names, lambda rows: _stacked([tuple(self.density.transform(row).values()) for row in rows])
+        return names, lambda rows: _stack([tuple(self.density.transform(row).values()) for row in rows])
 
 
-@uncollected()
+@pause_collection()
 def compile_density(density: LogDensity, engine: str | None = None) -> CompiledDensity:
     """Capture `density` and make it ready to run. A scan of its program stays a loop.
 
@@ -284,7 +284,7 @@ def compile_density(density: LogDensity, engine: str | None = None) -> CompiledD
         EngineWarning: the program has tensors that a capture does not support.
         GradientWarning: the gradient is not the derivative; see `CompiledDensity.check`.
     """
-    compiled, known = _compiled(density, engine)
+    compiled, known = _compile(density, engine)
     points, far = compiled.points, far_points(compiled.points[0])
     # Where C is fast there are more.
     looked = {"native": (*points, *far[:2]), "torch": (points[0], far[0]), "eager": points}[compiled.engine]
@@ -292,7 +292,7 @@ def compile_density(density: LogDensity, engine: str | None = None) -> CompiledD
     return compiled
 
 
-def _compiled(density: LogDensity, engine: str | None) -> tuple[CompiledDensity, Remembered]:
+def _compile(density: LogDensity, engine: str | None) -> tuple[CompiledDensity, Remembered]:
     """The density, and the results of its torch engine, cached for the points of the capture and others."""
     check_engine(engine)
     if isinstance(density, LogDensity) and not isinstance(density.model, rolled):
@@ -330,7 +330,7 @@ def _compiled(density: LogDensity, engine: str | None) -> tuple[CompiledDensity,
     outputs = ("log density", "gradient")
     function = function.compiled(engine, title=density.title, outputs=outputs, proofs=proofs, check=check)
     # A guard may need the whole density: the factor of a covariance, again for each draw.
-    sites = Sites(tuple(names), unguarded(replace(program.graph, outputs=program.graph.outputs[2:])))
+    sites = Sites(tuple(names), drop_guards(replace(program.graph, outputs=program.graph.outputs[2:])))
     return CompiledDensity(density, function, points, sites), function.known
 
 
@@ -391,14 +391,14 @@ def check(model: Callable[..., Any], /, *args: Any, **kwargs: Any) -> GradientCh
         >>> found.passed(), found.wrong, found.causes
         (False, ('z',), ('Square',))
     """
-    return _compiled(LogDensity(rolled(model), args, kwargs), None)[0].check()
+    return _compile(LogDensity(rolled(model), args, kwargs), None)[0].check()
 
 
 def _gradient(density: LogDensity) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
     """The log density of the program itself, and its gradient by autograd."""
 
     def run(q: Tensor) -> tuple[Tensor, Tensor]:
-        with torch.inference_mode(False), torch.enable_grad(), doubled(ExactDerivatives()):
+        with torch.inference_mode(False), torch.enable_grad(), enforce_double(ExactDerivatives()):
             q = q.clone().requires_grad_()
             value = density(q)
             if not value.requires_grad:
@@ -431,6 +431,6 @@ def _eager(density: LogDensity) -> Callable[[Tensor], tuple[Tensor, ...]]:
     return run
 
 
-def _stacked(rows: list[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+def _stack(rows: list[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
     columns = [torch.stack(column).detach() for column in zip(*rows, strict=True)]
     return tuple(column.double() if column.is_floating_point() else column for column in columns)

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from sursum.common.user_frame import warn
 from sursum.compiler.engine import Build, Remembered, check_engine
-from sursum.compiler.graph.dce import unguarded
+from sursum.compiler.graph.dce import drop_guards
 from sursum.compiler.graph.graph import Graph
 from sursum.compiler.graph.replay import BatchReplay, Replay
 from sursum.compiler.native.library.library import NativeFunction
@@ -158,6 +158,6 @@ class Function:
         return replace(self, native=native)
 
 
-def batched(recorded: Graph) -> BatchReplay:
+def batch(recorded: Graph) -> BatchReplay:
     """A captured graph evaluated at many points at once, at which its checks are known to hold."""
-    return BatchReplay(optimise(unguarded(recorded)))
+    return BatchReplay(optimise(drop_guards(recorded)))

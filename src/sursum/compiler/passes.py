@@ -21,7 +21,7 @@ from sursum.compiler.graph.graph import Graph, is_inner
 from sursum.compiler.graph.guard_elimination import eliminate_proved_guards
 from sursum.compiler.graph.index_guards import check_indices
 from sursum.compiler.graph.retype import retype
-from sursum.compiler.native.ir.program import Program
+from sursum.compiler.native.ir.program import LoopProgram
 from sursum.compiler.native.passes.fuse import fuse
 from sursum.compiler.native.passes.group import group
 from sursum.compiler.native.passes.hoist_calls import hoist_calls
@@ -33,7 +33,7 @@ from sursum.compiler.native.passes.tile import tile
 from sursum.compiler.native.passes.unroll_jam import unroll_and_jam
 from sursum.compiler.verify import verify
 
-IR = TypeVar("IR", Graph, Program)
+IR = TypeVar("IR", Graph, LoopProgram)
 
 #: For the step of a scan, a graph inside an operator: in double precision, without dead code.
 STEP_GRAPH: Sequence[Callable[[Graph], Graph]] = (
@@ -63,7 +63,7 @@ GRAPH: Sequence[Callable[[Graph], Graph]] = (
 )
 
 #: From a lowered program to one that is emitted as C.
-LOOPS: Sequence[Callable[[Program], Program]] = (
+LOOPS: Sequence[Callable[[LoopProgram], LoopProgram]] = (
     multiply_by_reciprocals,
     fuse,
     hoist_calls,
@@ -76,7 +76,7 @@ LOOPS: Sequence[Callable[[Program], Program]] = (
 )
 
 #: The same for the step of a scan, which has no constants of its own.
-STEP_LOOPS: Sequence[Callable[[Program], Program]] = (
+STEP_LOOPS: Sequence[Callable[[LoopProgram], LoopProgram]] = (
     fuse,
     normalise_loops,
     group,
@@ -109,7 +109,7 @@ class _Look:
         self._checks = bool(os.environ.get("SURSUM_VERIFY"))
         self._number = 0
 
-    def __call__(self, ir: Graph | Program, name: str) -> None:
+    def __call__(self, ir: Graph | LoopProgram, name: str) -> None:
         if self._folder is not None:
             (self._folder / f"{self._number:02}-{name}.txt").write_text(f"{ir}\n", encoding="utf-8")
             self._number += 1

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from sursum.common.torch_private import DisableTorchFunction
 from sursum.compiler.graph.graph import Graph, Ref, Value, is_inner, refs_of
 from sursum.compiler.native.ir.expr import Expr
-from sursum.compiler.native.ir.program import Call, Loop, Program, Stage
+from sursum.compiler.native.ir.program import Call, Loop, LoopProgram, Stage
 from sursum.compiler.native.ops import OPS, REDUCTIONS
 from sursum.errors import CompileError
 
@@ -20,7 +20,7 @@ class VerificationError(CompileError):
     """The result of a compiler pass is not well formed: a bug in sursum."""
 
 
-def verify(ir: Graph | Program, after: str) -> None:
+def verify(ir: Graph | LoopProgram, after: str) -> None:
     """Raise if `ir`, the result of the pass `after`, is not well formed.
 
     Raises:
@@ -98,7 +98,7 @@ def _window_faults(ref: Ref, value: Value) -> list[str]:
 # Loop programs --------------------------------------------------------------------------------------------------------
 
 
-def program_faults(program: Program) -> list[str]:
+def program_faults(program: LoopProgram) -> list[str]:
     """What is wrong with a loop program."""
     order = program.stages if program.plan is None else [s for group in program.plan.groups for s in group.stages]
     faults = _order_faults(program, order)
@@ -116,7 +116,7 @@ def program_faults(program: Program) -> list[str]:
     return faults
 
 
-def _order_faults(program: Program, order: Sequence[Stage]) -> list[str]:
+def _order_faults(program: LoopProgram, order: Sequence[Stage]) -> list[str]:
     """Reads before the write. The stages of one value run one after another; it may be read once one of them has run."""
     faults: list[str] = []
     made = {program.input, *program.constants, *program.parameters}
@@ -129,7 +129,7 @@ def _order_faults(program: Program, order: Sequence[Stage]) -> list[str]:
     return faults + [f"v{value} is wanted and never made" for value in wanted if value not in made]
 
 
-def _loop_faults(program: Program, stage: Loop) -> list[str]:
+def _loop_faults(program: LoopProgram, stage: Loop) -> list[str]:
     faults: list[str] = []
     data = program.data[stage.value]
     if 0 in stage.shape:
@@ -150,7 +150,7 @@ def _loop_faults(program: Program, stage: Loop) -> list[str]:
     return faults
 
 
-def _expr_faults(program: Program, stage: Loop, expr: Expr) -> list[str]:
+def _expr_faults(program: LoopProgram, stage: Loop, expr: Expr) -> list[str]:
     op = OPS.get(expr.op)
     if op is None or (expr.op != "load" and len(expr.args) != op.arity):
         return [f"has the operator {expr.op!r} of {len(expr.args)} operands"]

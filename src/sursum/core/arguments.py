@@ -27,12 +27,12 @@ def with_data(program: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> t
         ((tensor([0.1000, 0.2000], dtype=torch.float64),), {})
     """
     return (
-        tuple(as_data(value, lambda i=i: _named(program, i)) for i, value in enumerate(args)),  # type: ignore[misc]
+        tuple(as_data(value, lambda i=i: _name_argument(program, i)) for i, value in enumerate(args)),  # type: ignore[misc]
         {key: as_data(value, lambda key=key: f"the argument {key!r}") for key, value in kwargs.items()},  # type: ignore[misc]
     )
 
 
-def _named(program: Any, place: int) -> str:
+def _name_argument(program: Any, place: int) -> str:
     """What to call a positional argument: by its name if known."""
     while callable(inner := getattr(program, "fn", None)):
         program = inner

@@ -49,10 +49,10 @@ class Program:
         return self
 
     def __reduce__(self) -> tuple[Callable[[], None], tuple[()]]:
-        return _left_behind, ()
+        return _leave_behind, ()
 
 
-def _left_behind() -> None:
+def _leave_behind() -> None:
     """What a pickled program is restored as."""
 
 
@@ -83,7 +83,7 @@ def refuse_coroutines(fn: Callable[..., Any]) -> None:
             (inspect.isasyncgenfunction, "an asynchronous generator"),
         ):
             if candidate is not None and test(candidate):
-                raise _deferred(inner, f"is {kind}")
+                raise _refuse_deferred(inner, f"is {kind}")
 
 
 def run_program(fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
@@ -116,7 +116,7 @@ def run_program(fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str
         if test(result):
             if not inspect.isasyncgen(result):
                 result.close()
-            raise _deferred(innermost(fn), f"returned {kind}")
+            raise _refuse_deferred(innermost(fn), f"returned {kind}")
     return result
 
 
@@ -217,7 +217,7 @@ def innermost(fn: Any) -> Any:
     return fn
 
 
-def _deferred(inner: Any, what: str) -> HandlerError:
+def _refuse_deferred(inner: Any, what: str) -> HandlerError:
     return HandlerError(
         f"the program {getattr(inner, '__qualname__', repr(inner))} {what}: its body would run after the handlers around "
         "it have exited. Write it as a plain function that returns its result."

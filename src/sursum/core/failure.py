@@ -12,7 +12,7 @@ from types import CodeType, FrameType, TracebackType
 import numpy as np
 from torch import Tensor
 
-from sursum.common.shown import shown
+from sursum.common.shown import abbreviate
 from sursum.common.user_frame import is_users
 from sursum.errors import SursumError
 
@@ -67,7 +67,7 @@ def explain(error: Exception) -> None:
     tree = _source(code)
     names = _names(code, tree, line, frame)
     sites = {} if tree is None else _sites(tree)
-    values = [f"{n}{f' (site {sites[n]!r})' if n in sites else ''} is {_described(_value(frame, n))}" for n in names]
+    values = [f"{n}{f' (site {sites[n]!r})' if n in sites else ''} is {_describe(_value(frame, n))}" for n in names]
     hint = next((f" {help[0].upper()}{help[1:]}." for part, help in HINTS if part in str(error)), "")
     where = f"{code.co_filename.rpartition('/')[2]}:{line}"
     error.add_note(f"In the program, at {where}{': ' if values else ''}{', '.join(values)}.{hint}")
@@ -88,12 +88,12 @@ def _names(code: CodeType, tree: ast.AST | None, line: int, frame: FrameType) ->
     """The variables of the statement that hold data or values of sites, in order of appearance."""
     statement = _statement(tree, line - code.co_firstlineno + 1) if tree is not None else None
     if statement is None:
-        statement = _parsed(linecache.getline(code.co_filename, line, frame.f_globals).strip().removesuffix(":"))
+        statement = _parse(linecache.getline(code.co_filename, line, frame.f_globals).strip().removesuffix(":"))
     read = (node.id for node in _own(statement) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load))
     return [name for name in dict.fromkeys(read) if _is_data(_value(frame, name))]
 
 
-def _parsed(source: str) -> ast.AST | None:
+def _parse(source: str) -> ast.AST | None:
     try:
         return ast.parse(source)
     except SyntaxError:
@@ -133,14 +133,14 @@ def _is_frame(value: object) -> bool:
     return type(value).__module__.startswith(("pandas", "polars"))
 
 
-def _described(value: object) -> str:
-    return f"a {type(value).__module__.split('.')[0]} {type(value).__name__}" if _is_frame(value) else shown(value)
+def _describe(value: object) -> str:
+    return f"a {type(value).__module__.split('.')[0]} {type(value).__name__}" if _is_frame(value) else abbreviate(value)
 
 
 def _source(code: CodeType) -> ast.AST | None:
     """The parsed source of a function; None if there is none, or for a lambda inside an expression."""
     try:
-        return _parsed(textwrap.dedent(inspect.getsource(code)))
+        return _parse(textwrap.dedent(inspect.getsource(code)))
     except (OSError, TypeError):
         return None
 

@@ -34,7 +34,7 @@ def in_place(error: Exception) -> SiteError | None:
     return SiteError(f"the value of a site is changed in place{f' ({line})' if line is not None else ''}. {_INSTEAD}")
 
 
-def changed(site: Site) -> SiteError:
+def changed_in_place_error(site: Site) -> SiteError:
     """The error for a site whose value has changed by the end of the program."""
     return SiteError(f"the value of site {site} was changed in place after the site. {_INSTEAD}")
 

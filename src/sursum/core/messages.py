@@ -18,9 +18,9 @@ from torch import Tensor
 from torch.distributions import Distribution, constraints
 
 from sursum.distributions.matrices import drawable
-from sursum.distributions.missing import masked, stand_in
+from sursum.distributions.missing import mask_term, stand_in
 from sursum.distributions.randomness import drawing_from
-from sursum.distributions.rebuild import unchecked
+from sursum.distributions.rebuild import without_checks
 from sursum.errors import DensityError, SiteError
 
 
@@ -207,9 +207,9 @@ class Sample(Site):
             value = value.to(torch.get_default_dtype())
         if mask is not None and self.is_observed:
             value = stand_in(value, mask, len(self.fn.event_shape))
-        log_prob = unchecked(self.fn).log_prob(value)
+        log_prob = without_checks(self.fn).log_prob(value)
         if mask is not None:
-            log_prob = masked(log_prob, mask)
+            log_prob = mask_term(log_prob, mask)
         if isinstance(self.scale, Tensor) or self.scale != 1.0:
             log_prob = log_prob * self.scale
         return log_prob
@@ -240,5 +240,5 @@ class Factor(Site):
         """The term, scaled and masked."""
         value: Tensor = self.value
         if self.mask is not None:
-            value = masked(value, torch.as_tensor(self.mask))
+            value = mask_term(value, torch.as_tensor(self.mask))
         return value * self.scale if isinstance(self.scale, Tensor) or self.scale != 1.0 else value

@@ -25,15 +25,15 @@ def place(site: S) -> S:
     if not dims:
         return site
     if isinstance(site, Factor):
-        shape = _placed(site, "its value has shape", site.value.shape, dims)
+        shape = _batch_in_plates(site, "its value has shape", site.value.shape, dims)
         return site if shape == site.value.shape else site.but(value=site.value.expand(shape))
     if not isinstance(site.fn, Distribution):
         return site
-    shape = _placed(site, "its distribution has batch shape", site.fn.batch_shape, dims)
+    shape = _batch_in_plates(site, "its distribution has batch shape", site.fn.batch_shape, dims)
     return site if shape == site.fn.batch_shape else site.but(fn=site.fn.expand(shape))
 
 
-def _placed(site: Sample | Factor, what: str, own: torch.Size, dims: Mapping[int, Frame]) -> torch.Size:
+def _batch_in_plates(site: Sample | Factor, what: str, own: torch.Size, dims: Mapping[int, Frame]) -> torch.Size:
     """`own`, a batch shape, with the sizes of the plates in their dimensions."""
     batch = [1] * (-min(dims) - len(own)) + list(own)
     for dim, frame in dims.items():
@@ -83,7 +83,7 @@ def local_plates(site: Param, value: Tensor) -> tuple[Frame, ...]:
     return tuple(claimed.values())
 
 
-def subsampled(site: Param, value: Tensor) -> Tensor:
+def take_present(site: Param, value: Tensor) -> Tensor:
     """The elements of a local parameter that are present in its plates."""
     return present(value, local_plates(site, value), value.dim() - (site.event_dim or 0))
 

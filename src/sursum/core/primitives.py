@@ -12,12 +12,12 @@ from torch.distributions import Distribution, constraints
 
 from sursum.common.other_libraries import answers
 from sursum.common.precision import is_double
-from sursum.common.shown import shown
+from sursum.common.shown import abbreviate
 from sursum.common.torch_private import DisableTorchFunction, is_all_true
 from sursum.common.user_frame import calling_line
 from sursum.core.arguments import as_data
 from sursum.core.messages import Deterministic, Factor, Param, Sample
-from sursum.core.plates import place, plate_scale, subsampled
+from sursum.core.plates import place, plate_scale, take_present
 from sursum.core.runtime import perform
 from sursum.core.scope import at_site, current_generator, open_plates
 from sursum.core.validation import check_factor, check_fn, check_mask, check_value, validation_enabled
@@ -71,7 +71,7 @@ def sample(
     if is_double() and isinstance(fn, Distribution):
         fn = as_written(fn)
     site = Sample(
-        name=_checked(name),
+        name=_check_name(name),
         fn=fn,
         value=as_data(obs, lambda: f"the value given to site {name!r}", ObservationError),
         is_observed=obs is not None,
@@ -131,7 +131,7 @@ def param(
     """
     if not isinstance(constraint, constraints.Constraint):
         raise SiteError(
-            f"the constraint of parameter {name!r} ({calling_line()}) is {shown(constraint)}, but must be one of "
+            f"the constraint of parameter {name!r} ({calling_line()}) is {abbreviate(constraint)}, but must be one of "
             "`sursum.distributions.constraints`, such as `constraints.positive`."
         )
     if isinstance(init, (np.ndarray, np.generic)):
@@ -143,7 +143,7 @@ def param(
             "a number, or a function that returns a tensor: torch.as_tensor(value)."
         )
     site = Param(
-        name=_checked(name),
+        name=_check_name(name),
         initial=initial,
         constraint=constraint,
         event_dim=event_dim,
@@ -168,7 +168,7 @@ def read(site: Param) -> Tensor:
     with at_site(site):
         out = perform(site)
         value: Tensor = out.value
-        return subsampled(out, value) if isinstance(out, Param) else value
+        return take_present(out, value) if isinstance(out, Param) else value
 
 
 def deterministic(name: str, value: Tensor, event_dim: int | None = None) -> Tensor:
@@ -190,7 +190,7 @@ def deterministic(name: str, value: Tensor, event_dim: int | None = None) -> Ten
         >>> su.deterministic("twice", 2 * torch.tensor(3.0))
         tensor(6.)
     """
-    name = _checked(name)
+    name = _check_name(name)
     if not isinstance(value, (Tensor, int, float, np.ndarray, np.generic)):
         raise SiteError(
             f"the value of the deterministic site {name!r} ({calling_line()}) is {value!r}, {_kind(value)}. A tensor or a "
@@ -220,7 +220,7 @@ def factor(name: str, log_factor: Tensor) -> None:
         >>> float(t.trace.log_prob_sum())
         -2.0
     """
-    name, plates = _checked(name), open_plates()
+    name, plates = _check_name(name), open_plates()
     number = isinstance(log_factor, (Tensor, int, float, np.ndarray, np.generic))
     if not number or (isinstance(log_factor, Tensor) and log_factor.is_complex()):
         raise SiteError(
@@ -248,7 +248,7 @@ def _kind(value: Any) -> str:
     return f"{'an' if kind[0] in 'aeiouAEIOU' else 'a'} {kind}"
 
 
-def _checked(name: str) -> str:
+def _check_name(name: str) -> str:
     if not isinstance(name, str) or not name:
         raise SiteError(f"a site's name must be a non-empty string, not {name!r} ({calling_line()}).")
     return name

@@ -18,7 +18,7 @@ from torch import Tensor
 from typing_extensions import ParamSpec, TypeVar  # torch needs it as well, so it is there
 
 from sursum.common.reprs import call_text
-from sursum.common.shown import shown
+from sursum.common.shown import abbreviate
 from sursum.core.calling import Wrapper, refuse_coroutines, run_program
 from sursum.core.messages import Frame, Site, Step
 from sursum.errors import HandlerError, OptionError
@@ -115,7 +115,7 @@ class Messenger(Wrapper, Generic[P, R]):
             if not callable(self.fn):
                 verb = type(self).__name__
                 raise HandlerError(
-                    f"{verb} got {shown(self.fn)} as its program. A callable was expected, a function or a module: "
+                    f"{verb} got {abbreviate(self.fn)} as its program. A callable was expected, a function or a module: "
                     f"{verb}(model, …), or as a decorator or in a `with` block {verb}(…) with its arguments by keyword."
                 )
             refuse_coroutines(self.fn)

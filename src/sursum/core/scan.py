@@ -59,14 +59,14 @@ def scan(f: Callable[[Any, Any], tuple[Any, Any]], init: Any, xs: Any = None, le
     rows, rows_shape = flatten(xs)
     steps = _length([_tensor(row, "xs", name) for row in rows], length, name)
     carry, carry_shape = flatten(init)
-    loop = Loop(f, tuple(_tensor(leaf, "the carry", name) for leaf in carry), carry_shape, tuple(rows), rows_shape, steps, name)
+    loop = Scan(f, tuple(_tensor(leaf, "the carry", name) for leaf in carry), carry_shape, tuple(rows), rows_shape, steps, name)
     roller = current_roller()
     last, ys, ys_shape = plain(loop) if roller is None else roller(loop)
     return carry_shape.build(last), ys_shape.build(ys)
 
 
 @dataclass(frozen=True, eq=False)
-class Loop:
+class Scan:
     """A scan to be run: the body, the leaves of its initial carry and of `xs`, and their tree structures."""
 
     body: Callable[[Any, Any], tuple[Any, Any]]
@@ -100,8 +100,8 @@ class Loop:
             kinds = [(leaf.dtype, tuple(leaf.shape)) if isinstance(leaf, Tensor) else _kind(leaf) for leaf in (old, new)]
             if kinds[0] != kinds[1]:
                 raise ScanError(
-                    f"{self.name}: a leaf of the carry is {_shown(kinds[0])} before step {step.index}, and {_shown(kinds[1])} "
-                    "after it. Start with a tensor of the shape and dtype that the body returns."
+                    f"{self.name}: a leaf of the carry is {_abbreviate(kinds[0])} before step {step.index}, and "
+                    f"{_abbreviate(kinds[1])} after it. Start with a tensor of the shape and dtype that the body returns."
                 )
         ys, ys_shape = flatten(result[1])
         return following, ys, ys_shape
@@ -127,7 +127,7 @@ class _Stepping(Messenger):
         return copy
 
 
-def plain(loop: Loop) -> tuple[list[Tensor], list[Tensor], Shape]:
+def plain(loop: Scan) -> tuple[list[Tensor], list[Tensor], Shape]:
     """Run the steps one after another: the final carry, and the outputs along a leading dimension."""
     carry, kept = list(loop.init), []
     shape: Shape | None = None
@@ -150,7 +150,7 @@ def plain(loop: Loop) -> tuple[list[Tensor], list[Tensor], Shape]:
     return carry, [torch.stack(column) for column in columns], shape
 
 
-def check_kept(loop: Loop, known: Shape | None, found: Shape) -> None:
+def check_kept(loop: Scan, known: Shape | None, found: Shape) -> None:
     """Check that the outputs of two steps have the same structure."""
     if known is not None and known != found:
         raise ScanError(f"{loop.name}: one step returns {known}, and the next {found}. Keep the structure the same.")
@@ -183,5 +183,5 @@ def _kind(item: Any) -> str:
     return "None" if item is None else f"a {type(item).__name__}"
 
 
-def _shown(kind: Any) -> str:
+def _abbreviate(kind: Any) -> str:
     return kind if isinstance(kind, str) else f"{str(kind[0]).removeprefix('torch.')} of shape {kind[1]}"

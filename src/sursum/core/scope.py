@@ -36,7 +36,7 @@ def open_plates() -> tuple[Frame, ...]:
     return tuple(reversed(found))
 
 
-def reopened(name: str) -> Frame | None:
+def reopen(name: str) -> Frame | None:
     """The plate `name` outside the current `Global`, to be reopened."""
     scope = next((messenger for messenger in reversed(STACK.get()) if isinstance(messenger, Global)), None)
     found = next((frame for frame in scope.plates if frame.name == name), None) if scope else None

@@ -81,12 +81,12 @@ class StackedFactor(Factor):
         return torch.stack([part.log_prob() for part in self.parts]) if self.term is None else self.term
 
 
-def kept(site: Site, step: Step) -> Kept:
+def keep(site: Site, step: Step) -> Kept:
     """The record of `site` at `step`."""
     return Kept(site, site.log_prob() if step.rolled and isinstance(site, (Sample, Factor)) else None)
 
 
-def stacked(rows: Sequence[Kept], step: Step) -> Site:
+def stack_steps(rows: Sequence[Kept], step: Step) -> Site:
     """One site with a leading time dimension, from its steps in a finished scan."""
     first, sites = rows[0].site, [row.site for row in rows]
     _check(sites, step)

@@ -20,7 +20,7 @@ from torch.distributions.utils import lazy_property
 from sursum.common.torch_private import DisableTorchFunction, is_all_true
 from sursum.core.messages import Factor, Frame, Sample
 from sursum.core.valid_data import valid_data
-from sursum.distributions.fluent import Masked, unwrapped
+from sursum.distributions.fluent import Masked, unwrap
 from sursum.distributions.shapes import broadcast_shapes
 from sursum.distributions.supports import holds, support_of
 from sursum.errors import ArgumentError, ObservationError, PlateError, SiteError
@@ -218,7 +218,7 @@ def check_value(site: Sample) -> None:
         return
     with DisableTorchFunction():
         check_shape(site)
-    core, mask = unwrapped(fn), site.mask
+    core, mask = unwrap(fn), site.mask
     if isinstance(fn, Masked):
         mask = fn.mask_tensor if mask is None else fn.mask_tensor & mask
     # An explicit validate_args=False is respected; one implied by torch's flag is not.

@@ -10,7 +10,7 @@ from sursum.core.plates import by_step
 from sursum.core.runtime import Messenger, handler, perform
 from sursum.core.scope import own_steps
 from sursum.distributions.delta import Delta
-from sursum.distributions.fluent import unwrapped
+from sursum.distributions.fluent import unwrap
 
 
 @handler
@@ -56,7 +56,7 @@ class Answering(Messenger):
 
     def answered(self, site: Sample) -> Sample:
         """A latent site with its value."""
-        if isinstance(unwrapped(site.fn), Delta) and not self.knows(site):
+        if isinstance(unwrap(site.fn), Delta) and not self.knows(site):
             return site.but(value=site.fn.rsample())
         steps = own_steps(site)
         answer = self._in_all(site, steps) if steps else self.latent(site, ())

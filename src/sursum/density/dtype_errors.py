@@ -23,7 +23,7 @@ _TORCH_SAYS = re.compile(r"dtype|scalar type|same device|should be the same|on d
 
 
 @contextmanager
-def explained(found: Callable[[], Trace], program: Any, args: Any, kwargs: Any) -> Iterator[None]:
+def explain_torch_errors(found: Callable[[], Trace], program: Any, args: Any, kwargs: Any) -> Iterator[None]:
     """Convert torch's errors about a dtype, a device, an index, or a value changed in place to errors in terms of the program.
 
     Args:
@@ -38,7 +38,7 @@ def explained(found: Callable[[], Trace], program: Any, args: Any, kwargs: Any) 
         reached = found()
         instead = outside(error, after=next(reversed(reached.nodes), None)) or in_place(error)
         if instead is None and isinstance(error, RuntimeError):
-            instead = mismatch(error, reached, _named(program, args, kwargs))
+            instead = mismatch(error, reached, _name_arguments(program, args, kwargs))
         if instead is None:
             raise
         raise instead from error
@@ -87,7 +87,7 @@ def _own_dtype(tensor: Tensor) -> torch.dtype:
         return tensor.dtype
 
 
-def _named(program: Any, args: Any, kwargs: Any) -> dict[str, Any]:
+def _name_arguments(program: Any, args: Any, kwargs: Any) -> dict[str, Any]:
     """The arguments of `program`, by name where known."""
     while isinstance(program, Messenger):
         program = program.fn

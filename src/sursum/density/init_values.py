@@ -13,7 +13,7 @@ from sursum.distributions.supports import may_start, support_of
 from sursum.errors import DensityError
 
 
-def carried_by(site: Sample, onto: Any) -> Tensor | None:
+def carry_over(site: Sample, onto: Any) -> Tensor | None:
     """The site's initial value in unconstrained coordinates; None if it has none inside its support."""
     if site.init is None:
         return None
@@ -30,7 +30,7 @@ def carried_by(site: Sample, onto: Any) -> Tensor | None:
         return free.clone() if bool(torch.isfinite(free).all()) else None
 
 
-def given_for(site: Sample, value: Any, onto: Any, shape: tuple[int, ...]) -> np.ndarray:
+def place_given(site: Sample, value: Any, onto: Any, shape: tuple[int, ...]) -> np.ndarray:
     """A given value of this shape for a site (in a scan for all steps), in unconstrained coordinates."""
     value = torch.as_tensor(value).detach().to(torch.float64)
     start = f"the value to start from that was given for site {site}"

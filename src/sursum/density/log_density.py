@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sursum.common.gc_pause import uncollected
+from sursum.common.gc_pause import pause_collection
 from sursum.common.precision import in_double
 from sursum.common.snapshot import snapshot_of
 from sursum.common.tables import Table
@@ -31,15 +31,15 @@ from sursum.core.trace import Trace
 from sursum.core.valid_data import ValidData
 from sursum.core.validation import check_value
 from sursum.density.bypassed_module import check_caches, watch_originals
-from sursum.density.dtype_errors import explained
-from sursum.density.init_values import brief, carried_by, given_for
+from sursum.density.dtype_errors import explain_torch_errors
+from sursum.density.init_values import brief, carry_over, place_given
 from sursum.density.layout import Latent, coordinate_names, is_weight, layout, observed_values, site_dims, site_dtype
 from sursum.density.search import runs
 from sursum.density.unconstrain import Placed, Recalled, refuse_subsamples
-from sursum.density.unobserved import unobserved
-from sursum.density.unused_sites import unconnected
+from sursum.density.unobserved import find_unobserved
+from sursum.density.unused_sites import find_unconnected
 from sursum.distributions.delta import Delta
-from sursum.distributions.fluent import unwrapped
+from sursum.distributions.fluent import unwrap
 from sursum.errors import DensityError, HeldParameterWarning, SursumError, UnusedSiteWarning
 from sursum.handlers import trace
 
@@ -72,7 +72,7 @@ class LogDensity:
         (1, -1.0)
     """
 
-    @uncollected()
+    @pause_collection()
     def __init__(
         self,
         model: Callable[..., Any],
@@ -99,10 +99,10 @@ class LogDensity:
             self._by_name = {latent.name: latent for latent in self.latents}
             self.observed, self.dims = observed_values(found), site_dims(found)
             self.networks = frozenset(name for name, site in found.items() if is_weight(site))
-            self.unobserved = unobserved(found, leaves)
+            self.unobserved = find_unobserved(found, leaves)
             _announce_held(found)
             if self.unobserved is None:
-                _announce_unconnected(unconnected(found, leaves, self._run))
+                _announce_unconnected(find_unconnected(found, leaves, self._run))
 
     # The function and its parts.
 
@@ -140,7 +140,7 @@ class LogDensity:
 
     def _values(self, found: Trace) -> dict[str, Tensor]:
         values = {latent.name: found[latent.name].value for latent in self.latents}
-        points = (site for site in found.stochastic.values() if isinstance(unwrapped(site.fn), Delta))
+        points = (site for site in found.stochastic.values() if isinstance(unwrap(site.fn), Delta))
         fixed = {site.name: site.value for site in (*points, *found.deterministic.values())}
         return values | {name: torch.as_tensor(fixed[name]) for name in found if name in fixed}
 
@@ -223,14 +223,14 @@ class LogDensity:
         def choose(site: Sample, free_shape: torch.Size, onto: Any) -> Tensor:
             latent = self._known(site, free_shape)
             width = latent.stop - latent.start
-            carried = carried_by(site, onto)
+            carried = carry_over(site, onto)
             if carried is not None:  # in a scan it is the value of each step
                 carried = carried.expand(free_shape)
             if values and carried is not None and site.infer.get("is_recalled"):
                 # The replacement of a site may also have a value by name, but from different coordinates.
                 free = carried.double().reshape(-1).numpy()
             elif site.name in values:
-                free = given_for(site, values[site.name], onto, latent.shape)
+                free = place_given(site, values[site.name], onto, latent.shape)
             elif carried is None:
                 free = rng.uniform(-spread, spread, width)
             else:
@@ -344,7 +344,7 @@ class LogDensity:
         return Placed(choose=choose)
 
     def _run(self, at: Placed) -> Trace:
-        said = explained(lambda: recorder.trace, self.model, self.args, self.kwargs)
+        said = explain_torch_errors(lambda: recorder.trace, self.model, self.args, self.kwargs)
         with trace() as recorder, at as running, said, self._valid.here():
             result = run_program(self.model, self.args, self.kwargs)
         at.jacobians = running.jacobians
@@ -369,7 +369,7 @@ class LogDensity:
             reaches: dict[str, float] = {}
 
             def choose(site: Sample, free_shape: torch.Size, onto: Any) -> Tensor:
-                free = carried_by(site, onto)
+                free = carry_over(site, onto)
                 reaches[site.name] = _SPREAD if free is None else _JITTER
                 if free is None:
                     free = torch.zeros(free_shape, dtype=site_dtype(site))

@@ -11,11 +11,11 @@ from sursum.core.messages import Factor
 from sursum.core.trace import Trace
 from sursum.density.unused_sites import last_sites
 from sursum.distributions.delta import Delta
-from sursum.distributions.fluent import unwrapped
+from sursum.distributions.fluent import unwrap
 from sursum.errors import ObservationWarning
 
 
-def unobserved(found: Trace, leaves: Mapping[str, Tensor] | None = None) -> tuple[str, ...] | None:
+def find_unobserved(found: Trace, leaves: Mapping[str, Tensor] | None = None) -> tuple[str, ...] | None:
     """The sites where data would be expected, in a program without data; None if something is observed.
 
     A factor counts as an observation.
@@ -30,7 +30,7 @@ def unobserved(found: Trace, leaves: Mapping[str, Tensor] | None = None) -> tupl
     written = {
         name
         for name, site in found.stochastic.items()
-        if site.param is None and not site.infer.get("is_subsample") and not isinstance(unwrapped(site.fn), Delta)
+        if site.param is None and not site.infer.get("is_subsample") and not isinstance(unwrap(site.fn), Delta)
     }
     ends = [name for name in last_sites(found, leaves) if name in written] if leaves else []
     return tuple(ends or (name for name in found if name in written))
@@ -55,7 +55,7 @@ def announce_empty(observed: Mapping[str, Tensor]) -> None:
 
 
 def announce_unobserved(sites: tuple[str, ...] | None) -> None:
-    """Warn about a program that observes nothing, given the result of `unobserved`.
+    """Warn about a program that observes nothing, given the result of `find_unobserved`.
 
     Warns:
         ObservationWarning: nothing is observed.

@@ -18,7 +18,7 @@ from sursum.density.unconstrain import Placed
 _MOVES = (0.3, 1.0, 1.0, 3.0, 3.0, 10.0)
 
 
-def unconnected(found: Trace, leaves: Mapping[str, Tensor], run: Callable[[Placed], Trace]) -> list[str]:
+def find_unconnected(found: Trace, leaves: Mapping[str, Tensor], run: Callable[[Placed], Trace]) -> list[str]:
     """The names in `leaves`, a free tensor for every latent site, that affect no data: their posterior is their prior.
 
     A site is connected if a term of `found` other than its own prior depends on it: a likelihood, or the prior of a site
@@ -38,15 +38,15 @@ def unconnected(found: Trace, leaves: Mapping[str, Tensor], run: Callable[[Place
     known: dict[Any, int] = {}
     needs = {name: _reach(term, bit, known) & ~own.get(name, 0) for name, term in terms.items()}
     lonely = _lonely(needs, own)
-    if lonely and not _changed(terms, leaves, lonely, run) <= set(lonely):  # one of them, or several
+    if lonely and not _find_changed(terms, leaves, lonely, run) <= set(lonely):  # one of them, or several
         for name in lonely:
-            for other in _changed(terms, leaves, [name], run) - {name}:
+            for other in _find_changed(terms, leaves, [name], run) - {name}:
                 needs[other] |= own[name]
         return _lonely(needs, own)
     return lonely
 
 
-def _changed(
+def _find_changed(
     terms: Mapping[str, Tensor], leaves: Mapping[str, Tensor], names: Sequence[str], run: Callable[[Placed], Trace]
 ) -> set[str]:
     """The terms that change when the sites `names` are perturbed, by a little or by much, and all others are fixed."""

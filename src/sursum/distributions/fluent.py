@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
-from sursum.distributions.missing import masked, stand_in
+from sursum.distributions.missing import mask_term, stand_in
 from sursum.distributions.other_libraries import check_arguments
 from sursum.distributions.shapes import broadcast_shapes
 from sursum.distributions.written import Written
@@ -99,10 +99,10 @@ class Masked(Fluent, torch.distributions.Distribution):
         return value
 
     def log_prob(self, value: Tensor) -> Tensor:
-        return masked(self.base_dist.log_prob(stand_in(value, self.mask_tensor, len(self.event_shape))), self.mask_tensor)
+        return mask_term(self.base_dist.log_prob(stand_in(value, self.mask_tensor, len(self.event_shape))), self.mask_tensor)
 
 
-def unwrapped(fn: Any) -> Any:
+def unwrap(fn: Any) -> Any:
     """`fn` without the `Independent` and `Masked` around it."""
     while isinstance(fn, (torch.distributions.Independent, Masked)):
         fn = fn.base_dist

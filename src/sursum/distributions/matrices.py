@@ -11,7 +11,7 @@ import torch.distributions as td
 from torch import Tensor
 
 from sursum.distributions.fluent import Fluent
-from sursum.distributions.rebuild import unchecked
+from sursum.distributions.rebuild import without_checks
 
 
 class LKJCholesky(Fluent, td.LKJCholesky):
@@ -68,7 +68,7 @@ def drawable(fn: td.Distribution) -> td.Distribution:
     """`fn` with a correct sampler: torch's own distributions of matrices, also inside others, are replaced by ours."""
     if not _has(fn):
         return fn
-    new = unchecked(fn)
+    new = without_checks(fn)
     _mend(new)
     return new
 

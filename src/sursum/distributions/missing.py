@@ -39,12 +39,12 @@ def stand_in(value: Tensor, mask: Tensor, events: int) -> Tensor:
     return torch.where(mask.reshape(batch + (1,) * events), wide, other)
 
 
-def masked(term: Tensor, mask: Tensor) -> Tensor:
+def mask_term(term: Tensor, mask: Tensor) -> Tensor:
     """`term` where `mask` is True, and 0 elsewhere.
 
     Example:
         >>> import torch
-        >>> masked(torch.tensor(-1.0), torch.tensor([True, False]))
+        >>> mask_term(torch.tensor(-1.0), torch.tensor([True, False]))
         tensor([-1.,  0.])
     """
     return torch.where(mask.to(term.device), term, torch.zeros((), dtype=term.dtype, device=term.device))

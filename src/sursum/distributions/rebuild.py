@@ -78,7 +78,7 @@ def recast(fn: Distribution, dtype: torch.dtype, device: torch.device) -> Distri
     return new
 
 
-def unchecked(fn: Distribution) -> Distribution:
+def without_checks(fn: Distribution) -> Distribution:
     """`fn` without its own checks of values; the tensors are shared with the original."""
     new: Distribution = rebuild(fn, lambda tensor: tensor)
     _switch_off(new)

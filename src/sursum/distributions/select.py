@@ -39,20 +39,20 @@ def select(fn: Distribution, dim: int, indices: Tensor) -> Distribution | None:
         tensor([3., 1.])
     """
     try:
-        selected: Distribution = _selected(fn, dim, indices)
+        selected: Distribution = _select(fn, dim, indices)
     except (RuntimeError, NotImplementedError, IndexError):
         return None
     return selected
 
 
-def _selected(fn: Any, dim: int, indices: Tensor) -> Any:
+def _select(fn: Any, dim: int, indices: Tensor) -> Any:
     if isinstance(fn, Independent):
-        return type(fn)(_selected(fn.base_dist, dim - fn.reinterpreted_batch_ndims, indices), fn.reinterpreted_batch_ndims)
+        return type(fn)(_select(fn.base_dist, dim - fn.reinterpreted_batch_ndims, indices), fn.reinterpreted_batch_ndims)
     if isinstance(fn, Masked):
-        return Masked(_selected(fn.base_dist, dim, indices), _pick(fn.mask_tensor, fn.batch_shape, 0, dim, indices))
+        return Masked(_select(fn.base_dist, dim, indices), _pick(fn.mask_tensor, fn.batch_shape, 0, dim, indices))
     if isinstance(fn, MixtureSameFamily):
         # The components are the rightmost batch dimension of their distribution.
-        parts = _selected(fn._mixture_distribution, dim, indices), _selected(fn._component_distribution, dim - 1, indices)
+        parts = _select(fn._mixture_distribution, dim, indices), _select(fn._component_distribution, dim - 1, indices)
         return type(fn)(*parts, validate_args=False)
     whole = fn.batch_shape
     for kind, names in _ARGUMENTS.items():
@@ -74,7 +74,7 @@ def _leaf(fn: Any, dim: int, indices: Tensor) -> Any:
         elif isinstance(value, Distribution):
             if value.batch_shape != fn.batch_shape:
                 raise IndexError(f"{type(fn).__name__}.{name} has a different batch shape")
-            vars(new)[name] = _selected(value, dim, indices)
+            vars(new)[name] = _select(value, dim, indices)
         elif not isinstance(value, torch.Size):
             vars(new)[name] = rebuild(value, lambda tensor: _pick(tensor, fn.batch_shape, len(fn.event_shape), dim, indices))
     shape = list(fn.batch_shape)

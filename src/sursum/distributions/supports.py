@@ -60,7 +60,7 @@ _ELEMENTS: dict[type, _Bounds] = {
 }
 
 
-def peeled(constraint: Any) -> Any:
+def peel(constraint: Any) -> Any:
     """`constraint` without the independent dimensions around it."""
     while isinstance(constraint, type(constraints.real_vector)):
         constraint = constraint.base_constraint
@@ -69,7 +69,7 @@ def peeled(constraint: Any) -> Any:
 
 def bounds(constraint: Any) -> _Bounds | None:
     """The closed interval of an interval constraint, integers included; None for anything else."""
-    constraint = peeled(constraint)
+    constraint = peel(constraint)
     if isinstance(constraint, type(constraints.real)):
         return -math.inf, math.inf
     if isinstance(constraint, type(constraints.boolean)):
@@ -169,7 +169,7 @@ def _image(base: _Bounds | None, transforms: list[Any]) -> Any:
             sign = _sign(transform.scale)
             if sign is None or turned:
                 turned = turned or _infinite(lower) is not _infinite(upper)
-                lower, upper = _turned(lower, upper, transform.loc, torch.as_tensor(transform.scale))
+                lower, upper = _turn_interval(lower, upper, transform.loc, torch.as_tensor(transform.scale))
                 continue
             ends = [_affine(end, transform.loc, transform.scale) for end in (lower, upper)]
             lower, upper = ends if sign > 0 else ends[::-1]
@@ -217,7 +217,7 @@ def _affine(end: Any, loc: Any, scale: Any) -> Any:
     return end if sign is not None and sign > 0 else -end
 
 
-def _turned(lower: Any, upper: Any, loc: Any, scale: Tensor) -> tuple[Any, Any]:
+def _turn_interval(lower: Any, upper: Any, loc: Any, scale: Tensor) -> tuple[Any, Any]:
     """The image of an interval under an affine map of unknown sign."""
     if _infinite(lower) and _infinite(upper):
         return lower, upper
@@ -256,7 +256,7 @@ def _sign(scale: Any) -> int | None:
 
 def inside(inner: Any, outer: Any) -> bool | None:
     """Whether the closure of `inner` is a subset of that of `outer`; None if neither bounds nor types decide it."""
-    inner, outer = peeled(inner), peeled(outer)
+    inner, outer = peel(inner), peel(outer)
     if inner is outer or (type(inner) is type(outer) and bounds(inner) is None):
         return True
     if type(outer) in _INSIDE.get(type(inner), ()):
@@ -288,7 +288,7 @@ def may_start(support: Any, value: Tensor) -> Tensor:
 
 def suggestions(constraint: Any) -> str:
     """Priors that suit `constraint`, for an error message."""
-    constraint = peeled(constraint)
+    constraint = peel(constraint)
     if constraint.is_discrete:
         return "a discrete distribution with that support"
     names = {

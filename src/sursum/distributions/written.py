@@ -23,24 +23,24 @@ class Written:
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         new = super().__new__(cls)
-        if (_rounded(args) or _rounded(kwargs.values())) and not is_double():
+        if (_is_rounded(args) or _is_rounded(kwargs.values())) and not is_double():
             vars(new)[KEY] = (cls, args, kwargs)
         return new
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
         new = super().expand(batch_shape, _instance)  # type: ignore[misc]
         if KEY in vars(self):
-            vars(new)[KEY] = (_expanded, (self, batch_shape), {})
+            vars(new)[KEY] = (_expand, (self, batch_shape), {})
         return new
 
 
-def _rounded(values: Iterable[Any]) -> bool:
+def _is_rounded(values: Iterable[Any]) -> bool:
     """Whether one of these is a number that float32 cannot represent."""
     with np.errstate(over="ignore"):
         return any(isinstance(value, float) and value == value and float(np.float32(value)) != value for value in values)
 
 
-def _expanded(fn: Any, batch_shape: Any) -> Any:
+def _expand(fn: Any, batch_shape: Any) -> Any:
     return as_written(fn).expand(batch_shape)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sursum.common.optional_packages import needed
+from sursum.common.optional_packages import require
 from sursum.common.patterns import suggestion
 from sursum.errors import ExportError
 
@@ -52,7 +52,7 @@ def inference_data(
         MissingPackageError: ArviZ or xarray is not installed.
         ExportError: names or labels for something that does not exist, or the wrong number of them.
     """
-    xarray = needed("xarray", "`to_arviz`")
+    xarray = require("xarray", "`to_arviz`")
     arviz = _arviz()
     ranks: dict[str, int] = {}
     for group, arrays in groups.items():
@@ -129,4 +129,4 @@ def _arviz() -> Any:
     with nullcontext() if "arviz" in sys.modules else warnings.catch_warnings():
         if "arviz" not in sys.modules:
             warnings.filterwarnings("ignore", message=ARVIZ_NOTICE, category=FutureWarning)
-        return needed("arviz", "`to_arviz`")
+        return require("arviz", "`to_arviz`")

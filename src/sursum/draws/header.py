@@ -21,7 +21,7 @@ def words(value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
-def named_words(value: Any) -> dict[str, tuple[str, ...]]:
+def words_by_name(value: Any) -> dict[str, tuple[str, ...]]:
     """A list of strings for each name.
 
     Raises:
@@ -32,7 +32,7 @@ def named_words(value: Any) -> dict[str, tuple[str, ...]]:
     return {name: words(texts) for name, texts in value.items()}
 
 
-class Subject(Protocol):
+class SubjectLike(Protocol):
     """What is asked of that which draws are of, here."""
 
     @property
@@ -45,8 +45,8 @@ class Subject(Protocol):
     def dims(self) -> Mapping[str, tuple[str, ...]]: ...
 
 
-def note_of(subject: Subject) -> dict[str, Any]:
-    """What `described` reads again."""
+def note_of(subject: SubjectLike) -> dict[str, Any]:
+    """What `describe` reads again."""
     return {
         "latents": list(subject.latents),
         "coordinates": list(subject.coordinates),
@@ -54,7 +54,7 @@ def note_of(subject: Subject) -> dict[str, Any]:
     }
 
 
-def described(note: Mapping[str, Any], shape: tuple[int, ...]) -> dict[str, Any]:
+def describe(note: Mapping[str, Any], shape: tuple[int, ...]) -> dict[str, Any]:
     """The fields of a posterior that `note` describes, whose unconstrained draws have `shape`, (chain, draw, n).
 
     Raises:
@@ -62,7 +62,7 @@ def described(note: Mapping[str, Any], shape: tuple[int, ...]) -> dict[str, Any]
         TypeError, ValueError: something is invalid.
 
     Example:
-        >>> described({"latents": ["mu"], "coordinates": ["mu"], "dims": {"mu": []}, "pareto_k": None}, (4, 100, 1))
+        >>> describe({"latents": ["mu"], "coordinates": ["mu"], "dims": {"mu": []}, "pareto_k": None}, (4, 100, 1))
         {'latents': ('mu',), 'coordinates': ('mu',), 'dims': {'mu': ()}, 'notes': (), 'pareto_k': None}
     """
     coordinates, k = words(note["coordinates"]), note.get("pareto_k")
@@ -73,7 +73,7 @@ def described(note: Mapping[str, Any], shape: tuple[int, ...]) -> dict[str, Any]
     return {
         "latents": words(note["latents"]),
         "coordinates": coordinates,
-        "dims": named_words(note["dims"]),
+        "dims": words_by_name(note["dims"]),
         "notes": words(note.get("notes", ())),
         "pareto_k": k,
     }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Part:
+class KeptDraws:
     """The chains that are kept, and the number of draws that each has in and after the warm-up."""
 
     chains: tuple[int, ...]
@@ -15,7 +15,7 @@ class Part:
     draws: int
 
 
-def common_part(warmup: Sequence[int], draws: Sequence[int]) -> Part:
+def common_part(warmup: Sequence[int], draws: Sequence[int]) -> KeptDraws:
     """The common part of chains with these numbers of draws: of those past the warm-up, or of all that started if none is.
 
     Each is truncated to the shortest of them. No chain is kept if none has started.
@@ -29,15 +29,15 @@ def common_part(warmup: Sequence[int], draws: Sequence[int]) -> Part:
     begun = [k for k in range(len(warmup)) if warmup[k] + draws[k]]
     kept = [k for k in begun if draws[k]] or begun
     if not kept:
-        return Part((), 0, 0)
-    return Part(tuple(kept), min(warmup[k] for k in kept), min(draws[k] for k in kept))
+        return KeptDraws((), 0, 0)
+    return KeptDraws(tuple(kept), min(warmup[k] for k in kept), min(draws[k] for k in kept))
 
 
-def cut_short(part: Part, asked: int, wanted: int, happened: str = "was interrupted") -> str:
+def cut_short(part: KeptDraws, asked: int, wanted: int, happened: str = "was interrupted") -> str:
     """The message about the posterior of such a run, of `asked` chains of `wanted` draws.
 
     Example:
-        >>> cut_short(Part((0, 1), 100, 40), 4, 1000)
+        >>> cut_short(KeptDraws((0, 1), 100, 40), 4, 1000)
         'The run was interrupted: the posterior has 40 of 1000 draws of 2 of 4 chains.'
     """
     kept = len(part.chains)

@@ -63,13 +63,13 @@ def smooth(log_weights: Array) -> Smoothed:
     if len(np.unique(kept)) < _FEWEST or np.ptp(kept) < 1e-6:
         weights, k = kept, np.nan
     else:
-        weights, k = _smoothed(kept - kept.max())
+        weights, k = _smooth(kept - kept.max())
     whole = np.full(len(log_weights), -np.inf)
     whole[present] = np.asarray(weights)
     return Smoothed(whole - np.logaddexp.reduce(whole), float(k))
 
 
-def _smoothed(logs: Array) -> tuple[Array, float]:
+def _smooth(logs: Array) -> tuple[Array, float]:
     """Logarithms of weights, the largest of which is 1, with a smooth tail; and the tail's Pareto k."""
     order = np.argsort(logs, kind="stable")
     size = math.ceil(min(len(logs) / 5, 3 * math.sqrt(len(logs))))

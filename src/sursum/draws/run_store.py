@@ -22,7 +22,7 @@ from sursum.draws.ess_rhat import mixing
 from sursum.draws.partial_run import common_part, cut_short
 from sursum.errors import StorageError
 from sursum.io.lazy_draws import ONE_PASS, StoredArray, StoredArrays, StoredSites
-from sursum.io.zarr_store import MOST_DRAWS, Column, Table, ZarrStore
+from sursum.io.zarr_store import MOST_DRAWS, Column, DrawTable, ZarrStore
 
 KIND = "sursum run"
 VERSION = 1
@@ -33,7 +33,7 @@ Groups = Mapping[str, Mapping[str, NDArray[Any]]]
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredRun:
     """The contents of a run's store: for each phase sites, statistics and q, truncated to the common length, unread.
 
     Groups of draws are `StoredSites`, groups of data are arrays.
@@ -76,7 +76,7 @@ def create(
                 f"{prefix}sample_stats": {name: Column((), dtype) for name, dtype in stats.items()},
                 f"{prefix}unconstrained": {"q": Column((dim,), np.dtype(np.float64), ("coordinate",))},
             }
-            store.add(phase, Table(chains, lengths[phase], groups))
+            store.add(phase, DrawTable(chains, lengths[phase], groups))
     return ZarrStore(Path(path))
 
 
@@ -95,7 +95,7 @@ def append_groups(path: str | os.PathLike[str], groups: Groups, dims: Mapping[st
             continue
         chains, draws = next(iter(arrays.values())).shape[:2]
         looks = {name: Column(array.shape[2:], array.dtype) for name, array in arrays.items()}
-        store.add(group, Table(chains, draws, {group: named(looks, dims)}))
+        store.add(group, DrawTable(chains, draws, {group: name_dims(looks, dims)}))
         for chain in range(chains):
             for begin in range(0, draws, MOST_DRAWS):
                 rows = slice(begin, begin + MOST_DRAWS)
@@ -112,7 +112,7 @@ def check_absent(store: ZarrStore, group: str) -> None:
         )
 
 
-def named(columns: Mapping[str, Column], dims: Mapping[str, Sequence[str]]) -> dict[str, Column]:
+def name_dims(columns: Mapping[str, Column], dims: Mapping[str, Sequence[str]]) -> dict[str, Column]:
     """Columns with names for their dimensions, the leading ones named as in `dims`."""
     names = dimension_names({name: len(column.shape) for name, column in columns.items()}, dims)
     return {name: replace(column, dims=names[name]) for name, column in columns.items()}
@@ -124,7 +124,7 @@ def table_sites(store: ZarrStore, table: str, group: str, chains: Sequence[int],
     return StoredSites(arrays)
 
 
-def _added(store: ZarrStore) -> tuple[dict[str, StoredSites], list[str]]:
+def _read_added(store: ZarrStore) -> tuple[dict[str, StoredSites], list[str]]:
     """The groups of draws that were added, and warnings about those that are incomplete."""
     found, said = {}, []
     for table in store.tables():
@@ -149,7 +149,7 @@ def groups_of(phase: str, sites: Mapping[str, Any], stats: Mapping[str, Any], q:
     return {f"{prefix}posterior": sites, f"{prefix}sample_stats": stats, f"{prefix}unconstrained": {"q": q}}
 
 
-def read(path: str | os.PathLike[str], wanted: Iterable[str] | None = None) -> Stored:
+def read(path: str | os.PathLike[str], wanted: Iterable[str] | None = None) -> StoredRun:
     """What a run has written so far, finished or not; only the sites that are `wanted`, if any are named.
 
     Raises:
@@ -195,9 +195,9 @@ def read(path: str | os.PathLike[str], wanted: Iterable[str] | None = None) -> S
         reached = ", ".join(str(count) for count in counts["sample"])
         lost = " The last ones were lost, as in a power cut." if any(lost for _, lost in sound.values()) else ""
         warnings = (f"{text} Draws that each chain has stored: {reached}.{lost}", *warnings)
-    groups, said = _added(store)
+    groups, said = _read_added(store)
     data = {group: store.get(group) for group in sorted(DATA - {"observed_data"}) if store.has(group)}
-    return Stored(sites, stats, q, store.get("observed_data"), groups, data, note, (*warnings, *said))
+    return StoredRun(sites, stats, q, store.get("observed_data"), groups, data, note, (*warnings, *said))
 
 
 def chosen(path: str | os.PathLike[str], stored: list[str], wanted: Iterable[str] | None) -> list[str]:

@@ -10,7 +10,7 @@ from sursum.common.user_frame import warn
 from sursum.core.messages import Sample, Site
 from sursum.core.runtime import Messenger, P, R, handler, perform
 from sursum.errors import OptionError, UnusedSiteWarning
-from sursum.handlers.unused import unused
+from sursum.handlers.unused import find_unused
 
 _TYPES = frozenset({"sample", "observe", "param", "deterministic", "factor"})
 _Choice = tuple[Collection[str] | None, Collection[str] | None, Callable[[Site], bool] | None]
@@ -68,7 +68,7 @@ class block(Messenger[P, R]):
             names = getattr(self, verb)
             # A whole trace need not be used completely.
             if names and not isinstance(names, Mapping):
-                for key, why in unused(self, names, self.met, "no site of that name was reached"):
+                for key, why in find_unused(self, names, self.met, "no site of that name was reached"):
                     warn(f"block: nothing to {verb} for {key!r}: {why}", UnusedSiteWarning)
 
     def hides(self, site: Site) -> bool:

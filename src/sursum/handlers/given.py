@@ -13,7 +13,7 @@ from sursum.core.messages import Param, Sample, Site
 from sursum.core.plates import by_step
 from sursum.core.runtime import Messenger, P, R, handler, required
 from sursum.errors import ObservationError, OptionError, UnusedSiteWarning
-from sursum.handlers.unused import unused
+from sursum.handlers.unused import find_unused
 
 
 @handler
@@ -61,7 +61,7 @@ class Given(Messenger[P, R]):
             if entry is not None and (not isinstance(entry, Site) or isinstance(entry, self.takes))
         ]
         taken = [name for name, site in self.met.items() if isinstance(site, self.takes)]
-        for name, why in unused(self, given, taken, self._why, patterns=False):
+        for name, why in find_unused(self, given, taken, self._why, patterns=False):
             warn(f"{verb}: the value for {name!r} was not used: {why}", UnusedSiteWarning)
 
     def _why(self, name: str) -> str:

@@ -14,7 +14,7 @@ from sursum.core.messages import Param, Sample
 from sursum.core.primitives import read
 from sursum.core.runtime import perform
 from sursum.core.scope import at_site
-from sursum.distributions.supports import peeled, support_of
+from sursum.distributions.supports import peel, support_of
 from sursum.errors import ArgumentError, SiteError
 from sursum.handlers.reparam import base_of
 
@@ -57,7 +57,7 @@ class LocScaleReparam:
     def __call__(self, site: Sample) -> Tensor:
         base, events = base_of(site.fn)
         arguments = {name: getattr(base, name) for name in base.arg_constraints if name in vars(base)}
-        if not {"loc", "scale"} <= arguments.keys() or peeled(support_of(base)) is not constraints.real:
+        if not {"loc", "scale"} <= arguments.keys() or peel(support_of(base)) is not constraints.real:
             raise SiteError(
                 f"site {site} has no location-scale form: LocScaleReparam needs a real-valued distribution with "
                 f"arguments loc and scale, such as Normal, and this is {type(base).__name__}."

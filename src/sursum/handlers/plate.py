@@ -8,13 +8,13 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from sursum.common.shown import shown
+from sursum.common.shown import abbreviate
 from sursum.common.user_frame import calling_line
 from sursum.core.arguments import as_data
 from sursum.core.calling import refuse_coroutines
 from sursum.core.messages import Frame, Sample
 from sursum.core.runtime import Messenger, perform
-from sursum.core.scope import at_site, current_generator, open_plates, reopened
+from sursum.core.scope import at_site, current_generator, open_plates, reopen
 from sursum.distributions.subsample import Subsample
 from sursum.errors import PlateError
 
@@ -57,7 +57,9 @@ class plate(Messenger):
     ) -> None:
         super().__init__()
         if not isinstance(name, str) or isinstance(size, str):
-            raise PlateError(f"a plate takes a name and a size, plate('data', 100), but got {shown(name)}, {shown(size)}.")
+            raise PlateError(
+                f"a plate takes a name and a size, plate('data', 100), but got {abbreviate(name)}, {abbreviate(size)}."
+            )
         self.name, self.size, self.dim, self.where = name, int(size), dim, calling_line()
         here = f"plate {name!r} ({self.where})"
         if self.size < 0 or self.size != size:
@@ -75,7 +77,7 @@ class plate(Messenger):
         elif subsample_size is not None and subsample_size != self.size:
             if not 0 < subsample_size < self.size:
                 raise PlateError(f"{here} cannot draw subsample_size {subsample_size} out of size {size}.")
-            again = reopened(name)
+            again = reopen(name)
             self.indices = self._draw(subsample_size) if again is None else again.indices
         self._check_indices(here)
 
@@ -118,7 +120,7 @@ class plate(Messenger):
         self._check_name()
         copy = self._copy()
         copy.origin = self
-        again = reopened(self.name)
+        again = reopen(self.name)
         if again is None:
             copy.dim = self._free_dim()
         else:
@@ -178,7 +180,7 @@ class plate(Messenger):
 
     def __iter__(self) -> Iterator[int]:
         self._check_name()
-        if reopened(self.name) is not None:
+        if reopen(self.name) is not None:
             raise PlateError(
                 f"plate {self.name!r} ({self.where}) is around the parameter, and a prior can only reopen it as a whole: "
                 f"with plate({self.name!r}, {self.size}): …"

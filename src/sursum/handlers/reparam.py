@@ -16,7 +16,7 @@ from sursum.core.messages import Deterministic, Sample, Site
 from sursum.core.runtime import Messenger, P, R, handler, perform, required
 from sursum.core.scope import recall
 from sursum.errors import HandlerError, SiteError, UnusedSiteWarning
-from sursum.handlers.unused import unused
+from sursum.handlers.unused import find_unused
 
 
 class Reparam(Protocol):
@@ -89,7 +89,7 @@ class reparam(Messenger[P, R]):
         return copy
 
     def finish(self) -> None:
-        for key, why in unused(self, self.config, self.met, "no sample site of that name was reached"):
+        for key, why in find_unused(self, self.config, self.met, "no sample site of that name was reached"):
             warn(f"reparam: the reparameteriser for {key!r} was not used: {why}", UnusedSiteWarning)
         for one in {id(one): one for one in self.config.values() if isinstance(one, SharedReparam)}.values():
             one.finish()
@@ -112,7 +112,7 @@ class reparam(Messenger[P, R]):
         return perform(
             Deterministic(
                 name=site.name,
-                value=strategy(_started(site)),
+                value=strategy(_start(site)),
                 event_dim=len(site.fn.event_shape),
                 plates=site.plates,
                 where=site.where,
@@ -121,7 +121,7 @@ class reparam(Messenger[P, R]):
         )
 
 
-def _started(site: Sample) -> Sample:
+def _start(site: Sample) -> Sample:
     """`site` with its recalled value as the starting point, and marked as such."""
     held = recall(site.name) if isinstance(site.fn, Distribution) else None
     if held is None or held.shape != site.fn.batch_shape + site.fn.event_shape:

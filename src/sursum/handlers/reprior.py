@@ -16,8 +16,8 @@ from sursum.core.plates import place
 from sursum.core.runtime import Messenger, P, R, handler, perform, required
 from sursum.distributions.rebuild import tensors
 from sursum.errors import PriorShapeError, PriorTypeError, UnusedPriorWarning
-from sursum.handlers.lift.resolve import broadcasts, check_support, expanded, recast_to, with_events
-from sursum.handlers.unused import unused
+from sursum.handlers.lift.resolve import broadcasts, check_support, expand, recast_to, with_events
+from sursum.handlers.unused import find_unused
 
 
 @answers("priors by site name are one mapping, `reprior(model, prior={'{}': …})`", priors="prior", dist="prior")
@@ -65,15 +65,15 @@ class reprior(Messenger[P, R]):
             self.met.append(site.name)
             found = lookup(self.prior, site.name)
             if found is not None:
-                site = place(site.but(fn=_fitted(found[1], site)))
+                site = place(site.but(fn=_fit(found[1], site)))
         return perform(site)
 
     def finish(self) -> None:
-        for key, why in unused(self, self.prior, self.met, "no latent site of that name was reached"):
+        for key, why in find_unused(self, self.prior, self.met, "no latent site of that name was reached"):
             warn(f"reprior: the prior for {key!r} was not used: {why}", UnusedPriorWarning)
 
 
-def _fitted(prior: Distribution, site: Sample) -> Distribution:
+def _fit(prior: Distribution, site: Sample) -> Distribution:
     """`prior` with the site's dtype, batch shape and event shape, checked against the constraint if the site was lifted."""
     named = f"reprior: the prior {type(prior).__name__} for site {site}"
     like = next((tensor for tensor in tensors(site.fn) if tensor.is_floating_point()), None)
@@ -89,4 +89,4 @@ def _fitted(prior: Distribution, site: Sample) -> Distribution:
             f"{named} has batch shape {tuple(prior.batch_shape)} and event shape {tuple(prior.event_shape)}, which does not "
             f"expand to the site's {tuple(batch)} and {tuple(event)}. Use a scalar prior, or one of exactly that shape."
         )
-    return with_events(expanded(prior, shape[:split], named), split - len(batch))
+    return with_events(expand(prior, shape[:split], named), split - len(batch))

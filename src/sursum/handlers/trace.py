@@ -6,11 +6,11 @@ from dataclasses import field
 from typing import Any
 
 from sursum.core.calling import run_program
-from sursum.core.in_place import changed, version
+from sursum.core.in_place import changed_in_place_error, version
 from sursum.core.messages import Param, Sample, Site, Step
 from sursum.core.runtime import Messenger, P, R, handler, perform
 from sursum.core.scope import own_steps
-from sursum.core.time_axis import Ledger, kept, stacked
+from sursum.core.time_axis import Ledger, keep, stack_steps
 from sursum.core.trace import Trace
 from sursum.errors import OptionError
 
@@ -51,18 +51,18 @@ class trace(Messenger[P, R]):
         for name, before in self.versions.items():
             site = self.trace.nodes[name]
             if version(site.value) != before:
-                raise changed(site)
+                raise changed_in_place_error(site)
 
     def _add(self, site: Site) -> None:
         steps = own_steps(site)
         if steps and not isinstance(site, Param):
-            self.steps.add(site.name, steps[-1], kept(site, steps[-1]))
+            self.steps.add(site.name, steps[-1], keep(site, steps[-1]))
         else:
             self.trace.add(site.but(plates=tuple(frame for frame in site.plates if frame not in steps)) if steps else site)
 
     def leave(self, step: Step) -> None:
         for sites in self.steps.leave(step):
-            self._add(stacked(sites, step))
+            self._add(stack_steps(sites, step))
 
     def get_trace(self, *args: P.args, **kwargs: P.kwargs) -> Trace:
         """The trace of one execution with these arguments."""

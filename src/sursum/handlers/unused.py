@@ -9,7 +9,7 @@ from sursum.core.runtime import Messenger
 from sursum.core.validation import validation_enabled
 
 
-def unused(
+def find_unused(
     handler: Messenger,
     keys: Collection[str],
     met: Collection[str],

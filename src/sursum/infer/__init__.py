@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
 from sursum.common.elsewhere import elsewhere
-from sursum.common.moved import moved
+from sursum.common.moved import stand_for
 from sursum.common.other_libraries import refuse_name
 from sursum.density.log_density import LogDensity
 from sursum.infer import autoguide, reparam
@@ -55,9 +55,9 @@ __all__ = [
 
 if not TYPE_CHECKING:
     _MOVED = {
-        "fit": moved("fit", "Fit", Fit.__dataclass_fields__),
-        "laplace": moved("laplace", "Laplace", Laplace.__dataclass_fields__),
-        "sbc": moved("sbc", "SBC", {*SBC.__dataclass_fields__, "num_draws"}, {"num_draws": "max_rank", "kwargs": "**"}),
+        "fit": stand_for("fit", "Fit", Fit.__dataclass_fields__),
+        "laplace": stand_for("laplace", "Laplace", Laplace.__dataclass_fields__),
+        "sbc": stand_for("sbc", "SBC", {*SBC.__dataclass_fields__, "num_draws"}, {"num_draws": "max_rank", "kwargs": "**"}),
     }
 
     def __getattr__(name: str) -> Callable[..., NoReturn]:

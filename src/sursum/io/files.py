@@ -49,8 +49,8 @@ class reading:
             ) from error
         if isinstance(error, OSError) and not isinstance(error, StorageError):
             raise StorageError(
-                f"{name!r} could not be read: {_said(error)}. {self.expected[0].upper()}{self.expected[1:]} was expected. "
-                f"{_REMEDIES.get(error.errno or 0, 'Give a different path.')}"
+                f"{name!r} could not be read: {_system_words(error)}. {self.expected[0].upper()}{self.expected[1:]} was "
+                f"expected. {_REMEDIES.get(error.errno or 0, 'Give a different path.')}"
             ) from error
 
 
@@ -115,7 +115,7 @@ class writing:
                 "Create it, or give a different path."
             ) from error
         raise StorageError(
-            f"{name!r} could not be written: {_said(error)}. {self.left}. "
+            f"{name!r} could not be written: {_system_words(error)}. {self.left}. "
             f"{_REMEDIES.get(error.errno or 0, 'Give a different path.')}"
         ) from error
 
@@ -184,6 +184,6 @@ def sync_folder(path: str | os.PathLike[str]) -> None:
         sync(path)
 
 
-def _said(error: OSError) -> str:
+def _system_words(error: OSError) -> str:
     """The system's message, without the names of our temporary files."""
     return (error.strerror or str(error)).lower()

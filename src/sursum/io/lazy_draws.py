@@ -114,7 +114,7 @@ class StoredArray(NDArrayOperatorsMixin):
         return f"<{self.name!r} in {str(self.store.path)!r}: {self.shape} of {self.dtype}>"
 
 
-class Stored(Mapping[str, T]):
+class StoredMapping(Mapping[str, T]):
     """Arrays of a store by name, each of them read, and converted by `made`, on access."""
 
     def __init__(self, arrays: Mapping[str, StoredArray], made: Callable[[StoredArray], T]) -> None:
@@ -150,14 +150,14 @@ class Stored(Mapping[str, T]):
         return f"<stored: {', '.join(f'{name} {array.shape}' for name, array in self.arrays.items())}>"
 
 
-class StoredArrays(Stored[NDArray[Any]]):
+class StoredArrays(StoredMapping[NDArray[Any]]):
     """Statistics of the sampler, (chain, draw)."""
 
     def __init__(self, arrays: Mapping[str, StoredArray]) -> None:
         super().__init__(arrays, np.asarray)
 
 
-class StoredSites(Stored[Tensor]):
+class StoredSites(StoredMapping[Tensor]):
     """Draws of sites: (chain, draw, *shape) or, if `flat`, those of the only chain, (draw, *shape)."""
 
     def __init__(self, arrays: Mapping[str, StoredArray], flat: bool = False) -> None:

@@ -27,7 +27,7 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
-from sursum.common.optional_packages import needed
+from sursum.common.optional_packages import require
 from sursum.errors import StorageError
 from sursum.io.files import atomically, check_regular, interpreting, reading, sync, write_atomically, writing
 
@@ -50,7 +50,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Table:
+class DrawTable:
     """Groups of arrays that grow together, to `draws` of each of `chains`."""
 
     chains: int
@@ -77,7 +77,7 @@ class ZarrStore:
             StorageError: something of that name is there already.
             MissingPackageError: zarr is not installed.
         """
-        zarr = needed("zarr", "A store")
+        zarr = require("zarr", "A store")
         target = Path(path)
         if os.path.lexists(target):
             raise StorageError(
@@ -94,12 +94,12 @@ class ZarrStore:
                     zarr.create_group(store=str(made), path=group, zarr_format=3)
                 yield cls(made)
 
-    def add(self, name: str, table: Table, note: Mapping[str, Any] | None = None) -> None:
+    def add(self, name: str, table: DrawTable, note: Mapping[str, Any] | None = None) -> None:
         """Create a table. Readers see it, and its entries in `note`, when it is complete."""
         with writing(self.path, "The contents of the store are unchanged"):
             self._add(name, table, note)
 
-    def _add(self, name: str, table: Table, note: Mapping[str, Any] | None) -> None:
+    def _add(self, name: str, table: DrawTable, note: Mapping[str, Any] | None) -> None:
         import zarr
 
         keys: dict[str, dict[str, str]] = {}
@@ -197,7 +197,7 @@ class ZarrStore:
             MissingPackageError: zarr is not installed.
         """
         store = cls(Path(path))
-        with _reading(path):
+        with _explain_damage(path):
             file = store.path / "zarr.json"
             if not file.exists() and store.path.exists():
                 raise ValueError("it has no zarr.json")
@@ -207,7 +207,7 @@ class ZarrStore:
                 raise ValueError(f"it is not a {kind} of Zarr format 3")
             if attributes["version"] > version:
                 raise ValueError(f"it was written by a later sursum (format {attributes['version']}, this one reads {version})")
-        needed("zarr", "A store")
+        require("zarr", "A store")
         return store, dict(attributes["note"])
 
     def tables(self) -> list[str]:
@@ -216,7 +216,7 @@ class ZarrStore:
 
     def groups(self, name: str) -> dict[str, list[str]]:
         """The arrays of each group of a table."""
-        with _reading(self.path):
+        with _explain_damage(self.path):
             keys = self._open(f"{COUNTS}/{name}").attrs["groups"]
             return {group: list(names) for group, names in keys.items()}
 
@@ -225,24 +225,24 @@ class ZarrStore:
         if any(group in self.groups(name) for name in self.tables()):
             return True
         file = self.path / group / "zarr.json"
-        with _reading(self.path):
+        with _explain_damage(self.path):
             return file.exists() and "names" in description(file.parent).get("attributes", {})
 
     def told(self, name: str) -> dict[str, Any]:
         """The note given for a table when it was added."""
-        with _reading(self.path):
+        with _explain_damage(self.path):
             return {key: value for key, value in self._open(f"{COUNTS}/{name}").attrs.items() if key != "groups"}
 
     def asked(self, name: str) -> tuple[int, int]:
         """The number of chains in a table, and the number of draws of each."""
-        with _reading(self.path):
+        with _explain_damage(self.path):
             group, keys = next(iter(self._open(f"{COUNTS}/{name}").attrs["groups"].items()))
             chains, draws = self._open(f"{group}/{next(iter(keys.values()))}").shape[:2]
             return int(chains), int(draws)
 
     def counts(self, name: str) -> list[int]:
         """The number of complete draws of each chain."""
-        with _reading(self.path):
+        with _explain_damage(self.path):
             return [int(count) for count in self._open(f"{COUNTS}/{name}")[:]]
 
     def read(self, name: str, group: str, array: str, chains: Sequence[int], draws: int, begin: int = 0) -> NDArray[Any]:
@@ -251,7 +251,7 @@ class ZarrStore:
         Raises:
             StorageError: chunks are missing or damaged.
         """
-        with _reading(self.path):
+        with _explain_damage(self.path):
             key = self._key(name, group, array)
             found = self._open(key)
             values = np.empty((len(chains), draws - begin, *found.shape[2:]), dtype=found.dtype)
@@ -269,7 +269,7 @@ class ZarrStore:
 
     def column(self, name: str, group: str, array: str) -> Column:
         """The shape and dtype of a draw of an array."""
-        with _reading(self.path):
+        with _explain_damage(self.path):
             found = self._open(self._key(name, group, array))
             return Column(tuple(found.shape[2:]), found.dtype)
 
@@ -281,7 +281,7 @@ class ZarrStore:
         if not (self.path / SYNCED).exists():
             return self.counts(name), False  # written before syncing was introduced
         try:
-            with _reading(self.path):
+            with _explain_damage(self.path):
                 synced = [int(count) for count in self._open(f"{SYNCED}/{name}")[...]]
         except StorageError:
             synced = [0] * len(self.counts(name))
@@ -305,7 +305,7 @@ class ZarrStore:
         file = self.path / group / "zarr.json"
         if not file.exists():
             return {}
-        with _reading(self.path):
+        with _explain_damage(self.path):
             keys = description(file.parent)["attributes"]["names"]
             return {name: np.asarray(self._open(f"{group}/{key}")[...]) for name, key in keys.items()}
 
@@ -403,7 +403,7 @@ def checksum(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
-class _reading:
+class _explain_damage:
     """Converts the various errors of reading damaged files into one error that says so."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:

@@ -114,7 +114,7 @@ class Turned(Coordinates):
         return np.ascontiguousarray(x - 2.0 * self.direction * (x @ self.direction)[..., None])
 
 
-def turned(density: Any, value_and_grad: Any, rng: np.random.Generator) -> Turned | None:
+def turn(density: Any, value_and_grad: Any, rng: np.random.Generator) -> Turned | None:
     """The density reflected so that a chain can start, if it is locally flat in some coordinates but depends on them.
 
     None if it is not flat, or flat in all coordinates, or does not change with one however far that is moved.

@@ -43,7 +43,7 @@ def check_same(compiled: Any, posterior: Posterior) -> None:
             )
 
 
-def whitened(density: Any, posterior: Posterior) -> Whitened:
+def whiten(density: Any, posterior: Posterior) -> Whitened:
     """The density in coordinates scaled by the standard deviations of the draws, all chains together."""
     q = posterior.unconstrained
     scales = q.reshape(-1, q.shape[2]).std(axis=0)
@@ -51,7 +51,7 @@ def whitened(density: Any, posterior: Posterior) -> Whitened:
     return Whitened(density, q.mean(axis=(0, 1)), np.where(known, scales, 1.0))
 
 
-def joined(first: Posterior, second: Posterior, num_warmup: int) -> Posterior:
+def join(first: Posterior, second: Posterior, num_warmup: int) -> Posterior:
     """The draws of `first` followed by those of `second`, with the same number of chains; diagnostics are recomputed."""
     count = second.num_chains
     sites = {name: torch.cat([first[name][:count], second[name]], dim=1) for name in first if name in second}

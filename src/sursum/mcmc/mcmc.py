@@ -24,17 +24,17 @@ from sursum.density.log_density import LogDensity
 from sursum.density.unobserved import announce_empty, announce_unobserved
 from sursum.errors import DensityError, DiagnosticWarning, SamplingError
 from sursum.mcmc.chain_pool import Schedule
-from sursum.mcmc.coordinates import LOOKS, turned
-from sursum.mcmc.extend import check_same, joined, whitened
+from sursum.mcmc.coordinates import LOOKS, turn
+from sursum.mcmc.extend import check_same, join, whiten
 from sursum.mcmc.nutpie_door import Chain, Settings, start_chain
 from sursum.mcmc.nuts import NUTS
 from sursum.mcmc.progress import Line
-from sursum.mcmc.recording import Recording
+from sursum.mcmc.recording import StoreRecorder
 from sursum.mcmc.run import Interrupted, Run
-from sursum.mcmc.seeds import ChainSeed, chain_seed, drawn_seed
+from sursum.mcmc.seeds import ChainSeed, chain_seed, draw_seed
 from sursum.mcmc.site_filter import Keep
-from sursum.mcmc.start import find_start, given_start, named_start
-from sursum.posterior.init import Init, Started, check_names, each_draw, is_named, named_values
+from sursum.mcmc.start import check_given_start, find_named_start, find_start
+from sursum.posterior.init import Init, Started, check_names, each_draw, is_named, values_by_name
 from sursum.posterior.posterior import Posterior
 
 EXTENSION_WARMUP = 200
@@ -192,7 +192,7 @@ class MCMC:
 
     def _prepared(self, args: tuple[Any, ...], kwargs: dict[str, Any], *, watched: bool) -> Run:
         """A run with all work on the program already done, so that errors in the program are raised here."""
-        compiled = _compiled(self.kernel.model, args, kwargs, self.engine)
+        compiled = _compile(self.kernel.model, args, kwargs, self.engine)
         announce_unobserved(compiled.density.unobserved)
         announce_empty(compiled.density.observed)
         return self.prepared(compiled, watched=watched)
@@ -204,7 +204,7 @@ class MCMC:
         try:
             starts = [begin(k, source.start) for k, source in enumerate(sources)]
         except DensityError:
-            other = turned(compiled.density, compiled.value_and_grad, sources[0].start) if self.init is None else None
+            other = turn(compiled.density, compiled.value_and_grad, sources[0].start) if self.init is None else None
             if other is None:
                 raise
             sampled = compile_density(cast(LogDensity, other), self.engine)
@@ -244,15 +244,15 @@ class MCMC:
             keep=tuple(posterior),
             init=None,
         )
-        compiled = _compiled(self.kernel.model, args, kwargs, self.engine)
+        compiled = _compile(self.kernel.model, args, kwargs, self.engine)
         check_same(compiled, posterior)
-        white = whitened(compiled.density, posterior)
+        white = whiten(compiled.density, posterior)
         sampled = compile_density(cast(LogDensity, white), self.engine)
         sources = longer._sources(posterior.num_chains, posterior.num_samples)
-        starts = [given_start(white, sampled.value_and_grad, white.inward(q)) for q in posterior.unconstrained[:, -1]]
+        starts = [check_given_start(white, sampled.value_and_grad, white.inward(q)) for q in posterior.unconstrained[:, -1]]
         run = longer._launched(compiled, sampled, starts, sources, watched=False, outward=white.outward)
         run.work()
-        whole = joined(posterior, run.partial(), longer.num_warmup)
+        whole = join(posterior, run.partial(), longer.num_warmup)
         if run.interrupted:
             raise Interrupted(whole)
         for text in whole.warnings:
@@ -260,7 +260,7 @@ class MCMC:
         return whole
 
     def _sources(self, num_chains: int, after: int = 0) -> list[ChainSeed]:
-        seed = drawn_seed() if self.seed is None else self.seed
+        seed = draw_seed() if self.seed is None else self.seed
         return [chain_seed(seed, k, after) for k in range(num_chains)]
 
     def _launched(
@@ -276,7 +276,7 @@ class MCMC:
         """A run of the density `sampled`, whose draws `outward` maps to the coordinates of `compiled`."""
         keep = Keep(None if self.keep is None else tuple(self.keep))
         lengths = (self.num_warmup, self.num_samples)
-        recording = None if self.store is None else Recording.begin(self.store, compiled, keep, self.num_chains, *lengths)
+        recording = None if self.store is None else StoreRecorder.begin(self.store, compiled, keep, self.num_chains, *lengths)
         display = display_for(self.progress)
         watched = watched or not isinstance(display, Silent)
 
@@ -304,7 +304,7 @@ class MCMC:
         each = isinstance(init, (list, tuple)) and any(is_named(one) for one in init)
         if not each and not is_named(init):
             given = self._given_starts(compiled.dim)
-            return lambda k, rng: given_start(density, value_and_grad, given[k])
+            return lambda k, rng: check_given_start(density, value_and_grad, given[k])
         ones: Sequence[Any] = init if each else [init] * self.num_chains
         if len(ones) != self.num_chains:
             raise SamplingError(
@@ -318,7 +318,7 @@ class MCMC:
             one = ones[k]
             # A complete state leaves nothing to chance, in any parameterisation.
             exact = {} if isinstance(one, dict) and not isinstance(one, Started) else {"jitter": 0.0}
-            return named_start(density, value_and_grad, named_values(one, rng), rng, **exact)
+            return find_named_start(density, value_and_grad, values_by_name(one, rng), rng, **exact)
 
         return start
 
@@ -340,6 +340,6 @@ class MCMC:
         return np.array(np.broadcast_to(given, (self.num_chains, n)), order="C")
 
 
-def _compiled(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], engine: str | None) -> Any:
+def _compile(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], engine: str | None) -> Any:
     """The program's log density, compiled."""
     return compile_density(LogDensity(rolled(model), args, kwargs), engine)

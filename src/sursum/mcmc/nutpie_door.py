@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from sursum.common.user_frame import warn
 from sursum.draws.arviz import ARVIZ_NOTICE
 from sursum.errors import EngineWarning, SamplingError, StorageError
-from sursum.mcmc.spool import STATS, Block, Spool, signed
+from sursum.mcmc.spool import STATS, Block, Spool, to_signed
 
 Array = NDArray[np.float64]
 
@@ -440,7 +440,7 @@ def _read(results: Any) -> ChainTrace:
     from arro3.core import list_flatten  # nutpie's own; a conversion by pyarrow would import pandas
 
     (draws,), (stats,) = results.get_arrow_trace()
-    arrays = {ours: signed(np.array(stats.column(theirs).to_numpy())) for theirs, ours in STATS.items()}
+    arrays = {ours: to_signed(np.array(stats.column(theirs).to_numpy())) for theirs, ours in STATS.items()}
     flat = np.array(list_flatten(draws.column("q")).to_numpy(), dtype=np.float64)
     unconstrained = flat.reshape(draws.num_rows, flat.size // max(draws.num_rows, 1))
     return ChainTrace(unconstrained, arrays, int(arrays["tuning"].sum()))

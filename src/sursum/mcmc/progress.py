@@ -54,7 +54,7 @@ class Line:
             low, high = f"{min(sizes):.2f}", f"{max(sizes):.2f}"
             words.append(f"step size {low}" if low == high else f"step size {low}–{high}")
         elapsed = time.monotonic() - self._began
-        words.append(f"{_clock(elapsed)} gone" if done == total else f"{_left(elapsed, done, total)} left")
+        words.append(f"{_clock(elapsed)} gone" if done == total else f"{_time_left(elapsed, done, total)} left")
         return State(done, total, tuple(words))
 
 
@@ -64,5 +64,5 @@ def _clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
-def _left(elapsed: float, done: int, total: int) -> str:
+def _time_left(elapsed: float, done: int, total: int) -> str:
     return _clock(elapsed * (total - done) / done) if done else "–"

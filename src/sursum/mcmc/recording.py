@@ -28,7 +28,7 @@ SYNC = 10.0
 
 
 @dataclass(frozen=True, eq=False)
-class Recording:
+class StoreRecorder:
     """The store of a running run. Draws that it has taken from a spool are on disk."""
 
     store: ZarrStore
@@ -37,7 +37,9 @@ class Recording:
     synced: list[float] = field(default_factory=lambda: [time.monotonic()], init=False, repr=False)
 
     @classmethod
-    def begin(cls, path: str | os.PathLike[str], compiled: Any, keep: Keep, chains: int, warmup: int, draws: int) -> Recording:
+    def begin(
+        cls, path: str | os.PathLike[str], compiled: Any, keep: Keep, chains: int, warmup: int, draws: int
+    ) -> StoreRecorder:
         """Create the store.
 
         Raises:

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from sursum.common.other_libraries import refuse_name
-from sursum.common.shown import shown
+from sursum.common.shown import abbreviate
 from sursum.common.user_frame import warn
 from sursum.errors import DiagnosticWarning, OptionError, SamplingError, StorageError
 from sursum.mcmc.chain_pool import INTERRUPTED, Outcome, Schedule
 from sursum.mcmc.nutpie_door import Progress
-from sursum.mcmc.recording import Recording
+from sursum.mcmc.recording import StoreRecorder
 from sursum.mcmc.site_filter import Keep
 from sursum.mcmc.to_posterior import nothing_yet, posterior_of
 from sursum.posterior.posterior import Posterior
@@ -65,7 +65,7 @@ class Run:
     keep: Keep
     num_warmup: int
     num_samples: int
-    recording: Recording | None = None
+    recording: StoreRecorder | None = None
     _posterior: Posterior | None = field(default=None, init=False)
     _error: BaseException | None = field(default=None, init=False)
     _outcome: Outcome | None = field(default=None, init=False)
@@ -186,7 +186,7 @@ class Run:
                 raise KeyboardInterrupt from None
             raise
 
-    def _stored(self, recording: Recording) -> Posterior:
+    def _stored(self, recording: StoreRecorder) -> Posterior:
         return replace(Posterior.load(recording.store.path), program=self.compiled.density.program)
 
     # The work.
@@ -231,8 +231,8 @@ class Run:
 
     def __getitem__(self, name: str) -> NoReturn:
         raise OptionError(
-            f"a run has no draws itself: `run.result()[{shown(name)}]` waits for them, and `run.partial()[{shown(name)}]` "
-            "does not."
+            f"a run has no draws itself: `run.result()[{abbreviate(name)}]` waits for them, and "
+            f"`run.partial()[{abbreviate(name)}]` does not."
         )
 
     if not TYPE_CHECKING:

@@ -29,6 +29,6 @@ def chain_seed(seed: int, chain: int, after: int = 0) -> ChainSeed:
     return ChainSeed(np.random.default_rng(start), int(sampler.generate_state(1, np.uint64)[0]))
 
 
-def drawn_seed() -> int:
+def draw_seed() -> int:
     """A seed from torch's global generator, like any unseeded draw of a PyTorch program."""
     return int(torch.randint(2**63 - 1, ()))

@@ -84,7 +84,7 @@ class Spool:
                 arrays = self._opened(phase, prefix)
                 end = min(begin + max(1, min(MOST, MOST_BYTES // max(1, 8 * arrays["q"].shape[-1]))), drawn[phase])
                 values = {name: np.asarray(array[0, begin:end]) for name, array in arrays.items()}
-                stats = {ours: signed(values[theirs]) for theirs, ours in STATS.items()}
+                stats = {ours: to_signed(values[theirs]) for theirs, ours in STATS.items()}
                 yield Block(phase, np.ascontiguousarray(values["q"], dtype=np.float64), stats)
                 self._taken[phase] = end
                 self._forget(prefix, begin, end)
@@ -138,7 +138,7 @@ class Spool:
                         _remove(_chunk(folder, index))
 
 
-def signed(values: NDArray[Any]) -> NDArray[Any]:
+def to_signed(values: NDArray[Any]) -> NDArray[Any]:
     """Counts as signed integers, which can be subtracted without wrap-around."""
     return values.astype(np.int64) if values.dtype.kind == "u" else values
 

@@ -37,11 +37,11 @@ class Named(Startable, Protocol):
     def not_finite(self, q: Array) -> list[str]: ...
 
 
-class Gradient(Protocol):
+class ValueAndGradient(Protocol):
     def __call__(self, q: Array, /) -> tuple[float, Array]: ...
 
 
-def find_start(density: Startable, value_and_grad: Gradient, rng: np.random.Generator, tries: int = TRIES) -> Array:
+def find_start(density: Startable, value_and_grad: ValueAndGradient, rng: np.random.Generator, tries: int = TRIES) -> Array:
     """A point q, float64 (n,), where log density and gradient are finite and no component of the gradient is zero.
 
     A component that is exactly zero gives the sampler no scale for its first step, and nutpie rejects it. It happens by
@@ -82,7 +82,7 @@ def find_start(density: Startable, value_and_grad: Gradient, rng: np.random.Gene
     )
 
 
-def given_start(density: Startable, value_and_grad: Gradient, q: Array) -> Array:
+def check_given_start(density: Startable, value_and_grad: ValueAndGradient, q: Array) -> Array:
     """`q` itself, if a chain can start there.
 
     Raises:
@@ -103,8 +103,8 @@ def given_start(density: Startable, value_and_grad: Gradient, q: Array) -> Array
     return q
 
 
-def named_start(
-    density: Named, value_and_grad: Gradient, values: Mapping[str, Any], rng: np.random.Generator, **spread: float
+def find_named_start(
+    density: Named, value_and_grad: ValueAndGradient, values: Mapping[str, Any], rng: np.random.Generator, **spread: float
 ) -> Array:
     """A point with these constrained values by site name; other sites start as usual.
 

@@ -54,7 +54,7 @@ def posterior_of(compiled: Compiled, outcome: Outcome, num_samples: int, keep: K
     before = [slice(0, part.warmup) for _ in kept]
     after = [slice(trace.num_warmup, trace.num_warmup + part.draws) for trace in kept]
     stats, warmup_stats = _stats(kept, after), _stats(kept, before)
-    q, warmup_q = _stacked(kept, after), _stacked(kept, before)
+    q, warmup_q = _stack(kept, after), _stack(kept, before)
     # Without draws the shapes cannot be computed, so they come from the other phase.
     sites = _sites(compiled, q) if part.draws else {}
     warmup_sites = _sites(compiled, warmup_q) if part.warmup else {name: v[:, :0] for name, v in sites.items()}
@@ -75,7 +75,7 @@ def nothing_yet() -> SamplingError:
     return SamplingError("no chain has draws yet, but at least one draw was expected. Wait, or check `progress`.")
 
 
-def _stacked(traces: Sequence[ChainTrace], parts: Sequence[slice]) -> Array:
+def _stack(traces: Sequence[ChainTrace], parts: Sequence[slice]) -> Array:
     return np.stack([trace.unconstrained[part] for trace, part in zip(traces, parts, strict=True)])
 
 

@@ -16,7 +16,7 @@ from sursum.common.other_libraries import answers
 from sursum.common.precision import in_double
 from sursum.common.reprs import call_text
 from sursum.common.settings import settle
-from sursum.common.shown import shown
+from sursum.common.shown import abbreviate
 from sursum.common.user_frame import warn
 from sursum.compiler.compiled import CompiledDensity, compile_density
 from sursum.compiler.scan import rolled
@@ -32,9 +32,9 @@ from sursum.optim import as_optim
 from sursum.optimise.checks import check_settings
 from sursum.optimise.evaluator import evaluator
 from sursum.optimise.fit_result import FitResult, started
-from sursum.optimise.maximise import Maximum, Point, maximise
+from sursum.optimise.maximise import Iterate, Maximum, maximise
 from sursum.optimise.torch_loop import ascend
-from sursum.posterior.init import Init, check_names, named_values
+from sursum.posterior.init import Init, check_names, values_by_name
 from sursum.priors import flat
 
 Array = NDArray[np.float64]
@@ -126,7 +126,7 @@ class Fit:
     def __post_init__(self) -> None:
         check_settings(self, num_steps=NUM_STEPS)
         if not isinstance(self.jacobian, bool):
-            raise OptimisationError(f"`jacobian` is {shown(self.jacobian)}, but must be True or False.")
+            raise OptimisationError(f"`jacobian` is {abbreviate(self.jacobian)}, but must be True or False.")
         if self.optim is not None:
             settle(self, {"optim": as_optim(self.optim, OptimisationError)})
 
@@ -188,7 +188,7 @@ class Fit:
         )
 
     def _by_steps(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> FitResult:
-        values = named_values(self.init, np.random.default_rng(0))
+        values = values_by_name(self.init, np.random.default_rng(0))
         ended = ascend(
             self.model,
             args,
@@ -256,7 +256,7 @@ def _density(model: Any, args: Any, kwargs: Any, jacobian: bool, engine: str | N
     return compile_density(density, engine), parameters.names
 
 
-def _endless(compiled: CompiledDensity, point: Point) -> str | None:
+def _endless(compiled: CompiledDensity, point: Iterate) -> str | None:
     """The site for which the log density rises towards the boundary of its support up to the limit of rounding.
 
     At the limit the gradient is exactly 0, because of rounding; just before it, it was not.
@@ -269,7 +269,7 @@ def _endless(compiled: CompiledDensity, point: Point) -> str | None:
     return None
 
 
-def _check_data(density: LogDensity, parameters: Collection[str], start: Point) -> None:
+def _check_data(density: LogDensity, parameters: Collection[str], start: Iterate) -> None:
     """Warn if parameters are fitted to empty data, and nothing else determines them.
 
     Warns:
@@ -285,7 +285,7 @@ def _check_data(density: LogDensity, parameters: Collection[str], start: Point) 
         )
 
 
-def start_point(compiled: CompiledDensity, init: Any, around: np.random.Generator | None = None) -> Point:
+def start_point(compiled: CompiledDensity, init: Any, around: np.random.Generator | None = None) -> Iterate:
     """Where an optimiser starts: at initial or given values, otherwise at 0; anywhere near if the density is undefined there.
 
     With `around`, a source of randomness: within ±0.1 of initial or given values, otherwise anywhere.
@@ -295,7 +295,7 @@ def start_point(compiled: CompiledDensity, init: Any, around: np.random.Generato
     """
     density = compiled.density
     rng = np.random.default_rng(0) if around is None else around
-    values = named_values(init, rng)
+    values = values_by_name(init, rng)
     check_names(init, density.dims)
     first: Array | None = None
 
@@ -307,7 +307,7 @@ def start_point(compiled: CompiledDensity, init: Any, around: np.random.Generato
     for q in runs(attempt, aim="there is nowhere to start"):
         value, gradient = compiled.value_and_grad(q)
         if np.isfinite(value) and np.isfinite(gradient).all():
-            return Point(q, value, gradient)
+            return Iterate(q, value, gradient)
         first = q if first is None else first
         if around is None and values.keys() >= {latent.name for latent in density.latents}:
             break

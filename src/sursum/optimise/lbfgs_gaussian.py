@@ -19,7 +19,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from sursum.optimise.maximise import Point
+from sursum.optimise.maximise import Iterate
 
 Array = NDArray[np.float64]
 
@@ -54,7 +54,7 @@ class Gaussian:
         return covariance
 
 
-def gaussians(path: Sequence[Point], history: int) -> Iterator[Gaussian]:
+def gaussians(path: Sequence[Iterate], history: int) -> Iterator[Gaussian]:
     """The Gaussian at every point of a path but the first, from the last `history` steps before it.
 
     A step along which the gradient hardly falls carries no information about curvature, and is skipped.
@@ -64,7 +64,7 @@ def gaussians(path: Sequence[Point], history: int) -> Iterator[Gaussian]:
     falls: list[Array] = []
     for before, point in pairwise(path):
         step, fall = point.q - before.q, before.gradient - point.gradient
-        if _curved(step, fall):
+        if _has_curvature(step, fall):
             alpha = _diagonal(alpha, step, fall)
             steps, falls = [*steps, step][-history:], [*falls, fall][-history:]
         made = _gaussian(point, alpha, np.array(steps).T, np.array(falls).T) if steps else None
@@ -72,7 +72,7 @@ def gaussians(path: Sequence[Point], history: int) -> Iterator[Gaussian]:
             yield made
 
 
-def _curved(step: Array, fall: Array) -> bool:
+def _has_curvature(step: Array, fall: Array) -> bool:
     """Whether the gradient falls along a step; False if its square overflows."""
     with np.errstate(over="ignore", invalid="ignore"):
         along = step @ fall
@@ -86,7 +86,7 @@ def _diagonal(alpha: Array, step: Array, fall: Array) -> Array:
     return updated
 
 
-def _gaussian(point: Point, alpha: Array, steps: Array, falls: Array) -> Gaussian | None:
+def _gaussian(point: Iterate, alpha: Array, steps: Array, falls: Array) -> Gaussian | None:
     """The Gaussian at a point (algorithm 4); None if rounding has destroyed the covariance."""
     cross = np.triu(steps.T @ falls)
     inverse = np.linalg.inv(cross)

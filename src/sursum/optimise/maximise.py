@@ -39,7 +39,7 @@ _ESCAPES = 20
 
 
 @dataclass(frozen=True)
-class Point:
+class Iterate:
     """A point with the log density and its gradient."""
 
     q: Array
@@ -51,7 +51,7 @@ class Point:
 class Maximum:
     """Where an optimiser ended: `gain` is the estimated remaining gain, and `reason` the optimiser's own message."""
 
-    point: Point
+    point: Iterate
     steps: int
     gain: float
     reason: str
@@ -73,13 +73,13 @@ class Climb:
     """
 
     value_and_grad: ValueAndGrad
-    path: list[Point] = field(default_factory=list)
-    _last: Point | None = None
+    path: list[Iterate] = field(default_factory=list)
+    _last: Iterate | None = None
 
     def __call__(self, q: Array) -> tuple[float, Array]:
         value, gradient = self.value_and_grad(q)
         if _finite(value, gradient):
-            self._last = Point(q.copy(), value, gradient)
+            self._last = Iterate(q.copy(), value, gradient)
             return -value, -gradient
         at = self.path[-1]
         fall = abs(float(at.gradient @ (q - at.q)))
@@ -88,7 +88,7 @@ class Climb:
     def rest(self, q: Array) -> None:
         """The minimiser has accepted `q`."""
         if self._last is None or not (self._last.q == q).all():
-            self._last = Point(q.copy(), *self.value_and_grad(q))
+            self._last = Iterate(q.copy(), *self.value_and_grad(q))
         self.path.append(self._last)
         if self._last.value > _UNBOUNDED:
             raise StopIteration
@@ -99,8 +99,8 @@ def _finite(value: float, gradient: Array) -> bool:
 
 
 def lbfgs(
-    value_and_grad: ValueAndGrad, start: Point, num_steps: int, history: int = 10, ftol: float = _FINE
-) -> tuple[list[Point], float, str]:
+    value_and_grad: ValueAndGrad, start: Iterate, num_steps: int, history: int = 10, ftol: float = _FINE
+) -> tuple[list[Iterate], float, str]:
     """The path of L-BFGS, including `start`; the remaining gain, by its own Hessian estimate; its message.
     It ends when a step gains no more than `ftol` of the value."""
     from scipy.optimize import minimize  # type: ignore[import-untyped]
@@ -120,7 +120,7 @@ def lbfgs(
     return climb.path, gain, str(found.message)
 
 
-def maximise(value_and_grad: ValueAndGrad, start: Point, num_steps: int) -> Maximum:
+def maximise(value_and_grad: ValueAndGrad, start: Iterate, num_steps: int) -> Maximum:
     """The local maximum that is reached uphill from `start`.
 
     If that ends at a saddle or a minimum, as from a point of symmetry, the search continues along the direction that curves
@@ -138,7 +138,7 @@ def maximise(value_and_grad: ValueAndGrad, start: Point, num_steps: int) -> Maxi
     return found
 
 
-def _higher(value_and_grad: ValueAndGrad, found: Maximum) -> Point | None:
+def _higher(value_and_grad: ValueAndGrad, found: Maximum) -> Iterate | None:
     """A point near a stationary one that is higher than is possible near a maximum; None if there is none."""
     if found.definite:
         return None
@@ -154,11 +154,11 @@ def _higher(value_and_grad: ValueAndGrad, found: Maximum) -> Point | None:
             q = point.q + sign * 0.5**k * along
             value, gradient = value_and_grad(q)
             if _finite(value, gradient) and value > least:
-                return Point(q, value, gradient)
+                return Iterate(q, value, gradient)
     return None
 
 
-def _climb(value_and_grad: ValueAndGrad, start: Point, num_steps: int) -> Maximum:
+def _climb(value_and_grad: ValueAndGrad, start: Iterate, num_steps: int) -> Maximum:
     """The stationary point that is reached uphill from `start`."""
     before = 0
     if _CHEAP_DIM < len(start.q) <= _NEWTON_DIM:
@@ -198,12 +198,12 @@ def _newton(value_and_grad: ValueAndGrad, found: Maximum) -> Maximum:
     return Maximum(point, steps, gain, found.reason, definite=True)
 
 
-def _uphill(value_and_grad: ValueAndGrad, point: Point, step: Array) -> Point | None:
+def _uphill(value_and_grad: ValueAndGrad, point: Iterate, step: Array) -> Iterate | None:
     """The first of `step`, half of it, a quarter … that leads uphill, up to rounding near the top."""
     slack = 1e-14 * abs(point.value)
     for k in range(_HALVINGS):
         q = point.q + 0.5**k * step
         value, gradient = value_and_grad(q)
         if _finite(value, gradient) and value >= point.value - slack:
-            return Point(q, value, gradient)
+            return Iterate(q, value, gradient)
     return None

@@ -27,7 +27,7 @@ from sursum.optimise.checks import check_settings
 from sursum.optimise.evaluator import evaluator
 from sursum.optimise.fit import start_point
 from sursum.optimise.lbfgs_gaussian import Gaussian, gaussians
-from sursum.optimise.maximise import Point, lbfgs
+from sursum.optimise.maximise import Iterate, lbfgs
 from sursum.posterior.init import Init
 from sursum.posterior.posterior import Posterior
 
@@ -162,10 +162,10 @@ class Pathfinder:
             draws[chosen],
             {"lp": log_p[chosen], "log_weight": log_weight[chosen], "path": path[chosen]},
             pareto_k=smoothed.pareto_k,
-            doubts=_lost(len(found) - len(kept), len(found)),
+            doubts=_say_lost(len(found) - len(kept), len(found)),
         )
 
-    def _path(self, compiled: CompiledDensity, start: Point, rng: np.random.Generator) -> tuple[Array, Array, Array] | None:
+    def _path(self, compiled: CompiledDensity, start: Iterate, rng: np.random.Generator) -> tuple[Array, Array, Array] | None:
         """Draws from the best Gaussian of a path, with their log p and log φ; None if there is none."""
         path, _, _ = lbfgs(evaluator(compiled), start, self.num_steps, self.history)
         best: Gaussian | None = None
@@ -182,7 +182,7 @@ class Pathfinder:
         return (draws, log_p, log_q) if np.isfinite(log_p).any() else None
 
 
-def _lost(lost: int, count: int) -> tuple[str, ...]:
+def _say_lost(lost: int, count: int) -> tuple[str, ...]:
     if not lost:
         return ()
     return (

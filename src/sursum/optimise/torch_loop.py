@@ -23,9 +23,9 @@ from sursum.core.runtime import handler
 from sursum.core.scope import own_steps
 from sursum.core.trace import Trace
 from sursum.density.bypassed_module import watch_originals
-from sursum.density.dtype_errors import explained
+from sursum.density.dtype_errors import explain_torch_errors
 from sursum.density.unconstrain import Unconstrained, continuous_support
-from sursum.density.unobserved import announce_unobserved, unobserved
+from sursum.density.unobserved import announce_unobserved, find_unobserved
 from sursum.distributions.bijections import bijection
 from sursum.distributions.rebuild import floating_dtype
 from sursum.errors import DensityError, OptimisationError
@@ -133,7 +133,7 @@ def ascend(
     program = started(model, values=values)
 
     def run() -> tuple[Tensor, Trace]:
-        with store, ascent as running, trace() as recorder, explained(lambda: recorder.trace, program, args, kwargs):
+        with store, ascent as running, trace() as recorder, explain_torch_errors(lambda: recorder.trace, program, args, kwargs):
             run_program(program, args, kwargs)
         total = recorder.trace.log_prob_sum()
         return total + running.log_jacobian() if jacobian else total, recorder.trace
@@ -154,7 +154,7 @@ def ascend(
         with watch_originals() as originals:
             _, first = run()
         originals.check(first, trained=True)
-        announce_unobserved(unobserved(first))
+        announce_unobserved(find_unobserved(first))
         leaves = {name: leaf for name, leaf in store.unconstrained.items() if leaf.requires_grad} | ascent.leaves
         if not leaves:
             raise DensityError(

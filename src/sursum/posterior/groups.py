@@ -17,7 +17,7 @@ from sursum.predict.prediction import Prediction
 ADDABLE = sorted(GROUPS - {"posterior", "sample_stats", "warmup_posterior", "warmup_sample_stats", "observed_data"})
 
 
-def added(groups: Mapping[str, Any], sites: Iterable[str], observed: Iterable[str]) -> dict[str, Mapping[str, Tensor]]:
+def add_groups(groups: Mapping[str, Any], sites: Iterable[str], observed: Iterable[str]) -> dict[str, Mapping[str, Tensor]]:
     """The groups to add to a posterior of `sites` in which `observed` were observed.
 
     Raises:
@@ -26,7 +26,7 @@ def added(groups: Mapping[str, Any], sites: Iterable[str], observed: Iterable[st
     Example:
         >>> import torch
         >>> prior = Prediction({"mu": torch.zeros(5), "y": torch.zeros(5, 3)}, 1, ("mu", "y"))
-        >>> found = added({"prior": prior}, ["mu"], ["y"])
+        >>> found = add_groups({"prior": prior}, ["mu"], ["y"])
         >>> {group: {name: tuple(value.shape) for name, value in values.items()} for group, values in found.items()}
         {'prior': {'mu': (1, 5)}, 'prior_predictive': {'y': (1, 5, 3)}}
     """

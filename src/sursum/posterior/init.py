@@ -36,7 +36,7 @@ class Started(dict[str, Tensor]):
     """A complete state by name: it may contain more sites than the program has."""
 
 
-def named_values(init: Any, rng: np.random.Generator) -> dict[str, Tensor]:
+def values_by_name(init: Any, rng: np.random.Generator) -> dict[str, Tensor]:
     """The constrained values by site name that `init` specifies.
 
     Args:
@@ -48,7 +48,7 @@ def named_values(init: Any, rng: np.random.Generator) -> dict[str, Tensor]:
 
     Example:
         >>> import numpy as np
-        >>> named_values({"s": 2.0}, np.random.default_rng(0))
+        >>> values_by_name({"s": 2.0}, np.random.default_rng(0))
         {'s': tensor(2., dtype=torch.float64)}
     """
     if init is None:

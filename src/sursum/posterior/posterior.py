@@ -18,7 +18,7 @@ from sursum.common.site_names import chosen_sites, no_site
 from sursum.core.calling import Program, refuse_shadowed
 from sursum.distributions.randomness import drawing_from
 from sursum.draws import arviz, run_store
-from sursum.draws.header import described, note_of, words
+from sursum.draws.header import describe, note_of, words
 from sursum.draws.psis import LIMIT
 from sursum.draws.summary import Summary, summarise
 from sursum.errors import PredictionError
@@ -26,7 +26,7 @@ from sursum.io import npz
 from sursum.io.files import interpreting
 from sursum.io.lazy_draws import arrays_of, shape_of
 from sursum.posterior import notebook
-from sursum.posterior.groups import added
+from sursum.posterior.groups import add_groups
 from sursum.predict.log_likelihood import pointwise
 from sursum.predict.module_ensemble import ModuleEnsemble, network_draws
 from sursum.predict.prediction import Prediction
@@ -278,7 +278,7 @@ class Posterior(Draws):
                     f"the draws of {name} have shape {tuple(value.shape)}, but those of this posterior begin with "
                     f"{self.unconstrained.shape[:2]}. Give `posterior.predict(x)`, or draws of (chain, draw, *shape)."
                 )
-        said = (*_trusted(self.pareto_k), *self.warnings)
+        said = (*_say_trust(self.pareto_k), *self.warnings)
         return summarise(shown, warnings=said, limit=limit)
 
     def _repr_html_(self) -> str:
@@ -313,7 +313,7 @@ class Posterior(Draws):
             >>> {group: list(sites) for group, sites in whole.groups.items()}
             {'posterior_predictive': ['y'], 'prior': ['mu'], 'prior_predictive': ['y']}
         """
-        found = added(groups, self.sites, self.observed)
+        found = add_groups(groups, self.sites, self.observed)
         if store is not None:
             run_store.append_groups(store, {group: _numpy(values) for group, values in found.items()}, self.dims)
         return replace(self, groups={**self.groups, **found})
@@ -410,11 +410,11 @@ class Posterior(Draws):
             observed=_tensors(groups["observed"]),
             warnings=words(note["warnings"]),
             groups={name[6:]: _tensors(arrays) for name, arrays in groups.items() if name.startswith("added ")},
-            **described(note, q.shape),
+            **describe(note, q.shape),
         )
 
     @classmethod
-    def _stored(cls, stored: run_store.Stored) -> Self:
+    def _stored(cls, stored: run_store.StoredRun) -> Self:
         phases = {
             phase: (stored.sites[phase], stored.stats[phase], cast(Any, stored.unconstrained[phase]))
             for phase in run_store.PHASES
@@ -425,7 +425,7 @@ class Posterior(Draws):
             observed=_tensors(stored.observed),
             warnings=stored.warnings,
             groups={**stored.groups, **{group: _tensors(arrays) for group, arrays in stored.data.items()}},
-            **described(stored.note, stored.unconstrained["sample"].shape),
+            **describe(stored.note, stored.unconstrained["sample"].shape),
         )
 
 
@@ -435,7 +435,7 @@ def _refuse_shadowed(program: Program, verb: str, options: Mapping[str, Any], in
     refuse_shadowed(program.model, verb, given, f"Write {instead}, which keeps them apart")
 
 
-def _trusted(k: float | None) -> tuple[str, ...]:
+def _say_trust(k: float | None) -> tuple[str, ...]:
     """What a summary says about a Pareto k without a warning."""
     if k is None or k > LIMIT:
         return ()

@@ -36,7 +36,7 @@ def generator_left_alone(wanted: bool) -> Iterator[None]:
             torch.set_rng_state(before)
 
 
-def joined(parts: Sequence[tuple[int | None, Prediction]]) -> Prediction:
+def join(parts: Sequence[tuple[int | None, Prediction]]) -> Prediction:
     """Join predictions of batches, given with their numbers of rows.
 
     Raises:

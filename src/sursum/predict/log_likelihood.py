@@ -11,7 +11,7 @@ from torch import Tensor
 from sursum.common.precision import in_double
 from sursum.core.calling import refuse_coroutines, refuse_shadowed, run_program
 from sursum.core.trace import scored
-from sursum.density.dtype_errors import explained
+from sursum.density.dtype_errors import explain_torch_errors
 from sursum.errors import PredictionError
 from sursum.handlers import trace
 from sursum.predict.predictive import AtDraw, GivenDraws, Sampled, optional_number, two_dimensions
@@ -88,7 +88,7 @@ def pointwise(
             return score(values)
 
     def score(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        with AtDraw(values=values), trace() as recorder, explained(lambda: recorder.trace, model, args, kwargs):
+        with AtDraw(values=values), trace() as recorder, explain_torch_errors(lambda: recorder.trace, model, args, kwargs):
             run_program(model, args, kwargs)
         observed = recorder.trace.observed
         if not observed:

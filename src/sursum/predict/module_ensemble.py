@@ -139,7 +139,7 @@ def network_draws(
                 "this posterior has no program that contains the network: it was loaded from a file, or made by "
                 f"hand. Give the network: posterior.module({name!r}, net)."
             )
-        net, held = _found(name, run)
+        net, held = _find(name, run)
     own = dict(net.named_parameters())
     paths = {path: f"{name}.{path}" if name else path for path in own}
     draws = {path: sites[site].flatten(0, 1) for path, site in paths.items() if site in sites}
@@ -154,7 +154,7 @@ def network_draws(
     return net, draws | {path: value.detach().expand(count, *value.shape) for path, value in kept.items()}
 
 
-def _found(name: str, run: Callable[[], Any]) -> tuple[nn.Module, dict[str, Tensor]]:
+def _find(name: str, run: Callable[[], Any]) -> tuple[nn.Module, dict[str, Tensor]]:
     """The network named `name` in an execution, and the values of its parameters that remained parameters."""
     with trace() as recorder, torch.no_grad():
         run()

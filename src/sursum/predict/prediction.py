@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sursum.common.other_libraries import refuse_name
-from sursum.common.shown import shown
+from sursum.common.shown import abbreviate
 from sursum.common.site_names import chosen_sites, no_site
 from sursum.draws.summary import Summary, summarise
 from sursum.errors import PredictionError
@@ -77,7 +77,7 @@ class Prediction(Mapping[str, Tensor]):
         try:
             levels = torch.as_tensor(q, dtype=flat.dtype, device=flat.device)
         except (TypeError, ValueError, RuntimeError):
-            raise PredictionError(f"quantile: q is {shown(q)}, but must be one or several numbers from 0 to 1.") from None
+            raise PredictionError(f"quantile: q is {abbreviate(q)}, but must be one or several numbers from 0 to 1.") from None
         if levels.dim() > 1 or not bool(((levels >= 0) & (levels <= 1)).all()):
             raise PredictionError(f"quantile: q is {q}, but must be one or several numbers from 0 to 1.")
         # torch.quantile rejects more than 2²⁴ elements.

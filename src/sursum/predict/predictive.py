@@ -13,7 +13,7 @@ from torch.distributions import Distribution
 from torch.utils.data import DataLoader
 
 from sursum.common.patterns import suggestion
-from sursum.common.precision import default_dtype, in_double, widened
+from sursum.common.precision import default_dtype, in_double, widen
 from sursum.common.reprs import call_text
 from sursum.common.settings import settle, whole_number
 from sursum.common.user_frame import warn
@@ -22,14 +22,14 @@ from sursum.core.messages import Deterministic, Param, Sample, Site, Step
 from sursum.core.runtime import handler, required
 from sursum.core.validation import check_shape
 from sursum.density.answering import Answering
-from sursum.density.dtype_errors import explained
+from sursum.density.dtype_errors import explain_torch_errors
 from sursum.distributions.randomness import global_seed
 from sursum.distributions.rebuild import floating_dtype, tensors
 from sursum.distributions.shapes import broadcast_shapes
 from sursum.errors import ObservationError, ObservationWarning, PredictionError, UnusedSiteWarning
 from sursum.handlers import trace
 from sursum.io.lazy_draws import Rows, StoredArray, StoredSites, shape_of
-from sursum.predict.data_loaders import batches, generator_left_alone, joined, rows
+from sursum.predict.data_loaders import batches, generator_left_alone, join, rows
 from sursum.predict.prediction import Prediction
 from sursum.predict.stream import Stream
 from sursum.predict.vectorise import Draw, Sliceable, at_draws
@@ -161,7 +161,7 @@ class Predictive:
             every = replace(self, replicate=True if self.replicate is None else self.replicate)
             with generator_left_alone(self.seed is not None):
                 found = [(rows(b), every._predict((*b, *args[1:]), kwargs, (seed, i), draws)) for i, b in batches(args[0])]
-            return joined(found)
+            return join(found)
         return self._predict(args, kwargs, (seed,), draws)
 
     def _draws(self) -> GivenDraws:
@@ -191,7 +191,7 @@ class Predictive:
                 in_double(),
                 AtDraw(values=values, draw=draw, replicate=bool(self.replicate)) as answers,
                 trace() as recorder,
-                explained(lambda: recorder.trace, self.model, args, kwargs),
+                explain_torch_errors(lambda: recorder.trace, self.model, args, kwargs),
             ):
                 run_program(self.model, args, kwargs)
             found = recorder.trace
@@ -207,7 +207,7 @@ class Predictive:
                 n for n, s in found.items() if n in answers.drawn or n in found.observed or isinstance(s, Deterministic)
             ]
             given.update(dict.fromkeys(name for name in found.observed if name in kept))
-            return {name: widened(torch.as_tensor(found[name].value)) for name in kept}
+            return {name: widen(torch.as_tensor(found[name].value)) for name in kept}
 
         if stream is not None:
             prior = self.posterior_samples is None
@@ -326,7 +326,7 @@ class AtDraw(Answering):
             if site.name in self.values:
                 site = site.but(is_observed=False, value=None)
             elif site.is_observed and self.replicate:
-                site = _shaped_as_data(site)
+                site = _shape_as_data(site)
         elif isinstance(site, Param) and site.name in self.values:
             like = site.init
             value = self.values[site.name]
@@ -340,7 +340,7 @@ class AtDraw(Answering):
         return self.values.get(site.name)
 
     def settle(self, site: Sample, answer: Tensor | None) -> Sample:
-        return site.but(value=self._drawn(site)) if answer is None else _given(site, answer)
+        return site.but(value=self._drawn(site)) if answer is None else _give(site, answer)
 
     def subsample(self, site: Sample) -> Any:
         return self.outside(site.but(value=torch.arange(site.fn.size)))
@@ -356,7 +356,7 @@ class AtDraw(Answering):
         return self.draw(site)
 
 
-def _shaped_as_data(site: Sample) -> Sample:
+def _shape_as_data(site: Sample) -> Sample:
     """An observed site, to be drawn instead. Its distribution is broadcast to the data, as for scoring."""
     check_shape(site)
     fn, value = site.fn, site.value
@@ -375,7 +375,7 @@ def _shaped_as_data(site: Sample) -> Sample:
         ) from error
 
 
-def _given(site: Sample, value: Tensor) -> Sample:
+def _give(site: Sample, value: Tensor) -> Sample:
     """`site` with its own draw, in the dtype and on the device of the program."""
     like = floating_dtype(site.fn) if site.init is None or not site.init.is_floating_point() else site.init.dtype
     if value.is_floating_point():

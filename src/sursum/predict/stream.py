@@ -11,11 +11,11 @@ import numpy as np
 import torch
 
 from sursum.core.calling import valued
-from sursum.draws.run_store import KIND, VERSION, check_absent, named, table_sites
+from sursum.draws.run_store import KIND, VERSION, check_absent, name_dims, table_sites
 from sursum.errors import StorageError
 from sursum.io.files import interpreting
 from sursum.io.lazy_draws import StoredArray, StoredSites
-from sursum.io.zarr_store import EXPECTED, Column, Table, ZarrStore
+from sursum.io.zarr_store import EXPECTED, Column, DrawTable, ZarrStore
 from sursum.predict.vectorise import Run, Sliceable, agree, at_draws, pieces
 
 HELD = 1 << 22
@@ -140,9 +140,9 @@ class Stream:
         """Create the table if it does not exist."""
         if self.begun:
             return
-        columns = named({name: Column(array.shape[1:], array.dtype) for name, array in arrays.items()}, self.dims)
+        columns = name_dims({name: Column(array.shape[1:], array.dtype) for name, array in arrays.items()}, self.dims)
         by_group = {group: {n: columns[n] for n, g in groups.items() if g == group} for group in groups.values()}
-        self.store.add(self.table, Table(self.chains, self.draws, by_group), {"seed": None if seed is None else seed[0]})
+        self.store.add(self.table, DrawTable(self.chains, self.draws, by_group), {"seed": None if seed is None else seed[0]})
         self.begun = True
 
     def _check_same(self, run: Run, values: Mapping[str, Sliceable], seed: Sequence[int] | None) -> None:

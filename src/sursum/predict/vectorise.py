@@ -95,16 +95,14 @@ def pieces(
             if not rows:
                 continue
             part = {name: value[rows.start : rows.stop] for name, value in values.items()}
-            piece = _mapped(run, part, rows, streams) if mapped else None
+            piece = _map(run, part, rows, streams) if mapped else None
             if mapped and not compared:
                 # If vmap maps anything wrongly, it shows at the first draw.
                 one = _single(run, part, 0, streams[rows.start]) if rows.start else first
                 mapped = piece is not None and agree(one, {name: value[0] for name, value in piece.items()})
                 compared = True
             if not mapped or piece is None:
-                piece = _stacked(
-                    first, ((k, first if k == 0 else _single(run, part, k - rows.start, streams[k])) for k in rows)
-                )
+                piece = _stack(first, ((k, first if k == 0 else _single(run, part, k - rows.start, streams[k])) for k in rows))
             yield rows, piece
 
 
@@ -112,16 +110,16 @@ def _single(run: Run, values: Mapping[str, Tensor], place: int, stream: int) -> 
     """A single draw by itself. All randomness in it comes from its stream, including layers in training mode."""
     generator = torch.Generator().manual_seed(stream)
     with drawing_from(generator):
-        return dict(run({name: value[place] for name, value in values.items()}, lambda site: _drawn(site, None)))
+        return dict(run({name: value[place] for name, value in values.items()}, lambda site: _draw(site, None)))
 
 
-def _drawn(site: Sample, generator: torch.Generator | None) -> Tensor:
+def _draw(site: Sample, generator: torch.Generator | None) -> Tensor:
     """The value of a site from `generator`, overriding any handler in the program."""
     value: Tensor = site.but(generator=generator).run().value
     return value
 
 
-def _stacked(first: Mapping[str, Tensor], found: Iterable[tuple[int, Mapping[str, Tensor]]]) -> dict[str, Tensor]:
+def _stack(first: Mapping[str, Tensor], found: Iterable[tuple[int, Mapping[str, Tensor]]]) -> dict[str, Tensor]:
     """The results at some draws, stacked; `first` is that at the very first one."""
     columns: dict[str, list[Tensor]] = {name: [] for name in first}
     for k, values in found:
@@ -136,13 +134,13 @@ def _stacked(first: Mapping[str, Tensor], found: Iterable[tuple[int, Mapping[str
     return {name: torch.stack(column) for name, column in columns.items()}
 
 
-def _mapped(run: Run, values: Mapping[str, Tensor], rows: range, streams: Sequence[int]) -> dict[str, Tensor] | None:
+def _map(run: Run, values: Mapping[str, Tensor], rows: range, streams: Sequence[int]) -> dict[str, Tensor] | None:
     """The draws `rows` at once; None if the program cannot be mapped, or a check in it fails for one of them."""
     generators = {k: torch.Generator().manual_seed(streams[k]) for k in rows}
 
     def one(row: Mapping[str, Tensor], k: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         with _Checks() as checks:
-            found = dict(run(row, lambda site: _mapped_draw(site, k, generators)))
+            found = dict(run(row, lambda site: _draw_mapped(site, k, generators)))
         return found, checks.passed()
 
     index = torch.arange(rows.start, rows.stop)
@@ -167,20 +165,20 @@ def agree(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
     )
 
 
-def _mapped_draw(site: Sample, k: Tensor, generators: Mapping[int, torch.Generator]) -> Tensor:
+def _draw_mapped(site: Sample, k: Tensor, generators: Mapping[int, torch.Generator]) -> Tensor:
     """The value of a site inside `vmap`, each row from the stream of its draw."""
     if not isinstance(site.fn, Distribution):
         raise PredictionError(f"site {site} is drawn by a function, which cannot be mapped.")
 
     def draw(row: int, arguments: Sequence[Tensor]) -> Tensor:
         given: Iterator[Tensor] = iter(arguments)
-        return _drawn(site.but(fn=rebuild(site.fn, lambda _: next(given))), generators[row])
+        return _draw(site.but(fn=rebuild(site.fn, lambda _: next(given))), generators[row])
 
-    value: Tensor = _Rows.apply(draw, k, *tensors(site.fn))
+    value: Tensor = _DrawByRow.apply(draw, k, *tensors(site.fn))
     return value
 
 
-class _Rows(torch.autograd.Function):
+class _DrawByRow(torch.autograd.Function):
     """A draw that `vmap` makes row by row: torch itself draws all rows from one stream, and only from some distributions."""
 
     @staticmethod

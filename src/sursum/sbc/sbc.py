@@ -131,7 +131,7 @@ class SBC:
             SamplingError: nothing is observed, or only one of the two programs has a site.
         """
         simulator = uncondition(self.model)
-        first = _simulated(self.model, args, kwargs, 0)
+        first = _simulate(self.model, args, kwargs, 0)
         observed = list(first.observed)
         if not observed:
             raise SamplingError(
@@ -150,7 +150,7 @@ class SBC:
         divergences = 0
         seeds = np.random.SeedSequence(global_seed() if self.seed is None else self.seed)
         for k, number in enumerate(seeds.generate_state(self.num_simulations, np.uint64).tolist()):
-            drawn = _simulated(simulator, args, kwargs, number % 2**63)
+            drawn = _simulate(simulator, args, kwargs, number % 2**63)
             data = [drawn[name].value for name in observed]
             with warnings.catch_warnings():
                 if k:
@@ -181,7 +181,7 @@ class SBC:
 
 
 @in_double()
-def _simulated(simulator: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], number: int) -> Trace:
+def _simulate(simulator: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], number: int) -> Trace:
     with torch.no_grad():
         found: Trace = trace(seeded(simulator, rng_seed=number)).get_trace(*args, **kwargs)
     return found

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sursum.common.optional_packages import needed
+from sursum.common.optional_packages import require
 from sursum.common.tables import Table
 from sursum.draws.diagnostics import element_name
 
@@ -80,7 +80,7 @@ class SBCResult:
         Raises:
             MissingPackageError: matplotlib is not installed.
         """
-        figures = needed("matplotlib.figure", "A picture")
+        figures = require("matplotlib.figure", "A picture")
         names = list(self.ranks) if sites is None else list(sites)
         columns = [(name, place) for name in names for place in np.ndindex(self.p_values[name].shape)]
         wide = min(4, len(columns))

@@ -58,12 +58,12 @@ def examine() -> Iterator[Finding]:
         yield _vector(tools)
     except CompileError as error:
         yield Finding("compiler", False, str(error))
-    yield _tried("BLAS", _routines)
-    yield _tried("nutpie", _nutpie)
-    yield _tried("arviz", lambda: version("arviz"))
+    yield _try("BLAS", _routines)
+    yield _try("nutpie", _nutpie)
+    yield _try("arviz", lambda: version("arviz"))
     yield _cache()
     for engine in ("native", "torch"):
-        yield _tried(f"{engine} engine", partial(_sampled, engine))
+        yield _try(f"{engine} engine", partial(_sample, engine))
 
 
 def _vector(tools: Toolchain) -> Finding:
@@ -99,7 +99,7 @@ def _cache() -> Finding:
     return Finding("cache", True, f"{place}: {len(files)} files, {size / 1e6:.1f} MB")
 
 
-def _sampled(engine: str) -> str:
+def _sample(engine: str) -> str:
     """Sample a model whose posterior is known, and compare.
 
     Raises:
@@ -125,7 +125,7 @@ def _sampled(engine: str) -> str:
     return f"compiled in {compiled:.2f} s, sampled {steps} steps in {sampled:.2f} s, {density.dim} unknown, right mean"
 
 
-def _tried(name: str, look: Callable[[], str]) -> Finding:
+def _try(name: str, look: Callable[[], str]) -> Finding:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -50,7 +50,7 @@ class Rendering:
         if kind in TEXT:
             target.write_text(self.source, encoding="utf-8")
         elif kind in PICTURES:
-            target.write_bytes(_drawn(self.source, kind[1:]))
+            target.write_bytes(_draw(self.source, kind[1:]))
         else:
             raise ExportError(
                 f"{str(target)!r} has no known suffix: its name should end in one of {', '.join(TEXT + PICTURES)}."
@@ -58,7 +58,7 @@ class Rendering:
         return target
 
     def _repr_svg_(self) -> str | None:
-        return _drawn(self.source, "svg").decode() if shutil.which("dot") else None
+        return _draw(self.source, "svg").decode() if shutil.which("dot") else None
 
     def _repr_mimebundle_(
         self, include: Collection[str] | None = None, exclude: Collection[str] | None = None
@@ -119,7 +119,7 @@ def render(program: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Renderi
             box = box.inside.setdefault(key, _Box(label))
         # For a scan the first step gives the family, the trace the shape of all steps.
         box.nodes.append(_node(found.first[name].but(value=site.value)))
-    edges = [f"{_quoted(a)} -> {_quoted(b)};" for b in shown for a in shown if a in found.parents[b]]
+    edges = [f"{_quote(a)} -> {_quote(b)};" for b in shown for a in shown if a in found.parents[b]]
     body = [*root.lines([0]), *edges]
     return Rendering("\n".join(["digraph {", *(f"  {line}" for line in body), "}"]))
 
@@ -170,7 +170,7 @@ class _Box:
     def lines(self, counter: list[int]) -> list[str]:
         found = list(self.nodes)
         for box in self.inside.values():
-            found += [f'subgraph "cluster_{counter[0]}" {{', f"  label={_quoted(box.label)};"]
+            found += [f'subgraph "cluster_{counter[0]}" {{', f"  label={_quote(box.label)};"]
             counter[0] += 1
             found += [*(f"  {line}" for line in box.lines(counter)), "}"]
         return found
@@ -200,7 +200,7 @@ def _node(site: Site) -> str:
     style: dict[str, str] = {"peripheries": "2"} if lifted else {}
     if isinstance(site, Factor):
         # Its name is next to it.
-        said = {"shape": "square", "label": '""', "xlabel": _quoted(site.name)}
+        said = {"shape": "square", "label": '""', "xlabel": _quote(site.name)}
         return _statement(site.name, said | {"width": "0.2", "height": "0.2", "style": "filled", "fillcolor": "black"})
     if isinstance(site, Sample):
         lines.append(_family(site.fn))
@@ -211,7 +211,7 @@ def _node(site: Site) -> str:
         style |= {"style": "dashed"}
     if isinstance(site.value, Tensor):
         lines.append(" × ".join(map(str, site.value.shape)) or "scalar")
-    return _statement(site.name, {"label": _quoted("\n".join(lines))} | style)
+    return _statement(site.name, {"label": _quote("\n".join(lines))} | style)
 
 
 def _family(fn: Any) -> str:
@@ -221,17 +221,17 @@ def _family(fn: Any) -> str:
 
 
 def _statement(name: str, attributes: Mapping[str, str]) -> str:
-    return f"{_quoted(name)} [{', '.join(f'{key}={value}' for key, value in attributes.items())}];"
+    return f"{_quote(name)} [{', '.join(f'{key}={value}' for key, value in attributes.items())}];"
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     """A DOT string that shows `text`: Graphviz interprets escapes and HTML entities in a label."""
     for plain, written in (("&", "&amp;"), ("\\", "\\\\"), ('"', '\\"'), ("\n", "\\n"), ("\r", ""), ("\0", "␀")):
         text = text.replace(plain, written)
     return f'"{text}"'
 
 
-def _drawn(source: str, kind: str) -> bytes:
+def _draw(source: str, kind: str) -> bytes:
     program = shutil.which("dot")
     if program is None:
         raise ExportError(

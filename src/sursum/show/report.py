@@ -130,11 +130,11 @@ def _rows(site: Site, seen: Provenance) -> Iterator[Row]:
     if isinstance(site, Param):
         yield Row(site.name, "held", None, shape, count, _why_held(site))
     elif isinstance(site, Sample) and site.param is not None:
-        yield Row(site.name, "observed" if site.is_observed else "lifted", _described(site.fn, seen), shape, count)
+        yield Row(site.name, "observed" if site.is_observed else "lifted", _describe(site.fn, seen), shape, count)
     elif isinstance(site, Deterministic) and site.param is not None:
         yield Row(site.name, "lifted", "reparameterised", shape, count)
     elif isinstance(site, Sample) and not site.is_observed and not site.infer.get("is_subsample"):
-        yield Row(site.name, "hyper", _described(site.fn, seen), shape, count)
+        yield Row(site.name, "hyper", _describe(site.fn, seen), shape, count)
 
 
 def _why_held(site: Param) -> str:
@@ -146,7 +146,7 @@ def _why_held(site: Param) -> str:
     return "no prior names it"
 
 
-def _described(fn: Any, seen: Provenance) -> str:
+def _describe(fn: Any, seen: Provenance) -> str:
     """A prior in a few words: its family and arguments; an argument that is equal for all elements is one number."""
     if not isinstance(fn, Distribution):
         return f"a function, {fn!r}"

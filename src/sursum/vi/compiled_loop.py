@@ -92,7 +92,7 @@ def rule_of(optimizer: torch.optim.Optimizer) -> Rule | None:
     return None
 
 
-class Loop:
+class TrainingLoop:
     """The C loop for one objective and one optimiser.
 
     Raises:

@@ -11,7 +11,7 @@ from torch import Tensor
 from sursum.common.precision import in_double
 from sursum.common.snapshot import snapshot_of
 from sursum.compiler.capture.capture import capture
-from sursum.compiler.function import batched
+from sursum.compiler.function import batch
 from sursum.core.calling import Program, valued
 from sursum.core.messages import Deterministic, Sample
 from sursum.density.layout import coordinate_names, observed_values, site_dims
@@ -25,7 +25,7 @@ from sursum.posterior.posterior import Posterior
 from sursum.vi import seeds
 from sursum.vi.noise import Noise, block
 from sursum.vi.particle import Pair, is_settled, must_be_eager, pair
-from sursum.vi.pushforward import Placed, Pushforward
+from sursum.vi.pushforward import PlacedDelta, Pushforward
 
 _CHUNK = 1000
 
@@ -45,15 +45,15 @@ def draw_posterior(
     Warns:
         DiagnosticWarning: the Pareto k of the importance weights is above 0.7.
     """
-    with valued(), store, seed(rng_seed=seeds.derived(number, seeds.DRAW, 0)):
+    with valued(), store, seed(rng_seed=seeds.derive(number, seeds.DRAW, 0)):
         first = pair(model, guide, args, kwargs)
 
     def one() -> Pair:
         return pair(model, guide, args, kwargs)
 
-    columns = None if must_be_eager(first) else _captured(one, store, number, num_samples)
+    columns = None if must_be_eager(first) else _draw_captured(one, store, number, num_samples)
     program = Program(snapshot(store)(model), snapshot_of(tuple(args)), snapshot_of(dict(kwargs)))
-    return assembled(first, columns or _one_by_one(one, store, number, num_samples), program)
+    return assemble(first, columns or _one_by_one(one, store, number, num_samples), program)
 
 
 def _one_by_one(one: Callable[[], Pair], store: ParamStore, number: int, num_samples: int) -> dict[str, Tensor]:
@@ -61,12 +61,12 @@ def _one_by_one(one: Callable[[], Pair], store: ParamStore, number: int, num_sam
     rows: list[dict[str, Tensor]] = []
     with valued(), store:
         for k in range(num_samples):
-            with seed(rng_seed=seeds.derived(number, seeds.DRAW, k)):
+            with seed(rng_seed=seeds.derive(number, seeds.DRAW, k)):
                 rows.append({key: value.detach() for key, value in _row(one()).items()})
     return {key: torch.stack([row[key] for row in rows]) for key in rows[0]}
 
 
-def _captured(one: Callable[[], Pair], store: ParamStore, number: int, num_samples: int) -> dict[str, Tensor] | None:
+def _draw_captured(one: Callable[[], Pair], store: ParamStore, number: int, num_samples: int) -> dict[str, Tensor] | None:
     """The same in double precision, by mapping the captured graph of one draw over all; None if it cannot be captured."""
     counting = Noise()
     try:
@@ -79,11 +79,11 @@ def _captured(one: Callable[[], Pair], store: ParamStore, number: int, num_sampl
         with valued(), store, Noise(noise):
             return tuple(value.detach() for value in _row(one()).values())
 
-    rows = block(counting.kinds, max(num_samples, 2), seeds.derived(number, seeds.DRAW, 0))
+    rows = block(counting.kinds, max(num_samples, 2), seeds.derive(number, seeds.DRAW, 0))
     if not rows.shape[1]:
         return None
     try:
-        replay = batched(capture(row, (rows[0], rows[1]), gradient=False))
+        replay = batch(capture(row, (rows[0], rows[1]), gradient=False))
         parts = [replay(chunk) for chunk in rows[:num_samples].split(_CHUNK)]
     except CaptureError:
         return None
@@ -125,7 +125,7 @@ def _coordinates(drawn: Pair) -> tuple[dict[str, Tensor], Tensor]:
             continue
         onto = bijection(support)
         fn = drawn.guide[name].fn if name in drawn.guide else None  # type: ignore[attr-defined]
-        known = fn.free if isinstance(fn, (Placed, Pushforward)) else None
+        known = fn.free if isinstance(fn, (PlacedDelta, Pushforward)) else None
         inner = onto.inv(site.value) if known is None else known
         total = total + onto.log_abs_det_jacobian(inner, site.value).sum().double()
         free[name] = inner.reshape(onto.inverse_shape(site.value.shape))
@@ -140,7 +140,7 @@ def snapshot(store: ParamStore) -> ParamStore:
     return copy
 
 
-def assembled(first: Pair, columns: Mapping[str, Tensor], program: Program) -> Posterior:
+def assemble(first: Pair, columns: Mapping[str, Tensor], program: Program) -> Posterior:
     """The posterior of columns of draws, (draw, …), as `_row` names them."""
     free, _ = _coordinates(first)
     subject = Subject(

@@ -15,7 +15,7 @@ from sursum.core.messages import Frame, Sample
 from sursum.core.trace import Trace
 from sursum.errors import EngineWarning, SursumError, VariationalError
 from sursum.handlers import plate
-from sursum.vi.particle import Pair, Program, pair, scored
+from sursum.vi.particle import Pair, Program, needs_score, pair
 
 PARTICLES = "num_particles_vectorized"
 _FOR_BATCHES = "Write them to support batching, as for plates (a lifted network does not), or leave vectorize_particles out."
@@ -25,7 +25,7 @@ _FOR_BATCHES = "Write them to support batching, as for plates (a lifted network 
 class ELBO:
     """A bound on the evidence, estimated with draws of the guide; its negative is the loss.
 
-    A subclass implements the log weight of one particle (`log_weight`) and how particles are combined (`joined`, `order`).
+    A subclass implements the log weight of one particle (`log_weight`) and how particles are combined (`join`, `order`).
 
     Args:
         num_particles: draws of the guide per estimate.
@@ -56,7 +56,7 @@ class ELBO:
 
     def log_weight(self, pair: Pair, keep: int | None) -> Tensor:
         """log w of a pair's particle, (); or of all its particles, (K,), if `keep` is their dimension."""
-        return summed(pair.log_p.values(), keep) - summed(pair.log_q.values(), keep)
+        return sum_terms(pair.log_p.values(), keep) - sum_terms(pair.log_q.values(), keep)
 
     def check(self, guide: Trace) -> None:
         """Raise if this bound cannot be used with the guide."""
@@ -89,11 +89,11 @@ class ELBO:
         pairs, keep = self._pairs(model, guide, args, kwargs)
         log_weights = [self.log_weight(one, keep) for one in pairs]
         stacked = log_weights[0].reshape(-1) if keep is not None else torch.stack(log_weights)
-        bound = joined(stacked, self.order)
+        bound = join(stacked, self.order)
         for one in pairs:
             one.check_finite(bound)
         loss = -bound
-        if any(scored(site) for site in pairs[0].guide.stochastic.values()):
+        if any(needs_score(site) for site in pairs[0].guide.stochastic.values()):
             self.check(pairs[0].guide)
             loss = loss - self.score_terms(pairs, keep, baselines)
         return loss
@@ -128,7 +128,7 @@ class _particles(plate):
         return replace(super().frame, repeats=True)
 
 
-def batched(loss: ELBO, model: Program, guide: Program, args: Sequence[Any], kwargs: Mapping[str, Any]) -> ELBO:
+def batch(loss: ELBO, model: Program, guide: Program, args: Sequence[Any], kwargs: Mapping[str, Any]) -> ELBO:
     """`loss`, or the same with particles drawn one after another if the programs do not support a batch of them.
 
     Warns:
@@ -154,7 +154,7 @@ def batched(loss: ELBO, model: Program, guide: Program, args: Sequence[Any], kwa
 Baselines = dict[str, Tensor]
 
 
-def joined(log_weights: Tensor, order: float) -> Tensor:
+def join(log_weights: Tensor, order: float) -> Tensor:
     """The bound of order α from log weights (K,)."""
     if order == 1.0:
         return log_weights.mean()
@@ -163,7 +163,7 @@ def joined(log_weights: Tensor, order: float) -> Tensor:
     return (torch.logsumexp(power * log_weights, 0) - count) / power
 
 
-def summed(terms: Any, keep: int | None) -> Tensor:
+def sum_terms(terms: Any, keep: int | None) -> Tensor:
     """The sum of all elements of `terms`; with `keep`, one sum per index of that dimension, (K,)."""
     total: Tensor | None = None
     for term in terms:

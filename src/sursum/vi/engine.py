@@ -16,7 +16,7 @@ from sursum.core.calling import valued
 from sursum.errors import CaptureError, EngineWarning, VariationalError
 from sursum.handlers import seed
 from sursum.vi import seeds
-from sursum.vi.compiled_loop import Loop, rule_of
+from sursum.vi.compiled_loop import TrainingLoop, rule_of
 from sursum.vi.elbo import ELBO
 from sursum.vi.noise import Noise, block
 from sursum.vi.objective import Objective, objective
@@ -61,7 +61,7 @@ class Eager:
     def _step(self) -> None:
         training = self.training
         with torch.inference_mode(False), torch.enable_grad():
-            number = seeds.derived(training.seed, seeds.STEP, training.steps)
+            number = seeds.derive(training.seed, seeds.STEP, training.steps)
             with training.store, seed(rng_seed=number):
                 loss = self.loss.estimate(*self.programs, *self.called, training.baselines)
             leaves = training.leaves
@@ -87,10 +87,10 @@ class Captured:
         optimizer = training.ready()
         rule = self._rule = rule_of(optimizer)
         plateau = isinstance(training.scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)
-        self._loop: Loop | None = None
+        self._loop: TrainingLoop | None = None
         if goal.function.native is not None and rule is not None and not plateau:
             clip = (training.optim.clip_value or 0.0, training.optim.clip_norm or 0.0)
-            self._loop = Loop(goal, loss.num_particles, loss.order, rule, clip)
+            self._loop = TrainingLoop(goal, loss.num_particles, loss.order, rule, clip)
 
     def still_right(self) -> bool:
         """Whether the programs still have the captured loss: data may have been written to, or a number that they read
@@ -122,12 +122,12 @@ class Captured:
             drawn = block(
                 list(self.goal.kinds) * self.loss.num_particles,
                 self._rows,
-                seeds.derived(self.training.seed, seeds.NOISE, number),
+                seeds.derive(self.training.seed, seeds.NOISE, number),
             )
             self._drawn = (number, drawn)
         return self._drawn[1][row:]
 
-    def _many(self, loop: Loop, noise: Tensor) -> None:
+    def _many(self, loop: TrainingLoop, noise: Tensor) -> None:
         training = self.training
         optimizer = training.ready()
         before = copy.deepcopy(_schedule_state(training))
@@ -154,14 +154,14 @@ class Captured:
         found = [self.goal.loss_and_grad(torch.cat([point, row])) for row in rows]
         losses = torch.tensor([loss for loss, _ in found], dtype=torch.float64)
         slopes = torch.stack([slope for _, slope in found])
-        loss, weights = joined_losses(losses, self.loss.order)
+        loss, weights = join_losses(losses, self.loss.order)
         slope = weights @ slopes
         if not bool(torch.isfinite(loss)) or not bool(torch.isfinite(slope).all()):
             self.explain(noise)
         self.training.descend(float(loss), dict(self.goal.split(slope)))
 
 
-def joined_losses(losses: Tensor, order: float) -> tuple[Tensor, Tensor]:
+def join_losses(losses: Tensor, order: float) -> tuple[Tensor, Tensor]:
     """The loss from −log w of several particles, (K,), and the weight of each in the gradient."""
     if order == 1.0:
         return losses.mean(), torch.full_like(losses, 1.0 / len(losses))

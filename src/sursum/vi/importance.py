@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sursum.common.reprs import call_text
 from sursum.common.settings import optional_seed, settle, whole_number
-from sursum.common.shown import shown
+from sursum.common.shown import abbreviate
 from sursum.core.calling import refuse_coroutines
 from sursum.distributions.randomness import global_seed
 from sursum.draws.psis import Smoothed, resampled, smooth
@@ -64,7 +64,7 @@ class Importance:
     def __post_init__(self) -> None:
         for what, program in (("model", self.model), ("guide", self.guide or self.model)):
             if not callable(program):
-                raise VariationalError(f"`{what}` is {shown(program)}, but must be a program: a callable.")
+                raise VariationalError(f"`{what}` is {abbreviate(program)}, but must be a program: a callable.")
             refuse_coroutines(program)
         if self.params is not None and not isinstance(self.params, ParamStore):
             raise VariationalError(f"`params` is {type(self.params).__name__}, but must be a store: give `svi.params`.")

@@ -10,10 +10,10 @@ from torch.distributions import Distribution, kl_divergence
 
 from sursum.core.messages import Sample
 from sursum.core.trace import Trace
-from sursum.distributions.missing import masked
+from sursum.distributions.missing import mask_term
 from sursum.errors import VariationalError
-from sursum.vi.elbo import ELBO, summed
-from sursum.vi.particle import Pair, scored
+from sursum.vi.elbo import ELBO, sum_terms
+from sursum.vi.particle import Pair, needs_score
 
 
 @dataclass(frozen=True)
@@ -48,16 +48,16 @@ class TraceMeanField_ELBO(ELBO):
         terms |= {f"q {name}": -term for name, term in pair.log_q.items()}
         for name, site in pair.guide.stochastic.items():
             ours = pair.model.get(name)
-            known = isinstance(ours, Sample) and not ours.is_observed and _drawn_before(pair, name)
+            known = isinstance(ours, Sample) and not ours.is_observed and _is_drawn_before(pair, name)
             divergence = _divergence(site, ours) if known and isinstance(ours, Sample) else None
             if divergence is not None:
                 terms[f"p {name}"] = -divergence
                 del terms[f"q {name}"]
-        return summed(terms.values(), keep)
+        return sum_terms(terms.values(), keep)
 
     def check(self, guide: Trace) -> None:
         for site in guide.stochastic.values():
-            if scored(site):
+            if needs_score(site):
                 raise VariationalError(
                     f"TraceMeanField_ELBO needs draws that can be differentiated, but those of site {site} "
                     f"({type(site.fn).__name__}) cannot. Use Trace_ELBO, which has score-function terms for them, or sum the "
@@ -65,7 +65,7 @@ class TraceMeanField_ELBO(ELBO):
                 )
 
 
-def _drawn_before(pair: Pair, name: str) -> bool:
+def _is_drawn_before(pair: Pair, name: str) -> bool:
     """Whether the guide draws before `name` all sites that the model draws before it."""
     model, guide = pair.model.stochastic_nodes, pair.guide.stochastic_nodes
     later = guide[guide.index(name) :]
@@ -81,5 +81,5 @@ def _divergence(theirs: Sample, ours: Sample) -> Tensor | None:
     except NotImplementedError:
         return None
     if ours.mask is not None:
-        found = masked(found, torch.as_tensor(ours.mask))
+        found = mask_term(found, torch.as_tensor(ours.mask))
     return found * ours.scale

@@ -21,7 +21,7 @@ from sursum.handlers.reparam import SharedReparam
 from sursum.vi.autoguide.joint import JointGuide
 from sursum.vi.autoguide.normal import AutoNormal
 from sursum.vi.draws import snapshot
-from sursum.vi.pushforward import summed_to
+from sursum.vi.pushforward import sum_to
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ class _Execution(SharedReparam):
                     where=site.where,
                 )
             )
-            jacobian = summed_to(onto.log_abs_det_jacobian(free, value), 0)
+            jacobian = sum_to(onto.log_abs_det_jacobian(free, value), 0)
             perform(Factor(name=f"{site.name}_log_jacobian", value=jacobian, where=site.where))
         self.placed.add(site.name)
         return value
@@ -175,7 +175,7 @@ class _Execution(SharedReparam):
         with at_site(noise):
             drawn = perform(noise).value
             u: Tensor = self.transport.onto(drawn)
-            log_jacobian = summed_to(self.transport.onto.log_abs_det_jacobian(drawn, u), 0)
+            log_jacobian = sum_to(self.transport.onto.log_abs_det_jacobian(drawn, u), 0)
             correction = log_jacobian - noise.fn.log_prob(drawn)
             perform(Factor(name="neutra_log_det", value=correction, where=site.where))
         return u

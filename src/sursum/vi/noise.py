@@ -71,7 +71,7 @@ class Noise(TorchDispatchMode):
         if func in _FILLED:
             target, given = args[0], {**dict(zip(_parameters(func), args[1:], strict=False)), **kwargs}
             drawn = self._next(_FILLED[func], target.shape, target.dtype)
-            return target.copy_(_shaped(func, drawn, given))
+            return target.copy_(_shape(func, drawn, given))
         site = current_site()
         raise CaptureError(
             f"the draw by {func.name()}{'' if site is None else f' at site {site}'} is not a smooth function of normal or "
@@ -118,7 +118,7 @@ def _parameters(func: Any) -> list[str]:
     return [argument.name for argument in func._schema.arguments[1:]]
 
 
-def _shaped(func: Any, drawn: Tensor, given: Mapping[str, Any]) -> Tensor:
+def _shape(func: Any, drawn: Tensor, given: Mapping[str, Any]) -> Tensor:
     """Convert standard draws to those of the distribution with which an operator fills a tensor."""
     filled: Tensor
     if func is aten.normal_.default:

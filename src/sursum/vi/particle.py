@@ -16,12 +16,12 @@ from sursum.core.scope import at_site
 from sursum.core.trace import Trace
 from sursum.core.validation import check_shape, check_value
 from sursum.density.answering import Answering
-from sursum.density.dtype_errors import explained
+from sursum.density.dtype_errors import explain_torch_errors
 from sursum.distributions.delta import Delta
-from sursum.distributions.fluent import unwrapped
+from sursum.distributions.fluent import unwrap
 from sursum.errors import GuideError, VariationalError
 from sursum.handlers import trace
-from sursum.vi.pushforward import Placed, Pushforward
+from sursum.vi.pushforward import PlacedDelta, Pushforward
 
 AUXILIARY = "is_auxiliary"
 Program = Callable[..., Any]
@@ -66,14 +66,14 @@ def pair(model: Program, guide: Program, args: Sequence[Any], kwargs: Mapping[st
     Raises:
         GuideError: the guide's latent sites are not the model's.
     """
-    with trace() as drawn, explained(lambda: drawn.trace, guide, args, kwargs):
+    with trace() as drawn, explain_torch_errors(lambda: drawn.trace, guide, args, kwargs):
         run_program(guide, args, kwargs)
-    with trace() as scored, _FromGuide(guide=drawn.trace), explained(lambda: scored.trace, model, args, kwargs):
+    with trace() as scored, _FromGuide(guide=drawn.trace), explain_torch_errors(lambda: scored.trace, model, args, kwargs):
         run_program(model, args, kwargs)
-    return scored_pair(scored.trace, drawn.trace)
+    return score_pair(scored.trace, drawn.trace)
 
 
-def scored_pair(model: Trace, guide: Trace) -> Pair:
+def score_pair(model: Trace, guide: Trace) -> Pair:
     """The log densities of two matching traces. A factor in a guide is a term of its log density."""
     check_match(model, guide)
     return Pair(model, guide, model.log_prob(), guide.log_prob())
@@ -96,7 +96,7 @@ class _FromGuide(Answering):
             return site
         site = site.but(value=answer)
         # Values from our own guides lie in the support.
-        if isinstance(self.guide[site.name]["fn"], (Placed, Pushforward)):
+        if isinstance(self.guide[site.name]["fn"], (PlacedDelta, Pushforward)):
             check_shape_with_particles(site)
         else:
             with at_site(site):
@@ -129,13 +129,13 @@ def check_match(model: Trace, guide: Trace) -> None:
         hint = f" (observed in the model: {', '.join(map(repr, observed))})" if observed else ""
         raise GuideError(
             "the guide's latent sites are not the model's. "
-            f"Only in the model: {_listed(lonely[0])}; only in the guide: {_listed(lonely[1])}{hint}. "
+            f"Only in the model: {_list(lonely[0])}; only in the guide: {_list(lonely[1])}{hint}. "
             "Draw every latent site of the model in the guide under its name, and mark what only the guide needs with "
             "infer={'is_auxiliary': True}."
         )
 
 
-def scored(site: Sample) -> bool:
+def needs_score(site: Sample) -> bool:
     """Whether a guide's site has a gradient only through its score function: its draws cannot be differentiated."""
     return not site.fn.has_rsample and not site.infer.get("is_subsample")
 
@@ -143,7 +143,7 @@ def scored(site: Sample) -> bool:
 def must_be_eager(first: Pair) -> str | None:
     """Why programs with these traces cannot be captured with their noise as an input; None if no reason is known."""
     for name, site in first.guide.stochastic.items():
-        if scored(site):
+        if needs_score(site):
             return f"draws of site {name!r} cannot be differentiated"
     for other in (*first.guide.values(), *first.model.values()):
         if any(frame.length != frame.size for frame in other.plates) or other.get("infer", {}).get("is_subsample"):
@@ -153,10 +153,10 @@ def must_be_eager(first: Pair) -> str | None:
 
 def is_settled(site: Sample) -> bool:
     """Whether a latent site needs no guide: the indices of a plate, or all mass at one point."""
-    return bool(site.infer.get("is_subsample")) or isinstance(unwrapped(site.fn), Delta)
+    return bool(site.infer.get("is_subsample")) or isinstance(unwrap(site.fn), Delta)
 
 
-def _listed(names: Sequence[str]) -> str:
+def _list(names: Sequence[str]) -> str:
     return ", ".join(map(repr, names)) or "none"
 
 

@@ -11,7 +11,7 @@ from torch.distributions import Distribution, constraints
 from sursum.distributions import Delta
 
 
-class Placed(Delta):
+class PlacedDelta(Delta):
     """All mass at ``onto(free)``, the draw of a joint guide in one site's coordinates, with the Jacobian as density.
 
     Args:
@@ -71,9 +71,9 @@ class Pushforward(Distribution):
     def log_prob(self, value: Tensor) -> Tensor:
         free = self.free if value is self.drawn and self.free is not None else self.onto.inv(value)
         log_jacobian = self.onto.log_abs_det_jacobian(free, value)
-        return self.base.log_prob(free) - summed_to(log_jacobian, free.dim() - len(self.base.event_shape))
+        return self.base.log_prob(free) - sum_to(log_jacobian, free.dim() - len(self.base.event_shape))
 
 
-def summed_to(term: Tensor, batch_dims: int) -> Tensor:
+def sum_to(term: Tensor, batch_dims: int) -> Tensor:
     """`term` summed over all but its `batch_dims` leftmost dimensions."""
     return term.sum(tuple(range(batch_dims, term.dim()))) if term.dim() > batch_dims else term

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from sursum.errors import VariationalError
-from sursum.vi.elbo import ELBO, Baselines, joined, summed
-from sursum.vi.particle import Pair, scored
+from sursum.vi.elbo import ELBO, Baselines, join, sum_terms
+from sursum.vi.particle import Pair, needs_score
 
 
 @dataclass(frozen=True)
@@ -56,17 +56,17 @@ class RenyiELBO(ELBO):
         """For particle k the baseline is the bound with the mean of the other particles' log weights in its place."""
         log_weights = torch.stack([self.log_weight(one, keep) for one in pairs]).reshape(-1).detach()
         scores = torch.stack([_score(one, keep) for one in pairs]).reshape(-1)
-        bound, count = joined(log_weights, self.order), len(log_weights)
+        bound, count = join(log_weights, self.order), len(log_weights)
         total = torch.zeros((), dtype=log_weights.dtype)
         for k in range(count):
             without = torch.zeros_like(bound)
             if count > 1:
                 others = torch.cat([log_weights[:k], log_weights[k + 1 :]])
-                without = joined(torch.cat([others, others.mean().reshape(1)]), self.order)
+                without = join(torch.cat([others, others.mean().reshape(1)]), self.order)
             total = total + (scores[k] - scores[k].detach()) * (bound - without)
         return total
 
 
 def _score(pair: Pair, keep: int | None) -> Tensor:
-    sites = [site for site in pair.guide.stochastic.values() if scored(site)]
-    return summed([site.but(scale=1.0).log_prob() for site in sites], keep)
+    sites = [site for site in pair.guide.stochastic.values() if needs_score(site)]
+    return sum_terms([site.but(scale=1.0).log_prob() for site in sites], keep)

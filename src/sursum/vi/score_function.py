@@ -11,7 +11,7 @@ from torch import Tensor
 from sursum.core.messages import Sample, Site
 from sursum.errors import VariationalError
 from sursum.vi.elbo import Baselines
-from sursum.vi.particle import Pair, scored
+from sursum.vi.particle import Pair, needs_score
 
 _DECAY = 0.9
 _KEYS = frozenset({"use_decaying_avg_baseline", "baseline_beta", "baseline_value"})
@@ -27,7 +27,7 @@ def score_terms(pairs: Sequence[Pair], keep: int | None, baselines: Baselines) -
     count = len(pairs) if keep is None else 1
     total: Tensor = torch.zeros(())
     for name, site in pairs[0].guide.stochastic.items():
-        if not scored(site):
+        if not needs_score(site):
             continue
         costs = [_cost(one, name) for one in pairs]
         shares = _leave_one_out(costs) if keep is None else [_without_own(costs[0], keep)]

@@ -16,13 +16,13 @@ from sursum.common.other_libraries import answers
 from sursum.common.progress import State, display_for
 from sursum.common.reprs import call_text, shapes_text, text
 from sursum.common.settings import optional_seed, whole_number
-from sursum.common.shown import shown
+from sursum.common.shown import abbreviate
 from sursum.compiler.engine import check_engine
 from sursum.core.arguments import with_data
 from sursum.core.calling import innermost, refuse_coroutines, refuse_misnamed, refuse_shadowed, valued
 from sursum.core.messages import Param
 from sursum.density.bypassed_module import watch_originals
-from sursum.density.unobserved import announce_empty, announce_unobserved, unobserved
+from sursum.density.unobserved import announce_empty, announce_unobserved, find_unobserved
 from sursum.distributions.randomness import global_seed
 from sursum.errors import CallError, VariationalError
 from sursum.handlers import ParamStore, seed
@@ -32,7 +32,7 @@ from sursum.vi import seeds
 from sursum.vi.autoguide.guide import AutoGuide
 from sursum.vi.draws import draw_posterior
 from sursum.vi.early_stopping import EarlyStopping
-from sursum.vi.elbo import ELBO, batched
+from sursum.vi.elbo import ELBO, batch
 from sursum.vi.engine import ENGINES, Eager, Engine, engine_for
 from sursum.vi.particle import Pair, pair
 from sursum.vi.trace_elbo import Trace_ELBO
@@ -128,7 +128,7 @@ class SVI:
     ) -> None:
         for what, program in (("model", model), ("guide", guide)):
             if not callable(program):
-                raise VariationalError(f"`{what}` is {shown(program)}, but must be a program: a callable.")
+                raise VariationalError(f"`{what}` is {abbreviate(program)}, but must be a program: a callable.")
             if isinstance(program, type):
                 given = "model" if what == "guide" and issubclass(program, AutoGuide) else "…"
                 raise VariationalError(
@@ -308,7 +308,7 @@ class SVI:
                     first = self._first(args, kwargs)
                 for found in (first.guide, first.model):
                     originals.check(found, trained=True)
-            announce_unobserved(unobserved(first.model))
+            announce_unobserved(find_unobserved(first.model))
             announce_empty({name: site.value for name, site in first.model.observed.items()})
             if trains or self._training.leaves:
                 self._training.ready()
@@ -333,7 +333,7 @@ class SVI:
         """The loss as the programs themselves compute it, determined once."""
         if self._by_programs is None:
             with valued(), self.params, self._seeded(seeds.SET_UP, 0):
-                self._by_programs = batched(self.loss, self.model, self.guide, args, kwargs)
+                self._by_programs = batch(self.loss, self.model, self.guide, args, kwargs)
         return self._by_programs
 
     def _until_pause(self, end: int, chunk: int) -> int:
@@ -355,7 +355,7 @@ class SVI:
         return stopping is not None and steps % stopping.window == 0 and stopping.stops(self._training.losses)
 
     def _seeded(self, purpose: int, index: int) -> seed:
-        return seed(rng_seed=seeds.derived(self._training.seed, purpose, index))
+        return seed(rng_seed=seeds.derive(self._training.seed, purpose, index))
 
 
 def _identity(tree: Any) -> Any:

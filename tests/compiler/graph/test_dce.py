@@ -9,7 +9,7 @@ import torch
 import sursum as su
 import sursum.distributions as dist
 from sursum.compiler.capture.capture import capture
-from sursum.compiler.graph.dce import unguarded
+from sursum.compiler.graph.dce import drop_guards
 
 
 def test_what_only_a_guard_needs_goes_with_it():
@@ -19,7 +19,7 @@ def test_what_only_a_guard_needs_goes_with_it():
 
     graph = capture(run, (torch.ones(2).double(), torch.zeros(2).double()), gradient=False)
     assert graph.guards
-    bare = unguarded(graph)
+    bare = drop_guards(graph)
     assert not bare.guards
     assert [node.op.__name__ for node in bare.nodes] == ["exp.default"]
 

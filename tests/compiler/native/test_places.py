@@ -13,7 +13,7 @@ from tests.compiler.native.places import CASES, COUNT, Case, log_density, point
 from torch import Tensor
 
 from sursum.compiler.capture.capture import capture
-from sursum.compiler.graph.dce import unguarded
+from sursum.compiler.graph.dce import drop_guards
 from sursum.compiler.graph.graph import Graph
 from sursum.compiler.graph.replay import BatchReplay, Replay
 from sursum.compiler.native.build import build
@@ -120,7 +120,7 @@ def test_outside_of_it_the_log_density_is_minus_infinity_in_c(case: Case, native
 
 
 def test_without_its_guards_a_graph_stays_inside_of_memory(case: Case):
-    bare = optimise(unguarded(captured(case)))
+    bare = optimise(drop_guards(captured(case)))
     found = BatchReplay(bare)(torch.stack(outer_points(case)))
     assert len(found[0]) == len(outer_points(case))
 
@@ -129,7 +129,7 @@ def test_without_its_guards_a_graph_stays_inside_of_memory(case: Case):
 def test_without_its_guards_the_c_of_a_graph_stays_inside_of_memory(case: Case, graph: Graph, tmp_path: Path):
     if not case.native:
         pytest.skip("torch runs it")
-    run = build(unguarded(graph), title="bare", directory=tmp_path)
+    run = build(drop_guards(graph), title="bare", directory=tmp_path)
     for q in outer_points(case):
         value, gradient = run.value_and_grad(q.numpy())  # as at some other place of the table
         assert np.isfinite(value) or not np.isfinite(q).all() or value == -math.inf

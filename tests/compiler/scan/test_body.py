@@ -5,7 +5,7 @@ import torch
 
 from sursum.common.torch_private import AutoDispatchBelowAutograd
 from sursum.compiler.scan.body import BodyRecorder, Unrollable
-from sursum.compiler.scan.recurrence import Step
+from sursum.compiler.scan.recurrence import LoopStep
 
 WEIGHT = torch.tensor([0.5, 2.0, 4.0], dtype=torch.float64)
 
@@ -36,7 +36,7 @@ def test_a_step_is_a_graph_of_carry_row_and_what_is_fixed():
     assert body.rows[next(iter(body.rows))] is rows
     nodes = body.graph.nodes
     each, fixed = tuple(body.rows), tuple(body.fixed)
-    step = Step(nodes, body.carry, each, fixed, tuple(body.outputs), reverse=False)
+    step = LoopStep(nodes, body.carry, each, fixed, tuple(body.outputs), reverse=False)
     (found,) = step.run([carry], [rows[2]], [WEIGHT])
     assert found.tolist() == [6.5, 9.0, 12.0]
 

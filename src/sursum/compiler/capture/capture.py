@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sursum.common.precision import doubled, widened
+from sursum.common.precision import enforce_double, widen
 from sursum.common.torch_private import enable_mkldnn, function_of, mkldnn_enabled
 from sursum.common.user_frame import raising_line
 from sursum.compiler.capture import refusals
@@ -157,7 +157,7 @@ def _record(
     with torch.inference_mode(False), torch.enable_grad():
         q = point.detach().to(torch.float64, copy=True).requires_grad_(gradient)
         recorder = Recorder(q, current_site, answers)
-        with doubled(recorder, SelectByTensor(recorder.traces).instead):
+        with enforce_double(recorder, SelectByTensor(recorder.traces).instead):
             try:
                 result = fn(q)
             except NotImplementedError as error:
@@ -173,13 +173,13 @@ def _record(
                         "torch's operators alone: write this part of the program with them."
                     ) from error
                 raise
-            outputs = _with_density(result) if gradient else tuple(map(widened, result))
+            outputs = _with_density(result) if gradient else tuple(map(widen, result))
             recorder.end_program(outputs)
             slopes = (_slope(outputs[0], q),) if gradient and backward else ()
         recorded = (*outputs[:1], *slopes, *outputs[1:]) if slopes else outputs
         graph = recorder.graph(recorded)
         if gradient and not backward:
-            with doubled(ExactDerivatives()):
+            with enforce_double(ExactDerivatives()):
                 recorded = (outputs[0], _slope(outputs[0], q), *outputs[1:])
         python = gradient and _has_python(outputs)
         forward = None
@@ -192,7 +192,7 @@ def _with_density(result: Any) -> tuple[Tensor, ...]:
     """The density, one number, and what else there is."""
     others: tuple[Tensor, ...] = ()
     if isinstance(result, Beside):
-        result, others = result.density, tuple(map(widened, result.others))
+        result, others = result.density, tuple(map(widen, result.others))
     if not isinstance(result, Tensor) or result.numel() != 1 or not result.is_floating_point():
         found = f"shape {tuple(result.shape)}, {result.dtype}" if isinstance(result, Tensor) else type(result).__name__
         raise CaptureError(f"a log density is one real number, and the function returned {found}. Sum it first.")

@@ -44,14 +44,14 @@ def decomposition(op: OpOverload) -> Decomposition | None:
     if _is_window(op):
         return None
     torchs = decomposition_table.get(op)
-    return _OURS.get(op) or (None if torchs is None else _verified(op, torchs))
+    return _OURS.get(op) or (None if torchs is None else _verify(op, torchs))
 
 
 def _is_window(op: OpOverload) -> bool:
     return any(result.alias_info is not None for result in op._schema.returns)
 
 
-def _verified(op: OpOverload, parts: Decomposition) -> Decomposition:
+def _verify(op: OpOverload, parts: Decomposition) -> Decomposition:
     """A decomposition that fails where its result differs from the operator's: some of torch's are not faithful."""
 
     def run(*args: Any, **kwargs: Any) -> Any:
@@ -223,11 +223,11 @@ def _trilinear(
     sumdim: Sequence[int], unroll_dim: int = 1,
 ) -> Tensor:  # fmt: skip
     """The sum over dimensions of the product of three."""
-    product = _expanded(i1, expand1) * _expanded(i2, expand2) * _expanded(i3, expand3)
+    product = _expand(i1, expand1) * _expand(i2, expand2) * _expand(i3, expand3)
     return product.sum(tuple(sumdim)) if sumdim else product
 
 
-def _expanded(x: Tensor, dims: Sequence[int]) -> Tensor:
+def _expand(x: Tensor, dims: Sequence[int]) -> Tensor:
     for dim in sorted(dims):
         x = x.unsqueeze(dim)
     return x
@@ -246,7 +246,7 @@ def _embedding_bag(
     the largest elements come, −1 for none."""
     count, width = offsets.numel() - include_last_offset, weight.shape[1]
     bag = torch.searchsorted(offsets[:count], torch.arange(indices.numel(), dtype=offsets.dtype), right=True) - 1
-    kept = _kept(indices, padding_idx)
+    kept = _is_kept(indices, padding_idx)
     sizes = indices.new_zeros(count).scatter_add(0, bag, kept.to(indices.dtype))
     rows = weight.index_select(0, indices)
     if per_sample_weights is not None:
@@ -280,17 +280,17 @@ def _embedding_bag_backward(
     rows = grad.index_select(0, offset2bag)
     if per_sample_weights is not None:
         rows = rows * per_sample_weights[:, None]
-    return zeros.index_add(0, indices, torch.where(_kept(indices, padding_idx)[:, None], rows, 0.0))
+    return zeros.index_add(0, indices, torch.where(_is_kept(indices, padding_idx)[:, None], rows, 0.0))
 
 
 def _embedding_bag_weights_backward(
     grad: Tensor, weight: Tensor, indices: Tensor, offsets: Tensor, offset2bag: Tensor, mode: int, padding_idx: int = -1
 ) -> Tensor:
     slope = (grad.index_select(0, offset2bag) * weight.index_select(0, indices)).sum(1)
-    return torch.where(_kept(indices, padding_idx), slope, 0.0)
+    return torch.where(_is_kept(indices, padding_idx), slope, 0.0)
 
 
-def _kept(indices: Tensor, padding: int) -> Tensor:
+def _is_kept(indices: Tensor, padding: int) -> Tensor:
     """Which indices differ from the padding index."""
     return indices != padding
 

@@ -46,7 +46,7 @@ class SelectByTensor(TorchFunctionMode):
             if func is _SET:
                 return _write(args[0], index, args[2])
             if any(map(_is_number, index)):
-                return _selected(args[0], index)
+                return _select(args[0], index)
         return NotImplemented
 
 
@@ -69,10 +69,10 @@ def _split(index: tuple[Any, ...]) -> tuple[tuple[Any, ...], dict[int, Tensor]]:
     return tuple(slice(None) if _is_number(item) else item for item in index), numbers
 
 
-def _selected(tensor: Tensor, index: tuple[Any, ...]) -> Tensor:
+def _select(tensor: Tensor, index: tuple[Any, ...]) -> Tensor:
     """As in torch: integers first, each of which removes its dimension, then tensors with dimensions."""
     if not all(_is_number(item) or _is_basic(item) for item in index):
-        rest = _selected(tensor, tuple(item if _is_number(item) else Ellipsis if item is Ellipsis else s
+        rest = _select(tensor, tuple(item if _is_number(item) else Ellipsis if item is Ellipsis else s
                                        for item in index for s in _all_of(item)))  # fmt: skip
         return rest[tuple(item for item in index if not _is_number(item))]
     others, numbers = _split(index)

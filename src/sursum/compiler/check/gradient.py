@@ -123,7 +123,7 @@ def warn_of_gradient(density: LogDensity, run: Run, replay: Replayed, points: It
         rows = [row for row in (_worst(latent, [point], rng) for latent in density.latents) if row.wrong]
         first = max(rows, key=lambda row: row.error) if rows else None
         shown = whole if first is None else first
-        by = "" if first is None else f" by {_named(rows)}"
+        by = "" if first is None else f" by {_name_rows(rows)}"
         of = "" if first is None else f" of {first.site!r}" if len(rows) > 1 else " of the site"
         warn(
             f"the gradient of the log density is not its derivative{by}: along a random direction{of} its slope is "
@@ -142,7 +142,7 @@ def _worst(latent: Latent, points: Sequence[Point], rng: np.random.Generator) ->
     return SiteSlope(latent.name, latent.where, worst.claimed, worst.measured, worst.error, worst.wrong)
 
 
-def _named(rows: Sequence[SiteSlope]) -> str:
+def _name_rows(rows: Sequence[SiteSlope]) -> str:
     names = [f"{row.site!r}" + (f" ({row.line})" if row.line else "") for row in rows[:_SHOWN]]
     more = f" and {len(rows) - _SHOWN} more" if len(rows) > _SHOWN else ""
     return f"site{'s' if len(rows) > 1 else ''} {', '.join(names)}{more}"

@@ -3,6 +3,6 @@
 `interface.c` is that interface; the other C files stand in for BLAS and LAPACK. Imports the rest of `compiler`.
 """
 
-from sursum.compiler.export.text import Site, standalone
+from sursum.compiler.export.text import ExportedSite, standalone
 
-__all__ = ["Site", "standalone"]
+__all__ = ["ExportedSite", "standalone"]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sursum.compiler.capture.capture import capture
-from sursum.compiler.export import Site, standalone
+from sursum.compiler.export import ExportedSite, standalone
 from sursum.compiler.graph.graph import Graph
 from sursum.compiler.native.library.cache import open_directory
 from sursum.compiler.native.library.loaded import open_privately, unload
@@ -76,24 +76,24 @@ def identifiers(names: Sequence[str]) -> list[str]:
     return found
 
 
-def _sites(density: LogDensity, q: Tensor) -> list[Site]:
+def _sites(density: LogDensity, q: Tensor) -> list[ExportedSite]:
     with torch.no_grad():
         values = density.transform(q.clone())
     latents = {latent.name: latent for latent in density.latents}
     return [
-        Site(name, tuple(value.shape), latents[site].free_shape if site in latents else None)
+        ExportedSite(name, tuple(value.shape), latents[site].free_shape if site in latents else None)
         for name, (site, value) in zip(identifiers(list(values)), values.items(), strict=True)
     ]
 
 
-def _turned(value: Tensor) -> Tensor:
+def _column_major_elements(value: Tensor) -> Tensor:
     """The elements, the first index moving fastest."""
     return value.permute(tuple(range(value.dim() - 1, -1, -1))).reshape(-1).to(torch.float64)
 
 
 def _column_major(density: LogDensity, q: Tensor) -> Tensor:
     """All sites at q, one after another."""
-    return torch.cat([_turned(value) for value in density.transform(q).values()])
+    return torch.cat([_column_major_elements(value) for value in density.transform(q).values()])
 
 
 def _latents(density: LogDensity, values: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:

@@ -40,7 +40,7 @@ _PER_LINE = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class ExportedSite:
     """A site's name in C, its shape, and that of its unconstrained coordinates (None for a deterministic one)."""
 
     name: str
@@ -49,7 +49,7 @@ class Site:
 
 
 def standalone(
-    graphs: Mapping[str, Graph], sites: Sequence[Site], *, title: str, version: str, vector: frozenset[str]
+    graphs: Mapping[str, Graph], sites: Sequence[ExportedSite], *, title: str, version: str, vector: frozenset[str]
 ) -> tuple[str, int]:
     """One C file, and its number of statements.
 
@@ -135,7 +135,7 @@ def _pointers(name: str, kind: str, items: Sequence[str]) -> str:
     return f"static {kind} {name}[] = {{{', '.join(items) or 'NULL'}}};"
 
 
-def _facts(sites: Sequence[Site], title: str, version: str, workspace: int) -> list[str]:
+def _facts(sites: Sequence[ExportedSite], title: str, version: str, workspace: int) -> list[str]:
     """What the interface needs to know about the model."""
     latent = [site for site in sites if site.free_shape is not None]
     names = {

@@ -23,7 +23,7 @@ def fold_constants(graph: Graph) -> Graph:
     Raises:
         CaptureError: a guard on data alone fails in this graph's precision.
     """
-    graph = eliminate_dead_code(_filled(graph))
+    graph = eliminate_dead_code(_fold_filled(graph))
     varying = {graph.input}
     kept: list[Node] = []
     fixed: list[Node] = []
@@ -58,7 +58,7 @@ def _check(storage: Tensor, ref: Ref, kind: str, where: str) -> None:
         )
 
 
-def _filled(graph: Graph) -> Graph:
+def _fold_filled(graph: Graph) -> Graph:
     """`graph` with a constant for every `zeros_like(x)` and similar, which use only the shape of x.
 
     Uninitialised memory is filled with zeros: a value must be the same in every run.

@@ -52,7 +52,7 @@ def eliminate_copies(graph: Graph) -> Graph:
 
     nodes: list[Node] = []
     for node in graph.nodes:
-        copied = _copied(node)
+        copied = _find_copy(node)
         if copied is not None and copied[1].value not in written:
             source, copy = resolve(copied[0]), copied[1]
             fits = covers(copy, graph.values[copy.value].numel) and same_geometry(source, copy)
@@ -72,7 +72,7 @@ def eliminate_copies(graph: Graph) -> Graph:
     )
 
 
-def _copied(node: Node) -> tuple[Ref, Ref] | None:
+def _find_copy(node: Node) -> tuple[Ref, Ref] | None:
     """The source and destination of `node`, if it only copies."""
     if node.op not in _COPIES or len(node.args) != 1:
         return None

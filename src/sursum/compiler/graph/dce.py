@@ -27,6 +27,6 @@ def eliminate_dead_code(graph: Graph) -> Graph:
     )
 
 
-def unguarded(graph: Graph) -> Graph:
+def drop_guards(graph: Graph) -> Graph:
     """`graph` without its guards, and without what only they need: for points at which they are known to hold."""
     return eliminate_dead_code(replace(graph, guards=()))

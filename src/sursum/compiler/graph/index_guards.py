@@ -40,7 +40,7 @@ def check_indices(graph: Graph, inputs: Callable[[Ref], Range | None] = lambda r
         is_inner(node.op) or any(item[2].value not in graph.constants for item in places_of(node)) for node in graph.nodes
     ):
         return graph
-    writer = _Writer(graph, inputs)
+    writer = _GuardWriter(graph, inputs)
     for node in graph.nodes:
         writer.add(node)
     return replace(graph, values=writer.values, nodes=tuple(writer.nodes), guards=(*writer.guards, *graph.guards))
@@ -50,7 +50,7 @@ def _computed_indices(node: Node, graph: Graph) -> bool:
     return any(index.value not in graph.constants for _, _, index, _ in places_of(node))
 
 
-class _Writer:
+class _GuardWriter:
     def __init__(self, graph: Graph, inputs: Callable[[Ref], Range | None]) -> None:
         self.graph, self.values = graph, dict(graph.values)
         self.nodes: list[Node] = []
@@ -80,7 +80,7 @@ class _Writer:
         for argument, number, index, places in found:
             safe = self._safe(index, places, node.where)
             if safe is not index:
-                node = _given(node, argument, number, safe)
+                node = _with_index(node, argument, number, safe)
         return node
 
     def _safe(self, index: Ref, places: Places, where: Where) -> Ref:
@@ -162,7 +162,7 @@ class _Writer:
         return of
 
 
-def _given(node: Node, argument: str, number: int | None, index: Ref) -> Node:
+def _with_index(node: Node, argument: str, number: int | None, index: Ref) -> Node:
     """`node` with a different index."""
     position = [a.name for a in node.op._schema.arguments].index(argument)
     kwargs: Mapping[str, Any] = node.kwargs

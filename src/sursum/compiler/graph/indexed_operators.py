@@ -29,7 +29,7 @@ class Places:
         return min(max(self.low, 0), self.high - 1)
 
 
-def given(node: Node) -> dict[str, Any]:
+def arguments_of(node: Node) -> dict[str, Any]:
     """The arguments of a node by their names, defaults included."""
     arguments = node.op._schema.arguments
     found = {a.name: a.default_value for a in arguments if a.has_default_value()}
@@ -44,7 +44,7 @@ def family(node: Node) -> str:
 
 def places_of(node: Node) -> list[tuple[str, int | None, Ref, Places]]:
     """Every index argument of `node`: its name, its position in a list, the tensor, and its valid range."""
-    args = given(node)
+    args = arguments_of(node)
     found: list[tuple[str, int | None, Ref, Places]] = []
     name = family(node)
     if name in _BY_DIMENSION:

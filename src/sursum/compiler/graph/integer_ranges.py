@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from sursum.compiler.graph.graph import Graph, Node, Ref, is_inner
-from sursum.compiler.graph.indexed_operators import family, given
+from sursum.compiler.graph.indexed_operators import arguments_of, family
 from sursum.compiler.graph.windows import covers
 
 #: The smallest and the largest value, both included.
@@ -62,7 +62,7 @@ class Ranges:
         if item.value == self._graph.input:
             return self._inputs(item)
         if item.value in self._graph.constants and item.value not in self._known:
-            self._known[item.value] = _seen(self._graph.constants[item.value])
+            self._known[item.value] = _range_of_constant(self._graph.constants[item.value])
         return self._known.get(item.value)
 
     def learn(self, node: Node) -> None:
@@ -83,14 +83,14 @@ class Ranges:
         """The range of result number `k`."""
         if is_inner(node.op):
             return None
-        args = given(node)
+        args = arguments_of(node)
         rule = _FORMULAS.get(name) if k == 0 else None
         found = _place(name, k, args) or (rule(args, self.of, output) if rule else None)
         most = EXACT.get(output.dtype, 0)
         return found if found is not None and -most <= found[0] and found[1] <= most else None
 
 
-def _seen(constant: torch.Tensor) -> Range | None:
+def _range_of_constant(constant: torch.Tensor) -> Range | None:
     if not constant.numel() or not bool(torch.isfinite(constant).all()):
         return None
     low, high = math.floor(constant.min().item()), math.ceil(constant.max().item())
@@ -131,15 +131,15 @@ _PIVOTS = frozenset({("linalg_lu_factor_ex", 1), ("_linalg_solve_ex", 2), ("_lin
 
 
 def _sum(args: Mapping[str, Any], of: Asked, output: Ref) -> Range | None:
-    return _plus(of(args["self"]), _scaled(of(args["other"]), args["alpha"]))
+    return _plus(of(args["self"]), _scale(of(args["other"]), args["alpha"]))
 
 
 def _difference(args: Mapping[str, Any], of: Asked, output: Ref) -> Range | None:
-    return _plus(of(args["self"]), _scaled(of(args["other"]), _negative(args["alpha"])))
+    return _plus(of(args["self"]), _scale(of(args["other"]), _negative(args["alpha"])))
 
 
-def _turned_difference(args: Mapping[str, Any], of: Asked, output: Ref) -> Range | None:
-    return _plus(of(args["other"]), _scaled(of(args["self"]), _negative(args["alpha"])))
+def _reverse_subtract(args: Mapping[str, Any], of: Asked, output: Ref) -> Range | None:
+    return _plus(of(args["other"]), _scale(of(args["self"]), _negative(args["alpha"])))
 
 
 def _negative(factor: Any) -> Any:
@@ -150,7 +150,7 @@ def _plus(a: Range | None, b: Range | None) -> Range | None:
     return None if a is None or b is None else (a[0] + b[0], a[1] + b[1])
 
 
-def _scaled(a: Range | None, factor: Any) -> Range | None:
+def _scale(a: Range | None, factor: Any) -> Range | None:
     if a is None or factor != int(factor):
         return None
     return _times(a, (int(factor), int(factor)))
@@ -179,7 +179,7 @@ def _size(args: Mapping[str, Any], of: Asked, output: Ref) -> Range | None:
     return low, max(map(abs, found))
 
 
-def _clamped(args: Mapping[str, Any], of: Asked, output: Ref) -> Range | None:
+def _clamp(args: Mapping[str, Any], of: Asked, output: Ref) -> Range | None:
     """Of an integer it is enough to know the bounds; a NaN stays one."""
     x: Ref = args["self"]
     found = of(x)
@@ -269,13 +269,13 @@ def _bits(args: Mapping[str, Any], of: Asked, output: Ref) -> Range | None:
 _FORMULAS: Mapping[str, Callable[[Mapping[str, Any], Asked, Ref], Range | None]] = {
     "add": _sum,
     "sub": _difference,
-    "rsub": _turned_difference,
+    "rsub": _reverse_subtract,
     "mul": _product,
     "neg": _opposite,
     "abs": _size,
-    "clamp": _clamped,
-    "clamp_min": _clamped,
-    "clamp_max": _clamped,
+    "clamp": _clamp,
+    "clamp_min": _clamp,
+    "clamp_max": _clamp,
     "minimum": _smaller,
     "maximum": _larger,
     "where": _either("self", "other"),

@@ -195,7 +195,7 @@ class _Writer:
             return {ref: self._read(replace(ref, value=new)) for ref in mine}
         self._hold(replace(home, value=new), name)
         if varies and old not in self.varying:  # vmap writes only into what it maps
-            self.lines.append(f"{name} = {self._bind('mapped', _mapped)}({source}, q)")
+            self.lines.append(f"{name} = {self._bind('mapped', _map_over)}({source}, q)")
         else:
             self.lines.append(f"{name} = {source}")
         targets = {}
@@ -279,6 +279,6 @@ def _laid_out(ref: Ref) -> Callable[[Tensor], Tensor]:
     return laid_out
 
 
-def _mapped(tensor: Tensor, q: Tensor) -> Tensor:
+def _map_over(tensor: Tensor, q: Tensor) -> Tensor:
     """`tensor`, once for every q that vmap maps over."""
     return torch.where(q.new_ones((), dtype=torch.bool) | (q.sum() == 0), tensor, tensor)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sursum.compiler.graph.graph import Graph
 from sursum.compiler.native.emit import Emitted, emit, emit_loop
-from sursum.compiler.native.ir.program import Program
+from sursum.compiler.native.ir.program import LoopProgram
 from sursum.compiler.native.library.cache import open_directory
 from sursum.compiler.native.library.library import NativeFunction
 from sursum.compiler.native.library.loaded import load
@@ -19,7 +19,9 @@ from sursum.compiler.passes import LOOPS, STEP_LOOPS, run
 from sursum.errors import CompileError
 
 
-def translate(graph: Graph, title: str, vector: frozenset[str] = frozenset(), stem: str = "sursum") -> tuple[Emitted, Program]:
+def translate(
+    graph: Graph, title: str, vector: frozenset[str] = frozenset(), stem: str = "sursum"
+) -> tuple[Emitted, LoopProgram]:
     """The C of a graph, whose entry is ``<stem>_run``, and its loop program; `vector` are the functions that libmvec has.
     Nothing is compiled.
 
@@ -33,7 +35,7 @@ def translate(graph: Graph, title: str, vector: frozenset[str] = frozenset(), st
         program = run(LOOPS, program)
         loops = _loops(program, stem)
         emitted = emit(program, destinations(graph), stem)
-        return _joined(emitted, loops), program
+        return _join(emitted, loops), program
     except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, AssertionError, NotImplementedError) as error:
         raise CompileError(
             f"{title}: the native engine failed on this graph ({type(error).__name__}: {error}). This is a fault of "
@@ -41,7 +43,7 @@ def translate(graph: Graph, title: str, vector: frozenset[str] = frozenset(), st
         ) from error
 
 
-def _loops(program: Program, stem: str) -> list[Emitted]:
+def _loops(program: LoopProgram, stem: str) -> list[Emitted]:
     """The C of the loops in time that a program calls."""
     found = []
     for loop in program.loops:
@@ -55,7 +57,7 @@ def _loops(program: Program, stem: str) -> list[Emitted]:
     return found
 
 
-def _joined(emitted: Emitted, loops: Sequence[Emitted]) -> Emitted:
+def _join(emitted: Emitted, loops: Sequence[Emitted]) -> Emitted:
     """A program and its loops, which stand before it."""
     every = [*loops, emitted]
     return replace(

@@ -13,13 +13,13 @@ from sursum.common.vmap import vmap
 from sursum.compiler.graph.graph import Node, Ref, refs_of
 from sursum.compiler.scan.body import Body
 from sursum.compiler.scan.mapping import rewritten
-from sursum.compiler.scan.recurrence import Groups, Step, run_node
+from sursum.compiler.scan.recurrence import Groups, LoopStep, run_node
 from sursum.core.scope import at_site
 
 aten = torch.ops.aten
 
 #: Runs a loop: from a step, its arguments and the number of steps to the sequences of the carry, one element longer.
-Recur = Callable[[Step, Groups, int], list[Tensor]]
+Recur = Callable[[LoopStep, Groups, int], list[Tensor]]
 
 
 class Evaluation:
@@ -148,7 +148,7 @@ class Evaluation:
         each = [id for id in outside if id in self.each]
         fixed = [id for id in outside if id not in self.each]
         nodes = tuple(self.body.graph.nodes[j] for j in inside)
-        step = Step(nodes, tuple(ids), tuple(each), tuple(fixed), tuple(following), self.reverse)
+        step = LoopStep(nodes, tuple(ids), tuple(each), tuple(fixed), tuple(following), self.reverse)
         carry = [self.init[k] for k in component]
         groups = carry, [self.values[id] for id in each], [self.values[id] for id in fixed]
         sequences = self._recur(step, groups, self.length)

@@ -12,12 +12,12 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from sursum.compiler.graph.graph import Node, refs_of
-from sursum.compiler.scan.recurrence import Step
+from sursum.compiler.scan.recurrence import LoopStep
 
 aten = torch.ops.aten
 
 
-def expanded(step: Step) -> Step:
+def expand_step(step: LoopStep) -> LoopStep:
     """`step` with the weights of each logsumexp as a further value, which may be kept."""
     free = 1 + max(ref.value for node in step.nodes for ref in (*refs_of(node), *node.outputs) if ref is not None)
     nodes: list[Node] = []

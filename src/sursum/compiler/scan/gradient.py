@@ -15,8 +15,8 @@ from sursum.common.torch_private import without_dispatch_modes
 from sursum.compiler.graph.graph import Node, refs_of
 from sursum.compiler.scan.body import Body, BodyRecorder
 from sursum.compiler.scan.evaluation import Evaluation
-from sursum.compiler.scan.expansion import expanded, log_sum_exp
-from sursum.compiler.scan.recurrence import Groups, Loops, Step, apply, operator
+from sursum.compiler.scan.expansion import expand_step, log_sum_exp
+from sursum.compiler.scan.recurrence import Groups, Loops, LoopStep, apply, operator
 
 _COSTLY = frozenset(
     (
@@ -41,7 +41,7 @@ _COSTLY = frozenset(
 )
 
 
-def recur(loops: Loops, step: Step, groups: Groups, length: int) -> list[Tensor]:
+def recur(loops: Loops, step: LoopStep, groups: Groups, length: int) -> list[Tensor]:
     """The sequences of a loop's carry, T + 1 long, differentiable once.
 
     Args:
@@ -54,14 +54,14 @@ def recur(loops: Loops, step: Step, groups: Groups, length: int) -> list[Tensor]
     tensors = (*carry, *each, *fixed)
     if not torch.is_grad_enabled() or not any(tensor.requires_grad for tensor in tensors):
         return apply(operator(step, groups, length, loops), groups)
-    step = expanded(step)
+    step = expand_step(step)
     # A step whose gradient cannot be recorded is found out now, when the scan can still be run step by step.
     candidates = tuple(ref.value for node in step.nodes if _is_costly(node) for ref in node.outputs if ref is not None)
     first, before = [tensor[:1] for tensor in each], [tensor.unsqueeze(0) for tensor in carry]
     step = replace(step, kept=candidates)
     probe = _Gradient(step, carry, before, first, fixed, [None] * len(carry))
     step = replace(step, kept=tuple(value for value, mine in zip(candidates, probe.kept, strict=True) if probe.reads(mine)))
-    return list(_Loop.apply(loops, step, len(carry), len(each), length, *tensors))
+    return list(_RecurrenceFunction.apply(loops, step, len(carry), len(each), length, *tensors))
 
 
 def _is_costly(node: Node) -> bool:
@@ -72,12 +72,12 @@ def _is_costly(node: Node) -> bool:
     return name in _COSTLY or name.startswith(("linalg_", "special_"))
 
 
-class _Loop(torch.autograd.Function):
+class _RecurrenceFunction(torch.autograd.Function):
     """A recurrence."""
 
     @staticmethod
     def forward(
-        ctx: Any, loops: Loops, step: Step, carries: int, eaches: int, length: int, *tensors: Tensor
+        ctx: Any, loops: Loops, step: LoopStep, carries: int, eaches: int, length: int, *tensors: Tensor
     ) -> tuple[Tensor, ...]:
         groups = tensors[:carries], tensors[carries : carries + eaches], tensors[carries + eaches :]
         results = apply(operator(step, groups, length, loops), groups)
@@ -137,7 +137,7 @@ class _Gradient:
 
     def __init__(
         self,
-        step: Step,
+        step: LoopStep,
         slope: Sequence[Tensor],
         before: Sequence[Tensor],
         each: Sequence[Tensor],

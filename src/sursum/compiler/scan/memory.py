@@ -23,26 +23,26 @@ def memory_of(body: Callable[..., Any]) -> str:
         >>> memory_of(step) == before
         False
     """
-    return repr(_seen(body, _DEPTH))
+    return repr(_look_at(body, _DEPTH))
 
 
-def _seen(item: Any, depth: int) -> Any:
+def _look_at(item: Any, depth: int) -> Any:
     if isinstance(item, _NUMBERS):
         return item
     if isinstance(item, (list, tuple)):
-        return len(item), [_seen(part, depth - 1) for part in item[:100]] if depth else None
+        return len(item), [_look_at(part, depth - 1) for part in item[:100]] if depth else None
     if isinstance(item, Mapping):
-        return len(item), [_seen(part, depth - 1) for part in list(item.values())[:100]] if depth else None
+        return len(item), [_look_at(part, depth - 1) for part in list(item.values())[:100]] if depth else None
     if type(item).__module__ == "itertools":
         return repr(item)
     if not depth:
         return None
     if isinstance(item, MethodType):
-        return _seen(item.__self__, depth), _seen(item.__func__, depth)
+        return _look_at(item.__self__, depth), _look_at(item.__func__, depth)
     if isinstance(item, FunctionType):
         cells = [cell.cell_contents for cell in item.__closure__ or () if cell != type(cell)()]
         known = [item.__globals__.get(name) for name in item.__code__.co_names]
-        return [_seen(part, depth - 1) for part in (*cells, *(k for k in known if not callable(k)))]
+        return [_look_at(part, depth - 1) for part in (*cells, *(k for k in known if not callable(k)))]
     if type(item).__module__.partition(".")[0] in ("torch", "numpy", "sursum", "builtins"):
         return None
-    return _seen(vars(item), depth - 1) if hasattr(item, "__dict__") else None
+    return _look_at(vars(item), depth - 1) if hasattr(item, "__dict__") else None

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import Tensor
 
-from sursum.common.precision import doubled, widened
+from sursum.common.precision import enforce_double, widen
 from sursum.common.torch_private import DisableTorchFunction, dispatch_modes, is_batched, parse_schema, without_dispatch_modes
 from sursum.compiler.capture.operators import results_of
 from sursum.compiler.capture.recorder import Recorder
@@ -41,7 +41,7 @@ class Loops(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
+class LoopStep:
     """The nodes of one step of a loop: from the values of the carry, of what differs between steps and of what is fixed, to
     those of the next carry. The values `kept` are kept of every step, for the gradient."""
 
@@ -257,7 +257,7 @@ def _parts(tensors: Sequence[Tensor], start: int) -> tuple[tuple[Part, ...], int
     return tuple(parts), start
 
 
-def operator(step: Step, groups: Groups, length: int, loops: Loops | None) -> Recurrence:
+def operator(step: LoopStep, groups: Groups, length: int, loops: Loops | None) -> Recurrence:
     """The operator for these arguments; its graph is recorded at the values of the first step."""
     carry, each, fixed = groups
     tensors = [list(carry), [tensor[0] for tensor in each], list(fixed)]
@@ -268,7 +268,7 @@ def operator(step: Step, groups: Groups, length: int, loops: Loops | None) -> Re
     with without_dispatch_modes(), torch.no_grad():
         point = torch.cat([tensor.detach().reshape(-1).double() for group in tensors for tensor in group])
         recorder = Recorder(point, lambda: _NOWHERE)
-        with doubled(recorder):
+        with enforce_double(recorder):
             results = step.run(*([part.of(point) for part in parts] for parts in places))
         graph = recorder.graph(results)
     kept, _ = _parts(results[len(carry) :], 0)
@@ -279,6 +279,6 @@ def apply(op: Recurrence, args: Groups) -> list[Tensor]:
     """Run the operator, recorded as one operator if a recorder is active."""
     recorder = next((mode for mode in reversed(dispatch_modes()) if isinstance(mode, Recorder)), None)
     if recorder is not None:
-        found: list[Tensor] = recorder.call(op, tuple(widened(list(group)) for group in args))
+        found: list[Tensor] = recorder.call(op, tuple(widen(list(group)) for group in args))
         return found
     return op(*args)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from sursum.common.precision import doubled, is_double, widened
+from sursum.common.precision import enforce_double, is_double, widen
 from sursum.common.pytree import Shape
 from sursum.common.torch_private import AutoDispatchBelowAutograd, dispatch_modes, is_all_true, without_dispatch_modes
 from sursum.common.user_frame import warn
@@ -26,7 +26,7 @@ from sursum.compiler.scan.memory import memory_of
 from sursum.compiler.scan.native_loop import NativeLoops
 from sursum.core.messages import Step
 from sursum.core.runtime import Messenger, handler
-from sursum.core.scan import Loop, check_kept, plain
+from sursum.core.scan import Scan, check_kept, plain
 from sursum.core.scope import leave
 from sursum.errors import ArgumentError, EngineWarning, EscapeError
 
@@ -58,13 +58,13 @@ class rolled(Messenger):
     def roller(self) -> Callable[[Any], Any]:
         return self._roll
 
-    def _roll(self, loop: Loop) -> tuple[Sequence[Tensor], Sequence[Tensor], Shape]:
+    def _roll(self, loop: Scan) -> tuple[Sequence[Tensor], Sequence[Tensor], Shape]:
         if any(isinstance(mode, BodyRecorder) for mode in dispatch_modes()):
             raise Unrollable(f"{loop.name} is inside it")
         if loop.length < 2:
             return plain(loop)
         if is_double():  # the first carry is like those that follow
-            loop = replace(loop, init=widened(loop.init), xs=widened(loop.xs))
+            loop = replace(loop, init=widen(loop.init), xs=widen(loop.xs))
         rolling = _Rolling(loop, self.loops, self.steady)
         try:
             return rolling.run()
@@ -104,7 +104,7 @@ class RolledStep(Step):
 class _Rolling:
     """One scan, rolled."""
 
-    loop: Loop
+    loop: Scan
     loops: NativeLoops
     steady: set[tuple[str, int]]
     evaluation: Evaluation = field(init=False)
@@ -171,7 +171,7 @@ class _Rolling:
         with without_dispatch_modes():
             entered = [recorder.carry(leaf.detach().clone()) for leaf in carry]
             rows = [step.take(row) for row in loop.xs]
-            with doubled(recorder) if double else recorder, AutoDispatchBelowAutograd(), SelectByTensor():
+            with enforce_double(recorder) if double else recorder, AutoDispatchBelowAutograd(), SelectByTensor():
                 following, ys, shape = loop.step(step, entered, rows)
             return step, recorder.body([*following, *map(torch.as_tensor, ys)]), shape
 

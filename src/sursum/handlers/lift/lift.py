@@ -17,8 +17,8 @@ from sursum.core.module import Forward
 from sursum.core.runtime import Messenger, P, R, handler, perform, required
 from sursum.errors import UnusedPriorWarning
 from sursum.handlers.lift.resolve import Prior, check_kind, entry_for
-from sursum.handlers.lift.site import again, made, propose, settled
-from sursum.handlers.unused import unused
+from sursum.handlers.lift.site import again, make_initial, propose, settle
+from sursum.handlers.unused import find_unused
 
 _UNREAD = "no parameter of that name was read"
 _FROZEN = "it names frozen parameters (requires_grad=False). To lift those as well, write lift(…, frozen=True)."
@@ -82,12 +82,12 @@ class lift(Messenger[P, R]):
         entry = entry_for(self.prior, site.name)
         if entry is None:
             return perform(site)
-        site = made(site)
+        site = make_initial(site)
         proposed = propose(site, *entry, self.hypers)
         if proposed is None:
             return perform(site)
         answer = perform(proposed) if isinstance(proposed, Sample) else proposed
-        self.answers[site.name] = settled(answer, site)
+        self.answers[site.name] = settle(answer, site)
         return answer
 
     def leaves(self, site: Param) -> bool:
@@ -97,7 +97,7 @@ class lift(Messenger[P, R]):
     def finish(self) -> None:
         """Warn about priors that were not used."""
         if isinstance(self.prior, Mapping):
-            for key, why in unused(self, self.prior, [name for name, left in self.met.items() if not left], _UNREAD):
+            for key, why in find_unused(self, self.prior, [name for name, left in self.met.items() if not left], _UNREAD):
                 left = next((left for name, left in self.met.items() if left and matches(key, name)), why)
                 warn(f"the prior for {key!r} was not used: {left}", UnusedPriorWarning)
         elif isinstance(self.prior, Distribution) and set(self.met.values()) == {_INSIDE} and self.note(""):

@@ -61,7 +61,7 @@ def consult(entry: Any, site: Param, value: Tensor | None) -> Any:
     if isinstance(entry, Distribution):
         return entry
     given = [] if value is None else [value]
-    named = _told(entry, site, given)
+    named = _keywords_for(entry, site, given)
     with drawing_from(site.generator):
         answer = entry(*given, **named)
     if answer is None or isinstance(answer, (Distribution, Tensor)):
@@ -72,7 +72,7 @@ def consult(entry: Any, site: Param, value: Tensor | None) -> Any:
     )
 
 
-def _told(entry: Callable[..., Any], site: Param, given: list[Tensor]) -> dict[str, Any]:
+def _keywords_for(entry: Callable[..., Any], site: Param, given: list[Tensor]) -> dict[str, Any]:
     """The keyword arguments for `entry`: all that it takes, except those already bound by a `partial`.
 
     Also checks that it can be called with them. A TypeError raised inside it is its own, and propagates unchanged.
@@ -201,10 +201,10 @@ def _in_shape(
             + (f", of which plates own the first {local}" if local else "")
             + ". Use a scalar prior, or one of exactly that shape."
         )
-    return with_events(expanded(prior, batch, named), split - local)
+    return with_events(expand(prior, batch, named), split - local)
 
 
-def expanded(prior: Distribution, batch: torch.Size, named: str) -> Distribution:
+def expand(prior: Distribution, batch: torch.Size, named: str) -> Distribution:
     """`prior` with the batch shape `batch`."""
     if prior.batch_shape == batch:
         return prior

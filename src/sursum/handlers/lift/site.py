@@ -11,7 +11,7 @@ from torch.distributions import Distribution
 
 from sursum.common.torch_private import DisableTorchFunction, without_dispatch_modes
 from sursum.core.messages import Deterministic, Param, Sample, Site
-from sursum.core.plates import local_plates, place, plate_scale, subsampled
+from sursum.core.plates import local_plates, place, plate_scale, take_present
 from sursum.core.runtime import Messenger, handler, perform
 from sursum.core.scope import Global, recall
 from sursum.distributions.rebuild import floating_dtype
@@ -41,18 +41,18 @@ def propose(site: Param, key: str | None, entry: Any, hypers: dict[str, tuple[Si
         Sample(
             name=site.name,
             fn=fn,
-            value=draw if draw is None else subsampled(site, draw),
+            value=draw if draw is None else take_present(site, draw),
             plates=plates,
             scale=plate_scale(plates),
             param=site,
-            init=value if value is None else _started(subsampled(site, value), fn),
+            init=value if value is None else _start_value(take_present(site, value), fn),
             generator=site.generator,
             where=site.where,
         )
     )
 
 
-def settled(answer: Site, site: Param) -> Site:
+def settle(answer: Site, site: Param) -> Site:
     """`answer`, the message that came back for a lifted parameter, after checking it."""
     if isinstance(answer, Sample) and isinstance(answer.fn, Distribution):
         check_answer(answer, site, answer.init)
@@ -88,7 +88,7 @@ def _present(first: Site, site: Param) -> Tensor:
     return value
 
 
-def made(site: Param) -> Param:
+def make_initial(site: Param) -> Param:
     """`site` with its initial value evaluated, if the program gives a function for it: once, and outside any capture.
 
     The own value of a lifted parameter only determines where chains start, so it may be random where a density may not.
@@ -109,7 +109,7 @@ def _current(site: Param) -> Tensor | None:
         return None if value is None else value.detach()
 
 
-def _started(value: Tensor, fn: Any) -> Tensor:
+def _start_value(value: Tensor, fn: Any) -> Tensor:
     """`value` in the dtype that `fn` draws: an integer may be the starting point of a continuous site."""
     if value.is_floating_point() or not isinstance(fn, Distribution) or support_of(fn).is_discrete:
         return value
@@ -130,8 +130,9 @@ class _Once(Messenger):
         asked, answer = self.known[site.name]
         if _way(asked) != _way(site):
             raise DuplicateSiteError(
-                f"two priors draw {site}, the first {_said(asked)}, the second {_said(site)}. It is one site, drawn once: "
-                "draw it in the same way, or use two different names, for example by including the parameter's name."
+                f"two priors draw {site}, the first {_describe(asked)}, the second {_describe(site)}. It is one site, "
+                "drawn once: draw it in the same way, or use two different names, for example "
+                "by including the parameter's name."
             )
         return answer
 
@@ -143,7 +144,7 @@ def _way(site: Site) -> tuple[Any, ...]:
     return type(fn).__name__, tuple(shape), tuple((frame.name, id(frame.indices)) for frame in site.plates)
 
 
-def _said(site: Site) -> str:
+def _describe(site: Site) -> str:
     kind, shape, plates = _way(site)
     inside = " and ".join(repr(name) for name, _ in plates)
     return f"{kind} of shape {shape} in {f'plate {inside}' if plates else 'no plate'}"

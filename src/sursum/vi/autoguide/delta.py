@@ -10,8 +10,8 @@ from torch import Tensor
 from sursum.core.messages import Frame, Sample
 from sursum.core.plates import place as fit_to_plates
 from sursum.core.plates import plate_scale
-from sursum.vi.autoguide.guide import AutoGuide, Place, joined
-from sursum.vi.pushforward import Placed
+from sursum.vi.autoguide.guide import AutoGuide, Place, join_plates
+from sursum.vi.pushforward import PlacedDelta
 
 
 class AutoDelta(AutoGuide):
@@ -33,11 +33,11 @@ class AutoDelta(AutoGuide):
 
     def draw(self, place: Place, site: Sample, onto: Any, begun: Mapping[str, Tensor], outer: tuple[Frame, ...]) -> Sample:
         free = place.present(self._parameter(place), site)
-        plates = joined(outer, site.plates)
+        plates = join_plates(outer, site.plates)
         return fit_to_plates(
             Sample(
                 name=site.name,
-                fn=Placed(free, onto(free), 0.0, len(site.fn.event_shape)),
+                fn=PlacedDelta(free, onto(free), 0.0, len(site.fn.event_shape)),
                 plates=plates,
                 scale=plate_scale(plates),
                 mask=site.mask,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal, constraints
 
-from sursum.common.optional_packages import needed
+from sursum.common.optional_packages import require
 from sursum.common.reprs import text
 from sursum.core.module import module
 from sursum.core.scope import current_generator
@@ -159,6 +159,6 @@ def zuko_flows() -> Any:
     """
     checks = Distribution._validate_args
     try:
-        return needed("zuko.flows", "AutoNormalizingFlow")
+        return require("zuko.flows", "AutoNormalizingFlow")
     finally:
         Distribution.set_default_validate_args(checks)

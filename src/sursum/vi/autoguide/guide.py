@@ -22,7 +22,7 @@ from sursum.core.primitives import read
 from sursum.core.runtime import handler, perform, required
 from sursum.core.scope import Global, open_plates
 from sursum.density.answering import Answering
-from sursum.density.dtype_errors import explained
+from sursum.density.dtype_errors import explain_torch_errors
 from sursum.density.unconstrain import continuous_support
 from sursum.distributions.bijections import bijection
 from sursum.distributions.supports import inside
@@ -294,12 +294,12 @@ def run_answered(
     """The values of the latent sites of one run of `model`, given by `answer`; with `alone` no subsample site leaves it."""
     values: dict[str, Tensor] = {}
     answered = _Answered(answer=answer, values=values, alone=alone)
-    with answered, trace() as recorder, explained(lambda: recorder.trace, model, args, kwargs):
+    with answered, trace() as recorder, explain_torch_errors(lambda: recorder.trace, model, args, kwargs):
         run_program(model, args, kwargs)
     return values
 
 
-def joined(outer: tuple[Frame, ...], plates: tuple[Frame, ...]) -> tuple[Frame, ...]:
+def join_plates(outer: tuple[Frame, ...], plates: tuple[Frame, ...]) -> tuple[Frame, ...]:
     """The plates of a guide's site: those around the guide, and those of the model's site, which has all steps of a scan."""
     names = {frame.name for frame in outer}
     return (*outer, *(frame for frame in plates if frame.name not in names and not isinstance(frame, Step)))
@@ -316,4 +316,4 @@ def _whole_start(site: Sample, onto: Any, whole: torch.Size) -> Tensor:
     return torch.zeros(whole, dtype=site.init.dtype if site.init is not None else torch.get_default_dtype())
 
 
-__all__ = ["AUXILIARY", "AutoGuide", "Place", "joined", "run_answered"]
+__all__ = ["AUXILIARY", "AutoGuide", "Place", "join_plates", "run_answered"]

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sursum.core.messages import Sample
 from sursum.core.scope import current_generator
-from sursum.density.init_values import carried_by
+from sursum.density.init_values import carry_over
 from sursum.density.layout import site_dtype
 from sursum.density.unconstrain import continuous_support
 from sursum.distributions.bijections import bijection
@@ -37,14 +37,14 @@ def init_to_feasible(site: Sample) -> Tensor | None:
 def init_to_sample(site: Sample) -> Tensor | None:
     """A draw from the prior."""
     with drawing_from(current_generator()):
-        return _drawn(site, ())
+        return _draw(site, ())
 
 
 def init_to_median(site: Sample) -> Tensor | None:
     """The median of a few draws from the prior, element by element; as `init_to_feasible` where the support has no such
     vector: medians of the parts of a simplex do not sum to one."""
     with drawing_from(current_generator()):
-        draws = _drawn(site, (_DRAWS,))
+        draws = _draw(site, (_DRAWS,))
     if draws is None:
         return None
     median = draws.median(0).values
@@ -92,18 +92,18 @@ def starting_point(site: Sample, onto: Any, free_shape: torch.Size, init_loc_fn:
         if given is not None:
             shape = site.fn.batch_shape + site.fn.event_shape
             given = torch.as_tensor(given, dtype=site_dtype(site))
-            free: Tensor | None = carried_by(site.but(init=given), onto)
+            free: Tensor | None = carry_over(site.but(init=given), onto)
             if free is None:
                 raise GuideError(
                     f"the initial value for site {site} has shape {tuple(given.shape)} or lies outside of the support "
                     f"{site.fn.support!r}. Give a value of shape {tuple(shape)} inside the support."
                 )
             return free
-        free = carried_by(site, onto)
+        free = carry_over(site, onto)
         return torch.zeros(free_shape, dtype=site_dtype(site)) if free is None else free
 
 
-def _drawn(site: Sample, shape: tuple[int, ...]) -> Tensor | None:
+def _draw(site: Sample, shape: tuple[int, ...]) -> Tensor | None:
     try:
         draws: Tensor = site.fn.sample(torch.Size(shape))
     except NotImplementedError:

@@ -19,10 +19,10 @@ from sursum.core.scope import current_generator
 from sursum.density.unconstrain import is_identity
 from sursum.errors import GuideError
 from sursum.handlers import ParamStore
-from sursum.vi.autoguide.guide import AUXILIARY, AutoGuide, Place, joined
+from sursum.vi.autoguide.guide import AUXILIARY, AutoGuide, Place, join_plates
 from sursum.vi.autoguide.init import InitLoc
-from sursum.vi.autoguide.normal import checked_scale
-from sursum.vi.pushforward import Placed, Pushforward, summed_to
+from sursum.vi.autoguide.normal import check_scale
+from sursum.vi.pushforward import PlacedDelta, Pushforward, sum_to
 
 
 class JointGuide(AutoGuide):
@@ -35,7 +35,7 @@ class JointGuide(AutoGuide):
         self, model: Any, *, init_loc_fn: InitLoc | None = None, init_scale: float = 0.1, prefix: str = "auto"
     ) -> None:
         super().__init__(model, init_loc_fn=init_loc_fn, prefix=prefix)
-        self.init_scale = checked_scale(init_scale)
+        self.init_scale = check_scale(init_scale)
         self.slices: dict[str, slice] = {}
         self.start = torch.empty(0)
 
@@ -81,9 +81,9 @@ class JointGuide(AutoGuide):
         batch = len(left) + place.batch
         log_density: Tensor | float = 0.0
         if not is_identity(onto):
-            log_density = -summed_to(onto.log_abs_det_jacobian(free, value), batch)
-        fn = Placed(free, value, log_density, len(site.fn.event_shape))
-        return Sample(name=site.name, fn=fn, plates=joined(outer, site.plates), where=site.where)
+            log_density = -sum_to(onto.log_abs_det_jacobian(free, value), batch)
+        fn = PlacedDelta(free, value, log_density, len(site.fn.event_shape))
+        return Sample(name=site.name, fn=fn, plates=join_plates(outer, site.plates), where=site.where)
 
 
 class AffineLower(Transform):
@@ -162,7 +162,7 @@ class AutoMultivariateNormal(JointGuide):
 
     def quantile_points(self, levels: Tensor) -> Mapping[str, Tensor]:
         loc, scale, lower = self._parameters()
-        return unpacked(self, normal_quantiles(levels, loc, scale.double() * (1 + lower.double().square().sum(-1)).sqrt()))
+        return unpack(self, normal_quantiles(levels, loc, scale.double() * (1 + lower.double().square().sum(-1)).sqrt()))
 
 
 class AutoDiagonalNormal(JointGuide):
@@ -189,7 +189,7 @@ class AutoDiagonalNormal(JointGuide):
 
     def quantile_points(self, levels: Tensor) -> Mapping[str, Tensor]:
         loc, scale = self._parameters()
-        return unpacked(self, normal_quantiles(levels, loc, scale.double()))
+        return unpack(self, normal_quantiles(levels, loc, scale.double()))
 
 
 class AutoLowRankMultivariateNormal(JointGuide):
@@ -243,7 +243,7 @@ class AutoLowRankMultivariateNormal(JointGuide):
     def quantile_points(self, levels: Tensor) -> Mapping[str, Tensor]:
         loc, scale, factor = self._parameters()
         sd = scale.double() * (1 + factor.double().square().sum(-1)).sqrt()
-        return unpacked(self, normal_quantiles(levels, loc, sd))
+        return unpack(self, normal_quantiles(levels, loc, sd))
 
 
 def standard(dim: int, like: Tensor, onto: Any) -> Distribution:
@@ -258,7 +258,7 @@ def normal_quantiles(levels: Tensor, loc: Tensor, sd: Tensor) -> Tensor:
     return loc.double() + z.unsqueeze(-1) * sd
 
 
-def unpacked(guide: JointGuide, points: Tensor) -> dict[str, Tensor]:
+def unpack(guide: JointGuide, points: Tensor) -> dict[str, Tensor]:
     """Rows of u as the sites' coordinates."""
     return {name: points[:, guide.slices[name]].reshape(len(points), *place.free_shape) for name, place in guide.places.items()}
 

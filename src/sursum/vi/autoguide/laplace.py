@@ -115,8 +115,8 @@ class AutoLaplaceApproximation(JointGuide):
         sizes = {name: latent.stop - latent.start for name, latent in latents.items()}
         if sizes != {name: part.stop - part.start for name, part in self.slices.items()}:
             raise GuideError(
-                f"the program has the latent coordinates {_counted(sizes)} now, and had "
-                f"{_counted({name: part.stop - part.start for name, part in self.slices.items()})} when "
+                f"the program has the latent coordinates {_count(sizes)} now, and had "
+                f"{_count({name: part.stop - part.start for name, part in self.slices.items()})} when "
                 "AutoLaplaceApproximation was set up. Call it with the data that it was trained with."
             )
         return [i for name in self.slices for i in range(latents[name].start, latents[name].stop)]
@@ -146,5 +146,5 @@ class _held(Messenger):
         return perform(site.but(frozen=True) if isinstance(site, Param) else site)
 
 
-def _counted(sizes: Mapping[str, int]) -> str:
+def _count(sizes: Mapping[str, int]) -> str:
     return ", ".join(f"{name!r} ({size})" for name, size in sizes.items())

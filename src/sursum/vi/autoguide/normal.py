@@ -15,7 +15,7 @@ from sursum.core.plates import place as fit_to_plates
 from sursum.core.plates import plate_scale
 from sursum.density.unconstrain import is_identity
 from sursum.errors import GuideError
-from sursum.vi.autoguide.guide import AutoGuide, Place, joined
+from sursum.vi.autoguide.guide import AutoGuide, Place, join_plates
 from sursum.vi.autoguide.init import InitLoc
 from sursum.vi.pushforward import Pushforward
 
@@ -51,7 +51,7 @@ class AutoNormal(AutoGuide):
         self, model: Any, *, init_loc_fn: InitLoc | None = None, init_scale: float = 0.1, prefix: str = "auto"
     ) -> None:
         super().__init__(model, init_loc_fn=init_loc_fn, prefix=prefix)
-        self.init_scale = checked_scale(init_scale)
+        self.init_scale = check_scale(init_scale)
 
     def draw(self, place: Place, site: Sample, onto: Any, begun: Mapping[str, Tensor], outer: tuple[Frame, ...]) -> Sample:
         loc, scale = (place.present(part, site) for part in self._parameters(place))
@@ -76,7 +76,7 @@ class AutoNormal(AutoGuide):
 
 def local_site(site: Sample, place: Place, base: Any, onto: Any, outer: tuple[Frame, ...]) -> Sample:
     """The guide's site with the distribution `base` in unconstrained coordinates, in the plates of the model's site."""
-    plates = joined(outer, site.plates)
+    plates = join_plates(outer, site.plates)
     fn = base if is_identity(onto) else Pushforward(base, onto, site.fn.event_shape)
     return fit_to_plates(
         Sample(
@@ -91,7 +91,7 @@ def local_site(site: Sample, place: Place, base: Any, onto: Any, outer: tuple[Fr
     )
 
 
-def checked_scale(scale: float) -> float:
+def check_scale(scale: float) -> float:
     """Validate an initial scale.
 
     Raises:

@@ -24,7 +24,7 @@ from tests.support.paths import ROOT
 import sursum as su
 import sursum.distributions as dist
 from sursum.compiler.native.library import cache, compilers, libmvec, loaded, toolchain
-from sursum.compiler.native.library.cache import default_directory, kept, open_directory, seal
+from sursum.compiler.native.library.cache import default_directory, find_library, open_directory, seal
 from sursum.compiler.native.library.compilers import find_compiler
 from sursum.compiler.native.library.toolchain import detect, machine
 from sursum.compiler.native.lower import OPERATORS
@@ -309,7 +309,7 @@ def compiled_anew(directory, path):
     density = su.compile(program, engine="native")
     assert not density.native.cached
     check(density)
-    assert kept(directory, path.stem) == path
+    assert find_library(directory, path.stem) == path
 
 
 def test_a_library_is_kept_as_the_compiler_wrote_it(cached, tmp_path):
@@ -518,7 +518,7 @@ def test_two_processes_may_compile_one_density_at_once(cached):
         assert child.communicate(timeout=120)[0] == "done\n"
         assert child.returncode == 0
     (path,) = libraries(cached)
-    assert kept(cached, path.stem) == path
+    assert find_library(cached, path.stem) == path
     assert not list(cached.glob(".new-*"))
 
 

@@ -97,18 +97,18 @@ def test_scales_that_depend_on_the_sum_need_a_second_sweep():
 def test_what_must_run_before_a_group_is_found_by_value():
     rng = np.random.default_rng(0)
     some = lambda: frozenset(rng.integers(0, 12, size=rng.integers(0, 4)).tolist())
-    facts = [tile.Facts(some(), some(), some()) for _ in range(60)]
+    facts = [tile.GroupFacts(some(), some(), some()) for _ in range(60)]
     for g, group in enumerate(facts):
         wanted = set()
         for h, other in enumerate(facts[:g]):
             touched = other.reads | other.writes
             if other.writes & (group.reads | group.writes) or touched & group.after or other.reads & group.writes:
                 wanted.add(h)
-        assert tile.needed(facts)[g] == wanted
+        assert tile.find_dependencies(facts)[g] == wanted
 
 
 def test_groups_without_a_large_array_are_not_compared_with_each_other(monkeypatch):
-    monkeypatch.setattr(tile, "needed", lambda facts: pytest.fail("every group is compared with those before it"))
+    monkeypatch.setattr(tile, "find_dependencies", lambda facts: pytest.fail("every group is compared with those before it"))
 
     def model():
         a = su.sample("a", dist.Normal(torch.zeros(20, 16), 1.0).to_event(2))

@@ -10,13 +10,13 @@ from sursum.compiler.graph.graph import Where
 from sursum.compiler.native.emit.comment import comment
 from sursum.compiler.native.emit.group import comments, lines_of
 from sursum.compiler.native.emit.scalar import TYPES, place
-from sursum.compiler.native.emit.tile import tiled
+from sursum.compiler.native.emit.tile import emit_tile
 from sursum.compiler.native.helpers import helpers
 from sursum.compiler.native.ir.affine import Affine
-from sursum.compiler.native.ir.program import Call, Group, Operand, Program
+from sursum.compiler.native.ir.program import Call, Group, LoopProgram, Operand
 from sursum.compiler.native.machine import LONG_LOOP, LONG_LOOPS_OUTWEIGH, PART_STATEMENTS
 from sursum.compiler.native.ops import OPS, VECTOR
-from sursum.compiler.native.passes.buffer_reuse import Layout, called, layout
+from sursum.compiler.native.passes.buffer_reuse import Layout, layout, values_of_calls
 
 #: What an entry is handed.
 INSTANCE = """\
@@ -58,7 +58,7 @@ class Emitted:
         return "\n".join([*self.title, "", *INCLUDES, "", INSTANCE, *self.declared, *self.helpers, "", self.body])
 
 
-def emit(program: Program, outputs: Sequence[int], stem: str = "sursum") -> Emitted:
+def emit(program: LoopProgram, outputs: Sequence[int], stem: str = "sursum") -> Emitted:
     """The C of a grouped program. `outputs` says where each output goes: −1 for the log density, else its place (in doubles)
     in the result array; the entry is called ``<stem>_run``."""
     return Emitter(program, outputs, stem).emit()
@@ -67,13 +67,13 @@ def emit(program: Program, outputs: Sequence[int], stem: str = "sursum") -> Emit
 class Emitter:
     """Writes the functions of one program."""
 
-    def __init__(self, program: Program, outputs: Sequence[int], stem: str) -> None:
+    def __init__(self, program: LoopProgram, outputs: Sequence[int], stem: str) -> None:
         self.program, self.plan, self.stem = program, program.planned, stem
         self.used: set[str] = set()
         self.tiles = {first: (last, block) for first, last, block in self.plan.tiles}
         self.parts = self._split()
         self.part_of = {g: p for p, groups in enumerate(self.parts) for g in groups}
-        self.called = called(program)
+        self.called = values_of_calls(program)
         self.spilled = self._spilled() | self.called
         self.target = dict(zip(program.outputs, outputs, strict=True))
         self.direct = {
@@ -247,7 +247,7 @@ class Emitter:
         for k in groups:
             if k in self.tiles:
                 skip, block = self.tiles[k]
-                lines += ["", *tiled(self.plan.groups[k : skip + 1], block, self, self.where)]
+                lines += ["", *emit_tile(self.plan.groups[k : skip + 1], block, self, self.where)]
             elif k > skip:
                 lines += ["", *self._group(self.plan.groups[k])]
         if part == len(self.parts) - 1:

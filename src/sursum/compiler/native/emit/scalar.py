@@ -166,12 +166,12 @@ def _cheap(text: str) -> bool:
 def bracket(text: str) -> str:
     """A text that can be an operand."""
     plain = text.replace("_", "").replace(".", "").replace("[", "").replace("]", "")
-    if plain.isalnum() or _closed(text):
+    if plain.isalnum() or _is_closed(text):
         return text
     return f"({text})"
 
 
-def _closed(text: str) -> bool:
+def _is_closed(text: str) -> bool:
     """Whether a text is a call, an element or a bracket from end to end."""
     head = 0
     while head < len(text) and (text[head].isalnum() or text[head] == "_"):

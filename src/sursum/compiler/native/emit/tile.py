@@ -70,7 +70,7 @@ class Panels:
         ]
 
 
-def tiled(groups: Sequence[Group], block: int, names: Names, where: Callable[[Where], list[str]]) -> list[str]:
+def emit_tile(groups: Sequence[Group], block: int, names: Names, where: Callable[[Where], list[str]]) -> list[str]:
     """Nests over the same rows, `block` rows at a time; what makes no whole panel comes last."""
     nests = [Nest(group, names, where, block=block) for group in groups]
     panels = [Panels(group, names) if group.panels else None for group in groups]

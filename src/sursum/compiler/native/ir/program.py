@@ -91,7 +91,7 @@ Stage = Loop | Call
 
 
 @dataclass(slots=True)
-class Program:
+class LoopProgram:
     """Stages in an order in which they may run, and what they are made of. `plan`, once they are grouped, says how they run."""
 
     title: str
@@ -195,7 +195,7 @@ class Recurrent:
     so many elements in each step, `fixed` those that do not."""
 
     call: Call
-    program: Program
+    program: LoopProgram
     length: int
     reverse: bool
     width: int

@@ -113,7 +113,7 @@ def seal(key: str, content: bytes) -> str:
     return hashlib.sha256(key.encode() + content).hexdigest()
 
 
-def kept(directory: Path | None, key: str) -> Path | None:
+def find_library(directory: Path | None, key: str) -> Path | None:
     """The library of a key in the directory, if one is there and whole."""
     if directory is None:
         return None

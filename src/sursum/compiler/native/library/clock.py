@@ -11,7 +11,7 @@ from sursum.compiler.native.library.library import Doubles, NativeFunction
 from sursum.compiler.native.library.loaded import load
 
 
-def clocked(function: NativeFunction, q: Doubles, calls: int) -> float:
+def time_calls(function: NativeFunction, q: Doubles, calls: int) -> float:
     """Seconds that so many calls at q take, in this thread."""
     clock = load(files(__package__).joinpath("clock.c").read_text(encoding="ascii"), ("sursum_clock",)).handle.sursum_clock
     clock.restype = ctypes.c_double

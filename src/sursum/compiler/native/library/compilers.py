@@ -26,7 +26,7 @@ def find_compiler() -> tuple[str, ...]:
         CompileError: there is none.
     """
     asked = os.environ.get("CC", "").strip()
-    candidates = _commands(asked) if asked else [*((name,) for name in NAMES), *_packaged()]
+    candidates = _commands(asked) if asked else [*((name,) for name in NAMES), *_find_packaged()]
     for command in candidates:
         path = shutil.which(command[0])
         if path:
@@ -48,7 +48,7 @@ def _commands(asked: str) -> list[tuple[str, ...]]:
     return [(asked,), words] if words else [(asked,)]
 
 
-def _packaged() -> list[tuple[str, ...]]:
+def _find_packaged() -> list[tuple[str, ...]]:
     """Zig's C compiler, where `pip install 'sursum[compiler]'` has brought it."""
     spec = find_spec("ziglang")
     if spec is None or spec.origin is None:

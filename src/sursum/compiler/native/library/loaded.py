@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sursum.compiler.native.library.cache import discard, keep, kept, open_directory, read_file
+from sursum.compiler.native.library.cache import discard, find_library, keep, open_directory, read_file
 from sursum.compiler.native.library.toolchain import Toolchain, detect
 from sursum.errors import CompileError
 
@@ -48,7 +48,7 @@ def load(
         directory = open_directory(None)
         tools = detect(directory)
     key = tools.key(source, statements, long_loops=long_loops)
-    path = kept(directory, key)
+    path = find_library(directory, key)
     cached = path is not None
     content = b""
     if path is None:
@@ -56,7 +56,7 @@ def load(
         path = keep(directory, key, source, content)
     try:
         # A file system may keep files and not let them be executed.
-        handle = _opened(path) or open_privately(content or read_file(path) if path else content)
+        handle = _open(path) or open_privately(content or read_file(path) if path else content)
         missing = [symbol for symbol in symbols if not hasattr(handle, symbol)]
         if missing:
             unload(handle)
@@ -68,7 +68,7 @@ def load(
     return Loaded(handle, cached)
 
 
-def _opened(path: Path | None) -> ctypes.CDLL | None:
+def _open(path: Path | None) -> ctypes.CDLL | None:
     with contextlib.suppress(OSError):
         return ctypes.CDLL(str(path)) if path else None
     return None

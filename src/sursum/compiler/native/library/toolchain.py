@@ -122,7 +122,7 @@ def detect(directory: Path | None) -> Toolchain:
     memory = directory / f"toolchain-{hashlib.sha256(known.encode()).hexdigest()[:16]}.json" if directory else None
     if memory is not None:
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # not known yet, or damaged: found out again
-            return _remembered(json.loads(read_file(memory)), known, command, here)
+            return _recall(json.loads(read_file(memory)), known, command, here)
     found = _probe(command, here)
     if memory is not None:
         facts = {"version": found.version, "flags": found.flags, "vector": sorted(found.vector), "wide": found.wide}
@@ -132,7 +132,7 @@ def detect(directory: Path | None) -> Toolchain:
     return found
 
 
-def _remembered(memory: Any, known: str, command: tuple[str, ...], here: str) -> Toolchain:
+def _recall(memory: Any, known: str, command: tuple[str, ...], here: str) -> Toolchain:
     """The toolchain that was written down.
 
     Raises:

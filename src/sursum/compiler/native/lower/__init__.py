@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from sursum.common.torch_private import OpOverload
 from sursum.compiler.graph.graph import Graph, Node
-from sursum.compiler.native.ir.program import Program
+from sursum.compiler.native.ir.program import LoopProgram
 from sursum.compiler.native.lower import (
     activation,
     arithmetic,
@@ -82,7 +82,7 @@ def lowering(node: Node) -> Lower:
     raise UnsupportedOperator(str(node.op), node.where, "")
 
 
-def lower(graph: Graph, title: str, blas: list[str] | None = None) -> Program:
+def lower(graph: Graph, title: str, blas: list[str] | None = None) -> LoopProgram:
     """The loop program of a graph. A graph inside another one shares its list of routines, `blas`.
 
     Raises:

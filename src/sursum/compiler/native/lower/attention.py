@@ -11,7 +11,7 @@ from sursum.compiler.native.ir.expr import Expr
 from sursum.compiler.native.lower.context import Lowering
 from sursum.compiler.native.lower.reduction import axis
 from sursum.compiler.native.lower.softmax import softmax_parts
-from sursum.compiler.native.lower.table import Table, given
+from sursum.compiler.native.lower.table import Table, arguments_of
 
 
 def safe_softmax(low: Lowering, node: Node) -> None:
@@ -27,7 +27,7 @@ class _Heads:
     """Queries (b, h, l, e), keys (b, h, s, e), values (b, h, s, e); loops over (b, h, l, s, e)."""
 
     def __init__(self, low: Lowering, node: Node) -> None:
-        self.low, self.args = low, given(node)
+        self.low, self.args = low, arguments_of(node)
         if self.args["dropout_p"]:
             low.fail("dropout")
         self.query, self.key, self.value = (self.args[name] for name in ("query", "key", "value"))

@@ -13,13 +13,13 @@ from sursum.compiler.graph.graph import Guard, Ref
 from sursum.compiler.graph.windows import contiguous
 from sursum.compiler.native.ir.affine import Affine
 from sursum.compiler.native.ir.expr import Expr
-from sursum.compiler.native.ir.program import Call, Loop, Operand, Program
+from sursum.compiler.native.ir.program import Call, Loop, LoopProgram, Operand
 from sursum.compiler.native.lower.context import Lowering, Made, Map, Patch
 
 FLAT = Affine(0, (1,))
 
 
-def collect(low: Lowering) -> Program:
+def collect(low: Lowering) -> LoopProgram:
     """The program of everything that the graph's guards and outputs need."""
     program = low.program
     for guard in low.graph.guards:
@@ -27,7 +27,7 @@ def collect(low: Lowering) -> Program:
     for ref in low.graph.outputs:
         program.outputs.append(_output(low, ref))
     roots = {value for value, *_ in program.guards} | set(program.outputs)
-    needed = _needed(low, roots)
+    needed = _find_needed(low, roots)
     order = [value for value in low.definitions if value in needed]
     last = _last_readers(low, order, needed)
     taken: set[int] = roots - {v for v in roots if v in low.definitions and isinstance(low.definitions[v], Patch)}
@@ -39,7 +39,7 @@ def collect(low: Lowering) -> Program:
         elif isinstance(found, Patch):
             _materialise(low, value, needed, place, last, taken)
         else:
-            _made(low, value, found, place, last, taken)
+            _emit_stages(low, value, found, place, last, taken)
     program.drop_unread_constants()
     return program
 
@@ -87,7 +87,7 @@ def _reads(low: Lowering, value: int) -> Iterator[int]:
                 yield from (a.value for a in stage.args if isinstance(a, Operand) and a.value != value)
 
 
-def _needed(low: Lowering, roots: set[int]) -> set[int]:
+def _find_needed(low: Lowering, roots: set[int]) -> set[int]:
     """Every value to be computed. A patch needs the sources of all its windows, down to a base that is no patch."""
     needed: set[int] = set()
     walked: set[int] = set()
@@ -207,7 +207,7 @@ def _take_over(low: Lowering, value: int, base: int, place: int, last: dict[int,
     return Loop(value, (n,), FLAT, low.e.load(base, FLAT, kind), "set", low.where)
 
 
-def _made(low: Lowering, value: int, made: Made, place: int, last: dict[int, int], taken: set[int]) -> None:
+def _emit_stages(low: Lowering, value: int, made: Made, place: int, last: dict[int, int], taken: set[int]) -> None:
     """The stages of a value that needs memory, in their order."""
     stages = list(made.stages)
     first = stages[0]

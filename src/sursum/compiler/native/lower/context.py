@@ -13,8 +13,8 @@ from sursum.compiler.graph.graph import Graph, Node, Ref, Where
 from sursum.compiler.graph.windows import contiguous
 from sursum.compiler.native.ir.affine import Affine, covers, disjoint, solve
 from sursum.compiler.native.ir.expr import Expr
-from sursum.compiler.native.ir.program import Call, Data, Loop, Operand, Program
-from sursum.compiler.native.lower.narrow import NARROW, wrapped
+from sursum.compiler.native.ir.program import Call, Data, Loop, LoopProgram, Operand
+from sursum.compiler.native.lower.narrow import NARROW, wrap
 from sursum.compiler.native.ops import REDUCTIONS
 from sursum.compiler.native.unsupported import UnsupportedOperator
 
@@ -59,7 +59,7 @@ class Lowering:
     reduction, `call` as a C function; `fail` says that this form of an operator has no C.
     """
 
-    def __init__(self, graph: Graph, title: str, inner: Callable[[Graph, str, list[str]], Program]) -> None:
+    def __init__(self, graph: Graph, title: str, inner: Callable[[Graph, str, list[str]], LoopProgram]) -> None:
         self.inner = inner  # lowers a graph inside this one
         self.graph = graph
         self.definitions: dict[int, Definition] = {}
@@ -71,7 +71,7 @@ class Lowering:
         #: Squares that are triangles put into zeros, and the elements of those: see `triangle`.
         self.triangles: dict[int, Ref] = {}
         dim = graph.values[graph.input].numel
-        self.program = Program(title, dim, graph.input, {graph.input: Data(dim, "f", (dim,))})
+        self.program = LoopProgram(title, dim, graph.input, {graph.input: Data(dim, "f", (dim,))})
         self.program.next = max(graph.values, default=0) + 1
         self.e, self.fresh = self.program.exprs, self.program.fresh
         self._literal: dict[int, Expr] = {}
@@ -260,7 +260,7 @@ class Lowering:
 
     def _held(self, expr: Expr, dtype: torch.dtype) -> Expr:
         """`expr` as memory of a dtype holds it."""
-        return wrapped(self.e, self.e.cast(expr, kind_of(dtype)), dtype, self._dtype_of)
+        return wrap(self.e, self.e.cast(expr, kind_of(dtype)), dtype, self._dtype_of)
 
     def _dtype_of(self, value: int) -> torch.dtype | None:
         known = self.graph.values.get(value)

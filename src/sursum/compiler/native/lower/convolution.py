@@ -13,7 +13,7 @@ from sursum.compiler.graph.windows import contiguous
 from sursum.compiler.native.ir.affine import Affine
 from sursum.compiler.native.lower.context import Lowering
 from sursum.compiler.native.lower.structure import embed, narrow
-from sursum.compiler.native.lower.table import Table, given
+from sursum.compiler.native.lower.table import Table, arguments_of
 from sursum.compiler.native.machine import BLAS_PRODUCT
 
 #: The loop nest has batch, group, channel and place of the result, and channel and place of what is summed.
@@ -150,7 +150,7 @@ def _check(low: Lowering, args: dict[str, list[int]], *refs: Ref) -> None:
 
 def convolution(low: Lowering, node: Node) -> None:
     """`convolution(x, w, b, stride, padding, dilation, transposed, output_padding, groups)`"""
-    args = given(node)
+    args = arguments_of(node)
     x, weight, bias, groups = args["input"], args["weight"], args["bias"], args["groups"]
     out = low.output(node)
     _check(low, args, x, weight, out)
@@ -168,7 +168,7 @@ def convolution(low: Lowering, node: Node) -> None:
 
 def convolution_backward(low: Lowering, node: Node) -> None:
     """The gradients of a convolution by x, w and b"""
-    args = given(node)
+    args = arguments_of(node)
     grad, x, weight, groups = args["grad_output"], args["input"], args["weight"], args["groups"]
     step, pad, gap = args["stride"], args["padding"], args["dilation"]
     by_x, by_weight, by_bias = node.outputs

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from sursum.compiler.graph.graph import Node, Ref
 from sursum.compiler.native.lower.context import Lowering
 from sursum.compiler.native.lower.matrices import one_batch, split_batch, transposed
-from sursum.compiler.native.lower.table import given, names
+from sursum.compiler.native.lower.table import arguments_of, names
 from sursum.compiler.native.machine import LAPACK_ROWS
 
 
@@ -40,14 +40,14 @@ def cholesky_backward(low: Lowering, last: Node) -> tuple[Ref, Ref] | None:
     if product is None or product.args[0] != one_batch(transposed(factor)) or solve.args[0] != transposed(factor):
         return None
     made = _maker(low, factor, "linalg_cholesky_ex")
-    if made is None or made.outputs[0] != factor or given(made)["upper"]:
+    if made is None or made.outputs[0] != factor or arguments_of(made)["upper"]:
         return None
     return factor, product.args[1]
 
 
 def _solves(node: Node, *, upper: bool, left: bool) -> bool:
     """Whether a `linalg_solve_triangular` has these options, and divides by the diagonal."""
-    options = given(node)
+    options = arguments_of(node)
     return (options["upper"], options["left"], options["unitriangular"]) == (upper, left, False)
 
 

@@ -17,7 +17,7 @@ from sursum.compiler.native.lower import triangle
 from sursum.compiler.native.lower.context import Lowering, kind_of
 from sursum.compiler.native.lower.reduction import axis, broadcast
 from sursum.compiler.native.lower.scatter import scatter_at
-from sursum.compiler.native.lower.table import Table, given
+from sursum.compiler.native.lower.table import Table, arguments_of
 
 
 def places(low: Lowering, index: Ref, limit: int, *, wraps: bool = True) -> Ref:
@@ -94,7 +94,7 @@ def index(low: Lowering, node: Node) -> None:
     """`x[i, j, …]`"""
     x, indices = node.args
     found = _indices(low, indices, x.size)
-    if triangle.picked(low, x, found, low.output(node)):
+    if triangle.pick_triangle(low, x, found, low.output(node)):
         return
     size, exprs = _address(low, found, x.size)
     low.finish(node, low.load_at(x, exprs, size))
@@ -192,7 +192,7 @@ def scatter(low: Lowering, node: Node) -> None:
 
 def scatter_reduce(low: Lowering, node: Node) -> None:
     """`scatter_reduce(x, dim, index, source, reduce, include_self)`: sums, products, means or extremes"""
-    e, args = low.e, given(node)
+    e, args = low.e, arguments_of(node)
     x, where, reduce, keep = args["self"], args["index"], args["reduce"], args["include_self"]
     if kind_of(x.dtype) != "f":
         low.fail("a reduction of whole numbers")

@@ -10,7 +10,7 @@ import torch
 from sursum.compiler.graph.graph import Node, Ref
 from sursum.compiler.native.lower.context import Lowering
 from sursum.compiler.native.lower.factor import cholesky_backward, factor_gradient
-from sursum.compiler.native.lower.matrices import expanded, transposed
+from sursum.compiler.native.lower.matrices import expand, transposed
 from sursum.compiler.native.lower.reduction import axis, broadcast
 from sursum.compiler.native.lower.table import Table
 from sursum.compiler.native.machine import LAPACK_ROWS
@@ -49,7 +49,7 @@ def solve(low: Lowering, a: Ref, b: Ref, upper: bool, unit: bool) -> Ref:
         low.define(out, low.e.const(0.0))
         return out
     a = low.resolve(a)
-    matrix, step = (a, 0) if math.prod(a.size[:-2]) == 1 else (expanded(a, batch), n * n)
+    matrix, step = (a, 0) if math.prod(a.size[:-2]) == 1 else (expand(a, batch), n * n)
     # A row-major triangle is the transpose of a column-major one: only its strides tell them apart.
     turned = _strides(matrix) == (1, n) and n > 1
     if turned:
@@ -61,10 +61,10 @@ def solve(low: Lowering, a: Ref, b: Ref, upper: bool, unit: bool) -> Ref:
     if n >= LAPACK_ROWS:
         low.call(
             out, "su_solve_blas", low.blas("dtrsm"), count, n, m, dense, step, int(turned), int(upper), int(unit), out,
-            base=expanded(b, batch),
+            base=expand(b, batch),
         )  # fmt: skip
     else:
-        low.call(out, "su_solve", count, n, m, dense, step, int(turned), int(upper), int(unit), out, base=expanded(b, batch))
+        low.call(out, "su_solve", count, n, m, dense, step, int(turned), int(upper), int(unit), out, base=expand(b, batch))
     return out
 
 

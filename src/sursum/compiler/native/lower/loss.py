@@ -16,7 +16,7 @@ from sursum.compiler.native.lower.arithmetic import absolute, sign
 from sursum.compiler.native.lower.context import Lowering
 from sursum.compiler.native.lower.indexing import places
 from sursum.compiler.native.lower.reduction import axis, broadcast
-from sursum.compiler.native.lower.table import Lower, Table, given
+from sursum.compiler.native.lower.table import Lower, Table, arguments_of
 
 #: torch's numbers for "none", "mean" and "sum".
 NONE, MEAN, SUM = 0, 1, 2
@@ -41,7 +41,7 @@ def pairwise(formula: Loss) -> Lower:
     """The lowering of a loss of x and a target."""
 
     def lower(low: Lowering, node: Node) -> None:
-        args = given(node)
+        args = arguments_of(node)
         x, target = args["self"], args["target"]
         size = broadcast(x.size, target.size)
         loss = formula(low.e, low.load(x, size), low.load(target, size), 0.0)
@@ -54,7 +54,7 @@ def pairwise_backward(slope: Loss, parameter: str | None = None) -> Lower:
     """The lowering of the gradient of such a loss."""
 
     def lower(low: Lowering, node: Node) -> None:
-        e, args, size = low.e, given(node), low.size(node)
+        e, args, size = low.e, arguments_of(node), low.size(node)
         grad, x, target = (low.load(args[name], size) for name in ("grad_output", "self", "target"))
         value = e.mul(grad, slope(e, x, target, args[parameter] if parameter else 0.0))
         low.finish(node, e.div(value, e.const(math.prod(size))) if args["reduction"] == MEAN else value)
@@ -79,7 +79,7 @@ def _margin_slope(e: Exprs, x: Expr, t: Expr, _: float) -> Expr:
 
 def binary_cross_entropy(low: Lowering, node: Node) -> None:
     """−w·(t·log x + (1 − t)·log(1 − x)), logarithms at least −100"""
-    e, args = low.e, given(node)
+    e, args = low.e, arguments_of(node)
     size = args["self"].size
     x, t = low.load(args["self"]), low.load(args["target"], size)
 
@@ -94,7 +94,7 @@ def binary_cross_entropy(low: Lowering, node: Node) -> None:
 
 def binary_cross_entropy_backward(low: Lowering, node: Node) -> None:
     """∂·w·(x − t) / max((1 − x)·x, 10⁻¹²)"""
-    e, args, size = low.e, given(node), low.size(node)
+    e, args, size = low.e, arguments_of(node), low.size(node)
     grad, x, t = (low.load(args[name], size) for name in ("grad_output", "self", "target"))
     spread = e.maximum(e.mul(e.sub(e.const(1.0), x), x), e.const(TINY))
     value = e.div(e.mul(grad, e.sub(x, t)), spread)
@@ -105,7 +105,7 @@ def binary_cross_entropy_backward(low: Lowering, node: Node) -> None:
 
 def binary_cross_entropy_with_logits(low: Lowering, node: Node) -> None:
     """(1 − t)·x − w·log sigmoid x, w = 1 or (p − 1)·t + 1, weighted"""
-    e, args = low.e, given(node)
+    e, args = low.e, arguments_of(node)
     size = args["self"].size
     x, t = low.load(args["self"]), low.load(args["target"], size)
     logs = log_sigmoid(e, x)
@@ -143,7 +143,7 @@ def _weight(low: Lowering, args: dict[str, Any], chosen: Expr, size: tuple[int, 
 
 def nll_loss(low: Lowering, node: Node) -> None:
     """−w·x at the row's class (their sum, or mean weighted by w), and Σ w"""
-    e, args = low.e, given(node)
+    e, args = low.e, arguments_of(node)
     x = args["self"]
     target, counted, dim = _classes(low, args)
     size, lead = target.size, len(target.size)
@@ -167,7 +167,7 @@ def nll_loss(low: Lowering, node: Node) -> None:
 
 def nll_loss_backward(low: Lowering, node: Node) -> None:
     """−w·∂ at the row's class, 0 elsewhere"""
-    e, args, size = low.e, given(node), low.size(node)
+    e, args, size = low.e, arguments_of(node), low.size(node)
     target, counted, dim = _classes(low, args)
     grad, rank = args["grad_output"], len(size)
 

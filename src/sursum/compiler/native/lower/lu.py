@@ -11,9 +11,9 @@ from sursum.compiler.graph.windows import contiguous
 from sursum.compiler.native.ir.affine import Affine
 from sursum.compiler.native.ir.expr import Expr
 from sursum.compiler.native.lower.context import Lowering
-from sursum.compiler.native.lower.matrices import expanded, transposed
+from sursum.compiler.native.lower.matrices import expand, transposed
 from sursum.compiler.native.lower.reduction import axis, broadcast
-from sursum.compiler.native.lower.table import Table, given
+from sursum.compiler.native.lower.table import Table, arguments_of
 
 
 def factor(low: Lowering, a: Ref) -> tuple[Ref, Ref, Ref]:
@@ -40,14 +40,14 @@ def solve(low: Lowering, packed: Ref, rows: Ref, b: Ref, *, adjoint: bool) -> Re
         low.define(out, low.e.const(0.0))
         return out
     single = math.prod(packed.size[:-2]) == 1
-    matrices = low.dense(packed if single else expanded(packed, batch))
+    matrices = low.dense(packed if single else expand(packed, batch))
     if not single:
         lead = (1,) * (len(batch) - len(rows.size) + 1)
         stride = (0,) * len(lead) + tuple(0 if k == 1 else s for k, s in zip(rows.size, rows.stride, strict=True))
         full = Ref(rows.value, (*lead, *rows.size), stride, rows.offset, rows.dtype)
         rows = low.temporary((*batch, n), low.load(full, (*batch, n)))
     low.call(
-        out, "su_lu_solve", count, n, m, matrices, low.dense(rows), int(not single), int(adjoint), out, base=expanded(b, batch)
+        out, "su_lu_solve", count, n, m, matrices, low.dense(rows), int(not single), int(adjoint), out, base=expand(b, batch)
     )
     return out
 
@@ -119,7 +119,7 @@ def _columns(a: Ref, b: Ref) -> tuple[Ref, bool]:
 
 def solve_ex(low: Lowering, node: Node) -> None:
     """`_linalg_solve_ex(A, B, left)`: X, the factors of A, 0 or the first zero pivot"""
-    args = given(node)
+    args = arguments_of(node)
     a, (b, vector) = args["A"], _columns(args["A"], args["B"])
     packed, rows, codes = factor(low, a)
     if args["left"]:
@@ -144,7 +144,7 @@ def inverse(low: Lowering, node: Node) -> None:
 
 def factor_ex(low: Lowering, node: Node) -> None:
     """`linalg_lu_factor_ex(A)`: the factors in one matrix, the exchanges, 0 or the first zero pivot"""
-    if not given(node)["pivot"]:
+    if not arguments_of(node)["pivot"]:
         low.fail("without exchanges")
     for k, ref in enumerate(factor(low, node.args[0])):
         _give(low, node, k, ref)
@@ -152,7 +152,7 @@ def factor_ex(low: Lowering, node: Node) -> None:
 
 def lu_solve(low: Lowering, node: Node) -> None:
     """`linalg_lu_solve(LU, pivots, B, left, adjoint)`"""
-    args = given(node)
+    args = arguments_of(node)
     packed, rows, b = args["LU"], args["pivots"], args["B"]
     if args["left"]:
         found = solve(low, packed, rows, b, adjoint=args["adjoint"])

@@ -82,7 +82,7 @@ def matmul(low: Lowering, node: Node) -> None:
     product(low, node.args[0], node.args[1], low.output(node))
 
 
-def added(low: Lowering, node: Node) -> None:
+def add_product(low: Lowering, node: Node) -> None:
     """`addmm(c, a, b, beta=1, alpha=1)`: β·c + α·a·b; so `addmv`, `baddbmm`"""
     e = low.e
     c, a, b = node.args[:3]
@@ -120,8 +120,8 @@ TABLE: Table = {
     "aten.mv": matmul,
     "aten.dot": matmul,
     "aten.vdot": matmul,
-    "aten.addmm": added,
-    "aten.addmv": added,
-    "aten.baddbmm": added,
+    "aten.addmm": add_product,
+    "aten.addmv": add_product,
+    "aten.baddbmm": add_product,
     "aten.addr": outer,
 }

@@ -16,7 +16,7 @@ def transposed(ref: Ref) -> Ref:
     return Ref(ref.value, tuple(size), tuple(stride), ref.offset, ref.dtype)
 
 
-def expanded(ref: Ref, batch: tuple[int, ...]) -> Ref:
+def expand(ref: Ref, batch: tuple[int, ...]) -> Ref:
     """A (batch of a) matrix, broadcast to a batch, as a window."""
     lead = len(batch) - (len(ref.size) - 2)
     stride = [0] * lead + [0 if n == 1 else s for s, n in zip(ref.stride[:-2], ref.size[:-2], strict=True)]

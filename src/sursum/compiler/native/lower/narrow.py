@@ -12,7 +12,7 @@ from sursum.compiler.native.ir.expr import Expr, Exprs
 NARROW = {torch.int32: "int32_t", torch.int16: "int16_t", torch.int8: "int8_t", torch.uint8: "uint8_t"}
 
 
-def wrapped(e: Exprs, expr: Expr, dtype: torch.dtype, dtype_of: Callable[[int], torch.dtype | None]) -> Expr:
+def wrap(e: Exprs, expr: Expr, dtype: torch.dtype, dtype_of: Callable[[int], torch.dtype | None]) -> Expr:
     """An integer as memory of `dtype` holds it.
 
     Args:
@@ -21,7 +21,7 @@ def wrapped(e: Exprs, expr: Expr, dtype: torch.dtype, dtype_of: Callable[[int], 
 
     Example:
         >>> e = Exprs()
-        >>> wrapped(e, e.const(200, "i"), torch.int8, lambda value: None).data
+        >>> wrap(e, e.const(200, "i"), torch.int8, lambda value: None).data
         -56
     """
     if dtype not in NARROW or _fits(expr, dtype, dtype_of):

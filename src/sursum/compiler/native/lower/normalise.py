@@ -9,11 +9,11 @@ from sursum.compiler.graph.graph import Node, Ref
 from sursum.compiler.graph.windows import contiguous
 from sursum.compiler.native.ir.expr import Expr
 from sursum.compiler.native.lower.context import Lowering
-from sursum.compiler.native.lower.reduction import kept
+from sursum.compiler.native.lower.reduction import keep_dims
 from sursum.compiler.native.lower.table import Table
 
 
-def reshaped(low: Lowering, ref: Ref, size: Sequence[int]) -> Ref:
+def reshape(low: Lowering, ref: Ref, size: Sequence[int]) -> Ref:
     """The same elements, in row-major order, in another shape."""
     if ref.stride != contiguous(ref.size):
         ref = low.temporary(ref.size, low.load(ref))
@@ -22,7 +22,7 @@ def reshaped(low: Lowering, ref: Ref, size: Sequence[int]) -> Ref:
 
 def _standard(low: Lowering, x: Ref, dims: Sequence[int], eps: float) -> tuple[Ref, Ref]:
     """The mean of x over `dims`, and 1 / √(variance + ε)."""
-    e, size = low.e, kept(x.size, dims)
+    e, size = low.e, keep_dims(x.size, dims)
     count = e.const(math.prod(x.size[d] for d in dims))
     total, squares = low.new(size), low.new(size)
     low.reduce(total, "sum", x.size, dims, low.load(x))
@@ -35,7 +35,7 @@ def _standard(low: Lowering, x: Ref, dims: Sequence[int], eps: float) -> tuple[R
 
 def _slope(low: Lowering, x: Ref, grad: Expr, mean: Expr, rate: Expr, dims: Sequence[int]) -> Expr:
     """The gradient by x of (x − mean(x))·rate(x), weighted by `grad`: r·(∂ − mean ∂ − z·mean ∂z), z = (x − mean)·r"""
-    e, size = low.e, kept(x.size, dims)
+    e, size = low.e, keep_dims(x.size, dims)
     count = e.const(math.prod(x.size[d] for d in dims))
     z = e.mul(e.sub(low.load(x), mean), rate)
     plain, along = low.new(size), low.new(size)
@@ -45,14 +45,14 @@ def _slope(low: Lowering, x: Ref, grad: Expr, mean: Expr, rate: Expr, dims: Sequ
     return e.mul(rate, e.sub(centred, e.mul(z, e.div(low.load(along, x.size), count))))
 
 
-def _summed(low: Lowering, node: Node, k: int, size: Sequence[int], keep: Sequence[int], expr: Expr) -> None:
+def _sum_into(low: Lowering, node: Node, k: int, size: Sequence[int], keep: Sequence[int], expr: Expr) -> None:
     """Result k, if it is wanted: a sum over all dimensions but `keep`."""
     out = node.outputs[k]
     if out is not None and 0 not in out.size:
         dims = [d for d in range(len(size)) if d not in keep]
         total = low.new([size[d] for d in keep])
         low.reduce(total, "sum", size, dims, expr)
-        low.define(out, low.load(reshaped(low, total, out.size)))
+        low.define(out, low.load(reshape(low, total, out.size)))
 
 
 def layer_norm(low: Lowering, node: Node) -> None:
@@ -61,14 +61,14 @@ def layer_norm(low: Lowering, node: Node) -> None:
     dims = range(len(x.size) - len(shape), len(x.size))
     mean, rate = _standard(low, x, dims, eps)
     value = e.mul(e.sub(low.load(x), low.load(mean, x.size)), low.load(rate, x.size))
-    value = _scaled(low, value, weight, bias, x.size)
+    value = _scale(low, value, weight, bias, x.size)
     low.define(low.output(node, 0), value)
     for k, ref in ((1, mean), (2, rate)):
         out = low.output(node, k)
-        low.define(out, low.load(reshaped(low, ref, out.size)))
+        low.define(out, low.load(reshape(low, ref, out.size)))
 
 
-def _scaled(low: Lowering, value: Expr, weight: Ref | None, bias: Ref | None, size: Sequence[int]) -> Expr:
+def _scale(low: Lowering, value: Expr, weight: Ref | None, bias: Ref | None, size: Sequence[int]) -> Expr:
     if weight is not None:
         value = low.e.mul(value, low.load(weight, size))
     return value if bias is None else low.e.add(value, low.load(bias, size))
@@ -85,8 +85,8 @@ def layer_norm_backward(low: Lowering, node: Node) -> None:
         weighted = grad if weight is None else e.mul(grad, low.load(weight, x.size))
         low.define(low.output(node, 0), _slope(low, x, weighted, mean, rate, dims))
     z = e.mul(e.sub(low.load(x), mean), rate)
-    _summed(low, node, 1, x.size, dims, e.mul(grad, z))
-    _summed(low, node, 2, x.size, dims, grad)
+    _sum_into(low, node, 1, x.size, dims, e.mul(grad, z))
+    _sum_into(low, node, 2, x.size, dims, grad)
 
 
 def _channels(ref: Ref | None, size: tuple[int, ...], groups: int = 1) -> Ref | None:
@@ -101,31 +101,31 @@ def _channels(ref: Ref | None, size: tuple[int, ...], groups: int = 1) -> Ref | 
 def group_norm(low: Lowering, node: Node) -> None:
     """`native_group_norm(x, w, b, N, C, HxW, G, ε)`: each group of channels normalised, the means, the rates"""
     e, (x_ref, weight, bias, n, channels, rest, groups, eps) = low.e, node.args
-    x = reshaped(low, x_ref, (n, groups, channels // groups, rest))
+    x = reshape(low, x_ref, (n, groups, channels // groups, rest))
     mean, rate = _standard(low, x, (2, 3), eps)
     value = e.mul(e.sub(low.load(x), low.load(mean, x.size)), low.load(rate, x.size))
-    value = _scaled(low, value, _channels(weight, x.size, groups), _channels(bias, x.size, groups), x.size)
+    value = _scale(low, value, _channels(weight, x.size, groups), _channels(bias, x.size, groups), x.size)
     out = low.output(node)
-    low.define(out, low.load(reshaped(low, low.temporary(x.size, value), out.size)))
+    low.define(out, low.load(reshape(low, low.temporary(x.size, value), out.size)))
     for k, ref in ((1, mean), (2, rate)):
-        low.define(low.output(node, k), low.load(reshaped(low, ref, (n, groups))))
+        low.define(low.output(node, k), low.load(reshape(low, ref, (n, groups))))
 
 
 def group_norm_backward(low: Lowering, node: Node) -> None:
     """The gradients of group norm by x, w and b"""
     e, (grad_ref, x_ref, mean_ref, rate_ref, weight, n, channels, rest, groups) = low.e, node.args[:9]
     size = (n, groups, channels // groups, rest)
-    x, grad = reshaped(low, x_ref, size), low.load(reshaped(low, grad_ref, size))
-    mean, rate = (low.load(reshaped(low, ref, (n, groups, 1, 1)), size) for ref in (mean_ref, rate_ref))
+    x, grad = reshape(low, x_ref, size), low.load(reshape(low, grad_ref, size))
+    mean, rate = (low.load(reshape(low, ref, (n, groups, 1, 1)), size) for ref in (mean_ref, rate_ref))
     scale = _channels(weight, size, groups)
     if node.outputs[0] is not None:
         weighted = grad if scale is None else e.mul(grad, low.load(scale, size))
         slope = low.temporary(size, _slope(low, x, weighted, mean, rate, (2, 3)))
         out = low.output(node, 0)
-        low.define(out, low.load(reshaped(low, slope, out.size)))
+        low.define(out, low.load(reshape(low, slope, out.size)))
     z = e.mul(e.sub(low.load(x), mean), rate)
-    _summed(low, node, 1, size, (1, 2), e.mul(grad, z))
-    _summed(low, node, 2, size, (1, 2), grad)
+    _sum_into(low, node, 1, size, (1, 2), e.mul(grad, z))
+    _sum_into(low, node, 2, size, (1, 2), grad)
 
 
 def _across(ref: Ref, rank: int) -> Ref:
@@ -150,7 +150,7 @@ def batch_norm(low: Lowering, node: Node) -> None:
         mean, rate = _standard(low, x, [d for d in range(rank) if d != 1], eps)
         for k, ref in ((1, mean), (2, rate)):
             out = low.output(node, k)
-            low.define(out, low.load(reshaped(low, ref, out.size)))
+            low.define(out, low.load(reshape(low, ref, out.size)))
     else:
         mean, rate = _population(low, mean_ref, variance_ref, rank, eps)
         for k in (1, 2):
@@ -180,8 +180,8 @@ def batch_norm_backward(low: Lowering, node: Node) -> None:
         others = [d for d in range(rank) if d != 1]
         slope = _slope(low, x, weighted, mean, rate, others) if training else e.mul(weighted, rate)
         low.define(low.output(node, 0), slope)
-    _summed(low, node, 1, x.size, (1,), e.mul(grad, e.mul(e.sub(low.load(x), mean), rate)))
-    _summed(low, node, 2, x.size, (1,), grad)
+    _sum_into(low, node, 1, x.size, (1,), e.mul(grad, e.mul(e.sub(low.load(x), mean), rate)))
+    _sum_into(low, node, 2, x.size, (1,), grad)
 
 
 def weight_norm(low: Lowering, node: Node) -> None:
@@ -189,10 +189,10 @@ def weight_norm(low: Lowering, node: Node) -> None:
     e, v, g = low.e, node.args[0], node.args[1]
     dim = node.args[2] if len(node.args) > 2 else 0
     dims = [d for d in range(len(v.size)) if d != dim % len(v.size)]
-    squares = low.new(kept(v.size, dims))
+    squares = low.new(keep_dims(v.size, dims))
     low.reduce(squares, "sum", v.size, dims, e.mul(low.load(v), low.load(v)))
     norms = low.output(node, 1)
-    low.define(norms, e.call("sqrt", low.load(reshaped(low, squares, norms.size))))
+    low.define(norms, e.call("sqrt", low.load(reshape(low, squares, norms.size))))
     rate = low.temporary(g.size, e.div(low.load(g), low.load(norms, g.size)))
     low.define(low.output(node, 0), e.mul(low.load(v), low.load(rate, v.size)))
 
@@ -202,13 +202,13 @@ def weight_norm_backward(low: Lowering, node: Node) -> None:
     e, (grad_ref, v_ref, g, norms, dim) = low.e, node.args
     dims = [d for d in range(len(v_ref.size)) if d != dim % len(v_ref.size)]
     grad, v = low.load(grad_ref), low.load(v_ref)
-    along = low.new(kept(v_ref.size, dims))
+    along = low.new(keep_dims(v_ref.size, dims))
     low.reduce(along, "sum", v_ref.size, dims, e.mul(grad, v))
     norm, dot = low.load(norms, v_ref.size), low.load(along, v_ref.size)
     slope = e.mul(e.div(low.load(g, v_ref.size), norm), e.sub(grad, e.mul(v, e.div(dot, e.mul(norm, norm)))))
     low.define(low.output(node, 0), slope)
     out = low.output(node, 1)
-    low.define(out, e.div(low.load(reshaped(low, along, out.size)), low.load(norms, out.size)))
+    low.define(out, e.div(low.load(reshape(low, along, out.size)), low.load(norms, out.size)))
 
 
 TABLE: Table = {

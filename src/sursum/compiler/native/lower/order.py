@@ -13,10 +13,10 @@ from sursum.compiler.native.lower.context import Lowering
 from sursum.compiler.native.lower.reduction import axis
 from sursum.compiler.native.lower.scan import extents
 from sursum.compiler.native.lower.structure import narrow, select
-from sursum.compiler.native.lower.table import Lower, Table, given
+from sursum.compiler.native.lower.table import Lower, Table, arguments_of
 
 
-def ordered(low: Lowering, x: Ref, dim: int, *, descending: bool) -> tuple[Ref, Ref]:
+def sort_rows(low: Lowering, x: Ref, dim: int, *, descending: bool) -> tuple[Ref, Ref]:
     """x sorted along a dimension, equals in the order in which they stand, and the places from which they come."""
     values, places = low.new(x.size), low.new(x.size, torch.int64)
     if math.prod(x.size) == 0 or not x.size:
@@ -36,15 +36,15 @@ def give(low: Lowering, node: Node, *found: Ref) -> None:
 
 def sort(low: Lowering, node: Node) -> None:
     """`sort(x, dim, descending)`: values and places"""
-    args = given(node)
-    give(low, node, *ordered(low, args["self"], args["dim"], descending=args["descending"]))
+    args = arguments_of(node)
+    give(low, node, *sort_rows(low, args["self"], args["dim"], descending=args["descending"]))
 
 
 def topk(low: Lowering, node: Node) -> None:
     """`topk(x, k, dim, largest)`: the first k of the sorted row"""
-    args = given(node)
+    args = arguments_of(node)
     x, dim = args["self"], args["dim"]
-    found = ordered(low, x, dim, descending=args["largest"])
+    found = sort_rows(low, x, dim, descending=args["largest"])
     if not x.size:
         give(low, node, *found)
         return
@@ -53,9 +53,9 @@ def topk(low: Lowering, node: Node) -> None:
 
 def kthvalue(low: Lowering, node: Node) -> None:
     """`kthvalue(x, k, dim, keepdim)`: the k-th smallest, and where it stands"""
-    args = given(node)
+    args = arguments_of(node)
     x, dim = args["self"], args["dim"]
-    found = ordered(low, x, dim, descending=False)
+    found = sort_rows(low, x, dim, descending=False)
     if x.size:
         found = _at(low, found, dim, args["k"] - 1, keep=args["keepdim"])
     give(low, node, *found)
@@ -70,7 +70,7 @@ def _at(low: Lowering, found: tuple[Ref, Ref], dim: int, k: int, *, keep: bool) 
 
 def median(low: Lowering, node: Node) -> None:
     """`median(x)`, `median(x, dim, keepdim)`: the lower median, NaN where the row has one"""
-    e, args = low.e, given(node)
+    e, args = low.e, arguments_of(node)
     x, dim = args["self"], args.get("dim", 0)
     if "dim" not in args:
         flat = low.temporary(x.size, low.load(x))
@@ -79,7 +79,7 @@ def median(low: Lowering, node: Node) -> None:
         low.fail("the median of nothing, or of a number")
     dim %= len(x.size)
     n, keep = x.size[dim], args.get("keepdim", False)
-    found = ordered(low, x, dim, descending=False)
+    found = sort_rows(low, x, dim, descending=False)
     middle, last = (_at(low, found, dim, k, keep=keep) for k in ((n - 1) // 2, n - 1))
     poisoned = e.isnan(low.load(last[0]))
     value = e.where(poisoned, low.load(last[0]), low.load(middle[0]))
@@ -111,7 +111,7 @@ def extreme_so_far(sign: int) -> Lower:
 
 def searchsorted(low: Lowering, node: Node) -> None:
     """`searchsorted(sequence, x, right)`, `bucketize(x, boundaries, right)`: how many elements stand before x"""
-    e, args = low.e, given(node)
+    e, args = low.e, arguments_of(node)
     if args.get("sorter") is not None:
         low.fail("a sorter")
     sequence: Ref = args["sorted_sequence"] if "sorted_sequence" in args else args["boundaries"]
@@ -130,7 +130,7 @@ def searchsorted(low: Lowering, node: Node) -> None:
 
 def both_extremes(low: Lowering, node: Node) -> None:
     """`aminmax(x, dim, keepdim)`: the smallest and the largest"""
-    args = given(node)
+    args = arguments_of(node)
     x, dim = args["self"], args["dim"]
     if math.prod(x.size) == 0:
         low.fail("an extreme of nothing")

@@ -13,10 +13,10 @@ from sursum.compiler.native.ir.affine import Affine
 from sursum.compiler.native.ir.expr import Expr
 from sursum.compiler.native.lower.context import Lowering
 from sursum.compiler.native.lower.convolution import spread
-from sursum.compiler.native.lower.normalise import reshaped
+from sursum.compiler.native.lower.normalise import reshape
 from sursum.compiler.native.lower.scatter import scatter_at
 from sursum.compiler.native.lower.structure import narrow
-from sursum.compiler.native.lower.table import Table, given
+from sursum.compiler.native.lower.table import Table, arguments_of
 
 
 def _pair(value: Sequence[int] | int, otherwise: Sequence[int] = (0, 0)) -> tuple[int, int]:
@@ -29,7 +29,7 @@ def _pair(value: Sequence[int] | int, otherwise: Sequence[int] = (0, 0)) -> tupl
 
 def _planes(low: Lowering, ref: Ref) -> Ref:
     """A tensor as (planes, height, width)."""
-    return reshaped(low, ref, (math.prod(ref.size[:-2]), *ref.size[-2:]))
+    return reshape(low, ref, (math.prod(ref.size[:-2]), *ref.size[-2:]))
 
 
 def _windows(x: Ref, out: Sequence[int], kernel: Sequence[int], step: Sequence[int], gap: Sequence[int]) -> tuple[
@@ -43,21 +43,21 @@ def _windows(x: Ref, out: Sequence[int], kernel: Sequence[int], step: Sequence[i
 
 def max_pool(low: Lowering, node: Node) -> None:
     """`max_pool2d_with_indices`: the largest in each window, and where in the plane it stands first"""
-    e, args, out = low.e, given(node), low.output(node)
+    e, args, out = low.e, arguments_of(node), low.output(node)
     kernel = _pair(args["kernel_size"])
     step, pad, gap = _pair(args["stride"], kernel), _pair(args["padding"]), _pair(args["dilation"])
     x = _planes(low, args["self"])
     height, width = x.size[1:]
     after = [(o - 1) * s + g * (k - 1) + 1 - n - p
              for o, s, g, k, n, p in zip(out.size[-2:], step, gap, kernel, x.size[1:], pad, strict=True)]  # fmt: skip
-    wide = _padded(low, x, pad, after)
+    wide = _pad(low, x, pad, after)
     size, access = _windows(wide, out.size[-2:], kernel, step, gap)
     value = low.read(wide.value, access, size, "f")
     top = low.new(size[:3])
     low.reduce(top, "max", size, (3, 4), value)
     best = low.load(Ref(top.value, (*top.size, 1, 1), (*top.stride, 0, 0), 0, top.dtype), size)
-    row = e.index(_moved(1, 3, step[0], gap[0], pad[0]))
-    column = e.index(_moved(2, 4, step[1], gap[1], pad[1]))
+    row = e.index(_meet(1, 3, step[0], gap[0], pad[0]))
+    column = e.index(_meet(2, 4, step[1], gap[1], pad[1]))
     place = e.add(e.mul(row, e.const(width, "i")), column)
     hit = e.any_of(e.eq(value, best), e.isnan(value))
     inside = e.all_of(e.all_of(e.ge(row, e.const(0, "i")), e.lt(row, e.const(height, "i"))),
@@ -65,15 +65,15 @@ def max_pool(low: Lowering, node: Node) -> None:
     first = low.new(size[:3], torch.int64)
     low.reduce(first, "min", size, (3, 4), e.where(e.all_of(hit, inside), place, e.const(height * width - 1, "i")))
     for k, ref in enumerate((top, first)):
-        low.define(low.output(node, k), low.load(reshaped(low, ref, out.size)))
+        low.define(low.output(node, k), low.load(reshape(low, ref, out.size)))
 
 
-def _moved(dim: int, inner: int, step: int, gap: int, pad: int) -> Affine:
+def _meet(dim: int, inner: int, step: int, gap: int, pad: int) -> Affine:
     """The row (or column) that a place of the result and a place in its window meet."""
     return Affine(-pad, tuple(step if d == dim else gap if d == inner else 0 for d in range(5)))
 
 
-def _padded(low: Lowering, x: Ref, before: Sequence[int], after: Sequence[int]) -> Ref:
+def _pad(low: Lowering, x: Ref, before: Sequence[int], after: Sequence[int]) -> Ref:
     """x with −∞ around it."""
     if not any(before) and all(a <= 0 for a in after):
         return x
@@ -89,7 +89,7 @@ def _padded(low: Lowering, x: Ref, before: Sequence[int], after: Sequence[int]) 
 
 def max_pool_backward(low: Lowering, node: Node) -> None:
     """∂ added where each window's largest stands"""
-    e, args, out = low.e, given(node), low.output(node)
+    e, args, out = low.e, arguments_of(node), low.output(node)
     grad, places = _planes(low, args["grad_output"]), _planes(low, args["indices"])
     plane = math.prod(out.size[-2:])
     low.declare(out)
@@ -112,7 +112,7 @@ def _average(low: Lowering, node: Node, x_size: Sequence[int], out_size: Sequenc
     Ref, tuple[int, int], tuple[int, int], tuple[int, int]
 ]:  # fmt: skip
     """By what each window's sum is divided, the window, its step, the padding."""
-    args = given(node)
+    args = arguments_of(node)
     kernel = _pair(args["kernel_size"])
     step, pad = _pair(args["stride"], kernel), _pair(args["padding"])
     counts = []
@@ -130,7 +130,7 @@ def _average(low: Lowering, node: Node, x_size: Sequence[int], out_size: Sequenc
 def average_pool(low: Lowering, node: Node) -> None:
     """`avg_pool2d`: the mean over each window"""
     out = low.output(node)
-    x = _planes(low, given(node)["self"])
+    x = _planes(low, arguments_of(node)["self"])
     counts, kernel, step, pad = _average(low, node, x.size[1:], out.size[-2:])
     after = [(o - 1) * s + k - n - p for o, s, k, n, p in zip(out.size[-2:], step, kernel, x.size[1:], pad, strict=True)]
     wide = spread(low, x, pad, [max(a, 0) for a in after], (1, 1))
@@ -138,12 +138,12 @@ def average_pool(low: Lowering, node: Node) -> None:
     total = low.new(size[:3])
     low.reduce(total, "sum", size, (3, 4), low.read(wide.value, access, size, "f"))
     mean = low.temporary(total.size, low.e.div(low.load(total), low.load(counts, total.size)))
-    low.define(out, low.load(reshaped(low, mean, out.size)))
+    low.define(out, low.load(reshape(low, mean, out.size)))
 
 
 def average_pool_backward(low: Lowering, node: Node) -> None:
     """∂ / count, added over the windows in which an element stands"""
-    args, out = given(node), low.output(node)
+    args, out = arguments_of(node), low.output(node)
     grad = _planes(low, args["grad_output"])
     counts, kernel, step, pad = _average(low, node, out.size[-2:], grad.size[1:])
     share = low.temporary(grad.size, low.e.div(low.load(grad), low.load(counts, grad.size)))
@@ -154,7 +154,7 @@ def average_pool_backward(low: Lowering, node: Node) -> None:
     size, access = _windows(wide, out.size[-2:], kernel, (1, 1), (1, 1))
     total = low.new(size[:3])
     low.reduce(total, "sum", size, (3, 4), low.read(wide.value, access, size, "f"))
-    low.define(out, low.load(reshaped(low, total, out.size)))
+    low.define(out, low.load(reshape(low, total, out.size)))
 
 
 def _shares(low: Lowering, n: int, out: int) -> Ref:
@@ -182,7 +182,7 @@ def _separate(low: Lowering, x: Ref, out: Ref, rows: Ref, columns: Ref, *, turne
     share = e.mul(weight(rows, 1, 3), weight(columns, 2, 4))
     product = e.where(e.eq(share, e.const(0.0)), share, e.mul(share, value))  # 0·∞ is no part of a mean
     low.reduce(total, "sum", size, (3, 4), product)
-    low.define(out, low.load(reshaped(low, total, out.size)))
+    low.define(out, low.load(reshape(low, total, out.size)))
 
 
 def adaptive_average_pool(low: Lowering, node: Node) -> None:

@@ -11,7 +11,7 @@ from sursum.compiler.graph.graph import Node, Ref
 from sursum.compiler.graph.windows import contiguous
 from sursum.compiler.native.ir.affine import Affine
 from sursum.compiler.native.ir.expr import Expr
-from sursum.compiler.native.ir.program import Call, Loop, Operand, Program, Recurrent
+from sursum.compiler.native.ir.program import Call, Loop, LoopProgram, Operand, Recurrent
 from sursum.compiler.native.lower.context import Lowering, Made, kind_of
 from sursum.compiler.native.lower.table import Table
 from sursum.compiler.native.passes.reciprocals import multiply_by_reciprocals
@@ -89,7 +89,7 @@ def recurrence(low: Lowering, node: Node) -> None:
             low.define(out, low.load(Ref(source.value, size, stride, part.start, source.dtype)))
 
 
-def _parameter(program: Program, name: str, size: tuple[int, ...]) -> int:
+def _parameter(program: LoopProgram, name: str, size: tuple[int, ...]) -> int:
     """A value that the step is handed. Its name is none of those that the emitter makes, a letter and a number."""
     value = program.new(math.prod(size), "f", size)
     program.parameters[value] = name
@@ -107,7 +107,7 @@ def _operand(low: Lowering, ref: Ref) -> Operand:
     return Operand(low.alias.get(ref.value, ref.value), ref.offset, False)
 
 
-def _redirect(program: Program, segments: Sequence[_Segment]) -> None:
+def _redirect(program: LoopProgram, segments: Sequence[_Segment]) -> None:
     """Reads of the step's vector become reads of the array that holds that part of it."""
     e = program.exprs
 

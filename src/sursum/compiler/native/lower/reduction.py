@@ -12,7 +12,7 @@ from sursum.compiler.graph.graph import Node, Ref
 from sursum.compiler.native.ir.affine import Affine
 from sursum.compiler.native.ir.expr import Expr
 from sursum.compiler.native.lower.context import Lowering
-from sursum.compiler.native.lower.table import Lower, Table, given
+from sursum.compiler.native.lower.table import Lower, Table, arguments_of
 
 
 def dims_of(low: Lowering, ref: Ref, dims: Any) -> tuple[int, ...]:
@@ -24,7 +24,7 @@ def dims_of(low: Lowering, ref: Ref, dims: Any) -> tuple[int, ...]:
     return tuple(sorted({d % rank for d in chosen})) if rank else ()
 
 
-def kept(size: Sequence[int], dims: Sequence[int]) -> tuple[int, ...]:
+def keep_dims(size: Sequence[int], dims: Sequence[int]) -> tuple[int, ...]:
     """A size with 1 in the place of each of `dims`."""
     return tuple(1 if d in dims else n for d, n in enumerate(size))
 
@@ -70,17 +70,17 @@ def mean(low: Lowering, node: Node) -> None:
     """The mean over dimensions."""
     x = node.args[0]
     dims = dims_of(low, x, node.args[1] if len(node.args) > 1 else None)
-    total = low.new(kept(x.size, dims))
+    total = low.new(keep_dims(x.size, dims))
     low.reduce(total, "sum", x.size, dims, low.load(x))
     count = math.prod(x.size[d] for d in dims)
     out = low.output(node)
     if count == 0:
         low.define(out, low.e.const(float("nan")))
         return
-    low.define(out, low.e.div(_squeezed(low, total, dims, out), low.e.const(count)))
+    low.define(out, low.e.div(_squeeze(low, total, dims, out), low.e.const(count)))
 
 
-def _squeezed(low: Lowering, ref: Ref, dims: Sequence[int], out: Ref) -> Expr:
+def _squeeze(low: Lowering, ref: Ref, dims: Sequence[int], out: Ref) -> Expr:
     """`ref`, which has 1 for each of `dims`, over the size of `out`, which may have dropped them."""
     if len(out.size) == len(ref.size):
         return low.load(ref)
@@ -119,7 +119,7 @@ def _spread(low: Lowering, ref: Ref, dims: Sequence[int], size: Sequence[int]) -
         return low.load(ref, size)
     strides = list(ref.stride)
     full = [0 if d in dims else strides.pop(0) for d in range(len(size))]
-    shape = kept(size, dims)
+    shape = keep_dims(size, dims)
     return low.load(Ref(ref.value, shape, tuple(full), ref.offset, ref.dtype), size)
 
 
@@ -137,7 +137,7 @@ def arg_extreme(mode: str) -> Lower:
         out = low.output(node)
         dims = dims_of(low, x, dim)
         dtype = torch.float64 if x.dtype.is_floating_point else torch.int64
-        values = low.new(kept(x.size, dims), dtype)
+        values = low.new(keep_dims(x.size, dims), dtype)
         _extreme(low, x, dims, mode, values, out)
 
     return lower
@@ -146,7 +146,7 @@ def arg_extreme(mode: str) -> Lower:
 def norm(low: Lowering, node: Node) -> None:
     """(Σ |x|ᵖ)^(1/p), p = 1, 2, ∞, −∞ or another"""
     e = low.e
-    args = given(node)
+    args = arguments_of(node)
     x, order = args["self"], args["ord"]
     dims = dims_of(low, x, args["dim"])
     size = e.call("fabs", low.load(x))
@@ -160,9 +160,9 @@ def norm(low: Lowering, node: Node) -> None:
     if math.prod(x.size[d] for d in dims) == 1:  # of one number: no power of it may underflow
         low.reduce(out, "max", x.size, dims, size)
         return
-    total = low.new(kept(x.size, dims))
+    total = low.new(keep_dims(x.size, dims))
     low.reduce(total, "sum", x.size, dims, e.pow(size, e.const(order)))
-    low.define(out, e.pow(_squeezed(low, total, dims, out), e.const(1 / order)))
+    low.define(out, e.pow(_squeeze(low, total, dims, out), e.const(1 / order)))
 
 
 def _moments(low: Lowering, node: Node) -> tuple[Ref, Ref, tuple[int, ...]]:
@@ -173,7 +173,7 @@ def _moments(low: Lowering, node: Node) -> tuple[Ref, Ref, tuple[int, ...]]:
     if node.args[2:] and isinstance(node.args[2], bool):
         low.fail("variance with `unbiased`")
     count = math.prod(x.size[d] for d in dims)
-    total = low.new(kept(x.size, dims))
+    total = low.new(keep_dims(x.size, dims))
     low.reduce(total, "sum", x.size, dims, low.load(x))
     average = low.temporary(total.size, e.div(low.load(total), e.const(count)))
     away = e.sub(low.load(x), low.load(average, x.size))
@@ -188,14 +188,14 @@ def deviation_mean(low: Lowering, node: Node) -> None:
     average, var, dims = _moments(low, node)
     for k, ref in enumerate((var, average)):
         out = low.output(node, k)
-        value = _squeezed(low, ref, dims, out)
+        value = _squeeze(low, ref, dims, out)
         low.define(out, value if k else low.e.call("sqrt", value))
 
 
 def sum_of_numbers(low: Lowering, node: Node) -> None:
     """The sum of what is not NaN"""
     e, x = low.e, node.args[0]
-    dims = dims_of(low, x, given(node)["dim"])
+    dims = dims_of(low, x, arguments_of(node)["dim"])
     value = low.load(x)
     low.reduce(low.output(node), "sum", x.size, dims, e.where(e.isnan(value), e.const(0, value.kind), value))
 
@@ -203,7 +203,7 @@ def sum_of_numbers(low: Lowering, node: Node) -> None:
 def count_nonzero(low: Lowering, node: Node) -> None:
     """How many are not 0"""
     e, x = low.e, node.args[0]
-    dims = dims_of(low, x, given(node).get("dim"))
+    dims = dims_of(low, x, arguments_of(node).get("dim"))
     value = low.load(x)
     low.reduce(low.output(node), "sum", x.size, dims, e.cast(e.ne(value, e.const(0, value.kind)), "i"))
 
@@ -220,14 +220,14 @@ def variance(low: Lowering, node: Node) -> None:
     """Σ (x − mean)² / (n − correction)"""
     _, var, dims = _moments(low, node)
     out = low.output(node)
-    low.define(out, _squeezed(low, var, dims, out))
+    low.define(out, _squeeze(low, var, dims, out))
 
 
 def deviation(low: Lowering, node: Node) -> None:
     """The root of the variance"""
     _, var, dims = _moments(low, node)
     out = low.output(node)
-    low.define(out, low.e.call("sqrt", _squeezed(low, var, dims, out)))
+    low.define(out, low.e.call("sqrt", _squeeze(low, var, dims, out)))
 
 
 def variance_mean(low: Lowering, node: Node) -> None:
@@ -235,7 +235,7 @@ def variance_mean(low: Lowering, node: Node) -> None:
     average, var, dims = _moments(low, node)
     for k, ref in enumerate((var, average)):
         out = low.output(node, k)
-        low.define(out, _squeezed(low, ref, dims, out))
+        low.define(out, _squeeze(low, ref, dims, out))
 
 
 TABLE: Table = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sursum.compiler.graph.graph import Node, Ref
 from sursum.compiler.native.lower.context import Lowering
-from sursum.compiler.native.lower.reduction import _squeezed, dims_of, kept
+from sursum.compiler.native.lower.reduction import _squeeze, dims_of, keep_dims
 from sursum.compiler.native.lower.table import Table
 
 
@@ -14,21 +14,21 @@ def logsumexp(low: Lowering, node: Node) -> None:
     x = node.args[0]
     dims = dims_of(low, x, node.args[1])
     out = low.output(node)
-    size = kept(x.size, dims)
+    size = keep_dims(x.size, dims)
     highest = low.new(size)
     low.reduce(highest, "max", x.size, dims, low.load(x))
     m = low.load(highest)
     finite = low.temporary(size, e.where(e.eq(e.call("fabs", m), e.const(float("inf"))), e.const(0.0), m))
     total = low.new(size)
     low.reduce(total, "sum", x.size, dims, e.call("exp", e.sub(low.load(x), low.load(finite, x.size))))
-    low.define(out, e.add(e.call("log", _squeezed(low, total, dims, out)), _squeezed(low, finite, dims, out)))
+    low.define(out, e.add(e.call("log", _squeeze(low, total, dims, out)), _squeeze(low, finite, dims, out)))
 
 
 def softmax_parts(low: Lowering, x: Ref, dim: int) -> tuple[Ref, Ref, tuple[int, ...]]:
     """The largest of each row, and the sum of the exponentials above it."""
     e = low.e
     dims = dims_of(low, x, dim)
-    size = kept(x.size, dims)
+    size = keep_dims(x.size, dims)
     highest, total = low.new(size), low.new(size)
     low.reduce(highest, "max", x.size, dims, low.load(x))
     low.reduce(total, "sum", x.size, dims, e.call("exp", e.sub(low.load(x), low.load(highest, x.size))))
@@ -58,7 +58,7 @@ def softmax_backward(low: Lowering, node: Node) -> None:
     e = low.e
     grad, y, dim = node.args[0], node.args[1], node.args[2]
     dims = dims_of(low, y, dim)
-    total = low.new(kept(y.size, dims))
+    total = low.new(keep_dims(y.size, dims))
     low.reduce(total, "sum", y.size, dims, e.mul(low.load(grad), low.load(y)))
     low.finish(node, e.mul(e.sub(low.load(grad), low.load(total, y.size)), low.load(y)))
 
@@ -68,7 +68,7 @@ def log_softmax_backward(low: Lowering, node: Node) -> None:
     e = low.e
     grad, y, dim = node.args[0], node.args[1], node.args[2]
     dims = dims_of(low, y, dim)
-    total = low.new(kept(y.size, dims))
+    total = low.new(keep_dims(y.size, dims))
     low.reduce(total, "sum", y.size, dims, low.load(grad))
     low.finish(node, e.sub(low.load(grad), e.mul(e.call("exp", low.load(y)), low.load(total, y.size))))
 

@@ -7,12 +7,12 @@ import math
 from sursum.compiler.graph.graph import Node, Ref
 from sursum.compiler.native.lower.context import Lowering
 from sursum.compiler.native.lower.matrices import transposed
-from sursum.compiler.native.lower.table import Table, given
+from sursum.compiler.native.lower.table import Table, arguments_of
 
 
 def eigh(low: Lowering, node: Node) -> None:
     """`_linalg_eigh(A, UPLO)`: eigenvalues, ascending, and eigenvectors"""
-    args = given(node)
+    args = arguments_of(node)
     a = args["A"]
     n, count = a.size[-1], math.prod(a.size[:-2])
     if n * count == 0:
@@ -29,7 +29,7 @@ def eigh(low: Lowering, node: Node) -> None:
 
 def svd(low: Lowering, node: Node) -> None:
     """`_linalg_svd(A, full_matrices)`: U, the singular values, descending, and Vᵀ"""
-    args = given(node)
+    args = arguments_of(node)
     a, full = args["A"], args["full_matrices"]
     (m, n), batch = a.size[-2:], a.size[:-2]
     few, count = min(m, n), math.prod(batch)

@@ -14,7 +14,7 @@ from sursum.compiler.native.ir.program import Data
 from sursum.compiler.native.lower.arithmetic import TABLE as ARITHMETIC
 from sursum.compiler.native.lower.context import Lowering, kind_of
 from sursum.compiler.native.lower.reduction import axis
-from sursum.compiler.native.lower.table import Lower, Table, given
+from sursum.compiler.native.lower.table import Lower, Table, arguments_of
 
 
 def embed(low: Lowering, out: Ref, window: Ref, expr: Expr) -> None:
@@ -88,7 +88,7 @@ def diagonal_backward(low: Lowering, node: Node) -> None:
     embed(low, out, target, low.load(grad, target.size))
 
 
-def _scattered(low: Lowering, node: Node, target: Ref, out: Ref) -> None:
+def _scatter_window(low: Lowering, node: Node, target: Ref, out: Ref) -> None:
     """A copy of the first argument with the second in a window"""
     base = low.temporary_like(out, low.load(node.args[0], out.size))
     low.declare(out)
@@ -98,7 +98,7 @@ def _scattered(low: Lowering, node: Node, target: Ref, out: Ref) -> None:
 def select_scatter(low: Lowering, node: Node) -> None:
     """`select_scatter(x, source, dim, index)`"""
     out = low.output(node)
-    _scattered(low, node, select(out, node.args[2] % len(out.size), node.args[3]), out)
+    _scatter_window(low, node, select(out, node.args[2] % len(out.size), node.args[3]), out)
 
 
 def slice_scatter(low: Lowering, node: Node) -> None:
@@ -108,7 +108,7 @@ def slice_scatter(low: Lowering, node: Node) -> None:
     dim, start, end, step = (*node.args[2:], *defaults[len(node.args) - 2 :])
     dim %= len(out.size)
     first, count = slice_range(out.size[dim], start, end, step)
-    _scattered(low, node, narrow(out, dim, first, count, step), out)
+    _scatter_window(low, node, narrow(out, dim, first, count, step), out)
 
 
 def diagonal_scatter(low: Lowering, node: Node) -> None:
@@ -116,7 +116,7 @@ def diagonal_scatter(low: Lowering, node: Node) -> None:
     out = low.output(node)
     defaults: tuple[Any, ...] = (0, 0, 1)
     offset, dim1, dim2 = (*node.args[2:], *defaults[len(node.args) - 2 :])
-    _scattered(low, node, diagonal(out, offset, dim1, dim2), out)
+    _scatter_window(low, node, diagonal(out, offset, dim1, dim2), out)
 
 
 def join(low: Lowering, out: Ref, parts: Sequence[tuple[Ref, Expr]]) -> None:
@@ -172,7 +172,7 @@ def constant_pad_nd(low: Lowering, node: Node) -> None:
     low.patch(out.value, low.e.const(value, kind_of(out.dtype)), target, low.load(source))
 
 
-def _moved(low: Lowering, x: Ref, index: Sequence[Affine], size: Sequence[int]) -> Expr:
+def _move(low: Lowering, x: Ref, index: Sequence[Affine], size: Sequence[int]) -> Expr:
     return low.read(x.value, Affine.over(x.size, x.stride, x.offset).through(index, len(size)), size, kind_of(x.dtype))
 
 
@@ -185,7 +185,7 @@ def flip(low: Lowering, node: Node) -> None:
     for d, n in enumerate(x.size):
         there = axis(rank, d)
         index.append(Affine(n - 1, tuple(-c for c in there.coefs)) if d in dims and n else there)
-    low.finish(node, _moved(low, x, index, x.size))
+    low.finish(node, _move(low, x, index, x.size))
 
 
 def repeat(low: Lowering, node: Node) -> None:
@@ -254,7 +254,7 @@ def add(low: Lowering, node: Node) -> None:
         ARITHMETIC["aten.add"](low, node)
 
 
-def renamed(low: Lowering, node: Node) -> None:
+def rename_window(low: Lowering, node: Node) -> None:
     """`x.transpose_(…)` and its like: the same elements under another window"""
     write = node.writes[0]
     low.alias[write.value] = low.alias.get(write.window.value, write.window.value)
@@ -262,7 +262,7 @@ def renamed(low: Lowering, node: Node) -> None:
 
 def roll(low: Lowering, node: Node) -> None:
     """`roll(x, shifts, dims)`: what leaves at one end comes in at the other"""
-    args, out = given(node), low.output(node)
+    args, out = arguments_of(node), low.output(node)
     x, shifts, dims = args["self"], args["shifts"], args["dims"]
     if math.prod(x.size) == 0:
         low.define(out, low.load(x))
@@ -285,7 +285,7 @@ def roll(low: Lowering, node: Node) -> None:
 
 def rot90(low: Lowering, node: Node) -> None:
     """`rot90(x, k, dims)`"""
-    args = given(node)
+    args = arguments_of(node)
     x, turns, (a, b) = args["self"], args["k"] % 4, args["dims"]
     rank = len(x.size)
     size, a, b = low.size(node), a % rank, b % rank
@@ -293,7 +293,7 @@ def rot90(low: Lowering, node: Node) -> None:
     forth = {d: axis(rank, d) for d in (a, b)}
     back = {d: Affine(size[d] - 1, tuple(-c for c in axis(rank, d).coefs)) for d in (a, b)}
     index[a], index[b] = {0: (forth[a], forth[b]), 1: (forth[b], back[a]), 2: (back[a], back[b]), 3: (back[b], forth[a])}[turns]
-    low.finish(node, _moved(low, x, index, size))
+    low.finish(node, _move(low, x, index, size))
 
 
 def block_diagonal(low: Lowering, node: Node) -> None:
@@ -309,13 +309,13 @@ def block_diagonal(low: Lowering, node: Node) -> None:
 
 def diagonal_embed(low: Lowering, node: Node) -> None:
     """`diag_embed(x, offset, dim1, dim2)`: the last dimension on a diagonal"""
-    args, out = given(node), low.output(node)
+    args, out = arguments_of(node), low.output(node)
     target = diagonal(out, args["offset"], args["dim1"], args["dim2"])
     embed(low, out, target, low.load(args["self"]))
 
 
 TABLE: Table = {
-    **{f"aten.{name}": renamed for name in ("transpose_", "t_", "squeeze_", "unsqueeze_", "as_strided_")},
+    **{f"aten.{name}": rename_window for name in ("transpose_", "t_", "squeeze_", "unsqueeze_", "as_strided_")},
     "aten.add": add,
     "aten.roll": roll,
     "aten.rot90": rot90,

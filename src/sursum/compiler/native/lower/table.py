@@ -38,7 +38,7 @@ def operator_names(op: Any, *, writes: bool) -> tuple[str, str]:
     return f"{namespace}.{base}.{overload}", f"{namespace}.{base}"
 
 
-def given(node: Node) -> dict[str, Any]:
+def arguments_of(node: Node) -> dict[str, Any]:
     """The arguments of a node by their names in its schema, defaults included."""
     arguments = node.op._schema.arguments
     found = {a.name: a.default_value for a in arguments if a.has_default_value()}

@@ -54,7 +54,7 @@ def times(low: Lowering, a: Ref, b: Ref, out: Ref) -> bool:
     return True
 
 
-def picked(low: Lowering, x: Ref, indices: Sequence[Ref | None], out: Ref) -> bool:
+def pick_triangle(low: Lowering, x: Ref, indices: Sequence[Ref | None], out: Ref) -> bool:
     """out = x[indices], if that is what lies below the diagonal of an outer product. Whether it was."""
     if x.stride != (1,) or x.offset or (n := is_below(low, indices, x.size[0])) is None:
         return False

@@ -7,12 +7,12 @@ from collections import Counter
 
 from sursum.compiler.native.ir.affine import solve
 from sursum.compiler.native.ir.expr import Expr, Exprs
-from sursum.compiler.native.ir.program import Call, Loop, Operand, Program
+from sursum.compiler.native.ir.program import Call, Loop, LoopProgram, Operand
 from sursum.compiler.native.machine import FUSED_DEPTH
 from sursum.compiler.native.ops import OPS, Cost, is_plain
 
 
-def fuse(program: Program) -> Program:
+def fuse(program: LoopProgram) -> LoopProgram:
     """Replaces loads of pointwise values by what they load; removes what is read no more."""
     single = _single(program)
     uses: Counter[int] = Counter()
@@ -30,7 +30,7 @@ def fuse(program: Program) -> Program:
     return program
 
 
-def _single(program: Program) -> dict[int, Loop]:
+def _single(program: LoopProgram) -> dict[int, Loop]:
     """The values that one plain loop makes."""
     count: Counter[int] = Counter()
     found: dict[int, Loop] = {}
@@ -81,7 +81,7 @@ def _plain(expr: Expr) -> bool:
     return all(is_plain(x.op) for x in expr.walk())
 
 
-def _prune(program: Program) -> None:
+def _prune(program: LoopProgram) -> None:
     """Drops the stages of values that nothing needs."""
     needed = set(program.outputs) | {value for value, *_ in program.guards}
     kept = []

@@ -8,20 +8,20 @@ from __future__ import annotations
 
 from bisect import bisect_left
 
-from sursum.compiler.native.ir.program import Call, Group, Loop, Plan, Program, Stage
+from sursum.compiler.native.ir.program import Call, Group, Loop, LoopProgram, Plan, Stage
 from sursum.compiler.native.machine import GROUP_STAGES
 
 Key = tuple[object, ...]
 
 
-def group(program: Program) -> Program:
+def group(program: LoopProgram) -> LoopProgram:
     """Puts the stages of a program into groups: its plan."""
     program.plan = _Scheduler(program).run()
     return program
 
 
 class _Scheduler:
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: LoopProgram) -> None:
         self.program = program
         self.groups: list[Group] = []
         self.by_key: dict[Key, list[int]] = {}

@@ -13,19 +13,19 @@ from dataclasses import replace
 from sursum.compiler.graph.windows import contiguous
 from sursum.compiler.native.ir.affine import Affine
 from sursum.compiler.native.ir.expr import Expr
-from sursum.compiler.native.ir.program import Call, Loop, Program
+from sursum.compiler.native.ir.program import Call, Loop, LoopProgram
 from sursum.compiler.native.machine import HOISTED_NUMBERS, SHORT_LOOP
 from sursum.compiler.native.passes.normalise_loops import normalise
 
 
-def hoist_calls(program: Program) -> Program:
+def hoist_calls(program: LoopProgram) -> LoopProgram:
     """Takes the functions that have a vector form out of short innermost loops."""
     _Hoister(program).run()
     return program
 
 
 class _Hoister:
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: LoopProgram) -> None:
         self.program, self.e, self.vector = program, program.exprs, program.vector
         self.done: dict[tuple[int, tuple[int, ...]], Expr] = {}
 

@@ -12,11 +12,11 @@ added to them; and p, at most 2ⁿ − 1, does not overflow while n is the numbe
 from __future__ import annotations
 
 from sursum.compiler.native.ir.expr import Expr, Exprs
-from sursum.compiler.native.ir.program import Group, Loop, Program
+from sursum.compiler.native.ir.program import Group, Loop, LoopProgram
 from sursum.compiler.native.machine import JOINT_BLOCK, JOINT_ROWS, JOINT_TERMS
 
 
-def take_logs_of_products(program: Program) -> Program:
+def take_logs_of_products(program: LoopProgram) -> LoopProgram:
     """Splits the sums over rows that have such a term, in tiles and in loops of their own, which become tiles."""
     plan = program.planned
     tiled = {g for first, last, _ in plan.tiles for g in range(first, last + 1)}

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from sursum.compiler.native.ir.affine import Affine
 from sursum.compiler.native.ir.expr import Exprs
-from sursum.compiler.native.ir.program import Loop, Program
+from sursum.compiler.native.ir.program import Loop, LoopProgram
 from sursum.compiler.native.machine import SHORT_LOOP, STRIDED_LOOP
 from sursum.compiler.native.ops import is_plain
 
 
-def normalise_loops(program: Program) -> Program:
+def normalise_loops(program: LoopProgram) -> LoopProgram:
     """Brings every loop into that form."""
     for stage in program.stages:
         if isinstance(stage, Loop):

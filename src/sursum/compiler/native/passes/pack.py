@@ -15,11 +15,11 @@ from torch import Tensor
 
 from sursum.compiler.native.ir.affine import Affine
 from sursum.compiler.native.ir.expr import Expr
-from sursum.compiler.native.ir.program import Group, Loop, Panel, Program
+from sursum.compiler.native.ir.program import Group, Loop, LoopProgram, Panel
 from sursum.compiler.native.machine import PANEL_COLUMNS, PANEL_ROWS
 
 
-def pack(program: Program) -> Program:
+def pack(program: LoopProgram) -> LoopProgram:
     """Finds the groups of tiles that are products with a constant matrix, and lays the matrices out for them."""
     plan = program.planned
     packed: dict[tuple[int, Affine, int, int], int] = {}
@@ -44,7 +44,7 @@ def _whole(rows: int, block: int) -> int:
     return PANEL_ROWS * next((n for n in range(most, most // 2, -1) if rows // PANEL_ROWS % n == 0), most)
 
 
-def _products(program: Program, group: Group) -> bool:
+def _products(program: LoopProgram, group: Group) -> bool:
     """Whether every stage of a nest is a product of the rows of a constant matrix, or of its columns."""
     fewest, most = PANEL_COLUMNS
     if len(group.shape) != 2 or group.shape[0] < 2 * PANEL_ROWS or not fewest <= group.shape[1] <= most:
@@ -52,7 +52,7 @@ def _products(program: Program, group: Group) -> bool:
     return all(isinstance(stage, Loop) and _split(program, stage) is not None for stage in group.stages)
 
 
-def _split(program: Program, stage: Loop) -> tuple[Expr, Expr] | None:
+def _split(program: LoopProgram, stage: Loop) -> tuple[Expr, Expr] | None:
     """The matrix, and what its elements are multiplied by, which varies with the dimension that is summed over alone."""
     if stage.mode != "sum" or len(stage.reduced) != 1 or stage.expr.op != "mul" or stage.expr.kind != "f":
         return None
@@ -70,7 +70,7 @@ def _split(program: Program, stage: Loop) -> tuple[Expr, Expr] | None:
     return None
 
 
-def _lay_out(program: Program, group: Group, packed: dict[tuple[int, Affine, int, int], int]) -> None:
+def _lay_out(program: LoopProgram, group: Group, packed: dict[tuple[int, Affine, int, int], int]) -> None:
     rows, columns = group.shape
     e, arrays = program.exprs, program.arrays
     for stage in group.stages:

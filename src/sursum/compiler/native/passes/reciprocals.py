@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from sursum.compiler.native.ir.expr import Expr
-from sursum.compiler.native.ir.program import Loop, Program
+from sursum.compiler.native.ir.program import Loop, LoopProgram
 
 #: Between these a reciprocal loses nothing.
 TINY, HUGE = 1e-290, 1e290
 
 
-def multiply_by_reciprocals(program: Program) -> Program:
+def multiply_by_reciprocals(program: LoopProgram) -> LoopProgram:
     """x / c becomes x · (1 / c) for arrays c of data all of whose reciprocals are normal numbers."""
     e = program.exprs
     made: dict[int, int | None] = {}

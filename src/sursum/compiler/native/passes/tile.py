@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
 from sursum.compiler.native.ir.affine import Affine
-from sursum.compiler.native.ir.program import Call, Group, Loop, Plan, Program
+from sursum.compiler.native.ir.program import Call, Group, Loop, LoopProgram, Plan
 from sursum.compiler.native.machine import TILE_ARRAY_BYTES, TILE_BLOCK_BYTES, TILE_ROWS
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class GroupFacts:
     """What a group reads and writes, by value, and what must have run before it for another reason."""
 
     reads: frozenset[int]
@@ -27,13 +27,13 @@ class Facts:
     after: frozenset[int]
 
     @classmethod
-    def of(cls, group: Group) -> Facts:
+    def of(cls, group: Group) -> GroupFacts:
         writes = {v for s in group.stages for v in (s.value, *(s.also if isinstance(s, Call) else ()))}
         reads = {v for s in group.stages for v in s.reads()}
         return cls(frozenset(reads), frozenset(writes), frozenset(v for s in group.stages for v in s.after))
 
 
-def needed(facts: list[Facts]) -> list[set[int]]:
+def find_dependencies(facts: list[GroupFacts]) -> list[set[int]]:
     """For each group those before it that must run before it: that write what it reads or writes, read what it writes, or
     touch what it must come after."""
     writers: dict[int, list[int]] = {}
@@ -52,16 +52,16 @@ def needed(facts: list[Facts]) -> list[set[int]]:
     return found
 
 
-def tile(program: Program) -> Program:
+def tile(program: LoopProgram) -> LoopProgram:
     """Finds tiles, brings their groups together, and marks them in the plan."""
     groups = program.planned.groups
     if not any(_rows(group) and len(group.shape) > 1 for group in groups):
         return program
-    facts = [Facts.of(group) for group in groups]
+    facts = [GroupFacts.of(group) for group in groups]
     sharing = _sharing(program, groups, facts)
     if not sharing:
         return program
-    direct = needed(facts)
+    direct = find_dependencies(facts)
     before: list[int] = []  # all that must run before a group, as bits
     for found_before in direct:
         bits = 0
@@ -94,7 +94,7 @@ def _rows(group: Group) -> int:
     return group.shape[0] if group.shape[0] >= 2 * TILE_ROWS else 0
 
 
-def _sharing(program: Program, groups: list[Group], facts: list[Facts]) -> set[int]:
+def _sharing(program: LoopProgram, groups: list[Group], facts: list[GroupFacts]) -> set[int]:
     """The groups that could be the first of a tile: they have a large array in common with another one."""
     touching: dict[int, list[int]] = {}
     for g, group in enumerate(groups):
@@ -106,7 +106,7 @@ def _sharing(program: Program, groups: list[Group], facts: list[Facts]) -> set[i
 
 
 def _grow(
-    program: Program, groups: list[Group], facts: list[Facts], before: list[int], first: int, taken: set[int]
+    program: LoopProgram, groups: list[Group], facts: list[GroupFacts], before: list[int], first: int, taken: set[int]
 ) -> list[int]:
     """The groups that can share a tile with `first`, without those at the end that share no large array."""
     rows, found = groups[first].shape[0], [first]
@@ -161,13 +161,13 @@ def _window(affine: Affine, shape: tuple[int, ...]) -> tuple[int, int]:
     return Affine(affine.offset, (0, *affine.coefs[1:])).span(shape)
 
 
-def _shares(program: Program, one: Facts, other: Facts) -> bool:
+def _shares(program: LoopProgram, one: GroupFacts, other: GroupFacts) -> bool:
     """Whether two groups have a large array in common that it is worth to fetch once."""
     common = (one.reads | one.writes) & (other.reads | other.writes)
     return any(program.data[v].numel * 8 >= TILE_ARRAY_BYTES for v in common)
 
 
-def _block(program: Program, members: list[Group]) -> int:
+def _block(program: LoopProgram, members: list[Group]) -> int:
     """How many rows of a tile run at a time."""
     rows = members[0].shape[0]
     touched = {v for group in members for stage in group.stages for v in (stage.value, *stage.reads())}
@@ -217,7 +217,7 @@ def _mark(plan: Plan, order: list[int], tiles: list[list[int]], blocks: list[int
     plan.first.clear()
     plan.last.clear()
     for k, group in enumerate(plan.groups):
-        facts = Facts.of(group)
+        facts = GroupFacts.of(group)
         for value in facts.writes:
             plan.first.setdefault(value, start[k])
         for value in facts.writes | facts.reads:

@@ -10,17 +10,17 @@ from dataclasses import replace
 
 from sursum.compiler.native.ir.affine import Affine
 from sursum.compiler.native.ir.expr import Exprs
-from sursum.compiler.native.ir.program import Group, Loop, Program
+from sursum.compiler.native.ir.program import Group, Loop, LoopProgram
 from sursum.compiler.native.machine import JAM_COLUMNS, JAM_ROWS, JAM_STAGES
 from sursum.compiler.native.ops import is_plain
 
 
-def unroll_and_jam(program: Program) -> Program:
+def unroll_and_jam(program: LoopProgram) -> LoopProgram:
     """Gives the groups that gain by it a second body, of four rows."""
     for group in program.planned.groups:
         if _gains(group):
             loops = [stage for stage in group.stages if isinstance(stage, Loop)]
-            group.jammed = [_moved(stage, row, program.exprs) for row in range(JAM_ROWS) for stage in loops]
+            group.jammed = [_move_stage(stage, row, program.exprs) for row in range(JAM_ROWS) for stage in loops]
     return program
 
 
@@ -39,7 +39,7 @@ def _gains(group: Group) -> bool:
     return any(isinstance(stage, Loop) and stage.reduced for stage in group.stages)
 
 
-def _moved(stage: Loop, row: int, e: Exprs) -> Loop:
+def _move_stage(stage: Loop, row: int, e: Exprs) -> Loop:
     """A stage, some rows further down."""
     index = [Affine(row, (1, 0)), Affine(0, (0, 1))]
     return replace(stage, expr=e.reindex(stage.expr, index, 2), store=stage.store.through(index, 2))
