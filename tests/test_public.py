@@ -85,7 +85,7 @@ def test_poutine_is_the_handlers():
 
 INTERNAL = {
     *("Function", "Graph", "Instance", "NativeFunction", "Replay", "Sites"),  # parts of a CompiledDensity
-    *("Keep", "Recording", "Schedule", "ChainPool"),  # parts of a Run
+    *("Keep", "StoreRecorder", "Schedule", "ChainPool"),  # parts of a Run
     *("Row", "SiteSlope", "Smoothed"),  # rows of a Report and of a GradientCheck, weights of ImportanceSamples
     *("Ledger", "_Execution", "JointGuide", "Sampled", "Table", "Program"),
     *("Pair", "Place"),  # what bounds and guides of the project's own are given

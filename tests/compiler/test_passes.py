@@ -364,7 +364,7 @@ def test_every_pass_leaves_its_text_where_it_is_asked_for(tmp_path: Path, monkey
     graph = doubled(lambda q: (q.exp() * q).sum(), 3)
     translate(graph, "model")
     first, second = sorted((tmp_path / "dump").iterdir())
-    assert (first.name, second.name) == ("000-graph", "001-program")
+    assert (first.name, second.name) == ("000-graph", "001-loops")
     for folder, steps in ((first, passes.GRAPH), (second, passes.LOOPS)):
         names = [path.name for path in sorted(folder.iterdir())]
         assert names == [f"{k:02}-{name}.txt" for k, name in enumerate(["begin", *(step.__name__ for step in steps)])]

@@ -138,6 +138,6 @@ def test_the_part_of_a_step():
 def test_a_value_without_the_steps(value, found):
     site = Sample(name="z", fn=None, plates=(Step("scan", None, 3, index=0),), where="m.py:1")
     with pytest.raises(
-        ObservationError, match=rf"'z' \(m.py:1\) is in each of the 3 steps of a scan, .* is {found}. Give .* of 3"
+        ObservationError, match=rf"'z' \(m.py:1\) is in each of the 3 steps of a scan, but .* is {found}. Give .* of size 3"
     ):
         by_step(site, value)

@@ -132,7 +132,7 @@ def test_a_group_that_was_only_begun_is_told_of(path):
     store = ZarrStore(path)
     columns = run_store.name_dims({"y": Column((3,), FLOAT)}, {"y": ("house",)})
     assert list(columns["y"].dims) == ["house"]
-    store.add("prior", run_store.Table(1, 10, {"prior": columns}))
+    store.add("prior", run_store.DrawTable(1, 10, {"prior": columns}))
     store.append("prior", 0, {"prior": {"y": np.ones((4, 3))}})
     found = run_store.read(path)
     assert found.groups["prior"]["y"].shape == (1, 4, 3)

@@ -385,7 +385,7 @@ class TestBadInput:
         with pytest.raises(DensityError, match=r"given for site 'mu' .* has shape \(2,\), and the site has \(\)\. Give one"):
             Fit(normal, init={"mu": [1.0, 2.0]}).run(y)
         with pytest.raises(
-            DensityError, match=r"`init` has a value for 'sigme', .* which is not a site of the program\. Did you mean 'sigma'"
+            DensityError, match=r"`init` has a value for 'sigme', which is not a site of the program\. Did you mean 'sigma'"
         ):
             Fit(normal, init={"sigme": 1.0}).run(y)
         with pytest.raises(TypeError, match="`init` is float, but must be values by site name"):

@@ -381,7 +381,7 @@ def test_a_posterior_without_its_program(tmp_path: Any) -> None:
         (lambda: Predictive(line, {"slope": torch.ones(3)}, num_samples=4), r"`num_samples` is 4, but there are 3"),
         (
             lambda: Predictive(line, {"slope": torch.ones(3), "sigma": torch.ones(4)}),
-            r"of site 'sigma' have shape \(4,\), and those of 'slope' have \(3,\)",
+            r"of site 'sigma' have shape \(4,\), but the first 1 dimensions of 'slope'.* are \(3,\)",
         ),
         (lambda: Predictive(line, {"slope": torch.tensor(1.0)}), r"site 'slope' have shape \(\)"),
         (

@@ -209,7 +209,7 @@ def test_nothing_is_written_over(copied):
     stored.log_likelihood(store=path)
     with pytest.raises(StorageError, match=r"run\.zarr' already has a group 'log_likelihood', and stored data are never over"):
         stored.log_likelihood(store=path)
-    with pytest.raises(StorageError, match=r"has a group 'log_likelihood' already"):
+    with pytest.raises(StorageError, match=r"already has a group 'log_likelihood'"):
         stored.with_groups(store=path, log_likelihood=stored.log_likelihood())
 
 

@@ -92,7 +92,7 @@ def run(passes: Sequence[Callable[[IR], IR]], ir: IR) -> IR:
     Raises:
         VerificationError: `SURSUM_VERIFY` is set, and the result of a pass is not well formed.
     """
-    look = _Look(type(ir).__name__.lower())
+    look = _Look("graph" if isinstance(ir, Graph) else "loops")
     look(ir, "begin")
     for step in passes:
         ir = step(ir)

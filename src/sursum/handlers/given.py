@@ -38,7 +38,7 @@ class Given(Messenger[P, R]):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not isinstance(self.data, Mapping):
-            raise OptionError(f"{type(self).__name__} needs a mapping from names to values, and got {self.data!r}.")
+            raise OptionError(f"{type(self).__name__} needs a mapping from names to values, but got {self.data!r}.")
 
     def given(self, site: Site) -> bool:
         """Whether there is a value for this site; None does not count."""
@@ -69,7 +69,7 @@ class Given(Messenger[P, R]):
         site = self.met.get(name)
         if isinstance(site, Param):
             verb = type(self).__name__
-            return f"{site} is a parameter here. Put {verb} outside of lift, where it is a sample site, or use substitute"
+            return f"{site} is a parameter here. Put {verb} outside lift, where it is a sample site, or use substitute"
         if site is not None:
             return f"{site} is a {site.type} site, which takes no value"
         return f"no site of that name was reached.{suggestion(name, self.met)}"

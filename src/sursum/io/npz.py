@@ -38,7 +38,7 @@ def write(path: str | os.PathLike[str], kind: str, version: int, note: Mapping[s
     """
     header = {"kind": kind, "version": version, "names": list(arrays), "note": dict(note)}
     with (
-        writing(path, "What was there is as it was"),
+        writing(path, "An existing file is unchanged"),
         atomically(path) as made,
         open(made, "xb") as file,
         zipfile.ZipFile(file, "w") as archive,

@@ -84,6 +84,7 @@ def test_every_decomposition_of_ours_has_a_row():
     assert {kind(str(op).rpartition(".")[0]) for op in _OURS} <= {kind(name) for name in ROWS}
 
 
+@pytest.mark.skipif(VERSION >= (2, 15), reason="torch has mended it")
 def test_an_unfaithful_decomposition_of_torchs_is_not_taken():
     # torch's gives another target mask than the operator does.
     parts = decomposition(aten.multilabel_margin_loss_forward.default)

@@ -22,6 +22,9 @@ from sursum.compiler.native.unsupported import UnsupportedOperator
 from sursum.compiler.passes import optimise
 
 #: What is no place in any table.
+# torch says of one operator that it is in beta, of another that it copies.
+pytestmark = pytest.mark.filterwarnings("ignore:index_reduce", "ignore:torch.searchsorted")
+
 NOWHERE = [math.nan, math.inf, -math.inf, 1e300, -1e300, 2.0**62, -(2.0**63), 2.0**63, 2.0**31, -(2.0**31) - 1.0, 1e15]
 
 

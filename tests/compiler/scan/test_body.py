@@ -54,13 +54,13 @@ def test_two_steps_are_compared():
     one, other = (record(lambda c, x: (c.exp() + x,), carry, rows, index) for index in range(2))
     one.check_same(other)
     changed = record(lambda c, x: (c.exp() + x * 1.5,), carry, rows)
-    with pytest.raises(Unrollable, match="the second step does something else than the first"):
+    with pytest.raises(Unrollable, match="the second step behaves differently from the first"):
         one.check_same(changed)
     counting, counted = (record(lambda c, x, k=k: (c + torch.full((3,), float(k)),), carry, rows) for k in range(2))
-    with pytest.raises(Unrollable, match="the second step does something else"):
+    with pytest.raises(Unrollable, match="the second step behaves differently"):
         counting.check_same(counted)
     outside, inside = (record(lambda c, x, k=k: (c + WEIGHT.new_tensor([k, 1, 2]),), carry, rows) for k in range(2))
-    with pytest.raises(Unrollable, match="a number in the second step is another one than in the first, and not from xs"):
+    with pytest.raises(Unrollable, match="a number in the second step differs from that in the first, and is not from xs"):
         outside.check_same(inside)
 
 
@@ -97,10 +97,10 @@ def masks(c, x):
 @pytest.mark.parametrize(
     ("step", "message"),
     [
-        (branches, "Python looks at a number that is another one in every step"),
+        (branches, "Python reads a number that differs between steps"),
         (writes, "writes into a tensor"),
         (draws, "draws at random"),
-        (masks, "the shape of what aten::index gives may be another one in every step"),
+        (masks, "the shape of what aten::index gives may differ between steps"),
     ],
 )
 def test_what_cannot_stand_for_all_steps(step, message):
@@ -115,5 +115,5 @@ def test_a_refusal_that_the_body_swallows_is_raised_at_its_end():
         except Unrollable:
             return (c,)
 
-    with pytest.raises(Unrollable, match="Python looks at a number"):
+    with pytest.raises(Unrollable, match="Python reads a number"):
         record(step, *start())

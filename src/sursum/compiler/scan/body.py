@@ -64,13 +64,13 @@ class Body:
         """Raise Unrollable where two steps are not one graph."""
         found = difference(self.graph, other.graph)
         if found is not None or self.carry != other.carry:
-            raise Unrollable(f"the second step does something else than the first{'' if found is None else found.place}")
+            raise Unrollable(f"the second step behaves differently from the first{'' if found is None else found.place}")
         for mine, others in ((self.rows, other.rows), (self.fixed, other.fixed)):
             if mine.keys() != others.keys():
                 raise Unrollable("the second step reads other tensors than the first")
             for value, tensor in mine.items():
                 if tensor is not others[value] and not same_bits(tensor.detach(), others[value].detach()):
-                    raise Unrollable("a number in the second step is another one than in the first, and not from xs")
+                    raise Unrollable("a number in the second step differs from that in the first, and is not from xs")
 
 
 class BodyRecorder(Recorder):
@@ -180,12 +180,12 @@ class BodyRecorder(Recorder):
         if facts.draws(args, kwargs):
             raise Unrollable(f"{facts.name} draws at random{here}")
         if varying and (facts.dynamic or (facts.indexes and any(map(is_mask, args[1])))):
-            raise Unrollable(f"the shape of what {facts.name} gives may be another one in every step{here}")
+            raise Unrollable(f"the shape of what {facts.name} gives may differ between steps{here}")
         if varying and self._grad and not torch.is_grad_enabled():
             raise Unrollable(f"{facts.name} is run inside an autograd.Function or under no_grad{here}")
 
     def _looked(self, out: Any, looked: Any, ref: Ref, varying: bool, where: Where) -> Any:
-        """What Python saw: of numbers that are other ones in every step it may look at checks of arguments alone."""
+        """What Python saw: of numbers that differ between steps it may look at checks of arguments only."""
         where = where if where.line is not None else Where(where.site, self._lines.current())
         node = self._made.get(ref.value)
         inner = None if node is None or looked.dtype is not torch.bool else next(iter(refs_of(node)), None)
@@ -199,7 +199,7 @@ class BodyRecorder(Recorder):
                 self._guards.append(Guard(inner, "zero", where))
                 return out
         if varying:
-            raise Unrollable(f"Python looks at a number that is another one in every step{_at_site(where)}")
+            raise Unrollable(f"Python reads a number that differs between steps{_at_site(where)}")
         return out
 
     def _where(self) -> Where:

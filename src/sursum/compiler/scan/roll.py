@@ -186,6 +186,6 @@ class _Rolling:
                 index = int((~valid).reshape(self.loop.length, -1).any(1).int().argmax())
             at = f" at {guard.where.line}" if guard.where.site is None else place(guard.where)
             raise ArgumentError(
-                f"an argument of a distribution, or a value, is outside of its constraint{at} in step {index} of a "
+                f"an argument of a distribution, or a value, is outside its constraint{at} in step {index} of a "
                 f"{self.loop.name}. Constrain what it is computed from."
             )
