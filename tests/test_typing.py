@@ -76,7 +76,7 @@ reveal_type(posterior.warmup)  # Draws
 reveal_type(posterior.num_samples)  # int
 reveal_type(posterior.summary())  # Summary
 reveal_type(posterior.predict(x))  # Prediction
-reveal_type(svi.params)  # ParamStore[[*Any, **Any], Any]
+reveal_type(svi.params)  # ParamStore[..., Any]
 reveal_type(svi.run(10, x))  # SVIResult
 reveal_type(svi.sample(10))  # Posterior
 reveal_type(su.infer.Fit(model).run(x, x))  # FitResult
@@ -106,5 +106,6 @@ def test_a_users_code_keeps_its_types(tmp_path: Path) -> None:
         plain = re.sub(r"\b(?:\w+\.)+(?=\w)", "", text)
         shown = re.search(r'Revealed type is "(.*)"', plain) if kind == "note" else re.search(r"\[([\w-]+)\]$", plain)
         if shown is not None:
-            found[int(number)] = shown.group(1)
+            # Releases of mypy write parameters that are not known in two ways.
+            found[int(number)] = shown.group(1).replace("[*Any, **Any]", "...")
     assert found == expected, done.stdout + done.stderr

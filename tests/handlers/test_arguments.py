@@ -7,7 +7,7 @@ import sursum as su
 from sursum.errors import OptionError, SursumError
 
 ROWS = [
-    (lambda: su.condition(data=3), "condition needs a mapping from names to values, and got 3"),
+    (lambda: su.condition(data=3), "condition needs a mapping from names to values, but got 3"),
     (lambda: su.lift(lambda: None), r"lift needs `prior`: lift\(model, prior=…\)"),
     (lambda: su.mask(mask=torch.ones(2)), r"mask needs a boolean tensor, not torch\.float32: write mask\.bool\(\)"),
     (lambda: su.mask(mask="yes"), "mask needs a boolean tensor or a bool, not 'yes'"),

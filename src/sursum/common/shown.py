@@ -16,7 +16,7 @@ def abbreviate(value: Any) -> str:
 
     Example:
         >>> import torch
-        >>> shown(torch.zeros(30, 2)), shown("fast"), abbreviate(torch.tensor(3))
+        >>> abbreviate(torch.zeros(30, 2)), abbreviate("fast"), abbreviate(torch.tensor(3))
         ('a tensor of shape (30, 2) of torch.float32', "'fast'", 'tensor(3)')
     """
     if isinstance(value, (Tensor, np.ndarray)) and value.ndim:

@@ -23,6 +23,11 @@ _DISPATCH = _TORCH + "utils" + os.sep + "_python_dispatch.py"
 _TENSOR = _TORCH + "_tensor.py"
 
 
+def is_ours(filename: str) -> bool:
+    """Whether code of a file is this package's."""
+    return filename.startswith(_PACKAGE)
+
+
 def is_users(filename: str) -> bool:
     """Whether code of a file is neither ours nor torch's, nor contextlib's, functools' or their like."""
     return not filename.startswith((_PACKAGE, _TORCH, _FROZEN)) and os.path.dirname(filename) != _STANDARD

@@ -22,9 +22,9 @@ def common_part(warmup: Sequence[int], draws: Sequence[int]) -> KeptDraws:
 
     Example:
         >>> common_part([100, 100, 30], [50, 40, 0])
-        Part(chains=(0, 1), warmup=100, draws=40)
+        KeptDraws(chains=(0, 1), warmup=100, draws=40)
         >>> common_part([100, 30, 0], [0, 0, 0])
-        Part(chains=(0, 1), warmup=30, draws=0)
+        KeptDraws(chains=(0, 1), warmup=30, draws=0)
     """
     begun = [k for k in range(len(warmup)) if warmup[k] + draws[k]]
     kept = [k for k in begun if draws[k]] or begun

@@ -11,7 +11,7 @@ def derive(seed: int, purpose: int, index: int) -> int:
     """A seed of 63 bits; those of different purposes or indices are independent.
 
     Example:
-        >>> derived(0, STEP, 1) == derived(0, STEP, 1), derived(0, STEP, 1) == derive(0, STEP, 2)
+        >>> derive(0, STEP, 1) == derive(0, STEP, 1), derive(0, STEP, 1) == derive(0, STEP, 2)
         (True, False)
     """
     words = np.random.SeedSequence([seed, purpose, index]).generate_state(1, np.uint64)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from sursum.common.precision import enforce_double, widen
 from sursum.common.torch_private import enable_mkldnn, function_of, mkldnn_enabled
-from sursum.common.user_frame import raising_line
+from sursum.common.user_frame import is_ours, raising_line
 from sursum.compiler.capture import refusals
 from sursum.compiler.capture.branches import Answers, Doubt, settle
 from sursum.compiler.capture.derivatives import ExactDerivatives
@@ -210,7 +210,7 @@ def _slope(value: Tensor, q: Tensor) -> Tensor:
 def is_written(node: object) -> bool:
     """Whether a node of autograd runs a Python backward that is not ours."""
     function = function_of(node)
-    return function is not None and not function.__module__.startswith("sursum.")
+    return function is not None and not is_ours(getattr(function, "backward").__code__.co_filename)  # noqa: B009
 
 
 def _has_python(outputs: Sequence[Tensor]) -> bool:

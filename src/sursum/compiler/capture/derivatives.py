@@ -37,7 +37,7 @@ class ExactDerivatives(Computed):
     """While it is active, torch's backward operators compute the exact derivative, in double precision.
 
     Example:
-        >>> table = torch.zeros(3, requires_grad=True)
+        >>> table = torch.zeros(3, dtype=torch.float64, requires_grad=True)
         >>> row = torch.nn.functional.embedding(torch.tensor([0]), table[:, None], padding_idx=0).sum()
         >>> with ExactDerivatives():
         ...     torch.autograd.grad(row, table)[0].tolist()
