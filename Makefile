@@ -5,7 +5,7 @@ CONSTRAINTS := constraints.txt
 NEWEST_PYTHON ?= python3.13
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-WIDTHS := $(addprefix tests/,distributions/test_bijections.py compiler/graph/test_pipeline.py compiler/graph/test_replay.py \
+WIDTHS := $(addprefix tests/,distributions/test_bijections.py compiler/test_passes.py compiler/graph/test_replay.py \
     compiler/native/test_densities.py compiler/native/test_fuzz.py)
 
 .PHONY: demo test test-widths test-slow test-oldest test-newest tests lint bench posteriordb docs gallery clean
