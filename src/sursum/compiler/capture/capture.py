@@ -209,8 +209,8 @@ def _slope(value: Tensor, q: Tensor) -> Tensor:
 
 def is_written(node: object) -> bool:
     """Whether a node of autograd runs a Python backward that is not ours."""
-    function = function_of(node)
-    return function is not None and not is_ours(getattr(function, "backward").__code__.co_filename)  # noqa: B009
+    function: Any = function_of(node)
+    return function is not None and not is_ours(function.backward.__code__.co_filename)
 
 
 def _has_python(outputs: Sequence[Tensor]) -> bool:
