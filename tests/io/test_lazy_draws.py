@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sursum.io import lazy_draws
-from sursum.io.lazy_draws import Rows, StoredArray, StoredArrays, StoredSites, arrays_of, shape_of
+from sursum.io.lazy_draws import Rows, StoredArray, StoredArrays, StoredSites, arrays_of, batches, shape_of
 from sursum.io.zarr_store import Column
 
 CHAINS, DRAWS = 3, 7
@@ -189,3 +189,10 @@ def test_small_draws_are_read_once_and_the_oldest_make_room(monkeypatch):
     large = StoredSites(arrays)
     _ = large["a"], large["a"]
     assert reads() == [4, 1, 1]
+
+
+def test_batches_hold_so_many_bytes_and_every_array(monkeypatch):
+    monkeypatch.setattr("sursum.io.lazy_draws.ONE_PASS", 100)
+    arrays = {name: np.zeros(count) for name, count in {"a": 5, "b": 7, "c": 1, "d": 20, "e": 2}.items()}
+    assert [list(some) for some in batches(arrays)] == [["a"], ["b", "c"], ["d"], ["e"]]
+    assert [list(some) for some in batches(arrays, ["e", "c"])] == [["e", "c"]]

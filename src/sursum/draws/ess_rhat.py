@@ -13,12 +13,17 @@ References:
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
+
+from sursum.common.cores import available_cores
+from sursum.draws.geyer import effective_size
+from sursum.draws.ranks import Sorted
 
 Array = NDArray[np.float64]
 
@@ -26,7 +31,10 @@ MIN_DRAWS = 4
 """With fewer draws the two halves of a chain have no variance."""
 
 BLOCK = 1 << 18
-"""Draws per block: keeps the working arrays inside the cache for any number of unknowns."""
+"""Draws per block: keeps the working arrays of a thread inside its cache, for any number of unknowns."""
+
+TAILS = (0.05, 0.95)
+"""The quantiles whose indicators the tail size is of."""
 
 
 @dataclass(frozen=True)
@@ -65,17 +73,66 @@ def mixing(draws: NDArray[Any]) -> Mixing:
         >>> bool(found.r_hat < 1.01), bool(found.ess_bulk > 3000)
         (True, True)
     """
-    chains, length, *shape = draws.shape
-    flat = np.asarray(draws, dtype=np.float64).reshape(chains, length, math.prod(shape))
-    columns = np.moveaxis(flat, -1, 0)
-    result = np.full((3, len(columns)), np.nan)
-    if length >= MIN_DRAWS and chains >= 1:
-        step = max(1, BLOCK // (chains * length))
-        for begin in range(0, len(columns), step):
-            block = np.ascontiguousarray(columns[begin : begin + step])
-            with np.errstate(divide="ignore", invalid="ignore"):
-                result[:, begin : begin + step] = _mixing(block)
-    return Mixing(*(row.reshape(shape) for row in result))
+    return mixing_by_name({"": draws})[""]
+
+
+def mixing_by_name(sites: Mapping[str, NDArray[Any]]) -> dict[str, Mixing]:
+    """The same for several sites of as many chains and draws: in blocks of bounded size, on all available cores.
+
+    Args:
+        sites: by name, each of shape (chain, draw, *shape).
+    """
+    found = {name: np.full((3, math.prod(draws.shape[2:])), np.nan) for name, draws in sites.items()}
+    blocks = list(_blocks(sites))
+
+    def work(block: Sequence[_Columns]) -> None:
+        rows = [np.ascontiguousarray(np.moveaxis(part.draws, -1, 0), dtype=np.float64) for part in block]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            result = _mixing(np.concatenate(rows) if len(rows) > 1 else rows[0])
+        begin = 0
+        for part, row in zip(block, rows, strict=True):
+            found[part.name][:, part.begin : part.begin + len(row)] = result[:, begin : begin + len(row)]
+            begin += len(row)
+
+    workers = min(available_cores(), len(blocks))
+    if workers > 1:  # NumPy computes without the interpreter's lock
+        with ThreadPoolExecutor(workers) as pool:
+            list(pool.map(work, blocks))
+    else:
+        for block in blocks:
+            work(block)
+    return {name: Mixing(*(row.reshape(sites[name].shape[2:]) for row in rows)) for name, rows in found.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class _Columns:
+    """Some unknowns of a site, from number `begin` on: (chain, draw, unknown)."""
+
+    name: str
+    begin: int
+    draws: NDArray[Any]
+
+
+def _blocks(sites: Mapping[str, NDArray[Any]]) -> Iterator[list[_Columns]]:
+    """All unknowns that have diagnostics, about `BLOCK` draws at once."""
+    block, room = list[_Columns](), 0
+    for name, draws in sites.items():
+        chains, length, *shape = draws.shape
+        if length < MIN_DRAWS or chains < 1:
+            continue
+        flat, most = draws.reshape(chains, length, math.prod(shape)), max(1, BLOCK // (chains * length))
+        begin = 0
+        while begin < flat.shape[2]:
+            if not block:
+                room = most
+            part = _Columns(name, begin, flat[:, :, begin : begin + room])
+            block.append(part)
+            begin, room = begin + part.draws.shape[2], room - part.draws.shape[2]
+            if not room:
+                yield block
+                block = []
+    if block:
+        yield block
 
 
 def e_bfmi(energy: NDArray[Any]) -> Array:
@@ -100,54 +157,26 @@ def e_bfmi(energy: NDArray[Any]) -> Array:
 
 def _mixing(block: Array) -> Array:
     """R-hat, bulk and tail size, shape (3, p), of a block of shape (p, chain, draw)."""
-    p, chains, _ = block.shape
+    p, chains, length = block.shape
+    flat = block.reshape(p, -1)
     halves = _split(block)
-    scores = _normal_scores(halves)
+    ranked = Sorted.of(halves.reshape(p, -1))
+    scores = ranked.scores().reshape(halves.shape)
     r_hat = np.full(p, np.nan)
     if chains > 1:
-        middle = np.median(halves.reshape(p, -1), axis=1)[:, None, None]
-        folded = _normal_scores(np.abs(halves - middle))
-        r_hat = np.maximum(_r_hat(scores), _r_hat(folded))
-    flat = block.reshape(p, -1)
-    low, high = np.quantile(flat, (0.05, 0.95), axis=1)[..., None, None]
-    bulk = _ess(scores)
-    tail = np.minimum(_ess(_split(block <= low)), _ess(_split(block <= high)))
-    unknown = np.isnan(flat).any(axis=1)
+        r_hat = np.maximum(_r_hat(scores), _r_hat(ranked.folded_scores().reshape(halves.shape)))
+    whole = ranked if length % 2 == 0 else Sorted.of(flat)  # the halves of an odd number leave one draw out
+    low, high = (whole.quantile(probability)[:, None, None] for probability in TAILS)
+    bulk = effective_size(scores)
+    tail = np.minimum(effective_size(_split(block <= low)), effective_size(_split(block <= high)))
+    unknown = np.isnan(whole.values[:, -1])  # sorted last
     return np.where(unknown, np.nan, np.stack([r_hat, bulk, tail]))
 
 
-def _split(block: NDArray[Any]) -> Array:
+def _split(block: NDArray[Any]) -> NDArray[Any]:
     """Each chain as two; the middle draw of an odd number is left out."""
     half = block.shape[2] // 2
-    return np.concatenate([block[:, :, :half], block[:, :, -half:]], axis=1, dtype=np.float64)
-
-
-def _normal_scores(halves: Array) -> Array:
-    """Normal quantiles of the average ranks within each row of the block, by Blom's offset of 3/8."""
-    p, size = len(halves), halves[0].size
-    flat = halves.reshape(p, size)
-    order = np.argsort(flat, axis=1)
-    ordered = np.take_along_axis(flat, order, axis=1)
-    # An average rank is a multiple of 1/2, so there are few different scores: look them up.
-    table = torch.special.ndtri(torch.from_numpy((np.arange(2 * size - 1) / 2.0 + 0.625) / (size + 0.25))).numpy()
-    scores: Array = np.empty_like(flat)
-    np.put_along_axis(scores, order, table[_sum_of_ends(ordered)], axis=1)
-    return scores.reshape(halves.shape)
-
-
-def _sum_of_ends(ordered: Array) -> NDArray[np.intp]:
-    """For every entry of sorted rows, the first plus the last index of its group of equal entries: 2 (rank - 1)."""
-    p, size = ordered.shape
-    place = np.arange(size)
-    tied = ordered[:, 1:] == ordered[:, :-1]
-    if not tied.any():
-        return np.broadcast_to(2 * place, (p, size))
-    edge = np.ones((p, 1), dtype=bool)
-    begin = np.maximum.accumulate(np.where(np.hstack([edge, ~tied]), place, 0), axis=1)
-    ends = np.where(np.hstack([~tied, edge]), place, size)
-    end = np.minimum.accumulate(ends[:, ::-1], axis=1)[:, ::-1]
-    both: NDArray[np.intp] = begin + end
-    return both
+    return np.concatenate([block[:, :, :half], block[:, :, -half:]], axis=1)
 
 
 def _r_hat(halves: Array) -> Array:
@@ -157,48 +186,3 @@ def _r_hat(halves: Array) -> Array:
     within = halves.var(axis=2, ddof=1).mean(axis=1)
     r_hat: Array = np.sqrt((between / within + length - 1) / length)
     return r_hat
-
-
-def _ess(halves: Array) -> Array:
-    """Effective sample sizes, shape (p, chain, draw) to (p,), by Geyer's initial monotone sequence.
-
-    Autocorrelations are summed in pairs of even and odd lags, up to the first sum that is not positive, and made monotone.
-    """
-    p, chains, length = halves.shape
-    autocovariance = _autocovariance(halves)
-    within = autocovariance[:, 0] * length / (length - 1.0)
-    total = autocovariance[:, 0].copy()
-    if chains > 1:
-        total += halves.mean(axis=2).var(axis=1, ddof=1)
-    correlation = 1.0 - (within[:, None] - autocovariance) / total[:, None]
-    correlation[:, 0] = 1.0
-
-    count = max(1, (length - 1) // 2)
-    pairs = correlation[:, : 2 * count].reshape(p, count, 2)
-    sums = pairs.sum(axis=2)
-    stopped = ~(sums > 0.0)
-    end = np.where(stopped.any(axis=1), stopped.argmax(axis=1), count - 1)
-    falling = np.cumsum(np.minimum.accumulate(sums, axis=1), axis=1)
-    row = np.arange(p)
-    before = np.where(end > 0, falling[row, end - 1], 0.0)
-    last = pairs[row, end, 0]
-    last = np.where((last > 0.0) | (sums[row, end] >= 0.0), last, 0.0)
-
-    size = chains * length
-    tau = np.maximum(-1.0 + 2.0 * before + last, 1.0 / np.log10(size))
-    ess: Array = size / tau
-    flat = halves.reshape(p, -1)
-    constant = flat.max(axis=1) - flat.min(axis=1) < np.finfo(np.float64).resolution
-    return np.where(constant, float(size), ess)
-
-
-def _autocovariance(halves: Array) -> Array:
-    """The autocovariance at every lag, averaged over chains, shape (p, chain, draw) to (p, draw)."""
-    length = halves.shape[2]
-    # Padding with zeros to twice the length keeps the ends of a chain from correlating with each other. The average
-    # over chains can be taken before the inverse transform, which is linear.
-    padded = 1 << (2 * length - 1).bit_length()
-    spectrum = np.fft.rfft(halves - halves.mean(axis=2, keepdims=True), n=padded, axis=2)
-    power = (spectrum.real**2 + spectrum.imag**2).mean(axis=1)
-    autocovariance: Array = np.fft.irfft(power, n=padded, axis=1)[:, :length] / length
-    return autocovariance

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from sursum.draws.arviz import DATA, dimension_names
 from sursum.draws.diagnostics import Evidence, diagnose
-from sursum.draws.ess_rhat import mixing
+from sursum.draws.ess_rhat import Mixing, mixing_by_name
 from sursum.draws.partial_run import common_part, cut_short
 from sursum.errors import StorageError
-from sursum.io.lazy_draws import ONE_PASS, StoredArray, StoredArrays, StoredSites
+from sursum.io.lazy_draws import ONE_PASS, StoredArray, StoredArrays, StoredSites, batches
 from sursum.io.zarr_store import MOST_DRAWS, Column, DrawTable, ZarrStore
 
 KIND = "sursum run"
@@ -180,14 +180,16 @@ def read(path: str | os.PathLike[str], wanted: Iterable[str] | None = None) -> S
         q[phase] = arrays("unconstrained").arrays["q"]
     coordinates = tuple(note["coordinates"])
     drawn = sites["sample"].arrays
-    found = {name: mixing(np.asarray(drawn[name])) for name in note["latents"] if name in drawn}
+    found: dict[str, Mixing] = {}
+    for group in batches(drawn, [name for name in note["latents"] if name in drawn]):
+        found |= mixing_by_name(group)
     # Sites that were not kept, or not requested, are diagnosed by their coordinates, as many at once as fit.
     others = [i for i, one in enumerate(coordinates) if not any(one == name or one.startswith(f"{name}[") for name in found)]
     at_once = max(1, ONE_PASS // max(1, 8 * len(part.chains) * part.draws))
     for begin in range(0, len(others), at_once):
         some = others[begin : begin + at_once]
         columns = np.concatenate([block[..., some] for block in q["sample"].blocks()], axis=1)
-        found |= {coordinates[i]: mixing(columns[..., k]) for k, i in enumerate(some)}
+        found |= mixing_by_name({coordinates[i]: columns[..., k] for k, i in enumerate(some)})
     warnings = diagnose(Evidence(found, stats["sample"], cast(Any, q["sample"]), coordinates))
     asked, whole = note["chains"], note["lengths"]["sample"]
     if (len(part.chains), part.draws) != (asked, whole):

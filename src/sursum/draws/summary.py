@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from sursum.common.tables import html_table
 from sursum.draws.diagnostics import element_name
-from sursum.draws.ess_rhat import mixing
+from sursum.draws.ess_rhat import Mixing, mixing_by_name
+from sursum.io.lazy_draws import batches
 
 QUANTILES = (0.05, 0.5, 0.95)
 COLUMNS = ("mean", "sd", "5%", "50%", "95%", "ess_bulk", "ess_tail", "r_hat")
@@ -87,15 +88,17 @@ class Summary(Mapping[str, Statistics]):
 def summarise(sites: Mapping[str, NDArray[Any]], *, warnings: tuple[str, ...] = (), limit: int = 12) -> Summary:
     """The table of draws of shape (chain, draw, *shape) by site name, any real, integer or boolean dtype."""
     # A site without elements, such as in an empty plate, has no row.
-    return Summary(
-        {name: _statistics(np.asarray(draws)) for name, draws in sites.items() if 0 not in draws.shape[2:]}, warnings, limit
-    )
+    arrays = {name: draws for name, draws in sites.items() if 0 not in draws.shape[2:]}
+    statistics: dict[str, Statistics] = {}
+    for some in batches(arrays):
+        found = mixing_by_name(some)
+        statistics |= {name: _statistics(draws, found[name]) for name, draws in some.items()}
+    return Summary(statistics, warnings, limit)
 
 
-def _statistics(draws: NDArray[Any]) -> Statistics:
+def _statistics(draws: NDArray[Any], found: Mixing) -> Statistics:
     shape = draws.shape[2:]
     flat = draws.reshape(-1, *shape).astype(np.float64)
-    found = mixing(draws)
     if len(flat) < 2:
         nothing = np.full(shape, np.nan)
         mean = flat[0] if len(flat) else nothing

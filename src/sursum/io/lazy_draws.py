@@ -187,6 +187,20 @@ class Rows:
         return torch.from_numpy(self.array.rows(begin, end))[::step]
 
 
+def batches(arrays: Mapping[str, Any], names: Iterable[str] | None = None) -> Iterator[dict[str, NDArray[Any]]]:
+    """Arrays by name, those in a store read, as many at once as `ONE_PASS` bytes hold, and at least one."""
+    some: dict[str, NDArray[Any]] = {}
+    size = 0
+    for name in arrays if names is None else names:
+        if some and size + arrays[name].nbytes > ONE_PASS:
+            yield some
+            some, size = {}, 0
+        some[name] = np.asarray(arrays[name])
+        size += some[name].nbytes
+    if some:
+        yield some
+
+
 def shape_of(sites: Mapping[str, Any], name: str) -> tuple[int, ...]:
     """The shape of the draws of a site, without reading them."""
     if isinstance(sites, StoredSites):

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from sursum.draws.diagnostics import Evidence, diagnose
-from sursum.draws.ess_rhat import mixing
+from sursum.draws.ess_rhat import mixing_by_name
 from sursum.errors import SamplingError
 from sursum.mcmc.coordinates import Whitened
 from sursum.posterior.posterior import Posterior
@@ -60,7 +60,7 @@ def join(first: Posterior, second: Posterior, num_warmup: int) -> Posterior:
     }
     stats = {**stats, "energy": np.concatenate([first.stats["energy"][:count], _energy_after(first, second)], axis=1)}
     q = np.concatenate([first.unconstrained[:count], second.unconstrained], axis=1)
-    found = {name: mixing(sites[name].numpy()) for name in first.latents if name in sites}
+    found = mixing_by_name({name: sites[name].numpy() for name in first.latents if name in sites})
     said = tuple(text for text in second.warnings if text.startswith("The run "))
     note = (
         f"{second.num_samples} draws of each chain were added after the first {first.num_samples}: from its last draw on, in "

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sursum.draws.diagnostics import Evidence, diagnose
-from sursum.draws.ess_rhat import mixing
+from sursum.draws.ess_rhat import mixing_by_name
 from sursum.draws.partial_run import common_part, cut_short
 from sursum.errors import SamplingError
 from sursum.mcmc.chain_pool import Outcome
@@ -61,7 +61,7 @@ def posterior_of(compiled: Compiled, outcome: Outcome, num_samples: int, keep: K
     sites = sites or {name: value[:, :0] for name, value in warmup_sites.items()}
 
     subject = Subject.of(compiled.density)
-    found = {name: mixing(sites[name].numpy()) for name in subject.latents}
+    found = mixing_by_name({name: sites[name].numpy() for name in subject.latents})
     warnings = diagnose(Evidence(found, stats, q, subject.coordinates, compiled.density.networks))
     if outcome.happened:
         warnings = (cut_short(part, len(outcome.traces), num_samples, outcome.happened), *warnings)
