@@ -37,6 +37,7 @@ __all__ = [
     "has_kernel",
     "is_all_true",
     "is_batched",
+    "is_wrapped",
     "mkldnn_enabled",
     "next_sequence_number",
     "num_dispatch_modes",
@@ -62,6 +63,8 @@ TensorBase = torch._C.TensorBase
 dispatch_mode_at: Callable[[int], object] = torch._C._get_dispatch_stack_at
 has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key
 is_batched = torch._C._functorch.is_batchedtensor
+is_wrapped: Callable[[torch.Tensor], bool] = torch._C._functorch.is_functorch_wrapped_tensor
+"""Whether a tensor belongs to a transformation of functions, such as `vmap` or `grad`, which hides its values."""
 num_dispatch_modes: Callable[[], int] = torch._C._len_torch_dispatch_stack
 parse_schema = torch._C.parse_schema
 COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd

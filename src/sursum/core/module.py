@@ -95,8 +95,7 @@ def module(name: str, net: M) -> M:
                 "updates of its running averages are dropped. Call .eval() on it to use its current averages.",
                 ModuleWarning,
             )
-    with _sharing(copied_leaves=any(part.training for part in net.modules())):
-        copied = copy.deepcopy(net, memo)
+    copied = copy_network(net, memo, copied_leaves=any(part.training for part in net.modules()))
     for part in copied.modules():
         if isinstance(part, nn.Embedding | nn.EmbeddingBag):
             part.sparse = False  # an option for storing gradients, which are dense here
@@ -109,6 +108,16 @@ def module(name: str, net: M) -> M:
             "and call the layers' functions (torch.nn.functional) with them."
         )
     return copied
+
+
+def copy_network(net: M, memo: dict[int, Any], *, copied_leaves: bool) -> M:
+    """A deep copy of `net` in which tensors are replaced by `memo`, by their identity, wherever they are; others are shared.
+
+    Args:
+        copied_leaves: clone tensors that were not computed from others, since the network may write to them.
+    """
+    with _sharing(copied_leaves):
+        return copy.deepcopy(net, memo)
 
 
 class _sharing(TorchFunctionMode):

@@ -1,4 +1,4 @@
-"""The distributions of all steps of a site in a scan, as one with a leading batch dimension: time."""
+"""Many distributions as one with a leading batch dimension: those of all steps of a site in a scan, or of all draws."""
 
 from __future__ import annotations
 
@@ -62,6 +62,8 @@ class Stacked(Fluent, Distribution):
         return torch.stack([part.rsample(shape) for part in self._all()], len(shape))
 
     def log_prob(self, value: Tensor) -> Tensor:
+        if value.dim() < len(self.batch_shape) + len(self.event_shape):
+            value = value.expand(self.batch_shape + self.event_shape)  # one value for all of them
         time = value.dim() - len(self.batch_shape) - len(self.event_shape)
         values = value.unbind(max(time, 0))
         return torch.stack([part.log_prob(x) for part, x in zip(self._all(), values, strict=True)], max(time, 0))

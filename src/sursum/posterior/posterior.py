@@ -28,7 +28,8 @@ from sursum.io.lazy_draws import arrays_of, shape_of
 from sursum.posterior import notebook
 from sursum.posterior.groups import add_groups
 from sursum.predict.log_likelihood import pointwise
-from sursum.predict.module_ensemble import ModuleEnsemble, network_draws
+from sursum.predict.module_ensemble import ModuleEnsemble, evenly_spaced
+from sursum.predict.network_draws import network_draws
 from sursum.predict.prediction import Prediction
 from sursum.predict.predictive import PREDICTED, AtDraw, Predictive
 
@@ -207,12 +208,15 @@ class Posterior(Draws):
         _refuse_shadowed(program, "log_likelihood", named, "su.infer.log_likelihood(functools.partial(model, …), posterior, …)")
         return pointwise(program.model, self, program.args, program.kwargs, chunk=chunk, store=store)
 
-    def module(self, name: str = "", net: nn.Module | None = None, *, chunk: int | None = None) -> ModuleEnsemble:
+    def module(
+        self, name: str = "", net: nn.Module | None = None, *, members: int | None = None, chunk: int | None = None
+    ) -> ModuleEnsemble:
         """The network named `name` in the program, at every draw of the posterior, as one module.
 
         Args:
             name: as in ``module(name, net)``; empty if the network is the whole program, ``lift(net, prior)``.
             net: the network; required if the posterior has no program (it was loaded from a file).
+            members: how many of the draws to keep, evenly spaced; None keeps all.
             chunk: how many draws to evaluate at once; None chooses by the memory of one.
 
         Returns:
@@ -224,7 +228,11 @@ class Posterior(Draws):
         """
         first = {site: self[site][0, 0] for site in self.latents or self if site in self}
         run = None if self.program is None else partial(_at_draw, self.program, first)
-        return ModuleEnsemble(*network_draws(name, net, self, run), chunk=chunk)
+        found, draws = network_draws(name, net, self, run)
+        if members is not None:
+            rows = evenly_spaced(members, self.num_chains * self.num_samples)
+            draws = {path: value[rows] for path, value in draws.items()}
+        return ModuleEnsemble(found, draws, chunk=chunk)
 
     def _program(self, verb: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Program:
         """The program with these arguments or, without any, with those of the fit."""

@@ -2,34 +2,43 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from sursum.common.patterns import suggestion
-from sursum.common.torch_private import tree_flatten, tree_unflatten
-from sursum.core.messages import Param
-from sursum.core.module import module
-from sursum.distributions.randomness import global_seed
+from sursum.common.torch_private import is_wrapped, tree_flatten
+from sursum.common.vmap import vmap
+from sursum.distributions.randomness import drawing_from, global_seed
 from sursum.errors import PredictionError
-from sursum.handlers import substitute, trace
+from sursum.predict.network_outputs import Output
 from sursum.predict.predictive import optional_number
-from sursum.predict.vectorise import Draw, pieces
+from sursum.predict.stacked_network import Origin, as_network, at_values, keeps_references, relink, stack, tensors_of
+from sursum.predict.vectorise import BUDGET, Meter, agree
 
 
 class ModuleEnsemble(nn.Module):
-    """A network with many sets of weights: its output has a leading dimension for them, (draw, *shape).
+    """A network with many sets of weights, its members: its output has a leading dimension for them, (member, *shape).
 
-    The weights stay where they are and are converted to the network's dtype and device in chunks; the forward pass
-    is mapped over them where the layers can be mapped, and otherwise runs one by one. It is differentiable in its inputs.
+    The members lie in its `state_dict`, each parameter as one buffer of (member, *shape) in the network's dtype and on its
+    device, under the network's own names after "net.". `.to`, `.double` and so on convert them, and `torch.export`, ONNX and
+    `torch.compile` take the module: what they write runs without sursum. The forward pass is mapped over the members where the
+    layers can be mapped, in chunks, and otherwise runs one by one. It is differentiable in its inputs. Distributions of torch
+    that the network returns are stacked as tensors are.
 
     Args:
-        net: the network. It is not changed.
-        weights: draws of its parameters by path, each (draw, *shape); parameters that are not named keep their value.
-        chunk: how many draws to evaluate at once; None chooses by the memory of one.
+        net: the network. It is copied and not changed.
+        weights: draws of its parameters by path, each (member, *shape); parameters that are not named keep their value.
+        chunk: how many members to evaluate at once; None chooses by the memory of one.
+
+    Raises:
+        PredictionError: weights that do not fit the network.
 
     Example:
         >>> import torch
@@ -37,142 +46,236 @@ class ModuleEnsemble(nn.Module):
         >>> nets = ModuleEnsemble(net, {"weight": torch.tensor([[[1.0, 0.0]], [[0.0, 2.0]]])})
         >>> len(nets), nets(torch.tensor([[3.0, 4.0]])).tolist(), nets[1].weight.tolist()
         (2, [[[3.0]], [[8.0]]], [[0.0, 2.0]])
+        >>> {name: tuple(value.shape) for name, value in nets.state_dict().items()}
+        {'net.weight': (2, 1, 2)}
     """
 
     net: nn.Module
-    weights: dict[str, Tensor]
 
     def __init__(self, net: nn.Module, weights: Mapping[str, Tensor], *, chunk: int | None = None) -> None:
         super().__init__()
-        chunk = optional_number("chunk", chunk, 1)
+        self.chunk = optional_number("chunk", chunk, 1)
+        while isinstance(original := getattr(net, "_orig_mod", None), nn.Module):
+            net = original
         own = dict(net.named_parameters())
-        unknown = [path for path in weights if path not in own]
-        if unknown or not weights:
-            raise PredictionError(
-                f"the network has no parameter {unknown[0]!r}.{suggestion(unknown[0], own)}"
-                if unknown
-                else "there are no draws of any parameter of the network. Lift some of them."
-            )
-        counts = {path: len(values) for path, values in weights.items()}
-        for path, values in weights.items():
-            if values.shape != (next(iter(counts.values())), *own[path].shape):
-                raise PredictionError(
-                    f"the draws of parameter {path!r} have shape {tuple(values.shape)}, but the network needs "
-                    f"{(next(iter(counts.values())), *own[path].shape)}: draws first. Give the network that was sampled."
-                )
-        # Plain attributes: the network belongs to the user, and is not a submodule that an optimiser should find.
-        self.__dict__["net"] = net
-        self.__dict__["weights"] = dict(weights)
-        self.chunk = chunk
+        _check(weights, own)
+        given = {
+            path: value.detach().to(dtype=own[path].dtype, device=own[path].device, copy=True)
+            for path, value in weights.items()
+        }
+        self._paths, self._origin, self._title = tuple(given), Origin.of(net), type(net).__name__
+        self.net = stack(net, given)
+        self.train(net.training)
+        for part, theirs in zip(self.net.modules(), net.modules(), strict=True):
+            part.training = theirs.training
+        self._referring = keeps_references(self.net)
+        self._plans: dict[Any, tuple[bool, int]] = {}
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """The members' parameters by path, (member, *shape): the module's own buffers."""
+        return {path: self.net.get_buffer(path) for path in self._paths}
 
     def __len__(self) -> int:
-        """The number of sets of weights."""
-        return len(next(iter(self.weights.values())))
+        """The number of members."""
+        return len(self.net.get_buffer(self._paths[0]))
 
-    def __getitem__(self, draw: int) -> nn.Module:
-        """The network of one draw: a separate module, whose parameters may be trained further."""
-        if not -len(self) <= draw < len(self):
-            raise IndexError(f"draw {draw} of an ensemble of {len(self)} networks")
-        single = self._at({path: values[draw] for path, values in self.weights.items()})
-        return _independent(single, self.net)
+    def __getitem__(self, member: int) -> nn.Module:
+        """The network of one member: a separate module, whose parameters may be trained further."""
+        if not -len(self) <= member < len(self):
+            raise IndexError(f"draw {member} of an ensemble of {len(self)} networks")
+        return as_network(self.net, {path: value[member] for path, value in self.weights.items()}, self._origin)
 
     def __iter__(self) -> Iterator[nn.Module]:
-        return (self[draw] for draw in range(len(self)))
+        return (self[member] for member in range(len(self)))
 
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """The outputs of all networks for these inputs, stacked along a leading dimension: (draw, *shape)."""
-        structure: list[Any] = []
+    def thin(self, members: int) -> ModuleEnsemble:
+        """An ensemble of this many of the members, evenly spaced: fewer weights to keep, and less to compute.
 
-        def run(values: Mapping[str, Tensor], draw: Draw) -> dict[str, Tensor]:
-            leaves, spec = tree_flatten(self._at(values)(*args, **kwargs))
-            structure[:] = [spec, [None if isinstance(leaf, Tensor) else leaf for leaf in leaves]]
-            return {str(i): leaf for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor)}
+        Raises:
+            PredictionError: `members` is not a whole number from 1 to the number of members.
+        """
+        rows = torch.tensor(evenly_spaced(members, len(self)))
+        found = ModuleEnsemble(self[0], {p: v[rows.to(v.device)] for p, v in self.weights.items()}, chunk=self.chunk)
+        found._origin = self._origin
+        return found
 
-        seed = (global_seed(),) if any(part.training for part in self.net.modules()) else None
-        kept: dict[str, list[Tensor]] = {}
-        for _, piece in pieces(run, self.weights, len(self), seed=seed, chunk=self.chunk):
-            for name, value in piece.items():
-                kept.setdefault(name, []).append(value)
-        stacked = {name: parts[0] if len(parts) == 1 else torch.cat(parts) for name, parts in kept.items()}
-        spec, others = structure
-        return tree_unflatten([stacked.get(str(i), other) for i, other in enumerate(others)], spec)
+    @property
+    def forward(self) -> Callable[..., Any]:  # type: ignore[override]
+        """The function from inputs to the outputs of all members, stacked along a leading dimension: (member, *shape).
+
+        It has the parameters of the network's own, by whose names `torch.export` is told which shapes are dynamic.
+        """
+
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            return self._run(args, kwargs)
+
+        if not torch.compiler.is_dynamo_compiling():
+            with suppress(TypeError, ValueError):
+                forward.__signature__ = inspect.signature(self.net.forward)  # type: ignore[attr-defined]
+        return forward
+
+    def _run(self, args: Any, kwargs: Any) -> Any:
+        if torch.compiler.is_compiling():
+            return self._traced(args, kwargs)
+        weights, count = self.weights, len(self)
+        key = self._signature(args, kwargs)
+        plan = self._plans.get(key)
+        if plan is None:
+            plan = self._plan(args, kwargs, weights, count, trusted=key is None)
+            if key is not None:
+                self._plans[key] = plan
+        mapped, step = plan
+        if not mapped:
+            return self._one_by_one(args, kwargs, weights, count)
+        parts: list[Sequence[Tensor]] = []
+        output: Output | None = None
+        for begin in range(0, count, step):
+            output, values = self._mapped(args, kwargs, {p: v[begin : begin + step] for p, v in weights.items()})
+            parts.append(values)
+        assert output is not None
+        return output.stacked(parts[0] if len(parts) == 1 else [torch.cat(pieces) for pieces in zip(*parts, strict=True)])
 
     def extra_repr(self) -> str:
         weights = ", ".join(f"{path} {tuple(values.shape[1:])}" for path, values in self.weights.items())
-        return f"{len(self)} draws of {type(self.net).__name__}: {weights}"
+        return f"{len(self)} draws of {self._title}: {weights}"
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Self:
+        before = list(tensors_of(self.net))
+        super()._apply(fn, recurse)
+        after = list(tensors_of(self.net))
+        if self._referring and any(old is not new for old, new in zip(before, after, strict=True)):
+            self.net = relink(self.net, before, after)
+        self._plans.clear()
+        return self
+
+    def _plan(self, args: Any, kwargs: Any, weights: Mapping[str, Tensor], count: int, *, trusted: bool) -> tuple[bool, int]:
+        """Whether the network can be mapped on such inputs, and how many members at once.
+
+        If vmap maps anything wrongly, it shows at the first member.
+        """
+        draws = {path: value[:2] for path, value in weights.items()}
+        with torch.no_grad(), Meter() as meter:
+            try:
+                with drawing_from(torch.Generator().manual_seed(0)):
+                    alone = Output(self._at({p: v[0] for p, v in weights.items()})(*args, **kwargs), self._title)
+            except PredictionError:
+                raise
+            except Exception:
+                if trusted:  # the inputs belong to a transformation around this call, and so does the error
+                    return True, self.chunk or count
+                raise
+        step = self.chunk or max(1, min(count, BUDGET // max(1, meter.bytes)))
+        if trusted:
+            return True, step
+        try:
+            with torch.no_grad():
+                output, values = self._mapped(args, kwargs, draws)
+        except Exception:
+            # Running the members one by one either avoids the error or raises it in terms of the network.
+            return False, 1
+        right = alone.same_structure(output) and agree(_numbered(alone.tensors), _numbered([value[0] for value in values]))
+        return right, step
+
+    def _mapped(self, args: Any, kwargs: Any, weights: Mapping[str, Tensor]) -> tuple[Output, Sequence[Tensor]]:
+        """The output of one of some members, and its tensors for all of them, stacked."""
+        found: list[Output] = []
+
+        def run(values: Mapping[str, Tensor]) -> list[Tensor]:
+            found[:] = [Output(self._at(values)(*args, **kwargs), self._title)]
+            return found[0].tensors
+
+        values = vmap(run, randomness="error")(weights)
+        return found[0], values
+
+    def _one_by_one(self, args: Any, kwargs: Any, weights: Mapping[str, Tensor], count: int) -> Any:
+        """All outputs; each member's noise, in training mode, comes from a stream of its own."""
+        noisy = any(part.training for part in self.net.modules())
+        streams = np.random.SeedSequence(global_seed() if noisy else 0).generate_state(count, np.uint64).tolist()
+        outputs: list[Output] = []
+        for k in range(count):
+            with drawing_from(torch.Generator().manual_seed(streams[k])):
+                one = self._at({path: value[k] for path, value in weights.items()})(*args, **kwargs)
+            outputs.append(Output(one, self._title))
+            if not outputs[0].same_structure(outputs[k]):
+                raise PredictionError(
+                    f"{self._title} returns something of another structure or shape with the weights of draw {k} than with "
+                    "those of the first. Outputs are stacked, so that all need the same: go through the networks one by "
+                    "one, [one(x) for one in nets]."
+                )
+        return outputs[0].stacked([torch.stack(column) for column in zip(*(o.tensors for o in outputs), strict=True)])
 
     def _at(self, values: Mapping[str, Tensor]) -> nn.Module:
-        """The network with these values, in its own dtype and on its own device."""
-        own = dict(self.net.named_parameters())
-        given = {path: value.to(dtype=own[path].dtype, device=own[path].device) for path, value in values.items()}
-        with substitute(data=given):
-            return module("", self.net)
+        return at_values(self.net, values)
+
+    def _traced(self, args: Any, kwargs: Any) -> Any:
+        """The forward pass for `torch.export` and `torch.compile`: all members at once, with nothing that looks at numbers."""
+        weights = self.weights
+        if self._referring:
+            raise PredictionError(
+                f"{self._title} keeps a parameter in an ordinary attribute as well, where torch.export and torch.compile "
+                "cannot replace it for each draw. Read it from the module where it is registered."
+            )
+        if torch.compiler.is_dynamo_compiling():
+            call = lambda values: functional_call(self.net, values, args, kwargs)
+        else:
+            call = lambda values: self._at(values)(*args, **kwargs)
+        found: list[Output] = []
+
+        def run(values: Mapping[str, Tensor]) -> list[Tensor]:
+            found[:] = [Output(call(values), self._title)]
+            return found[0].tensors
+
+        if not any(isinstance(part, nn.RNNBase) for part in self.net.modules()):
+            values = torch.func.vmap(run, randomness="different")(weights)
+            return found[0].stacked(values)
+        rows = [run({path: value[k] for path, value in weights.items()}) for k in range(len(self))]
+        return found[0].stacked([torch.stack(column) for column in zip(*rows, strict=True)])
+
+    def _signature(self, args: Any, kwargs: Any) -> Any:
+        """What decides how a call is computed; None inside a transformation of functions, which hides the values."""
+        leaves, spec = tree_flatten((args, kwargs))
+        if any(isinstance(leaf, Tensor) and is_wrapped(leaf) for leaf in leaves):
+            return None
+        modes = tuple(part.training for part in self.net.modules())
+        shown = tuple((v.shape, v.dtype, v.device) if isinstance(v, Tensor) else repr(v) for v in leaves)
+        return str(spec), shown, modes, self.chunk
 
 
-def _independent(single: nn.Module, net: nn.Module) -> nn.Module:
-    """`single`, a copy of `net` that shares unchanged tensors, as a module that shares nothing and can be trained."""
-    leaves = {
-        id(value): nn.Parameter(value.detach().clone(), requires_grad=original.requires_grad)
-        for value, original in zip(single.parameters(), net.parameters(), strict=True)
-    }
-    return copy.deepcopy(single, leaves)
-
-
-def network_draws(
-    name: str, net: nn.Module | None, sites: Mapping[str, Tensor], run: Callable[[], Any] | None
-) -> tuple[nn.Module, dict[str, Tensor]]:
-    """The network named `name` in a program, and the draws of its parameters by path, (draw, *shape).
-
-    Args:
-        name: the name in ``module(name, net)``.
-        net: the network; None looks for it in an execution of the program.
-        sites: draws of (chain, draw, *shape).
-        run: one execution of the program, at one of the draws.
+def evenly_spaced(wanted: Any, count: int) -> list[int]:
+    """The places of `wanted` of `count` draws, evenly spaced.
 
     Raises:
-        PredictionError: the network does not exist, or none of it was lifted.
+        PredictionError: `wanted` is not a whole number from 1 to `count`.
+
+    Example:
+        >>> evenly_spaced(3, 9)
+        [0, 3, 6]
     """
-    held: dict[str, Tensor] = {}
-    if net is None:
-        if run is None:
-            raise PredictionError(
-                "this posterior has no program that contains the network: it was loaded from a file, or made by "
-                f"hand. Give the network: posterior.module({name!r}, net)."
-            )
-        net, held = _find(name, run)
-    own = dict(net.named_parameters())
-    paths = {path: f"{name}.{path}" if name else path for path in own}
-    draws = {path: sites[site].flatten(0, 1) for path, site in paths.items() if site in sites}
-    if not draws:
+    number = optional_number("members", wanted, 1)
+    if number is None or number > count:
+        raise PredictionError(f"`members` is {wanted!r}, but must be a whole number from 1 to {count}, the number of draws.")
+    return [k * count // number for k in range(number)]
+
+
+def _check(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
+    unknown = [path for path in weights if path not in own]
+    if unknown or not weights:
         raise PredictionError(
-            f"the posterior has no draws of a parameter of network {name!r}: none of them was lifted."
-            f"{suggestion(next(iter(paths.values()), name), sites)}"
+            f"the network has no parameter {unknown[0]!r}.{suggestion(unknown[0], own)}"
+            if unknown
+            else "there are no draws of any parameter of the network. Lift some of them."
         )
-    # Parameters that were not lifted have one value for all draws: a handler's, or the network's own.
-    count = len(next(iter(draws.values())))
-    kept = {path: value for path, value in held.items() if path not in draws and value is not own[path]}
-    return net, draws | {path: value.detach().expand(count, *value.shape) for path, value in kept.items()}
+    count = len(next(iter(weights.values())))
+    for path, values in weights.items():
+        if values.shape != (count, *own[path].shape):
+            raise PredictionError(
+                f"the draws of parameter {path!r} have shape {tuple(values.shape)}, but the network needs "
+                f"{(count, *own[path].shape)}: draws first. Give the network that was sampled."
+            )
+    if not count:
+        raise PredictionError("there are no draws: an ensemble needs at least one.")
 
 
-def _find(name: str, run: Callable[[], Any]) -> tuple[nn.Module, dict[str, Tensor]]:
-    """The network named `name` in an execution, and the values of its parameters that remained parameters."""
-    with trace() as recorder, torch.no_grad():
-        run()
-    names: dict[str, None] = {}
-    net: nn.Module | None = None
-    values: dict[str, Tensor] = {}
-    for site in recorder.trace.values():
-        param = site if isinstance(site, Param) else getattr(site, "param", None)
-        if param is None or param.owner is None:
-            continue
-        path = next(path for path, value in param.owner.named_parameters() if value is param.initial)
-        called = param.name[: len(param.name) - len(path)].rstrip(".")
-        names[called] = None
-        if called == name:
-            net = param.owner
-            if isinstance(site, Param):
-                values[path] = site.value
-    if net is None:
-        known = suggestion(name, names) if names else " It has none: networks are read by module(name, net)."
-        raise PredictionError(f"the program has no network named {name!r}.{known}")
-    return net, values
+def _numbered(values: Sequence[Tensor]) -> dict[str, Tensor]:
+    return {str(i): value for i, value in enumerate(values)}

@@ -85,7 +85,7 @@ def pieces(
     """
     streams = np.random.SeedSequence(seed or 0).generate_state(count, np.uint64).tolist()
     each = count // len(done)
-    with _Meter() as meter:
+    with Meter() as meter:
         first = _single(run, {name: value[:1] for name, value in values.items()}, 0, streams[0])
     step = chunk or max(1, min(each, BUDGET // max(1, meter.bytes)))
     mapped, compared = count > 1, False
@@ -226,7 +226,7 @@ class _Checks(TorchFunctionMode):
         return holds
 
 
-class _Meter(TorchDispatchMode):
+class Meter(TorchDispatchMode):
     """Counts the bytes of all tensors created by operators."""
 
     def __init__(self) -> None:

@@ -1,0 +1,74 @@
+"""Find a network in a program, and the draws of its parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sursum.common.patterns import suggestion
+from sursum.core.messages import Param
+from sursum.errors import PredictionError
+from sursum.handlers import trace
+
+
+def network_draws(
+    name: str, net: nn.Module | None, sites: Mapping[str, Tensor], run: Callable[[], Any] | None
+) -> tuple[nn.Module, dict[str, Tensor]]:
+    """The network named `name` in a program, and the draws of its parameters by path, (draw, *shape).
+
+    Args:
+        name: the name in ``module(name, net)``.
+        net: the network; None looks for it in an execution of the program.
+        sites: draws of (chain, draw, *shape).
+        run: one execution of the program, at one of the draws.
+
+    Raises:
+        PredictionError: the network does not exist, or none of it was lifted.
+    """
+    held: dict[str, Tensor] = {}
+    if net is None:
+        if run is None:
+            raise PredictionError(
+                "this posterior has no program that contains the network: it was loaded from a file, or made by "
+                f"hand. Give the network: posterior.module({name!r}, net)."
+            )
+        net, held = _find(name, run)
+    own = dict(net.named_parameters())
+    paths = {path: f"{name}.{path}" if name else path for path in own}
+    draws = {path: sites[site].flatten(0, 1) for path, site in paths.items() if site in sites}
+    if not draws:
+        raise PredictionError(
+            f"the posterior has no draws of a parameter of network {name!r}: none of them was lifted."
+            f"{suggestion(next(iter(paths.values()), name), sites)}"
+        )
+    # Parameters that were not lifted have one value for all draws: a handler's, or the network's own.
+    count = len(next(iter(draws.values())))
+    kept = {path: value for path, value in held.items() if path not in draws and value is not own[path]}
+    return net, draws | {path: value.detach().expand(count, *value.shape) for path, value in kept.items()}
+
+
+def _find(name: str, run: Callable[[], Any]) -> tuple[nn.Module, dict[str, Tensor]]:
+    """The network named `name` in an execution, and the values of its parameters that remained parameters."""
+    with trace() as recorder, torch.no_grad():
+        run()
+    names: dict[str, None] = {}
+    net: nn.Module | None = None
+    values: dict[str, Tensor] = {}
+    for site in recorder.trace.values():
+        param = site if isinstance(site, Param) else getattr(site, "param", None)
+        if param is None or param.owner is None:
+            continue
+        path = next(path for path, value in param.owner.named_parameters() if value is param.initial)
+        called = param.name[: len(param.name) - len(path)].rstrip(".")
+        names[called] = None
+        if called == name:
+            net = param.owner
+            if isinstance(site, Param):
+                values[path] = site.value
+    if net is None:
+        known = suggestion(name, names) if names else " It has none: networks are read by module(name, net)."
+        raise PredictionError(f"the program has no network named {name!r}.{known}")
+    return net, values
