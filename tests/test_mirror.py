@@ -20,6 +20,7 @@ COVERED = {
     "optim.py": ["vi/test_svi.py", "vi/test_engines.py"],
     "common/elsewhere.py": ["common/test_other_libraries.py"],
     "common/torch_private.py": ["test_layers.py"],
+    "cluster/workers.py": ["cluster/test_local.py", "cluster/test_ray.py"],
     "common/taint.py": ["show/test_render.py", "show/test_report.py"],
     "compiler/capture/*.py": ["compiler/capture/test_capture.py"],
     "compiler/check/points.py": ["compiler/check/test_faithful.py"],
@@ -39,6 +40,9 @@ COVERED = {
     "predict/network_draws.py": ["predict/test_module_ensemble.py"],
     "predict/network_outputs.py": ["predict/test_shipped_ensemble.py"],
     "predict/stacked_network.py": ["predict/test_shipped_ensemble.py"],
+    "studies/study.py": ["studies/test_many.py"],
+    "studies/cross_validation.py": ["studies/test_cross_validate.py"],
+    "studies/hold_out.py": ["studies/test_cross_validate.py"],
     # Each guide, and each bound, is a row.
     "vi/autoguide/*.py": ["vi/test_engines.py", "vi/test_conjugate.py"],
     "vi/*.py": ["vi/test_engines.py", "vi/test_elbo.py"],

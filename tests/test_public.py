@@ -25,6 +25,7 @@ PUBLIC = {
             "poutine",
             "distributions",
             "infer",
+            "cluster",
             "compile",
             "check",
             "optim",
@@ -37,10 +38,12 @@ PUBLIC = {
         *("trace", "replay", "condition", "uncondition", "substitute", "do", "block", "mask", "scale", "seed", "reparam"),
         *("ParamStore", "Trace", "Posterior", "CompiledDensity", "enable_validation", "validation_enabled"),
     },
+    "su.cluster": {"Local", "Lost", "Ray", "Workers"},
     "su.infer": {
         *("MCMC", "NUTS", "Run", "Interrupted", "LogDensity", "Progress", "reparam"),
         *("Fit", "FitResult", "Laplace", "Pathfinder", "Importance", "ImportanceSamples"),
         *("Predictive", "Prediction", "ModuleEnsemble", "log_likelihood", "SBC", "SBCResult"),
+        *("many", "cross_validate", "CrossValidation", "Study", "StudyFailure", "StudyInterrupted"),
         *("SVI", "SVIResult", "ELBO", "EarlyStopping", "Trace_ELBO", "TraceMeanField_ELBO", "RenyiELBO", "autoguide"),
     },
     "su.handlers": {
@@ -66,7 +69,7 @@ PYRO_NAMES = [name for name in su.handlers.__all__ if name.endswith("Messenger")
 
 @pytest.mark.parametrize("where", PUBLIC)
 def test_the_public_list_is_what_is_there(where):
-    module = {"su": su, "su.infer": su.infer, "su.handlers": su.handlers}[where]
+    module = {"su": su, "su.cluster": su.cluster, "su.infer": su.infer, "su.handlers": su.handlers}[where]
     listed = set(module.__all__) - set(PYRO_NAMES)
     assert listed == PUBLIC[where]
     assert all(hasattr(module, name) for name in module.__all__)
@@ -92,7 +95,7 @@ INTERNAL = {
 }
 """Classes that are named in signatures, and that nobody has to write."""
 
-FACES = [su, su.infer, su.handlers, su.optim, su.distributions, su.infer.autoguide, su.infer.reparam]
+FACES = [su, su.cluster, su.infer, su.handlers, su.optim, su.distributions, su.infer.autoguide, su.infer.reparam]
 
 
 def annotations():

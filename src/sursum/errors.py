@@ -29,6 +29,7 @@
     ├── StorageError                  a file or store that cannot be read or written
     │   └── MissingFileError              nothing is at the path, or the folder to write to is not there
     ├── OptimisationError             an optimiser's settings or its run
+    ├── TransportError                something that cannot be sent to a different process or machine
     ├── PredictionError               a prediction that cannot be made from the draws that are given
     └── VariationalError              settings or a run of variational inference
 
@@ -163,6 +164,10 @@ class MissingFileError(StorageError, FileNotFoundError):
 
 class OptimisationError(SursumError, ValueError):
     """An optimiser's settings, or its run."""
+
+
+class TransportError(SursumError, TypeError):
+    """A program, or its data, cannot be sent to a different process or machine."""
 
 
 class PredictionError(SursumError, ValueError):

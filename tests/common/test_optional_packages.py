@@ -15,7 +15,7 @@ import sursum.distributions as dist
 from sursum.common.optional_packages import EXTRAS, require
 from sursum.errors import MissingPackageError, SursumError
 from sursum.infer import MCMC, NUTS
-from sursum.sbc.sbc_result import SBCResult
+from sursum.studies.sbc_result import SBCResult
 from sursum.vi.autoguide.flow import zuko_flows
 
 

@@ -7,7 +7,16 @@ from typing import Any
 
 from sursum.errors import MissingPackageError
 
-EXTRAS = {"arviz": "arviz", "xarray": "arviz", "zarr": "store", "zuko": "flows", "matplotlib": "plot"}
+EXTRAS = {
+    "arviz": "arviz",
+    "xarray": "arviz",
+    "zarr": "store",
+    "zuko": "flows",
+    "matplotlib": "plot",
+    "loky": "workers",
+    "cloudpickle": "workers",
+    "ray": "ray",
+}
 """The extra of sursum that installs each of them."""
 
 

@@ -18,8 +18,12 @@ from sursum.predict.log_likelihood import log_likelihood
 from sursum.predict.module_ensemble import ModuleEnsemble
 from sursum.predict.prediction import Prediction
 from sursum.predict.predictive import Predictive
-from sursum.sbc.sbc import SBC
-from sursum.sbc.sbc_result import SBCResult
+from sursum.studies.cross_validate import cross_validate
+from sursum.studies.cross_validation import CrossValidation
+from sursum.studies.many import many
+from sursum.studies.sbc import SBC
+from sursum.studies.sbc_result import SBCResult
+from sursum.studies.study import Study, StudyFailure, StudyInterrupted
 from sursum.vi import ELBO, SVI, EarlyStopping, RenyiELBO, SVIResult, Trace_ELBO, TraceMeanField_ELBO
 from sursum.vi.importance import Importance, ImportanceSamples
 
@@ -29,6 +33,7 @@ __all__ = [
     "NUTS",
     "SBC",
     "SVI",
+    "CrossValidation",
     "EarlyStopping",
     "Fit",
     "FitResult",
@@ -46,10 +51,15 @@ __all__ = [
     "Run",
     "SBCResult",
     "SVIResult",
+    "Study",
+    "StudyFailure",
+    "StudyInterrupted",
     "TraceMeanField_ELBO",
     "Trace_ELBO",
     "autoguide",
+    "cross_validate",
     "log_likelihood",
+    "many",
     "reparam",
 ]
 

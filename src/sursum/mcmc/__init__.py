@@ -1,7 +1,7 @@
 """Markov chain Monte Carlo: `MCMC(NUTS(program)).run(*args)` gives a `Posterior`.
 
 `nuts` has the sampler's settings, `start` finds where chains begin, `chain_pool` runs them, `to_posterior` joins their draws.
-Imports `posterior`, `compiler` and below; `sbc`, `show` and `infer` import it.
+Imports `posterior`, `compiler` and below; `studies`, `show` and `infer` import it.
 """
 
 from sursum.mcmc.mcmc import MCMC

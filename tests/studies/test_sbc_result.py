@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy.stats import kstest
 
-from sursum.sbc import sbc_result
-from sursum.sbc.sbc_result import SBCResult
+from sursum.studies import sbc_result
+from sursum.studies.sbc_result import SBCResult
 
 
 def result(p, ranks=None, divergences=0):

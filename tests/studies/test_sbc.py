@@ -162,3 +162,12 @@ def test_a_lifted_network():
     found = su.infer.SBC(lifted, seed=0, num_simulations=100, num_samples=1000, num_warmup=500).run(torch.zeros(20))
     p = found.p_values["f"]
     assert p.min() > 0.01 / p.size, found
+
+
+def test_workers_give_the_same_ranks():
+    few = QUICK | {"num_simulations": 6}
+    here = su.infer.SBC(model, **few).run(ZEROS)
+    elsewhere = su.infer.SBC(model, **few, on=su.cluster.Local(num_workers=2)).run(ZEROS)
+    np.testing.assert_array_equal(elsewhere.ranks["mu"], here.ranks["mu"])
+    with pytest.raises(SamplingError, match="`on` is 'cluster'"):
+        su.infer.SBC(model, on="cluster")

@@ -21,11 +21,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sursum.cluster import Lost, Workers
+from sursum.cluster.workers import Here
 from sursum.common.other_libraries import answers
 from sursum.common.patterns import suggestion
 from sursum.common.precision import in_double
 from sursum.common.reprs import call_text
-from sursum.common.settings import optional_seed, settle, whole_number
+from sursum.common.settings import check_setting, optional_seed, settle, whole_number
 from sursum.compiler.compiled import compile_density
 from sursum.compiler.scan import rolled
 from sursum.core.calling import check_program
@@ -36,7 +38,11 @@ from sursum.errors import SamplingError
 from sursum.handlers import condition, trace, uncondition
 from sursum.handlers import seed as seeded
 from sursum.mcmc import MCMC, NUTS
-from sursum.sbc.sbc_result import SBCResult, p_values
+from sursum.posterior.posterior import Posterior
+from sursum.studies.sbc_result import SBCResult, p_values
+
+CHUNKS = 32
+"""Into how many parts a study is divided for workers."""
 
 
 @answers(
@@ -64,6 +70,8 @@ class SBC:
         num_warmup, num_samples, num_chains, target_accept: of the sampler, for each data set; chains run in parallel.
         seed: the same seed gives the same ranks; None takes one from torch's global generator, which is otherwise left alone.
         engine: as in `MCMC`. The compiled density is reused for all data.
+        on: where the simulations run: None for this process, `su.cluster.Local()` for its cores, `su.cluster.Ray()` for a
+            cluster. The ranks are the same.
 
     Raises:
         SamplingError: an invalid setting, such as fewer draws than `max_rank`.
@@ -90,11 +98,14 @@ class SBC:
     target_accept: float = field(default=0.9, kw_only=True)
     seed: int | None = field(default=None, kw_only=True)
     engine: str | None = field(default=None, kw_only=True)
+    on: Workers | None = field(default=None, kw_only=True)
 
     def __repr__(self) -> str:
         return call_text(self)
 
     def __post_init__(self) -> None:
+        place = self.on is None or isinstance(self.on, Workers)
+        check_setting("on", place, self.on, "a place for work or None", SamplingError, "give `su.cluster.Local()`")
         for name, program in (("model", self.model), ("fitted", self.fitted or self.model)):
             check_program(name, program, SamplingError)
         least = {"num_simulations": 2, "max_rank": 1}  # one rank is neither even nor uneven
@@ -120,6 +131,7 @@ class SBC:
             num_samples=self.num_samples,
             num_chains=self.num_chains,
             engine=self.engine,
+            cores=None if self.on is None else 1,
             progress=False,
         )
 
@@ -139,45 +151,87 @@ class SBC:
                 "only their shapes matter."
             )
 
-        def conditioned(*values: Tensor) -> Any:
-            data = dict(zip(observed, values, strict=True))
-            return condition(uncondition(self.fitted or self.model), data=data)(*args, **kwargs)
-
-        mcmc = self._mcmc(conditioned)
         picked = np.linspace(0, self._total - 1, self.max_rank).round().astype(int)
-        compiled = None
-        ranks: dict[str, list[NDArray[np.int64]]] = {}
-        divergences = 0
         seeds = np.random.SeedSequence(global_seed() if self.seed is None else self.seed)
-        for k, number in enumerate(seeds.generate_state(self.num_simulations, np.uint64).tolist()):
-            drawn = _simulate(simulator, args, kwargs, number % 2**63)
-            data = [drawn[name].value for name in observed]
+        numbers = list(enumerate(seeds.generate_state(self.num_simulations, np.uint64).tolist()))
+        fitted = uncondition(self.fitted or self.model)
+        task = _Simulations(self._mcmc(fitted), simulator, fitted, args, kwargs, tuple(observed), picked)
+        places: Workers = Here() if self.on is None else self.on
+        # A worker translates the program once for all that it is given together.
+        size = self.num_simulations if self.on is None else max(1, self.num_simulations // CHUNKS)
+        chunks = [numbers[i : i + size] for i in range(0, len(numbers), size)]
+        done: dict[int, Sequence[_Ranks]] = {}
+        for number, found in places.map(task, chunks):
+            if isinstance(found, Lost):
+                these = f"{chunks[number][0][0]} to {chunks[number][-1][0]}"
+                raise SamplingError(f"simulations {these} have no result: {found.reason}")
+            done[number] = found
+        results = [one for number in sorted(done) for one in done[number]]
+        divergences = sum(one.diverged for one in results)
+        ranks = {name: [one.ranks[name] for one in results] for name in results[0].ranks}
+        stacked = {name: np.stack(rows) for name, rows in ranks.items()}
+        # A constant site has no rank: it is neither below nor above any of its draws.
+        uneven = {name: p_values(rows, self.max_rank) for name, rows in stacked.items()}
+        return SBCResult(stacked, self.max_rank, uneven, divergences)
+
+
+@dataclass(frozen=True)
+class _Ranks:
+    """The ranks of one simulation, by site."""
+
+    ranks: Mapping[str, NDArray[np.int64]]
+    diverged: bool
+
+
+@dataclass(frozen=True)
+class _Simulations:
+    """What is done for some simulations, each with its number and a seed; here or in a worker."""
+
+    mcmc: MCMC
+    simulator: Callable[..., Any]
+    fitted: Callable[..., Any]
+    args: Sequence[Any]
+    kwargs: Mapping[str, Any]
+    observed: Sequence[str]
+    picked: NDArray[np.int64]
+
+    def __call__(self, numbers: Sequence[tuple[int, int]]) -> list[_Ranks]:
+        compiled = None
+        results = []
+        for k, number in numbers:
+            drawn = _simulate(self.simulator, self.args, self.kwargs, number % 2**63)
+            data = [drawn[name].value for name in self.observed]
             with warnings.catch_warnings():
                 if k:
                     # Warnings about the program have been issued for the first data.
                     warnings.simplefilter("ignore")
                 if compiled is None:
-                    compiled = compile_density(LogDensity(rolled(conditioned), data), self.engine)
+                    compiled = compile_density(LogDensity(rolled(self.conditioned), data), self.mcmc.engine)
                 else:
                     compiled = compiled.with_data(*data)
-                run = replace(mcmc, seed=k).prepared(compiled)
+                run = replace(self.mcmc, seed=k).prepared(compiled)
             run.work()
-            posterior = run.silently()
-            divergences += bool(posterior.stats["diverging"].any())
-            for name, draws in posterior.items():
-                if name not in drawn:
-                    raise SamplingError(
-                        f"site {name!r} is in the program that is fitted, but not in the one that simulates."
-                        f"{suggestion(name, drawn)} Use the same names in both for what is to be compared."
-                    )
-                if draws.is_floating_point():
-                    chosen = draws.flatten(0, 1).numpy()[picked]
-                    true = torch.as_tensor(drawn[name].value).double().numpy()
-                    ranks.setdefault(name, []).append((chosen < true).sum(axis=0))
-        stacked = {name: np.stack(rows) for name, rows in ranks.items()}
-        # A constant site has no rank: it is neither below nor above any of its draws.
-        uneven = {name: p_values(rows, self.max_rank) for name, rows in stacked.items()}
-        return SBCResult(stacked, self.max_rank, uneven, divergences)
+            results.append(self.ranks(run.silently(), drawn))
+        return results
+
+    def conditioned(self, *values: Tensor) -> Any:
+        """The fitted program on simulated data."""
+        return condition(self.fitted, data=dict(zip(self.observed, values, strict=True)))(*self.args, **self.kwargs)
+
+    def ranks(self, posterior: Posterior, drawn: Trace) -> _Ranks:
+        """Of what was drawn, in the posterior of its data."""
+        ranks = {}
+        for name, draws in posterior.items():
+            if name not in drawn:
+                raise SamplingError(
+                    f"site {name!r} is in the program that is fitted, but not in the one that simulates."
+                    f"{suggestion(name, drawn)} Use the same names in both for what is to be compared."
+                )
+            if draws.is_floating_point():
+                chosen = draws.flatten(0, 1).numpy()[self.picked]
+                true = torch.as_tensor(drawn[name].value).double().numpy()
+                ranks[name] = (chosen < true).sum(axis=0)
+        return _Ranks(ranks, bool(posterior.stats["diverging"].any()))
 
 
 @in_double()

@@ -1,0 +1,94 @@
+"""`Ray`: a cluster of machines, or a local one."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sursum.cluster.transport import pack, unpack
+from sursum.cluster.workers import ATTEMPTS, Item, Lost, Result
+from sursum.common.optional_packages import require
+from sursum.common.settings import check_setting
+from sursum.errors import OptionError
+
+
+@dataclass(frozen=True)
+class Ray:
+    """Workers of a Ray cluster. Programs travel by cloudpickle, data once for each machine by Ray's object store.
+
+    If this process is not connected to a cluster yet, it is connected to `address`, or starts a local one, which ends with it.
+
+    Args:
+        address: of the cluster, as `ray.init` takes it: "auto", or "ray://host:10001"; None for a local one.
+        cpus_per_chain: how many CPUs Ray reserves for a chain, or for one item of a study.
+
+    Raises:
+        OptionError: not a positive number of CPUs.
+        MissingPackageError: Ray is not installed.
+
+    References:
+        Moritz, Nishihara, Wang et al. (2018), Ray: a distributed framework for emerging AI applications, OSDI.
+
+    Example:
+        >>> import sursum as su
+        >>> su.cluster.Ray(cpus_per_chain=2)
+        Ray(address=None, cpus_per_chain=2)
+    """
+
+    address: str | None = None
+    cpus_per_chain: float = 1
+
+    def __post_init__(self) -> None:
+        text = self.address is None or isinstance(self.address, str)
+        check_setting("address", text, self.address, "a text or None", OptionError, "leave it out for a local cluster")
+        number = isinstance(self.cpus_per_chain, (int, float)) and self.cpus_per_chain > 0
+        check_setting("cpus_per_chain", number, self.cpus_per_chain, "a positive number", OptionError, "1 is usual")
+
+    def connect(self) -> Any:
+        """The package `ray`, connected."""
+        ray = require("ray", "Work on a cluster")
+        if not ray.is_initialized():
+            quiet = {"include_dashboard": False} if self.address is None else {}
+            # Ray otherwise changes what `CUDA_VISIBLE_DEVICES` is to its workers, and announces that it will stop doing so.
+            os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+            ray.init(address=self.address, log_to_driver=False, logging_level="ERROR", **quiet)
+        return ray
+
+    def map(self, task: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[tuple[int, Result | Lost]]:
+        """See `Workers`."""
+        ray = self.connect()
+        packed = ray.put(pack(task, "the task"))
+        options = {
+            "num_cpus": self.cpus_per_chain,
+            "max_retries": ATTEMPTS - 1,
+            "runtime_env": {"env_vars": {"OMP_NUM_THREADS": "1"}},
+        }
+        perform = ray.remote(**options)(_perform)
+        waiting, running = deque(range(len(items))), dict[Any, int]()
+        limit = max(4, int(2 * ray.cluster_resources().get("CPU", 1) / self.cpus_per_chain))
+        try:
+            while waiting or running:
+                while waiting and len(running) < limit:
+                    number = waiting.popleft()
+                    running[perform.remote(packed, pack(items[number], f"item {number}"))] = number
+                (done,), _ = ray.wait(list(running), num_returns=1)
+                number = running.pop(done)
+                try:
+                    found = ray.get(done)
+                except ray.exceptions.WorkerCrashedError as error:
+                    yield number, Lost(f"its worker ended {ATTEMPTS} times, the last time so: {str(error).splitlines()[0]}")
+                except ray.exceptions.RayTaskError as error:
+                    raise error.cause or error from None
+                else:
+                    yield number, unpack(found)
+        finally:
+            for reference in running:
+                ray.cancel(reference, force=True)
+
+
+def _perform(task: bytes, item: bytes) -> bytes:
+    """In a worker: the result as bytes."""
+    return pack(unpack(task)(unpack(item)), "the result")

@@ -1,0 +1,115 @@
+"""Many data sets: closed forms, workers, failures, interruptions, and stores."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import sursum as su
+import sursum.distributions as dist
+from sursum.cluster import Local
+from sursum.errors import OptionError, SamplingError, StorageError, TransportError
+from sursum.infer import MCMC, NUTS, many
+
+N = 25
+
+
+def model(y, scale=1.0):
+    mu = su.sample("mu", dist.Normal(0.0, 10.0))
+    with su.plate("data", len(y)):
+        su.sample("y", dist.Normal(mu, scale), obs=y)
+
+
+def data_sets(count=6):
+    rng = torch.Generator().manual_seed(0)
+    return [torch.randn(N, generator=rng, dtype=torch.float64) + k for k in range(count)]
+
+
+SAMPLER = MCMC(NUTS(model), num_warmup=200, num_samples=300, num_chains=2, seed=3)
+
+
+@pytest.fixture(scope="module")
+def study():
+    return many(SAMPLER, data_sets())
+
+
+def test_each_posterior_is_that_of_its_data(study):
+    precision = N + 0.01
+    means = np.array([float(y.sum()) / precision for y in data_sets()])
+    ess = np.minimum(study["mu", "ess_bulk"], 600)
+    assert (ess > 100).all()
+    # Five Monte-Carlo standard errors of a mean, over six data sets.
+    np.testing.assert_array_less(np.abs(study["mu", "mean"] - means), 5 * precision**-0.5 / np.sqrt(ess))
+    np.testing.assert_array_less(np.abs(study["mu", "sd"] * precision**0.5 - 1), 5 / np.sqrt(2 * ess))
+    assert not study.failures
+    assert len(study) == 6
+
+
+def test_workers_and_other_data_change_nothing(study):
+    elsewhere = many(SAMPLER, data_sets(), on=Local(num_workers=2))
+    np.testing.assert_array_equal(elsewhere["mu", "mean"], study["mu", "mean"])
+    np.testing.assert_array_equal(many(SAMPLER, data_sets(2))["mu", "mean"], study["mu", "mean"][:2])
+
+
+def test_a_failure_does_not_end_the_others():
+    bad = [{"y": data_sets()[0], "scale": 2.0}, (data_sets()[1], -1.0), ("text",)]
+    study = many(SAMPLER, bad)
+    assert list(study.failures) == [1, 2]
+    assert "scale" in study.failures[1].message
+    assert np.isnan(study["mu", "mean"][1:]).all()
+    assert np.isfinite(study["mu", "mean"][0])
+    with pytest.raises(SamplingError, match="data set 1 has no posterior: DensityError"):
+        study[1]
+    assert "2 failed, the first at 1" in str(study)
+
+
+def test_an_interrupted_study_goes_on_from_its_store(study, tmp_path):
+    calls = []
+
+    def stops(y):
+        calls.append(None)
+        if y is None:
+            raise KeyboardInterrupt
+        return model(y)
+
+    stopping = MCMC(NUTS(stops), num_warmup=200, num_samples=300, num_chains=2, seed=3)
+    with pytest.raises(su.infer.StudyInterrupted) as stop:
+        many(stopping, [*data_sets(3), None, None, None], store=tmp_path)
+    assert sorted(stop.value.study.summaries) == [0, 1, 2]
+    calls.clear()
+    whole = many(stopping, data_sets(), store=tmp_path)
+    np.testing.assert_array_equal(whole["mu", "mean"], study["mu", "mean"])
+    # The first three were not sampled again; and changed data are.
+    before = len(calls)
+    calls.clear()
+    many(stopping, data_sets(), store=tmp_path)
+    assert not calls
+    assert before
+    many(stopping, [data_sets()[0] + 1, *data_sets()[1:]], store=tmp_path)
+    assert calls
+    with pytest.raises(StorageError, match="a study with a different `seed`"):
+        many(stopping, data_sets(), store=tmp_path, seed=4)
+
+
+def test_what_cannot_be_done_is_said():
+    with pytest.raises(SamplingError, match="`data_sets` is empty"):
+        many(model, [])
+    with pytest.raises(OptionError, match="`on` is"):
+        many(model, data_sets(), on="ray")
+    with pytest.raises(TransportError, match="item 0 cannot be sent"):
+        many(model, [(number for number in range(3))], on=Local(num_workers=1))
+
+
+def test_columns_and_numbers(study):
+    assert study[-1]["mu"]["mean"] == study["mu", "mean"][5]
+    with pytest.raises(SamplingError, match="no data set has a site 'nu'"):
+        study["nu", "mean"]
+    with pytest.raises(SamplingError, match="no column 'median'"):
+        study["mu", "median"]
+    with pytest.raises(SamplingError, match="data set 7 was not sampled"):
+        study[7]
+    vectors = many(lambda y: su.sample("z", dist.Normal(y, 1.0).to_event(1)), [torch.zeros(2), torch.zeros(3)], seed=0)
+    with pytest.raises(SamplingError, match="depends on the data set"):
+        vectors["z", "mean"]
+    assert vectors[1]["z"]["mean"].shape == (3,)
