@@ -26,6 +26,7 @@ PUBLIC = {
             "distributions",
             "infer",
             "cluster",
+            "distributed",
             "compile",
             "check",
             "optim",
@@ -39,6 +40,7 @@ PUBLIC = {
         *("ParamStore", "Trace", "Posterior", "CompiledDensity", "enable_validation", "validation_enabled"),
     },
     "su.cluster": {"Local", "Lost", "Ray", "Workers"},
+    "su.distributed": {"Sharded", "shard"},
     "su.infer": {
         *("MCMC", "NUTS", "Run", "Interrupted", "LogDensity", "Progress", "reparam"),
         *("Fit", "FitResult", "Laplace", "Pathfinder", "Importance", "ImportanceSamples"),
@@ -64,12 +66,26 @@ PUBLIC = {
     },
 }
 
+FACE = {
+    "su": su,
+    "su.cluster": su.cluster,
+    "su.distributed": su.distributed,
+    "su.infer": su.infer,
+    "su.handlers": su.handlers,
+}
+
 PYRO_NAMES = [name for name in su.handlers.__all__ if name.endswith("Messenger") and name != "Messenger"]
 
 
 @pytest.mark.parametrize("where", PUBLIC)
 def test_the_public_list_is_what_is_there(where):
-    module = {"su": su, "su.cluster": su.cluster, "su.infer": su.infer, "su.handlers": su.handlers}[where]
+    module = {
+        "su": su,
+        "su.cluster": su.cluster,
+        "su.distributed": su.distributed,
+        "su.infer": su.infer,
+        "su.handlers": su.handlers,
+    }[where]
     listed = set(module.__all__) - set(PYRO_NAMES)
     assert listed == PUBLIC[where]
     assert all(hasattr(module, name) for name in module.__all__)
@@ -95,7 +111,17 @@ INTERNAL = {
 }
 """Classes that are named in signatures, and that nobody has to write."""
 
-FACES = [su, su.cluster, su.infer, su.handlers, su.optim, su.distributions, su.infer.autoguide, su.infer.reparam]
+FACES = [
+    su,
+    su.cluster,
+    su.distributed,
+    su.infer,
+    su.handlers,
+    su.optim,
+    su.distributions,
+    su.infer.autoguide,
+    su.infer.reparam,
+]
 
 
 def annotations():

@@ -3,7 +3,7 @@
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
-from sursum import cluster, distributions, handlers, infer, optim, poutine, priors
+from sursum import cluster, distributed, distributions, handlers, infer, optim, poutine, priors
 from sursum.common.elsewhere import elsewhere
 from sursum.common.other_libraries import refuse_name
 from sursum.compiler.benchmark import Benchmark
@@ -56,6 +56,7 @@ __all__ = [
     "compile",
     "condition",
     "deterministic",
+    "distributed",
     "distributions",
     "do",
     "enable_validation",

@@ -29,6 +29,7 @@
     ├── StorageError                  a file or store that cannot be read or written
     │   └── MissingFileError              nothing is at the path, or the folder to write to is not there
     ├── OptimisationError             an optimiser's settings or its run
+    ├── ShardError                    a program whose data cannot be divided, or ranks that do not go together
     ├── TransportError                something that cannot be sent to a different process or machine
     ├── PredictionError               a prediction that cannot be made from the draws that are given
     └── VariationalError              settings or a run of variational inference
@@ -164,6 +165,10 @@ class MissingFileError(StorageError, FileNotFoundError):
 
 class OptimisationError(SursumError, ValueError):
     """An optimiser's settings, or its run."""
+
+
+class ShardError(SursumError, RuntimeError):
+    """A program whose data cannot be divided, or ranks that do not go together."""
 
 
 class TransportError(SursumError, TypeError):

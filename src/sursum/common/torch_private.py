@@ -30,6 +30,7 @@ __all__ = [
     "TorchDispatchMode",
     "current_autograd_node",
     "decomposition_table",
+    "default_store",
     "dispatch_mode_at",
     "dispatch_modes",
     "enable_mkldnn",
@@ -90,3 +91,11 @@ def function_of(node: object) -> type | None:
 
 mkldnn_enabled = torch._C._get_mkldnn_enabled
 enable_mkldnn = torch._C._set_mkldnn_enabled
+
+
+# Ranks.
+
+
+def default_store() -> torch.distributed.Store:
+    """The store by which the ranks of the default process group have found each other."""
+    return torch.distributed.distributed_c10d._get_default_store()

@@ -34,7 +34,7 @@ from sursum.compiler.graph.graph import Graph
 from sursum.compiler.graph.replay import Replay
 from sursum.compiler.native.library.library import Instance, NativeFunction
 from sursum.compiler.scan import rolled
-from sursum.core.calling import refuse_shadowed
+from sursum.core.calling import layers, refuse_shadowed
 from sursum.density.log_density import LogDensity
 from sursum.errors import ArgumentError, CompileError, DensityError, EngineWarning, ObservationError, UncapturableError
 
@@ -108,6 +108,13 @@ class CompiledDensity:
         Raises:
             DensityError: `q` is not an array of n real numbers.
         """
+        q = self._checked(q)
+        if self.native is not None:
+            return self.native.value_and_grad(q)
+        value, gradient = self._run(torch.from_numpy(q))
+        return float(value), gradient.numpy()
+
+    def _checked(self, q: Array) -> Array:
         try:
             q = np.ascontiguousarray(q.detach() if isinstance(q, Tensor) else q)
             if q.dtype.kind not in "fiub":
@@ -117,10 +124,7 @@ class CompiledDensity:
         q = q.astype(np.float64, copy=False)
         if q.shape != (self.dim,):
             raise DensityError(f"the density has {self.dim} unconstrained coordinates, and q has shape {q.shape}.")
-        if self.native is not None:
-            return self.native.value_and_grad(q)
-        value, gradient = self._run(torch.from_numpy(q))
-        return float(value), gradient.numpy()
+        return q
 
     @property
     def source(self) -> str:
@@ -268,9 +272,10 @@ class CompiledDensity:
         return names, lambda rows: _stack([tuple(self.density.transform(row).values()) for row in rows])
 
 
-@pause_collection()
 def compile_density(density: LogDensity, engine: str | None = None) -> CompiledDensity:
     """Capture `density` and make it ready to run. A scan of its program stays a loop.
+
+    A program with a way of its own to be compiled, such as one that is sharded, is compiled in that way.
 
     Args:
         density: the log density of a program.
@@ -284,6 +289,14 @@ def compile_density(density: LogDensity, engine: str | None = None) -> CompiledD
         EngineWarning: the program has tensors that a capture does not support.
         GradientWarning: the gradient is not the derivative; see `CompiledDensity.check`.
     """
+    own = next((one for one in layers(getattr(density, "model", None)) if hasattr(one, "compile_density")), None)
+    found: CompiledDensity = compile_whole(density, engine) if own is None else own.compile_density(density, engine)
+    return found
+
+
+@pause_collection()
+def compile_whole(density: LogDensity, engine: str | None = None) -> CompiledDensity:
+    """`compile_density` of a program as one graph."""
     compiled, known = _compile(density, engine)
     points, far = compiled.points, far_points(compiled.points[0])
     # Where C is fast there are more.

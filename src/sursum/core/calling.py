@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -210,11 +210,17 @@ def _taken(fn: Any) -> tuple[set[str], bool]:
     return taken - bound, any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
 
 
-def innermost(fn: Any) -> Any:
-    """The function or module that handlers and `functools.partial` are wrapped around."""
+def layers(fn: Any) -> Iterator[Any]:
+    """A program's handlers and other wrappers, from outside, and at last what they are wrapped around."""
+    yield fn
     while isinstance(fn, (partial, Wrapper)):
         fn = fn.func if isinstance(fn, partial) else fn.fn
-    return fn
+        yield fn
+
+
+def innermost(fn: Any) -> Any:
+    """The function or module that handlers and `functools.partial` are wrapped around."""
+    return list(layers(fn))[-1]
 
 
 def _refuse_deferred(inner: Any, what: str) -> HandlerError:

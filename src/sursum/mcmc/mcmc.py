@@ -22,6 +22,7 @@ from sursum.compiler.scan import rolled
 from sursum.core.calling import refuse_shadowed
 from sursum.density.log_density import LogDensity
 from sursum.density.unobserved import announce_empty, announce_unobserved
+from sursum.distributed.ranks import led
 from sursum.errors import DensityError, DiagnosticWarning, SamplingError
 from sursum.mcmc.chain_pool import Schedule
 from sursum.mcmc.coordinates import LOOKS, turn
@@ -163,6 +164,7 @@ class MCMC:
         def __getattr__(self, name: str) -> NoReturn:
             refuse_name(self, name, THEIRS)
 
+    @led
     def run(self, *args: Any, **kwargs: Any) -> Posterior:
         """Sample the program with these arguments. May be called again, with different data.
 

@@ -25,6 +25,7 @@ from sursum.core.messages import Site
 from sursum.density.log_density import LogDensity
 from sursum.density.search import runs
 from sursum.density.unobserved import announce_unobserved
+from sursum.distributed.ranks import led
 from sursum.distributions.randomness import global_seed
 from sursum.errors import DensityError, DiagnosticWarning, EngineWarning, OptimisationError
 from sursum.handlers import ParamStore, lift, substitute
@@ -130,6 +131,7 @@ class Fit:
         if self.optim is not None:
             settle(self, {"optim": as_optim(self.optim, OptimisationError)})
 
+    @led
     def run(self, *args: Any, **kwargs: Any) -> FitResult:
         """Maximise the log density of the program with these arguments. May be called again, with different data.
 

@@ -14,6 +14,7 @@ from sursum.compiler.compiled import CompiledDensity, compile_density
 from sursum.compiler.scan import rolled
 from sursum.density.log_density import LogDensity
 from sursum.density.unobserved import announce_empty, announce_unobserved
+from sursum.distributed.ranks import led
 from sursum.distributions.randomness import global_seed
 from sursum.draws.psis import pareto_k
 from sursum.errors import OptimisationError
@@ -87,6 +88,7 @@ class Laplace:
     def __post_init__(self) -> None:
         check_settings(self, num_samples=1000, num_steps=NUM_STEPS)
 
+    @led
     def run(self, *args: Any, **kwargs: Any) -> Posterior:
         """Approximate the posterior of the program with these arguments. May be called again, with different data.
 

@@ -19,6 +19,7 @@ from sursum.compiler.compiled import CompiledDensity, compile_density
 from sursum.compiler.scan import rolled
 from sursum.density.log_density import LogDensity
 from sursum.density.unobserved import announce_empty, announce_unobserved
+from sursum.distributed.ranks import led
 from sursum.distributions.randomness import global_seed
 from sursum.draws.psis import resampled, smooth
 from sursum.errors import OptimisationError
@@ -117,6 +118,7 @@ class Pathfinder:
         if self.cores is not None:
             settle(self, {"cores": whole_number("cores", self.cores, 1, OptimisationError, "leave it out to use all")})
 
+    @led
     def run(self, *args: Any, **kwargs: Any) -> Posterior:
         """Approximate the posterior of the program with these arguments. May be called again, with different data.
 

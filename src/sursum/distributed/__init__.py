@@ -1,0 +1,10 @@
+"""One log density whose data are divided: over threads of this process, or over the ranks of `torch.distributed`.
+
+    shard(program, plate) ──compile_density──▶ parts of rows, each compiled ──▶ their sum: one density again
+
+Imports `compiler` and below; the methods that run a density import it.
+"""
+
+from sursum.distributed.shard import Sharded, shard
+
+__all__ = ["Sharded", "shard"]
