@@ -101,12 +101,17 @@ def enforce_double(computed: Computed | None = None, instead: Instead | None = N
 
 def is_double() -> bool:
     """Whether code here runs in double precision."""
-    return any(isinstance(mode, Computed) for mode in dispatch_modes())
+    return any(isinstance(mode, Computed) and mode.widens for mode in dispatch_modes())
 
 
 def is_watched() -> bool:
     """Whether a dispatch mode other than that of `in_double`, such as a capture, sees the operators that are run here."""
     return any(type(mode) is not Computed for mode in dispatch_modes())
+
+
+def is_traced(tensor: Tensor) -> bool:
+    """Whether a tensor is an input of a capture, or computed from one: Python must not look at its numbers."""
+    return any(isinstance(mode, Computed) and mode.traces(tensor) for mode in dispatch_modes())
 
 
 def default_dtype() -> torch.dtype:
@@ -212,6 +217,8 @@ class Computed(TorchDispatchMode):
     passed_by: ClassVar[bool] = True
     #: Operators that take functions pass through unchanged, so that the modes outside can refuse them.
     supports_higher_order_operators = True
+    #: False for a mode that leaves every operator in the program's own precision.
+    widens: ClassVar[bool] = True
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -227,12 +234,19 @@ class Computed(TorchDispatchMode):
         """What an operator gives, its arguments in float64."""
         return op(*args, **kwargs)
 
+    def traces(self, tensor: Tensor) -> bool:
+        """Whether this mode is a capture's, and the tensor computed from its inputs."""
+        return False
+
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
         if not isinstance(func, OpOverload):
             return func(*args, **kwargs)
+        if not self.widens:
+            with DisableTorchFunction():
+                return self.run(func, args, kwargs)
         facts = self._facts.get(id(func))  # torch keeps its operators, and hashes them in Python
         if facts is None:
             facts = self._facts[id(func)] = _OperatorFacts.of(func)

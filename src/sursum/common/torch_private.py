@@ -12,6 +12,7 @@ from torch._decomp import decomposition_table
 from torch._ops import OpOverload
 from torch.autograd.function import BackwardCFunction
 from torch.distributions.transforms import _InverseTransform as InverseTransform
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.nn.modules.batchnorm import _NormBase as NormBase
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._python_dispatch import _disable_current_modes as without_dispatch_modes
@@ -26,8 +27,10 @@ __all__ = [
     "InverseTransform",
     "NormBase",
     "OpOverload",
+    "StorageWeakRef",
     "TensorBase",
     "TorchDispatchMode",
+    "alive_storage",
     "current_autograd_node",
     "decomposition_table",
     "default_store",
@@ -70,6 +73,11 @@ num_dispatch_modes: Callable[[], int] = torch._C._len_torch_dispatch_stack
 parse_schema = torch._C.parse_schema
 COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd
 """The kernels that are composed of other operators, for all devices and for autograd."""
+
+# Memory.
+
+alive_storage: Callable[[int], torch.UntypedStorage] = torch.UntypedStorage._new_with_weak_ptr
+"""The storage that the pointer of a `StorageWeakRef` points to, while it is alive."""
 
 # Autograd.
 

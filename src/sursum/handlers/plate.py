@@ -8,6 +8,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from sursum.common.precision import is_traced
 from sursum.common.shown import abbreviate
 from sursum.common.user_frame import calling_line
 from sursum.core.arguments import as_data
@@ -79,6 +80,8 @@ class plate(Messenger):
                 raise PlateError(f"{here} cannot draw subsample_size {subsample_size} out of size {size}.")
             again = reopen(name)
             self.indices = self._draw(subsample_size) if again is None else again.indices
+            if self.indices is not None and is_traced(self.indices):
+                return  # a step draws them, and gives them as an input
         self._check_indices(here)
 
     def __repr__(self) -> str:

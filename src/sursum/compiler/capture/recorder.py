@@ -163,7 +163,7 @@ class Recorder(Computed):
         reads: list[Ref] = []
         node_args = tuple([self._refs(item, reads, facts, where) for item in args])
         node_kwargs = {key: self._refs(item, reads, facts, where) for key, item in kwargs.items()}
-        traced = not self._traced.isdisjoint([ref.value for ref in reads])
+        traced = facts.draws(args, kwargs) or not self._traced.isdisjoint([ref.value for ref in reads])
 
         if facts.checks:
             return self._check(op, args, kwargs, reads[0], where)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sursum.compiler.graph.graph import Graph, Guard, Node, Ref, map_refs, refs_of
+from sursum.compiler.graph.graph import Graph, Guard, Node, Ref, is_inner, map_refs, refs_of
 from sursum.compiler.graph.windows import same_geometry
 
 _COMPARED = 4096  # constants of more elements are not compared with each other
@@ -18,8 +18,8 @@ _COMPARED = 4096  # constants of more elements are not compared with each other
 def merge_equal_nodes(graph: Graph) -> Graph:
     """`graph` with equal nodes, constants and guards merged.
 
-    Every operator of a graph is a function of its arguments: those that write make a new version, and a recorder rejects
-    random ones.
+    Every operator of a graph is a function of its arguments, since those that write make a new version; two that draw are
+    two draws.
     """
     same: dict[int, int] = {}  # value → the equal one that stays
     kept: dict[Any, int] = {}
@@ -41,7 +41,8 @@ def merge_equal_nodes(graph: Graph) -> Graph:
             args, kwargs = map_refs(node.args, current), map_refs(node.kwargs, current)
             writes = tuple(replace(write, window=current(write.window)) for write in node.writes)
             renewed = Node(node.op, args, kwargs, node.outputs, writes, node.where)
-        first = known.setdefault((node.op, _key(renewed.args), _key(renewed.kwargs)), renewed)
+        draws = not is_inner(node.op) and torch.Tag.nondeterministic_seeded in node.op.tags
+        first = renewed if draws else known.setdefault((node.op, _key(renewed.args), _key(renewed.kwargs)), renewed)
         if first is not renewed and _same_results(first, renewed):
             for one, other in zip(first.outputs, renewed.outputs, strict=True):
                 if one is not None and other is not None:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from sursum.compiler.graph.graph import Graph, Node, made_by, refs_of
 
 
-def eliminate_dead_code(graph: Graph) -> Graph:
-    """`graph` without the nodes, values and constants that neither an output nor a guard needs."""
+def eliminate_dead_code(graph: Graph, keeps: Callable[[Node], bool] = lambda node: False) -> Graph:
+    """`graph` without the nodes, values and constants that neither an output, nor a guard, nor a node that it `keeps` needs."""
     needed = {ref.value for ref in graph.outputs} | {guard.ref.value for guard in graph.guards}
     nodes: list[Node] = []
     for node in reversed(graph.nodes):
         made = made_by(node)
-        if needed.isdisjoint(made):
+        if needed.isdisjoint(made) and not keeps(node):
             continue
         needed.update(made)
         needed.update(ref.value for ref in refs_of(node))

@@ -53,10 +53,19 @@ def split_line(
     return windows, writer.scope["replay"]
 
 
+def step_line(graph: Graph, inputs: Sequence[Ref]) -> tuple[str, Callable[..., tuple[int | None, tuple[Tensor, ...]]]]:
+    """Python source that executes a graph of several inputs, and the function: of a generator, from which its operators draw,
+    and of the inputs, tensors of these windows. An input that nothing reads may be any tensor, or None."""
+    writer = _Writer(graph, True, True, inputs)
+    source = writer.write_step(inputs)
+    exec(compile(source, "<step>", "exec"), writer.scope)
+    return source, writer.scope["step"]
+
+
 class _Writer:
     """Writes the source of one graph. `scope` binds what the source names: operators, constants, layouts."""
 
-    def __init__(self, graph: Graph, guards: bool, strided: bool) -> None:
+    def __init__(self, graph: Graph, guards: bool, strided: bool, inputs: Sequence[Ref] = ()) -> None:
         self.scope: dict[str, Any] = {"as_strided": torch.as_strided, "results_of": results_of}
         self.graph = graph
         self.guards: dict[int, list[tuple[int, Guard]]] = defaultdict(list)
@@ -67,7 +76,8 @@ class _Writer:
         self.count = 0
         self.home: dict[int, Ref] = {}  # value → the window that the variable of its name is
         self.names: dict[int, dict[Ref, str]] = defaultdict(dict)  # value → window → variable or constant
-        self.varying = {graph.input}
+        self.inputs = {graph.input, *(ref.value for ref in inputs)}
+        self.varying = set(self.inputs)
         self.last: dict[int, int] = {}
         self.windows: dict[int, set[Ref]] = defaultdict(set)
         self.written: set[int] = set()
@@ -103,19 +113,37 @@ class _Writer:
                 self.lines.append(f"q = {self._bind('laid_out', _laid_out(q))}(q)")
         else:
             self.names[graph.input] = {ref: f"q{k}" for k, ref in enumerate(windows)}
-        for value in graph.constants:
-            self._guards_of(value)
         self._guards_of(graph.input)
-        for position, node in enumerate(graph.nodes):
+        self._body()
+        names = ["q"] if windows is None or not self.strided else []
+        given = ", ".join([*names, *(f"q{k}" for k in range(len(windows or ())))])
+        return f"def replay({given}):\n" + "".join(f"    {line}\n" for line in self.lines)
+
+    def _body(self) -> None:
+        """The lines of all operators, and of the result."""
+        for value in self.graph.constants:
+            self._guards_of(value)
+        for position, node in enumerate(self.graph.nodes):
             self._node(position, node)
             dead = {ref.value for ref in refs_of(node)} | {ref.value for ref in node.outputs if ref is not None}
             dead |= {write.value for write in node.writes}
             self._drop([value for value in sorted(dead) if self.last[value] == position])
-        outputs = [self._output(ref) for ref in graph.outputs]
+        outputs = [self._output(ref) for ref in self.graph.outputs]
         self.lines.append(f"return None, ({''.join(item + ', ' for item in outputs)})")
-        names = ["q"] if windows is None or not self.strided else []
-        given = ", ".join([*names, *(f"q{k}" for k in range(len(windows or ())))])
-        return f"def replay({given}):\n" + "".join(f"    {line}\n" for line in self.lines)
+
+    def write_step(self, inputs: Sequence[Ref]) -> str:
+        """The source of a function of a generator and of several inputs."""
+        for k, ref in enumerate(inputs):
+            if ref.value not in self.graph.values:
+                continue
+            self._hold(ref, f"p{k}")
+            # A window other than the whole is a place in memory: an input that lies elsewhere is copied then.
+            check = _strided_as if self.windows[ref.value] <= {ref} and ref.value not in self.written else _laid_out
+            self.lines.append(f"p{k} = {self._bind('laid_out', check(ref))}(p{k})")
+            self._guards_of(ref.value)
+        self._body()
+        given = ", ".join(["generator", *(f"p{k}" for k in range(len(inputs)))])
+        return f"def step({given}):\n" + "".join(f"    {line}\n" for line in self.lines)
 
     def _node(self, position: int, node: Node) -> None:
         varies = any(ref.value in self.varying for ref in refs_of(node))
@@ -189,7 +217,7 @@ class _Writer:
         source, name = self.names[old][home], f"v{new}"
         mine = [ref for ref in dict.fromkeys(windows) if ref.value == old]
         if self.strided:
-            private = old not in self.graph.constants and old != self.graph.input and self.last[old] == position
+            private = old not in self.graph.constants and old not in self.inputs and self.last[old] == position
             self.lines.append(f"{name} = {source}" if private else f"{name} = {source}.clone()")
             self._hold(replace(home, value=new), name)
             return {ref: self._read(replace(ref, value=new)) for ref in mine}
@@ -235,6 +263,8 @@ class _Writer:
             return targets.get(item) or self._read(item)
         if isinstance(item, (list, tuple)):
             return f"[{', '.join(self._argument(part, targets) for part in item)}]"
+        if isinstance(item, torch.Generator):
+            return "generator"
         if item is None or isinstance(item, (bool, int, str)) or (isinstance(item, float) and math.isfinite(item)):
             return repr(item)
         return self._bind("a", item)
@@ -249,12 +279,12 @@ class _Writer:
         """An output, which its receiver may write to: not a constant, nor a window on something else."""
         name = self._read(ref)
         alone = self.given[ref.value] == 1
-        mine = alone and ref.value not in self.graph.constants and ref.value != self.graph.input
+        mine = alone and ref.value not in self.graph.constants and ref.value not in self.inputs
         return name if mine and numel_of(ref) == self.graph.values[ref.value].numel else f"{name}.clone()"
 
     def _drop(self, dead: list[int]) -> None:
         """Drop dead values."""
-        dead = [value for value in dead if value not in self.graph.constants and value != self.graph.input]
+        dead = [value for value in dead if value not in self.graph.constants and value not in self.inputs]
         gone = dict.fromkeys(name for value in dead for name in self.names[value].values())
         if gone:
             self.lines.append(f"del {', '.join(gone)}")
@@ -277,6 +307,18 @@ def _laid_out(ref: Ref) -> Callable[[Tensor], Tensor]:
         return torch.empty_strided(size, stride, dtype=tensor.dtype, device=tensor.device).copy_(tensor)
 
     return laid_out
+
+
+def _strided_as(ref: Ref) -> Callable[[Tensor], Tensor]:
+    """A tensor unchanged if it has the recorded strides, wherever it lies; otherwise a copy that has them."""
+    size, stride = ref.size, ref.stride
+
+    def strided(tensor: Tensor) -> Tensor:
+        if tensor.stride() == stride:
+            return tensor
+        return torch.empty_strided(size, stride, dtype=tensor.dtype, device=tensor.device).copy_(tensor)
+
+    return strided
 
 
 def _map_over(tensor: Tensor, q: Tensor) -> Tensor:
