@@ -44,6 +44,7 @@ COVERED = {
     "studies/study.py": ["studies/test_many.py"],
     "studies/cross_validation.py": ["studies/test_cross_validate.py"],
     "studies/hold_out.py": ["studies/test_cross_validate.py"],
+    "training/*.py": ["training/test_step.py", "vi/test_engines.py", "vi/test_svi.py"],
     # Each guide, and each bound, is a row.
     "vi/autoguide/*.py": ["vi/test_engines.py", "vi/test_conjugate.py"],
     "vi/*.py": ["vi/test_engines.py", "vi/test_elbo.py"],

@@ -10,8 +10,8 @@ import sursum as su
 import sursum.distributions as dist
 from sursum.errors import VariationalError
 from sursum.infer import SVI, RenyiELBO, Trace_ELBO, TraceMeanField_ELBO
+from sursum.training.noise import Noise
 from sursum.vi.elbo import ELBO, join
-from sursum.vi.noise import Noise
 from sursum.vi.particle import pair
 
 D = torch.float64

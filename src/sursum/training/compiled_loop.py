@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sursum.compiler.native.library.loaded import load
-from sursum.vi.objective import Objective
+from sursum.training.packed import Packed
 
 Array = NDArray[np.float64]
 _SOURCE = files(__package__).joinpath("steps.c")
@@ -99,14 +99,14 @@ class TrainingLoop:
         CompileError: the loop cannot be compiled.
     """
 
-    def __init__(self, objective: Objective, particles: int, order: float, rule: Rule, clip: tuple[float, float]) -> None:
+    def __init__(self, objective: Packed, particles: int, order: float, rule: Rule, clip: tuple[float, float]) -> None:
         native = objective.function.native
         assert native is not None
         self.objective, self.particles, self.rule = objective, particles, rule
         self._steps = load(_SOURCE.read_text(encoding="ascii"), ("sursum_steps",)).handle.sursum_steps
         self._steps.restype = ctypes.c_int64
         self._steps.argtypes = [ctypes.c_void_p, ctypes.c_int64, *[ctypes.c_void_p] * 3]
-        n, k = objective.dim, objective.noise
+        n, k = objective.dim, objective.width
         self._instance = native.instance()
         self._point, self._out, self._weight = np.zeros(n + k), np.zeros(particles * (1 + n)), np.zeros(particles)
         self._slope = self._out[1:] if particles == 1 else np.zeros(n)
@@ -121,14 +121,14 @@ class TrainingLoop:
         """Take a step for each row of `noise`, up to the first failure; parameters and the optimiser's state are written back.
 
         Args:
-            noise: (steps, particles · noise), contiguous.
+            noise: (steps, particles · width), contiguous: all that a particle takes besides the parameters.
             rates: the learning rate at each step.
             losses: filled with the loss at each step.
 
         Returns:
             The number of steps taken.
         """
-        leaves = [self.objective.store.unconstrained[name] for name in self.objective.names]
+        leaves = list(self.objective.leaves.values())
         self._point[: self.objective.dim] = self.objective.coordinates()
         self._task.taken = self._read(optimizer, leaves)
         pointers = (noise.ctypes.data, rates.ctypes.data, losses.ctypes.data)

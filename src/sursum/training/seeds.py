@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-SET_UP, STEP, EVALUATE, DRAW, NOISE = range(5)
+SET_UP, STEP, EVALUATE, DRAW, NOISE, INDICES, EPOCH = range(7)
 
 
 def derive(seed: int, purpose: int, index: int) -> int:

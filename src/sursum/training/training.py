@@ -50,6 +50,14 @@ class Training:
         """The unconstrained tensors that are optimised, by parameter."""
         return {name: leaf for name, leaf in self.store.unconstrained.items() if leaf.requires_grad}
 
+    def narrow(self) -> None:
+        """Train every parameter in its own dtype and on its device, instead of in double precision. Before the first step."""
+        self.store.double = False
+        for name, leaf in self.store.unconstrained.items():
+            initial = self.store.sites[name].initial
+            if isinstance(initial, Tensor) and initial.dtype is not leaf.dtype:
+                self.store.unconstrained[name] = leaf.detach().to(initial.dtype).requires_grad_(leaf.requires_grad)
+
     def ready(self) -> torch.optim.Optimizer:
         """The optimiser, with all current parameters of the store.
 

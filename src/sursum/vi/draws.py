@@ -22,8 +22,8 @@ from sursum.errors import CaptureError
 from sursum.handlers import ParamStore, seed
 from sursum.posterior.assemble import Subject, assemble_independent
 from sursum.posterior.posterior import Posterior
-from sursum.vi import seeds
-from sursum.vi.noise import Noise, block
+from sursum.training import seeds
+from sursum.training.noise import Noise, block
 from sursum.vi.particle import Pair, is_settled, must_be_eager, pair
 from sursum.vi.pushforward import PlacedDelta, Pushforward
 

@@ -86,11 +86,29 @@ class ELBO:
             VariationalError: the loss is not finite; names the site. The programs take no batch of particles.
             GuideError: guide and model do not fit.
         """
+        return self._estimate(model, guide, args, kwargs, baselines, check=True)
+
+    def weigh(
+        self, model: Program, guide: Program, args: Sequence[Any], kwargs: Mapping[str, Any], baselines: Baselines
+    ) -> Tensor:
+        """Like `estimate`, without looking at the numbers: a capture may not."""
+        return self._estimate(model, guide, args, kwargs, baselines, check=False)
+
+    def _estimate(
+        self,
+        model: Program,
+        guide: Program,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        baselines: Baselines,
+        *,
+        check: bool,
+    ) -> Tensor:
         pairs, keep = self._pairs(model, guide, args, kwargs)
         log_weights = [self.log_weight(one, keep) for one in pairs]
         stacked = log_weights[0].reshape(-1) if keep is not None else torch.stack(log_weights)
         bound = join(stacked, self.order)
-        for one in pairs:
+        for one in pairs if check else ():
             one.check_finite(bound)
         loss = -bound
         if any(needs_score(site) for site in pairs[0].guide.stochastic.values()):

@@ -17,6 +17,7 @@ from sursum.common.progress import State, display_for
 from sursum.common.reprs import call_text, shapes_text, text
 from sursum.common.settings import optional_seed, whole_number
 from sursum.common.shown import abbreviate
+from sursum.common.user_frame import warn
 from sursum.compiler.engine import check_engine
 from sursum.core.arguments import with_data
 from sursum.core.calling import innermost, refuse_coroutines, refuse_misnamed, refuse_shadowed, valued
@@ -24,22 +25,28 @@ from sursum.core.messages import Param
 from sursum.density.bypassed_module import watch_originals
 from sursum.density.unobserved import announce_empty, announce_unobserved, find_unobserved
 from sursum.distributions.randomness import global_seed
-from sursum.errors import CallError, VariationalError
+from sursum.errors import CallError, CaptureError, EngineWarning, VariationalError
 from sursum.handlers import ParamStore, seed
 from sursum.optim import as_optim
 from sursum.posterior.posterior import Posterior
-from sursum.vi import seeds
+from sursum.training import seeds
+from sursum.training.batch import Batch
+from sursum.training.step import SHAPES
+from sursum.training.surroundings import Surroundings
+from sursum.training.training import Training
+from sursum.training.work import Work
 from sursum.vi.autoguide.guide import AutoGuide
+from sursum.vi.bound import Bound
 from sursum.vi.draws import draw_posterior
 from sursum.vi.early_stopping import EarlyStopping
 from sursum.vi.elbo import ELBO, batch
-from sursum.vi.engine import ENGINES, Eager, Engine, engine_for
+from sursum.vi.engine import ENGINES, Eager, Engine, Engines
 from sursum.vi.particle import Pair, pair
 from sursum.vi.trace_elbo import Trace_ELBO
-from sursum.vi.training import Training
 
 _GLANCE = 0.1
 _CHUNK = 2**17
+_CHANGES = 3
 
 
 @dataclass(frozen=True, repr=False)
@@ -151,8 +158,14 @@ class SVI:
         self.checkpoint, self.checkpoint_every = checkpoint, checkpoint_every
         self._training = Training(as_optim(optim, VariationalError), global_seed() if seed is None else seed)
         self.engine = engine
-        self._by_programs: ELBO | None = None
+        self._bound = Bound(self.loss, model, guide, self._training.store)
+        self._engines = Engines(self._bound, self._training, engine)
+        self._is_batched = False  # whether it is known if particles can be drawn in a batch
         self._last: tuple[Any, Engine, Any] | None = None
+        self._by_shape: dict[Any, Engine] = {}
+        self._noted: set[str] = set()
+        self._around: Surroundings | None = None
+        self._changes = 0
         self._called: tuple[tuple[Any, ...], dict[str, Any]] | None = None
         self._chunk = 1  # steps between clock checks
 
@@ -225,10 +238,14 @@ class SVI:
         return SVIResult(self.losses[before:], values, stopped, engine.name)
 
     def step(self, *args: Any, **kwargs: Any) -> float:
-        """Take one step by the programs themselves, e.g. on a minibatch, and return the loss before it. `run` is faster."""
+        """Take one step on this batch, and return the loss before it.
+
+        The first call with a batch of a new shape captures the step; its tensors are inputs.
+        """
         args, kwargs = with_data(self.model, args, kwargs)
         self._set_up(args, kwargs)
-        Eager(self._batched(args, kwargs), self.model, self.guide, self._training, args, kwargs).advance(1)
+        engine, batch = self._engine_for_batch(args, kwargs)
+        engine.advance(1, [] if batch is None else [batch])
         return self._training.losses[-1]
 
     def evaluate_loss(self, *args: Any, **kwargs: Any) -> float:
@@ -238,9 +255,9 @@ class SVI:
         """
         args, kwargs = with_data(self.model, args, kwargs)
         self._set_up(args, kwargs, trains=False)
-        loss = self._batched(args, kwargs)
+        self._batched(args, kwargs)
         with valued(), self.params, self._seeded(seeds.EVALUATE, self._training.steps):
-            return float(loss.estimate(self.model, self.guide, args, kwargs, {}).detach())
+            return float(self._bound.estimate(args, kwargs, {}).detach())
 
     def sample(self, num_samples: int = 1000, *args: Any, **kwargs: Any) -> Posterior:
         """Draws from the guide as a posterior: latent and deterministic sites, as in `MCMC`.
@@ -291,6 +308,7 @@ class SVI:
         """
         self._training.load(path)
         self._last = None
+        self._by_shape.clear()
 
     # Implementation.
 
@@ -299,7 +317,8 @@ class SVI:
         `trains`."""
         self._called = (args, kwargs)
         if self._training.optimizer is None:
-            first = self._first(args, kwargs)
+            with Work() as work:
+                first = self._first(args, kwargs)
             sites = [*first.guide.values(), *first.model.values()]
             params = [site if isinstance(site, Param) else getattr(site, "param", None) for site in sites]
             if any(param is not None and param.owner is not None for param in params):
@@ -310,7 +329,10 @@ class SVI:
                     originals.check(found, trained=True)
             announce_unobserved(find_unobserved(first.model))
             announce_empty({name: site.value for name, site in first.model.observed.items()})
+            self._bound.look(first)
             if trains or self._training.leaves:
+                if self._training.leaves:
+                    self._engines.choose(work)
                 self._training.ready()
 
     def _first(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Pair:
@@ -321,20 +343,67 @@ class SVI:
         """The engine for these arguments: that of the last run, if it is still valid."""
         key = _identity((args, kwargs))
         if self._last is None or self._last[0] != key or not self._last[1].still_right():
-            first = self._first(args, kwargs)
-            found = engine_for(self.engine, self.loss, self.model, self.guide, self._training, first, args, kwargs)
-            if isinstance(found, Eager):
-                found.loss = self._batched(args, kwargs)
+            self._batched(args, kwargs)
+            found = self._engines.make(args, kwargs, None)
             # The arguments are kept alive, since an id is unique only as long as the object lives.
             self._last = (key, found, (args, kwargs))
         return self._last[1]
 
-    def _batched(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ELBO:
-        """The loss as the programs themselves compute it, determined once."""
-        if self._by_programs is None:
+    def _engine_for_batch(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Engine, Batch | None]:
+        """The engine for batches of this shape."""
+        self._batched(args, kwargs)
+        training, eager = self._training, Eager(self._bound, self._training, args, kwargs)
+        if self.engine == "eager" or self._bound.custom or (self._bound.averaged and not training.baselines):
+            return eager, None
+        try:
+            batch = Batch.of(args, kwargs)
+        except CaptureError as error:
+            if self.engine is not None:
+                raise
+            self._note(f"the programs are run by Python at every step, which is slow: {error}")
+            return eager, None
+        engine = self._by_shape.get(batch.key)
+        if engine is not None and self._around is not None and self._around.changed():
+            engine = self._look_again(engine, batch)
+        if engine is None:
+            if len(self._by_shape) >= SHAPES:
+                self._note(
+                    f"batches of more than {SHAPES} shapes: those of a new shape are run by Python, which is slow. Pad them to "
+                    "a few shapes."
+                )
+                return eager, None
+            engine = self._by_shape[batch.key] = self._engines.make(args, kwargs, batch)
+            self._around = Surroundings(self.model, self.guide)
+        return engine, batch
+
+    def _look_again(self, engine: Engine, batch: Batch) -> Engine | None:
+        """The engine, if the programs still have its loss although something around them has changed."""
+        self._around = Surroundings(self.model, self.guide)
+        if engine.still_right(batch):
+            return engine
+        self._changes += 1
+        self._by_shape.clear()
+        if self._changes > _CHANGES:
+            self.engine = "eager"
+            self._note(
+                "the programs are run by Python at every step, which is slow: a number or a flag that they read from outside "
+                "their arguments changes between steps. Pass it to `step` as a tensor."
+            )
+            return Eager(self._bound, self._training, *batch.arguments(batch.tensors))
+        return None
+
+    def _note(self, message: str) -> None:
+        """Warn once that the programs run at every step."""
+        if message not in self._noted:
+            self._noted.add(message)
+            warn(message, EngineWarning)
+
+    def _batched(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Determine once how the programs themselves draw particles: in a batch or one after another."""
+        if not self._is_batched:
             with valued(), self.params, self._seeded(seeds.SET_UP, 0):
-                self._by_programs = batch(self.loss, self.model, self.guide, args, kwargs)
-        return self._by_programs
+                self._bound.loss = batch(self.loss, self.model, self.guide, args, kwargs)
+            self._is_batched = True
 
     def _until_pause(self, end: int, chunk: int) -> int:
         """How many steps to take before the next pause."""

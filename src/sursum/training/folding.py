@@ -1,0 +1,97 @@
+"""Compute once what is the same in every step, and keep what is the same everywhere as one number."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from sursum.compiler.graph.dce import eliminate_dead_code
+from sursum.compiler.graph.graph import Graph, Guard, Node, Ref, Value, made_by, map_refs, refs_of
+from sursum.compiler.graph.python_codegen import step_line
+from sursum.compiler.graph.windows import flat
+
+#: A constant of more elements is computed in every step, unless it is one number.
+_LARGEST = 1 << 20
+
+
+def fold_steps(graph: Graph, inputs: Sequence[Ref]) -> Graph:
+    """`graph` with what depends neither on an input nor on a draw computed once; guards on that are checked and dropped.
+
+    A constant whose elements are all the same number, such as the logarithm of the scale of a prior of a million weights, takes
+    one number of memory.
+    """
+    graph = eliminate_dead_code(graph, draws)
+    varying = {ref.value for ref in inputs}
+    kept: list[Node] = []
+    fixed: list[Node] = []
+    for node in graph.nodes:
+        if draws(node) or node.writes or any(ref.value in varying for ref in refs_of(node)):
+            varying.update(made_by(node))
+            kept.append(node)
+        else:
+            fixed.append(node)
+    wanted = {ref.value for node in kept for ref in refs_of(node)} | {ref.value for ref in graph.outputs}
+    wanted |= {guard.ref.value for guard in graph.guards}
+    ids = sorted({value for node in fixed for value in made_by(node)} & wanted)
+    if not ids:
+        return graph
+    part = replace(graph, guards=(), outputs=tuple(flat(at, graph.values[at].numel, graph.values[at].dtype) for at in ids))
+    _, run = step_line(eliminate_dead_code(replace(part, nodes=tuple(fixed))), ())
+    with torch.no_grad():
+        _, folded = run(None)
+    constants, values, one = dict(graph.constants), dict(graph.values), set[int]()
+    written = {write.window.value for node in kept for write in node.writes}
+    large: set[int] = set()
+    for value, found in zip(ids, folded, strict=True):
+        if found.numel() > 1 and value not in written and _is_uniform(found):
+            constants[value], values[value] = found[:1].clone(), Value(value, 1, found.dtype)
+            one.add(value)
+        elif found.numel() > _LARGEST:
+            large.add(value)
+        else:
+            constants[value] = found
+
+    def current(ref: Ref) -> Ref:
+        return replace(ref, stride=(0,) * len(ref.size), offset=0) if ref.value in one else ref
+
+    def known(guard: Guard) -> bool:
+        constant = constants.get(guard.ref.value)
+        return constant is not None and _holds(constant, current(guard.ref), guard)
+
+    kept_at = {id(node) for node in (*kept, *_makers(fixed, large, constants))}
+    renewed = [
+        replace(node, args=map_refs(node.args, current), kwargs=map_refs(node.kwargs, current))
+        for node in graph.nodes
+        if id(node) in kept_at
+    ]
+    guards = tuple(replace(guard, ref=current(guard.ref)) for guard in graph.guards if not known(guard))
+    outputs = tuple(map(current, graph.outputs))
+    changed = replace(graph, values=values, constants=constants, nodes=tuple(renewed), guards=guards, outputs=outputs)
+    return eliminate_dead_code(changed, draws)
+
+
+def draws(node: Node) -> bool:
+    """Whether an operator draws. One whose result nothing needs draws all the same: those after it depend on that."""
+    return torch.Tag.nondeterministic_seeded in node.op.tags
+
+
+def _makers(nodes: Sequence[Node], values: set[int], known: Mapping[int, Tensor]) -> list[Node]:
+    """The nodes that are needed to make these values from what is known."""
+    needed, found = set(values), list[Node]()
+    for node in reversed(nodes):
+        if not needed.isdisjoint(made_by(node)):
+            needed.update(ref.value for ref in refs_of(node) if ref.value not in known)
+            found.append(node)
+    return found
+
+
+def _is_uniform(storage: Tensor) -> bool:
+    return bool((storage == storage[0]).all())
+
+
+def _holds(storage: Tensor, ref: Ref, guard: Guard) -> bool:
+    seen = storage.as_strided(ref.size, ref.stride, ref.offset)
+    return bool(seen.all()) if guard.kind == "true" else not bool(seen.any())

@@ -1,0 +1,117 @@
+"""Batches from a data loader, epoch after epoch, in an order that comes from the seed of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from sursum.common.torch_private import tree_leaves
+from sursum.errors import CallError
+from sursum.training import seeds
+
+
+def is_loader(value: Any) -> bool:
+    """Whether an argument stands for batches: a `DataLoader`, or an iterable that is not itself data.
+
+    Example:
+        >>> is_loader(iter([1])), is_loader([1]), is_loader(torch.ones(2))
+        (True, False, False)
+    """
+    if isinstance(value, DataLoader):
+        return True
+    data = isinstance(value, (Tensor, str, bytes, Sequence, dict, set, torch.nn.Module)) or hasattr(value, "__array__")
+    return isinstance(value, Iterable) and not data and not callable(value)
+
+
+def count_rows(loader: Any) -> int | None:
+    """How many rows one epoch has; None if that is not known."""
+    for of in ("sampler", "dataset") if isinstance(loader, DataLoader) else ("",):
+        if of == "sampler" and getattr(loader, "batch_size", None) is None:
+            continue
+        try:
+            rows = len(getattr(loader, of)) if of else None
+        except TypeError:
+            continue
+        if rows is not None:
+            return rows
+    return None
+
+
+def rows_of(args: Sequence[Any]) -> int | None:
+    """The number of rows of a batch: the length of its first tensor, however deeply nested."""
+    return next((len(leaf) for leaf in tree_leaves(args) if isinstance(leaf, Tensor) and leaf.dim()), None)
+
+
+class Batches:
+    """The batches of a loader as arguments of a program.
+
+    Args:
+        loader: iterated again for each epoch. What it draws from torch's global generator comes from (seed, epoch), and the
+            generator itself is left alone.
+        seed: of the run.
+        taken: how many batches earlier runs have taken: they are passed over, so that a resumed run has the same batches.
+    """
+
+    def __init__(self, loader: Iterable[Any], seed: int, taken: int = 0) -> None:
+        self._loader, self._seed, self._epoch = loader, seed, 0
+        self._left: Iterator[Any] | None = None
+        self._state: Tensor | None = None  # of the global generator, inside the epoch
+        self._again = iter(loader) is not loader if not isinstance(loader, DataLoader) else True
+        try:
+            length = len(loader)  # type: ignore[arg-type]
+        except TypeError:
+            length = 0
+        if self._again and length:
+            self._epoch, taken = divmod(taken, length)
+        elif not self._again:
+            taken = 0  # an iterator goes on where it is
+        for _ in range(taken):
+            self.take()
+
+    def take(self) -> tuple[Any, ...]:
+        """The next batch.
+
+        Raises:
+            CallError: an iterator has no more batches, or the loader has none.
+        """
+        found = self._next()
+        if found is None:
+            if not self._again:
+                raise CallError(
+                    "the iterator of batches has ended before the last step. Give a data loader, which can be iterated again, "
+                    "or ask for as many steps as it has batches."
+                )
+            self._epoch, self._left = self._epoch + 1, None
+            found = self._next()
+        if found is None:
+            raise CallError("the data loader has no batches, so there is nothing to train on.")
+        batch = found[0]
+        return tuple(batch) if isinstance(batch, (list, tuple)) else (batch,)
+
+    def _next(self) -> tuple[Any] | None:
+        with self._generator():
+            if self._left is None:
+                self._left = iter(self._loader)
+            try:
+                return (next(self._left),)
+            except StopIteration:
+                return None
+
+    @contextmanager
+    def _generator(self) -> Iterator[None]:
+        """Torch's global generator as this epoch has it, restored afterwards."""
+        before = torch.get_rng_state()
+        if self._left is None:
+            torch.manual_seed(seeds.derive(self._seed, seeds.EPOCH, self._epoch))
+        elif self._state is not None:
+            torch.set_rng_state(self._state)
+        try:
+            yield
+        finally:
+            self._state = torch.get_rng_state()
+            torch.set_rng_state(before)

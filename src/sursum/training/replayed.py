@@ -1,0 +1,101 @@
+"""A step as torch runs it: the operators of its loss and of its gradient, one after another, without handlers or autograd."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sursum.compiler.capture.refusals import place
+from sursum.compiler.graph.compare import compare
+from sursum.compiler.graph.cse import merge_equal_nodes
+from sursum.compiler.graph.python_codegen import step_line
+from sursum.errors import DensityError, EscapeError
+from sursum.training.folding import fold_steps
+from sursum.training.recorder import Lent, Recording, record
+
+#: How many units in the last place a replay may differ from the program, relative to the largest element.
+_UNITS = 256.0
+
+
+@dataclass(frozen=True)
+class Point:
+    """The inputs of one run of a step, and the seed of what it draws."""
+
+    inputs: tuple[Tensor, ...]
+    seed: int
+
+
+class Replayed:
+    """A captured step.
+
+    Args:
+        recording: its first recording.
+        state: how many of its last inputs it writes into.
+    """
+
+    def __init__(self, recording: Recording, state: int, device: torch.device) -> None:
+        self.inputs, self._state = recording.inputs, state
+        self.graph = merge_equal_nodes(fold_steps(recording.graph, recording.inputs))
+        self.source, self._run = step_line(self.graph, recording.inputs)
+        self._generator = torch.Generator(device)
+
+    def __call__(self, inputs: Sequence[Tensor], seed: int) -> tuple[Tensor, ...]:
+        """The loss, its gradient by each trained input, and the other results; the state is updated.
+
+        Raises:
+            DensityError: a check of arguments fails.
+        """
+        return self._finish(inputs, *self._run(self._generator.manual_seed(seed), *inputs))
+
+    def _finish(self, inputs: Sequence[Tensor], failed: int | None, outputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        if failed is not None:
+            where = place(self.graph.guards[failed].where) if failed >= 0 else ""
+            raise DensityError(f"a check of arguments fails{where}, so the loss is not defined at these parameters.")
+        if not self._state:
+            return outputs
+        for kept, now in zip(inputs[-self._state :], outputs[-self._state :], strict=True):
+            kept.copy_(now)
+        return outputs[: -self._state]
+
+
+def replayed(
+    loss: Callable[[Sequence[Tensor]], Sequence[Tensor]], points: tuple[Point, Point], trained: int, state: int
+) -> Replayed:
+    """The step whose loss this is, recorded at two points, and held to the program at the second.
+
+    Raises:
+        BranchError, EscapeError, CaptureError: it is not a fixed graph of operators.
+    """
+    device = points[0].inputs[0].device
+    generator, lent = torch.Generator(device), Lent()
+
+    def at(point: Point) -> Recording:
+        return record(loss, point.inputs, trained, state, generator.manual_seed(point.seed), lent)
+
+    first = at(points[0])
+    kept = [tensor.clone() for tensor in points[1].inputs[len(points[1].inputs) - state :]]
+    second = at(points[1])
+    compare(first.graph, second.graph)
+    step = Replayed(first, state, device)
+    inputs = (*points[1].inputs[: len(points[1].inputs) - state], *kept)
+    check_same(step(inputs, points[1].seed), second.found)
+    return step
+
+
+def check_same(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> None:
+    """Raise an EscapeError if a replay has other results than the program."""
+    for k, (mine, theirs) in enumerate(zip(found, wanted, strict=True)):
+        if not theirs.is_floating_point():
+            continue
+        unit = torch.finfo(theirs.dtype).eps
+        scale = torch.nan_to_num(theirs.detach().abs(), posinf=0.0).max() if theirs.numel() else torch.zeros(())
+        far = torch.nan_to_num((mine - theirs).abs(), nan=0.0, posinf=0.0).max() if theirs.numel() else torch.zeros(())
+        if not bool(far <= _UNITS * unit * torch.clamp(scale, min=1.0)) or not torch.equal(mine.isnan(), theirs.isnan()):
+            what = "loss" if k == 0 else f"result {k}"
+            raise EscapeError(
+                f"the {what} of the captured step differs from the program's by {float(far):.3g}: a number that the program "
+                "reads outside torch changes from run to run."
+            )

@@ -1,0 +1,104 @@
+"""`Bound`: the loss of one guide and one model, as every engine needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from sursum.handlers import ParamStore
+from sursum.training.batch import Batch
+from sursum.training.packed import PackedLoss
+from sursum.training.step import Loss
+from sursum.vi.elbo import ELBO
+from sursum.vi.particle import Pair, Program, needs_score, pair
+
+
+@dataclass
+class Bound:
+    """The negative bound of a model and a guide, as a function of the parameters in a store.
+
+    Args:
+        loss: the bound, as the programs compute it: particles in a batch only where they take one.
+        scored: a site of the guide whose draws cannot be differentiated, once the programs have run.
+        averaged: whether a site of the guide asks for a running average as its baseline.
+    """
+
+    loss: ELBO
+    model: Program
+    guide: Program
+    store: ParamStore
+    scored: str | None = None
+    averaged: bool = False
+
+    @property
+    def title(self) -> str:
+        """What the loss is called in messages."""
+        return f"loss of {getattr(self.guide, '__name__', type(self.guide).__name__)}"
+
+    @property
+    def custom(self) -> str | None:
+        """Why the bound cannot be captured; None if no reason is known."""
+        own = type(self.loss).estimate is not ELBO.estimate
+        return f"{type(self.loss).__name__} has a custom estimate" if own else None
+
+    def look(self, first: Pair) -> None:
+        """Note what the traces of a first run say about the bound."""
+        sites = [(name, site) for name, site in first.guide.stochastic.items() if needs_score(site)]
+        self.scored = sites[0][0] if sites else None
+        self.averaged = any((site.infer.get("baseline") or {}).get("use_decaying_avg_baseline") for _, site in sites)
+
+    def estimate(self, args: Sequence[Any], kwargs: Mapping[str, Any], baselines: dict[str, Tensor]) -> Tensor:
+        """The loss of all particles; `baselines` are updated.
+
+        Raises:
+            VariationalError: it is not finite; names the site.
+        """
+        return self.loss.estimate(self.model, self.guide, args, kwargs, baselines)
+
+    def weigh(self, args: Sequence[Any], kwargs: Mapping[str, Any], *, check: bool = False) -> Tensor:
+        """−log w of one particle.
+
+        Raises:
+            VariationalError: with `check`, it is not finite; names the site.
+        """
+        drawn = pair(self.model, self.guide, args, kwargs)
+        bound = self.loss.log_weight(drawn, None)
+        if check:
+            drawn.check_finite(bound)
+        return -bound
+
+    def packed(self, args: Sequence[Any], kwargs: Mapping[str, Any], batch: Batch | None) -> PackedLoss:
+        """−log w of one particle as a function of the trained parameters and of a batch."""
+
+        def loss(trained: Mapping[str, Tensor], tensors: Sequence[Tensor]) -> Tensor:
+            given = (args, kwargs) if batch is None else batch.arguments(tensors)
+            with self._with(trained):
+                return self.weigh(*given)
+
+        return loss
+
+    def step(self, called: tuple[Sequence[Any], Mapping[str, Any]] | None) -> Loss:
+        """The loss of all particles as a function of the trained parameters, the baselines and a batch, unless it is `called`
+        with fixed arguments."""
+
+        def loss(
+            trained: Mapping[str, Tensor], state: Mapping[str, Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]
+        ) -> Tensor:
+            baselines = dict(state)
+            with self._with(trained):
+                value = self.loss.weigh(self.model, self.guide, *(called or (args, kwargs)), baselines)
+            for name, now in baselines.items():
+                if name in state and now is not state[name]:
+                    state[name].copy_(now)
+            return value
+
+        return loss
+
+    def _with(self, trained: Mapping[str, Tensor]) -> ParamStore:
+        """The store with other leaves in the place of those that are trained."""
+        other = ParamStore(double=self.store.double)
+        other.sites, other.unconstrained = self.store.sites, {**self.store.unconstrained, **trained}
+        return other

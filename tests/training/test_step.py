@@ -1,0 +1,150 @@
+"""A captured step against the function itself: values, gradients, draws, subsamples, state, shapes of batches."""
+
+import pytest
+import torch
+from torch import nn
+
+import sursum as su
+import sursum.distributions as dist
+from sursum.errors import CaptureError, DensityError, EngineWarning
+from sursum.training import Step
+from sursum.training.folding import draws
+
+X = torch.randn(50, 3, generator=torch.Generator().manual_seed(0))
+
+
+def network(trained, state, args, kwargs):
+    """Dropout, a subsampled plate, an embedding, integers, and a state that is updated."""
+    x, k = args
+    hidden = torch.tanh(x @ trained["w"]) + trained["table"][k]
+    hidden = nn.functional.dropout(hidden, 0.4, training=True)
+    with su.plate("rows", 50, subsample_size=7) as rows:
+        drawn = su.sample("z", dist.Normal(hidden.mean(), trained["s"].exp()))
+    state["mean"].mul_(0.9).add_(hidden.mean().detach(), alpha=0.1)
+    return ((hidden.sum(-1).mean() + X[rows].sum(-1) * drawn) ** 2).sum() * kwargs["weight"]
+
+
+def inputs(dtype=torch.float32):
+    generator = torch.Generator().manual_seed(1)
+    shapes = {"w": (3, 4), "table": (5, 4), "s": ()}
+    trained = {name: torch.randn(shape, generator=generator).to(dtype) for name, shape in shapes.items()}
+    return trained, {"mean": torch.tensor(0.5, dtype=dtype)}
+
+
+def batch(rows, seed):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(rows, 3, generator=generator), torch.randint(5, (rows,), generator=generator)
+
+
+def test_a_captured_step_is_the_function_bit_for_bit_in_every_batch_and_draw():
+    step = Step(network, engine="torch")
+    trained, state = inputs()
+    for seed, rows in ((0, 6), (1, 6), (2, 4), (3, 6)):
+        mine, theirs = ({name: value.clone() for name, value in state.items()} for _ in range(2))
+        given = (trained, batch(rows, seed), {"weight": 2.0})
+        found = step(*given, seed=seed, state=mine)
+        wanted = step.run(*given, seed=seed, state=theirs)
+        assert torch.equal(found.loss, wanted.loss)
+        for name, slope in wanted.gradients.items():
+            torch.testing.assert_close(found.gradients[name], slope, rtol=1e-6, atol=1e-6)
+            assert found.gradients[name].dtype is torch.float32
+        assert torch.equal(mine["mean"], theirs["mean"])
+        assert not torch.equal(mine["mean"], state["mean"])
+    assert step.engine == "torch"
+    assert len(step._known) == 2
+    graph = next(iter(step._known.values())).replay.graph
+    assert sum(map(draws, graph.nodes)) == 2
+
+
+def test_a_seed_gives_the_same_draws_and_another_seed_others():
+    step = Step(network, engine="torch")
+    trained, state = inputs()
+
+    def loss(seed):
+        return float(step(trained, batch(6, 0), {"weight": 2.0}, seed=seed, state={"mean": state["mean"].clone()}).loss)
+
+    before = torch.get_rng_state()
+    assert loss(3) == loss(3)
+    assert loss(3) != loss(4)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_subsamples_are_unbiased():
+    """The mean over seeds of the gradient is that of the whole, within four standard errors."""
+    x = torch.arange(10.0, dtype=torch.float64)
+
+    def loss(trained, state, args, kwargs):
+        with su.plate("rows", 10, subsample_size=3) as rows:
+            return (trained["w"] * x[rows] ** 2).sum() * 10 / 3
+
+    step = Step(loss, engine="torch")
+    w = {"w": torch.tensor(1.0, dtype=torch.float64)}
+    found = torch.stack([step(w, seed=seed).gradients["w"] for seed in range(1000)])
+    assert abs(float(found.mean()) - float((x**2).sum())) < 4 * float(found.std()) / 1000**0.5
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_a_step_stays_in_the_dtype_of_the_program(dtype):
+    def loss(trained, state, args, kwargs):
+        return (args[0] @ trained["w"]).square().mean()
+
+    step = Step(loss, engine="torch")
+    w, x = {"w": torch.ones(3, 2, dtype=dtype)}, torch.ones(4, 3, dtype=dtype)
+    found = step(w, (x,), seed=0)
+    assert found.loss.dtype is found.gradients["w"].dtype is dtype
+    graph = next(iter(step._known.values())).replay.graph
+    kinds = {ref.dtype for node in graph.nodes for ref in node.outputs if ref is not None}
+    assert {kind for kind in kinds if kind.is_floating_point} == {dtype}
+
+
+def test_no_operator_of_a_step_moves_data():
+    step = Step(network, engine="torch")
+    trained, state = inputs()
+    step(trained, batch(6, 0), {"weight": 2.0}, seed=0, state=state)
+    graph = next(iter(step._known.values())).replay.graph
+    assert all(node.kwargs.get("device") in (None, torch.device("cpu")) for node in graph.nodes)
+    assert not [node for node in graph.nodes if node.op._schema.name in ("aten::_to_copy", "aten::copy_", "aten::to")]
+
+
+def test_what_changes_from_run_to_run_is_run_as_it_is_with_a_note():
+    def branching(trained, state, args, kwargs):
+        return trained["w"] if trained["w"] > 0 else -trained["w"]
+
+    step = Step(branching)
+    with pytest.warns(EngineWarning, match=r"the program is run by Python at every step, which is slow: .*looked at a value"):
+        found = step({"w": torch.tensor(2.0)}, seed=0)
+    assert (float(found.loss), float(found.gradients["w"]), step.engine) == (2.0, 1.0, "eager")
+    assert "looked at a value" in step.why
+    with pytest.raises(CaptureError, match="looked at a value"):
+        Step(branching, engine="torch")({"w": torch.tensor(2.0)}, seed=0)
+
+    numbers = iter(range(100))
+
+    def counting(trained, state, args, kwargs):
+        return trained["w"] * next(numbers)
+
+    with pytest.raises(CaptureError, match="arguments"):
+        Step(counting, engine="torch")({"w": torch.tensor(2.0)}, seed=0)
+
+
+def test_a_check_of_arguments_that_fails_in_a_later_batch_raises():
+    def scored(trained, state, args, kwargs):
+        su.sample("y", dist.Normal(0.0, args[0] * trained["w"].exp()), obs=torch.tensor(1.0))
+        return trained["w"] * args[0].sum()
+
+    step = Step(scored, engine="torch")
+    w = {"w": torch.tensor(0.0)}
+    step(w, (torch.tensor(1.0),), seed=0)
+    with pytest.raises(DensityError, match=r"a check of arguments fails .*test_step\.py:\d+"):
+        step(w, (torch.tensor(-1.0),), seed=0)
+
+
+def test_a_constant_of_one_number_takes_one_number():
+    def prior(trained, state, args, kwargs):
+        return -dist.Normal(torch.zeros(1000), 3.0 * torch.ones(1000)).log_prob(trained["w"]).sum()
+
+    step = Step(prior, engine="torch")
+    w = {"w": torch.linspace(-1, 1, 1000)}
+    torch.testing.assert_close(step(w, seed=0).gradients["w"], w["w"] / 9)
+    graph = next(iter(step._known.values())).replay.graph
+    assert max(constant.numel() for constant in graph.constants.values()) == 1

@@ -1,0 +1,61 @@
+"""What a captured step must notice: numbers, flags and data that programs read from outside their arguments."""
+
+import types
+
+import torch
+
+from sursum.handlers import scale
+from sursum.training.surroundings import Surroundings
+
+BETA = 1.0
+NET = torch.nn.Sequential(torch.nn.Linear(1, 1), torch.nn.Dropout())
+
+
+class Settings:
+    weight = 1.0
+
+    def __init__(self):
+        self.weight = 2.0
+        self.data = torch.zeros(3)
+
+    def program(self):
+        return self.weight * BETA, NET
+
+
+def test_nothing_has_changed_where_nothing_has():
+    settings = Settings()
+    seen = Surroundings(settings.program, scale(settings.program, scale=2.0))
+    settings.program()
+    assert not seen.changed()
+
+
+def test_globals_attributes_flags_data_closures_and_handlers(monkeypatch):
+    settings, numbers, rate = Settings(), [1.0, {"a": 1}], 0.1
+
+    def closed():
+        return rate, numbers
+
+    wrapped = scale(closed, scale=2.0)
+
+    def changes(change):
+        seen = Surroundings(settings.program, wrapped)
+        change()
+        return seen.changed()
+
+    assert changes(lambda: monkeypatch.setitem(globals(), "BETA", 2.0))
+    assert changes(lambda: setattr(settings, "weight", 3.0))
+    assert changes(lambda: settings.data.add_(1.0))
+    assert changes(lambda: setattr(settings, "data", torch.ones(3)))
+    assert changes(NET[1].eval)
+    assert changes(lambda: numbers[1].update(a=2))
+    assert changes(lambda: setattr(wrapped, "scale", 3.0))
+    rate = 0.2
+    seen = Surroundings(closed)
+    rate = 0.3
+    assert seen.changed()
+    NET[1].train()
+
+
+def test_the_code_of_libraries_is_not_followed():
+    seen = Surroundings(torch.nn.functional.relu, types)
+    assert len(seen._looks) == 0

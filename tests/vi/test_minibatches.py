@@ -1,0 +1,172 @@
+"""Minibatches: by arguments, by a plate's subsample; on every engine the gradient is the programs' own."""
+
+import pytest
+import torch
+
+import sursum as su
+import sursum.distributions as dist
+from sursum.errors import EngineWarning
+from sursum.infer import SVI, RenyiELBO, Trace_ELBO, TraceMeanField_ELBO, autoguide
+
+G = torch.Generator().manual_seed(0)
+X = torch.randn(40, 2, generator=G)
+Y = X @ torch.tensor([1.0, -0.5]) + 0.3 * torch.randn(40, generator=G)
+K = torch.randint(3, (40,), generator=G)
+
+
+def by_plate():
+    """A global site, one for every row, and a lookup by an index that is subsampled."""
+    w = su.sample("w", dist.Normal(torch.zeros(2), 1.0).to_event(1))
+    with su.plate("groups", 3):
+        a = su.sample("a", dist.Normal(0.0, 1.0))
+    with su.plate("rows", 40, subsample_size=8) as rows:
+        z = su.sample("z", dist.Normal(0.0, 0.1))
+        su.sample("y", dist.Normal(X[rows] @ w + a[K[rows]] + z, 0.3), obs=Y[rows])
+
+
+def by_arguments(x, y, k):
+    w = su.sample("w", dist.Normal(torch.zeros(2), 1.0).to_event(1))
+    with su.plate("groups", 3):
+        a = su.sample("a", dist.Normal(0.0, 1.0))
+    with su.plate("rows", 40, subsample_size=len(x)):
+        su.sample("y", dist.Normal(x @ w + a[k], 0.3), obs=y)
+
+
+LOSSES = [Trace_ELBO(), TraceMeanField_ELBO(), RenyiELBO(0.5, num_particles=2)]
+
+
+def gradients(svi, args, seed=0):
+    """The gradients that the engine of a batch computes, and those of the programs with the same noise."""
+    svi._set_up(args, {})
+    engine, batch = svi._engine_for_batch(args, {})
+    if svi.engine == "torch":
+        trained = engine._trained()
+        found = engine.step.on(batch, trained, seed=seed, state={})
+        wanted = engine.step.run(trained, args, seed=seed)
+        return engine, {n: (found.gradients[n], wanted.gradients[n]) for n in trained}
+    goal, rows = engine.goal, engine._with_batches(engine._draw(0)[:1], [batch])
+    row = rows.reshape(engine.particles, -1)[0]
+    q = torch.cat([torch.from_numpy(goal.coordinates()), row]).requires_grad_()
+    (slope,) = torch.autograd.grad(goal.value(q), q)
+    both = goal.split(goal.loss_and_grad(q.detach())[1]), goal.split(slope[: goal.dim])
+    return engine, {name: (both[0][name], both[1][name]) for name in goal.leaves}
+
+
+@pytest.mark.parametrize(("engine", "kind"), [("native", "InC"), ("torch", "ByTorch")])
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: type(loss).__name__)
+@pytest.mark.parametrize("model", [by_plate, by_arguments])
+def test_the_gradient_of_a_minibatch_is_the_programs_own(model, loss, engine, kind):
+    svi = SVI(model, autoguide.AutoNormal(model), su.optim.Adam(lr=0.01), loss, seed=0, engine=engine)
+    found, pairs = gradients(svi, () if model is by_plate else (X[:8], Y[:8], K[:8]))
+    assert type(found).__name__ == kind
+    assert pairs
+    for name, (mine, theirs) in pairs.items():
+        bound = 1e-5 * max(1.0, float(theirs.abs().max()))  # the programs are in single precision
+        assert float((mine - theirs).abs().max()) < bound, name
+
+
+def exact():
+    """The mean of w under the model without groups and rows of their own, by the normal equations."""
+    x, y = X.double(), Y.double()
+    precision = torch.eye(2).double() + x.T @ x / 0.09
+    return torch.linalg.solve(precision, x.T @ y / 0.09), precision.diagonal() ** -0.5
+
+
+def linear(x, y):
+    w = su.sample("w", dist.Normal(torch.zeros(2), 1.0).to_event(1))
+    with su.plate("rows", 40, subsample_size=len(x)):
+        su.sample("y", dist.Normal(x @ w, 0.3), obs=y)
+
+
+def subsampled():
+    w = su.sample("w", dist.Normal(torch.zeros(2), 1.0).to_event(1))
+    with su.plate("rows", 40, subsample_size=8) as rows:
+        su.sample("y", dist.Normal(X[rows] @ w, 0.3), obs=Y[rows])
+
+
+@pytest.mark.parametrize("engine", ["native", "torch"])
+def test_training_on_subsamples_finds_the_posterior_of_all_rows(engine):
+    schedule = lambda optimizer: torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.995)
+    optim = su.optim.Adam({"lr": 0.05}, scheduler=schedule)
+    svi = SVI(subsampled, autoguide.AutoNormal(subsampled), optim, seed=1, engine=engine)
+    assert svi.run(1000 if engine == "native" else 600).engine == engine
+    mean, sd = exact()
+    assert float((svi.params["auto.loc.w"].detach() - mean).abs().max()) < 0.02
+    torch.testing.assert_close(svi.params["auto.scale.w"].detach().double(), sd, rtol=0.25, atol=0)
+
+
+def test_a_loop_over_batches_captures_each_shape_once_and_a_smaller_last_batch_is_another():
+    svi = SVI(linear, autoguide.AutoNormal(linear), su.optim.Adam({"lr": 0.03}), seed=1)
+    order = torch.Generator().manual_seed(3)
+    for _ in range(40):
+        for rows in torch.randperm(40, generator=order).split(16):
+            svi.step(X[rows], Y[rows])
+    assert {type(engine).__name__ for engine in svi._by_shape.values()} == {"InC"}
+    assert len(svi._by_shape) == 2
+    mean, _ = exact()
+    assert float((svi.params["auto.loc.w"].detach() - mean).abs().max()) < 0.06
+
+
+def test_a_run_by_steps_that_was_resumed_equals_one_that_was_not(tmp_path):
+    def svi(engine):
+        return SVI(linear, autoguide.AutoNormal(linear), su.optim.Adam({"lr": 0.03}), seed=1, engine=engine)
+
+    for engine in ("native", "torch"):
+        whole, first, second = svi(engine), svi(engine), svi(engine)
+        batches = [(X[k : k + 16], Y[k : k + 16]) for k in (0, 16, 32, 8)]
+        losses = [whole.step(*batch) for batch in batches]
+        for batch in batches[:2]:
+            first.step(*batch)
+        first.save(tmp_path / "state.npz")
+        second.load(tmp_path / "state.npz")
+        assert [second.step(*batch) for batch in batches[2:]] == losses[2:]
+        for name, leaf in whole.params.unconstrained.items():
+            assert torch.equal(second.params.unconstrained[name], leaf)
+            assert leaf.dtype is (torch.float64 if engine == "native" else torch.float32)
+
+
+def test_a_number_from_outside_that_changes_between_steps_is_seen():
+    settings = {"beta": 1.0}
+
+    def annealed(y):
+        mu = su.sample("mu", dist.Normal(0.0, 1.0))
+        with su.poutine.scale(scale=settings["beta"]):
+            su.sample("y", dist.Normal(mu, 1.0).expand([4]).to_event(1), obs=y)
+
+    svi = SVI(annealed, autoguide.AutoDelta(annealed), su.optim.SGD(lr=1e-12), seed=0)
+    seen = []
+    for beta in (1.0, 1.0, 0.5, 0.25, 0.1):
+        settings["beta"] = beta
+        seen.append(svi.step(torch.ones(4)))
+        assert seen[-1] == pytest.approx(svi.evaluate_loss(torch.ones(4)), rel=1e-6)
+    settings["beta"] = 0.05
+    with pytest.warns(EngineWarning, match=r"a number or a flag that they read from outside their arguments changes"):
+        assert svi.step(torch.ones(4)) == pytest.approx(svi.evaluate_loss(torch.ones(4)), rel=1e-6)
+
+
+def test_discrete_guides_and_their_baselines_are_captured():
+    def model(y):
+        k = su.sample("k", dist.Bernoulli(0.3).expand([3]).to_event(1))
+        su.sample("y", dist.Normal(k.sum(), 1.0), obs=y)
+
+    def guide(y):
+        p = su.param("p", torch.full((3,), 0.5), constraint=dist.constraints.unit_interval)
+        infer = {"baseline": {"use_decaying_avg_baseline": True}}
+        su.sample("k", dist.Bernoulli(p).to_event(1), infer=infer)
+
+    def svi(engine):
+        return SVI(model, guide, su.optim.Adam({"lr": 0.02}), seed=0, engine=engine)
+
+    captured = svi(None)
+    for _ in range(5):
+        captured.step(torch.tensor(2.0))
+    (engine,) = captured._by_shape.values()
+    assert engine.name == "torch"
+    before = {name: value.clone() for name, value in captured._training.baselines.items()}
+    found = engine.step.on(engine.batch, engine._trained(), seed=9, state={n: v.clone() for n, v in before.items()})
+    wanted = engine.step.run(engine._trained(), (torch.tensor(2.0),), seed=9, state=before)
+    assert torch.equal(found.loss, wanted.loss)
+    torch.testing.assert_close(found.gradients["p"], wanted.gradients["p"])
+    assert float(wanted.gradients["p"].abs().sum()) > 0
+    result = captured.run(200, torch.tensor(2.0))
+    assert result.engine == "torch"
