@@ -1,0 +1,66 @@
+"""Which metric the warm-up ends with: asked for, or chosen by what its draws show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sursum.mcmc.kernel import fisher
+from sursum.mcmc.kernel.state import State
+
+Array = NDArray[np.float64]
+
+KINDS = ("auto", "diagonal", "low_rank", "dense")
+
+LOOKS = (0.05, 0.15, 0.4, 0.85)
+"""The parts of the warm-up after which a metric is estimated from the draws since the look before; the first is not used, for
+the chain may have been on its way."""
+
+WORTH = 2.5
+"""By how much a low-rank metric must shorten trajectories to be chosen: it costs a few passes over the coordinates a step."""
+
+FEWEST = 20
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """When a warm-up of so many draws looks back, and what it does then.
+
+    The diagonal metric is adapted with every draw by the kernel itself. Later looks have the better estimate, and the last one
+    leaves the end of the warm-up to the step size.
+    """
+
+    kind: str
+    num_warmup: int
+
+    @property
+    def looks(self) -> tuple[int, ...]:
+        """The numbers of draws after which a metric is estimated."""
+        found = () if self.kind in ("diagonal", "given") else tuple(int(part * self.num_warmup) for part in LOOKS)
+        return found if self.num_warmup >= 100 else ()
+
+    def until(self, draw: int) -> int | None:
+        """The next look after `draw`, if there is one."""
+        return next((look for look in self.looks if look > draw), None)
+
+    def look(self, state: State, draws: Array, gradients: Array) -> State:
+        """The chain as it continues after a look: with another metric, or as it is.
+
+        Args:
+            draws, gradients: those since the last look, (N, n).
+        """
+        if state.head["draw"] == self.looks[0]:
+            return state
+        moved = np.any(draws[1:] != draws[:-1], axis=1)
+        draws, gradients = draws[1:][moved], gradients[1:][moved]
+        if len(draws) < FEWEST // 2:
+            return state
+        try:
+            metric = (fisher.dense if self.kind == "dense" else fisher.low_rank)(draws, gradients)
+        except np.linalg.LinAlgError:  # draws far apart by many orders of magnitude: the next look has others
+            return state
+        if self.kind == "auto" and state.head["adapts_metric"] and fisher.shortening(metric) < WORTH:
+            return state
+        return state.with_metric(metric)
