@@ -1,6 +1,7 @@
 """Imports go one way: downwards, at module level, and sideways only inside a folder."""
 
 import ast
+import importlib
 import re
 from pathlib import Path
 
@@ -100,6 +101,39 @@ def test_imports_stand_at_module_level(path):
             assert at_top != late, f"{short(path)}:{node.lineno} imports {target} " + (
                 "at module level: it is slow or optional" if late else "inside a function or a condition"
             )
+
+
+# What a surface of another library may import of the package.
+FACES = {"sursum", "sursum.distributions", "sursum.distributions.constraints", "sursum.handlers", "sursum.infer"} | {
+    *("sursum.infer.autoguide", "sursum.infer.reparam", "sursum.optim", "sursum.priors", "sursum.errors"),
+}
+
+
+def importing(path, module):
+    """What a file imports of a package: pairs of a module's dotted name and the names that are taken from it."""
+    for node, _ in statements(path):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, ()) for alias in node.names if alias.name.split(".")[0] == module)
+        elif (node.module or "").split(".")[0] == module:
+            yield node.module, tuple(alias.name for alias in node.names)
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if "compat" in path.relative_to(PACKAGE).parts], ids=short)
+def test_surfaces_of_other_libraries_stand_on_public_names(path):
+    for module, names in importing(path, "sursum"):
+        if module.startswith("sursum.compat"):
+            continue
+        assert module in FACES, f"{short(path)} imports {module}, which is not public"
+        face = importlib.import_module(module)
+        public = set(getattr(face, "__all__", dir(face))) | {"*"}
+        public |= {name.rpartition(".")[2] for name in FACES}
+        assert set(names) <= public, f"{short(path)} imports {sorted(set(names) - public)} of {module}, which are not public"
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if "compat" not in path.relative_to(PACKAGE).parts], ids=short)
+def test_nothing_stands_on_surfaces_of_other_libraries(path):
+    found = [module for module, _ in importing(path, "sursum") if module.startswith("sursum.compat")]
+    assert not found or path.name == "__main__.py", f"{short(path)} imports {found}"
 
 
 def private_names(path):

@@ -18,6 +18,8 @@ COVERED = {
     "__main__.py": ["show/test_doctor.py", "test_packaging.py"],
     "poutine.py": ["handlers/test_contract.py"],
     "optim.py": ["vi/test_svi.py", "vi/test_engines.py"],
+    # Programs as Pyro's users write them, name by name.
+    "compat/pyro/*.py": ["compat/pyro/test_programs.py", "compat/pyro/test_names.py"],
     "common/elsewhere.py": ["common/test_other_libraries.py"],
     "common/torch_private.py": ["test_layers.py"],
     "cluster/workers.py": ["cluster/test_local.py", "cluster/test_ray.py"],

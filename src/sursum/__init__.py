@@ -13,7 +13,7 @@ from sursum.core.module import module
 from sursum.core.primitives import deterministic, factor, param, sample
 from sursum.core.scan import scan
 from sursum.core.trace import Trace
-from sursum.core.validation import enable_validation, validation_enabled
+from sursum.core.validation import enable_validation, is_validation_enabled, validation_enabled
 from sursum.draws.summary import Summary
 from sursum.handlers import (
     ParamStore,
@@ -63,6 +63,7 @@ __all__ = [
     "factor",
     "handlers",
     "infer",
+    "is_validation_enabled",
     "lift",
     "mask",
     "module",

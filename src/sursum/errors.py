@@ -24,6 +24,7 @@
     ├── ExportError                   something that cannot be exported to another library
     ├── OptionError                   an option that a function or class does not have, or of the wrong kind
     ├── MissingNameError              an attribute that does not exist
+    ├── MissingImportError            a name that is imported from a module, and does not exist there
     ├── MissingPackageError           an optional package that is not installed
     ├── SamplingError                 a sampler's settings or its run
     ├── StorageError                  a file or store that cannot be read or written
@@ -145,6 +146,10 @@ class OptionError(SursumError, TypeError):
 
 class MissingNameError(SursumError, AttributeError):
     """An attribute that does not exist."""
+
+
+class MissingImportError(SursumError, ImportError):
+    """A name that is imported from a module, and does not exist there."""
 
 
 class MissingPackageError(SursumError, ImportError):

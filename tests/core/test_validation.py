@@ -327,41 +327,41 @@ def test_an_explicit_wish_not_to_be_checked_is_respected():
 
 
 def test_the_switch_and_its_context():
-    assert su.validation_enabled()
+    assert su.is_validation_enabled()
     with su.enable_validation(False):
-        assert not su.validation_enabled()
+        assert not su.is_validation_enabled()
         assert su.sample("y", dist.Exponential(1.0, validate_args=False), obs=torch.tensor(-1.0)) == -1
         with su.enable_validation(True):
-            assert su.validation_enabled()
-        assert not su.validation_enabled()
-    assert su.validation_enabled()
+            assert su.is_validation_enabled()
+        assert not su.is_validation_enabled()
+    assert su.is_validation_enabled()
     su.enable_validation(False)
-    assert not su.validation_enabled()
+    assert not su.is_validation_enabled()
     su.enable_validation()
-    assert su.validation_enabled()
+    assert su.is_validation_enabled()
 
 
 def test_the_switch_may_be_used_again():
     off = su.enable_validation(False)
     for _ in range(2):
         with off:
-            assert not su.validation_enabled()
-        assert su.validation_enabled()
+            assert not su.is_validation_enabled()
+        assert su.is_validation_enabled()
 
 
 def test_the_switch_belongs_to_a_thread_or_task():
     seen = []
     with su.enable_validation(False):
-        thread = threading.Thread(target=lambda: seen.append(su.validation_enabled()))
+        thread = threading.Thread(target=lambda: seen.append(su.is_validation_enabled()))
         thread.start()
         thread.join()
 
         async def task():
             su.enable_validation(True)
-            return su.validation_enabled()
+            return su.is_validation_enabled()
 
         assert asyncio.run(task())
-        assert not su.validation_enabled()
+        assert not su.is_validation_enabled()
     assert seen == [True]
 
 

@@ -20,7 +20,7 @@ from sursum.core.messages import Deterministic, Factor, Param, Sample
 from sursum.core.plates import place, plate_scale, take_present
 from sursum.core.runtime import perform
 from sursum.core.scope import at_site, current_generator, open_plates
-from sursum.core.validation import check_factor, check_fn, check_mask, check_value, validation_enabled
+from sursum.core.validation import check_factor, check_fn, check_mask, check_value, is_validation_enabled
 from sursum.distributions.written import as_written
 from sursum.errors import ObservationError, SiteError
 
@@ -156,7 +156,7 @@ def param(
 
 def read(site: Param) -> Tensor:
     """The value of a parameter, after all handlers."""
-    if isinstance(site.initial, Tensor) and site.constraint is not constraints.real and validation_enabled():
+    if isinstance(site.initial, Tensor) and site.constraint is not constraints.real and is_validation_enabled():
         # Accessing a network's own parameter here does not count as reading it, which densities detect.
         with DisableTorchFunction():
             valid = site.constraint.check(site.initial.detach())

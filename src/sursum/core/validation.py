@@ -23,12 +23,12 @@ from sursum.core.valid_data import valid_data
 from sursum.distributions.fluent import Masked, unwrap
 from sursum.distributions.shapes import broadcast_shapes
 from sursum.distributions.supports import holds, support_of
-from sursum.errors import ArgumentError, ObservationError, PlateError, SiteError
+from sursum.errors import ArgumentError, ObservationError, OptionError, PlateError, SiteError
 
 _ENABLED: ContextVar[bool] = ContextVar("validation", default=True)
 
 
-def validation_enabled() -> bool:
+def is_validation_enabled() -> bool:
     """Whether sites are checked in this thread or task: True unless `enable_validation(False)` was called."""
     return _ENABLED.get()
 
@@ -38,9 +38,9 @@ class enable_validation:
 
     Example:
         >>> with enable_validation(False):
-        ...     validation_enabled()
+        ...     is_validation_enabled()
         False
-        >>> validation_enabled()
+        >>> is_validation_enabled()
         True
     """
 
@@ -56,6 +56,36 @@ class enable_validation:
         _ENABLED.set(self._before)
 
 
+class validation_enabled:
+    """The checks switched on or off inside a `with` block, in this thread or task. `is_validation_enabled()` asks.
+
+    Example:
+        >>> with validation_enabled(False):
+        ...     is_validation_enabled()
+        False
+        >>> is_validation_enabled()
+        True
+    """
+
+    def __init__(self, enabled: bool = True) -> None:
+        self._enabled = enabled
+        self._before: list[bool] = []
+
+    def __enter__(self) -> validation_enabled:
+        self._before.append(_ENABLED.get())
+        _ENABLED.set(self._enabled)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        _ENABLED.set(self._before.pop())
+
+    def __bool__(self) -> bool:
+        raise OptionError(
+            "validation_enabled(…) switches the checks inside a `with` block, and has no truth value: ask "
+            "is_validation_enabled()."
+        )
+
+
 def check_fn(site: Sample) -> None:
     """Check that `site.fn` is a distribution whose arguments satisfy their constraints."""
     fn = site.fn
@@ -66,7 +96,7 @@ def check_fn(site: Sample) -> None:
             f"Write sample({site.name!r}, dist.Normal(0, 1)), with an instance."
         )
     # While torch's own flag is on, constructors have checked, and an explicit validate_args=False is respected.
-    if validation_enabled() and not Distribution._validate_args:
+    if is_validation_enabled() and not Distribution._validate_args:
         _check_arguments(site, fn)
 
 
@@ -117,7 +147,7 @@ def check_factor(site: Factor) -> None:
 
     Call it before the site is placed.
     """
-    if not validation_enabled():
+    if not is_validation_enabled():
         return
     own = site.value.shape
     joint = broadcast_shapes(own, _shape(site.plates))
@@ -131,7 +161,7 @@ def check_factor(site: Factor) -> None:
 
 def check_mask(site: Sample | Factor) -> None:
     """Check that the mask of a site does not make it larger."""
-    if not isinstance(site.mask, Tensor) or not isinstance(site.value, Tensor) or not validation_enabled():
+    if not isinstance(site.mask, Tensor) or not isinstance(site.value, Tensor) or not is_validation_enabled():
         return
     own = site.value.shape
     if isinstance(site, Sample):
@@ -214,7 +244,7 @@ def check_fits(site: Sample) -> None:
 def check_value(site: Sample) -> None:
     """Check that a given value lies in the support of its site and is finite, wherever it is not masked."""
     fn, value = site.fn, site.value
-    if not validation_enabled() or not isinstance(fn, Distribution) or value is None:
+    if not is_validation_enabled() or not isinstance(fn, Distribution) or value is None:
         return
     with DisableTorchFunction():
         check_shape(site)

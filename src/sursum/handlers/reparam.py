@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import field
 from typing import Any, Protocol, Self
 
@@ -46,10 +46,11 @@ class reparam(Messenger[P, R]):
     r"""Draw latent sites through auxiliary ones: the same joint distribution, a different geometry for the sampler.
 
     Args:
-        config: a mapping from names or patterns to reparameterisers, e.g. ``{"theta": LocScaleReparam(0.0)}``.
+        config: a mapping from names or patterns to reparameterisers, e.g. ``{"theta": LocScaleReparam(0.0)}``; or a strategy,
+            a function from a latent site to its reparameteriser or to None, such as `AutoReparam()`.
 
     Raises:
-        HandlerError: a configuration that is not a mapping, or that contains something other than a reparameteriser.
+        HandlerError: a configuration that is neither, or that contains something other than a reparameteriser.
         SiteError: a site whose distribution does not have the required form, or that is observed and named exactly.
 
     Warns:
@@ -63,18 +64,18 @@ class reparam(Messenger[P, R]):
         ['theta_decentered', 'theta']
     """
 
-    config: Mapping[str, Reparam] = required()
+    config: Mapping[str, Reparam] | Callable[[Sample], Reparam | None] = required()
 
     met: dict[str, None] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.config, Mapping):
+        if isinstance(self.config, type) or not (isinstance(self.config, Mapping) or callable(self.config)):
             raise HandlerError(
                 f"the configuration of reparam is {self.config!r}, but must be a mapping from names or patterns to "
-                'reparameterisers: {"theta": LocScaleReparam(0.0)}.'
+                'reparameterisers, {"theta": LocScaleReparam(0.0)}, or a function from a site to one, AutoReparam().'
             )
-        for key, strategy in self.config.items():
+        for key, strategy in self.config.items() if isinstance(self.config, Mapping) else ():
             if isinstance(strategy, type) or not callable(strategy):
                 found = f"the class {strategy.__name__}" if isinstance(strategy, type) else repr(strategy)
                 raise HandlerError(
@@ -84,11 +85,15 @@ class reparam(Messenger[P, R]):
 
     def fresh(self) -> Self:
         copy = super().fresh()
+        if not isinstance(self.config, Mapping):
+            return copy
         shared = {id(one): one.fresh() for one in self.config.values() if isinstance(one, SharedReparam)}
         copy.config = {key: shared.get(id(one), one) for key, one in self.config.items()}
         return copy
 
     def finish(self) -> None:
+        if not isinstance(self.config, Mapping):
+            return
         for key, why in find_unused(self, self.config, self.met, "no sample site of that name was reached"):
             warn(f"reparam: the reparameteriser for {key!r} was not used: {why}", UnusedSiteWarning)
         for one in {id(one): one for one in self.config.values() if isinstance(one, SharedReparam)}.values():
@@ -98,10 +103,9 @@ class reparam(Messenger[P, R]):
         if not isinstance(site, Sample):
             return perform(site)
         self.met[site.name] = None
-        found = lookup(self.config, site.name)
-        if found is None:
+        key, strategy = self._chosen(site)
+        if strategy is None:
             return perform(site)
-        key, strategy = found
         if site.is_observed or site.value is not None:
             if key != site.name:
                 return perform(site)
@@ -119,6 +123,13 @@ class reparam(Messenger[P, R]):
                 param=site.param,
             )
         )
+
+    def _chosen(self, site: Sample) -> tuple[str, Reparam | None]:
+        """The reparameteriser of a site, and the key it is found under; a strategy is asked about latent sites alone."""
+        if isinstance(self.config, Mapping):
+            return lookup(self.config, site.name) or ("", None)
+        settled = site.is_observed or site.value is not None or site.infer.get("is_subsample")
+        return "", None if settled or not isinstance(site.fn, Distribution) else self.config(site)
 
 
 def _start(site: Sample) -> Sample:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterator
 
 from sursum.common.patterns import covers, lookup, matches, suggestion
 from sursum.core.runtime import Messenger
-from sursum.core.validation import validation_enabled
+from sursum.core.validation import is_validation_enabled
 
 
 def find_unused(
@@ -30,7 +30,7 @@ def find_unused(
             not used.
         patterns: whether the keys may be patterns.
     """
-    if not validation_enabled() or handler.noted.issuperset(keys):
+    if not is_validation_enabled() or handler.noted.issuperset(keys):
         return
     table = dict.fromkeys(keys)
     if patterns:

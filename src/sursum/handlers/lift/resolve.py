@@ -14,7 +14,7 @@ from torch.distributions import Distribution, constraints
 from sursum.common.patterns import lookup
 from sursum.common.torch_private import is_all_true, without_dispatch_modes
 from sursum.core.messages import Frame, Param, Sample
-from sursum.core.validation import check_value, validation_enabled
+from sursum.core.validation import check_value, is_validation_enabled
 from sursum.distributions.delta import Delta
 from sursum.distributions.fluent import Independent
 from sursum.distributions.randomness import drawing_from
@@ -131,7 +131,7 @@ def fit_draw(draw: Tensor, site: Param, value: Tensor | None) -> Tensor:
                 f"parameter's {tuple(value.shape)}. Return a tensor of that shape."
             )
         draw = draw.to(dtype=value.dtype, device=value.device).expand(value.shape)
-    if validation_enabled() and not is_all_true(site.constraint.check(draw)):
+    if is_validation_enabled() and not is_all_true(site.constraint.check(draw)):
         raise PriorSupportError(
             f"the prior of parameter {site} returned values that do not satisfy the parameter's constraint "
             f"{site.constraint!r}. Draw from {suggestions(site.constraint)}."

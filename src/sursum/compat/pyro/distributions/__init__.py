@@ -1,0 +1,74 @@
+"""Distributions under Pyro's names: sursum's, and the few that only its surface needs.
+
+Imports sursum's public names; the rest of `sursum.compat.pyro` imports it.
+"""
+
+from typing import Any
+
+from torch.distributions import Distribution
+
+import sursum.distributions as ours
+from sursum.compat.pyro._refuse import refusing
+from sursum.compat.pyro.distributions import constraints, torch_distribution, transforms, util
+from sursum.compat.pyro.distributions.empirical import Empirical
+from sursum.compat.pyro.distributions.torch_distribution import TorchDistribution, TorchDistributionMixin
+from sursum.compat.pyro.distributions.unit import Unit
+from sursum.compat.pyro.distributions.util import enable_validation, is_validation_enabled, validation_enabled
+from sursum.distributions import Delta, Independent, kl_divergence, register_kl
+from sursum.distributions import Masked as MaskedDistribution
+from sursum.errors import MissingNameError
+
+MISSING = {
+    "ExpandedDistribution": "write fn.expand(shape)",
+    "Rejector": "write a subclass of torch's Distribution with `sample` and `log_prob`",
+    "ConditionalTransformedDistribution": "a network gives the arguments of a distribution: write it in the program",
+    "ConditionalDistribution": "a network gives the arguments of a distribution: write it in the program",
+    "ConditionalTransform": "a network gives the arguments of a transform: write it in the program",
+    "TransformModule": "a transform with parameters is a torch.nn.Module that makes one: pyro.module(name, net)",
+    "ComposeTransformModule": "a transform with parameters is a torch.nn.Module that makes one: pyro.module(name, net)",
+    "GaussianHMM": "write su.scan, a loop in C",
+    "DiscreteHMM": "write su.scan, a loop in C",
+    "LinearHMM": "write su.scan, a loop in C",
+    "Stable": "its density has no closed form",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """A family that sursum has under its own name; otherwise what to write."""
+    if not name.startswith("_") and name in getattr(ours, "__all__", ()):
+        return getattr(ours, name)
+    return refusing("pyro.distributions", ours.__all__, MISSING | _advised(name))(name)
+
+
+def _advised(name: str) -> dict[str, str]:
+    """What sursum says of a family that it does not have."""
+    if name in MISSING or name.startswith("_"):
+        return {}
+    try:
+        getattr(ours, name)
+    except MissingNameError as error:
+        _, found, advice = str(error).partition(": ")
+        return {name: advice.rstrip(".") if found else "write a subclass of TorchDistribution with `sample` and `log_prob`"}
+    return {}
+
+
+__all__ = [
+    "Delta",
+    "Distribution",
+    "Empirical",
+    "Independent",
+    "MaskedDistribution",
+    "TorchDistribution",
+    "TorchDistributionMixin",
+    "Unit",
+    "constraints",
+    "enable_validation",
+    "is_validation_enabled",
+    "kl_divergence",
+    "register_kl",
+    "torch_distribution",
+    "transforms",
+    "util",
+    "validation_enabled",
+    *(name for name in ours.__all__ if name not in ("transforms", "constraints", "Delta", "Distribution", "Independent")),
+]

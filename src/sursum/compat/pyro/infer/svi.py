@@ -1,0 +1,93 @@
+"""`SVI` on the global store, with Pyro's `step` and `evaluate_loss`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sursum.compat.pyro.infer.elbo import ELBO, Reads
+from sursum.compat.pyro.optim.optim import PyroOptim
+from sursum.compat.pyro.running import execution
+from sursum.compat.pyro.store import leaves_of
+from sursum.errors import OptionError, VariationalError
+
+
+class SVI:
+    """Fit a guide to the posterior of a model, by steps on the parameters of the global store.
+
+    Args:
+        model, guide: the programs.
+        optim: one of `pyro.optim`, a torch optimiser's class, or a function from parameters to a torch optimiser.
+        loss: a bound, or a function of model, guide and arguments that returns the loss as a tensor.
+        loss_and_grads: a function that adds the gradients to those of the leaves, and returns the loss as a number.
+
+    Example:
+        >>> import torch, sursum.compat.pyro as pyro, sursum.compat.pyro.distributions as dist
+        >>> pyro.clear_param_store()
+        >>> def model(y):
+        ...     pyro.sample("y", dist.Normal(pyro.sample("mu", dist.Normal(0.0, 1.0)), 1.0), obs=y)
+        >>> guide = pyro.infer.autoguide.AutoDelta(model)
+        >>> svi = pyro.infer.SVI(model, guide, pyro.optim.Adam({"lr": 0.1}), pyro.infer.Trace_ELBO())
+        >>> losses = [svi.step(torch.tensor(2.0)) for _ in range(200)]
+        >>> round(float(guide.median()["mu"]), 2)
+        1.0
+    """
+
+    def __init__(
+        self,
+        model: Callable[..., Any],
+        guide: Callable[..., Any],
+        optim: Any,
+        loss: Any,
+        loss_and_grads: Callable[..., float] | None = None,
+        num_samples: int = 0,
+        num_steps: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        for what, program in (("model", model), ("guide", guide)):
+            if not callable(program):
+                raise VariationalError(f"`{what}` is {program!r}, but must be a program: a callable.")
+        if isinstance(loss, type) or not (isinstance(loss, ELBO) or callable(loss)):
+            raise VariationalError(f"`loss` is {loss!r}, but must be a bound: give Trace_ELBO(), with parentheses.")
+        if num_samples or num_steps or kwargs:
+            names = [*(["num_samples"] if num_samples else []), *(["num_steps"] if num_steps else []), *kwargs]
+            raise OptionError(f"SVI has no option {', '.join(names)}: call `step`, and draw with `Predictive`.")
+        self.model, self.guide, self.loss = model, guide, loss
+        self.optim = optim if isinstance(optim, PyroOptim) else PyroOptim.of(optim)
+        self._loss_and_grads = loss_and_grads
+
+    def step(self, *args: Any, **kwargs: Any) -> Any:
+        """Take one step, and return the loss before it."""
+        with Reads() as reads, torch.enable_grad():
+            loss = self._with_gradients(args, kwargs)
+        leaves = leaves_of(list(reads.names))
+        self.optim.take(leaves)
+        for leaf in leaves.values():
+            leaf.grad = None
+        return loss
+
+    def evaluate_loss(self, *args: Any, **kwargs: Any) -> Any:
+        """The loss, estimated once."""
+        with torch.no_grad():
+            if isinstance(self.loss, ELBO):
+                return self.loss.loss(self.model, self.guide, *args, **kwargs)
+            with execution():
+                return _number(self.loss(self.model, self.guide, *args, **kwargs))
+
+    def _with_gradients(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if self._loss_and_grads is not None:
+            return self._loss_and_grads(self.model, self.guide, *args, **kwargs)
+        if isinstance(self.loss, ELBO):
+            return self.loss.loss_and_grads(self.model, self.guide, *args, **kwargs)
+        with execution():
+            loss = self.loss(self.model, self.guide, *args, **kwargs)
+        if isinstance(loss, Tensor) and loss.requires_grad:
+            loss.backward()
+        return _number(loss)
+
+
+def _number(loss: Any) -> Any:
+    return float(loss.detach()) if isinstance(loss, Tensor) else loss

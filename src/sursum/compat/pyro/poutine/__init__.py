@@ -1,0 +1,70 @@
+"""Pyro's handlers, traces and messengers.
+
+Imports sursum's public names; the rest of `sursum.compat.pyro` imports it.
+"""
+
+from sursum.compat.pyro._refuse import refusing
+from sursum.compat.pyro.poutine import handlers, messenger, nodes, runtime, trace_struct, util
+from sursum.compat.pyro.poutine.enumerated import enum, markov
+from sursum.compat.pyro.poutine.handlers import (
+    block,
+    broadcast,
+    collapse,
+    condition,
+    do,
+    equalize,
+    escape,
+    get_mask,
+    infer_config,
+    lift,
+    mask,
+    queue,
+    reparam,
+    replay,
+    scale,
+    seed,
+    substitute,
+    trace,
+    uncondition,
+)
+from sursum.compat.pyro.poutine.messenger import Messenger
+from sursum.compat.pyro.poutine.trace_struct import Trace
+from sursum.compat.pyro.poutine.util import NonlocalExit, enable_validation, is_validation_enabled, unwrap
+
+__all__ = [
+    "Messenger",
+    "NonlocalExit",
+    "Trace",
+    "block",
+    "broadcast",
+    "collapse",
+    "condition",
+    "do",
+    "enable_validation",
+    "enum",
+    "equalize",
+    "escape",
+    "get_mask",
+    "handlers",
+    "infer_config",
+    "is_validation_enabled",
+    "lift",
+    "markov",
+    "mask",
+    "messenger",
+    "nodes",
+    "queue",
+    "reparam",
+    "replay",
+    "runtime",
+    "scale",
+    "seed",
+    "substitute",
+    "trace",
+    "trace_struct",
+    "uncondition",
+    "unwrap",
+    "util",
+]
+
+__getattr__ = refusing("pyro.poutine", __all__, {"plate": "write pyro.plate", "scope": "write pyro.contrib.autoname.scope"})
