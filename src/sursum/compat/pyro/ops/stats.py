@@ -135,6 +135,8 @@ def waic(input: Tensor, log_weights: Tensor | None = None, pointwise: bool = Fal
     lppd = (input + logs).logsumexp(dim)
     mean = (input * logs.exp()).sum(dim, keepdim=True)
     effective = ((input - mean).square() * logs.exp()).sum(dim)
+    # As unbiased as a variance of draws of equal weights.
+    effective = effective / (1 - logs.exp().square().sum())
     found = -2 * (lppd - effective)
     return (found, effective) if pointwise else (found.sum(), effective.sum())
 
