@@ -54,7 +54,8 @@ def graph_faults(graph: Graph) -> list[str]:
             faults.append(f"constant %{id} is {constant.dtype}{list(constant.shape)}, and its value {value}")
     for node in graph.nodes:
         for ref in (*refs_of(node), *(write.window for write in node.writes)):
-            faults += _ref_faults(ref, made, graph, f"{node.op}")
+            if not _is_fine(ref, made, graph):
+                faults += _ref_faults(ref, made, graph, f"{node.op}")
         new = {out.value for out in node.outputs if out is not None}
         for write in node.writes:
             new.add(write.value)
@@ -64,7 +65,7 @@ def graph_faults(graph: Graph) -> list[str]:
             faults.append(f"{node.op} makes %{min(new & made)} again")
         made |= new
         for out in node.outputs:
-            if out is not None:
+            if out is not None and not _is_fine(out, made, graph):
                 faults += _ref_faults(out, made, graph, f"the result of {node.op}")
         if is_inner(node.op):
             faults += [f"{fault}, in a step" for fault in graph_faults(node.op.graph)]
@@ -75,6 +76,12 @@ def graph_faults(graph: Graph) -> list[str]:
     for output in graph.outputs:
         faults += _ref_faults(output, made, graph, "an output")
     return faults
+
+
+def _is_fine(ref: Ref, made: set[int], graph: Graph) -> bool:
+    """Whether a reference has no faults, without words for each of the many that have none."""
+    value = graph.values.get(ref.value)
+    return ref.value in made and value is not None and not _window_faults(ref, value)
 
 
 def _ref_faults(ref: Ref, made: set[int], graph: Graph, what: str) -> list[str]:
@@ -89,7 +96,9 @@ def _window_faults(ref: Ref, value: Value) -> list[str]:
         return [f"%{ref.value} of size {ref.size} by strides {ref.stride}"]
     if ref.dtype is not value.dtype:
         return [f"{ref} as {ref.dtype}, which holds {value.dtype}"]
-    last = ref.offset + sum((n - 1) * s for n, s in zip(ref.size, ref.stride, strict=True))
+    last = ref.offset
+    for count, stride in zip(ref.size, ref.stride, strict=True):
+        last += (count - 1) * stride
     if 0 not in ref.size and not 0 <= ref.offset <= last < value.numel:
         return [f"{ref} of {value.numel} elements"]
     return []

@@ -32,10 +32,7 @@ class _Drawing(TorchDispatchMode):
     ) -> Any:
         kwargs = dict(kwargs or {})
         if torch.Tag.nondeterministic_seeded in func.tags and kwargs.get("generator") is None:
-            if any(argument.name == "generator" for argument in func._schema.arguments):
-                kwargs["generator"] = self._on(_device((args, kwargs)))
-            elif hasattr(func.overloadpacket, "generator"):
-                return func.overloadpacket.generator(*args, generator=self._on(_device((args, kwargs))), **kwargs)
+            return seeded_operator(func, args, kwargs, self._on(_device((args, kwargs))))
         return func(*args, **kwargs)
 
     def _on(self, device: torch.device) -> torch.Generator:
@@ -46,6 +43,15 @@ class _Drawing(TorchDispatchMode):
             seed = int(torch.randint(2**62, (), generator=self._generator, device=self._generator.device))
             self._elsewhere[device] = torch.Generator(device).manual_seed(seed)
         return self._elsewhere[device]
+
+
+def seeded_operator(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], generator: torch.Generator) -> Any:
+    """The result of an operator that draws, drawn from `generator`."""
+    if any(argument.name == "generator" for argument in func._schema.arguments):
+        return func(*args, **{**kwargs, "generator": generator})
+    if hasattr(func.overloadpacket, "generator"):
+        return func.overloadpacket.generator(*args, generator=generator, **kwargs)
+    return func(*args, **kwargs)
 
 
 def _device(arguments: Any) -> torch.device:

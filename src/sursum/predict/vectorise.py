@@ -16,12 +16,13 @@ from torch.distributions import Distribution, constraints
 from torch.overrides import TorchFunctionMode
 
 from sursum.common.precision import caller
-from sursum.common.torch_private import TorchDispatchMode, is_all_true, tree_leaves
+from sursum.common.torch_private import TorchDispatchMode, is_all_true, is_batched, tree_leaves
 from sursum.common.vmap import vmap
 from sursum.core.calling import valued
 from sursum.core.messages import Sample
 from sursum.distributions.randomness import drawing_from
 from sursum.distributions.rebuild import rebuild, tensors
+from sursum.distributions.streams import counting
 from sursum.errors import PredictionError
 
 BUDGET = 1 << 26
@@ -108,14 +109,19 @@ def pieces(
 
 def _single(run: Run, values: Mapping[str, Tensor], place: int, stream: int) -> dict[str, Tensor]:
     """A single draw by itself. All randomness in it comes from its stream, including layers in training mode."""
-    generator = torch.Generator().manual_seed(stream)
-    with drawing_from(generator):
-        return dict(run({name: value[place] for name, value in values.items()}, lambda site: _draw(site, None)))
+    streams = counting([stream])
+
+    def draw(site: Sample) -> Tensor:
+        with streams:
+            return _draw(site)
+
+    with drawing_from(torch.Generator().manual_seed(stream)):  # all but the sites
+        return dict(run({name: value[place] for name, value in values.items()}, draw))
 
 
-def _draw(site: Sample, generator: torch.Generator | None) -> Tensor:
-    """The value of a site from `generator`, overriding any handler in the program."""
-    value: Tensor = site.but(generator=generator).run().value
+def _draw(site: Sample) -> Tensor:
+    """The value of a site by the mode that is active, overriding any handler in the program."""
+    value: Tensor = site.but(generator=None).run().value
     return value
 
 
@@ -136,11 +142,11 @@ def _stack(first: Mapping[str, Tensor], found: Iterable[tuple[int, Mapping[str, 
 
 def _map(run: Run, values: Mapping[str, Tensor], rows: range, streams: Sequence[int]) -> dict[str, Tensor] | None:
     """The draws `rows` at once; None if the program cannot be mapped, or a check in it fails for one of them."""
-    generators = {k: torch.Generator().manual_seed(streams[k]) for k in rows}
+    counters = _Counters([streams[k] for k in rows])
 
     def one(row: Mapping[str, Tensor], k: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         with _Checks() as checks:
-            found = dict(run(row, lambda site: _draw_mapped(site, k, generators)))
+            found = dict(run(row, lambda site: _draw_mapped(site, k, counters)))
         return found, checks.passed()
 
     index = torch.arange(rows.start, rows.stop)
@@ -165,38 +171,83 @@ def agree(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
     )
 
 
-def _draw_mapped(site: Sample, k: Tensor, generators: Mapping[int, torch.Generator]) -> Tensor:
+class _Counters:
+    """The streams of all rows together, and those of each. One object, which torch hands on as it is."""
+
+    def __init__(self, streams: Sequence[int]) -> None:
+        self.streams, self.together = streams, counting(streams, rows=True)
+
+    def alone(self) -> list[counting]:
+        """The streams of each row, after as many calls as there have been."""
+        return [counting([stream], calls=self.together.calls) for stream in self.streams]
+
+
+def _draw_mapped(site: Sample, k: Tensor, counters: _Counters) -> Tensor:
     """The value of a site inside `vmap`, each row from the stream of its draw."""
     if not isinstance(site.fn, Distribution):
         raise PredictionError(f"site {site} is drawn by a function, which cannot be mapped.")
 
-    def draw(row: int, arguments: Sequence[Tensor]) -> Tensor:
+    def draw(arguments: Sequence[Tensor]) -> Tensor:
         given: Iterator[Tensor] = iter(arguments)
-        return _draw(site.but(fn=rebuild(site.fn, lambda _: next(given))), generators[row])
+        return _draw(site.but(fn=rebuild(site.fn, lambda _: next(given))))
 
-    value: Tensor = _DrawByRow.apply(draw, k, *tensors(site.fn))
+    value: Tensor = _DrawByRow.apply(draw, counters, k, *tensors(site.fn))
     return value
 
 
 class _DrawByRow(torch.autograd.Function):
-    """A draw that `vmap` makes row by row: torch itself draws all rows from one stream, and only from some distributions."""
+    """A draw of all rows, each from a stream of its own: at once by `vmap` if it can map the sampler, or one by one."""
 
     @staticmethod
-    def forward(draw: Callable[[int, Sequence[Tensor]], Tensor], k: Tensor, *arguments: Tensor) -> Tensor:
-        return draw(int(k), arguments)
+    def forward(draw: Any, counters: _Counters, k: Tensor, *arguments: Tensor) -> Tensor:
+        raise PredictionError("a draw by rows outside of the rows")
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
         pass
 
     @staticmethod
-    def vmap(info: Any, in_dims: Sequence[int | None], draw: Any, k: Tensor, *arguments: Tensor) -> tuple[Tensor, int]:
-        dims = in_dims[2:]
-        rows = [
-            draw(row, [a if d is None else a.select(d, i) for a, d in zip(arguments, dims, strict=True)])
-            for i, row in enumerate(k.tolist())
-        ]
+    def vmap(
+        info: Any, in_dims: Sequence[int | None], draw: Any, counters: _Counters, k: Tensor, *arguments: Tensor
+    ) -> tuple[Tensor, int]:
+        together, dims = counters.together, in_dims[3:]
+        calls = together.calls
+
+        def one_row(k: Tensor, *row: Tensor) -> Tensor:
+            with _EmptyByRow(0 * k):
+                drawn: Tensor = draw(row)
+            return drawn
+
+        try:
+            with together:
+                found: Tensor = torch.vmap(one_row, (0, *dims), randomness="different")(k, *arguments)
+            return found, 0
+        except Exception:
+            # What is wrong with the site itself is raised by the rows.
+            together.calls = calls
+        rows, alone = [], counters.alone()
+        for i, one in enumerate(alone):
+            with one:
+                rows.append(draw([a if d is None else a.select(d, i) for a, d in zip(arguments, dims, strict=True)]))
+        together.calls = alone[0].calls
         return torch.stack(rows), 0
+
+
+class _EmptyByRow(TorchFunctionMode):
+    """Tensors that samplers make to fill them with draws, one for each row: torch would fill one for all."""
+
+    def __init__(self, zero: Tensor) -> None:
+        super().__init__()
+        self._zero = zero
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        found = func(*args, **(kwargs or {}))
+        return found + self._zero.to(found.dtype) if func in _EMPTY and not is_batched(found) else found
+
+
+_EMPTY = frozenset((torch.empty, torch.empty_like, Tensor.new, Tensor.new_empty))
 
 
 class _Checks(TorchFunctionMode):
