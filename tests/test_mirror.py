@@ -40,6 +40,7 @@ COVERED = {
     "handlers/*.py": ["handlers/test_contract.py"],
     "handlers/lift/*.py": ["handlers/lift/test_rules.py", "handlers/lift/test_composition.py"],
     "infer/*.py": ["test_public.py"],
+    "optimise/ggn/*.py": ["optimise/ggn/test_approximate.py"],
     "predict/network_draws.py": ["predict/test_module_ensemble.py"],
     "predict/network_outputs.py": ["predict/test_shipped_ensemble.py"],
     "predict/stacked_network.py": ["predict/test_shipped_ensemble.py"],

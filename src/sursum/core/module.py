@@ -16,7 +16,7 @@ from sursum.common.torch_private import DisableTorchFunction, NormBase
 from sursum.common.user_frame import calling_line, warn
 from sursum.core.messages import Param
 from sursum.core.primitives import read
-from sursum.core.scope import current_generator, open_plates
+from sursum.core.scope import current_generator, hand_over, open_plates
 from sursum.errors import ModuleWarning, SiteError
 
 M = TypeVar("M", bound=nn.Module)
@@ -107,7 +107,7 @@ def module(name: str, net: M) -> M:
             f"{type(net).__name__} has custom copying. Read the parameters with param(…), "
             "and call the layers' functions (torch.nn.functional) with them."
         )
-    return copied
+    return cast(M, hand_over(name, copied))
 
 
 def copy_network(net: M, memo: dict[int, Any], *, copied_leaves: bool) -> M:

@@ -151,6 +151,10 @@ class Messenger(Wrapper, Generic[P, R]):
         """The function that runs scans inside this handler; None to run them step by step in Python."""
         return None
 
+    def network(self, name: str, net: Any) -> Any:
+        """What the program gets where it reads the network `name`; `net` is a copy that holds the values."""
+        return net
+
     def leave(self, step: Step) -> None:
         """Called when the last step of a scan inside this handler, `step`, has run."""
 

@@ -72,6 +72,13 @@ def current_generator() -> torch.Generator | None:
     return next((m.draws for m in reversed(STACK.get()) if m.draws is not None), None)
 
 
+def hand_over(name: str, net: Any) -> Any:
+    """What the program gets where it reads the network `name`, from the innermost handler outwards."""
+    for messenger in reversed(STACK.get()):
+        net = messenger.network(name, net)
+    return net
+
+
 def recall(name: str) -> Tensor | None:
     """The current value of the parameter `name` in the innermost store that has it."""
     values = (messenger.recall(name) for messenger in reversed(STACK.get()))

@@ -248,6 +248,21 @@ class LogDensity:
         """The density of the same program called with different data."""
         return LogDensity(self.model, args, kwargs, jacobian=self.jacobian)
 
+    def on_batch(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> LogDensity:
+        """The same coordinates, the program called with other data of the same kind, such as a batch; they are not copied."""
+        other = copy.copy(self)
+        other.args, other.kwargs, other._valid = tuple(args), dict(kwargs), ValidData()
+        return other
+
+    def execute(self, choose: Callable[[Any, torch.Size, Any], Tensor]) -> tuple[Trace, Mapping[str, Any]]:
+        """One run of the program, and the log-Jacobians of its sites, with the site of each.
+
+        Args:
+            choose: from a site, the shape of its coordinates and the map to its support, its coordinates.
+        """
+        at = Placed(choose=choose)
+        return self._run(at), at.jacobians
+
     def under(self, handler: Callable[[Callable[..., Any]], Callable[..., Any]]) -> LogDensity:
         """The same density, its program run under a handler that leaves the sites as they are."""
         other = copy.copy(self)

@@ -21,11 +21,14 @@ from sursum.draws.diagnostics import element_name
 from sursum.handlers import ParamStore
 from sursum.optimise.curvature import Curvature, curvature
 from sursum.optimise.evaluator import evaluator
+from sursum.optimise.size import LARGEST, check_size
 
 Array = NDArray[np.float64]
 
 _MOVE = 1e-4
 _LIMIT = 12
+_SHOWN = 100
+"""The largest number of values for which showing a fit computes standard errors."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -87,9 +90,13 @@ class FitResult(Mapping[str, Tensor]):
 
         .. math:: \mathrm{se}(x)^2 = \mathrm{diag}\!\left(\frac{dx}{dq} A^{-1} \frac{dx}{dq}^T\right),
 
-        including deterministic sites. They are computed on first access, by 6 n gradients. There are none
-        if the program subsamples or cannot be compiled, or if the log density has no strict maximum at the fit (see
+        including deterministic sites. They are computed on first access, by 6 n gradients, for at most 8,000 values; showing a
+        fit of more than a hundred does not compute them. There are none if the program subsamples or cannot be compiled, or if
+        the log density has no strict maximum at the fit (see
         `undetermined`).
+
+        Raises:
+            OptimisationError: there are more than 8,000 values.
         """
         wanted = {name: value for name, value in self.sites.items() if value.is_floating_point()}
         bend = self._bend
@@ -113,7 +120,10 @@ class FitResult(Mapping[str, Tensor]):
 
     @cached_property
     def _bend(self) -> Curvature | None:
-        return None if self.density is None else curvature(evaluator(self.density), self.unconstrained)
+        if self.density is None:
+            return None
+        check_size(len(self.unconstrained))
+        return curvature(evaluator(self.density), self.unconstrained)
 
     def __str__(self) -> str:
         rows = [("", "value", "standard error"), *self._rows()]
@@ -123,7 +133,14 @@ class FitResult(Mapping[str, Tensor]):
             for row in rows
         ]
         notes = [f"log density {self.log_density:.6g}. {self.message}"]
-        if self.undetermined:
+        if not self._told:
+            n = len(self.unconstrained)
+            notes.append(
+                f"Standard errors of {n} values take {6 * n} gradients: `fit.standard_errors` computes them."
+                if n <= LARGEST
+                else f"There are no standard errors of {n} values: their matrix would take {8e-9 * n * n:.3g} GB."
+            )
+        elif self.undetermined:
             notes.append(
                 f"No standard errors: the log density has no strict maximum in {', '.join(map(repr, self.undetermined))}."
             )
@@ -131,9 +148,14 @@ class FitResult(Mapping[str, Tensor]):
 
     __repr__ = __str__
 
+    @property
+    def _told(self) -> bool:
+        """Whether standard errors are shown: those of few values, or that are there already."""
+        return len(self.unconstrained) <= _SHOWN or "standard_errors" in self.__dict__
+
     def _rows(self) -> Iterator[tuple[str, ...]]:
         for name, value in self.sites.items():
-            errors = self.standard_errors.get(name)
+            errors = self.standard_errors.get(name) if self._told else None
             places = list(np.ndindex(*value.shape))
             shown = places if len(places) <= _LIMIT else [*places[: _LIMIT - 2], None, places[-1]]
             for place in shown:

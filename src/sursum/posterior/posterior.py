@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, Self, cast
@@ -27,6 +27,7 @@ from sursum.io.files import interpreting
 from sursum.io.lazy_draws import arrays_of, shape_of
 from sursum.posterior import notebook
 from sursum.posterior.groups import add_groups
+from sursum.predict.linearised import Linearised
 from sursum.predict.log_likelihood import pointwise
 from sursum.predict.module_ensemble import ModuleEnsemble, evenly_spaced
 from sursum.predict.network_draws import network_draws
@@ -124,6 +125,9 @@ class Posterior(Draws):
         program: the program that was sampled. It stays in the process: a posterior that was loaded or unpickled has None.
         pareto_k: for an approximation, the Pareto k-hat of its importance weights: up to 0.7 the draws can be trusted. NaN
             if it cannot be determined, None for MCMC.
+        mode: for Laplace's approximation, the values of the latent sites at its centre. It stays in the process, as the
+            program does.
+        log_evidence: for Laplace's approximation, that of the log marginal likelihood of the data. It stays in the process.
 
     Example:
         >>> import numpy as np, torch
@@ -145,6 +149,8 @@ class Posterior(Draws):
     notes: tuple[str, ...] = ()
     program: Program | None = None
     pareto_k: float | None = None
+    mode: Mapping[str, Tensor] | None = None
+    log_evidence: float | None = None
 
     def predict(
         self,
@@ -152,6 +158,7 @@ class Posterior(Draws):
         seed: int | None = None,
         chunk: int | None = None,
         replicate: bool | None = None,
+        linearised: bool | None = None,
         store: str | os.PathLike[str] | None = None,
         **kwargs: Any,
     ) -> Prediction:
@@ -162,6 +169,8 @@ class Posterior(Draws):
                 that are passed stay observed, and a forecast continues from them: `posterior.predict(y, future=10)`.
                 Without any, the arguments of the fit are used, and observed sites are drawn: replicated data.
             replicate: whether observed sites are drawn; None does so without arguments, and for a `DataLoader`.
+            linearised: for Laplace's approximation, whether networks are linear in their weights around the mode, as a
+                generalised Gauss–Newton matrix assumes; otherwise they are taken at each draw.
             seed: the same seed gives the same predictions; None draws one from torch's global generator.
             chunk: how many draws to evaluate at once; None chooses by the memory of one.
             store: the store of this run, to which predictions are written as they are made, in bounded memory: without
@@ -178,17 +187,19 @@ class Posterior(Draws):
             ObservationWarning: nothing was drawn, as everything is observed; a prediction has fewer dimensions than the data.
         """
         program = self._program("predict", args, kwargs)
-        named = {"seed": seed, "chunk": chunk, "replicate": replicate, "store": store}
+        named = {"seed": seed, "chunk": chunk, "replicate": replicate, "linearised": linearised, "store": store}
         _refuse_shadowed(program, "predict", named, "su.infer.Predictive(model, posterior, …)(…)")
         group = None if store is None else PREDICTED[1] if args or kwargs else PREDICTED[0]
         again = True if replicate is None and not args and not kwargs else replicate
-        predictive = Predictive(program.model, self, seed=seed, chunk=chunk, replicate=again, store=store, group=group)
+        model = self._linearised(program.model) if linearised else program.model
+        predictive = Predictive(model, self, seed=seed, chunk=chunk, replicate=again, store=store, group=group)
         return predictive(*program.args, **program.kwargs)
 
     def log_likelihood(
         self,
         *args: Any,
         chunk: int | None = None,
+        linearised: bool | None = None,
         store: str | os.PathLike[str] | None = None,
         **kwargs: Any,
     ) -> Mapping[str, Tensor]:
@@ -197,6 +208,7 @@ class Posterior(Draws):
         Args:
             args, kwargs: arguments of the program; without any, those of the fit.
             chunk: how many draws to evaluate at once; None chooses by the memory of one.
+            linearised: as for `predict`.
             store: the store of this run, to whose group `log_likelihood` the results are written, in bounded memory.
 
         Raises:
@@ -204,9 +216,10 @@ class Posterior(Draws):
             StorageError: the store is none of a run, or has that group already.
         """
         program = self._program("log_likelihood", args, kwargs)
-        named = {"chunk": chunk, "store": store}
+        named = {"chunk": chunk, "linearised": linearised, "store": store}
         _refuse_shadowed(program, "log_likelihood", named, "su.infer.log_likelihood(functools.partial(model, …), posterior, …)")
-        return pointwise(program.model, self, program.args, program.kwargs, chunk=chunk, store=store)
+        model = self._linearised(program.model) if linearised else program.model
+        return pointwise(model, self, program.args, program.kwargs, chunk=chunk, store=store)
 
     def module(
         self, name: str = "", net: nn.Module | None = None, *, members: int | None = None, chunk: int | None = None
@@ -233,6 +246,14 @@ class Posterior(Draws):
             rows = evenly_spaced(members, self.num_chains * self.num_samples)
             draws = {path: value[rows] for path, value in draws.items()}
         return ModuleEnsemble(found, draws, chunk=chunk)
+
+    def _linearised(self, model: Callable[..., Any]) -> Linearised:
+        if self.mode is None:
+            raise PredictionError(
+                "`linearised` is for posteriors with a mode, those of `Laplace`, and this one has none: it was drawn "
+                "otherwise, or loaded from a file."
+            )
+        return Linearised(model, mode=self.mode)
 
     def _program(self, verb: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Program:
         """The program with these arguments or, without any, with those of the fit."""
