@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from sursum.__main__ import main
+
 
 def call(*arguments, **environment):
     command = [sys.executable, "-m", "sursum", *arguments]
@@ -71,14 +73,16 @@ def test_a_user_without_a_home():
     assert done.stdout.startswith("nothing is cached: ")
 
 
-def test_a_cache_that_is_not_there(cache):
-    done = call("cache", "--clear", SURSUM_CACHE=str(cache))
-    assert (done.returncode, done.stdout) == (0, f"{cache}: removed 0 files, 0.0 MB\n")
+def test_a_cache_that_is_not_there(cache, monkeypatch, capsys):
+    monkeypatch.setenv("SURSUM_CACHE", str(cache))
+    assert main(["cache", "--clear"]) == 0
+    assert capsys.readouterr().out == f"{cache}: removed 0 files, 0.0 MB\n"
     assert not cache.exists()
 
 
 @pytest.mark.parametrize("arguments", [(), ("docter",), ("cache", "--burn")])
-def test_commands_that_are_none(arguments):
-    done = call(*arguments)
-    assert done.returncode == 2
-    assert "usage: python -m sursum" in done.stderr
+def test_commands_that_are_none(arguments, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(list(arguments))
+    assert end.value.code == 2
+    assert "usage: python -m sursum" in capsys.readouterr().err

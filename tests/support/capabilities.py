@@ -23,5 +23,10 @@ def capabilities() -> list[str]:
     return [name for name, needs in NEEDS.items() if all(has.get(need, False) for need in needs)]
 
 
+def own_capability() -> str:
+    """That of this process."""
+    return torch.backends.cpu.get_cpu_capability().lower()
+
+
 if __name__ == "__main__":
     print(*capabilities()[:-1])

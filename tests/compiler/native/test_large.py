@@ -22,6 +22,7 @@ def walk(y):
     su.factor("y", total)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::sursum.errors.EngineWarning")
 def test_a_thousand_steps_of_a_python_loop_are_compiled():
     y = torch.sin(torch.arange(STEPS, dtype=D))

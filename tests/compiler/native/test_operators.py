@@ -17,7 +17,7 @@ from tests.compiler.native.called import Called
 from tests.compiler.native.family import Family
 from tests.compiler.native.operators import FAMILIES, PROMISED
 from tests.compiler.native.reference import Outputs, Row, by_torch, different, graph_of, points, read, results, rows_of
-from tests.support.capabilities import capabilities
+from tests.support.capabilities import capabilities, own_capability
 from tests.support.paths import ROOT
 
 from sursum.compiler.native.lower import OPERATORS
@@ -73,7 +73,7 @@ def test_row_equals_torch(families: Families, promised: dict[Row, Outputs], fami
     assert different(families[family].found[name, k], wanted) is None
 
 
-@pytest.mark.parametrize("capability", capabilities())
+@pytest.mark.parametrize("capability", [width for width in capabilities() if width != own_capability()])
 def test_what_rows_are_held_to_does_not_depend_on_the_width_of_vectors(
     families: Families, promised: dict[Row, Outputs], capability: str, tmp_path: Path
 ) -> None:
