@@ -82,6 +82,18 @@ class Step(Frame):
         return torch.stack(tuple(values))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Moment(Frame):
+    """One step of a loop of Python, the `index`-th, which depends on the `history` steps before it. It has no dimension.
+
+    `loop` is one object for all steps.
+    """
+
+    index: int = 0
+    history: int = 1
+    loop: Any = None
+
+
 # Keys that every site has, whatever its type.
 _ABSENT: Mapping[str, Any] = MappingProxyType(
     {"fn": None, "is_observed": False, "scale": 1.0, "mask": None, "infer": MappingProxyType({})}

@@ -158,6 +158,22 @@ class Messenger(Wrapper, Generic[P, R]):
     def leave(self, step: Step) -> None:
         """Called when the last step of a scan inside this handler, `step`, has run."""
 
+    def around_scan(self, loop: Any, run: Callable[[Any], Any]) -> Any:
+        """Called instead of `run`, which runs `loop`, a scan inside this handler, and returns what it returns."""
+        return run(loop)
+
+    @property
+    def nesting(self) -> int | None:
+        """How many dimensions, from the right, belong to plates and batches; those left of them are values of discrete sites.
+
+        None if there is no such limit.
+        """
+        return None
+
+    def enumerates(self, site: Site) -> bool:
+        """Whether this handler gives `site`, inside it, all its values."""
+        return False
+
     def note(self, name: str) -> bool:
         """True the first time that this handler object, or a copy of it, reports something about `name`."""
         first = name not in self.noted

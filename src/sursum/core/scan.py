@@ -15,11 +15,13 @@ from sursum.common.user_frame import calling_line
 from sursum.core.calling import refuse_coroutines
 from sursum.core.messages import Step
 from sursum.core.runtime import Messenger
-from sursum.core.scope import current_roller, leave
+from sursum.core.scope import around_scans, current_roller, leave
 from sursum.errors import ScanError
 
 
-def scan(f: Callable[[Any, Any], tuple[Any, Any]], init: Any, xs: Any = None, length: int | None = None) -> tuple[Any, Any]:
+def scan(
+    f: Callable[[Any, Any], tuple[Any, Any]], init: Any, xs: Any = None, length: int | None = None, *, history: int = 1
+) -> tuple[Any, Any]:
     r"""A loop of T steps, :math:`(c_{t+1}, y_t) = f(c_t, x_t)`, whose body may have sites.
 
     Each step has its own frame, so a site has one name in all of them. A trace has it once, with a leading time dimension;
@@ -35,6 +37,7 @@ def scan(f: Callable[[Any, Any], tuple[Any, Any]], init: Any, xs: Any = None, le
         init: the initial carry: a tensor or number, or tuples, lists and dicts of them.
         xs: tensors with a leading dimension T, or tuples, lists and dicts of them; None if only the number of steps matters.
         length: the number T, required if `xs` is None.
+        history: how many steps back the carry may remember discrete states that are summed out.
 
     Returns:
         The final carry, and the outputs of the steps along a leading dimension T.
@@ -59,9 +62,10 @@ def scan(f: Callable[[Any, Any], tuple[Any, Any]], init: Any, xs: Any = None, le
     rows, rows_shape = flatten(xs)
     steps = _length([_tensor(row, "xs", name) for row in rows], length, name)
     carry, carry_shape = flatten(init)
-    loop = Scan(f, tuple(_tensor(leaf, "the carry", name) for leaf in carry), carry_shape, tuple(rows), rows_shape, steps, name)
-    roller = current_roller()
-    last, ys, ys_shape = plain(loop) if roller is None else roller(loop)
+    first = tuple(_tensor(leaf, "the carry", name) for leaf in carry)
+    back = whole_number("history", history, 1, ScanError, "it is how many steps back a discrete state may matter")
+    loop = Scan(f, first, carry_shape, tuple(rows), rows_shape, steps, name, back)
+    last, ys, ys_shape = around_scans(current_roller() or plain)(loop)
     return carry_shape.build(last), ys_shape.build(ys)
 
 
@@ -76,6 +80,7 @@ class Scan:
     xs_shape: Shape
     length: int
     name: str
+    history: int = 1
 
     def step(self, step: Step, carry: Sequence[Tensor], x: Sequence[Tensor]) -> tuple[list[Tensor], list[Any], Shape]:
         """One step: the leaves of the next carry, the leaves of its output, and the structure of the output.
@@ -83,7 +88,7 @@ class Scan:
         Raises:
             ScanError: the next carry differs from this one in structure, shape or dtype.
         """
-        with _Stepping(step):
+        with Stepping(step):
             result = self.body(self.carry_shape.build(carry), self.xs_shape.build(x))
         if not isinstance(result, tuple) or len(result) != 2:
             raise ScanError(
@@ -108,7 +113,7 @@ class Scan:
 
 
 @dataclass(eq=False)
-class _Stepping(Messenger):
+class Stepping(Messenger):
     """Puts the sites inside it in a step."""
 
     step: Step | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import field
+from functools import partial
 from typing import Any
 
 import torch
@@ -65,6 +66,30 @@ def leave(step: Step) -> None:
 def current_roller() -> Callable[[Any], Any] | None:
     """The function that runs scans here, from the innermost handler that has one; None for Python."""
     return next((m.roller for m in reversed(STACK.get()) if m.roller is not None), None)
+
+
+def around_scans(run: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """`run`, which runs a scan here, as the handlers around it change it; the innermost one sees the scan first."""
+    for messenger in STACK.get():
+        if type(messenger).around_scan is not Messenger.around_scan:
+            run = partial(messenger.around_scan, run=run)
+    return run
+
+
+def plate_nesting() -> int | None:
+    """How many dimensions belong to plates and batches here; see `Messenger.nesting`."""
+    return next((m.nesting for m in reversed(STACK.get()) if m.nesting is not None), None)
+
+
+def own_batch(shape: torch.Size) -> torch.Size:
+    """A batch shape without the dimensions that have values of discrete sites."""
+    nesting = plate_nesting()
+    return shape if nesting is None else shape[max(len(shape) - nesting, 0) :]
+
+
+def is_enumerated(site: Site) -> bool:
+    """Whether a handler outside gives `site` all its values."""
+    return any(messenger.enumerates(site) for messenger in STACK.get())
 
 
 def current_generator() -> torch.Generator | None:

@@ -19,6 +19,7 @@ from torch.distributions.utils import lazy_property
 
 from sursum.common.torch_private import DisableTorchFunction, is_all_true
 from sursum.core.messages import Factor, Frame, Sample
+from sursum.core.scope import own_batch
 from sursum.core.valid_data import valid_data
 from sursum.distributions.fluent import Masked, unwrap
 from sursum.distributions.shapes import broadcast_shapes
@@ -150,6 +151,7 @@ def check_factor(site: Factor) -> None:
     if not is_validation_enabled():
         return
     own = site.value.shape
+    own = own_batch(own)
     joint = broadcast_shapes(own, _shape(site.plates))
     if _stray(joint, own, site.plates):
         raise PlateError(
@@ -168,8 +170,9 @@ def check_mask(site: Sample | Factor) -> None:
         if not isinstance(site.fn, Distribution):
             return
         own = broadcast_shapes(site.fn.batch_shape, own[: len(own) - len(site.fn.event_shape)])
+    own, masked = own_batch(own), own_batch(site.mask.shape)
     try:
-        joint = broadcast_shapes(own, site.mask.shape)
+        joint = broadcast_shapes(own, masked)
     except RuntimeError:
         joint = None
     if joint is None or _without_ones(joint) != _without_ones(own):
@@ -188,7 +191,8 @@ def _stray(joint: torch.Size, own: torch.Size, plates: tuple[Frame, ...]) -> boo
 
 
 def _once(shape: Sequence[int], plates: tuple[Frame, ...]) -> torch.Size:
-    """A batch shape without the repetitions of the whole program."""
+    """A batch shape without the repetitions of the whole program, and without the values of discrete sites."""
+    shape = own_batch(torch.Size(shape))
     repeated = {frame.dim for frame in plates if frame.repeats}
     return torch.Size(1 if dim - len(shape) in repeated else size for dim, size in enumerate(shape))
 

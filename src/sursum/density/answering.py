@@ -8,7 +8,7 @@ from typing import Any
 from sursum.core.messages import Sample, Site, Step
 from sursum.core.plates import by_step
 from sursum.core.runtime import Messenger, handler, perform
-from sursum.core.scope import own_steps
+from sursum.core.scope import is_enumerated, own_steps
 from sursum.distributions.delta import Delta
 from sursum.distributions.fluent import unwrap
 
@@ -52,7 +52,7 @@ class Answering(Messenger):
             return self.outside(site)
         if site.infer.get("is_subsample"):
             return self.subsample(site)
-        return self.outside(site if site.value is not None else self.answered(site))
+        return self.outside(site if site.value is not None or is_enumerated(site) else self.answered(site))
 
     def answered(self, site: Sample) -> Sample:
         """A latent site with its value."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sursum.core.messages import Sample
+from sursum.core.scope import own_batch
 from sursum.distributions.supports import may_start, support_of
 from sursum.errors import DensityError
 
@@ -24,7 +25,8 @@ def carry_over(site: Sample, onto: Any) -> Tensor | None:
                 f"the value that latent site {site} starts from is not finite: {brief(init)}. "
                 "Give its parameter a finite initial value, or fit it again."
             )
-        if init.shape != site.fn.batch_shape + site.fn.event_shape or not bool(may_start(support_of(site.fn), init).all()):
+        own = own_batch(site.fn.batch_shape) + site.fn.event_shape
+        if init.shape != own or not bool(may_start(support_of(site.fn), init).all()):
             return None
         free: Tensor = onto.inv(init)
         return free.clone() if bool(torch.isfinite(free).all()) else None

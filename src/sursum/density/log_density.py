@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -24,28 +26,38 @@ from sursum.common.tables import Table
 from sursum.common.user_frame import warn
 from sursum.core.arguments import with_data
 from sursum.core.calling import Program, refuse_coroutines, run_program, valued
-from sursum.core.messages import Factor, Sample, Site
+from sursum.core.messages import Deterministic, Factor, Sample, Site
 from sursum.core.runtime import Messenger
 from sursum.core.scope import at_site, own_steps
 from sursum.core.trace import Trace
 from sursum.core.valid_data import ValidData
-from sursum.core.validation import check_value
+from sursum.core.validation import check_value, enable_validation
 from sursum.density.bypassed_module import check_caches, watch_originals
 from sursum.density.dtype_errors import explain_torch_errors
 from sursum.density.init_values import brief, carry_over, place_given
 from sursum.density.layout import Latent, coordinate_names, is_weight, layout, observed_values, site_dims, site_dtype
 from sursum.density.search import runs
+from sursum.density.survey import Survey, check_terms
 from sursum.density.unconstrain import Placed, Recalled, refuse_subsamples
 from sursum.density.unobserved import find_unobserved
 from sursum.density.unused_sites import find_unconnected
 from sursum.distributions.delta import Delta
 from sursum.distributions.fluent import unwrap
-from sursum.errors import DensityError, HeldParameterWarning, SursumError, UnusedSiteWarning
+from sursum.errors import (
+    ArgumentError,
+    DensityError,
+    HeldParameterWarning,
+    ObservationError,
+    SursumError,
+    UnusedSiteWarning,
+)
 from sursum.handlers import trace
+from sursum.handlers.enumerate.enumerated import ADVICE, Enumerated, Plan
 
 _JITTER = 0.1
 _SPREAD = 2.0
 _ATTEMPTS = 10
+_PROOFS = 3
 
 
 class LogDensity:
@@ -87,17 +99,19 @@ class LogDensity:
         self.args, self.kwargs = tuple(map(snapshot_of, args)), {k: snapshot_of(v) for k, v in kwargs.items()}
         self.model, self.jacobian = model, jacobian
         self.latents: tuple[Latent, ...] = ()
+        self.plan: Plan | None = None
+        self._of_discrete: frozenset[str] = frozenset()  # what depends on sites that are summed out
         self._valid = ValidData()
         self.exit: str | None = None  # the line at which numbers leave torch without an operator
         with torch.inference_mode(False), torch.enable_grad(), in_double():
-            found, leaves, reaches = self._find()
+            plain, found, leaves, reaches = self._find()
             self._valid.close()
             self.latents = layout(found, leaves)
             self.dim = self.latents[-1].stop
             self._first = np.concatenate([leaf.detach().double().reshape(-1).numpy() for leaf in leaves.values()])
             self._reaches = np.repeat(list(reaches.values()), [leaf.numel() for leaf in leaves.values()])
             self._by_name = {latent.name: latent for latent in self.latents}
-            self.observed, self.dims = observed_values(found), site_dims(found)
+            self.observed, self.dims = observed_values(plain), site_dims(plain)
             self.networks = frozenset(name for name, site in found.items() if is_weight(site))
             self.unobserved = find_unobserved(found, leaves)
             _announce_held(found)
@@ -118,7 +132,10 @@ class LogDensity:
 
     def _total(self, found: Trace, at: Placed) -> Tensor:
         """The log density of an execution."""
-        total = found.log_prob_sum()
+        summed = at.summed
+        total = found.log_prob_sum() if summed is None else found.log_prob_sum(lambda site: site.name not in summed.summed)
+        if summed is not None:
+            total = total + summed.log_sum()
         if self.jacobian:
             for site, log_jacobian in at.jacobians.values():
                 if not callable(self.jacobian) or self.jacobian(site):
@@ -141,7 +158,8 @@ class LogDensity:
     def _values(self, found: Trace) -> dict[str, Tensor]:
         values = {latent.name: found[latent.name].value for latent in self.latents}
         points = (site for site in found.stochastic.values() if isinstance(unwrap(site.fn), Delta))
-        fixed = {site.name: site.value for site in (*points, *found.deterministic.values())}
+        sites = (*points, *found.deterministic.values())
+        fixed = {site.name: site.value for site in sites if site.name not in self._of_discrete}
         return values | {name: torch.as_tensor(fixed[name]) for name in found if name in fixed}
 
     @in_double()
@@ -360,9 +378,10 @@ class LogDensity:
 
     def _run(self, at: Placed) -> Trace:
         said = explain_torch_errors(lambda: recorder.trace, self.model, self.args, self.kwargs)
-        with trace() as recorder, at as running, said, self._valid.here():
+        summing = nullcontext() if self.plan is None else Enumerated(plan=self.plan)
+        with trace() as recorder, summing as summed, at as running, said, self._valid.here():
             result = run_program(self.model, self.args, self.kwargs)
-        at.jacobians = running.jacobians
+        at.jacobians, at.summed = running.jacobians, summed
         found = Trace(recorder.trace.nodes, result)
         gone = next((latent for latent in self.latents if latent.name not in running.placed), None)
         if gone is not None:
@@ -372,14 +391,15 @@ class LogDensity:
             )
         return found
 
-    def _find(self) -> tuple[Trace, dict[str, Tensor], dict[str, float]]:
+    def _find(self) -> tuple[Trace, Trace, dict[str, Tensor], dict[str, float]]:
         """A first execution, with a free leaf for every latent site: at carried values, or anywhere the program runs.
 
-        And how far from it starts are drawn, for each site.
+        Once with one value of each discrete site, once with all of them if there are any; and how far from it starts are
+        drawn, for each site.
         """
         rng = np.random.default_rng(0)
 
-        def attempt(number: int) -> tuple[Trace, dict[str, Tensor], dict[str, float]]:
+        def attempt(number: int) -> tuple[Trace, Trace, dict[str, Tensor], dict[str, float]]:
             leaves: dict[str, Tensor] = {}
             reaches: dict[str, float] = {}
 
@@ -395,16 +415,65 @@ class LogDensity:
                 return leaves[site.name]
 
             with watch_originals() as originals:
-                found = self._run(Placed(choose=choose))
-            originals.check(found)
-            refuse_subsamples(found)
+                plain, survey = self._survey(choose)
+            originals.check(plain)
+            refuse_subsamples(plain)
+            self.plan = survey.plan()
+            found = plain if self.plan is None else self._enumerate(plain, survey, leaves)
             with watch_originals() as scoring:
                 found.log_prob()
             self.exit = originals.exit or scoring.exit
             check_caches(found)
-            return found, leaves, reaches
+            return plain, found, leaves, reaches
 
         return next(runs(attempt, _ATTEMPTS))
+
+    def _survey(self, choose: Callable[[Sample, torch.Size, Any], Tensor], seed: int = 0) -> tuple[Trace, Survey]:
+        """A run in which each discrete site that can be summed out has one value.
+
+        At that value the data may be impossible, which matters only where there is no other.
+        """
+        said = explain_torch_errors(lambda: recorder.trace, self.model, self.args, self.kwargs)
+        survey = Survey(seed=seed)
+        try:
+            with trace() as recorder, survey as surveyed, Placed(choose=choose), said, self._valid.here():
+                result = run_program(self.model, self.args, self.kwargs)
+        except (ArgumentError, ObservationError):
+            if not surveyed.sites:
+                raise
+            with enable_validation(False), trace() as recorder, survey as surveyed, Placed(choose=choose):
+                result = run_program(self.model, self.args, self.kwargs)
+        return Trace(recorder.trace.nodes, result), surveyed
+
+    def _enumerate(self, plain: Trace, survey: Survey, leaves: Mapping[str, Tensor]) -> Trace:
+        """A run in which each has all its values, proved against runs in which it has one."""
+
+        def choose(site: Sample, free_shape: torch.Size, onto: Any) -> Tensor:
+            if leaves[site.name].shape != free_shape:
+                raise DensityError(f"latent site {site} has another shape for each value of the discrete sites. {ADVICE}")
+            return leaves[site.name]
+
+        at = Placed(choose=choose)
+        try:
+            found = self._run(at)
+        except (RuntimeError, IndexError, TypeError) as error:
+            if isinstance(error, SursumError):
+                raise
+            raise DensityError(
+                f"the program cannot be run with all values of the discrete sites {survey.plan_names()} at once: {error}. {ADVICE}"
+            ) from error
+        summed = at.summed
+        assert summed is not None and self.plan is not None  # it was entered
+        self.plan = replace(self.plan, patterns=summed.patterns)
+        for seed in range(_PROOFS):
+            one, sites = (plain, survey) if not seed else self._survey(choose, seed)
+            check_terms(one, sites, found, summed)
+        self._of_discrete = frozenset(
+            name
+            for name, site in plain.items()
+            if isinstance(site, Deterministic) and torch.as_tensor(site.value).shape != torch.as_tensor(found[name].value).shape
+        )
+        return found
 
 
 def _announce_held(found: Trace) -> None:

@@ -12,13 +12,15 @@ from torch.distributions import ComposeTransform, Distribution, IndependentTrans
 
 from sursum.core.messages import Sample, Site, Step
 from sursum.core.runtime import Messenger, handler, required
-from sursum.core.scope import own_steps
+from sursum.core.scope import own_batch, own_steps
 from sursum.core.time_axis import Ledger
 from sursum.core.trace import Trace
 from sursum.density.answering import Answering
 from sursum.distributions.bijections import bijection
 from sursum.distributions.supports import support_of
 from sursum.errors import DensityError
+from sursum.handlers.enumerate.enumerated import Enumerated
+from sursum.handlers.enumerate.support import finite_support
 
 
 @handler
@@ -34,12 +36,17 @@ class Unconstrained(Answering):
 
     def latent(self, site: Sample, steps: tuple[Step, ...]) -> Tensor:
         onto = bijection(continuous_support(site))
-        shape = onto.inverse_shape(site.fn.batch_shape + site.fn.event_shape)
+        shape = onto.inverse_shape(own_shape(site))
         return self.free(site, torch.Size([*(step.size for step in steps), *shape]), onto)
 
     def settle(self, site: Sample, answer: Tensor) -> Sample:
         onto = bijection(continuous_support(site))
         value = onto(answer)
+        if value.shape != own_shape(site) and own_batch(site.fn.batch_shape) != site.fn.batch_shape:
+            raise DensityError(
+                f"the support of latent site {site} depends on a discrete site that is summed out, so that it would have another "
+                "support for each of its values. Draw it on a fixed support, and transform it in the program."
+            )
         if not is_identity(onto):
             self._add(site, onto.log_abs_det_jacobian(answer, value))
         return site.but(value=value)
@@ -65,6 +72,7 @@ class Placed(Unconstrained):
     choose: Callable[[Sample, torch.Size, Any], Tensor] = required()
 
     placed: set[str] = field(init=False, repr=False, default_factory=set)
+    summed: Enumerated | None = field(init=False, repr=False, default=None)
 
     def free(self, site: Sample, shape: torch.Size, onto: Any) -> Tensor:
         self.placed.add(site.name)
@@ -100,10 +108,27 @@ def subsampled(which: str) -> DensityError:
     )
 
 
+def own_shape(site: Sample) -> torch.Size:
+    """The shape of the value of a site: one value, whatever discrete sites its distribution depends on."""
+    return own_batch(site.fn.batch_shape) + site.fn.event_shape
+
+
 def is_identity(onto: Any) -> bool:
     while isinstance(onto, IndependentTransform):
         onto = onto.base_transform
     return isinstance(onto, ComposeTransform) and not onto.parts
+
+
+def _why(site: Sample) -> str:
+    """Why a discrete site is not summed out, and what to do."""
+    if site.infer.get("enumerate", "parallel") is None:
+        return "its infer={'enumerate': None} leaves it to be sampled, by su.infer.DiscreteGibbs"
+    if finite_support(site.fn) is None:
+        return (
+            "it has infinitely many values, which cannot be summed out. Sum it out by hand, truncate it (a Categorical of the "
+            "probabilities up to a bound), observe it with condition, or sample it with su.infer.DiscreteGibbs"
+        )
+    return "it is not summed out here. Sum it out by hand, for example with MixtureSameFamily, or observe it with condition"
 
 
 def continuous_support(site: Sample) -> Any:
@@ -112,7 +137,6 @@ def continuous_support(site: Sample) -> Any:
     support = support_of(site.fn)
     if support.is_discrete:
         raise DensityError(
-            f"latent site {site} is discrete ({type(site.fn).__name__}), but gradients need continuous sites. Sum it out, "
-            "for example with MixtureSameFamily, or observe it with condition."
+            f"latent site {site} is discrete ({type(site.fn).__name__}), but gradients need continuous sites, and {_why(site)}."
         )
     return support
