@@ -16,6 +16,8 @@ PUBLIC = {
         *("sample", "param", "plate", "deterministic", "factor", "scan", "module", "random_module"),
         *(
             "lift",
+            "markov",
+            "ops",
             "reprior",
             "report",
             "render",
@@ -60,6 +62,8 @@ PUBLIC = {
         *("trace", "replay", "condition", "uncondition", "substitute", "do", "block", "mask", "scale", "seed"),
         *(
             "lift",
+            "markov",
+            "config_enumerate",
             "reprior",
             "reparam",
             "plate",

@@ -3,7 +3,7 @@
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
-from sursum import cluster, distributed, distributions, handlers, infer, optim, poutine, priors
+from sursum import cluster, distributed, distributions, handlers, infer, ops, optim, poutine, priors
 from sursum.common.elsewhere import elsewhere
 from sursum.common.other_libraries import refuse_name
 from sursum.compiler.benchmark import Benchmark
@@ -21,6 +21,7 @@ from sursum.handlers import (
     condition,
     do,
     lift,
+    markov,
     mask,
     plate,
     random_module,
@@ -65,8 +66,10 @@ __all__ = [
     "infer",
     "is_validation_enabled",
     "lift",
+    "markov",
     "mask",
     "module",
+    "ops",
     "optim",
     "param",
     "plate",

@@ -28,6 +28,7 @@ def keep(site):
 HANDLERS = {
     "block": partial(P.block, hide_fn=keep),
     "condition": partial(P.condition, data={"z": torch.tensor(0.3)}),
+    "config_enumerate": P.config_enumerate,
     "do": partial(P.do, data={"z": torch.tensor(0.3)}),
     "lift": partial(P.lift, prior={"s": dist.LogNormal(0.0, 1.0)}),
     "mask": partial(P.mask, mask=True),

@@ -460,14 +460,17 @@ class LogDensity:
             if isinstance(error, SursumError):
                 raise
             raise DensityError(
-                f"the program cannot be run with all values of the discrete sites {survey.plan_names()} at once: {error}. {ADVICE}"
+                f"the program cannot be run with all values of the discrete sites {survey.plan_names()} at once: {error}. "
+                f"{ADVICE}"
             ) from error
         summed = at.summed
-        assert summed is not None and self.plan is not None  # it was entered
+        assert summed is not None  # it was entered
+        assert self.plan is not None
         self.plan = replace(self.plan, patterns=summed.patterns)
         for seed in range(_PROOFS):
             one, sites = (plain, survey) if not seed else self._survey(choose, seed)
             check_terms(one, sites, found, summed)
+        summed.log_sum()  # says now what cannot be summed
         self._of_discrete = frozenset(
             name
             for name, site in plain.items()

@@ -18,7 +18,7 @@ from sursum.core.time_axis import StackedFactor, StackedSample
 from sursum.core.trace import Trace, scored
 from sursum.density.answering import Answering
 from sursum.errors import DensityError, SursumError
-from sursum.handlers.enumerate.enumerated import ADVICE, Enumerated, Plan, can_enumerate, check_size
+from sursum.handlers.enumerate.enumerated import ADVICE, Enumerated, Plan, can_enumerate, check_size, listed
 from sursum.handlers.enumerate.potentials import tabulated
 from sursum.handlers.enumerate.support import Support, finite_support
 
@@ -91,7 +91,7 @@ class Survey(Answering):
 
     def plan_names(self) -> str:
         """The sites, for messages."""
-        return ", ".join(map(repr, self.sites))
+        return listed(self.sites)
 
     def plan(self) -> Plan | None:
         """What is to be summed out; None if there is nothing."""
@@ -113,7 +113,9 @@ def check_terms(plain: Trace, survey: Survey, found: Trace, at: Enumerated) -> N
     for name in {**plain.nodes, **found.nodes}:
         one, many = plain.get(name), found.get(name)
         if type(one) is not type(many):
-            raise DensityError(f"site {one or many} is reached only with {'one value' if one else 'all values'} of {at.plan.names}. {ADVICE}")
+            raise DensityError(
+                f"site {one or many} is reached only with {'one value' if one else 'all values'} of {at.plan.names}. {ADVICE}"
+            )
         if not isinstance(one, (Sample, Factor)) or not isinstance(many, (Sample, Factor)):
             continue
         try:
@@ -161,10 +163,14 @@ def _compare(site: Sample | Factor, one: Tensor, many: Tensor, at: Enumerated) -
         if not bool((compared & away).any()):
             return
         which = int((compared & away).flatten().int().argmax())
-        values = f"{float(one.flatten()[which]):.6g} at one value of each and {float(many.flatten()[which]):.6g} among all values"
+        values = (
+            f"{float(one.flatten()[which]):.6g} at one value of each and {float(many.flatten()[which]):.6g} among all values"
+        )
     else:
         values = f"of shape {tuple(one.shape)} at one value of each and {tuple(many.shape)} among all values"
-    raise DensityError(f"the log density of site {site} is not the same, {values}, of the discrete sites {at.plan.names}. {ADVICE}")
+    raise DensityError(
+        f"the log density of site {site} is not the same, {values}, of the discrete sites {at.plan.names}. {ADVICE}"
+    )
 
 
 def _fit(one: Tensor, many: Tensor) -> bool:

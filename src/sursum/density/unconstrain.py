@@ -44,7 +44,8 @@ class Unconstrained(Answering):
         value = onto(answer)
         if value.shape != own_shape(site) and own_batch(site.fn.batch_shape) != site.fn.batch_shape:
             raise DensityError(
-                f"the support of latent site {site} depends on a discrete site that is summed out, so that it would have another "
+                f"the support of latent site {site} depends on a discrete site that is summed out, so that it would have "
+                "another "
                 "support for each of its values. Draw it on a fixed support, and transform it in the program."
             )
         if not is_identity(onto):
@@ -110,7 +111,8 @@ def subsampled(which: str) -> DensityError:
 
 def own_shape(site: Sample) -> torch.Size:
     """The shape of the value of a site: one value, whatever discrete sites its distribution depends on."""
-    return own_batch(site.fn.batch_shape) + site.fn.event_shape
+    shape: torch.Size = own_batch(site.fn.batch_shape) + site.fn.event_shape
+    return shape
 
 
 def is_identity(onto: Any) -> bool:

@@ -8,9 +8,11 @@ from sursum.core.runtime import Messenger, handler, perform
 from sursum.core.trace import Trace
 from sursum.handlers.block import block
 from sursum.handlers.condition import condition
+from sursum.handlers.config_enumerate import config_enumerate
 from sursum.handlers.do import do
 from sursum.handlers.lift.lift import lift
 from sursum.handlers.loc_scale import LocScaleReparam
+from sursum.handlers.markov import markov
 from sursum.handlers.mask import mask
 from sursum.handlers.param_store import ParamStore
 from sursum.handlers.plate import plate
@@ -69,9 +71,11 @@ __all__ = [
     "UnconditionMessenger",
     "block",
     "condition",
+    "config_enumerate",
     "do",
     "handler",
     "lift",
+    "markov",
     "mask",
     "perform",
     "plate",

@@ -278,7 +278,7 @@ def test_randomness_in_a_body_is_refused():
 
 def test_a_discrete_site_is_refused_by_name():
     def model(y):
-        su.scan(lambda c, y: (su.sample("k", dist.Bernoulli(0.5)), None), torch.tensor(0.0), y)
+        su.scan(lambda c, y: (su.sample("k", dist.Poisson(0.5)), None), torch.tensor(0.0), y)
 
     with pytest.raises(DensityError, match="latent site 'k' .* is discrete"):
         LogDensity(rolled(model), (normal(3),))

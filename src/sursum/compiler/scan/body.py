@@ -179,7 +179,7 @@ class BodyRecorder(Recorder):
             raise Unrollable(f"{facts.name} writes into a tensor{here}")
         if facts.draws(args, kwargs):
             raise Unrollable(f"{facts.name} draws at random{here}")
-        if varying and (facts.dynamic or (facts.indexes and any(map(is_mask, args[1])))):
+        if varying and (any(map(is_mask, args[1])) if facts.indexes else facts.dynamic):
             raise Unrollable(f"the shape of what {facts.name} gives may differ between steps{here}")
         if varying and self._grad and not torch.is_grad_enabled():
             raise Unrollable(f"{facts.name} is run inside an autograd.Function or under no_grad{here}")

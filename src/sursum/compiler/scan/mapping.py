@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 
 from sursum.common.torch_private import has_kernel
 
@@ -21,7 +22,23 @@ def _is_close(one: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8
     return close | (one.isnan() & other.isnan()) if equal_nan else close
 
 
-_REWRITTEN: Mapping[Any, Callable[..., Any]] = MappingProxyType({aten.isclose.default: _is_close})
+def _binary_cross_entropy(
+    logits: Tensor, target: Tensor, weight: Tensor | None = None, pos_weight: Tensor | None = None, reduction: int = 1
+) -> Tensor:
+    """`torch.nn.functional.binary_cross_entropy_with_logits`, which cannot be mapped, by operators that can."""
+    likely = logsigmoid(logits)
+    weighted = likely if pos_weight is None else ((pos_weight - 1) * target + 1) * likely
+    loss = (1 - target) * logits - weighted
+    loss = loss if weight is None else loss * weight
+    return loss if not reduction else loss.mean() if reduction == 1 else loss.sum()
+
+
+_REWRITTEN: Mapping[Any, Callable[..., Any]] = MappingProxyType(
+    {
+        aten.isclose.default: _is_close,
+        aten.binary_cross_entropy_with_logits.default: _binary_cross_entropy,
+    }
+)
 
 
 def rewritten(function: Any) -> Any:

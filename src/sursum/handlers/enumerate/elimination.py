@@ -46,7 +46,7 @@ def eliminate(
         DensityError: a table would be too large, plates entangle variables, scales differ within a sum.
     """
     named = named or {}
-    pending, done = list(terms), []
+    pending, done = list(terms), list[Potential]()
     for one in pending:
         _check_inside(one, named)
     while pending:
@@ -187,7 +187,8 @@ def _check_inside(one: Potential, named: Mapping[int, str]) -> None:
         if missing:
             where = ", ".join(named.get(dim, f"dimension {dim}") for dim in sorted(missing))
             raise DensityError(
-                f"the terms of {_listed(one.names)} depend on the discrete site {variable.site!r}, which is in {where}, and are "
+                f"the terms of {_listed(one.names)} depend on the discrete site {variable.site!r}, which is in {where}, "
+                "and are "
                 "not in it themselves: they depend on the values in all elements of the plate together, which cannot be summed "
                 "out one by one. Put them into the plate, or move the discrete site out of it."
             )

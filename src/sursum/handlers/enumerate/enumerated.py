@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -48,7 +48,7 @@ class Plan:
     @property
     def names(self) -> str:
         """The sites, for messages."""
-        return ", ".join(map(repr, self.sites))
+        return listed(self.sites)
 
 
 def can_enumerate(site: Site) -> bool:
@@ -135,8 +135,10 @@ class Enumerated(Messenger):
     def _check_dimensions(self, count: int, site: Site | str) -> None:
         if count > _MOST_DIMENSIONS:
             raise DensityError(
-                f"discrete site {site} is one of more than {_MOST_DIMENSIONS} that the program may use together, and each needs "
-                "a dimension. Put independent ones into a plate, write `for t in su.markov(range(n))` where each depends on the "
+                f"discrete site {site} is one of more than {_MOST_DIMENSIONS} that the program may use together, and each "
+                "needs "
+                "a dimension. Put independent ones into a plate, write `for t in su.markov(range(n))` where each depends "
+                "on the "
                 "one before it, or su.scan."
             )
 
@@ -178,12 +180,14 @@ class Enumerated(Messenger):
             table, variables = tabulated(term, visible, nesting)
         except KeyError:
             raise DensityError(
-                f"the log density of site {site} has shape {tuple(term.shape)}, more dimensions than its plates and the discrete "
-                f"sites that it may depend on ({', '.join(repr(v.site) for v in visible.values())}). {ADVICE}"
+                f"the log density of site {site} has shape {tuple(term.shape)}, more dimensions than its plates and the "
+                "discrete "
+                f"sites that it may depend on ({listed(v.site for v in visible.values())}). {ADVICE}"
             ) from None
         except RuntimeError:
             raise DensityError(
-                f"the log density of site {site} has shape {tuple(term.shape)}, which is not that of the values of the discrete "
+                f"the log density of site {site} has shape {tuple(term.shape)}, which is not that of the values of the "
+                "discrete "
                 f"sites {', '.join(f'{v.site!r} ({v.size} at dim {v.dim})' for v in visible.values())}. {ADVICE}"
             ) from None
         scale, plates = _scales(site)
@@ -223,10 +227,17 @@ class Enumerated(Messenger):
 
 ADVICE = (
     "A program whose discrete sites are summed out is run with all their values at once, along dimensions left of the plates: "
-    "write operators that broadcast from the left (`table[..., k]`, `su.ops.vindex`, `torch.where`), without `if` on their values "
+    "write operators that broadcast from the left (`table[..., k]`, `su.ops.vindex`, `torch.where`), without `if` on their "
+    "values "
     "and without sums over them; `su.markov(…, history=…)` says how far back a loop looks. Or leave the site alone, "
     "infer={'enumerate': None}, and sample it by su.infer.DiscreteGibbs."
 )
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names of sites for messages, the first few of many."""
+    known = list(names)
+    return ", ".join(map(repr, known[:6])) + (f" and {len(known) - 6} more" if len(known) > 6 else "")
 
 
 def spread(values: Tensor, dim: int, events: int) -> Tensor:
@@ -238,8 +249,10 @@ def check_size(site: Sample, support: Support) -> None:
     """Raise DensityError for a site with too many values."""
     if support.size > LARGEST and site.infer.get("enumerate") is None:
         raise DensityError(
-            f"discrete site {site} has {support.size:,} values, and at most {LARGEST:,} are summed out. To do so anyway give it "
-            "infer={'enumerate': 'parallel'}; to sample it instead use su.infer.DiscreteGibbs, with infer={'enumerate': None}; or "
+            f"discrete site {site} has {support.size:,} values, and at most {LARGEST:,} are summed out. To do so anyway "
+            "give it "
+            "infer={'enumerate': 'parallel'}; to sample it instead use su.infer.DiscreteGibbs, with "
+            "infer={'enumerate': None}; or "
             "approximate it by a continuous site."
         )
 

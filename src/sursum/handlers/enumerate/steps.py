@@ -1,6 +1,6 @@
 r"""Discrete sites in the steps of a scan: the forward algorithm, as a loop whose carry has messages instead of states.
 
-.. math:: \alpha_{t}(z_t) = \log \sum_{z_{t-1}} \exp\bigl(\alpha_{t-1}(z_{t-1}) + \log p(z_t \mid z_{t-1}) + \log p(y_t \mid z_t)\bigr)
+.. math:: \alpha_{t}(z_t) = \log p(y_t \mid z_t) + \log \sum_{z_{t-1}} \exp\alpha_{t-1}(z_{t-1})\, p(z_t \mid z_{t-1})
 
 In each step a discrete site has its values along one dimension, and the states that the carry remembers, up to `history` steps
 back, along others. After the step what the carry does not remember is summed out, and the rest moves back by one step.
@@ -25,6 +25,8 @@ from sursum.errors import ScanError
 from sursum.handlers.enumerate.elimination import Reduce, eliminate, product
 from sursum.handlers.enumerate.potentials import Potential, Variable, possible, tabulated
 
+_SCALAR = torch.Size()
+
 Place = tuple[str, int]
 """A state: its site, and how many steps back it was drawn."""
 
@@ -33,11 +35,12 @@ class Summing(Protocol):
     """What is needed of the handler that collects the terms."""
 
     plan: Any
-    reduce: Reduce
     terms: list[Potential]
     variables: list[tuple[Variable, Any]]
     patterns: dict[int, Pattern]
 
+    @property
+    def reduce(self) -> Reduce: ...
     @property
     def step(self) -> Stepped | None: ...
     def visible(self) -> dict[int, Variable]: ...
@@ -79,7 +82,7 @@ class Leaf:
 
     state: Place | None = None
     states: frozenset[Place] = frozenset()
-    shape: torch.Size = torch.Size()
+    shape: torch.Size = _SCALAR
     events: int = 0
 
     @property
@@ -212,7 +215,7 @@ class _Summed:
 
     def _body(self, carry: Any, x: Any) -> Any:
         after = self.after(carry, x)
-        self.others = [replace(one, value=one.value[:0]) for one in after.others]
+        self.others = [replace(one, value=torch.empty(0)) for one in after.others]
         parts = zip(after.leaves, after.found, self.pattern.leaves, strict=True)
         rest = [self._moved_leaf(leaf, found) for leaf, found, kept in parts if kept.state is None]
         carried = [leaf if leaf.shape == shape else leaf.expand(shape) for leaf, shape in zip(rest, self.shapes, strict=True)]
@@ -238,13 +241,18 @@ class _Summed:
         following = _checked(loop, result)
         around = self.to.visible() | step.visible
         found = [self._depends(leaf, init, step, around) for leaf, init in zip(following, loop.init, strict=True)]
-        keep = {(site, back - 1) for leaf in pattern.leaves for site, back in leaf.all} | {p for leaf in found for p in leaf.all}
+        keep = {(site, back - 1) for leaf in pattern.leaves for site, back in leaf.all} | {
+            p for leaf in found for p in leaf.all
+        }
         for site, back in keep:
             if back == loop.history:
                 raise ScanError(
-                    f"{loop.name}: the carry depends on the discrete site {site!r} of {back + 1} steps back and more, and states "
-                    f"are summed out that are more than {loop.history} step{'s' * (loop.history > 1)} back. Say how far back the "
-                    f"carry looks, su.scan(…, history={loop.history + 1}); a carry that depends on all states before it, such as "
+                    f"{loop.name}: the carry depends on the discrete site {site!r} of {back + 1} steps back and more, and "
+                    "states "
+                    f"are summed out that are more than {loop.history} step{'s' * (loop.history > 1)} back. Say how far "
+                    "back the "
+                    f"carry looks, su.scan(…, history={loop.history + 1}); a carry that depends on all states before it, "
+                    "such as "
                     "a sum of them, has too many values."
                 )
         outside = [variable for variable in around.values() if variable not in self.place_of]
@@ -264,7 +272,9 @@ class _Summed:
         """All parts of the carry."""
         rest = iter(carried)
         return [
-            next(rest) if leaf.state is None else _spread(self._values(leaf.state), self.pattern.variables[leaf.state], leaf.events)
+            next(rest)
+            if leaf.state is None
+            else _spread(self._values(leaf.state), self.pattern.variables[leaf.state], leaf.events)
             for leaf in self.pattern.leaves
         ]
 
@@ -340,7 +350,11 @@ class _Summed:
         """The messages that these terms are, with those that there are already."""
         groups: list[tuple[set[Place], set[Variable], list[Potential]]] = []
         parts: list[tuple[set[Place], set[Variable], list[Potential]]] = [
-            ({self.place_of[v] for v in one.variables if v in self.place_of}, {v for v in one.variables if v not in self.place_of}, [one])
+            (
+                {self.place_of[v] for v in one.variables if v in self.place_of},
+                {v for v in one.variables if v not in self.place_of},
+                [one],
+            )
             for one in found
         ]
         parts += [(set(one.states), set(one.outer), []) for one in self.pattern.messages]
@@ -430,7 +444,8 @@ def _checked(loop: Scan, result: Any) -> list[Any]:
     """The leaves of the next carry, if it has the structure of the one before."""
     if not isinstance(result, tuple) or len(result) != 2:
         raise ScanError(
-            f"{loop.name}: the body returned a {type(result).__name__}. It must return two things, the next carry and the output "
+            f"{loop.name}: the body returned a {type(result).__name__}. It must return two things, the next carry and the "
+            "output "
             "of the step: return carry, None."
         )
     leaves, shape = flatten(result[0])
