@@ -19,7 +19,7 @@ from torch.distributions.utils import lazy_property
 
 from sursum.common.torch_private import DisableTorchFunction, is_all_true
 from sursum.core.messages import Factor, Frame, Sample
-from sursum.core.scope import own_batch
+from sursum.core.scope import own_batch, plate_nesting
 from sursum.core.valid_data import valid_data
 from sursum.distributions.fluent import Masked, unwrap
 from sursum.distributions.shapes import broadcast_shapes
@@ -272,6 +272,9 @@ def check_value(site: Sample) -> None:
     inside = finite if support is None else finite & holds(support, value)
     if mask is not None:
         inside = inside | ~torch.as_tensor(mask)
+    several = inside.dim() - (nesting if (nesting := plate_nesting()) is not None else inside.dim())
+    if several > 0:  # it need not be possible for all values of discrete sites
+        inside = inside.flatten(0, several - 1).any(0)
     if not is_all_true(inside):
         what = "is outside the support" if bool((finite | inside).all()) else "is not finite or outside the support"
         raise ObservationError(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
@@ -48,6 +48,7 @@ from sursum.errors import (
     DensityError,
     HeldParameterWarning,
     ObservationError,
+    PlateError,
     SursumError,
     UnusedSiteWarning,
 )
@@ -456,8 +457,8 @@ class LogDensity:
         at = Placed(choose=choose)
         try:
             found = self._run(at)
-        except (RuntimeError, IndexError, TypeError) as error:
-            if isinstance(error, SursumError):
+        except (RuntimeError, IndexError, TypeError, ObservationError, PlateError) as error:
+            if isinstance(error, SursumError) and not isinstance(error, (ObservationError, PlateError)):
                 raise
             raise DensityError(
                 f"the program cannot be run with all values of the discrete sites {survey.plan_names()} at once: {error}. "
@@ -467,9 +468,7 @@ class LogDensity:
         assert summed is not None  # it was entered
         assert self.plan is not None
         self.plan = replace(self.plan, patterns=summed.patterns)
-        for seed in range(_PROOFS):
-            one, sites = (plain, survey) if not seed else self._survey(choose, seed)
-            check_terms(one, sites, found, summed)
+        self._prove(plain, survey, found, summed, leaves)
         summed.log_sum()  # says now what cannot be summed
         self._of_discrete = frozenset(
             name
@@ -477,6 +476,24 @@ class LogDensity:
             if isinstance(site, Deterministic) and torch.as_tensor(site.value).shape != torch.as_tensor(found[name].value).shape
         )
         return found
+
+    def _prove(self, plain: Trace, survey: Survey, found: Trace, summed: Enumerated, leaves: Mapping[str, Tensor]) -> None:
+        """Compare the terms with all values of discrete sites at once with those at single ones, also away from the start."""
+        check_terms(plain, survey, found, summed)
+        rng = np.random.default_rng(1)
+        away = {
+            name: torch.as_tensor(rng.normal(0.0, 0.3, tuple(leaf.shape)), dtype=leaf.dtype) for name, leaf in leaves.items()
+        }
+
+        def choose(site: Sample, free_shape: torch.Size, onto: Any) -> Tensor:
+            return leaves[site.name].detach() + away[site.name]
+
+        at = Placed(choose=choose)
+        with suppress(ArgumentError, ObservationError, torch.linalg.LinAlgError):  # there it need not run
+            there = self._run(at)
+            assert at.summed is not None  # it was entered
+            for seed in range(1, _PROOFS):
+                check_terms(*self._survey(choose, seed), there, at.summed)
 
 
 def _announce_held(found: Trace) -> None:

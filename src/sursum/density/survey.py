@@ -18,7 +18,7 @@ from sursum.core.time_axis import StackedFactor, StackedSample
 from sursum.core.trace import Trace, scored
 from sursum.density.answering import Answering
 from sursum.errors import DensityError, SursumError
-from sursum.handlers.enumerate.enumerated import ADVICE, Enumerated, Plan, can_enumerate, check_size, listed
+from sursum.handlers.enumerate.enumerated import ADVICE, EVERY, Choice, Enumerated, Plan, check_size, listed
 from sursum.handlers.enumerate.potentials import tabulated
 from sursum.handlers.enumerate.support import Support, finite_support
 
@@ -30,6 +30,7 @@ class Survey(Answering):
     """Gives every site that can be summed out one value, drawn from `seed`, and finds the shapes of the program."""
 
     seed: int = 0
+    choice: Choice = EVERY
 
     sites: dict[str, torch.Size] = field(init=False, repr=False, default_factory=dict)
     supports: dict[str, Support] = field(init=False, repr=False, default_factory=dict)
@@ -40,7 +41,7 @@ class Survey(Answering):
     plates: dict[int, str] = field(init=False, repr=False, default_factory=dict)
 
     def enumerates(self, site: Site) -> bool:
-        return can_enumerate(site)
+        return self.choice(site)
 
     def handle(self, site: Site) -> Any:
         self._note(site)
@@ -139,8 +140,10 @@ def _taken(site: Sample | Factor, term: Tensor, survey: Survey, at: Enumerated) 
     skipped = 0
     for variable in order:
         chosen = survey.chosen[variable.site]
+        back = int(variable.name.rpartition("@")[2]) if variable.name != variable.site else 0
+        if back and not in_time:  # a state after the loop
+            chosen = chosen[-back]
         if in_time:
-            back = int(variable.name.rpartition("@")[2]) if "@" in variable.name else 0
             skipped = max(skipped, back)
             chosen = chosen.movedim(0, -1).roll(back, -1) if variable.name != variable.site else chosen.unsqueeze(-1)
         index.append(chosen.reshape((1,) * (nesting - chosen.dim()) + chosen.shape))

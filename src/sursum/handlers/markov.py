@@ -78,7 +78,8 @@ class markov:
     def __post_init__(self) -> None:
         if self.steps is not None and not hasattr(self.steps, "__iter__"):
             raise OptionError(
-                f"markov got {self.steps!r}, but takes what a loop iterates over: `for t in su.markov(range(10)): …`; as a context "
+                f"markov got {self.steps!r}, but takes what a loop iterates over: `for t in su.markov(range(10)): …`; as a "
+                "context "
                 "manager, `with` each step, it takes its `history` only."
             )
         self.history = whole_number("history", self.history, 0, OptionError, "it is how many steps back a step depends on")

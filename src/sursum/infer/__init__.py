@@ -11,6 +11,7 @@ from sursum.common.elsewhere import elsewhere
 from sursum.common.moved import stand_for
 from sursum.common.other_libraries import refuse_name
 from sursum.density.log_density import LogDensity
+from sursum.handlers.config_enumerate import config_enumerate
 from sursum.infer import autoguide, reparam
 from sursum.mcmc import MCMC, NUTS, Interrupted, Progress, Run
 from sursum.optimise import Fit, FitResult, Laplace, Pathfinder
@@ -24,7 +25,7 @@ from sursum.studies.many import many
 from sursum.studies.sbc import SBC
 from sursum.studies.sbc_result import SBCResult
 from sursum.studies.study import Study, StudyFailure, StudyInterrupted
-from sursum.vi import ELBO, SVI, EarlyStopping, RenyiELBO, SVIResult, Trace_ELBO, TraceMeanField_ELBO
+from sursum.vi import ELBO, SVI, EarlyStopping, RenyiELBO, SVIResult, Trace_ELBO, TraceEnum_ELBO, TraceMeanField_ELBO
 from sursum.vi.importance import Importance, ImportanceSamples
 
 __all__ = [
@@ -54,9 +55,11 @@ __all__ = [
     "Study",
     "StudyFailure",
     "StudyInterrupted",
+    "TraceEnum_ELBO",
     "TraceMeanField_ELBO",
     "Trace_ELBO",
     "autoguide",
+    "config_enumerate",
     "cross_validate",
     "log_likelihood",
     "many",

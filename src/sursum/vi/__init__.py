@@ -10,5 +10,6 @@ from sursum.vi.mean_field_elbo import TraceMeanField_ELBO
 from sursum.vi.renyi_elbo import RenyiELBO
 from sursum.vi.svi import SVI, SVIResult
 from sursum.vi.trace_elbo import Trace_ELBO
+from sursum.vi.traceenum_elbo import TraceEnum_ELBO
 
-__all__ = ["ELBO", "SVI", "EarlyStopping", "RenyiELBO", "SVIResult", "TraceMeanField_ELBO", "Trace_ELBO"]
+__all__ = ["ELBO", "SVI", "EarlyStopping", "RenyiELBO", "SVIResult", "TraceEnum_ELBO", "TraceMeanField_ELBO", "Trace_ELBO"]

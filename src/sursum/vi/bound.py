@@ -64,7 +64,7 @@ class Bound:
         Raises:
             VariationalError: with `check`, it is not finite; names the site.
         """
-        drawn = pair(self.model, self.guide, args, kwargs)
+        drawn = pair(self.model, self.guide, args, kwargs, averages=self.loss.averages)
         bound = self.loss.log_weight(drawn, None)
         if check:
             drawn.check_finite(bound)

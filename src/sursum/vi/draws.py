@@ -20,6 +20,7 @@ from sursum.distributions.supports import support_of
 from sursum.draws.psis import pareto_k
 from sursum.errors import CaptureError
 from sursum.handlers import ParamStore, seed
+from sursum.handlers.enumerate.enumerated import SUMMED
 from sursum.posterior.assemble import Subject, assemble_independent
 from sursum.posterior.posterior import Posterior
 from sursum.training import seeds
@@ -109,10 +110,21 @@ def _sites(drawn: Pair) -> dict[str, Sample | Deterministic]:
     found = {
         name: site
         for name, site in drawn.model.items()
-        if (isinstance(site, Deterministic) and isinstance(site.value, Tensor))
-        or (isinstance(site, Sample) and not site.is_observed and not site.infer.get("is_subsample"))
+        if (isinstance(site, Deterministic) and isinstance(site.value, Tensor) and not _of_discrete(site, drawn))
+        or (isinstance(site, Sample) and not site.is_observed and not _is_apart(site))
     }
     return {**_latents(drawn), **found}
+
+
+def _is_apart(site: Sample) -> bool:
+    """Whether a latent site has no draws: the indices of a plate, or a discrete site that is summed out."""
+    return bool(site.infer.get("is_subsample") or site.infer.get(SUMMED))
+
+
+def _of_discrete(site: Deterministic, drawn: Pair) -> bool:
+    """Whether a deterministic site depends on a discrete one that is summed out."""
+    plain = None if drawn.plain is None else drawn.plain.get(site.name)
+    return plain is not None and torch.as_tensor(plain.value).shape != torch.as_tensor(site.value).shape
 
 
 def _coordinates(drawn: Pair) -> tuple[dict[str, Tensor], Tensor]:
@@ -146,8 +158,8 @@ def assemble(first: Pair, columns: Mapping[str, Tensor], program: Program) -> Po
     subject = Subject(
         latents=tuple(_latents(first)),
         coordinates=coordinate_names({name: tuple(value.shape) for name, value in free.items()}),
-        dims=site_dims(first.model),
-        observed=observed_values(first.model),
+        dims=site_dims(first.plain or first.model),
+        observed=observed_values(first.plain or first.model),
         program=program,
     )
     sites = {name: columns[name] for name in _sites(first)}

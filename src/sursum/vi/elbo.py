@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -38,6 +38,8 @@ class ELBO:
     num_particles: int = field(default=1, kw_only=True)
     vectorize_particles: bool = field(default=False, kw_only=True)
     max_plate_nesting: int | None = field(default=None, kw_only=True)
+
+    averages: ClassVar[bool] = False  # whether discrete sites of the guide are averaged over
 
     def __post_init__(self) -> None:
         particles = whole_number("num_particles", self.num_particles, 1, VariationalError, "1 is usual")
@@ -120,19 +122,19 @@ class ELBO:
         self, model: Program, guide: Program, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> tuple[list[Pair], int | None]:
         if not self.vectorize_particles or self.num_particles == 1:
-            return [pair(model, guide, args, kwargs) for _ in range(self.num_particles)], None
+            return [pair(model, guide, args, kwargs, averages=self.averages) for _ in range(self.num_particles)], None
         nesting = self.max_plate_nesting
         if nesting is None:
             with torch.no_grad():
-                nesting = deepest(pair(model, guide, args, kwargs))
+                nesting = deepest(pair(model, guide, args, kwargs, averages=self.averages))
         dim = -1 - nesting
         try:
             with _particles(PARTICLES, self.num_particles, dim=dim):
-                return [pair(model, guide, args, kwargs)], dim
+                return [pair(model, guide, args, kwargs, averages=self.averages)], dim
         except (RuntimeError, IndexError) as error:
             if isinstance(error, SursumError):
                 raise
-            pair(model, guide, args, kwargs)  # an error here as well is not caused by batching
+            pair(model, guide, args, kwargs, averages=self.averages)  # an error here as well is not caused by batching
             raise VariationalError(
                 f"the programs do not take a batch of {self.num_particles} particles: {error}. {_FOR_BATCHES}"
             ) from error

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -17,11 +18,14 @@ from sursum.core.trace import Trace
 from sursum.core.validation import check_shape, check_value
 from sursum.density.answering import Answering
 from sursum.density.dtype_errors import explain_torch_errors
+from sursum.density.survey import Survey
 from sursum.distributions.delta import Delta
 from sursum.distributions.fluent import unwrap
 from sursum.errors import GuideError, VariationalError
 from sursum.handlers import trace
+from sursum.handlers.enumerate.enumerated import SUMMED, Choice, Enumerated, Plan
 from sursum.vi.pushforward import PlacedDelta, Pushforward
+from sursum.vi.summed import averaged_terms
 
 AUXILIARY = "is_auxiliary"
 Program = Callable[..., Any]
@@ -35,6 +39,7 @@ class Pair:
     guide: Trace
     log_p: Mapping[str, Tensor]
     log_q: Mapping[str, Tensor]
+    plain: Trace | None = None  # the model with one value of each discrete site that is summed out
 
     def check_finite(self, loss: Tensor) -> None:
         """Raise if the loss is not finite, naming the site that causes it.
@@ -60,17 +65,61 @@ class Pair:
         )
 
 
-def pair(model: Program, guide: Program, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Pair:
-    """Draw from the guide and score the draw in both.
+def pair(model: Program, guide: Program, args: Sequence[Any], kwargs: Mapping[str, Any], *, averages: bool = False) -> Pair:
+    """Draw from the guide and score the draw in both; discrete sites of the model that the guide does not draw are summed out.
+
+    Args:
+        averages: whether discrete sites of the guide that ask for it have all their values, and are averaged over.
 
     Raises:
         GuideError: the guide's latent sites are not the model's.
+        DensityError: a discrete site cannot be summed out.
     """
-    with trace() as drawn, explain_torch_errors(lambda: drawn.trace, guide, args, kwargs):
-        run_program(guide, args, kwargs)
-    with trace() as scored, _FromGuide(guide=drawn.trace), explain_torch_errors(lambda: scored.trace, model, args, kwargs):
-        run_program(model, args, kwargs)
-    return score_pair(scored.trace, drawn.trace)
+
+    def run(program: Program, *handlers: AbstractContextManager[Any]) -> Trace:
+        with trace() as recorder, ExitStack() as stack:
+            for one in handlers:
+                stack.enter_context(one)
+            with explain_torch_errors(lambda: recorder.trace, program, args, kwargs):
+                run_program(program, args, kwargs)
+        return recorder.trace
+
+    chosen = Survey(choice=Choice(requested=True)) if averages else None
+    drawn = run(guide) if chosen is None else run(guide, entered := _Entered(chosen))
+    plans = None if chosen is None else entered.running.plan()
+    names = frozenset(drawn.stochastic)
+    choice = Choice(without=names)
+    surveying = _Entered(Survey(choice=choice))
+    plain = run(model, surveying, _FromGuide(guide=drawn))
+    plan = surveying.running.plan()
+    if plan is None and plans is None:
+        return score_pair(plain, drawn)
+    nesting = max(one.nesting for one in (plan, plans) if one is not None)
+    in_guide = None
+    if plans is not None:
+        in_guide = _Entered(Enumerated(plan=replace(plans, nesting=nesting), choice=Choice(requested=True)))
+        drawn = run(guide, in_guide)
+    given = () if in_guide is None else tuple(variable for variable, _ in in_guide.running.variables)
+    whole = Plan(nesting, {}, {}) if plan is None else replace(plan, nesting=nesting)
+    in_model = _Entered(Enumerated(plan=whole, choice=choice, given=given))
+    found = run(model, in_model, _FromGuide(guide=drawn))
+    check_match(found, drawn)
+    terms = averaged_terms(found, in_model.running, drawn, None if in_guide is None else in_guide.running)
+    return Pair(found, drawn, *terms, plain)
+
+
+class _Entered(AbstractContextManager[Any]):
+    """A handler that is entered later, and then known by its running copy."""
+
+    def __init__(self, handler: Any) -> None:
+        self._handler, self.running = handler, handler
+
+    def __enter__(self) -> Any:
+        self.running = self._handler.__enter__()
+        return self.running
+
+    def __exit__(self, *error: Any) -> None:
+        self._handler.__exit__(*error)
 
 
 def score_pair(model: Trace, guide: Trace) -> Pair:
@@ -137,7 +186,7 @@ def check_match(model: Trace, guide: Trace) -> None:
 
 def needs_score(site: Sample) -> bool:
     """Whether a guide's site has a gradient only through its score function: its draws cannot be differentiated."""
-    return not site.fn.has_rsample and not site.infer.get("is_subsample")
+    return not site.fn.has_rsample and not site.infer.get("is_subsample") and not site.infer.get(SUMMED)
 
 
 def must_be_eager(first: Pair) -> str | None:
@@ -152,8 +201,8 @@ def must_be_eager(first: Pair) -> str | None:
 
 
 def is_settled(site: Sample) -> bool:
-    """Whether a latent site needs no guide: the indices of a plate, or all mass at one point."""
-    return bool(site.infer.get("is_subsample")) or isinstance(unwrap(site.fn), Delta)
+    """Whether a latent site needs no guide: the indices of a plate, all mass at one point, or summed out."""
+    return bool(site.infer.get("is_subsample") or site.infer.get(SUMMED)) or isinstance(unwrap(site.fn), Delta)
 
 
 def _list(names: Sequence[str]) -> str:

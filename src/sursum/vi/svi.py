@@ -22,11 +22,13 @@ from sursum.compiler.engine import check_engine
 from sursum.core.arguments import with_data
 from sursum.core.calling import innermost, refuse_coroutines, refuse_misnamed, refuse_shadowed, valued
 from sursum.core.messages import Param
+from sursum.core.trace import Trace
 from sursum.density.bypassed_module import watch_originals
 from sursum.density.unobserved import announce_empty, announce_unobserved, find_unobserved
 from sursum.distributions.randomness import global_seed
 from sursum.errors import CallError, CaptureError, EngineWarning, VariationalError
 from sursum.handlers import ParamStore, seed
+from sursum.handlers.enumerate.enumerated import can_enumerate, listed
 from sursum.optim import as_optim
 from sursum.posterior.posterior import Posterior
 from sursum.training import seeds
@@ -327,6 +329,8 @@ class SVI:
                     first = self._first(args, kwargs)
                 for found in (first.guide, first.model):
                     originals.check(found, trained=True)
+            if not self.loss.averages:
+                _announce_requests(first.guide)
             announce_unobserved(find_unobserved(first.model))
             announce_empty({name: site.value for name, site in first.model.observed.items()})
             self._bound.look(first)
@@ -337,7 +341,7 @@ class SVI:
 
     def _first(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Pair:
         with valued(), self.params, self._seeded(seeds.SET_UP, 0):
-            return pair(self.model, self.guide, args, kwargs)
+            return pair(self.model, self.guide, args, kwargs, averages=self.loss.averages)
 
     def _engine_for(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Engine:
         """The engine for these arguments: that of the last run, if it is still valid."""
@@ -425,6 +429,19 @@ class SVI:
 
     def _seeded(self, purpose: int, index: int) -> seed:
         return seed(rng_seed=seeds.derive(self._training.seed, purpose, index))
+
+
+def _announce_requests(guide: Trace) -> None:
+    """Warn where a guide asks for exact sums that this bound does not have."""
+    asked = [
+        name for name, site in guide.stochastic.items() if site.infer.get("enumerate") and can_enumerate(site.but(value=None))
+    ]
+    if asked:
+        warn(
+            f"the guide asks for exact sums over {listed(asked)}, by infer={{'enumerate': …}} or config_enumerate, and "
+            "this bound draws them: its gradient has the noise of a score function. Use loss=su.infer.TraceEnum_ELBO().",
+            EngineWarning,
+        )
 
 
 def _identity(tree: Any) -> Any:

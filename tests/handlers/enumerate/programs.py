@@ -130,3 +130,16 @@ class RandomProgram:
                 su.condition(self, data=given)()
             found.append((given, t.trace.log_prob_sum()))
         return torch.logsumexp(torch.stack([term for _, term in found]), 0), found
+
+    def entangled(self) -> bool:
+        """Whether two sites, each in a plate of its own, depend on one another through something in both plates."""
+        groups: list[set[str]] = []
+        for site in (*self.sites, *self.observed):
+            if set(site.plates) != {"a", "b"}:
+                continue
+            joint = {*site.parents, *([site.name] if site.size else [])}
+            for group in [group for group in groups if any(set(self[n].plates) == {"a", "b"} for n in group & joint)]:
+                groups.remove(group)
+                joint |= group
+            groups.append(joint)
+        return any({("a",), ("b",)} <= {self[name].plates for name in group} for group in groups)

@@ -28,6 +28,7 @@ def log_sum(table: Tensor, variables: Sequence[Variable]) -> Tensor:
 def eliminate(
     terms: Iterable[Potential],
     keep: frozenset[Variable] = frozenset(),
+    apart: frozenset[int] = frozenset(),
     *,
     reduce: Reduce = log_sum,
     named: Mapping[int, str] | None = None,
@@ -39,6 +40,7 @@ def eliminate(
 
     Args:
         keep: variables that remain.
+        apart: dimensions that are not multiplied over.
         reduce: how a variable is summed out.
         named: what messages call a dimension.
 
@@ -57,13 +59,24 @@ def eliminate(
         for group in _connected(here, local):
             left = _sum_out(group, local, reduce, named)
             for one in left:
-                outer = frozenset[int]().union(*(v.dims for v in one.variables))
+                outer = (dims & apart).union(*(v.dims for v in one.variables))
                 if outer == dims and any(v not in keep for v in one.variables):
                     raise _entangled(one, dims, named)
                 moved = _over_plates(one, dims - outer)
                 settled = all(v in keep for v in moved.variables)
                 (done if settled else pending).append(moved)
     return done
+
+
+def marginalise(terms: Iterable[Potential], keep: Iterable[Variable]) -> Tensor:
+    """The log of the product of the terms, summed over all variables but those to `keep`, element by element of the plates.
+
+    Returns:
+        A table with a dimension for each of `keep`, sorted, and those of the plates.
+    """
+    terms, kept = list(terms), sorted(keep)
+    left = _sum_out(terms, union_of(terms) - set(kept), log_sum, {})
+    return product(left, kept)
 
 
 def total(terms: Sequence[Potential]) -> Tensor:

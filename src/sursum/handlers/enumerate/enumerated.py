@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from sursum.core.messages import Factor, Moment, Sample, Site
 from sursum.core.runtime import Messenger, handler, perform, required
 from sursum.core.scan import Scan
 from sursum.core.scope import at_site
+from sursum.distributions.fluent import Masked
 from sursum.distributions.supports import holds, support_of
 from sursum.errors import DensityError
 from sursum.handlers.enumerate.elimination import Reduce, eliminate, log_sum, too_large, total
@@ -23,6 +24,9 @@ from sursum.handlers.enumerate.steps import Pattern, Stepped, sum_steps
 from sursum.handlers.enumerate.support import LARGEST, Support, finite_support
 
 _MOST_DIMENSIONS = 40
+
+SUMMED = "is_summed_out"
+"""What a site says, in its `infer`, that has all its values."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,27 @@ class Plan:
         return listed(self.sites)
 
 
+@dataclass(frozen=True)
+class Choice:
+    """Which sites are enumerated.
+
+    Args:
+        requested: only those that ask for it, as sites of a guide must.
+        without: names of sites that are not.
+    """
+
+    requested: bool = False
+    without: frozenset[str] = frozenset()
+
+    def __call__(self, site: Site) -> bool:
+        if site.name in self.without or (self.requested and not site["infer"].get("enumerate")):
+            return False
+        return can_enumerate(site)
+
+
+EVERY = Choice()
+
+
 def can_enumerate(site: Site) -> bool:
     """Whether a site is latent, has finitely many values, and may be given all of them."""
     if not isinstance(site, Sample) or site.is_observed or site.value is not None or site.infer.get("is_subsample"):
@@ -75,6 +100,8 @@ class Enumerated(Messenger):
 
     plan: Plan = required()
     reduce: Reduce = log_sum
+    choice: Choice = EVERY
+    given: tuple[Variable, ...] = ()  # variables of another program, whose values this one is given
 
     terms: list[Potential] = field(init=False, repr=False, default_factory=list)
     summed: dict[str, tuple[Variable, ...]] = field(init=False, repr=False, default_factory=dict)
@@ -89,7 +116,12 @@ class Enumerated(Messenger):
         return self.plan.nesting
 
     def enumerates(self, site: Site) -> bool:
-        return can_enumerate(site)
+        return self.choice(site)
+
+    def fresh(self) -> Self:
+        copy = super().fresh()
+        copy.variables = [(variable, ()) for variable in self.given]
+        return copy
 
     def handle(self, site: Site) -> Any:
         moments = tuple(frame for frame in site.plates if isinstance(frame, Moment))
@@ -124,7 +156,7 @@ class Enumerated(Messenger):
         value = spread(support.values(), variable.dim, len(site.fn.event_shape))
         if self.step is not None:
             self.step.made(variable, value)
-        return variable, site.but(value=value)
+        return variable, site.but(value=value, infer={**site.infer, SUMMED: True})
 
     def _free_dim(self, moments: tuple[Moment, ...], site: Site) -> int:
         taken = {v.dim for v in self.visible(moments).values()} | (set() if self.step is None else self.step.reserved)
@@ -199,12 +231,20 @@ class Enumerated(Messenger):
         if shape.numel() > LARGEST_TABLE:
             extra = len(shape) - self.plan.nesting
             variables = [visible[place - len(shape)] for place in range(extra) if place - len(shape) in visible]
-            used = [v for v in variables if shape[v.dim] != 1]
+            used = [v for v in reversed(variables) if shape[v.dim] != 1]
             raise too_large(used, shape[extra:], shape.numel(), self.plan.plates)
 
     def log_sum(self) -> Tensor:
         """The log of the sum, over all values of the discrete sites, of the product of the terms that depend on them."""
-        return total(eliminate(self.terms, reduce=self.reduce, named=self.plan.plates))
+        return total(self.left())
+
+    def left(self, keep: frozenset[Variable] = frozenset(), apart: frozenset[int] = frozenset()) -> list[Potential]:
+        """The terms that are left when all variables but those to `keep` are summed out.
+
+        Args:
+            apart: dimensions that are not multiplied over, since the whole program is repeated along them.
+        """
+        return eliminate(self.terms, keep, apart, reduce=self.reduce, named=self.plan.plates)
 
     # Loops ----------------------------------------------------------------------------------------------------------
 
@@ -260,6 +300,9 @@ def check_size(site: Sample, support: Support) -> None:
 def _log_prob(site: Sample | Factor, variable: Variable | None, nesting: int) -> Tensor:
     """The log density of a site without its scale, −∞ where a value is impossible."""
     if variable is not None and isinstance(site, Sample):
+        while isinstance(site.fn, Masked):
+            both = site.fn.mask_tensor if site.mask is None else site.fn.mask_tensor & site.mask
+            site = site.but(fn=site.fn.base_dist, mask=both)
         term = _own(site)
         if site.mask is not None:
             # A masked site counts nothing: the sum over its values is one.

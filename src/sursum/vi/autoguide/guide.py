@@ -28,6 +28,8 @@ from sursum.distributions.bijections import bijection
 from sursum.distributions.supports import inside
 from sursum.errors import GuideError
 from sursum.handlers import ParamStore, trace
+from sursum.handlers.enumerate.enumerated import can_enumerate
+from sursum.handlers.enumerate.support import finite_support
 from sursum.vi.autoguide.init import InitLoc, starting_point
 
 AUXILIARY = "is_auxiliary"
@@ -61,13 +63,13 @@ class AutoGuide:
     r"""A guide :math:`q_\lambda(z)` over all latent sites of `model`.
 
     Args:
-        model: the program; its latent sites must be continuous.
+        model: the program. Its discrete sites are left out: a bound sums them out.
         init_loc_fn: a function from a latent site to the value at which the guide starts, or None for the site's initial
             value (a lifted parameter's own), otherwise the middle of its support; see `init_to_median` and others.
         prefix: prefix of the guide's parameters' names.
 
     Raises:
-        DensityError: a discrete site.
+        DensityError: a discrete site that has infinitely many values.
         GuideError: the model has no latent sites, or its sites change between executions.
     """
 
@@ -267,6 +269,13 @@ class _Answered(Answering):
 
     def subsample(self, site: Sample) -> Any:
         return self.outside(site) if self.alone or site.value is not None else perform(site)
+
+    def handle(self, site: Site) -> Any:
+        # Not for the guide: a bound sums it out. It has some value.
+        if isinstance(site, Sample) and can_enumerate(site) and (support := finite_support(site.fn)) is not None:
+            last = support.values()[-1]
+            site = site.but(value=last.expand(site.fn.batch_shape + site.fn.event_shape))
+        return super().handle(site)
 
     def outside(self, site: Site) -> Any:
         return perform(site) if isinstance(site, Param) else site.run()
