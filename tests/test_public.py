@@ -57,7 +57,7 @@ PUBLIC = {
         *("Predictive", "Prediction", "ModuleEnsemble", "log_likelihood", "SBC", "SBCResult"),
         *("many", "cross_validate", "CrossValidation", "Study", "StudyFailure", "StudyInterrupted"),
         *("SVI", "SVIResult", "ELBO", "EarlyStopping", "Trace_ELBO", "TraceMeanField_ELBO", "RenyiELBO", "autoguide"),
-        *("TraceEnum_ELBO", "config_enumerate"),
+        *("TraceEnum_ELBO", "config_enumerate", "infer_discrete", "discrete_probabilities"),
     },
     "su.handlers": {
         *("trace", "replay", "condition", "uncondition", "substitute", "do", "block", "mask", "scale", "seed"),

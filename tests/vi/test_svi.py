@@ -317,7 +317,7 @@ def test_nothing_to_optimise():
 
 def test_a_discrete_site_under_an_automatic_guide():
     def discrete():
-        su.sample("k", dist.Bernoulli(0.5))
+        su.sample("k", dist.Poisson(0.5))
 
     with pytest.raises(DensityError, match=r"latent site 'k' .* is discrete"):
         SVI(discrete, AutoNormal(discrete), adam()).run(1)

@@ -53,6 +53,7 @@ from sursum.errors import (
     UnusedSiteWarning,
 )
 from sursum.handlers import trace
+from sursum.handlers.enumerate.elimination import Reduce
 from sursum.handlers.enumerate.enumerated import ADVICE, Enumerated, Plan
 
 _JITTER = 0.1
@@ -377,10 +378,27 @@ class LogDensity:
 
         return Placed(choose=choose)
 
-    def _run(self, at: Placed) -> Trace:
+    @in_double()
+    def tilted(self, q: Tensor, reduce: Reduce, tilts: Mapping[str, Tensor]) -> Tensor:
+        """The log of the sum over the discrete sites at `q`, with `tilts` added to the log densities of their values.
+
+        Its derivatives by those are the probabilities of the values.
+
+        Args:
+            reduce: how a variable is summed out.
+            tilts: by site, with a dimension for scans around it, one for its values, and its batch.
+        """
+        assert self.plan is not None  # there are discrete sites
+        at = self._at(q)
+        self._run(at, Enumerated(plan=self.plan, reduce=reduce, tilts=tilts))
+        assert at.summed is not None  # it was entered
+        return at.summed.log_sum()
+
+    def _run(self, at: Placed, summing: Enumerated | None = None) -> Trace:
         said = explain_torch_errors(lambda: recorder.trace, self.model, self.args, self.kwargs)
-        summing = nullcontext() if self.plan is None else Enumerated(plan=self.plan)
-        with trace() as recorder, summing as summed, at as running, said, self._valid.here():
+        if summing is None and self.plan is not None:
+            summing = Enumerated(plan=self.plan)
+        with trace() as recorder, summing or nullcontext() as summed, at as running, said, self._valid.here():
             result = run_program(self.model, self.args, self.kwargs)
         at.jacobians, at.summed = running.jacobians, summed
         found = Trace(recorder.trace.nodes, result)

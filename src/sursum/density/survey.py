@@ -98,7 +98,8 @@ class Survey(Answering):
         """What is to be summed out; None if there is nothing."""
         if not self.sites:
             return None
-        return Plan(self.deepest, self.sites, self.supports, tuple(map(tuple, self.scans)), {}, self.plates)
+        shapes = {name: index.shape for name, index in self.chosen.items()}
+        return Plan(self.deepest, self.sites, self.supports, shapes, tuple(map(tuple, self.scans)), {}, self.plates)
 
 
 def check_terms(plain: Trace, survey: Survey, found: Trace, at: Enumerated) -> None:

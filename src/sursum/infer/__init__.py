@@ -15,6 +15,7 @@ from sursum.handlers.config_enumerate import config_enumerate
 from sursum.infer import autoguide, reparam
 from sursum.mcmc import MCMC, NUTS, Interrupted, Progress, Run
 from sursum.optimise import Fit, FitResult, Laplace, Pathfinder
+from sursum.posterior.discrete import discrete_probabilities, infer_discrete
 from sursum.predict.log_likelihood import log_likelihood
 from sursum.predict.module_ensemble import ModuleEnsemble
 from sursum.predict.prediction import Prediction
@@ -61,6 +62,8 @@ __all__ = [
     "autoguide",
     "config_enumerate",
     "cross_validate",
+    "discrete_probabilities",
+    "infer_discrete",
     "log_likelihood",
     "many",
     "reparam",

@@ -25,7 +25,7 @@ from sursum.errors import GuideError, VariationalError
 from sursum.handlers import trace
 from sursum.handlers.enumerate.enumerated import SUMMED, Choice, Enumerated, Plan
 from sursum.vi.pushforward import PlacedDelta, Pushforward
-from sursum.vi.summed import averaged_terms
+from sursum.vi.summed import averaged_terms, refuse_states
 
 AUXILIARY = "is_auxiliary"
 Program = Callable[..., Any]
@@ -99,6 +99,7 @@ def pair(model: Program, guide: Program, args: Sequence[Any], kwargs: Mapping[st
     if plans is not None:
         in_guide = _Entered(Enumerated(plan=replace(plans, nesting=nesting), choice=Choice(requested=True)))
         drawn = run(guide, in_guide)
+        refuse_states(in_guide.running)
     given = () if in_guide is None else tuple(variable for variable, _ in in_guide.running.variables)
     whole = Plan(nesting, {}, {}) if plan is None else replace(plan, nesting=nesting)
     in_model = _Entered(Enumerated(plan=whole, choice=choice, given=given))

@@ -20,6 +20,15 @@ def repeated(found: Trace) -> frozenset[int]:
     return frozenset(frame.dim for site in found.values() for frame in site.plates if frame.repeats and frame.dim is not None)
 
 
+def refuse_states(in_guide: Enumerated) -> None:
+    """Raise VariationalError for a guide that has enumerated sites in a scan."""
+    if in_guide.patterns:
+        raise VariationalError(
+            "discrete sites of a guide cannot be enumerated in a scan: an average over the states of all steps is not a sum "
+            "over one. Leave them out of the guide: sites of the model alone are summed out, also in a scan."
+        )
+
+
 def summed_terms(found: Trace, at: Enumerated | None) -> Terms:
     """The log densities of a trace by site, what depends on discrete sites summed over their values.
 
@@ -38,17 +47,9 @@ def averaged_terms(model: Trace, in_model: Enumerated | None, guide: Trace, in_g
 
     Discrete sites of the model alone are summed out before. A term that depends on some of the guide's is averaged over them,
     with their joint probabilities in the guide.
-
-    Raises:
-        VariationalError: the guide has discrete sites in a scan.
     """
     if in_guide is None:
         return summed_terms(model, in_model), guide.log_prob()
-    if in_guide.patterns:
-        raise VariationalError(
-            "discrete sites of a guide cannot be enumerated in a scan: an average over the states of all steps is not a sum "
-            "over one. Leave them out of the guide: sites of the model alone are summed out, also in a scan."
-        )
     given = frozenset(variable for variable, _ in in_guide.variables)
     own = {v: one for v in given for one in in_guide.terms if one.names == (v.site,)}
     log_q = _others(guide, in_guide)

@@ -30,6 +30,7 @@ def eliminate(
     keep: frozenset[Variable] = frozenset(),
     apart: frozenset[int] = frozenset(),
     *,
+    pointwise: bool = False,
     reduce: Reduce = log_sum,
     named: Mapping[int, str] | None = None,
 ) -> list[Potential]:
@@ -41,6 +42,7 @@ def eliminate(
     Args:
         keep: variables that remain.
         apart: dimensions that are not multiplied over.
+        pointwise: whether what depends on no variable any more is not multiplied over its plates.
         reduce: how a variable is summed out.
         named: what messages call a dimension.
 
@@ -60,6 +62,7 @@ def eliminate(
             left = _sum_out(group, local, reduce, named)
             for one in left:
                 outer = (dims & apart).union(*(v.dims for v in one.variables))
+                outer = dims if pointwise and not one.variables else outer
                 if outer == dims and any(v not in keep for v in one.variables):
                     raise _entangled(one, dims, named)
                 moved = _over_plates(one, dims - outer)

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from sursum.core.messages import Factor, Moment, Sample, Site
+from sursum.core.plates import by_step
 from sursum.core.runtime import Messenger, handler, perform, required
 from sursum.core.scan import Scan
 from sursum.core.scope import at_site
@@ -37,6 +38,7 @@ class Plan:
         nesting: how many dimensions its plates and batches take.
         sites: the sites that are enumerated, with the sizes of their batches.
         supports: their values.
+        shapes: the sizes of the scans around them, and of their batches.
         scans: those in each scan, in the order of the program.
         patterns: how the discrete states of each scan go from step to step, once that is known.
         plates: what messages call a dimension.
@@ -45,6 +47,7 @@ class Plan:
     nesting: int
     sites: Mapping[str, torch.Size]
     supports: Mapping[str, Support]
+    shapes: Mapping[str, torch.Size] = field(default_factory=dict)
     scans: tuple[tuple[str, ...], ...] = ()
     patterns: Mapping[int, Pattern] = field(default_factory=dict)
     plates: Mapping[int, str] = field(default_factory=dict)
@@ -102,6 +105,7 @@ class Enumerated(Messenger):
     reduce: Reduce = log_sum
     choice: Choice = EVERY
     given: tuple[Variable, ...] = ()  # variables of another program, whose values this one is given
+    tilts: Mapping[str, Tensor] = field(default_factory=dict)  # what is added to the log densities of sites, for derivatives
 
     terms: list[Potential] = field(init=False, repr=False, default_factory=list)
     summed: dict[str, tuple[Variable, ...]] = field(init=False, repr=False, default_factory=dict)
@@ -208,6 +212,11 @@ class Enumerated(Messenger):
         self._check_table(site, torch.broadcast_shapes(*shapes), visible)
         with at_site(site):
             term = _log_prob(site, variable, nesting)
+        if variable is not None and site.name in self.tilts:
+            tilt = by_step(site, self.tilts[site.name])  # type: ignore[arg-type]
+            batch = tilt.shape[1:]
+            ones = [1] * (-variable.dim - 1 - len(batch))
+            term = term + tilt.reshape([tilt.shape[0], *ones, *batch])
         try:
             table, variables = tabulated(term, visible, nesting)
         except KeyError:

@@ -1,0 +1,152 @@
+"""`TraceEnum_ELBO`: exact sums over discrete sites of guide and model, in value and gradient."""
+
+import itertools
+
+import pytest
+import torch
+
+import sursum as su
+import sursum.distributions as dist
+from sursum.distributions import constraints
+from sursum.errors import EngineWarning, VariationalError
+from sursum.infer import SVI, Trace_ELBO, TraceEnum_ELBO, config_enumerate
+from sursum.vi.particle import pair
+
+Y = torch.tensor([0.3, -1.0, 2.0])
+TABLE = torch.tensor([[0.2, 0.8], [0.6, 0.4]])
+
+
+def model():
+    a = su.sample("a", dist.Bernoulli(0.3))
+    w = su.sample("w", dist.Normal(0.0, 1.0))
+    with su.plate("rows", 3):
+        b = su.sample("b", dist.Categorical(TABLE[a.long()]))
+        k = su.sample("k", dist.Bernoulli(0.25 + 0.5 * b))  # of the model alone
+        su.sample("y", dist.Normal(a + 2.0 * b + k + w, 1.0), obs=Y)
+
+
+def guide():
+    a_rate = su.param("a_rate", torch.tensor(0.4), constraint=constraints.unit_interval)
+    b_rate = su.param("b_rate", torch.tensor([[0.3, 0.7], [0.5, 0.5]]), constraint=constraints.simplex)
+    a = su.sample("a", dist.Bernoulli(a_rate), infer={"enumerate": "parallel"})
+    su.sample("w", dist.Normal(su.param("mean", torch.tensor(0.1)), 0.5))
+    with su.plate("rows", 3):
+        su.sample("b", dist.Categorical(b_rate[a.long()]), infer={"enumerate": "sequential"})
+
+
+def exact(w, a_rate, b_rate, mean):
+    """The bound at one draw of w, by a sum over all values."""
+    total = torch.zeros(())
+    for a in (0, 1):
+        q = a_rate if a else 1 - a_rate
+        inner = torch.log(torch.tensor(0.3 if a else 0.7)) - torch.log(q)
+        for n, b in itertools.product(range(3), (0, 1)):
+            rate = torch.tensor([0.75 - 0.5 * b, 0.25 + 0.5 * b])
+            seen = torch.logsumexp(rate.log() + dist.Normal(a + 2.0 * b + torch.arange(2.0) + w, 1.0).log_prob(Y[n]), 0)
+            inner = inner + b_rate[a, b] * (TABLE[a, b].log() + seen - b_rate[a, b].log())
+        total = total + q * inner
+    return total + dist.Normal(0.0, 1.0).log_prob(w) - dist.Normal(mean, 0.5).log_prob(w)
+
+
+def test_value_and_gradient_are_those_of_all_values():
+    store = su.ParamStore()
+    with store, su.seed(rng_seed=3):
+        found = pair(model, guide, (), {}, averages=True)
+        ours = TraceEnum_ELBO().log_weight(found, None)
+    theirs = exact(found.guide["w"].value, store["a_rate"], store["b_rate"], store["mean"])
+    assert ours.item() == pytest.approx(theirs.item(), rel=1e-5)
+    slopes = (torch.autograd.grad(one, store.leaves(), retain_graph=True) for one in (ours, theirs))
+    for one, other in zip(*slopes, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_particles_at_once_have_the_mean_of_the_same_bound():
+    store = su.ParamStore()
+    with store, su.seed(rng_seed=5):
+        guide()
+        found = TraceEnum_ELBO(num_particles=4, vectorize_particles=True)._pairs(model, guide, (), {})
+        weights = TraceEnum_ELBO().log_weight(found[0][0], found[1])
+    draws = found[0][0].guide["w"].value.reshape(-1)
+    theirs = torch.stack([exact(w, store["a_rate"], store["b_rate"], store["mean"]) for w in draws])
+    torch.testing.assert_close(weights.reshape(-1), theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_a_program_without_noise_has_one_loss_and_is_trained_in_c():
+    def coin():
+        su.sample("z", dist.Bernoulli(0.8))
+
+    @config_enumerate
+    def guess():
+        su.sample("z", dist.Bernoulli(su.param("p", torch.tensor(0.3), constraint=constraints.unit_interval)))
+
+    svi = SVI(coin, guess, su.optim.Adam(lr=0.05), TraceEnum_ELBO(), seed=0)
+    result = svi.run(400)
+    assert result.engine == "native"
+    p = torch.tensor([0.3, 0.7])
+    assert float(result.losses[0]) == pytest.approx(float((p * (p / torch.tensor([0.8, 0.2])).log()).sum()), rel=1e-6)
+    assert float(svi.params["p"]) == pytest.approx(0.8, abs=1e-3)
+
+
+def test_model_sites_are_summed_out_under_every_bound():
+    y = torch.tensor([-2.0, 2.2, 1.9])
+
+    def mixture(summed):
+        mu = su.sample("mu", dist.Normal(torch.zeros(2), 3.0).to_event(1))
+        with su.plate("rows", 3):
+            if summed:
+                k = su.sample("k", dist.Categorical(torch.tensor([0.3, 0.7])))
+                su.sample("y", dist.Normal(mu[k], 1.0), obs=y)
+            else:
+                su.sample("y", dist.MixtureSameFamily(dist.Categorical(torch.tensor([0.3, 0.7])), dist.Normal(mu, 1.0)), obs=y)
+
+    losses = (Trace_ELBO(), su.infer.TraceMeanField_ELBO(), su.infer.RenyiELBO(num_particles=3))
+    for loss in losses:
+        found = []
+        for summed in (True, False):
+            auto = su.infer.autoguide.AutoNormal(mixture)
+            svi = SVI(mixture, auto, su.optim.Adam(lr=0.01), loss, seed=0)
+            found.append(svi.run(5, summed).losses.tolist())
+        assert found[0] == pytest.approx(found[1], rel=1e-6)
+
+
+def test_a_minibatch_of_a_plate_stands_for_all():
+    y = torch.arange(6.0)
+
+    def rows(size):
+        mu = su.sample("mu", dist.Normal(0.0, 1.0))
+        with su.plate("rows", 6, subsample_size=size) as index:
+            z = su.sample("z", dist.Bernoulli(0.3))
+            su.sample("y", dist.Normal(mu + z, 1.0), obs=y[index])
+
+    def point(size):
+        su.sample("mu", dist.Delta(torch.tensor(0.5)))
+
+    with su.ParamStore():
+        whole = Trace_ELBO().loss(rows, point, None)
+        prior = float(dist.Normal(0.0, 1.0).log_prob(torch.tensor(0.5)))
+        parts = []
+        for first in range(0, 6, 2):
+
+            def chosen(size, first=first):
+                mu = su.sample("mu", dist.Normal(0.0, 1.0))
+                with su.plate("rows", 6, subsample=torch.arange(first, first + 2)) as index:
+                    z = su.sample("z", dist.Bernoulli(0.3))
+                    su.sample("y", dist.Normal(mu + z, 1.0), obs=y[index])
+
+            parts.append(Trace_ELBO().loss(chosen, point, 2))
+    assert sum(part + prior for part in parts) / 3 == pytest.approx(whole + prior, rel=1e-6)
+
+
+def test_a_bound_that_draws_says_so_where_sums_are_asked_for():
+    coin = lambda: su.sample("z", dist.Bernoulli(0.5))
+    guess = lambda: su.sample("z", dist.Bernoulli(su.param("p", torch.tensor(0.3))), infer={"enumerate": "parallel"})
+    with pytest.warns(EngineWarning, match=r"asks for exact sums over 'z'.*Use loss=su.infer.TraceEnum_ELBO\(\)"):
+        SVI(coin, guess, su.optim.Adam(lr=1e-3), Trace_ELBO(), seed=0).step()
+
+
+def test_a_guide_with_states_in_a_scan():
+    def states():
+        su.scan(lambda z, _: (su.sample("z", dist.Bernoulli(0.3 + 0.4 * z)), None), torch.tensor(0.0), torch.zeros(3))
+
+    with pytest.raises(VariationalError, match="cannot be enumerated in a scan"):
+        TraceEnum_ELBO().loss(states, config_enumerate(states))
