@@ -84,7 +84,7 @@ def test_a_program_without_noise_has_one_loss_and_is_trained_in_c():
     assert result.engine == "native"
     p = torch.tensor([0.3, 0.7])
     assert float(result.losses[0]) == pytest.approx(float((p * (p / torch.tensor([0.8, 0.2])).log()).sum()), rel=1e-6)
-    assert float(svi.params["p"]) == pytest.approx(0.8, abs=1e-3)
+    assert svi.params["p"].item() == pytest.approx(0.8, abs=1e-3)
 
 
 def test_model_sites_are_summed_out_under_every_bound():
