@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sursum.common.mapped_files import is_mapped
+
 _CONTAINERS = (list, tuple, dict)
 
 
@@ -16,7 +18,7 @@ def snapshot_of(tree: Any) -> Any:
     """`tree` with copies of the tensors and arrays in its lists, tuples, dicts and dataclasses.
 
     Of a view only the visible part is copied. Objects without arrays are returned as they are; so are networks, their
-    parameters and other tensors that require a gradient, and objects of other types.
+    parameters and other tensors that require a gradient, what lies in a mapped file, and objects of other types.
 
     Example:
         >>> import torch
@@ -27,7 +29,7 @@ def snapshot_of(tree: Any) -> Any:
         {'y': tensor([1.])}
     """
     if isinstance(tree, Tensor):
-        return tree if type(tree) is not Tensor or tree.requires_grad else _copy(tree)
+        return tree if type(tree) is not Tensor or tree.requires_grad or is_mapped(tree) else _copy(tree)
     if type(tree) in _CONTAINERS or hasattr(tree, "_fields"):
         parts = [snapshot_of(part) for part in (tree.values() if isinstance(tree, dict) else tree)]
         if all(new is old for new, old in zip(parts, tree.values() if isinstance(tree, dict) else tree, strict=True)):

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sursum.common.mapped_files import map_file
 from sursum.errors import CallError, SursumError
 
 _PLAIN = frozenset((Tensor, int, float, bool, str, complex, type(None)))
@@ -110,6 +111,8 @@ def _tensor(value: Any, named: Callable[[], str], error: type[SursumError]) -> T
     if array.dtype.kind == "u" and array.size and int(array.max()) > _LARGEST:
         raise error(f"{named()} holds {array.max()}, larger than any integer in torch. Give floats.")
     array = array.astype(_dtype(array.dtype), copy=False)
+    if isinstance(array, np.memmap) and (mapped := map_file(array)) is not None:
+        return mapped
     fits = array.flags.writeable and all(step >= 0 and step % array.itemsize == 0 for step in array.strides)
     return torch.from_numpy(array if fits else np.array(array, order="C", subok=False))
 
@@ -136,6 +139,8 @@ def _missing(value: Any) -> np.ndarray[Any, Any]:
 
 
 def _numpy(value: Any) -> np.ndarray[Any, Any]:
+    if isinstance(value, np.memmap):
+        return value
     if isinstance(value, np.ndarray):
         return np.asarray(value)
     plain = getattr(getattr(value, "dtype", None), "numpy_dtype", None)

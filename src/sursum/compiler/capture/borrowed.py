@@ -9,6 +9,7 @@ from math import prod
 import torch
 from torch import Tensor
 
+from sursum.common.mapped_files import is_mapped
 from sursum.compiler.graph.graph import Graph, Ref, Value, map_refs, refs_of
 
 #: Storages up to this number of elements are copied whole.
@@ -105,8 +106,9 @@ def _distinct(ref: Ref) -> int:
 
 
 def _span(tensor: Tensor, start: int, stop: int) -> Tensor:
-    """A copy of the elements of a tensor's storage from `start` to `stop`."""
-    return tensor.as_strided((stop - start,), (1,), start).clone()
+    """A copy of the elements of a tensor's storage from `start` to `stop`; those of a mapped file themselves."""
+    span = tensor.as_strided((stop - start,), (1,), start)
+    return torch.from_numpy(span.numpy()) if is_mapped(tensor) else span.clone()
 
 
 def _compact(tensor: Tensor, ref: Ref, value: int) -> tuple[Tensor, Ref]:
