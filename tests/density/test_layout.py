@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
 
 import sursum as su
 import sursum.distributions as dist
 from sursum.core.messages import Deterministic, Frame
-from sursum.density.layout import dims_of, is_weight, layout, site_dtype
+from sursum.density.layout import dims_of, layout, site_dtype
 from sursum.errors import DensityError
 
 
@@ -73,18 +72,3 @@ def test_the_dtype_of_a_site():
     assert site_dtype(mu.but(init=torch.tensor(1))) is torch.float64
     assert site_dtype(mu.but(fn=dist.Categorical(torch.ones(2)))) is torch.float32
     assert site_dtype(mu.but(fn=lambda: None)) is torch.get_default_dtype()
-
-
-def test_weights_of_networks():
-    lifted = su.lift(
-        lambda: (su.module("net", nn.Linear(1, 1)), su.param("s", torch.tensor(1.0)), su.sample("z", dist.Normal(0.0, 1.0))),
-        dist.Normal(0.0, 1.0),
-    )
-    found = traced(lifted)
-    assert {name: is_weight(site) for name, site in found.items()} == {
-        "net.weight": True,
-        "net.bias": True,
-        "s": False,
-        "z": False,
-    }
-    assert not any(map(is_weight, traced(lambda: su.module("net", nn.Linear(1, 1))).values()))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 
 import numpy as np
 import pytest
 
-from sursum.draws.diagnostics import Evidence, diagnose, element_name
+from sursum.draws.diagnostics import Evidence, Hints, diagnose, element_name
 from sursum.draws.ess_rhat import mixing
 
 CHAINS, DRAWS = 4, 500
@@ -122,3 +123,70 @@ def test_quantities_without_a_diagnostic_are_passed_over(healthy):
 
 def test_element_names():
     assert [element_name("x", place) for place in ((), (2,), (1, 0))] == ["x", "x[2]", "x[1, 0]"]
+
+
+def long(evidence: Evidence, q: np.ndarray, **hints) -> Evidence:
+    stats = {**evidence.stats, "n_steps": np.full((CHAINS, DRAWS), 100)}
+    return dataclasses.replace(evidence, stats=stats, unconstrained=q, hints=Hints(**hints))
+
+
+@pytest.fixture
+def narrow(healthy) -> np.ndarray:
+    """The two elements of theta are nearly the same."""
+    q = healthy.unconstrained.copy()
+    q[..., 2] = q[..., 1] + 0.01 * q[..., 2]
+    return q
+
+
+def test_long_trajectories_along_correlated_coordinates_name_the_metric(healthy, narrow):
+    (text,) = diagnose(long(healthy, narrow))
+    assert text.startswith("A draw takes 100 steps on average: the draws are valid but slow.")
+    assert text.endswith("The coordinates of `theta` are strongly correlated: sample with `NUTS(model, low_rank=True)`.")
+    assert diagnose(long(healthy, narrow, low_rank=True)) == ()
+    assert diagnose(long(healthy, healthy.unconstrained)) == ()
+    assert diagnose(dataclasses.replace(healthy, unconstrained=narrow)) == ()  # trajectories are short
+
+
+def test_the_metric_is_named_once_where_something_else_is_reported(healthy, narrow):
+    reached = np.ones((CHAINS, DRAWS), dtype=bool)
+    (text,) = diagnose(with_stat(long(healthy, narrow), "reached_max_treedepth", reached))
+    assert "2000 of 2000 draws reached the maximum tree depth" in text
+    assert "low_rank=True" in text
+    (other,) = diagnose(with_stat(long(healthy, narrow, low_rank=True), "reached_max_treedepth", reached))
+    assert "Raise `max_tree_depth`" in other
+
+
+def test_a_funnel_names_what_to_non_centre(healthy):
+    low = healthy.unconstrained[..., 0] < -1.5
+    hints = Hints(scales={"tau": ("theta", "eta")})
+    (text,) = diagnose(dataclasses.replace(with_stat(healthy, "diverging", low), hints=hints))
+    assert "most of them at low values of `tau`: " in text
+    assert "`tau` is the scale of `theta` and `eta`" in text
+    assert 'su.reparam(model, {"theta": su.handlers.LocScaleReparam(0.0), "eta": su.handlers.LocScaleReparam(0.0)})' in text
+    high = diagnose(dataclasses.replace(with_stat(healthy, "diverging", healthy.unconstrained[..., 0] > 1.5), hints=hints))
+    assert "at high values of `tau`" in high[0]
+    assert "LocScaleReparam" not in high[0]
+
+
+def test_slow_chains_of_a_scale_name_what_to_non_centre(healthy):
+    slow = np.repeat(healthy.unconstrained[:, : DRAWS // 25, 0], 25, axis=1)
+    evidence = dataclasses.replace(with_site(healthy, "tau", slow), hints=Hints(scales={"tau": ("theta",)}))
+    for text in diagnose(evidence):
+        assert "`tau` is the scale of `theta`" in text
+    energy = np.cumsum(healthy.stats["energy"], axis=1)
+    (text,) = diagnose(dataclasses.replace(with_stat(healthy, "energy", energy), hints=Hints(scales={"tau": ("theta",)})))
+    assert text.startswith("E-BFMI")
+    assert "LocScaleReparam" in text
+
+
+def test_only_weights_of_networks_are_called_so(healthy):
+    stuck = with_site(healthy, "theta", np.broadcast_to(np.arange(CHAINS)[:, None, None], (CHAINS, DRAWS, 2)))
+    assert "trust none of its summaries" in diagnose(stuck)[0]
+    weights = dataclasses.replace(stuck, hints=Hints(networks=frozenset(["theta"])))
+    assert "units can be permuted" in diagnose(weights)[0]
+
+
+def test_hints_are_kept_in_a_note():
+    hints = Hints(frozenset(["w", "a"]), {"tau": ("theta",)}, True)
+    assert Hints.read(json.loads(json.dumps(hints.note()))) == hints
+    assert Hints.read(None) == Hints()

@@ -56,6 +56,7 @@ class Gaussian:
     latents = (Latent("mu", ()), Latent("s", ()))
     model = staticmethod(lambda: None)
     networks: frozenset[str] = frozenset()
+    scales: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     unobserved: tuple[str, ...] | None = None
     args: tuple[Any, ...] = ()
     kwargs: Mapping[str, Any] = field(default_factory=dict)

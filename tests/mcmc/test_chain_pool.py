@@ -10,7 +10,9 @@ import signal
 import threading
 import time
 from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +20,9 @@ import torch
 
 import sursum as su
 from sursum.errors import DiagnosticWarning
+from sursum.mcmc.chain_pool import BEHIND, Schedule
+from sursum.mcmc.nutpie_door import Progress
+from sursum.mcmc.progress import Line
 
 short = pytest.mark.filterwarnings("ignore::sursum.errors.DiagnosticWarning")
 
@@ -218,3 +223,50 @@ def test_as_many_chains_at_once_as_cores(sampler, gaussian):
     assert sampler(gaussian(value_hook=of_chains(meet)), **settings).run()["mu"].shape == (4, 20)
     assert together.broken is False
     assert len(known) >= 2
+
+
+@dataclass(eq=False)
+class Ahead:
+    """A chain with a spool that gains so many draws whenever anybody looks and it is not paused."""
+
+    speed: int
+    total: int = 3000
+    drawn: int = 0
+    stored: int = 0
+    paused: bool = False
+    most: int = 0
+    spool: Any = True
+    progress: Progress = field(default_factory=Progress)
+
+    def waiting(self) -> int:
+        if not self.paused:
+            self.drawn = min(self.drawn + self.speed, self.total)
+        self.most = max(self.most, self.drawn - self.stored)
+        return self.drawn - self.stored
+
+    def finished(self) -> bool:
+        return self.drawn == self.total
+
+    def pause(self) -> None:
+        self.paused = True
+
+    def resume(self) -> None:
+        self.paused = False
+
+    def end(self) -> None: ...
+
+    cancel = end
+
+
+@pytest.mark.parametrize("speeds", [(100, 100), (100, 3)])
+def test_a_chain_that_is_ahead_of_its_store_waits_for_it(speeds):
+    """No chain has more than a few looks' worth of draws beyond the limit, and all are stored."""
+    chains = [Ahead(speed) for speed in speeds]
+
+    def collect(k: int, chain: Any, ended: bool) -> None:
+        chain.stored = chain.drawn if ended else min(chain.drawn, chain.stored + 64)
+
+    outcome = Schedule(lambda k: chains[k], 2, 2, Line(3000), collect).run()
+    assert outcome.happened == ""
+    assert [chain.stored for chain in chains] == [3000, 3000]
+    assert max(chain.most for chain in chains) <= BEHIND + 100

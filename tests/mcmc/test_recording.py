@@ -100,16 +100,23 @@ mcmc = su.infer.MCMC(
     store=sys.argv[1], engine="native",
 )
 whole, parts = map(int, sys.argv[2:])
-counted, written, write = 0, 0, zarr.Array.__setitem__
-def and_die(array, key, value):
-    global counted, written
-    write(array, key, value)
-    written += 1
-    if array.path == "counts/sample":
-        counted, written = counted + 1, 0
+from sursum.io import zarr_chunks
+counted, written, write, count = 0, 0, zarr_chunks.write_atomically, zarr.Array.__setitem__
+def die():
     if counted == whole and written == parts:
         os.kill(os.getpid(), signal.SIGKILL)
-zarr.Array.__setitem__ = and_die
+def and_die(*args, **kwargs):
+    global written
+    write(*args, **kwargs)
+    written += 1
+    die()
+def and_count(array, key, value):
+    global counted, written
+    count(array, key, value)
+    if array.path == "counts/sample":
+        counted, written = counted + 1, 0
+    die()
+zarr_chunks.write_atomically, zarr.Array.__setitem__ = and_die, and_count
 mcmc.run()
 """
 

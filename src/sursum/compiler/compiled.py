@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -26,7 +27,7 @@ from sursum.compiler.capture.purity import check_pure
 from sursum.compiler.check.faithful import check_faithful, check_seen, check_unseen
 from sursum.compiler.check.gradient import GradientCheck, check_gradient, warn_of_gradient
 from sursum.compiler.check.points import WIDE, far_points, nearby_points, points_of, proof_points
-from sursum.compiler.engine import Remembered, check_engine
+from sursum.compiler.engine import DENSITY_ENGINES, Remembered, check_engine
 from sursum.compiler.export.export import export
 from sursum.compiler.function import Function, batch
 from sursum.compiler.graph.dce import drop_guards
@@ -55,8 +56,8 @@ class Sites:
 class CompiledDensity:
     """The log density of a program, captured as a graph and run by an engine.
 
-    `engine` is "native" (the graph in C, see `source`), "torch" (the graph replayed in double precision) or, if the
-    program has tensors that a capture does not support, "eager" (the program itself, handlers and all).
+    `engine` is "native" (the graph in C, see `source`), "torch" (the graph replayed in double precision) or, if that is asked
+    for or the program has tensors that a capture does not support, "eager" (the program itself, handlers and all).
 
     Example:
         >>> import sursum as su, sursum.distributions as dist, numpy as np
@@ -257,7 +258,7 @@ class CompiledDensity:
 
     def with_data(self, *args: Any, **kwargs: Any) -> CompiledDensity:
         """The density of the same program on different data."""
-        return compile_density(self.density.with_data(*args, **kwargs), None if self.engine == "eager" else self.engine)
+        return compile_density(self.density.with_data(*args, **kwargs), self.engine)
 
     @cached_property
     def _run(self) -> Callable[[Tensor], tuple[Tensor, ...]]:
@@ -279,7 +280,7 @@ def compile_density(density: LogDensity, engine: str | None = None) -> CompiledD
 
     Args:
         density: the log density of a program.
-        engine: "torch", "native", or None for the fastest available.
+        engine: "torch", "native", "eager", or None for the fastest available that captures the program.
 
     Raises:
         BranchError, EscapeError, CaptureError: the program is not a fixed graph of operators.
@@ -307,9 +308,17 @@ def compile_whole(density: LogDensity, engine: str | None = None) -> CompiledDen
 
 def _compile(density: LogDensity, engine: str | None) -> tuple[CompiledDensity, Remembered]:
     """The density, and the results of its torch engine, cached for the points of the capture and others."""
-    check_engine(engine)
+    check_engine(engine, engines=DENSITY_ENGINES)
     if isinstance(density, LogDensity) and not isinstance(density.model, rolled):
         density = density.under(rolled)
+    if engine == "eager":
+        compiled, took = _run_by_python(density)
+        warn(
+            f"engine='eager' runs the program by Python for every gradient, {took} each, where C takes microseconds; a draw "
+            "takes ten gradients or more.",
+            EngineWarning,
+        )
+        return compiled, Remembered(compiled._run)
     names: list[str] = []
 
     def evaluate(q: Tensor) -> Beside:
@@ -323,10 +332,9 @@ def _compile(density: LogDensity, engine: str | None) -> tuple[CompiledDensity, 
     except UncapturableError as error:
         if engine is not None:
             raise
-        points = points_of(density)
-        check_pure(_eager(density), points)
-        warn(f"the program is run by Python for every gradient, which is slow: {error}", EngineWarning)
-        return CompiledDensity(density, None, points, None), Remembered(_eager(density))
+        compiled, took = _run_by_python(density)
+        warn(f"the program is run by Python for every gradient, {took} each, which is slow: {error}", EngineWarning)
+        return compiled, Remembered(compiled._run)
     note_long_loops(function.graph)
     far = far_points(points[0])
 
@@ -345,6 +353,16 @@ def _compile(density: LogDensity, engine: str | None) -> tuple[CompiledDensity, 
     # A guard may need the whole density: the factor of a covariance, again for each draw.
     sites = Sites(tuple(names), drop_guards(replace(program.graph, outputs=program.graph.outputs[2:])))
     return CompiledDensity(density, function, points, sites), function.known
+
+
+def _run_by_python(density: LogDensity) -> tuple[CompiledDensity, str]:
+    """The density run by the program itself, and how long a gradient takes."""
+    points, run = points_of(density), _eager(density)
+    check_pure(run, points)
+    began = time.perf_counter()
+    run(points[0])
+    milliseconds = 1e3 * (time.perf_counter() - began)
+    return CompiledDensity(density, None, points, None), f"{milliseconds:.2g} ms"
 
 
 def _captured(density: LogDensity, evaluate: Callable[[Tensor], Beside]) -> tuple[tuple[Tensor, Tensor], Capture]:
@@ -369,7 +387,8 @@ def compile(model: Callable[..., Any], /, *args: Any, engine: str | None = None,
     Args:
         model: the program.
         args, kwargs: its arguments.
-        engine: "torch", "native", or None for the fastest available.
+        engine: "torch", "native", or None for the fastest available; "eager" runs the program itself for every gradient, also
+            one that branches on a value, and is many times slower.
 
     Raises:
         OptionError: the program has a parameter that is called `engine`.

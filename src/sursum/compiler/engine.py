@@ -19,6 +19,9 @@ Replayed = Callable[[Tensor], tuple[Tensor, ...]]
 
 ENGINES = (None, "native", "torch")
 
+DENSITY_ENGINES = (*ENGINES, "eager")
+"""Those of a density, which Python can run as well."""
+
 
 def check_engine(engine: Any, error: type[SursumError] = CompileError, engines: Sequence[str | None] = ENGINES) -> None:
     """Raise if no engine has that name."""

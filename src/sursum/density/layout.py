@@ -106,8 +106,3 @@ def site_dtype(site: Sample) -> torch.dtype:
     if site.init is not None and site.init.is_floating_point():
         return site.init.dtype
     return floating_dtype(site.fn) or default_dtype()
-
-
-def is_weight(site: Site) -> bool:
-    """Whether a latent site is a network's parameter."""
-    return isinstance(site, Sample) and site.param is not None and site.param.owner is not None

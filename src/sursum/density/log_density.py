@@ -35,7 +35,9 @@ from sursum.core.validation import check_value, enable_validation
 from sursum.density.bypassed_module import check_caches, watch_originals
 from sursum.density.dtype_errors import explain_torch_errors
 from sursum.density.init_values import brief, carry_over, place_given
-from sursum.density.layout import Latent, coordinate_names, is_weight, layout, observed_values, site_dims, site_dtype
+from sursum.density.layout import Latent, coordinate_names, layout, observed_values, site_dims, site_dtype
+from sursum.density.networks import network_weights
+from sursum.density.scales import scaled_sites
 from sursum.density.search import runs
 from sursum.density.survey import Survey, check_terms
 from sursum.density.unconstrain import Placed, Recalled, refuse_subsamples
@@ -114,7 +116,7 @@ class LogDensity:
             self._reaches = np.repeat(list(reaches.values()), [leaf.numel() for leaf in leaves.values()])
             self._by_name = {latent.name: latent for latent in self.latents}
             self.observed, self.dims = observed_values(plain), site_dims(plain)
-            self.networks = frozenset(name for name, site in found.items() if is_weight(site))
+            self.networks, self.scales = network_weights(found), scaled_sites(found, leaves)
             self.unobserved = find_unobserved(found, leaves)
             _announce_held(found)
             if self.unobserved is None:

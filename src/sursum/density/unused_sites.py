@@ -36,7 +36,7 @@ def find_unconnected(found: Trace, leaves: Mapping[str, Tensor], run: Callable[[
     bit = {id(leaf): 1 << i for i, leaf in enumerate(leaves.values())}
     own = {name: 1 << i for i, name in enumerate(leaves)}
     known: dict[Any, int] = {}
-    needs = {name: _reach(term, bit, known) & ~own.get(name, 0) for name, term in terms.items()}
+    needs = {name: reach(term, bit, known) & ~own.get(name, 0) for name, term in terms.items()}
     lonely = _lonely(needs, own)
     if lonely and not _find_changed(terms, leaves, lonely, run) <= set(lonely):  # one of them, or several
         for name in lonely:
@@ -103,7 +103,7 @@ def last_sites(found: Trace, leaves: Mapping[str, Tensor]) -> list[str]:
     bit = {id(leaf): 1 << i for i, leaf in enumerate(leaves.values())}
     own = {name: 1 << i for i, name in enumerate(leaves)}
     known: dict[Any, int] = {}
-    needs = {name: _reach(term, bit, known) & ~own.get(name, 0) for name, term in terms.items()}
+    needs = {name: reach(term, bit, known) & ~own.get(name, 0) for name, term in terms.items()}
     needed = 0
     for bits in needs.values():
         needed |= bits
@@ -111,7 +111,8 @@ def last_sites(found: Trace, leaves: Mapping[str, Tensor]) -> list[str]:
     return [name for name in last if needs.get(name)] or last
 
 
-def _reach(term: Tensor, bit: Mapping[int, int], known: dict[Any, int]) -> int:
+def reach(term: Tensor, bit: Mapping[int, int], known: dict[Any, int]) -> int:
+    """The leaves on which a term depends, as the sum of their bits; `known` are those of autograd's nodes met before."""
     if term.grad_fn is None:
         return bit.get(id(term), 0)
     root = term.grad_fn

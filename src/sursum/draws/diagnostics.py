@@ -7,18 +7,23 @@ Betancourt (2016) for E-BFMI. A run without problems gets no message.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sursum.draws.correlation import stretched
 from sursum.draws.ess_rhat import Mixing, e_bfmi
+from sursum.draws.header import words, words_by_name
 from sursum.io.lazy_draws import StoredArray
 
 R_HAT = 1.01
 ESS_PER_CHAIN = 100
 E_BFMI = 0.3
+LONG, STRETCHED = 60, 100.0
+"""Steps of a mean trajectory, and a ratio of variances along directions, for which another metric pays."""
 
 _UNIDENTIFIED = (
     "It is a weight of a network, and those are not identified: units can be permuted and signs flipped without any "
@@ -28,19 +33,61 @@ _UNIDENTIFIED = (
 
 
 @dataclass(frozen=True)
+class Hints:
+    """What is known of the program and the sampler, so that a warning can name what helps.
+
+    `networks` are the latent sites that are weights of layered networks; `scales` names, for latent sites that are scales,
+    the sites that `LocScaleReparam` would non-centre; `low_rank` is whether the sampler adapted to correlations.
+    """
+
+    networks: frozenset[str] = frozenset()
+    scales: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    low_rank: bool = False
+
+    def note(self) -> dict[str, Any]:
+        """The same as JSON has it."""
+        scales = {name: list(sites) for name, sites in self.scales.items()}
+        return {"networks": sorted(self.networks), "scales": scales, "low_rank": self.low_rank}
+
+    @classmethod
+    def read(cls, note: Any) -> Self:
+        """The hints of a note; those that it lacks are empty.
+
+        Example:
+            >>> Hints.read(Hints(frozenset(["w"]), {"tau": ("theta",)}).note())
+            Hints(networks=frozenset({'w'}), scales={'tau': ('theta',)}, low_rank=False)
+        """
+        note = note if isinstance(note, Mapping) else {}
+        return cls(
+            frozenset(words(note.get("networks", ()))), words_by_name(note.get("scales", {})), bool(note.get("low_rank", False))
+        )
+
+
+NO_HINTS = Hints()
+
+
+@dataclass(frozen=True)
 class Evidence:
     """The input of the diagnostics.
 
     `mixing` is that of the latent sites, by name; `stats` are those of the sampler, each (chain, draw); `unconstrained` are
-    the draws of q, (chain, draw, n), and `coordinates` the names of its coordinates. `networks` names the latent
-    sites that are weights of networks.
+    the draws of q, (chain, draw, n), and `coordinates` the names of its coordinates.
     """
 
     mixing: Mapping[str, Mixing]
     stats: Mapping[str, NDArray[Any]]
     unconstrained: NDArray[np.float64]
     coordinates: Sequence[str]
-    networks: frozenset[str] = frozenset()
+    hints: Hints = field(default_factory=Hints)
+
+    @cached_property
+    def correlated(self) -> str:
+        """Where trajectories are long for strong correlations, the site that is concerned most; else empty."""
+        steps = self.stats.get("n_steps")
+        if self.hints.low_rank or steps is None or not steps.size or np.mean(steps) < LONG:
+            return ""
+        ratio, site = stretched(np.asarray(self.unconstrained), self.coordinates)
+        return site if ratio >= STRETCHED else ""
 
 
 def diagnose(evidence: Evidence) -> tuple[str, ...]:
@@ -49,7 +96,8 @@ def diagnose(evidence: Evidence) -> tuple[str, ...]:
     Quantities for which a diagnostic is undefined (a constant, a single chain, fewer than four draws) are skipped.
     """
     checks = (_divergences, _r_hat, _ess, _tree_depth, _energy)
-    return tuple(text for check in checks for text in check(evidence))
+    found = tuple(text for check in checks for text in check(evidence))
+    return found if any("low_rank" in text for text in found) else (*found, *_long_trajectories(evidence))
 
 
 def element_name(site: str, index: tuple[int, ...]) -> str:
@@ -66,17 +114,20 @@ def _divergences(evidence: Evidence) -> Iterator[str]:
     diverging = evidence.stats["diverging"].astype(bool)
     count = int(diverging.sum())
     if count:
+        site, side = _gathering(evidence, diverging)
+        where = f", most of them at {side} values of `{site}`" if site else ""
+        helps = _non_centring(evidence, site) if side == "low" or not site else ""
         yield (
-            f"{count} of {diverging.size} draws ended in a divergence{_gathering(evidence, diverging)}: part of the "
-            "posterior may be missing. Raise `target_accept`, or reparametrise (`su.handlers.reparam`)."
+            f"{count} of {diverging.size} draws ended in a divergence{where}: part of the posterior may be missing. "
+            + (f"{helps} Or raise `target_accept`." if helps else "Raise `target_accept`, or reparametrise (`su.reparam`).")
         )
 
 
-def _gathering(evidence: Evidence, diverging: NDArray[np.bool_]) -> str:
-    """Where the divergences are, if they cluster: the coordinate in which they stand out most."""
+def _gathering(evidence: Evidence, diverging: NDArray[np.bool_]) -> tuple[str, str]:
+    """Where the divergences are, if they cluster: the coordinate in which they stand out most, and its side."""
     draws = evidence.unconstrained
     if diverging.all() or draws.shape[2] == 0:
-        return ""
+        return "", ""
     mean = sum(part.sum(axis=(0, 1)) for part in _parts(draws)) / diverging.size
     spread = np.sqrt(sum(((part - mean) ** 2).sum(axis=(0, 1)) for part in _parts(draws)) / diverging.size)
     place, there = 0, np.zeros(draws.shape[2])
@@ -88,8 +139,8 @@ def _gathering(evidence: Evidence, diverging: NDArray[np.bool_]) -> str:
     worst = int(np.abs(shift).argmax())
     # The mean of k independent draws deviates by 1/√k standard deviations; four times that is not chance.
     if abs(shift[worst]) < max(0.5, 4.0 / np.sqrt(diverging.sum())):
-        return ""
-    return f", most of them at {'low' if shift[worst] < 0 else 'high'} values of `{evidence.coordinates[worst]}`"
+        return "", ""
+    return evidence.coordinates[worst], "low" if shift[worst] < 0 else "high"
 
 
 def _parts(draws: NDArray[np.float64]) -> Iterable[NDArray[np.float64]]:
@@ -109,7 +160,8 @@ def _r_hat(evidence: Evidence) -> Iterator[str]:
             + (
                 _UNIDENTIFIED
                 if is_network
-                else "Run longer (`num_warmup`, `num_samples`), or reparametrise; until then trust none of its summaries."
+                else "Until they do, trust none of its summaries. "
+                + (_helps(evidence, name) or "Run longer (`num_warmup`, `num_samples`), or reparametrise.")
             )
         )
 
@@ -125,14 +177,18 @@ def _ess(evidence: Evidence) -> Iterator[str]:
         if value < wanted:
             yield (
                 f"The {kind} effective sample size of `{name}` is {value:.0f}, below {wanted} ({ESS_PER_CHAIN} per chain): "
-                "its summaries are imprecise. " + (_UNIDENTIFIED if is_network else "Draw more samples, or reparametrise.")
+                "its summaries are imprecise. "
+                + (_UNIDENTIFIED if is_network else _helps(evidence, name) or "Draw more samples, or reparametrise.")
             )
 
 
 def _apart(evidence: Evidence) -> Iterator[tuple[Mapping[str, Mixing], bool]]:
     """Sites that are meaningful by themselves, then the weights of networks."""
     for is_network in (False, True):
-        yield {name: one for name, one in evidence.mixing.items() if (name in evidence.networks) is is_network}, is_network
+        yield (
+            {name: one for name, one in evidence.mixing.items() if (name in evidence.hints.networks) is is_network},
+            is_network,
+        )
 
 
 def _tree_depth(evidence: Evidence) -> Iterator[str]:
@@ -142,8 +198,36 @@ def _tree_depth(evidence: Evidence) -> Iterator[str]:
         depth = int(evidence.stats["tree_depth"].max())
         yield (
             f"{count} of {reached.size} draws reached the maximum tree depth, {depth}: the draws are valid but slow. "
-            "Raise `max_tree_depth`, or reparametrise so that the sites are less correlated."
+            + (_metric(evidence) or "Raise `max_tree_depth`, or reparametrise so that the sites are less correlated.")
         )
+
+
+def _long_trajectories(evidence: Evidence) -> Iterator[str]:
+    if evidence.correlated:
+        mean = float(np.mean(evidence.stats["n_steps"]))
+        yield f"A draw takes {mean:.0f} steps on average: the draws are valid but slow. {_metric(evidence)}"
+
+
+def _helps(evidence: Evidence, name: str) -> str:
+    """What helps a quantity that mixes slowly, if that is known."""
+    return " ".join(text for text in (_metric(evidence), _non_centring(evidence, name) if name else "") if text)
+
+
+def _metric(evidence: Evidence) -> str:
+    site = evidence.correlated
+    return f"The coordinates of `{site}` are strongly correlated: sample with `NUTS(model, low_rank=True)`." if site else ""
+
+
+def _non_centring(evidence: Evidence, name: str) -> str:
+    """The advice to non-centre what the site of an element scales; for no element, what any site scales."""
+    site, scales = name.partition("[")[0], evidence.hints.scales
+    scaled = list(dict.fromkeys(s for scale in ([site] if name else scales) for s in scales.get(scale, ())))
+    if not scaled:
+        return ""
+    what = ", ".join(f'"{s}": su.handlers.LocScaleReparam(0.0)' for s in scaled)
+    scale = site or next(scale for scale in scales if scales[scale])
+    said = " and ".join(f"`{s}`" for s in scaled)
+    return f"`{scale}` is the scale of {said}: draw in units of it, `su.reparam(model, {{{what}}})`."
 
 
 def _energy(evidence: Evidence) -> Iterator[str]:
@@ -152,7 +236,8 @@ def _energy(evidence: Evidence) -> Iterator[str]:
         chain = int(np.nanargmin(fractions))
         yield (
             f"E-BFMI of chain {chain} is {low:.2g}, below {E_BFMI}: the chain moves slowly between regions of "
-            "different density, and tails may be missing. Reparametrise hierarchical sites (`su.handlers.reparam`)."
+            "different density, and tails may be missing. "
+            + (_non_centring(evidence, "") or "Reparametrise hierarchical sites (`su.reparam`).")
         )
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sursum.draws.arviz import DATA, dimension_names
-from sursum.draws.diagnostics import Evidence, diagnose
+from sursum.draws.diagnostics import Evidence, Hints, diagnose
 from sursum.draws.ess_rhat import Mixing, mixing_by_name
 from sursum.draws.partial_run import common_part, cut_short
 from sursum.errors import StorageError
@@ -190,7 +190,7 @@ def read(path: str | os.PathLike[str], wanted: Iterable[str] | None = None) -> S
         some = others[begin : begin + at_once]
         columns = np.concatenate([block[..., some] for block in q["sample"].blocks()], axis=1)
         found |= mixing_by_name({coordinates[i]: columns[..., k] for k, i in enumerate(some)})
-    warnings = diagnose(Evidence(found, stats["sample"], cast(Any, q["sample"]), coordinates))
+    warnings = diagnose(Evidence(found, stats["sample"], cast(Any, q["sample"]), coordinates, Hints.read(note.get("hints"))))
     asked, whole = note["chains"], note["lengths"]["sample"]
     if (len(part.chains), part.draws) != (asked, whole):
         text = cut_short(part, asked, whole, note.get("happened", "has not finished"))

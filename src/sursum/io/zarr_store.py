@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from sursum.common.optional_packages import require
 from sursum.errors import StorageError
 from sursum.io.files import atomically, check_regular, interpreting, reading, sync, write_atomically, writing
+from sursum.io.zarr_chunks import LEVEL, ChunkWriter
 
 CHUNK_BYTES = 1 << 20
 MOST_DRAWS = 1024
@@ -64,6 +65,7 @@ class ZarrStore:
 
     path: Path
     _arrays: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
+    _writers: dict[str, ChunkWriter] = field(default_factory=dict, init=False, repr=False)
     _unsynced: set[Path] = field(default_factory=set, init=False, repr=False)
 
     # Writing.
@@ -126,16 +128,15 @@ class ZarrStore:
     def append(self, name: str, chain: int, values: Mapping[str, Mapping[str, NDArray[Any]]]) -> None:
         """Write the next draws of a chain: by group and name, (draw, *shape), all of the same number of draws."""
         with writing(self.path, "The draws that were already stored are intact"):
-            counts = self._open(f"{COUNTS}/{name}", mode="r+")
-            keys = counts.attrs["groups"]
-            begin = int(counts[chain])
+            counts = self._writer(f"{COUNTS}/{name}")
+            keys = counts.array.attrs["groups"]
+            begin = int(counts.array[chain])
             (length,) = {len(array) for arrays in values.values() for array in arrays.values()}
             for group, arrays in values.items():
                 for array_name, array in arrays.items():
                     key = f"{group}/{keys[group][array_name]}"
-                    self._open(key, mode="r+")[chain, begin : begin + length] = array
-                    self._unsynced.update(self._chunks(key, chain, begin, begin + length))
-            counts[chain] = begin + length
+                    self._unsynced.update(self._writer(key).write(chain, begin, array))
+            counts.array[chain] = begin + length
 
     def sync(self, name: str) -> None:
         """Flush the counted draws of a table to disk, and record that in the store.
@@ -342,13 +343,18 @@ class ZarrStore:
             chunks=tuple(max(1, n) for n in chunks),
             dtype=dtype,
             fill_value=0,
-            compressors=[ZstdCodec(level=1), Crc32cCodec()],
+            compressors=[ZstdCodec(level=LEVEL), Crc32cCodec()],
             dimension_names=dims,
             attributes=dict(attributes),
             zarr_format=3,
             config={"write_empty_chunks": True},
         )
         seal(self.path / key)
+
+    def _writer(self, key: str) -> ChunkWriter:
+        if (known := self._writers.get(key)) is None:
+            known = self._writers[key] = ChunkWriter(self.path / key, self._open(key, mode="r+"))
+        return known
 
     def _open(self, key: str, mode: str = "r") -> Any:
         """An array, kept open, after its metadata has been validated."""

@@ -10,13 +10,17 @@ from dataclasses import dataclass, field, replace
 from sursum.compiler.native.library.blas import one_thread
 from sursum.mcmc.nutpie_door import Chain, ChainTrace, Progress
 from sursum.mcmc.progress import Watcher
+from sursum.mcmc.spool import MOST
 
 INTERRUPTED, STOPPED, GOING_ON = "was interrupted", "was stopped", "is going on"
 """How a run may be cut short, as worded in messages."""
 
 LONGEST_NAP = 0.05
 COLLECT = 0.5
-"""Seconds between checks for draws to be stored."""
+"""Seconds after which draws are stored that are no whole block yet."""
+
+BEHIND = MOST // 2
+"""Draws of a chain that may wait to be stored; one with more is paused until a block of them is."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ class Schedule:
     _lock: threading.RLock = field(default_factory=threading.RLock, init=False)
     _wake: threading.Event = field(default_factory=threading.Event, init=False)
     _collected: float = field(default_factory=time.monotonic, init=False)
+    _held: set[int] = field(default_factory=set, init=False)
 
     def run(self) -> Outcome:
         """Start the chains and watch until all have ended.
@@ -93,7 +98,8 @@ class Schedule:
         with self._lock:
             self.paused = False
             for k in self._running:
-                self._chains[k].resume()
+                if k not in self._held:
+                    self._chains[k].resume()
         self._wake.set()
 
     def stop(self) -> None:
@@ -127,17 +133,35 @@ class Schedule:
                     self._running.append(len(self._chains))
                     self._chains.append(self.start(len(self._chains)))
                 self._running = [k for k in self._running if not self._finished(k)]
-                if time.monotonic() - self._collected > COLLECT:
-                    for k in self._running:
-                        self._collect(k, ended=False)
-                    self._collected = time.monotonic()
+                behind = self.collect is not None and self._store_some()
                 done = not self._running and len(self._chains) == self.num_chains
             self.display.update(self.progress())
             if done:
                 return True
             # Polling costs the chains only the GIL; a long run need not be polled as often as a short one.
-            self._wake.wait(min(LONGEST_NAP, 0.02 * (time.monotonic() - began)))
+            self._wake.wait(0.0 if behind else min(LONGEST_NAP, 0.02 * (time.monotonic() - began)))
             self._wake.clear()
+
+    def _store_some(self) -> bool:
+        """Store a block of each chain that has one, or any draws at intervals; whether more is waiting."""
+        due = time.monotonic() - self._collected > COLLECT
+        for k in self._running:
+            for other in self._running:  # a chain may be faster than the disk, and go on while this thread stores
+                self._hold(other, self._chains[other].waiting() > BEHIND)
+            if due or k in self._held:
+                self._collect(k, ended=False)
+        if due:
+            self._collected = time.monotonic()
+        return bool(self._held)
+
+    def _hold(self, k: int, behind: bool) -> None:
+        if behind and k not in self._held:
+            self._held.add(k)
+            self._chains[k].pause()
+        elif not behind and k in self._held:
+            self._held.discard(k)
+            if not self.paused:
+                self._chains[k].resume()
 
     def _finished(self, k: int) -> bool:
         if not self._chains[k].finished():

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sursum.draws.diagnostics import Evidence, diagnose
+from sursum.draws.diagnostics import Evidence, Hints, diagnose
 from sursum.draws.ess_rhat import mixing_by_name
 from sursum.errors import SamplingError
 from sursum.mcmc.coordinates import Whitened
@@ -51,7 +51,7 @@ def whiten(density: Any, posterior: Posterior) -> Whitened:
     return Whitened(density, q.mean(axis=(0, 1)), np.where(known, scales, 1.0))
 
 
-def join(first: Posterior, second: Posterior, num_warmup: int) -> Posterior:
+def join(first: Posterior, second: Posterior, num_warmup: int, hints: Hints) -> Posterior:
     """The draws of `first` followed by those of `second`, with the same number of chains; diagnostics are recomputed."""
     count = second.num_chains
     sites = {name: torch.cat([first[name][:count], second[name]], dim=1) for name in first if name in second}
@@ -71,7 +71,7 @@ def join(first: Posterior, second: Posterior, num_warmup: int) -> Posterior:
         sites=sites,
         stats=stats,
         unconstrained=q,
-        warnings=(*said, *diagnose(Evidence(found, stats, q, first.coordinates))),
+        warnings=(*said, *diagnose(Evidence(found, stats, q, first.coordinates, hints))),
         groups={},
         notes=(*first.notes, note),
         program=second.program,

@@ -17,12 +17,13 @@ from sursum.common.progress import Silent, display_for
 from sursum.common.reprs import call_text
 from sursum.common.settings import check_setting, optional_seed, settle, whole_number
 from sursum.compiler.compiled import compile_density
-from sursum.compiler.engine import check_engine
+from sursum.compiler.engine import DENSITY_ENGINES, check_engine
 from sursum.compiler.scan import rolled
 from sursum.core.calling import refuse_shadowed
 from sursum.density.log_density import LogDensity
 from sursum.density.unobserved import announce_empty, announce_unobserved
 from sursum.distributed.ranks import led
+from sursum.draws.diagnostics import Hints
 from sursum.errors import DensityError, DiagnosticWarning, SamplingError
 from sursum.mcmc.chain_pool import Schedule
 from sursum.mcmc.coordinates import LOOKS, turn
@@ -75,8 +76,7 @@ THEIRS = dict.fromkeys(
     mp_context="chains are threads here, and `cores=` says how many run at once",
     chain_method="chains are threads here, and `cores=` says how many run at once",
     jit_compile="every density is compiled",
-    thinning="draws are not thinned: keep every k-th by `posterior['name'][:, ::k]`",
-    thin="draws are not thinned: keep every k-th by `posterior['name'][:, ::k]`",
+    thinning="thin",
     target_accept="it is one of the kernel's: `NUTS(model, target_accept=0.9)`",
     target_accept_prob="it is one of the kernel's: `NUTS(model, target_accept=0.9)`",
     adapt_delta="it is one of the kernel's: `NUTS(model, target_accept=0.9)`",
@@ -96,11 +96,15 @@ class MCMC:
         num_warmup: draws of each chain in which step size and scales are adapted; they are kept in `posterior.warmup`.
         num_samples: draws of each chain after warm-up.
         num_chains: the number of chains, each with a different start.
+        thin: k keeps every k-th of the `num_samples` draws, `num_samples // k` of each chain, for memory where draws are large.
+            The statistics `n_steps`, `diverging` and `reached_max_treedepth` of a draw that is kept are those of all k
+            together: the sum, and whether it happened. The warm-up is not thinned.
         seed: an integer of at least 0. The same seed gives the same bits, and chain k does not depend on `num_chains`
             and `cores`. None draws a seed from torch's global generator, which is otherwise left alone.
         cores: how many chains run at once; None is the smaller of the numbers of chains and cores.
         progress: True or False; None shows it in a terminal and in a notebook.
-        engine: "native" or "torch"; None is the fastest available.
+        engine: "native" or "torch"; None is the faster one that is available. "eager" runs the program itself for every
+            gradient, many times slower: for one that branches on a value, or has an iterative solver.
         init: where chains start, without jitter: constrained values by site name (a mapping, a `FitResult`, a
             `ParamStore`), other sites starting as usual; a `Posterior` or a fitted `SVI`, from which each chain
             takes a different draw; a sequence of these, one per chain; or unconstrained coordinates, (n,) for all
@@ -122,6 +126,7 @@ class MCMC:
     num_warmup: int = field(default=1000, kw_only=True)
     num_samples: int = field(default=1000, kw_only=True)
     num_chains: int = field(default=4, kw_only=True)
+    thin: int = field(default=1, kw_only=True)
     seed: int | None = field(default=None, kw_only=True)
     cores: int | None = field(default=None, kw_only=True)
     progress: bool | None = field(default=None, kw_only=True)
@@ -145,11 +150,13 @@ class MCMC:
             "num_warmup": positive("num_warmup", "1000 is usual, and the sampler requires it"),
             "num_samples": positive("num_samples", "1000 is usual"),
             "num_chains": positive("num_chains", "4 is usual"),
+            "thin": positive("thin", "1 keeps every draw"),
             "seed": optional_seed(self.seed, SamplingError),
             "cores": None if self.cores is None else positive("cores", "leave it out to use all"),
         }
         settle(self, whole)
-        check_engine(self.engine, SamplingError)
+        check("thin", self.thin <= self.num_samples, f"at most `num_samples`, {self.num_samples}", "more would keep no draw")
+        check_engine(self.engine, SamplingError, DENSITY_ENGINES)
         flag = self.progress is None or isinstance(self.progress, bool)
         check("progress", flag, "True, False or None", "leave it out to see it in a terminal")
         path = self.store is None or isinstance(self.store, (str, os.PathLike))
@@ -254,7 +261,7 @@ class MCMC:
         starts = [check_given_start(white, sampled.value_and_grad, white.inward(q)) for q in posterior.unconstrained[:, -1]]
         run = longer._launched(compiled, sampled, starts, sources, watched=False, outward=white.outward)
         run.work()
-        whole = join(posterior, run.partial(), longer.num_warmup)
+        whole = join(posterior, run.partial(), longer.num_warmup, run.hints)
         if run.interrupted:
             raise Interrupted(whole)
         for text in whole.warnings:
@@ -277,8 +284,11 @@ class MCMC:
     ) -> Run:
         """A run of the density `sampled`, whose draws `outward` maps to the coordinates of `compiled`."""
         keep = Keep(None if self.keep is None else tuple(self.keep))
-        lengths = (self.num_warmup, self.num_samples)
-        recording = None if self.store is None else StoreRecorder.begin(self.store, compiled, keep, self.num_chains, *lengths)
+        lengths, density = (self.num_warmup, self.num_samples), compiled.density
+        hints = Hints(density.networks, density.scales, self.kernel.low_rank)
+        recording = None
+        if self.store is not None:
+            recording = StoreRecorder.begin(self.store, compiled, keep, self.num_chains, *lengths, hints, self.thin)
         display = display_for(self.progress)
         watched = watched or not isinstance(display, Silent)
 
@@ -290,9 +300,8 @@ class MCMC:
 
         cores = min(self.cores or available_cores(), self.num_chains)
         collect = None if recording is None else recording.collect
-        return Run(
-            compiled, Schedule(start, self.num_chains, cores, Line(sum(lengths), display), collect), keep, *lengths, recording
-        )
+        schedule = Schedule(start, self.num_chains, cores, Line(sum(lengths), display), collect)
+        return Run(compiled, schedule, keep, *lengths, recording, hints, self.thin)
 
     def _settings(self) -> Settings:
         kernel = self.kernel

@@ -186,11 +186,15 @@ class Chain:
             self.end()
         return self._mapped(_read(self.sampler.inspect())) if self._trace is None else self._trace
 
-    def blocks(self) -> Iterator[Block]:
-        """The draws that have arrived in the spool since the last call."""
+    def blocks(self, most: int | None = None) -> Iterator[Block]:
+        """The draws that have arrived in the spool since the last call, in at most so many blocks."""
         if self.spool is not None:
-            for block in self.spool.take(None if self._ended else self.sampler._sampler.flush):
+            for block in self.spool.take(None if self._ended else self.sampler._sampler.flush, most):
                 yield self._mapped(block)
+
+    def waiting(self) -> int:
+        """About how many draws are in the spool."""
+        return 0 if self.spool is None else self.spool.waiting()
 
     def _mapped(self, drawn: Drawn) -> Drawn:
         return drawn if self.outward is None else replace(drawn, unconstrained=self.outward(drawn.unconstrained))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,13 @@ from torch import Tensor
 
 from sursum.draws import run_store
 from sursum.draws.arviz import dimension_names
+from sursum.draws.diagnostics import Hints
 from sursum.draws.header import note_of
 from sursum.io.zarr_store import Column, ZarrStore
 from sursum.mcmc.nutpie_door import Chain
 from sursum.mcmc.site_filter import Keep
 from sursum.mcmc.spool import STAT_DTYPES
+from sursum.mcmc.thinning import Thinning
 from sursum.posterior.assemble import Subject
 
 SYNC = 10.0
@@ -34,11 +36,20 @@ class StoreRecorder:
     store: ZarrStore
     compiled: Any
     names: tuple[str, ...]
+    thinning: Sequence[Thinning]
     synced: list[float] = field(default_factory=lambda: [time.monotonic()], init=False, repr=False)
 
     @classmethod
     def begin(
-        cls, path: str | os.PathLike[str], compiled: Any, keep: Keep, chains: int, warmup: int, draws: int
+        cls,
+        path: str | os.PathLike[str],
+        compiled: Any,
+        keep: Keep,
+        chains: int,
+        warmup: int,
+        draws: int,
+        hints: Hints,
+        thin: int,
     ) -> StoreRecorder:
         """Create the store.
 
@@ -55,15 +66,15 @@ class StoreRecorder:
         store = run_store.create(
             path,
             chains=chains,
-            lengths={"warmup": warmup, "sample": draws},
+            lengths={"warmup": warmup, "sample": draws // thin},
             sites={name: Column(values[name].shape[1:], values[name].dtype, dims[name]) for name in names},
             stats=STAT_DTYPES,
             dim=compiled.dim,
             observed=observed,
             dims=dims,
-            note=note_of(subject),
+            note=note_of(subject) | {"hints": hints.note()},
         )
-        return cls(store, compiled, tuple(names))
+        return cls(store, compiled, tuple(names), [Thinning(thin) for _ in range(chains)])
 
     def spool(self, k: int) -> Path:
         """A folder for the draws of chain k that have not been taken yet."""
@@ -72,8 +83,10 @@ class StoreRecorder:
         return path
 
     def collect(self, k: int, chain: Chain, ended: bool) -> None:
-        """Take the new draws of chain k, and write them."""
-        for block in chain.blocks():
+        """Take the new draws of chain k, and write them: a block of them, or all once it has ended."""
+        for block in map(self.thinning[k], chain.blocks(None if ended else 1)):
+            if not len(block.unconstrained):
+                continue
             values = _arrays(self.compiled.expand(block.unconstrained))
             sites = {name: values[name] for name in self.names}
             self.store.append(block.phase, k, run_store.groups_of(block.phase, sites, block.stats, block.unconstrained))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from sursum.common.other_libraries import refuse_name
 from sursum.common.shown import abbreviate
 from sursum.common.user_frame import warn
+from sursum.draws.diagnostics import Hints
 from sursum.errors import DiagnosticWarning, OptionError, SamplingError, StorageError
 from sursum.mcmc.chain_pool import INTERRUPTED, Outcome, Schedule
 from sursum.mcmc.nutpie_door import Progress
@@ -66,6 +67,8 @@ class Run:
     num_warmup: int
     num_samples: int
     recording: StoreRecorder | None = None
+    hints: Hints = field(default_factory=Hints)
+    thin: int = 1
     _posterior: Posterior | None = field(default=None, init=False)
     _error: BaseException | None = field(default=None, init=False)
     _outcome: Outcome | None = field(default=None, init=False)
@@ -108,7 +111,7 @@ class Run:
         outcome = self.schedule.so_far()
         if self.recording is not None:
             return self._stored(self.recording)
-        return posterior_of(self.compiled, outcome, self.num_samples, self.keep)
+        return posterior_of(self.compiled, outcome, self.num_samples, self.keep, self.hints, self.thin)
 
     # Its end.
 
@@ -180,7 +183,7 @@ class Run:
         try:
             if self.recording is not None:
                 return self._stored(self.recording)
-            return posterior_of(self.compiled, self._outcome, self.num_samples, self.keep)
+            return posterior_of(self.compiled, self._outcome, self.num_samples, self.keep, self.hints, self.thin)
         except (SamplingError, StorageError):  # there is no draw yet
             if self.interrupted:
                 raise KeyboardInterrupt from None

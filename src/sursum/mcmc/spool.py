@@ -7,6 +7,8 @@ takes the complete files, in order, and removes them, so that only draws that ha
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +17,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from sursum.mcmc.spool_array import SpoolArray, forget
 
 STATS = {
     "logp": "lp",
@@ -42,7 +46,7 @@ STAT_DTYPES: dict[str, np.dtype[Any]] = {name: np.dtype(np.float64) for name in 
 PHASES = {"warmup": "warmup_", "sample": ""}
 """The two phases of a chain, and the prefix of nutpie's groups of each."""
 
-MOST, MOST_BYTES = 1024, 1 << 20
+MOST, MOST_BYTES = 512, 1 << 20
 """Maximum number of draws taken at once, and maximum size of their q: more would only need more memory."""
 
 
@@ -61,95 +65,93 @@ class Spool:
 
     path: Path
     _taken: dict[str, int] = field(default_factory=lambda: dict.fromkeys(PHASES, 0), init=False)
-    _arrays: dict[str, dict[str, Any]] = field(default_factory=dict, init=False)
+    _arrays: dict[str, dict[str, SpoolArray]] = field(default_factory=dict, init=False)
 
-    def take(self, flush: Callable[[], None] | None) -> Iterator[Block]:
+    def take(self, flush: Callable[[], None] | None, most: int | None = None) -> Iterator[Block]:
         """The new draws since the last call, in blocks; the files of a block are removed when the next one is requested.
 
         Args:
             flush: waits until nutpie has written all draws made before the call; None if the chain has ended, when
                 the last file is complete even if it is not full.
+            most: how many blocks to take; None takes all.
         """
         if not (self.path / "zarr.json").exists():
             return  # not started, or removed
         # The arrays of a draw are written independently of one another, and a file of zeros not at all: draws whose log
         # density has been written have all their arrays only after a flush.
-        drawn = {phase: self._drawn(phase, prefix) for phase, prefix in PHASES.items()}
+        drawn = {phase: self._drawn(phase) for phase in PHASES}
         if flush is not None and drawn["warmup"] < self._length("warmup"):
             drawn["sample"] = 0  # in order, although nutpie may be behind with the end of the warm-up
         if flush is not None and any(drawn[phase] > self._taken[phase] for phase in PHASES):
             flush()
-        for phase, prefix in PHASES.items():
+        count = 0
+        for phase in PHASES:
             while (begin := self._taken[phase]) < drawn[phase]:
-                arrays = self._opened(phase, prefix)
-                end = min(begin + max(1, min(MOST, MOST_BYTES // max(1, 8 * arrays["q"].shape[-1]))), drawn[phase])
-                values = {name: np.asarray(array[0, begin:end]) for name, array in arrays.items()}
+                if count == most:
+                    return
+                arrays = self._opened(phase)
+                end = min(begin + max(1, min(MOST, MOST_BYTES // max(1, 8 * arrays["q"].shape[0]))), drawn[phase])
+                values = {name: arrays[name].read(begin, end) for name in ("q", *STATS)}
                 stats = {ours: to_signed(values[theirs]) for theirs, ours in STATS.items()}
                 yield Block(phase, np.ascontiguousarray(values["q"], dtype=np.float64), stats)
+                count += 1
                 self._taken[phase] = end
-                self._forget(prefix, begin, end)
+                self._forget(phase, begin, end)
             if flush is None and self._taken[phase] and self.path.exists():
-                # Arrays that nobody reads may have been written after their chunk was removed.
-                self._forget(prefix, 0, self._taken[phase])
+                # Arrays that nobody reads may have been written after their file was removed.
+                self._forget(phase, 0, self._taken[phase])
+
+    def waiting(self) -> int:
+        """About how many draws wait to be taken."""
+        found = 0
+        for phase in PHASES:
+            if arrays := self._opened(phase):
+                with contextlib.suppress(FileNotFoundError):
+                    found += arrays["logp"].size * len(os.listdir(arrays["logp"].folder / "c" / "0"))
+        return found
 
     def remove(self) -> None:
         """Delete the folder and what is left in it."""
         shutil.rmtree(self.path, ignore_errors=True)
 
-    def _drawn(self, phase: str, prefix: str) -> int:
+    def _drawn(self, phase: str) -> int:
         """How many draws of a phase have a log density in a file."""
-        arrays = self._opened(phase, prefix)
+        arrays = self._opened(phase)
         if not arrays:
             return 0
-        array, folder = arrays["logp"], self.path / f"{prefix}sample_stats" / "logp"
-        size, begin = array.chunks[1], self._taken[phase]
-        end = begin // size
-        while _chunk(folder, end).exists():
+        array, begin = arrays["logp"], self._taken[phase]
+        end = begin // array.size
+        while array.written(end):
             end += 1
         # A draw that was not made has the array's fill value, which is not a number.
-        return begin + int(np.isfinite(array[0, begin : end * size]).sum()) if end * size > begin else begin
+        upto = min(end * array.size, array.length)
+        return begin + int(np.isfinite(array.read(begin, upto)).sum()) if upto > begin else begin
 
     def _length(self, phase: str) -> int:
         """The requested number of draws of a phase."""
-        arrays = self._opened(phase, PHASES[phase])
-        return int(arrays["logp"].shape[1]) if arrays else 1
+        arrays = self._opened(phase)
+        return arrays["logp"].length if arrays else 1
 
-    def _opened(self, phase: str, prefix: str) -> dict[str, Any]:
-        """The arrays of a phase by nutpie's names, and q; empty if nutpie has not created them yet."""
-        import zarr
-
+    def _opened(self, phase: str) -> dict[str, SpoolArray]:
+        """All arrays of a phase by nutpie's names; empty if nutpie has not created them yet."""
         if phase not in self._arrays:
+            prefix = PHASES[phase]
             folders = {"q": self.path / f"{prefix}posterior" / "q"}
             folders |= {name: self.path / f"{prefix}sample_stats" / name for name in STATS}
             if not all((folder / "zarr.json").exists() for folder in folders.values()):
                 return {}
-            self._arrays[phase] = {
-                name: zarr.open_array(store=str(folder), mode="r", zarr_format=3) for name, folder in folders.items()
-            }
+            self._arrays[phase] = {name: SpoolArray.open(folder) for name, folder in folders.items()}
         return self._arrays[phase]
 
-    def _forget(self, prefix: str, begin: int, end: int) -> None:
+    def _forget(self, phase: str, begin: int, end: int) -> None:
         """Remove the files of draws `begin` to `end` of all arrays, including those that nobody reads."""
+        size = self._opened(phase)["logp"].size
         for group in ("posterior", "sample_stats"):
-            for folder in (self.path / f"{prefix}{group}").iterdir():
+            for folder in (self.path / f"{PHASES[phase]}{group}").iterdir():
                 if folder.is_dir():
-                    size = self._arrays["warmup" if prefix else "sample"]["logp"].chunks[1]
-                    for index in range(begin // size, end // size):
-                        _remove(_chunk(folder, index))
+                    forget(folder, begin // size, end // size)
 
 
 def to_signed(values: NDArray[Any]) -> NDArray[Any]:
     """Counts as signed integers, which can be subtracted without wrap-around."""
     return values.astype(np.int64) if values.dtype.kind == "u" else values
-
-
-def _chunk(folder: Path, index: int) -> Path:
-    """The file of the `index`-th chunk of draws, or its folder if a draw has a dimension."""
-    return folder / "c" / "0" / str(index)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)

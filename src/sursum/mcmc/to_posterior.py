@@ -9,14 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sursum.draws.diagnostics import Evidence, diagnose
+from sursum.draws.diagnostics import NO_HINTS, Evidence, Hints, diagnose
 from sursum.draws.ess_rhat import mixing_by_name
 from sursum.draws.partial_run import common_part, cut_short
 from sursum.errors import SamplingError
 from sursum.mcmc.chain_pool import Outcome
 from sursum.mcmc.nutpie_door import ChainTrace
 from sursum.mcmc.site_filter import Keep
-from sursum.mcmc.spool import STATS
+from sursum.mcmc.spool import STATS, Block
+from sursum.mcmc.thinning import Thinning
 from sursum.posterior.assemble import Subject, assemble, draws_of
 from sursum.posterior.posterior import Posterior
 
@@ -35,7 +36,9 @@ class Compiled(Protocol):
     def expand(self, draws: Array, /) -> Mapping[str, Tensor]: ...
 
 
-def posterior_of(compiled: Compiled, outcome: Outcome, num_samples: int, keep: Keep) -> Posterior:
+def posterior_of(
+    compiled: Compiled, outcome: Outcome, num_samples: int, keep: Keep, hints: Hints = NO_HINTS, thin: int = 1
+) -> Posterior:
     """The posterior of a run, whose chains are in memory.
 
     An interrupted run keeps the chains past the warm-up, or all that have started if there are none, truncated to
@@ -44,7 +47,7 @@ def posterior_of(compiled: Compiled, outcome: Outcome, num_samples: int, keep: K
     Raises:
         SamplingError: no chain has draws.
     """
-    traces = [trace or NOTHING for trace in outcome.traces]
+    traces = [_thinned(trace or NOTHING, thin) for trace in outcome.traces]
     part = common_part(
         [trace.num_warmup for trace in traces], [len(trace.unconstrained) - trace.num_warmup for trace in traces]
     )
@@ -62,13 +65,25 @@ def posterior_of(compiled: Compiled, outcome: Outcome, num_samples: int, keep: K
 
     subject = Subject.of(compiled.density)
     found = mixing_by_name({name: sites[name].numpy() for name in subject.latents})
-    warnings = diagnose(Evidence(found, stats, q, subject.coordinates, compiled.density.networks))
+    warnings = diagnose(Evidence(found, stats, q, subject.coordinates, hints))
     if outcome.happened:
-        warnings = (cut_short(part, len(outcome.traces), num_samples, outcome.happened), *warnings)
+        warnings = (cut_short(part, len(outcome.traces), num_samples // thin, outcome.happened), *warnings)
     names = keep.names(sites)
     draws = draws_of({name: sites[name] for name in names}, stats, q)
     warmup = draws_of({name: warmup_sites[name] for name in names}, warmup_stats, warmup_q)
     return assemble(subject, draws, warmup=warmup, warnings=warnings)
+
+
+def _thinned(trace: ChainTrace, thin: int) -> ChainTrace:
+    if thin == 1:
+        return trace
+    q, stats, warm = trace.unconstrained, trace.stats, trace.num_warmup
+    kept = Thinning(thin)(Block("sample", q[warm:], {name: values[warm:] for name, values in stats.items()}))
+    return ChainTrace(
+        np.concatenate([q[:warm], kept.unconstrained]),
+        {name: np.concatenate([values[:warm], kept.stats[name]]) for name, values in stats.items()},
+        warm,
+    )
 
 
 def nothing_yet() -> SamplingError:

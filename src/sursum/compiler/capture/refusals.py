@@ -5,6 +5,8 @@ from __future__ import annotations
 from sursum.compiler.graph.graph import Where
 from sursum.errors import BranchError, CaptureError, UncapturableError
 
+_AS_IT_IS = " Or sample the program as it is, many times slower: `engine='eager'`."
+
 
 def place(where: Where) -> str:
     """Where something happened, for a message.
@@ -28,7 +30,7 @@ def branch(what: str, where: Where, *, whole: bool = False) -> BranchError:
     return BranchError(
         f"{what} looked at a value that depends on the unknowns{place(where)}: a captured density runs the "
         "same operators for every q, so Python may not branch on it or turn it into a number. "
-        f"Write the choice as torch.where(condition, a, b), and keep numbers as tensors.{at if whole else ''}"
+        f"Write the choice as torch.where(condition, a, b), and keep numbers as tensors.{at if whole else ''}{_AS_IT_IS}"
     )
 
 
@@ -37,7 +39,7 @@ def went_on(where: Where) -> BranchError:
     return BranchError(
         f"a check that failed, and after which the program went on another way{place(where)}: it catches the error, or looks "
         "at the check itself. A captured density runs the same operators for every q. Write the choice as torch.where("
-        "condition, a, b); add a fixed jitter to a matrix that may have no factor, instead of trying."
+        "condition, a, b); add a fixed jitter to a matrix that may have no factor, instead of trying." + _AS_IT_IS
     )
 
 
@@ -46,7 +48,7 @@ def control_flow(where: Where) -> CaptureError:
     return CaptureError(
         "an operator that takes functions (torch.cond, torch.while_loop, torch.ops.higher_order) runs them in a way of its own"
         f"{place(where)}, which a capture does not know. "
-        "Write a choice as torch.where(condition, a, b), and a loop with su.scan or as a loop of Python."
+        "Write a choice as torch.where(condition, a, b), and a loop with su.scan or as a loop of Python." + _AS_IT_IS
     )
 
 
@@ -54,7 +56,7 @@ def dynamic_shape(name: str, where: Where) -> BranchError:
     """The shape of a result depends on q."""
     return BranchError(
         f"{name} makes a tensor whose shape depends on the unknowns{place(where)}: a captured density has one "
-        "shape for every q. Use torch.where(mask, a, b) instead of indexing by a mask."
+        "shape for every q. Use torch.where(mask, a, b) instead of indexing by a mask." + _AS_IT_IS
     )
 
 
