@@ -53,6 +53,7 @@ PUBLIC = {
     "su.distributed": {"Sharded", "shard"},
     "su.infer": {
         *("MCMC", "NUTS", "Run", "Interrupted", "LogDensity", "Progress", "reparam"),
+        *("Until", "ess", "rhat", "minutes"),
         *("Fit", "FitResult", "Laplace", "Pathfinder", "Importance", "ImportanceSamples"),
         *("Predictive", "Prediction", "ModuleEnsemble", "log_likelihood", "SBC", "SBCResult"),
         *("many", "cross_validate", "CrossValidation", "Study", "StudyFailure", "StudyInterrupted"),
@@ -117,7 +118,7 @@ def test_poutine_is_the_handlers():
 
 INTERNAL = {
     *("Function", "Graph", "Instance", "NativeFunction", "Replay", "Sites"),  # parts of a CompiledDensity
-    *("Keep", "StoreRecorder", "Schedule", "ChainPool"),  # parts of a Run
+    *("Keep", "StoreRecorder", "Schedule", "ChainPool", "Hints", "Seen"),  # parts of a Run
     *("Row", "SiteSlope", "Smoothed"),  # rows of a Report and of a GradientCheck, weights of ImportanceSamples
     *("Ledger", "_Execution", "JointGuide", "Sampled", "Table", "Program"),
     *("Pair", "Place"),  # what bounds and guides of the project's own are given

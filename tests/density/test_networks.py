@@ -7,7 +7,7 @@ from torch import nn
 
 import sursum as su
 import sursum.distributions as dist
-from sursum.density.networks import network_weights
+from sursum.density.networks import module_parameters, network_weights
 
 
 class Kernel(nn.Module):
@@ -49,3 +49,8 @@ def test_a_parameter_of_a_modules_own_is_a_quantity():
     found = weights(Kernel())
     assert "net.features.0.weight" in found
     assert "net.length_scale" not in found
+
+
+def test_parameters_of_any_module_are_told_from_others():
+    lifted = su.lift(lambda: (su.module("net", nn.Linear(1, 1)), su.param("s", torch.tensor(1.0))), dist.Normal(0.0, 1.0))
+    assert module_parameters(su.trace(lifted).get_trace().nodes) == {"net.weight", "net.bias"}

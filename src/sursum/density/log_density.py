@@ -36,7 +36,7 @@ from sursum.density.bypassed_module import check_caches, watch_originals
 from sursum.density.dtype_errors import explain_torch_errors
 from sursum.density.init_values import brief, carry_over, place_given
 from sursum.density.layout import Latent, coordinate_names, layout, observed_values, site_dims, site_dtype
-from sursum.density.networks import network_weights
+from sursum.density.networks import module_parameters, network_weights
 from sursum.density.scales import scaled_sites
 from sursum.density.search import runs
 from sursum.density.survey import Survey, check_terms
@@ -116,7 +116,8 @@ class LogDensity:
             self._reaches = np.repeat(list(reaches.values()), [leaf.numel() for leaf in leaves.values()])
             self._by_name = {latent.name: latent for latent in self.latents}
             self.observed, self.dims = observed_values(plain), site_dims(plain)
-            self.networks, self.scales = network_weights(found), scaled_sites(found, leaves)
+            self.modules, self.networks = module_parameters(found), network_weights(found)
+            self.scales = scaled_sites(found, leaves)
             self.unobserved = find_unobserved(found, leaves)
             _announce_held(found)
             if self.unobserved is None:

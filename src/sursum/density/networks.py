@@ -1,4 +1,4 @@
-"""Which latent sites are weights of layered networks, whose units can change places."""
+"""Which latent sites are parameters of modules, and which of these are weights of layers whose units can change places."""
 
 from __future__ import annotations
 
@@ -11,6 +11,15 @@ from sursum.core.messages import Sample, Site
 
 _UNITS_OF_ITS_OWN = (nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention)
 """Layers with hidden units or heads inside, so that one of them is enough."""
+
+
+def module_parameters(found: Mapping[str, Site]) -> frozenset[str]:
+    """The names of the sites that are parameters of any module."""
+    return frozenset(
+        name
+        for name, site in found.items()
+        if isinstance(site, Sample) and site.param is not None and site.param.owner is not None
+    )
 
 
 def network_weights(found: Mapping[str, Site]) -> frozenset[str]:

@@ -167,6 +167,9 @@ def read(path: str | os.PathLike[str], wanted: Iterable[str] | None = None) -> S
     part = common_part(counts["warmup"], counts["sample"])
     if not part.chains:
         raise StorageError(f"{os.fspath(path)!r} has no draws yet, but at least one was expected. Read it again later.")
+    kept = note.get("kept")
+    if isinstance(kept, int):
+        part = replace(part, draws=min(part.draws, kept))
     sites, stats, q = {}, {}, {}
     names = chosen(path, store.groups("sample")["posterior"], wanted)
     for phase, prefix in PHASES.items():
@@ -191,7 +194,7 @@ def read(path: str | os.PathLike[str], wanted: Iterable[str] | None = None) -> S
         columns = np.concatenate([block[..., some] for block in q["sample"].blocks()], axis=1)
         found |= mixing_by_name({coordinates[i]: columns[..., k] for k, i in enumerate(some)})
     warnings = diagnose(Evidence(found, stats["sample"], cast(Any, q["sample"]), coordinates, Hints.read(note.get("hints"))))
-    asked, whole = note["chains"], note["lengths"]["sample"]
+    asked, whole = note["chains"], note["lengths"]["sample"] if kept is None else kept
     if (len(part.chains), part.draws) != (asked, whole):
         text = cut_short(part, asked, whole, note.get("happened", "has not finished"))
         reached = ", ".join(str(count) for count in counts["sample"])

@@ -13,7 +13,7 @@ from sursum.common.other_libraries import refuse_name
 from sursum.density.log_density import LogDensity
 from sursum.handlers.config_enumerate import config_enumerate
 from sursum.infer import autoguide, reparam
-from sursum.mcmc import MCMC, NUTS, Interrupted, Progress, Run
+from sursum.mcmc import MCMC, NUTS, Interrupted, Progress, Run, Until, ess, minutes, rhat
 from sursum.optimise import Fit, FitResult, Laplace, Pathfinder
 from sursum.posterior.discrete import discrete_probabilities, infer_discrete
 from sursum.predict.log_likelihood import log_likelihood
@@ -59,14 +59,18 @@ __all__ = [
     "TraceEnum_ELBO",
     "TraceMeanField_ELBO",
     "Trace_ELBO",
+    "Until",
     "autoguide",
     "config_enumerate",
     "cross_validate",
     "discrete_probabilities",
+    "ess",
     "infer_discrete",
     "log_likelihood",
     "many",
+    "minutes",
     "reparam",
+    "rhat",
 ]
 
 if not TYPE_CHECKING:

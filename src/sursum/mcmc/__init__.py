@@ -8,5 +8,6 @@ from sursum.mcmc.mcmc import MCMC
 from sursum.mcmc.nutpie_door import Progress
 from sursum.mcmc.nuts import NUTS
 from sursum.mcmc.run import Interrupted, Run
+from sursum.mcmc.until import Until, ess, minutes, rhat
 
-__all__ = ["MCMC", "NUTS", "Interrupted", "Progress", "Run"]
+__all__ = ["MCMC", "NUTS", "Interrupted", "Progress", "Run", "Until", "ess", "minutes", "rhat"]

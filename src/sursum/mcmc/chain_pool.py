@@ -11,6 +11,7 @@ from sursum.compiler.native.library.blas import one_thread
 from sursum.mcmc.nutpie_door import Chain, ChainTrace, Progress
 from sursum.mcmc.progress import Watcher
 from sursum.mcmc.spool import MOST
+from sursum.mcmc.stopping import Ending
 
 INTERRUPTED, STOPPED, GOING_ON = "was interrupted", "was stopped", "is going on"
 """How a run may be cut short, as worded in messages."""
@@ -29,6 +30,8 @@ class Outcome:
 
     traces: tuple[ChainTrace | None, ...]
     happened: str = ""
+    kept: int | None = None
+    """How many draws of each chain after the warm-up are kept; None keeps all."""
 
 
 @dataclass(eq=False)
@@ -39,6 +42,8 @@ class Schedule:
 
     Args:
         collect: called with k, a chain with a spool, and whether it has ended, to take its draws.
+        ending: when the run ends before all draws are made.
+        num_warmup: draws of each chain that do not count for it.
     """
 
     start: Callable[[int], Chain]
@@ -46,6 +51,8 @@ class Schedule:
     cores: int
     display: Watcher
     collect: Callable[[int, Chain, bool], None] | None = None
+    ending: Ending | None = None
+    num_warmup: int = 0
     paused: bool = field(default=False, init=False)
     _chains: list[Chain] = field(default_factory=list, init=False)
     _running: list[int] = field(default_factory=list, init=False)
@@ -84,7 +91,8 @@ class Schedule:
                 for chain in self._chains:
                     chain.cancel()
             self.display.close()
-        return Outcome((*traces, *[None] * (self.num_chains - len(traces))), happened)
+        kept = None if self.ending is None or happened else self.ending.kept
+        return Outcome((*traces, *[None] * (self.num_chains - len(traces))), happened, kept)
 
     def pause(self) -> None:
         """Pause the chains, each after its current draw; no new chain starts."""
@@ -135,7 +143,12 @@ class Schedule:
                 self._running = [k for k in self._running if not self._finished(k)]
                 behind = self.collect is not None and self._store_some()
                 done = not self._running and len(self._chains) == self.num_chains
-            self.display.update(self.progress())
+            progress = self.progress()
+            self.display.update(progress)
+            if self.ending is not None:
+                made = min((chain.draws for chain in progress), default=0) - self.num_warmup
+                if self.ending.reached(made, time.monotonic() - began):
+                    return True
             if done:
                 return True
             # Polling costs the chains only the GIL; a long run need not be polled as often as a short one.

@@ -36,6 +36,9 @@ from sursum.mcmc.run import Interrupted, Run
 from sursum.mcmc.seeds import ChainSeed, chain_seed, draw_seed
 from sursum.mcmc.site_filter import Keep
 from sursum.mcmc.start import check_given_start, find_named_start, find_start
+from sursum.mcmc.stopping import Ending, Stopping
+from sursum.mcmc.to_posterior import drawn_by_all
+from sursum.mcmc.until import Until
 from sursum.posterior.init import Init, Started, check_names, each_draw, is_named, values_by_name
 from sursum.posterior.posterior import Posterior
 
@@ -99,6 +102,9 @@ class MCMC:
         thin: k keeps every k-th of the `num_samples` draws, `num_samples // k` of each chain, for memory where draws are large.
             The statistics `n_steps`, `diverging` and `reached_max_treedepth` of a draw that is kept are those of all k
             together: the sum, and whether it happened. The warm-up is not thinned.
+        until: ends the run where it holds, such as `su.infer.ess(400) & su.infer.rhat(1.01) | su.infer.minutes(10)`;
+            `num_samples` is then the most that is drawn. All chains run at once. Of the draws the first are kept at which it
+            held, which do not depend on when it was looked at.
         seed: an integer of at least 0. The same seed gives the same bits, and chain k does not depend on `num_chains`
             and `cores`. None draws a seed from torch's global generator, which is otherwise left alone.
         cores: how many chains run at once; None is the smaller of the numbers of chains and cores.
@@ -127,6 +133,7 @@ class MCMC:
     num_samples: int = field(default=1000, kw_only=True)
     num_chains: int = field(default=4, kw_only=True)
     thin: int = field(default=1, kw_only=True)
+    until: Until | None = field(default=None, kw_only=True)
     seed: int | None = field(default=None, kw_only=True)
     cores: int | None = field(default=None, kw_only=True)
     progress: bool | None = field(default=None, kw_only=True)
@@ -161,6 +168,7 @@ class MCMC:
         check("progress", flag, "True, False or None", "leave it out to see it in a terminal")
         path = self.store is None or isinstance(self.store, (str, os.PathLike))
         check("store", path, "a path", "give the name of a folder, such as 'run.zarr'")
+        check("until", self.until is None or isinstance(self.until, Until), "a condition", "write `su.infer.ess(400)`")
         names = self.keep is None or (
             isinstance(self.keep, Sequence) and not isinstance(self.keep, str) and all(isinstance(n, str) for n in self.keep)
         )
@@ -252,6 +260,7 @@ class MCMC:
             num_chains=posterior.num_chains,
             keep=tuple(posterior),
             init=None,
+            until=None,
         )
         compiled = _compile(self.kernel.model, args, kwargs, self.engine)
         check_same(compiled, posterior)
@@ -290,7 +299,7 @@ class MCMC:
         if self.store is not None:
             recording = StoreRecorder.begin(self.store, compiled, keep, self.num_chains, *lengths, hints, self.thin)
         display = display_for(self.progress)
-        watched = watched or not isinstance(display, Silent)
+        watched = watched or not isinstance(display, Silent) or self.until is not None
 
         def start(k: int) -> Chain:
             spool = None if recording is None else recording.spool(k)
@@ -298,9 +307,16 @@ class MCMC:
             chain.outward = outward
             return chain
 
-        cores = min(self.cores or available_cores(), self.num_chains)
+        cores = self.num_chains if self.until is not None else min(self.cores or available_cores(), self.num_chains)
         collect = None if recording is None else recording.collect
         schedule = Schedule(start, self.num_chains, cores, Line(sum(lengths), display), collect)
+        if self.until is not None:
+            names = density.coordinate_names()
+            self.until.check(names)
+            stopping = Stopping(self.until, names, self.num_samples // self.thin)
+            stored = None if recording is None else recording.drawn_by_all
+            schedule.ending = Ending(stopping, stored or (lambda: drawn_by_all(schedule.so_far(), self.thin)), self.thin)
+            schedule.num_warmup = self.num_warmup
         return Run(compiled, schedule, keep, *lengths, recording, hints, self.thin)
 
     def _settings(self) -> Settings:

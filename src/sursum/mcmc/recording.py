@@ -95,11 +95,17 @@ class StoreRecorder:
         if ended and chain.spool is not None:
             chain.spool.remove()
 
-    def close(self, happened: str) -> None:
-        """Called when the run has ended: record how, unless it finished normally."""
+    def drawn_by_all(self) -> NDArray[np.float64]:
+        """The draws of q after the warm-up that every chain has stored, (chain, draw, n)."""
+        count = min(self.store.counts("sample"))
+        return self.store.read("sample", "unconstrained", "q", range(len(self.thinning)), count)
+
+    def close(self, happened: str, kept: int | None = None, note: str = "") -> None:
+        """Called when the run has ended: record how, how many draws of each chain count if not all, and a note."""
         shutil.rmtree(self.store.path / ".spool", ignore_errors=True)
         self._sync()
-        self.store.note(happened=happened)
+        ended = {} if kept is None else {"kept": kept}
+        self.store.note(happened=happened, **ended, **({"notes": [note]} if note else {}))
 
     def _sync(self) -> None:
         """Flush everything taken so far to disk: a power cut loses only later draws."""

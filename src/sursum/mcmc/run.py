@@ -182,12 +182,20 @@ class Run:
             raise nothing_yet()
         try:
             if self.recording is not None:
-                return self._stored(self.recording)
-            return posterior_of(self.compiled, self._outcome, self.num_samples, self.keep, self.hints, self.thin)
+                return self._told(self._stored(self.recording))
+            return self._told(posterior_of(self.compiled, self._outcome, self.num_samples, self.keep, self.hints, self.thin))
         except (SamplingError, StorageError):  # there is no draw yet
             if self.interrupted:
                 raise KeyboardInterrupt from None
             raise
+
+    def _told(self, posterior: Posterior) -> Posterior:
+        """The posterior, which says where a run with `until` has ended."""
+        if self.schedule.ending is None or self._outcome is None or self._outcome.happened:
+            return posterior
+        note, warning = self.schedule.ending.said(self.num_samples)
+        notes = posterior.notes if not note or note in posterior.notes else (*posterior.notes, note)
+        return replace(posterior, notes=notes, warnings=(warning, *posterior.warnings) if warning else posterior.warnings)
 
     def _stored(self, recording: StoreRecorder) -> Posterior:
         return replace(Posterior.load(recording.store.path), program=self.compiled.density.program)
@@ -207,11 +215,19 @@ class Run:
         finally:
             try:
                 if self.recording is not None:
-                    self.recording.close("failed" if self._outcome is None else self._outcome.happened)
+                    self._close(self.recording)
             except Exception as error:
                 self._error = self._error or error  # of two errors the first, which may be the cause of the other
             finally:
                 self._ended.set()
+
+    def _close(self, recording: StoreRecorder) -> None:
+        outcome, ending = self._outcome, self.schedule.ending
+        if outcome is None or ending is None or outcome.happened:
+            recording.close("failed" if outcome is None else outcome.happened)
+        else:
+            counts = min(recording.store.counts("sample"))
+            recording.close("", counts if ending.late and counts else ending.kept, ending.said(self.num_samples)[0])
 
     def begin(self) -> Run:
         """Run the chains in a new thread, which sees the handlers that are active here."""

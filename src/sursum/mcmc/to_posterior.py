@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -53,6 +54,8 @@ def posterior_of(
     )
     if not part.chains:
         raise nothing_yet()
+    if outcome.kept is not None:
+        part = replace(part, draws=min(part.draws, outcome.kept))
     kept = [traces[k] for k in part.chains]
     before = [slice(0, part.warmup) for _ in kept]
     after = [slice(trace.num_warmup, trace.num_warmup + part.draws) for trace in kept]
@@ -72,6 +75,13 @@ def posterior_of(
     draws = draws_of({name: sites[name] for name in names}, stats, q)
     warmup = draws_of({name: warmup_sites[name] for name in names}, warmup_stats, warmup_q)
     return assemble(subject, draws, warmup=warmup, warnings=warnings)
+
+
+def drawn_by_all(outcome: Outcome, thin: int) -> Array:
+    """The draws of q after the warm-up that every chain has made, (chain, draw, n), thinned."""
+    parts = [np.empty((0, 0)) if trace is None else trace.unconstrained[trace.num_warmup :] for trace in outcome.traces]
+    count = min(len(part) for part in parts) // thin
+    return np.stack([part[thin - 1 : count * thin : thin] for part in parts]) if count else np.empty((len(parts), 0, 0))
 
 
 def _thinned(trace: ChainTrace, thin: int) -> ChainTrace:

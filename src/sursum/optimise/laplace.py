@@ -210,7 +210,7 @@ class Laplace:
         return replace(posterior, mode=mode, log_evidence=evidence)
 
     def _of_network(self, density: LogDensity) -> bool:
-        return bool(density.networks) or self.structure != "full" or self.subnetwork is not None
+        return bool(density.modules) or self.structure != "full" or self.subnetwork is not None
 
     def _exact(self, density: LogDensity, rng: np.random.Generator) -> Posterior:
         check_size(density.dim)
