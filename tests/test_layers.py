@@ -24,7 +24,7 @@ LAYERS = layers()
 # Slow or optional packages: inside the function that needs them, and nowhere else.
 LATE = {
     *("nutpie", "arviz", "scipy", "matplotlib", "IPython", "ipywidgets", "pandas", "pyarrow", "arro3", "xarray", "zarr"),
-    "zuko",
+    *("zuko", "numcodecs", "google_crc32c", "crc32c"),
 }
 
 FILES = sorted(PACKAGE.rglob("*.py"))
