@@ -10,6 +10,8 @@ from tests.support.regression import PLACES, X, Y, regression
 import sursum as su
 import sursum.distributions as dist
 from sursum.distributed import shard
+from sursum.distributed.density import _parts
+from sursum.distributed.rows import divide
 from sursum.errors import OptionError, ShardError
 
 
@@ -28,7 +30,7 @@ LIFTED = su.lift(network, prior={"w": dist.Normal(0.0, 1.0), "s": dist.Gamma(2.0
 def test_the_parts_add_up_and_threads_change_nothing(program):
     whole = su.compile(program, X, Y)
     one, two = (su.compile(shard(program, plate="data", threads=threads), X, Y) for threads in (1, 2))
-    assert one.engine == "native in 16 parts"
+    assert one.engine == "native in 2 parts"
     assert one.density.coordinate_names() == whole.density.coordinate_names()
     for q in PLACES:
         value, gradient = whole.value_and_grad(q)
@@ -67,6 +69,14 @@ def test_only_named_arguments_are_cut():
     np.testing.assert_allclose(parts.value_and_grad(PLACES[0])[0], value, rtol=1e-12)
 
 
+@pytest.mark.parametrize(("rows", "parts"), [(1, 1), (3, 2), (1999, 3), (7999, 15), (10**6, 16)])
+def test_the_number_of_parts_is_by_the_rows(rows, parts):
+    slices = divide(rows, _parts(rows))
+    assert len(slices) == parts
+    assert [i for part in slices[:2] for i in range(part.start, part.stop)] == list(range(slices[:2][-1].stop))
+    assert slices[-1].stop == rows
+
+
 def centred(x, y):
     b = su.sample("b", dist.Normal(0.0, 2.0))
     with su.plate("data", len(y)):
@@ -96,7 +106,7 @@ def loop(x, y):
     [
         (centred, {}, "does not use its data row by row"),
         (local, {}, "site 'z' .* is unknown, and in the plate 'data'"),
-        (fixed, {}, "size 101 in a part of 7 rows"),
+        (fixed, {}, "size 101 in a part of 51 rows"),
         (loop, {}, "is a loop"),
         (regression, {"plate": "rows"}, "no plate 'rows'.*'data'"),
         (regression, {"split": ["z"]}, "names the argument 'z'"),

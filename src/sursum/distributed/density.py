@@ -23,8 +23,9 @@ from sursum.distributed.rows import cut, divide, plate_size, terms
 from sursum.errors import ShardError
 from sursum.handlers import trace
 
-PARTS = 16
-"""How many parts threads share: fixed, so that the sum does not depend on the number of threads."""
+PARTS, LEAST_ROWS = 16, 500
+"""How many parts threads share, and the rows below which there are fewer: by the data alone, so that the sum does not depend on
+the number of threads."""
 
 AGREEMENT = 1e-9
 """The relative difference from the whole density at which the sum of the parts is believed."""
@@ -66,7 +67,7 @@ def compile_parts(
     program = density.model.fn if isinstance(density.model, rolled) and density.model.fn is not None else density.model
     own = split is not None and not split
     size = plate_size(_trace(density), plate)
-    slices = [slice(0, size)] if own else divide(size, min(PARTS, size) if session is None else session.size)
+    slices = [slice(0, size)] if own else divide(size, _parts(size) if session is None else session.size)
     mine = slices if session is None or own else [slices[session.rank]]
 
     def part(rows: slice, first: bool) -> CompiledDensity:
@@ -92,6 +93,10 @@ def compile_parts(
     session.program = density.program
     session.follow(here)
     raise AssertionError("a follower leaves through its session")
+
+
+def _parts(size: int) -> int:
+    return max(min(PARTS, size // LEAST_ROWS), min(2, size))
 
 
 def _trace(density: LogDensity) -> Any:
