@@ -124,11 +124,11 @@ def is_identity(onto: Any) -> bool:
 def _why(site: Sample) -> str:
     """Why a discrete site is not summed out, and what to do."""
     if site.infer.get("enumerate", "parallel") is None:
-        return "its infer={'enumerate': None} leaves it to be sampled, by su.infer.DiscreteGibbs"
+        return "its infer={'enumerate': None} keeps it from being summed out. Leave that out, or observe it with condition"
     if finite_support(site.fn) is None:
         return (
             "it has infinitely many values, which cannot be summed out. Sum it out by hand, truncate it (a Categorical of the "
-            "probabilities up to a bound), observe it with condition, or sample it with su.infer.DiscreteGibbs"
+            "probabilities up to a bound), or observe it with condition; su.infer.Importance takes it as it is"
         )
     return "it is not summed out here. Sum it out by hand, for example with MixtureSameFamily, or observe it with condition"
 

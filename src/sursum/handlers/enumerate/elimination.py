@@ -191,8 +191,8 @@ def too_large(variables: Sequence[Variable], shape: torch.Size, size: int, named
     return DensityError(
         f"summing out the discrete sites needs a table of {size:,} numbers, {many}{inside}; at most {LARGEST_TABLE:,} are "
         "allowed. Sites that depend on one another through many others need large tables: let fewer sites depend on each "
-        "other, put independent ones into a plate, write a loop in time as su.scan or with su.markov; or leave a site alone "
-        "with infer={'enumerate': None}, and sample it by su.infer.DiscreteGibbs."
+        "other, put independent ones into a plate, write a loop in time as su.scan or with su.markov, or give sites fewer "
+        "values."
     )
 
 
@@ -204,8 +204,8 @@ def _check_inside(one: Potential, named: Mapping[int, str]) -> None:
             where = ", ".join(named.get(dim, f"dimension {dim}") for dim in sorted(missing))
             raise DensityError(
                 f"the terms of {_listed(one.names)} depend on the discrete site {variable.site!r}, which is in {where}, "
-                "and are "
-                "not in it themselves: they depend on the values in all elements of the plate together, which cannot be summed "
+                "and are not in it themselves: they depend on the values in all elements of the plate together, which "
+                "cannot be summed "
                 "out one by one. Put them into the plate, or move the discrete site out of it."
             )
 
@@ -219,7 +219,7 @@ def _entangled(one: Potential, dims: frozenset[int], named: Mapping[int, str]) -
     return DensityError(
         f"the discrete sites {several} cannot be summed out: {_listed(one.names)} in {where} let every element of one plate "
         "depend on every element of another, which takes time exponential in their sizes. Let them depend on a site "
-        "in both plates; or leave one alone with infer={'enumerate': None}, and sample it by su.infer.DiscreteGibbs."
+        "in both plates, or write one of the plates as a few sites of different names."
     )
 
 

@@ -277,9 +277,7 @@ class Enumerated(Messenger):
 ADVICE = (
     "A program whose discrete sites are summed out is run with all their values at once, along dimensions left of the plates: "
     "write operators that broadcast from the left (`table[..., k]`, `su.ops.vindex`, `torch.where`), without `if` on their "
-    "values "
-    "and without sums over them; `su.markov(…, history=…)` says how far back a loop looks. Or leave the site alone, "
-    "infer={'enumerate': None}, and sample it by su.infer.DiscreteGibbs."
+    "values and without sums over them; `su.markov(…, history=…)` says how far back a loop looks."
 )
 
 
@@ -299,10 +297,7 @@ def check_size(site: Sample, support: Support) -> None:
     if support.size > LARGEST and site.infer.get("enumerate") is None:
         raise DensityError(
             f"discrete site {site} has {support.size:,} values, and at most {LARGEST:,} are summed out. To do so anyway "
-            "give it "
-            "infer={'enumerate': 'parallel'}; to sample it instead use su.infer.DiscreteGibbs, with "
-            "infer={'enumerate': None}; or "
-            "approximate it by a continuous site."
+            "give it infer={'enumerate': 'parallel'}; or approximate it by a continuous site."
         )
 
 
