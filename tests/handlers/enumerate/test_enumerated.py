@@ -272,7 +272,7 @@ def _four():
         (lambda: su.sample("k", dist.Binomial(10_000, torch.tensor(0.5))), r"'k' .* has 10,001 values, and at most 4,096"),
         (
             lambda: su.infer.config_enumerate(lambda: su.sample("k", dist.Bernoulli(0.5)), default=None)(),
-            "leaves it to be sampled",
+            "keeps it from being summed out",
         ),
     ],
     ids=["infinite", "left", "large", "configured"],
