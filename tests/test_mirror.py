@@ -36,8 +36,12 @@ COVERED = {
     "compiler/native/*.py": ["compiler/native/test_operators.py", "compiler/native/test_fuzz.py"],
     "compiler/native/*/*.py": ["compiler/native/test_operators.py", "compiler/native/test_fuzz.py"],
     # Every family: its samplers against its own density, its support and bijection, its log density in C against torch.
-    "distributions/*.py": ["distributions/test_samplers.py", "compiler/native/test_densities.py"],
     "distributed/*.py": ["distributed/test_shard.py", "distributed/test_ranks.py"],
+    "distributions/*.py": [
+        "distributions/test_families.py",
+        "distributions/test_samplers.py",
+        "compiler/native/test_densities.py",
+    ],
     "handlers/*.py": ["handlers/test_contract.py"],
     "handlers/lift/*.py": ["handlers/lift/test_rules.py", "handlers/lift/test_composition.py"],
     "infer/*.py": ["test_public.py"],

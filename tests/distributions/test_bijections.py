@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import sursum.distributions as dist
 from sursum.distributions import constraints
 from sursum.distributions.bijections import bijection
-from sursum.distributions.supports import peel, support_of
+from sursum.distributions.supports import inside, peel, support_of
 from sursum.errors import DensityError
 
 D = torch.float64
@@ -25,6 +25,13 @@ def triangle(matrix):
 def strict_triangle(matrix):
     n = matrix.shape[-1]
     return matrix[tuple(torch.tril_indices(n, n, -1))]
+
+
+def on_plane(x):
+    """Coordinates along an orthonormal basis of the vectors of zero sum."""
+    n = x.shape[-1]
+    basis = torch.linalg.qr(torch.eye(n, dtype=x.dtype)[:, :-1] - 1 / n).Q
+    return x @ basis
 
 
 # A support, the shape of a value, and a function of a value to as many numbers as it has free coordinates.
@@ -59,7 +66,18 @@ SUPPORTS = {
     "less_than a tensor": (constraints.less_than(bound), (3,), torch.flatten),
     "simplex": (constraints.simplex, (4,), lambda x: x[:-1]),
     "ordered": (constraints.ordered, (4,), torch.flatten),
+    "positive_ordered": (constraints.positive_ordered, (4,), torch.flatten),
+    "ordered in an interval": (constraints.Ordered(constraints.interval(-2.0, 5.0)), (3,), torch.flatten),
     "lower_cholesky": (constraints.lower_cholesky, (3, 3), triangle),
+    "softplus_positive": (constraints.softplus_positive, (3,), torch.flatten),
+    "softplus_lower_cholesky": (constraints.softplus_lower_cholesky, (3, 3), triangle),
+    "corr_matrix": (constraints.corr_matrix, (4, 4), strict_triangle),
+    "zero_sum": (constraints.zero_sum, (4,), lambda x: on_plane(x)),
+    "zero_sum of matrices": (constraints.zero_sum(2), (3, 4), lambda x: on_plane(on_plane(x).mT)),
+    "l1_ball": (constraints.l1_ball, (4,), torch.flatten),
+    "row_stochastic": (constraints.row_stochastic, (2, 3), lambda x: x[..., :-1].flatten()),
+    "column_stochastic": (constraints.column_stochastic, (3, 2), lambda x: x[:-1].flatten()),
+    "circular": (constraints.circular, (3,), torch.flatten),
     "positive_definite": (constraints.positive_definite, (3, 3), triangle),
     "positive_semidefinite": (constraints.positive_semidefinite, (2, 2), triangle),
     "corr_cholesky": (constraints.corr_cholesky, (4, 4), strict_triangle),
@@ -212,3 +230,27 @@ def test_the_density_of_one_coordinate_integrates_to_one(fn):
     log_density = fn.log_prob(x).reshape(-1) + onto.log_abs_det_jacobian(points, x).reshape(-1)
     total = torch.trapezoid(torch.nan_to_num(log_density, nan=-torch.inf).exp(), u)
     assert torch.allclose(total, torch.ones((), dtype=D), atol=2e-3)
+
+
+def test_the_projection_onto_a_sphere():
+    """Uniform by its surface where the density is constant, and there and back from the sphere."""
+    onto = bijection(constraints.sphere)
+    u = torch.randn(20_000, 3, dtype=D, generator=torch.Generator().manual_seed(0))
+    x = onto(u)
+    assert constraints.sphere.check(x).all()
+    assert torch.allclose(onto(onto.inv(x)), x, atol=1e-12)
+    # ∫ 1 over the sphere of dimension 2 is 4π: E under the normal density of e^(term) / it.
+    log_normal = -(u.square().sum(-1) / 2) - 1.5 * torch.log(torch.tensor(2 * torch.pi, dtype=D))
+    assert torch.allclose(onto.log_abs_det_jacobian(u, x) - log_normal, torch.tensor(4 * torch.pi, dtype=D).log())
+    # A height on the sphere is uniform (Archimedes).
+    assert abs(float((x[:, 2] < 0.4).double().mean()) - 0.7) < 5 * (0.21 / 20_000) ** 0.5
+
+
+def test_elements_of_ordered_sets_are_compared():
+    positive = constraints.positive_ordered
+    assert inside(positive, constraints.ordered)
+    assert not inside(constraints.ordered, positive)
+    assert inside(positive, constraints.positive)
+    assert inside(constraints.corr_matrix, constraints.positive_definite)
+    assert not inside(constraints.positive_definite, constraints.corr_matrix)
+    assert not inside(constraints.real_vector, constraints.ordered)

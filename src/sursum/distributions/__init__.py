@@ -1,4 +1,4 @@
-"""Everything in `torch.distributions`, and ours: `Delta`, `ImproperUniform`, `Masked`, `constraints.ordered`.
+"""Everything in `torch.distributions`, those that other libraries have, and ours; supports and transforms.
 
 Every distribution here has `to_event`, `expand_by` and `mask`; a raw `torch.distributions` object is accepted wherever
 one of these is. One family a file; `supports` and `bijections` beside them.
@@ -12,11 +12,27 @@ from torch.distributions import Distribution, kl_divergence, register_kl, transf
 
 from sursum.common.other_libraries import refuse_name
 from sursum.distributions import constraints
+from sursum.distributions.asymmetric_laplace import AsymmetricLaplace, AsymmetricLaplaceQuantile, SoftAsymmetricLaplace
+from sursum.distributions.beta_binomial import BetaBinomial, BetaNegativeBinomial, DirichletMultinomial
+from sursum.distributions.bounded import BetaProportion, LogUniform, Triangular
 from sursum.distributions.delta import Delta
+from sursum.distributions.discrete_uniform import DiscreteUniform
 from sursum.distributions.fluent import Independent, Masked
+from sursum.distributions.folded import FoldedDistribution
+from sursum.distributions.gamma_poisson import GammaPoisson, NegativeBinomial2
+from sursum.distributions.half_student_t import HalfStudentT
 from sursum.distributions.improper import ImproperUniform
+from sursum.distributions.inverse_gaussian import InverseGaussian
+from sursum.distributions.lkj import LKJ
+from sursum.distributions.logistic import Logistic, SkewLogistic, SoftLaplace
 from sursum.distributions.matrices import LKJCholesky, Wishart
+from sursum.distributions.matrix_normal import InverseWishart, MatrixNormal
+from sursum.distributions.multivariate_student_t import MultivariateStudentT
+from sursum.distributions.ordinal import OrderedLogistic, OrderedProbit
 from sursum.distributions.other_libraries import MISSING
+from sursum.distributions.random_walk import AR, GaussianRandomWalk
+from sursum.distributions.skew_normal import ExGaussian, SkewNormal
+from sursum.distributions.sorted import InducedDirichlet, Sorted
 from sursum.distributions.standard import (
     Bernoulli,
     Beta,
@@ -57,10 +73,30 @@ from sursum.distributions.standard import (
     VonMises,
     Weibull,
 )
+from sursum.distributions.truncated import Truncated, TruncatedCauchy, TruncatedNormal
+from sursum.distributions.zero_inflated import (
+    HurdleDistribution,
+    HurdleGamma,
+    HurdleLogNormal,
+    HurdleNegativeBinomial2,
+    HurdlePoisson,
+    ZeroInflatedDistribution,
+    ZeroInflatedNegativeBinomial,
+    ZeroInflatedNegativeBinomial2,
+    ZeroInflatedPoisson,
+)
+from sursum.distributions.zero_sum_normal import ZeroSumNormal
 
 __all__ = [
+    "AR",
+    "LKJ",
+    "AsymmetricLaplace",
+    "AsymmetricLaplaceQuantile",
     "Bernoulli",
     "Beta",
+    "BetaBinomial",
+    "BetaNegativeBinomial",
+    "BetaProportion",
     "Binomial",
     "Categorical",
     "Cauchy",
@@ -68,42 +104,78 @@ __all__ = [
     "ContinuousBernoulli",
     "Delta",
     "Dirichlet",
+    "DirichletMultinomial",
+    "DiscreteUniform",
     "Distribution",
+    "ExGaussian",
     "Exponential",
     "FisherSnedecor",
+    "FoldedDistribution",
     "Gamma",
+    "GammaPoisson",
+    "GaussianRandomWalk",
     "GeneralizedPareto",
     "Geometric",
     "Gumbel",
     "HalfCauchy",
     "HalfNormal",
+    "HalfStudentT",
+    "HurdleDistribution",
+    "HurdleGamma",
+    "HurdleLogNormal",
+    "HurdleNegativeBinomial2",
+    "HurdlePoisson",
     "ImproperUniform",
     "Independent",
+    "InducedDirichlet",
     "InverseGamma",
+    "InverseGaussian",
+    "InverseWishart",
     "Kumaraswamy",
     "LKJCholesky",
     "Laplace",
     "LogNormal",
+    "LogUniform",
+    "Logistic",
     "LogisticNormal",
     "LowRankMultivariateNormal",
     "Masked",
+    "MatrixNormal",
     "MixtureSameFamily",
     "Multinomial",
     "MultivariateNormal",
+    "MultivariateStudentT",
     "NegativeBinomial",
+    "NegativeBinomial2",
     "Normal",
     "OneHotCategorical",
     "OneHotCategoricalStraightThrough",
+    "OrderedLogistic",
+    "OrderedProbit",
     "Pareto",
     "Poisson",
     "RelaxedBernoulli",
     "RelaxedOneHotCategorical",
+    "SkewLogistic",
+    "SkewNormal",
+    "SoftAsymmetricLaplace",
+    "SoftLaplace",
+    "Sorted",
     "StudentT",
     "TransformedDistribution",
+    "Triangular",
+    "Truncated",
+    "TruncatedCauchy",
+    "TruncatedNormal",
     "Uniform",
     "VonMises",
     "Weibull",
     "Wishart",
+    "ZeroInflatedDistribution",
+    "ZeroInflatedNegativeBinomial",
+    "ZeroInflatedNegativeBinomial2",
+    "ZeroInflatedPoisson",
+    "ZeroSumNormal",
     "constraints",
     "kl_divergence",
     "register_kl",

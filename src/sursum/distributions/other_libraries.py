@@ -12,10 +12,7 @@ import numpy as np
 from sursum.common.other_libraries import explain_call
 from sursum.errors import OptionError
 
-_CUT = (
-    "for a normal that is cut off draw `u` from `dist.Uniform(F(a), F(b))`, with `F = dist.Normal(loc, scale).cdf`, and use "
-    "`dist.Normal(loc, scale).icdf(u)`; cut off at its own centre 0 it is `dist.HalfNormal`"
-)
+_CUT = "a normal that is cut off is `dist.TruncatedNormal(loc, scale, low=…, high=…)`"
 
 _ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     "mu": ("loc",),
@@ -98,38 +95,30 @@ _ANSWERS: Mapping[str, str] = {
     "initval": "values to start from are the run's, `init=`",
 }
 
-_MISSING: dict[str, str] = {
-    "TruncatedNormal": _CUT,
-    "OrderedLogistic": "write `dist.Categorical(probs)`, the differences of `torch.sigmoid(cutpoints - eta.unsqueeze(-1))` "
-    "with a 0 before it and a 1 after it",
-    "ZeroInflatedPoisson": "add its density by a factor: `torch.where(y == 0, torch.logaddexp(gate.log(), zero), other)`, "
-    "with `other = (1 - gate).log() + dist.Poisson(rate).log_prob(y)` and `zero` the same at 0",
-    "HalfStudentT": "write `dist.HalfCauchy` or `dist.HalfNormal`",
-    "GammaPoisson": "write `dist.NegativeBinomial(concentration, logits=-rate.log())`",
-    "NegativeBinomial2": "write `dist.NegativeBinomial(concentration, logits=mean.log() - concentration.log())`",
-    "BetaBinomial": "draw its probability from `dist.Beta` in the plate of the data",
-    "Logistic": "write `dist.TransformedDistribution(dist.Uniform(0.0, 1.0), [SigmoidTransform().inv, AffineTransform(loc, "
-    "scale)])`, of `dist.transforms`",
+MISSING: Mapping[str, str] = {
     "Flat": "write `dist.ImproperUniform(constraints.real)`",
     "HalfFlat": "write `dist.ImproperUniform(constraints.positive)`",
-    "LKJ": "write `dist.LKJCholesky(dim, concentration)`, of the Cholesky factor",
-    "Mixture": "write `dist.MixtureSameFamily(dist.Categorical(probs), components)`",
     "Unit": "write `su.factor(name, log_density)`",
     "Potential": "write `su.factor(name, log_density)`",
-    "GaussianRandomWalk": "add up its steps, `torch.cumsum(steps, -1)`, or write `su.scan`",
     "OrderedTransform": "a parameter is ordered by `constraint=constraints.ordered`",
     "Deterministic": "write `su.deterministic(name, value)`",
     "ExpandedDistribution": "write `.expand([…])`",
     "MaskedDistribution": "write `.mask(present)`",
     "sample": "write `su.sample`",
-}
-MISSING: Mapping[str, str] = {
-    **_MISSING,
-    **dict.fromkeys(("OrderedProbit", "OrderedMultinomial"), _MISSING["OrderedLogistic"].replace("sigmoid", "special.ndtr")),
-    **dict.fromkeys(("Truncated", "TwoSidedTruncatedDistribution", "TruncatedDistribution"), _MISSING["TruncatedNormal"]),
-    **dict.fromkeys(("ZeroInflatedDistribution", "ZeroInflatedNegativeBinomial"), _MISSING["ZeroInflatedPoisson"]),
-    **dict.fromkeys(("LKJCorr", "LKJCholeskyCov", "LKJCorrCholesky"), _MISSING["LKJ"]),
-    **dict.fromkeys(("MixtureGeneral", "NormalMixture"), _MISSING["Mixture"]),
+    "Wald": "write `dist.InverseGaussian(mu, lam)`",
+    "TruncatedDistribution": "write `dist.Truncated(base, low, high)`",
+    "LeftTruncatedDistribution": "write `dist.Truncated(base, low=…)`",
+    "RightTruncatedDistribution": "write `dist.Truncated(base, high=…)`",
+    "TwoSidedTruncatedDistribution": "write `dist.Truncated(base, low, high)`",
+    "ZeroInflatedBinomial": "write `dist.ZeroInflatedDistribution(dist.Binomial(…), gate=…)`",
+    "NormalMixture": "write `dist.MixtureSameFamily(dist.Categorical(w), dist.Normal(mu, sigma))`",
+    "Mixture": "write `dist.MixtureSameFamily(dist.Categorical(probs), components)`",
+    "MvStudentT": "write `dist.MultivariateStudentT`",
+    "MvNormal": "write `dist.MultivariateNormal`",
+    "ImproperPrior": "write `dist.ImproperUniform`",
+    **dict.fromkeys(
+        ("LKJCorr", "LKJCholeskyCov", "LKJCorrCholesky"), "write `dist.LKJCholesky(dim, concentration)`, of the factor"
+    ),
     **{
         n: f"write `dist.{n.replace('Logits', '').replace('Probs', '')}({'logits' if 'Logits' in n else 'probs'}=…)`"
         for n in (
@@ -141,8 +130,6 @@ MISSING: Mapping[str, str] = {
             "CategoricalProbs",
         )
     },
-    "MvNormal": "write `dist.MultivariateNormal`",
-    "ImproperPrior": "write `dist.ImproperUniform`",
 }
 """Distributions of other libraries that are not here, and what to write."""
 

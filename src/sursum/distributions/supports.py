@@ -27,7 +27,15 @@ from torch.distributions.constraints import MixtureSameFamilyConstraint
 
 from sursum.common.precision import is_watched
 from sursum.common.torch_private import without_dispatch_modes
-from sursum.distributions.constraints import OpenedInterval, Ordered
+from sursum.distributions.constraints import (
+    ColumnStochastic,
+    CorrelationMatrix,
+    L1Ball,
+    OpenedInterval,
+    Ordered,
+    Sphere,
+    ZeroSum,
+)
 from sursum.distributions.fluent import Masked
 
 _Bounds = tuple[Any, Any]
@@ -37,6 +45,12 @@ _INSIDE: dict[type, tuple[type, ...]] = {
     type(constraints.corr_cholesky): (type(constraints.lower_cholesky), type(constraints.lower_triangular)),
     type(constraints.lower_cholesky): (type(constraints.lower_triangular), type(constraints.square)),
     type(constraints.lower_triangular): (type(constraints.square),),
+    CorrelationMatrix: (
+        type(constraints.positive_definite),
+        type(constraints.positive_semidefinite),
+        type(constraints.symmetric),
+        type(constraints.square),
+    ),
     type(constraints.positive_definite): (
         type(constraints.positive_semidefinite),
         type(constraints.symmetric),
@@ -57,6 +71,11 @@ _ELEMENTS: dict[type, _Bounds] = {
     type(constraints.symmetric): (-math.inf, math.inf),
     type(constraints.square): (-math.inf, math.inf),
     Ordered: (-math.inf, math.inf),
+    ZeroSum: (-math.inf, math.inf),
+    CorrelationMatrix: (-1.0, 1.0),
+    Sphere: (-1.0, 1.0),
+    L1Ball: (-1.0, 1.0),
+    ColumnStochastic: (0.0, 1.0),
 }
 
 
@@ -257,6 +276,13 @@ def _sign(scale: Any) -> int | None:
 def inside(inner: Any, outer: Any) -> bool | None:
     """Whether the closure of `inner` is a subset of that of `outer`; None if neither bounds nor types decide it."""
     inner, outer = peel(inner), peel(outer)
+    if isinstance(inner, Ordered):
+        own = bounds(inner.elements)
+        wanted = outer.elements if isinstance(outer, Ordered) else outer
+        if isinstance(outer, Ordered) or bounds(outer) is not None:
+            return inside(inner.elements, wanted) if own is not None else None
+    if isinstance(inner, ZeroSum) and isinstance(outer, ZeroSum):
+        return inner.event_dim >= outer.event_dim
     if inner is outer or (type(inner) is type(outer) and bounds(inner) is None):
         return True
     if type(outer) in _INSIDE.get(type(inner), ()):
@@ -295,13 +321,17 @@ def suggestions(constraint: Any) -> str:
         type(constraints.simplex): "Dirichlet",
         type(constraints.corr_cholesky): "LKJCholesky",
         type(constraints.positive_definite): "Wishart",
+        CorrelationMatrix: "LKJ",
+        Sphere: "ProjectedNormal",
+        ZeroSum: "ZeroSumNormal",
+        ColumnStochastic: "ImproperUniform(constraint)",
     }
     if type(constraint) in names:
         return names[type(constraint)]
     if isinstance(constraint, Ordered):
         return (
-            "ImproperUniform(constraint), made proper by a factor of the program: "
-            "su.factor(name, dist.Normal(0.0, 5.0).log_prob(value).sum(-1))"
+            f"Sorted(dist.{'HalfNormal' if bounds(constraint.elements) == (0.0, math.inf) else 'Normal'}(…), K), of "
+            "K draws in order, or ImproperUniform(constraint)"
         )
     limits = bounds(constraint)
     if limits is None or (_infinite(limits[0]) and _infinite(limits[1])):

@@ -176,7 +176,14 @@ def test_support_and_constraint(prior: Any, constraint: Any, init: Tensor, fits:
         (c.simplex, ONES / 3, "Use Dirichlet."),
         (c.corr_cholesky, torch.eye(3), "Use LKJCholesky."),
         (c.positive_definite, torch.eye(3), "Use Wishart."),
-        (c.ordered, ONES.cumsum(0), "su.factor(name, dist.Normal(0.0, 5.0).log_prob(value).sum(-1))."),
+        (c.ordered, ONES.cumsum(0), "Sorted(dist.Normal(…), K), of K draws in order, or ImproperUniform(constraint)."),
+        (
+            c.positive_ordered,
+            ONES.cumsum(0),
+            "Sorted(dist.HalfNormal(…), K), of K draws in order, or ImproperUniform(constraint).",
+        ),
+        (c.corr_matrix, torch.eye(3), "Use LKJ."),
+        (c.zero_sum, 0 * ONES, "Use ZeroSumNormal."),
         (c.nonnegative_integer, torch.tensor(1.0), "Use a discrete distribution with that support."),
     ],
 )
@@ -195,6 +202,10 @@ def test_priors_of_the_remedy_are_accepted() -> None:
         (c.interval(2.0, 3.0), torch.tensor(2.5), dist.Uniform(2.0, 3.0)),
         (c.simplex, ONES / 3, dist.Dirichlet(ONES)),
         (c.corr_cholesky, torch.eye(3), dist.LKJCholesky(3)),
+        (c.ordered, ONES.cumsum(0), dist.Sorted(dist.Normal(0.0, 5.0), 3)),
+        (c.positive_ordered, ONES.cumsum(0), dist.Sorted(dist.HalfNormal(1.0), 3)),
+        (c.corr_matrix, torch.eye(3), dist.LKJ(3)),
+        (c.zero_sum, 0 * ONES, dist.ZeroSumNormal(1.0, 3)),
         (c.positive_definite, torch.eye(3), dist.Wishart(torch.tensor(4.0), torch.eye(3))),
     ]
     for constraint, init, prior in advised:

@@ -1,0 +1,259 @@
+"""The logarithms of P(X ≤ x) and of P(X > x), accurate far out on either side; of intervals; and quantiles."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import torch
+import torch.distributions as td
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from sursum.distributions.family import Family
+from sursum.errors import DensityError
+
+Tails = tuple[Tensor, Tensor]
+
+
+def log_one_minus_exp(x: Tensor) -> Tensor:
+    r""":math:`\log(1 - e^x)` for x ≤ 0.
+
+    References:
+        Mächler (2012), Accurately computing log(1 − exp(−|a|)).
+    """
+    near = x > -math.log(2.0)
+    close, far = torch.where(near, x, -1.0), torch.where(near, -1.0, x)
+    return torch.where(near, torch.log(-torch.expm1(close)), torch.log1p(-torch.exp(far)))
+
+
+def log_tails(base: Any, value: Tensor) -> Tails:
+    """The logarithms of P(X ≤ value) and of P(X > value).
+
+    Raises:
+        DensityError: the distribution has no cdf.
+
+    Example:
+        >>> import sursum.distributions as dist
+        >>> [round(float(tail), 4) for tail in log_tails(dist.Normal(0.0, 1.0), torch.tensor(20.0))]
+        [-0.0, -203.9172]
+    """
+    for kind, tails in _TAILS.items():
+        if isinstance(base, kind):
+            return tails(base, value)
+    try:
+        if isinstance(base, Family):
+            return base._log_tails(value)
+        below = base.cdf(value)
+    except NotImplementedError:
+        raise DensityError(
+            f"{type(base).__name__} has no cdf, which truncation and censoring need. Use a distribution that has one."
+        ) from None
+    return torch.log(below), torch.log1p(-below)
+
+
+def log_mass(base: Any, low: Tensor | None, high: Tensor | None) -> Tensor:
+    r""":math:`\log P(low < X \le high)` of a continuous distribution; None, or an infinite bound, is no bound."""
+    if low is None and high is None:
+        return torch.zeros(base.batch_shape)
+    if low is None or high is None:
+        bound, side = (high, 0) if low is None else (low, 1)
+        assert bound is not None
+        none = torch.isinf(bound)
+        found = log_tails(base, torch.where(none, _middle(base, bound), bound))[side]
+        return torch.where(none, torch.where((bound > 0) == (side == 0), 0.0, -torch.inf), found)
+    unbounded, endless = low == -torch.inf, high == torch.inf
+    middle = _middle(base, low)
+    below = log_tails(base, torch.where(unbounded, middle, low))
+    above = log_tails(base, torch.where(endless, middle, high))
+    lower = torch.where(unbounded, -torch.inf, below[0]), torch.where(unbounded, 0.0, below[1])
+    upper = torch.where(endless, 0.0, above[0]), torch.where(endless, -torch.inf, above[1])
+    # The side on which the interval lies: there its ends are small numbers, and what is left of them has its digits.
+    right = lower[0] > lower[1]
+    large, small = torch.where(right, lower[1], upper[0]), torch.where(right, upper[1], lower[0])
+    none = small == -torch.inf
+    less = torch.where(none, -1.0, small - torch.where(none, 0.0, large))
+    empty = less >= 0
+    cut = log_one_minus_exp(torch.where(empty, -1.0, less))
+    return torch.where(empty, -torch.inf, large + torch.where(none, 0.0, cut))
+
+
+def _middle(base: Any, like: Tensor) -> Tensor:
+    """A point at which the tails and their derivatives are finite."""
+    loc = getattr(base, "loc", None)
+    if isinstance(loc, Tensor):
+        return loc.detach() + torch.zeros_like(like)
+    return torch.ones_like(like)
+
+
+def quantile(base: Any, log_below: Tensor, log_above: Tensor) -> Tensor:
+    """The x for which log P(X ≤ x) is `log_below`, and log P(X > x) `log_above`; whichever is smaller counts."""
+    right = log_above < log_below
+    if isinstance(base, td.Normal):
+        z = log_ndtri(torch.where(right, log_above, log_below))
+        return base.loc + base.scale * torch.where(right, -z, z)
+    if isinstance(base, (td.Cauchy, td.Laplace)) or type(base).__name__ in ("Logistic", "SoftLaplace"):
+        centre: Tensor = base.loc
+        away: Tensor = base.icdf(torch.where(right, log_above, log_below).exp()) - centre
+        return centre + torch.where(right, -away, away)
+    try:
+        found: Tensor = base.icdf(log_below.exp())
+    except NotImplementedError:
+        return _bisect(base, log_below, log_above)
+    return found
+
+
+def log_ndtri(log_p: Tensor) -> Tensor:
+    """The z for which log Φ(z) = `log_p`, also where Φ(z) underflows: a start, and Newton's steps on the logarithm."""
+    far = log_p < -5.0
+    deep = torch.where(far, log_p, -6.0)
+    z = -torch.sqrt(-2 * deep - torch.log(-2 * deep) - math.log(2 * math.pi))
+    for _ in range(4):
+        tail = torch.special.log_ndtr(z)
+        z = z - (tail - deep) * torch.exp(tail + z.square() / 2 + 0.5 * math.log(2 * math.pi))
+    return torch.where(far, z, torch.special.ndtri(torch.where(far, -1.0, log_p).exp()))
+
+
+@torch.no_grad()
+def _bisect(base: Any, log_below: Tensor, log_above: Tensor) -> Tensor:
+    """The quantile by bisection, of a distribution without one of its own."""
+    support = base.support
+    low = torch.as_tensor(getattr(support, "lower_bound", -1.0), dtype=log_below.dtype).expand(log_below.shape).clone()
+    high = torch.as_tensor(getattr(support, "upper_bound", 1.0), dtype=log_below.dtype).expand(log_below.shape).clone()
+
+    def reaches(x: Tensor) -> Tensor:
+        below, above = log_tails(base, x)
+        return torch.where(log_above < log_below, above <= log_above, below >= log_below)
+
+    if not hasattr(support, "upper_bound"):
+        width = torch.ones_like(high)
+        for _ in range(1100):
+            short = ~reaches(high)
+            if not bool(short.any()):
+                break
+            width = torch.where(short, 2 * width, width)
+            high = torch.where(short, high + width, high)
+    if not hasattr(support, "lower_bound"):
+        width = torch.ones_like(low)
+        for _ in range(1100):
+            long = reaches(low)
+            if not bool(long.any()):
+                break
+            width = torch.where(long, 2 * width, width)
+            low = torch.where(long, low - width, low)
+    for _ in range(200):
+        middle = low + (high - low) / 2
+        if bool(((middle == low) | (middle == high)).all()):
+            break
+        right = reaches(middle)
+        low, high = torch.where(right, low, middle), torch.where(right, middle, high)
+    return high
+
+
+def _normal(base: Any, value: Tensor) -> Tails:
+    z = (value - base.loc) / base.scale
+    return torch.special.log_ndtr(z), torch.special.log_ndtr(-z)
+
+
+def _log_normal(base: Any, value: Tensor) -> Tails:
+    return _normal(base.base_dist, value.log())
+
+
+def _half_normal(base: Any, value: Tensor) -> Tails:
+    above = math.log(2.0) + torch.special.log_ndtr(-value / base.scale)
+    return torch.log(torch.erf(value / (base.scale * math.sqrt(2.0)))), above
+
+
+def _cauchy(base: Any, value: Tensor) -> Tails:
+    z = (value - base.loc) / base.scale
+    one = torch.ones_like(z)
+    return torch.log(torch.atan2(one, -z) / math.pi), torch.log(torch.atan2(one, z) / math.pi)
+
+
+def _half_cauchy(base: Any, value: Tensor) -> Tails:
+    z = value / base.scale
+    return torch.log(torch.atan(z) * (2 / math.pi)), torch.log(torch.atan2(torch.ones_like(z), z) * (2 / math.pi))
+
+
+def _laplace(base: Any, value: Tensor) -> Tails:
+    z = (value - base.loc) / base.scale
+    near = -z.abs() - math.log(2.0)
+    far = torch.log1p(-torch.exp(near))
+    return torch.where(z < 0, near, far), torch.where(z < 0, far, near)
+
+
+def _exponential(base: Any, value: Tensor) -> Tails:
+    above = -base.rate * value
+    return log_one_minus_exp(above), above
+
+
+def _weibull(base: Any, value: Tensor) -> Tails:
+    above = -((value / base.scale) ** base.concentration)
+    return log_one_minus_exp(above), above
+
+
+def _pareto(base: Any, value: Tensor) -> Tails:
+    above = -base.alpha * torch.log(value / base.scale)
+    return log_one_minus_exp(above), above
+
+
+def _gumbel(base: Any, value: Tensor) -> Tails:
+    below = -torch.exp(-(value - base.loc) / base.scale)
+    return below, log_one_minus_exp(below)
+
+
+def _gamma(base: Any, value: Tensor) -> Tails:
+    a, x = torch.broadcast_tensors(base.concentration, base.rate * value)
+    return torch.log(torch.special.gammainc(a, x)), torch.log(torch.special.gammaincc(a, x))
+
+
+def _inverse_gamma(base: Any, value: Tensor) -> Tails:
+    below, above = _gamma(base.base_dist, 1 / value)
+    return above, below
+
+
+def _uniform(base: Any, value: Tensor) -> Tails:
+    width = base.high - base.low
+    return torch.log((value - base.low) / width), torch.log((base.high - value) / width)
+
+
+def _kumaraswamy(base: Any, value: Tensor) -> Tails:
+    above = base.concentration0 * torch.log1p(-(value**base.concentration1))
+    return log_one_minus_exp(above), above
+
+
+_TAILS: Mapping[type, Callable[[Any, Tensor], Tails]] = MappingProxyType({
+    td.Normal: _normal,
+    td.LogNormal: _log_normal,
+    td.HalfNormal: _half_normal,
+    td.Cauchy: _cauchy,
+    td.HalfCauchy: _half_cauchy,
+    td.Laplace: _laplace,
+    td.Exponential: _exponential,
+    td.Weibull: _weibull,
+    td.Pareto: _pareto,
+    td.Gumbel: _gumbel,
+    td.InverseGamma: _inverse_gamma,
+    td.Gamma: _gamma,
+    td.Uniform: _uniform,
+    td.Kumaraswamy: _kumaraswamy,
+})  # fmt: skip
+
+
+def logistic_tails(z: Tensor) -> Tails:
+    """Those of the standard logistic distribution."""
+    return logsigmoid(z), logsigmoid(-z)
+
+
+def log_tilted(z: Tensor, rate: Tensor) -> Tensor:
+    r""":math:`\log \Phi(z - r) + r^2 / 2 - r z`, whose large terms cancel on the left: there as :math:`-z^2/2` and a rest.
+
+    It is the logarithm of :math:`\int_0^\infty \varphi(z - t)\, e^{-r t}\, dt`.
+    """
+    away = (rate - z) * math.sqrt(0.5)
+    left = away > 0
+    far = torch.log(torch.special.erfcx(torch.where(left, away, 1.0)) / 2) - z.square() / 2
+    near = torch.special.log_ndtr(torch.where(left, 0.0, z - rate)) + rate * (rate / 2 - z)
+    return torch.where(left, far, near)

@@ -1,0 +1,262 @@
+"""`Truncated`: a distribution on an interval only, made to integrate to one there."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.distributions import Cauchy, Normal, constraints
+
+from sursum.common.torch_private import without_dispatch_modes
+from sursum.distributions.constraints import OpenedInterval
+from sursum.distributions.family import Family, inside, promote, uniform
+from sursum.distributions.tails import Tails, log_mass, log_one_minus_exp, log_tails, quantile
+from sursum.errors import DensityError
+
+Bound = Tensor | float | None
+
+
+class Truncated(Family):
+    r"""A distribution with a cdf F, given that low ≤ x ≤ high:
+
+    .. math:: p(x) = \frac{p_{base}(x)}{F(high) - F(low)}
+
+    The bounds may be latent. The normalising constant is computed from the smaller tails, so that an interval far out on
+    either side keeps its digits. Of counts, both bounds are included and must not depend on what is latent.
+
+    Args:
+        base_dist: the distribution, continuous with a cdf, or of counts.
+        low: the lower bound, or None. Elements may be −∞.
+        high: the upper bound, or None. Elements may be ∞.
+
+    Raises:
+        DensityError: a distribution of vectors, or without a cdf.
+
+    Example:
+        >>> import sursum.distributions as dist
+        >>> dist.Truncated(dist.Normal(0.0, 1.0), low=0.0).log_prob(torch.tensor(1.0))
+        tensor(-0.7258)
+    """
+
+    arg_constraints: ClassVar[dict[str, Any]] = {"low": constraints.dependent, "high": constraints.dependent}
+    has_rsample = True
+    base_dist: Any
+    low: Tensor | None = None
+    high: Tensor | None = None
+
+    def __init__(self, base_dist: Any, low: Bound = None, high: Bound = None, validate_args: bool | None = None) -> None:
+        if base_dist.event_shape:
+            raise DensityError(f"only distributions of numbers can be truncated, and {type(base_dist).__name__} has vectors.")
+        self._keep((), validate_args, base_dist=base_dist, low=low, high=high)
+        self.has_rsample = base_dist.has_rsample and not base_dist.support.is_discrete
+
+    @constraints.dependent_property
+    def support(self) -> Any:
+        inner = self.base_dist.support
+        ends = getattr(inner, "lower_bound", None), getattr(inner, "upper_bound", None)
+        if inner.is_discrete:
+            return _integers(self.low, self.high, ends)
+        low, high = _tighter(self.low, ends[0], torch.maximum), _tighter(self.high, ends[1], torch.minimum)
+        if low is None or high is None:
+            if low is not None and not _may_be_infinite(low):
+                return constraints.greater_than_eq(low)
+            if high is not None and not _may_be_infinite(high):
+                return constraints.less_than(high)
+            if low is None and high is None:
+                return inner
+            low, high = (torch.as_tensor(e) for e in (-torch.inf if low is None else low, torch.inf if high is None else high))
+        if _may_be_infinite(low) or _may_be_infinite(high):
+            return OpenedInterval(*torch.broadcast_tensors(torch.as_tensor(low), torch.as_tensor(high)))
+        return constraints.interval(low, high)
+
+    @property
+    def _normaliser(self) -> Tensor:
+        """The logarithm of the mass between the bounds."""
+        if not self.base_dist.support.is_discrete:
+            return log_mass(self.base_dist, self.low, self.high)
+        first = int(getattr(self.base_dist.support, "lower_bound", 0))
+        low = None if self.low is None else torch.ceil(self.low)
+        if self.high is None:
+            assert low is not None
+            top = int(low.max()) - 1
+            return log_one_minus_exp(self._sum(first, top, None, low - 1)) if top >= first else torch.zeros_like(low)
+        return self._sum(first, int(torch.floor(self.high).max()), low, self.high)
+
+    def _sum(self, first: int, last: int, low: Tensor | None, high: Tensor) -> Tensor:
+        """log Σ p(k) over the k from low to high, all of them from `first` to `last`."""
+        k = torch.arange(first, last + 1, dtype=high.dtype, device=high.device).reshape(-1, *(1,) * len(self.batch_shape))
+        terms = self.base_dist.expand(torch.Size([len(k), *self.batch_shape])).log_prob(k.expand(len(k), *self.batch_shape))
+        within = k <= high if low is None else (k >= low) & (k <= high)
+        return torch.where(within, terms, -torch.inf).logsumexp(0)
+
+    def _log_density(self, value: Tensor) -> Tensor:
+        log_prob = self.base_dist.log_prob(value)
+        if self.low is None and self.high is None:
+            return torch.as_tensor(log_prob)
+        low = torch.full_like(log_prob, -torch.inf) if self.low is None else self.low
+        high = torch.full_like(log_prob, torch.inf) if self.high is None else self.high
+        return inside(value, low, high, log_prob - self._normaliser)
+
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        shape = self._extended_shape(torch.Size(sample_shape))
+        if self.base_dist.support.is_discrete:
+            return self._draw_again(shape)
+        return self._at(uniform(torch.as_tensor(self._normaliser), shape))
+
+    sample = torch.no_grad()(rsample)
+
+    def icdf(self, value: Tensor) -> Tensor:
+        return self._at(value)
+
+    def _at(self, share: Tensor) -> Tensor:
+        """The quantile at a share of the interval's mass: from either end, whichever tail is smaller."""
+        zero, nothing = torch.zeros_like(share), torch.full_like(share, -torch.inf)
+        lower = (nothing, zero) if self.low is None else _ends(self.base_dist, self.low)
+        upper = (zero, nothing) if self.high is None else _ends(self.base_dist, self.high)
+        less, more = torch.log1p(-share), torch.log(share)
+        below = torch.logaddexp(less + lower[0], more + upper[0])
+        above = torch.logaddexp(less + lower[1], more + upper[1])
+        found = quantile(self.base_dist, below, above)
+        found = found if self.low is None else torch.maximum(found, self.low)
+        return found if self.high is None else torch.minimum(found, self.high)
+
+    def _draw_again(self, shape: torch.Size) -> Tensor:
+        """Of counts: drawn again until they lie inside."""
+        found = self.base_dist.sample(shape[: len(shape) - len(self.batch_shape)])
+        for _ in range(10_000):
+            outside = torch.zeros_like(found, dtype=torch.bool)
+            outside = outside if self.low is None else outside | (found < self.low)
+            outside = outside if self.high is None else outside | (found > self.high)
+            if not bool(outside.any()):
+                return torch.as_tensor(found)
+            found = torch.where(outside, self.base_dist.sample(shape[: len(shape) - len(self.batch_shape)]), found)
+        raise DensityError(
+            f"{type(self.base_dist).__name__} gave no count between the bounds in 10,000 draws: they have next to no mass."
+        )
+
+    def _log_tails(self, value: Tensor) -> Tails:
+        total = self._normaliser
+        low = torch.full_like(value, -torch.inf) if self.low is None else self.low.expand_as(value)
+        high = torch.full_like(value, torch.inf) if self.high is None else self.high.expand_as(value)
+        value = torch.clamp(value, low, high)
+        return log_mass(self.base_dist, low, value) - total, log_mass(self.base_dist, value, high) - total
+
+
+class TruncatedNormal(Truncated):
+    r"""A normal distribution, given that low ≤ x ≤ high.
+
+    .. math:: p(x) = \frac{\varphi((x - \mu) / \sigma) / \sigma}{\Phi((high - \mu) / \sigma) - \Phi((low - \mu) / \sigma)}
+
+    Args:
+        loc: the location μ of the normal distribution.
+        scale: its scale σ > 0.
+        low, high: the bounds; None for none. They may be latent.
+
+    References:
+        Johnson, Kotz, Balakrishnan, Continuous Univariate Distributions 1, section 13.10.
+
+    Example:
+        >>> TruncatedNormal(1.0, 2.0, low=0.0).log_prob(torch.tensor(0.5))
+        tensor(-1.2744)
+    """
+
+    def __init__(
+        self,
+        loc: Tensor | float = 0.0,
+        scale: Tensor | float = 1.0,
+        low: Bound = None,
+        high: Bound = None,
+        validate_args: bool | None = None,
+    ) -> None:
+        super().__init__(Normal(*_pair(loc, scale), validate_args=validate_args), low, high, validate_args)
+
+    @property
+    def loc(self) -> Tensor:
+        loc: Tensor = self.base_dist.loc
+        return loc
+
+    @property
+    def scale(self) -> Tensor:
+        scale: Tensor = self.base_dist.scale
+        return scale
+
+    def _ratios(self) -> tuple[Tensor, Tensor]:
+        """φ(a) − φ(b) and a φ(a) − b φ(b), each over the mass."""
+        total = self._normaliser
+        first = second = torch.zeros_like(total)
+        for bound, sign in ((self.low, 1.0), (self.high, -1.0)):
+            if bound is not None:
+                z = (bound - self.loc) / self.scale
+                finite = torch.where(z.isinf(), 0.0, z)
+                density = torch.where(z.isinf(), 0.0, torch.exp(-finite.square() / 2 - total) / math.sqrt(2 * math.pi))
+                first, second = first + sign * density, second + sign * finite * density
+        return first, second
+
+    @property
+    def mean(self) -> Tensor:
+        return self.loc + self.scale * self._ratios()[0]
+
+    @property
+    def variance(self) -> Tensor:
+        first, second = self._ratios()
+        return self.scale.square() * (1 + second - first.square())
+
+
+class TruncatedCauchy(Truncated):
+    """A Cauchy distribution, given that low ≤ x ≤ high; arguments as those of `TruncatedNormal`.
+
+    Example:
+        >>> TruncatedCauchy(0.0, 1.0, low=0.0).log_prob(torch.tensor(1.0))
+        tensor(-1.1447)
+    """
+
+    def __init__(
+        self,
+        loc: Tensor | float = 0.0,
+        scale: Tensor | float = 1.0,
+        low: Bound = None,
+        high: Bound = None,
+        validate_args: bool | None = None,
+    ) -> None:
+        super().__init__(Cauchy(*_pair(loc, scale), validate_args=validate_args), low, high, validate_args)
+
+
+def _pair(loc: Any, scale: Any) -> tuple[Tensor, Tensor]:
+    given = promote({"loc": loc, "scale": scale})
+    return given["loc"], given["scale"]
+
+
+def _may_be_infinite(bound: Any) -> bool:
+    """Whether an element is infinite: of bounds that are written down, not of latent ones."""
+    if not isinstance(bound, Tensor):
+        return False
+    with torch.no_grad(), without_dispatch_modes():
+        try:
+            return bool(torch.isinf(bound.detach()).any())
+        except RuntimeError:  # many at once, as vmap has them
+            return False
+
+
+def _tighter(own: Tensor | None, other: Any, better: Any) -> Any:
+    if own is None or other is None:
+        return other if own is None else own
+    return better(own, torch.as_tensor(other, dtype=own.dtype, device=own.device))
+
+
+def _ends(base: Any, bound: Tensor) -> Tails:
+    none = torch.isinf(bound)
+    below, above = log_tails(base, torch.where(none, getattr(base, "loc", torch.ones_like(bound)), bound))
+    return (
+        torch.where(none, torch.where(bound > 0, 0.0, -torch.inf), below),
+        torch.where(none, torch.where(bound > 0, -torch.inf, 0.0), above),
+    )
+
+
+def _integers(low: Tensor | None, high: Tensor | None, ends: tuple[Any, Any]) -> Any:
+    first = _tighter(None if low is None else torch.ceil(low), ends[0], torch.maximum)
+    last = _tighter(None if high is None else torch.floor(high), ends[1], torch.minimum)
+    if last is None:
+        return constraints.nonnegative_integer if first is None else type(constraints.nonnegative_integer)(first)
+    return constraints.integer_interval(0 if first is None else first, last)
