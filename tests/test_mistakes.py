@@ -45,7 +45,7 @@ ROWS = [
     (lambda: dist.TwoSidedTruncatedDistribution, MissingNameError, r"dist\.Truncated\(base, low, high\)"),
     (lambda: dist.MvStudentT, MissingNameError, r"dist\.MultivariateStudentT"),
     (lambda: dist.Wald, MissingNameError, r"dist\.InverseGaussian\(mu, lam\)"),
-    (lambda: dist.LKJ, MissingNameError, "LKJCholesky"),
+    (lambda: dist.LKJCorr, MissingNameError, "LKJCholesky"),
     (lambda: dist.CategoricalLogits, MissingNameError, r"dist\.Categorical\(logits=…\)"),
     (lambda: dist.Norml, MissingNameError, "Did you mean 'Normal'"),
     # What comes of a run.

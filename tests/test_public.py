@@ -38,7 +38,8 @@ PUBLIC = {
             "Report",
             "Summary",
         ),
-        *("trace", "replay", "condition", "uncondition", "substitute", "do", "block", "mask", "scale", "seed", "reparam"),
+        *("trace", "replay", "condition", "uncondition", "substitute", "do", "block", "mask", "scale", "scope", "seed"),
+        "reparam",
         *(
             "ParamStore",
             "Trace",
@@ -61,7 +62,7 @@ PUBLIC = {
         *("TraceEnum_ELBO", "config_enumerate", "infer_discrete", "discrete_probabilities"),
     },
     "su.handlers": {
-        *("trace", "replay", "condition", "uncondition", "substitute", "do", "block", "mask", "scale", "seed"),
+        *("trace", "replay", "condition", "uncondition", "substitute", "do", "block", "mask", "scale", "scope", "seed"),
         *(
             "lift",
             "markov",

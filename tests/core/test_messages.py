@@ -5,6 +5,7 @@ import pickle
 
 import pytest
 import torch
+import torch.distributions as td
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -178,3 +179,20 @@ def test_frames_are_equal_where_they_have_the_same_indices():
     assert one != Frame("data", -2, 4, indices)
     assert (one,) == (Frame("data", -1, 4, indices),)
     assert Frame("data", -1, 4) != Step("data", -1, 4)
+
+
+@pytest.mark.parametrize(
+    ("fn", "said"),
+    [
+        (dist.TransformedDistribution(dist.StudentT(3.0), dist.transforms.AbsTransform()), "AbsTransform.*HalfStudentT"),
+        (
+            dist.TransformedDistribution(dist.Normal(torch.zeros(3), 1.0), dist.transforms.SoftmaxTransform()),
+            "SoftmaxTransform.*not one-to-one.*in the program",
+        ),
+        (td.Distribution(validate_args=False), "Distribution does not compute one.*`log_prob`"),
+    ],
+)
+def test_a_distribution_without_a_density_says_which_site_and_why(fn: td.Distribution, said: str) -> None:
+    site = Sample(name="s", fn=fn, value=torch.ones(3) / 3, where="program.py:7")
+    with pytest.raises(DensityError, match=rf"'s' \(program.py:7\) has no density: .*{said}"):
+        site.log_prob()

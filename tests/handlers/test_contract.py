@@ -38,6 +38,7 @@ HANDLERS = {
     "replay": partial(P.replay, trace={}),
     "reprior": partial(P.reprior, prior={"z": dist.Normal(1.0, 2.0)}),
     "scale": partial(P.scale, scale=2.0),
+    "scope": partial(P.scope, prefix="p"),
     "seed": partial(P.seed, rng_seed=3),
     "substitute": partial(P.substitute, data={"s": torch.tensor(2.0)}),
     "trace": P.trace,
@@ -122,7 +123,7 @@ def test_it_can_be_nested_in_another_of_its_kind_and_in_itself(make):
     for nested in (lambda: make(make(program)), lambda: one(one(program))):
         with P.seed(rng_seed=0), P.trace() as t:
             nested()()
-        found.append([name for name in t.trace if name in "szdfy"])
+        found.append([name for name in (name.rpartition("/")[2] for name in t.trace) if name in "szdfy"])
     assert found == [list("szdfy")] * 2
 
 

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, constraints
+from torch.distributions import Distribution, Independent, constraints
 
 from sursum.distributions.matrices import drawable
 from sursum.distributions.missing import mask_term, stand_in
@@ -219,12 +219,38 @@ class Sample(Site):
             value = value.to(torch.get_default_dtype())
         if mask is not None and self.is_observed:
             value = stand_in(value, mask, len(self.fn.event_shape))
-        log_prob = without_checks(self.fn).log_prob(value)
+        try:
+            log_prob = without_checks(self.fn).log_prob(value)
+        except NotImplementedError as error:
+            raise DensityError(_without_density(self, str(error))) from error
         if mask is not None:
             log_prob = mask_term(log_prob, mask)
         if isinstance(self.scale, Tensor) or self.scale != 1.0:
             log_prob = log_prob * self.scale
         return log_prob
+
+
+def _without_density(site: Sample, said: str) -> str:
+    """What to say of a distribution that does not compute its density."""
+    fn = site.fn
+    while isinstance(fn, Independent):
+        fn = fn.base_dist
+    maps = [part for part in getattr(fn, "transforms", ()) if not getattr(part, "bijective", True)]
+    if maps:
+        name = type(maps[0]).__name__
+        remedy = (
+            "write `dist.FoldedDistribution(base)`, or `dist.HalfStudentT`, `dist.HalfNormal`, `dist.HalfCauchy`"
+            if name == "AbsTransform"
+            else "sample the base distribution, and transform the value in the program"
+        )
+        return (
+            f"site {site} has no density: {name}, by which its {type(fn).__name__} transforms, is not one-to-one, so that the "
+            f"density of a value is not that of one value before it: {remedy}."
+        )
+    return (
+        f"site {site} has no density: {type(fn).__name__} does not compute one{f' ({said})' if said else ''}. Write a "
+        "`log_prob`, or use a distribution that has one."
+    )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -137,6 +137,10 @@ class Messenger(Wrapper, Generic[P, R]):
         """The plate that this handler opens."""
         return None
 
+    def rename(self, name: str) -> str:
+        """What a plate called `name` inside this handler is called outside it."""
+        return name
+
     @property
     def draws(self) -> torch.Generator | None:
         """The generator of draws inside this handler."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import field
@@ -29,16 +30,26 @@ class Global(Messenger):
 def open_plates() -> tuple[Frame, ...]:
     """The plates that are open here, outermost first."""
     found: list[Frame] = []
+    local = True
     for messenger in reversed(STACK.get()):
-        if isinstance(messenger, Global):
-            break
+        local = local and not isinstance(messenger, Global)
         if messenger.frame is not None:
-            found.append(messenger.frame)
+            found += [messenger.frame] if local else []
+        elif found and type(messenger).rename is not Messenger.rename:
+            found = [f if isinstance(f, Step) else dataclasses.replace(f, name=messenger.rename(f.name)) for f in found]
     return tuple(reversed(found))
+
+
+def full_name(name: str) -> str:
+    """The name by which a site or a plate called `name` here is known outside all handlers."""
+    for messenger in reversed(STACK.get()):
+        name = messenger.rename(name)
+    return name
 
 
 def reopen(name: str) -> Frame | None:
     """The plate `name` outside the current `Global`, to be reopened."""
+    name = full_name(name)
     scope = next((messenger for messenger in reversed(STACK.get()) if isinstance(messenger, Global)), None)
     found = next((frame for frame in scope.plates if frame.name == name), None) if scope else None
     if scope and found:
@@ -106,8 +117,12 @@ def hand_over(name: str, net: Any) -> Any:
 
 def recall(name: str) -> Tensor | None:
     """The current value of the parameter `name` in the innermost store that has it."""
-    values = (messenger.recall(name) for messenger in reversed(STACK.get()))
-    return next((value for value in values if value is not None), None)
+    for messenger in reversed(STACK.get()):
+        value = messenger.recall(name)
+        if value is not None:
+            return value
+        name = messenger.rename(name)
+    return None
 
 
 class at_site:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -51,7 +51,7 @@ class Trace(Mapping[str, Site]):
         """Record `site`. A parameter may be read again; any other repeated name is an error."""
         known = self.nodes.get(site.name)
         if known is None:
-            self._check_plates(site)
+            site = self._check_plates(site)
             self.nodes[site.name] = site
         elif not _same_reading(known, site):
             raise DuplicateSiteError(
@@ -59,15 +59,21 @@ class Trace(Mapping[str, Site]):
                 f"{_owners(known, site)}. Give each site of an execution a different name."
             )
 
-    def _check_plates(self, site: Site) -> None:
-        for frame in site.plates:
+    def _check_plates(self, site: Site) -> Site:
+        """`site`, of which a plate is called by the site's scope too where one of another scope has its name."""
+        for place, frame in enumerate(site.plates):
             seen, other = self._plates.setdefault(frame.name, (frame, site))
             if (seen.size, seen.dim) != (frame.size, frame.dim):
+                own, theirs = (one.name.rpartition("/")[0] for one in (site, other))
+                if own and own != theirs and not frame.name.startswith(f"{own}/"):
+                    renamed = replace(frame, name=f"{own}/{frame.name}")
+                    return self._check_plates(site.but(plates=(*site.plates[:place], renamed, *site.plates[place + 1 :])))
                 raise PlateError(
                     f"plate {frame.name!r} has size {seen.size} and dim {seen.dim} at site {other}, but size {frame.size} "
                     f"and dim {frame.dim} at site {site}. Give different plates different names, and a plate that is opened "
                     "at different depths an explicit dim."
                 )
+        return site
 
     # Views.
 

@@ -136,7 +136,13 @@ def _why(site: Sample) -> str:
 def continuous_support(site: Sample) -> Any:
     if not isinstance(site.fn, Distribution):
         raise DensityError(f"latent site {site} cannot be scored: its prior is a function that returns a tensor.")
-    support = support_of(site.fn)
+    try:
+        support = support_of(site.fn)
+    except (NotImplementedError, AttributeError) as error:
+        raise DensityError(
+            f"latent site {site} has no known support: {type(site.fn).__name__} does not say which values it has"
+            f"{f' ({error})' if str(error) else ''}. Give the class a `support`, or its last transform a `codomain`."
+        ) from error
     if support.is_discrete:
         raise DensityError(
             f"latent site {site} is discrete ({type(site.fn).__name__}), but gradients need continuous sites, and {_why(site)}."

@@ -107,8 +107,9 @@ class ZeroInflatedDistribution(_Gated):
 
     @property
     def variance(self) -> Tensor:
-        mean = torch.as_tensor(self.base_dist.mean)
-        return (1 - self.gate) * (self.base_dist.variance + self.gate * mean.square())
+        mean: Tensor = self.base_dist.mean
+        variance: Tensor = self.base_dist.variance
+        return (1 - self.gate) * (variance + self.gate * mean.square())
 
     @torch.no_grad()
     def sample(self, sample_shape: Any = ()) -> Tensor:
@@ -146,8 +147,9 @@ class HurdleDistribution(_Gated):
 
     @property
     def variance(self) -> Tensor:
-        mean = torch.as_tensor(self.base_dist.mean)
-        square = (1 - self.gate) * (self.base_dist.variance + mean.square()) / -torch.expm1(self._zero())
+        mean: Tensor = self.base_dist.mean
+        variance: Tensor = self.base_dist.variance
+        square = (1 - self.gate) * (variance + mean.square()) / -torch.expm1(self._zero())
         return square - self.mean.square()
 
     @torch.no_grad()

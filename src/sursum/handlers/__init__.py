@@ -21,6 +21,7 @@ from sursum.handlers.reparam import Reparam, reparam
 from sursum.handlers.replay import replay
 from sursum.handlers.reprior import reprior
 from sursum.handlers.scale import scale
+from sursum.handlers.scope import scope
 from sursum.handlers.seed import seed
 from sursum.handlers.substitute import substitute
 from sursum.handlers.trace import trace
@@ -37,6 +38,7 @@ PlateMessenger = plate
 ReparamMessenger = reparam
 ReplayMessenger = replay
 ScaleMessenger = scale
+ScopeMessenger = scope
 SeedMessenger = seed
 SubstituteMessenger = substitute
 TraceMessenger = trace
@@ -61,6 +63,7 @@ __all__ = [
     "ReplayMessenger",
     "Sample",
     "ScaleMessenger",
+    "ScopeMessenger",
     "SeedMessenger",
     "Site",
     "Step",
@@ -84,6 +87,7 @@ __all__ = [
     "replay",
     "reprior",
     "scale",
+    "scope",
     "seed",
     "substitute",
     "trace",

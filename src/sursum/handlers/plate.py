@@ -15,7 +15,7 @@ from sursum.core.arguments import as_data
 from sursum.core.calling import refuse_coroutines
 from sursum.core.messages import Frame, Sample
 from sursum.core.runtime import Messenger, perform
-from sursum.core.scope import at_site, current_generator, open_plates, reopen
+from sursum.core.scope import at_site, current_generator, full_name, open_plates, reopen
 from sursum.distributions.subsample import Subsample
 from sursum.errors import PlateError
 
@@ -159,7 +159,7 @@ class plate(Messenger):
         return copy
 
     def _check_name(self) -> None:
-        if any(frame.name == self.name for frame in open_plates()):
+        if full_name(self.name) in {frame.name for frame in open_plates()}:
             raise PlateError(f"plate {self.name!r} ({self.where}) is opened inside itself. Rename the inner one.")
 
     def _free_dim(self) -> int:
