@@ -57,7 +57,7 @@ ROWS = [
     (
         lambda: su.lift(ordered, {"mu": dist.Normal(0.0, 5.0)})(),
         PriorSupportError,
-        r"constraint Ordered\(\)\. Use ImproperUniform\(constraint\), made proper by a factor",
+        r"constraint Ordered\(\)\. Use Sorted\(dist.Normal\(…\), K\)",
     ),
     # Arguments of distributions.
     (lambda: dist.Normal(mu=0, sigma=1), OptionError, r"no option `mu`\. Write `loc=`\..*`sigma`\. Write `scale=`"),

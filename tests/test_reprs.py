@@ -92,6 +92,7 @@ HANDLERS = {
     "reparam": {"config": {}},
     "mask": {"mask": torch.ones(2, dtype=torch.bool)},
     "scale": {"scale": 2.0},
+    "scope": {"prefix": "a"},
     "seed": {"rng_seed": 0},
     "plate": {"name": "data", "size": 3},
     **{verb: {"data": {}} for verb in ("condition", "do", "substitute")},
