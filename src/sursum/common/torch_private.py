@@ -46,6 +46,7 @@ __all__ = [
     "next_sequence_number",
     "num_dispatch_modes",
     "parse_schema",
+    "standard_gamma",
     "tree_flatten",
     "tree_leaves",
     "tree_unflatten",
@@ -56,6 +57,8 @@ __all__ = [
 
 is_all_true = torch._is_all_true
 """Whether a bool tensor is True everywhere, as an operator, which a capture can turn into a guard."""
+standard_gamma = torch._standard_gamma
+"""Draws of Gamma distributions of rate 1, differentiable by the shape."""
 
 # Dispatch.
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Beta, Dirichlet, Multinomial, constraints
 
+from sursum.common.torch_private import standard_gamma
 from sursum.distributions.family import Family
 from sursum.distributions.log_gamma import log_beta, log_choose, log_rising
 
@@ -120,7 +121,7 @@ class BetaNegativeBinomial(Family):
     @torch.no_grad()
     def sample(self, sample_shape: Any = ()) -> Tensor:
         shape = torch.Size(sample_shape)
-        gammas = (torch._standard_gamma(c.expand(self._extended_shape(shape)).contiguous()) for c in (
+        gammas = (standard_gamma(c.expand(self._extended_shape(shape)).contiguous()) for c in (
             self.concentration1, self.concentration0, self.n))  # fmt: skip
         more, less, rate = gammas
         return torch.poisson(rate * more / less)

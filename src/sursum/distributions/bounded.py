@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.distributions import Beta as TorchBeta
 from torch.distributions import constraints
 
+from sursum.common.torch_private import is_all_true
 from sursum.distributions.family import Family, inside, uniform
 from sursum.distributions.standard import Beta
 from sursum.distributions.tails import Tails
@@ -33,7 +34,7 @@ class LogUniform(Family):
 
     def __init__(self, low: Tensor | float, high: Tensor | float, validate_args: bool | None = None) -> None:
         self._keep((), validate_args, low=low, high=high)
-        if self._validate_args and not torch._is_all_true(self.low < self.high):
+        if self._validate_args and not is_all_true(self.low < self.high):
             raise ValueError("LogUniform is not defined when low >= high")
 
     @constraints.dependent_property(is_discrete=False, event_dim=0)
@@ -101,7 +102,7 @@ class Triangular(Family):
     ) -> None:
         self._keep((), validate_args, low=low, high=high, peak=peak)
         right = (self.low < self.high) & (self.low <= self.peak) & (self.peak <= self.high)
-        if self._validate_args and not torch._is_all_true(right):
+        if self._validate_args and not is_all_true(right):
             raise ValueError("Triangular is defined for low <= peak <= high and low < high only")
 
     @constraints.dependent_property(is_discrete=False, event_dim=0)

@@ -46,7 +46,9 @@ __all__ = [
     "boolean",
     "cat",
     "circular",
+    "column_stochastic",
     "corr_cholesky",
+    "corr_matrix",
     "dependent",
     "dependent_property",
     "greater_than",
@@ -56,6 +58,7 @@ __all__ = [
     "integer_interval",
     "interval",
     "is_dependent",
+    "l1_ball",
     "less_than",
     "lower_cholesky",
     "lower_triangular",
@@ -64,17 +67,26 @@ __all__ = [
     "nonnegative_integer",
     "one_hot",
     "ordered",
+    "ordered_vector",
     "positive",
     "positive_definite",
     "positive_integer",
+    "positive_ordered",
+    "positive_ordered_vector",
     "positive_semidefinite",
     "real",
     "real_vector",
+    "row_stochastic",
     "simplex",
+    "softplus_lower_cholesky",
+    "softplus_positive",
+    "sphere",
     "square",
     "stack",
     "symmetric",
     "unit_interval",
+    "unit_vector",
+    "zero_sum",
 ]
 
 _SLACK = 1e-6  # torch's own, of sums that are to be 1
@@ -91,6 +103,7 @@ class Ordered(Constraint):
     """Vectors whose elements increase strictly along the last dimension, and lie in a set of numbers: by default all."""
 
     event_dim = 1
+    elements: Any = real
 
     def __init__(self, elements: Any = real) -> None:
         self.elements = elements

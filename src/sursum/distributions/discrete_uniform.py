@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from sursum.common.precision import default_dtype
+from sursum.common.torch_private import is_all_true
 from sursum.distributions.family import Family
 
 
@@ -35,7 +36,7 @@ class DiscreteUniform(Family):
     def __init__(self, low: Tensor | int = 0, high: Tensor | int = 1, validate_args: bool | None = None) -> None:
         self._keep((), validate_args, low=low, high=high)
         self.low, self.high = self.low.long(), self.high.long()
-        if self._validate_args and not torch._is_all_true(self.low <= self.high):
+        if self._validate_args and not is_all_true(self.low <= self.high):
             raise ValueError("DiscreteUniform is not defined when low > high")
 
     @constraints.dependent_property(is_discrete=True, event_dim=0)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
+from sursum.common.torch_private import standard_gamma
 from sursum.distributions.family import Family
 from sursum.distributions.log_gamma import log_rising
 
@@ -97,5 +98,5 @@ def log_density(value: Tensor, concentration: Tensor, log_more: Tensor, log_done
 
 def draw(concentration: Tensor, mean: Tensor, shape: torch.Size) -> Tensor:
     """Counts with Gamma distributed rates."""
-    share = torch._standard_gamma(concentration.expand(shape).contiguous()) / concentration
+    share = standard_gamma(concentration.expand(shape).contiguous()) / concentration
     return torch.poisson(share * mean)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
+from sursum.common.torch_private import is_all_true
 from sursum.distributions.complement import factor_of
 from sursum.distributions.family import Family, normal
 from sursum.distributions.matrices import Wishart
@@ -114,7 +115,7 @@ class InverseWishart(Family):
             raise OptionError("`InverseWishart` takes either `scale_matrix` or `scale_tril`, its Cholesky factor.")
         d = scale_tril.shape[-1]
         self._keep((d, d), validate_args, df=df, scale_tril=scale_tril)
-        if self._validate_args and not torch._is_all_true(self.df > d - 1):
+        if self._validate_args and not is_all_true(self.df > d - 1):
             raise ValueError(f"the degrees of freedom of an InverseWishart of dimension {d} must be greater than {d - 1}")
 
     @property

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
+from sursum.common.torch_private import standard_gamma
 from sursum.distributions.family import Family, normal
 
 
@@ -64,7 +65,7 @@ class MultivariateStudentT(Family):
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         shape = self._extended_shape(torch.Size(sample_shape))
         half = self.df / 2
-        gamma = torch._standard_gamma(half.expand(shape[:-1]).contiguous()) / half
+        gamma = standard_gamma(half.expand(shape[:-1]).contiguous()) / half
         along = (self.scale_tril @ normal(self.loc, shape).unsqueeze(-1)).squeeze(-1)
         return self.loc + along / gamma.sqrt().unsqueeze(-1)
 

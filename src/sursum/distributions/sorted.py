@@ -61,11 +61,13 @@ class Sorted(Family):
         return self.base_dist.expand(torch.Size([self.size, *self.batch_shape]))
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        return torch.as_tensor(self._copies().rsample(torch.Size(sample_shape))).movedim(len(sample_shape), -1).sort(-1).values
+        drawn: Tensor = self._copies().rsample(torch.Size(sample_shape))
+        return drawn.movedim(len(sample_shape), -1).sort(-1).values
 
     @torch.no_grad()
     def sample(self, sample_shape: Any = ()) -> Tensor:
-        return torch.as_tensor(self._copies().sample(torch.Size(sample_shape))).movedim(len(sample_shape), -1).sort(-1).values
+        drawn: Tensor = self._copies().sample(torch.Size(sample_shape))
+        return drawn.movedim(len(sample_shape), -1).sort(-1).values
 
     def _log_density(self, value: Tensor) -> Tensor:
         batch = torch.Size([self.size, *self.batch_shape])

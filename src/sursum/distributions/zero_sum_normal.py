@@ -49,7 +49,7 @@ class ZeroSumNormal(Family):
 
     @property
     def mean(self) -> Tensor:
-        return torch.zeros_like(self._wide()).expand(self.batch_shape + self.event_shape)
+        return (0 * self._wide()).expand(self.batch_shape + self.event_shape)
 
     @property
     def variance(self) -> Tensor:

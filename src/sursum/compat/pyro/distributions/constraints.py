@@ -5,7 +5,9 @@ from torch.distributions.constraints import *  # noqa: F403
 import sursum.distributions.constraints as ours
 from sursum.compat.pyro._refuse import refusing
 from sursum.distributions.constraints import *  # noqa: F403
-from sursum.distributions.constraints import SoftplusPositive as SoftplusPositive
+from sursum.distributions.constraints import softplus_positive
+
+SoftplusPositive = type(softplus_positive)
 
 __all__ = [*ours.__all__]
 
