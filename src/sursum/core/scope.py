@@ -118,7 +118,7 @@ def hand_over(name: str, net: Any) -> Any:
 def recall(name: str) -> Tensor | None:
     """The current value of the parameter `name` in the innermost store that has it."""
     for messenger in reversed(STACK.get()):
-        value = messenger.recall(name)
+        value: Tensor | None = messenger.recall(name)
         if value is not None:
             return value
         name = messenger.rename(name)
