@@ -15,8 +15,6 @@ from sursum.distributions.family import Family, inside, promote, uniform
 from sursum.distributions.tails import Tails, log_mass, log_one_minus_exp, log_tails, quantile
 from sursum.errors import DensityError
 
-Bound = Tensor | float | None
-
 
 class Truncated(Family):
     r"""A distribution with a cdf F, given that low ≤ x ≤ high:
@@ -46,7 +44,13 @@ class Truncated(Family):
     low: Tensor | None = None
     high: Tensor | None = None
 
-    def __init__(self, base_dist: Any, low: Bound = None, high: Bound = None, validate_args: bool | None = None) -> None:
+    def __init__(
+        self,
+        base_dist: Any,
+        low: Tensor | float | None = None,
+        high: Tensor | float | None = None,
+        validate_args: bool | None = None,
+    ) -> None:
         if base_dist.event_shape:
             raise DensityError(f"only distributions of numbers can be truncated, and {type(base_dist).__name__} has vectors.")
         self._keep((), validate_args, base_dist=base_dist, low=low, high=high)
@@ -166,8 +170,8 @@ class TruncatedNormal(Truncated):
         self,
         loc: Tensor | float = 0.0,
         scale: Tensor | float = 1.0,
-        low: Bound = None,
-        high: Bound = None,
+        low: Tensor | float | None = None,
+        high: Tensor | float | None = None,
         validate_args: bool | None = None,
     ) -> None:
         super().__init__(Normal(*_pair(loc, scale), validate_args=validate_args), low, high, validate_args)
@@ -216,8 +220,8 @@ class TruncatedCauchy(Truncated):
         self,
         loc: Tensor | float = 0.0,
         scale: Tensor | float = 1.0,
-        low: Bound = None,
-        high: Bound = None,
+        low: Tensor | float | None = None,
+        high: Tensor | float | None = None,
         validate_args: bool | None = None,
     ) -> None:
         super().__init__(Cauchy(*_pair(loc, scale), validate_args=validate_args), low, high, validate_args)
