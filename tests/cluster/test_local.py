@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -39,6 +40,19 @@ def test_an_item_whose_worker_is_killed_once_is_done_again(tmp_path):
         return n
 
     assert dict(WORKERS.map(task, range(6))) == {n: n for n in range(6)}
+
+
+def test_a_sent_task_is_called_from_threads():
+    call = WORKERS.sent(lambda n: n * n)
+    with ThreadPoolExecutor(3) as threads:
+        assert list(threads.map(call, range(6))) == [n * n for n in range(6)]
+    with pytest.raises(ZeroDivisionError):
+        WORKERS.sent(lambda n: 1 // n)(0)
+
+
+@pytest.mark.slow
+def test_a_call_that_kills_every_worker_is_lost():
+    assert isinstance(WORKERS.sent(lambda n: os.kill(os.getpid(), n))(signal.SIGKILL), Lost)
 
 
 @pytest.mark.slow

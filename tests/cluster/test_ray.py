@@ -30,6 +30,10 @@ def test_every_item_has_its_result_though_a_worker_is_killed(place, tmp_path):
     assert dict(place.map(task, range(6))) == {n: n * n for n in range(6)}
     with pytest.raises(ZeroDivisionError):
         list(place.map(lambda n: 1 // n, [1, 0]))
+    call = place.sent(lambda n: n + 1)
+    assert call(1) == 2
+    with pytest.raises(ZeroDivisionError):
+        place.sent(lambda n: 1 // n)(0)
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ import threading
 import pytest
 import torch
 
-from sursum.cluster.transport import pack, unpack
+from sursum.cluster.transport import pack, unpack, unpack_task
 from sursum.errors import TransportError
 
 LOCK = threading.Lock()
@@ -49,4 +49,5 @@ def test_the_error_names_the_object(value, named):
 
 def test_what_is_remembered_is_the_value_of_the_same_bytes():
     packed = pack([1], "a list")
-    assert unpack(packed) is unpack(packed)
+    assert unpack_task(packed) is unpack_task(packed)
+    assert unpack(packed) is not unpack(packed)

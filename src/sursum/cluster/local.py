@@ -9,7 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any
 
-from sursum.cluster.transport import pack, unpack
+from sursum.cluster.transport import pack, unpack, unpack_task
 from sursum.cluster.workers import ATTEMPTS, Item, Lost, Result
 from sursum.common.cores import available_cores
 from sursum.common.optional_packages import require
@@ -49,7 +49,6 @@ class Local:
 
     def map(self, task: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[tuple[int, Result | Lost]]:
         """See `Workers`."""
-        loky = require("loky", "Work in other processes")
         packed, count = pack(task, "the task"), min(self.num_workers or available_cores(), max(len(items), 1))
         executor: Any = None
         waiting, suspects = deque((number, 1) for number in range(len(items))), deque[tuple[int, int]]()
@@ -57,7 +56,7 @@ class Local:
         try:
             while waiting or suspects or running:
                 if executor is None:
-                    executor = loky.get_reusable_executor(count, timeout=IDLE, env={"OMP_NUM_THREADS": "1"})
+                    executor = _executor(count)
                 # What was in a pool that broke is done alone, so that an item that kills its worker takes no other with it.
                 queue, limit = (suspects, 1) if suspects else (waiting, 2 * count)
                 while queue and len(running) < limit:
@@ -85,10 +84,31 @@ class Local:
             if executor is not None and (waiting or suspects or running):
                 executor.shutdown(wait=False, kill_workers=True)
 
+    def sent(self, task: Callable[[Item], Result]) -> Callable[[Item], Result | Lost]:
+        """See `Workers`."""
+        packed, count = pack(task, "the task"), self.num_workers or available_cores()
+
+        def call(item: Item) -> Result | Lost:
+            for _ in range(ATTEMPTS):
+                try:
+                    found: Result = unpack(_executor(count).submit(_perform, packed, pack(item, "the item")).result())
+                    return found
+                except BrokenProcessPool as error:
+                    reason = _first_line(error)
+            return Lost(f"its worker ended {ATTEMPTS} times, the last time so: {reason}")
+
+        return call
+
+
+def _executor(count: int) -> Any:
+    """The processes, which are there already if they were asked for before."""
+    loky = require("loky", "Work in other processes")
+    return loky.get_reusable_executor(count, timeout=IDLE, env={"OMP_NUM_THREADS": "1"})
+
 
 def _perform(task: bytes, item: bytes) -> bytes:
     """In a worker: the result, as bytes, so that what it is made of need not be known to the pool."""
-    return pack(unpack(task)(unpack(item)), "the result")
+    return pack(unpack_task(task)(unpack(item)), "the result")
 
 
 def _first_line(error: BaseException) -> str:

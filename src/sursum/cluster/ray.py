@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sursum.cluster.transport import pack, unpack
+from sursum.cluster.transport import pack, unpack, unpack_task
 from sursum.cluster.workers import ATTEMPTS, Item, Lost, Result
 from sursum.common.optional_packages import require
 from sursum.common.settings import check_setting
@@ -60,13 +60,7 @@ class Ray:
     def map(self, task: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[tuple[int, Result | Lost]]:
         """See `Workers`."""
         ray = self.connect()
-        packed = ray.put(pack(task, "the task"))
-        options = {
-            "num_cpus": self.cpus_per_chain,
-            "max_retries": ATTEMPTS - 1,
-            "runtime_env": {"env_vars": {"OMP_NUM_THREADS": "1"}},
-        }
-        perform = ray.remote(**options)(_perform)
+        packed, perform = self._ready(ray, task)
         waiting, running = deque(range(len(items))), dict[Any, int]()
         limit = max(4, int(2 * ray.cluster_resources().get("CPU", 1) / self.cpus_per_chain))
         try:
@@ -76,19 +70,34 @@ class Ray:
                     running[perform.remote(packed, pack(items[number], f"item {number}"))] = number
                 (done,), _ = ray.wait(list(running), num_returns=1)
                 number = running.pop(done)
-                try:
-                    found = ray.get(done)
-                except ray.exceptions.WorkerCrashedError as error:
-                    yield number, Lost(f"its worker ended {ATTEMPTS} times, the last time so: {str(error).splitlines()[0]}")
-                except ray.exceptions.RayTaskError as error:
-                    raise error.cause or error from None
-                else:
-                    yield number, unpack(found)
+                yield number, _got(ray, done)
         finally:
             for reference in running:
                 ray.cancel(reference, force=True)
 
+    def sent(self, task: Callable[[Item], Result]) -> Callable[[Item], Result | Lost]:
+        """See `Workers`."""
+        ray = self.connect()
+        packed, perform = self._ready(ray, task)
+        return lambda item: _got(ray, perform.remote(packed, pack(item, "the item")))
+
+    def _ready(self, ray: Any, task: Any) -> tuple[Any, Any]:
+        """The task in the object store, and what performs it."""
+        one_thread = {"env_vars": {"OMP_NUM_THREADS": "1"}}
+        perform = ray.remote(num_cpus=self.cpus_per_chain, max_retries=ATTEMPTS - 1, runtime_env=one_thread)(_perform)
+        return ray.put(pack(task, "the task")), perform
+
+
+def _got(ray: Any, reference: Any) -> Any:
+    """The result of a call, or that it is lost."""
+    try:
+        return unpack(ray.get(reference))
+    except ray.exceptions.WorkerCrashedError as error:
+        return Lost(f"its worker ended {ATTEMPTS} times, the last time so: {str(error).splitlines()[0]}")
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause or error from None
+
 
 def _perform(task: bytes, item: bytes) -> bytes:
     """In a worker: the result as bytes."""
-    return pack(unpack(task)(unpack(item)), "the result")
+    return pack(unpack_task(task)(unpack(item)), "the result")

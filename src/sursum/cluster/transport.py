@@ -41,9 +41,14 @@ def pack(value: Any, what: str) -> bytes:
     return packed
 
 
-@functools.lru_cache(maxsize=2)
 def unpack(packed: bytes) -> Any:
-    """The value of `pack`; the last ones are remembered, since a worker gets the same task again and again."""
+    """The value of `pack`."""
+    return pickle.loads(packed)
+
+
+@functools.lru_cache(maxsize=2)
+def unpack_task(packed: bytes) -> Any:
+    """The same, remembered: a worker gets the same task again and again, which may keep what it has compiled."""
     return pickle.loads(packed)
 
 

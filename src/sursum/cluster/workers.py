@@ -35,6 +35,13 @@ class Workers(Protocol):
             Exception: what the task raises for an item; the others are cancelled.
         """
 
+    def sent(self, task: Callable[[Item], Result]) -> Callable[[Item], Result | Lost]:
+        """The task as a function whose calls are done by workers, one each; any thread may call it.
+
+        The task is sent once to where it can be kept. A call waits for its result, and a worker that dies is replaced, as in
+        `map`.
+        """
+
 
 @dataclass(frozen=True)
 class Here:
@@ -43,3 +50,6 @@ class Here:
     def map(self, task: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[tuple[int, Any]]:
         for number, item in enumerate(items):
             yield number, task(item)
+
+    def sent(self, task: Callable[[Item], Result]) -> Callable[[Item], Any]:
+        return task
