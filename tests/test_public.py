@@ -55,6 +55,7 @@ PUBLIC = {
     "su.infer": {
         *("MCMC", "NUTS", "Run", "Interrupted", "LogDensity", "Progress", "reparam"),
         *("Until", "ess", "rhat", "minutes"),
+        *("SGMCMC", "SGLD", "SGHMC", "SGNHT", "SWAG", "DeepEnsemble", "MCDropout"),
         *("Fit", "FitResult", "Laplace", "Pathfinder", "Importance", "ImportanceSamples"),
         *("Predictive", "Prediction", "ModuleEnsemble", "log_likelihood", "SBC", "SBCResult"),
         *("many", "cross_validate", "CrossValidation", "Study", "StudyFailure", "StudyInterrupted"),
@@ -122,6 +123,7 @@ INTERNAL = {
     *("Keep", "StoreRecorder", "Schedule", "ChainPool", "Hints", "Seen"),  # parts of a Run
     *("Row", "SiteSlope", "Smoothed"),  # rows of a Report and of a GradientCheck, weights of ImportanceSamples
     *("Ledger", "_Execution", "JointGuide", "Sampled", "Table", "Program"),
+    "Momentum",  # the state of a chain of SGMCMC
     *("Pair", "Place"),  # what bounds and guides of the project's own are given
 }
 """Classes that are named in signatures, and that nobody has to write."""

@@ -100,6 +100,11 @@ def diagnose(evidence: Evidence) -> tuple[str, ...]:
     return found if any("low_rank" in text for text in found) else (*found, *_long_trajectories(evidence))
 
 
+def diagnose_mixing(evidence: Evidence) -> tuple[str, ...]:
+    """The warnings about R-hat and effective sample sizes alone, for chains without trajectories."""
+    return (*_r_hat(evidence), *_ess(evidence))
+
+
 def element_name(site: str, index: tuple[int, ...]) -> str:
     """The name of one element of a site.
 

@@ -14,6 +14,7 @@ from sursum.density.log_density import LogDensity
 from sursum.handlers.config_enumerate import config_enumerate
 from sursum.infer import autoguide, reparam
 from sursum.mcmc import MCMC, NUTS, Interrupted, Progress, Run, Until, ess, minutes, rhat
+from sursum.networks import SGHMC, SGLD, SGMCMC, SGNHT, SWAG, DeepEnsemble, MCDropout
 from sursum.optimise import Fit, FitResult, Laplace, Pathfinder
 from sursum.posterior.discrete import discrete_probabilities, infer_discrete
 from sursum.predict.log_likelihood import log_likelihood
@@ -34,8 +35,14 @@ __all__ = [
     "MCMC",
     "NUTS",
     "SBC",
+    "SGHMC",
+    "SGLD",
+    "SGMCMC",
+    "SGNHT",
     "SVI",
+    "SWAG",
     "CrossValidation",
+    "DeepEnsemble",
     "EarlyStopping",
     "Fit",
     "FitResult",
@@ -44,6 +51,7 @@ __all__ = [
     "Interrupted",
     "Laplace",
     "LogDensity",
+    "MCDropout",
     "ModuleEnsemble",
     "Pathfinder",
     "Prediction",

@@ -236,7 +236,7 @@ class Fit:
 
 
 @dataclass(frozen=True)
-class _Everything:
+class Everything:
     """A flat prior that turns every parameter into coordinates and adds nothing: it remembers the names."""
 
     names: set[str] = field(default_factory=set)
@@ -252,7 +252,7 @@ class _Everything:
 
 def _density(model: Any, args: Any, kwargs: Any, jacobian: bool, engine: str | None) -> tuple[CompiledDensity, set[str]]:
     """The log density as a function of parameters and latent sites, and which of them are parameters."""
-    parameters = _Everything()
+    parameters = Everything()
     by_site: bool | Callable[[Site], bool] = parameters.has_jacobian if jacobian else False
     density = LogDensity(rolled(lift(model, parameters)), args, kwargs, jacobian=by_site)
     return compile_density(density, engine), parameters.names

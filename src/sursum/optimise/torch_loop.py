@@ -24,10 +24,10 @@ from sursum.core.scope import own_steps
 from sursum.core.trace import Trace
 from sursum.density.bypassed_module import watch_originals
 from sursum.density.dtype_errors import explain_torch_errors
+from sursum.density.layout import site_dtype
 from sursum.density.unconstrain import Unconstrained, continuous_support
 from sursum.density.unobserved import announce_unobserved, find_unobserved
 from sursum.distributions.bijections import bijection
-from sursum.distributions.rebuild import floating_dtype
 from sursum.errors import DensityError, OptimisationError
 from sursum.handlers import ParamStore, seed, trace
 from sursum.optim import Optim, advance_schedule
@@ -67,9 +67,7 @@ class Ascent(Unconstrained):
         """Where a site starts: at its given or initial value, otherwise at 0."""
         steps, batch = [step.size for step in own_steps(site)], len(site.fn.batch_shape)
         one = whole_shape(site.fn.batch_shape + site.fn.event_shape, site.plates, batch)
-        leaf = torch.zeros(
-            whole_shape(shape, site.plates, len(steps) + batch), dtype=floating_dtype(site.fn) or torch.get_default_dtype()
-        )
+        leaf = torch.zeros(whole_shape(shape, site.plates, len(steps) + batch), dtype=site_dtype(site))
         # In a subsampled plate the site has only the present elements; the original parameter has all.
         carried = (self.values.get(site.name), site.init, None if site.param is None else site.param.init)
         start = next((value for value in carried if value is not None and value.shape in (one, (*steps, *one))), None)

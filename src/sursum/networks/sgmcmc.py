@@ -1,0 +1,205 @@
+"""`SGMCMC`: chains of stochastic-gradient dynamics."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sursum.common.other_libraries import answers
+from sursum.common.reprs import call_text
+from sursum.common.settings import check_setting, optional_seed, settle, whole_number
+from sursum.common.user_frame import warn
+from sursum.distributions.randomness import global_seed
+from sursum.draws.diagnostics import Evidence, Hints, diagnose_mixing
+from sursum.draws.ess_rhat import mixing
+from sursum.errors import DiagnosticWarning, SamplingError
+from sursum.networks.dynamics import SGHMC, SGLD, SGNHT, Normal
+from sursum.networks.preconditioner import Preconditioner
+from sursum.networks.target import Target
+from sursum.posterior.assemble import assemble, draws_of
+from sursum.posterior.init import Init
+from sursum.posterior.posterior import Posterior
+from sursum.training.seeds import NOISE, derive
+
+_LOOKED = 25
+"""Every so many steps the point is looked at."""
+
+
+@answers(
+    warmup_steps="num_warmup",
+    num_burnin="num_warmup",
+    burn_in="num_warmup",
+    thin="thinning",
+    random_seed="seed",
+    rng_seed="seed",
+    rng_key="a seed is a whole number here: `seed=0`",
+    chains="num_chains",
+    num_cycles="cycles",
+    lr="`step_size` of the dynamics: `SGLD(model, 0.01)`",
+)
+@dataclass(frozen=True, repr=False)
+class SGMCMC:
+    r"""Draw from a posterior with noisy gradients, from batches of the data: for networks and data of any size.
+
+    A step takes a batch: of a subsampled plate, or of a data loader that is the first argument of `run`; with all data at once
+    it is a step of Langevin dynamics. It is captured once for each shape of the batch and run without handlers, in the
+    program's own dtype and on its device. There is no Metropolis correction: the draws have a bias that falls with the step
+    size (see the dynamics).
+
+    With `cycles` the step size starts anew in every cycle and falls as a cosine,
+    :math:`h_k = \tfrac h2 (1 + \cos \pi k / K)` for step k of K: the first part of a cycle moves without noise to
+    another mode, and the rest draws there (Zhang et al. 2020).
+
+    Args:
+        dynamics: `SGLD`, `SGHMC` or `SGNHT`.
+        num_samples: draws of each chain.
+        num_warmup: steps before the first draw, in which the preconditioner is found.
+        thinning: one draw is kept of so many steps.
+        num_chains: chains that run one after another, from different jitters around the start.
+        seed: an integer of at least 0; None takes one from torch's global generator, which is otherwise left alone.
+        init: where chains start, as for `MCMC`; the trained weights otherwise.
+        jitter: the width of U(-jitter, jitter), added to the start of every chain, in unconstrained coordinates.
+        cycles: the number of cycles after the warm-up.
+        exploration: the share of a cycle without noise.
+        engine: "torch": the captured operators; "eager": the program itself; None: the captured ones where it can be captured.
+
+    Raises:
+        SamplingError: an invalid setting.
+
+    References:
+        Ma, Chen, Fox (2015), A complete recipe for stochastic gradient MCMC, NeurIPS.
+        Zhang et al. (2020), Cyclical stochastic gradient MCMC for Bayesian deep learning, ICLR.
+
+    Example:
+        >>> import torch, sursum as su, sursum.distributions as dist
+        >>> def model(y):
+        ...     mu = su.sample("mu", dist.Normal(0.0, 10.0))
+        ...     with su.plate("data", len(y), subsample_size=20) as rows:
+        ...         su.sample("y", dist.Normal(mu, 1.0), obs=y[rows])
+        >>> y = 3.0 + torch.randn(200, generator=torch.Generator().manual_seed(0))
+        >>> dynamics = su.infer.SGHMC(model, 0.02, friction=14.0)
+        >>> posterior = su.infer.SGMCMC(dynamics, num_samples=300, num_chains=1, thinning=5, seed=0).run(y)
+        >>> abs(float(posterior["mu"].mean() - y.mean())) < 0.1
+        True
+    """
+
+    dynamics: SGLD | SGHMC | SGNHT
+    num_samples: int = field(default=1000, kw_only=True)
+    num_warmup: int = field(default=1000, kw_only=True)
+    thinning: int = field(default=1, kw_only=True)
+    num_chains: int = field(default=4, kw_only=True)
+    seed: int | None = field(default=None, kw_only=True)
+    init: Init = field(default=None, kw_only=True)
+    jitter: float = field(default=0.0, kw_only=True)
+    cycles: int | None = field(default=None, kw_only=True)
+    exploration: float = field(default=0.8, kw_only=True)
+    engine: str | None = field(default=None, kw_only=True)
+
+    def __repr__(self) -> str:
+        return call_text(self)
+
+    def __post_init__(self) -> None:
+        kind = "SGLD(…), SGHMC(…) or SGNHT(…)"
+        check_setting(
+            "dynamics", isinstance(self.dynamics, (SGLD, SGHMC, SGNHT)), self.dynamics, kind, SamplingError, "give one of them"
+        )
+        whole = {
+            name: whole_number(name, getattr(self, name), least, SamplingError, f"{usual} is usual")
+            for name, least, usual in (
+                ("num_samples", 1, 1000),
+                ("num_warmup", 0, 1000),
+                ("thinning", 1, 1),
+                ("num_chains", 1, 4),
+            )
+        }
+        settle(self, {**whole, "seed": optional_seed(self.seed, SamplingError)})
+        if self.cycles is not None:
+            cycles = whole_number("cycles", self.cycles, 1, SamplingError, "leave it out for a constant step size")
+            check_setting(
+                "cycles", self.num_samples % cycles == 0, cycles, f"a divisor of {self.num_samples} draws", SamplingError,
+                "each cycle gives as many",
+            )  # fmt: skip
+            settle(self, {"cycles": cycles})
+        share = isinstance(self.exploration, (int, float)) and 0.0 <= self.exploration < 1.0
+        check_setting("exploration", share, self.exploration, "a number of 0 to 1, without 1", SamplingError, "0.8 is usual")
+        wide = isinstance(self.jitter, (int, float)) and self.jitter >= 0.0 and math.isfinite(self.jitter)
+        check_setting("jitter", wide, self.jitter, "a number of at least 0", SamplingError, "0 starts at the trained weights")
+        engines = (None, "torch", "eager")
+        check_setting("engine", self.engine in engines, self.engine, '"torch", "eager" or None', SamplingError, "leave it out")
+
+    def run(self, *args: Any, **kwargs: Any) -> Posterior:
+        """Draw with these arguments of the program. The first may be a data loader, whose batches are the program's.
+
+        Returns:
+            The draws, with ``stats["lp"]``, the estimates of the log density from the batches.
+
+        Raises:
+            SamplingError: a chain left the numbers: its step size is too large.
+
+        Warns:
+            DiagnosticWarning: R-hat or effective sample sizes say that the chains have not mixed.
+            HeldParameterWarning: parameters that are not lifted are held.
+        """
+        rng_seed = global_seed() if self.seed is None else self.seed
+        title = type(self.dynamics).__name__
+        model = self.dynamics.model
+        target = Target(model, args, kwargs, init=self.init, rng_seed=rng_seed, title=title, engine=self.engine)
+        chains = [self._chain(target, derive(rng_seed, NOISE, chain)) for chain in range(self.num_chains)]
+        q = torch.stack([draws for draws, _ in chains])
+        stats = {"lp": np.stack([values for _, values in chains])}
+        sites = target.sites(q)
+        subject = target.subject()
+        found = draws_of(sites, stats, q.double().cpu().numpy())
+        mixed = {name: mixing(found.sites[name].cpu().numpy()) for name in subject.latents}
+        evidence = Evidence(mixed, stats, found.unconstrained, subject.coordinates, Hints(target.networks))
+        said = diagnose_mixing(evidence)
+        for text in said:
+            warn(text, DiagnosticWarning)
+        return assemble(subject, found, warnings=said)
+
+    def _chain(self, target: Target, rng_seed: int) -> tuple[Tensor, np.ndarray]:
+        """The draws of one chain, (draw, n), and the estimates of the log density there."""
+        q = target.vector().clone()
+        generator = torch.Generator(q.device).manual_seed(rng_seed % 2**63)
+        normal: Normal = lambda like: torch.randn(like.shape, generator=generator, dtype=like.dtype, device=like.device)
+        if self.jitter:
+            q += (2.0 * torch.rand(q.shape, generator=generator, dtype=q.dtype, device=q.device) - 1.0) * self.jitter
+        take, scale = target.batches(rng_seed), Preconditioner()
+        state = self.dynamics.begin(q, normal)
+        kept = torch.empty(self.num_samples, len(q), dtype=q.dtype, device=q.device)
+        values = torch.empty(self.num_samples, dtype=torch.float64)
+        for number, (h, noisy, place) in enumerate(self._plan()):
+            value, gradient = target.gradient(q, take(), rng_seed, number)
+            if self.dynamics.precondition and number < self.num_warmup:
+                scale.see(gradient)
+            self.dynamics.move(q, gradient, scale.root, state, h, normal if noisy else None)
+            if number % _LOOKED == 0 or place is not None:
+                target.check_finite(q)
+            if place is not None:
+                kept[place], values[place] = q, float(value)
+        return kept, values.numpy()
+
+    def _plan(self) -> Iterator[tuple[float, bool, int | None]]:
+        """For each step its size, whether it has noise, and which draw it is."""
+        h = self.dynamics.step_size
+        for _ in range(self.num_warmup):
+            yield h, True, None
+        if self.cycles is None:
+            for step in range(1, self.num_samples * self.thinning + 1):
+                yield h, True, step // self.thinning - 1 if step % self.thinning == 0 else None
+            return
+        each = self.num_samples // self.cycles
+        drawing = each * self.thinning
+        length = math.ceil(drawing / (1.0 - self.exploration))
+        for cycle in range(self.cycles):
+            for k in range(length):
+                size = 0.5 * h * (1.0 + math.cos(math.pi * k / length))
+                step = k - (length - drawing) + 1
+                keep = step > 0 and step % self.thinning == 0
+                yield size, step > 0, cycle * each + step // self.thinning - 1 if keep else None

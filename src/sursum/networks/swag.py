@@ -1,0 +1,167 @@
+"""`SWAG`: a Gaussian from the iterates of stochastic gradient descent."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sursum.common.reprs import call_text
+from sursum.common.settings import optional_seed, settle, whole_number
+from sursum.core.calling import check_program
+from sursum.distributions.randomness import global_seed
+from sursum.errors import OptimisationError
+from sursum.networks.target import Target
+from sursum.optim import advance_schedule, as_optim
+from sursum.posterior.assemble import assemble, draws_of
+from sursum.posterior.init import Init
+from sursum.posterior.posterior import Posterior
+from sursum.training.seeds import DRAW, STEP, derive
+
+
+@dataclass(frozen=True, repr=False)
+class SWAG:
+    r"""Stochastic weight averaging, Gaussian: the normal distribution with the moments of an optimiser's iterates.
+
+    From iterates :math:`\theta_1, \dots, \theta_T`, one of every `every` steps, with mean :math:`\bar\theta`, and the last K
+    deviations from the running mean, the columns of D, a draw is
+
+    .. math:: \bar\theta + \tfrac{1}{\sqrt 2} \Sigma_{diag}^{1/2} z_1 + \tfrac{1}{\sqrt{2 (K - 1)}} D z_2,
+        \qquad z \sim N(0, I).
+
+    It starts from a trained network, with a learning rate that keeps the iterates moving; what they spread over is as wide as
+    that learning rate and the noise of the batches make it. All parameters and latent sites of the program take part, those
+    that are lifted with their prior.
+
+    Args:
+        model: the program.
+        optim: the optimiser, such as ``su.optim.SGD({"lr": 1e-4, "momentum": 0.9})``, of the log density of all data.
+        num_steps: the steps after the first `num_warmup`.
+        num_warmup: steps whose iterates are not used.
+        every: one iterate is used of so many steps.
+        rank: K.
+        num_samples: independent draws, as one chain.
+        seed: an integer of at least 0; None takes one from torch's global generator, which is otherwise left alone.
+        init: where to start, as for `Fit`.
+        engine: "torch": the captured operators; "eager": the program itself; None: the captured ones where it can be captured.
+
+    Raises:
+        OptimisationError: an invalid setting.
+
+    References:
+        Maddox et al. (2019), A simple baseline for Bayesian uncertainty in deep learning, NeurIPS.
+
+    Example:
+        >>> import torch, sursum as su, sursum.distributions as dist
+        >>> net = torch.nn.Linear(1, 1)
+        >>> def model(x, y):
+        ...     f = su.module("net", net)(x).squeeze(-1)
+        ...     with su.plate("data", len(x), subsample_size=5) as rows:
+        ...         su.sample("y", dist.Normal(f[rows], 0.5), obs=y[rows])
+        >>> x = torch.linspace(-1.0, 1.0, 20)[:, None]
+        >>> swag = su.infer.SWAG(model, su.optim.SGD({"lr": 1e-3}), num_steps=200, num_warmup=200, num_samples=50, seed=0)
+        >>> posterior = swag.run(x, 2.0 * x.squeeze(-1))
+        >>> posterior["net.weight"].shape, abs(float(posterior["net.weight"].mean()) - 2.0) < 0.1
+        (torch.Size([1, 50, 1, 1]), True)
+    """
+
+    model: Callable[..., Any]
+    optim: Any
+    num_steps: int = field(default=1000, kw_only=True)
+    num_warmup: int = field(default=0, kw_only=True)
+    every: int = field(default=10, kw_only=True)
+    rank: int = field(default=20, kw_only=True)
+    num_samples: int = field(default=1000, kw_only=True)
+    seed: int | None = field(default=None, kw_only=True)
+    init: Init = field(default=None, kw_only=True)
+    engine: str | None = field(default=None, kw_only=True)
+
+    def __repr__(self) -> str:
+        return call_text(self)
+
+    def __post_init__(self) -> None:
+        check_program("model", self.model, OptimisationError)
+        limits = {"num_steps": (1, 1000), "num_warmup": (0, 1000), "every": (1, 10), "rank": (2, 20), "num_samples": (1, 1000)}
+        whole = {
+            name: whole_number(name, getattr(self, name), least, OptimisationError, f"{usual} is usual")
+            for name, (least, usual) in limits.items()
+        }
+        settle(self, {**whole, "seed": optional_seed(self.seed, OptimisationError)})
+        settle(self, {"optim": as_optim(self.optim, OptimisationError)})
+        if self.num_steps // self.every < 2:
+            raise OptimisationError(
+                f"{self.num_steps} steps give {self.num_steps // self.every} iterates, one of every {self.every}, but at least "
+                "2 are needed: raise `num_steps`, or lower `every`."
+            )
+
+    def run(self, *args: Any, **kwargs: Any) -> Posterior:
+        """Train on, and draw. The first argument may be a data loader, whose batches are the program's arguments.
+
+        Raises:
+            SamplingError: the iterates left the numbers: the learning rate is too large.
+        """
+        rng_seed = global_seed() if self.seed is None else self.seed
+        target = Target(
+            self.model, args, kwargs, init=self.init, rng_seed=rng_seed, title="SWAG", engine=self.engine, parameters=True
+        )
+        moments = self._iterates(target, rng_seed)
+        generator = torch.Generator().manual_seed(derive(rng_seed, DRAW, 0))
+        draws = moments.draw(self.num_samples, generator)
+        sites = {name: value[None] for name, value in target.sites(draws).items()}
+        found = draws_of(sites, {}, np.asarray(draws.double().cpu())[None])
+        return assemble(target.subject(), found)
+
+    def _iterates(self, target: Target, rng_seed: int) -> Moments:
+        leaves = {name: leaf.clone().requires_grad_() for name, leaf in target.leaves.items()}
+        optimizer = self.optim.build(leaves)
+        schedule = None if self.optim.scheduler is None else self.optim.scheduler(optimizer)
+        take, moments = target.batches(rng_seed), Moments(self.rank)
+        for number in range(self.num_warmup + self.num_steps):
+            held = {name: leaf.detach() for name, leaf in leaves.items()}
+            found = target.graded(held, take(), derive(rng_seed, STEP, number))
+            for name, leaf in leaves.items():
+                leaf.grad = found.gradients[name]
+            self.optim.clip(leaves.values())
+            optimizer.step()
+            advance_schedule(schedule, float(found.loss))
+            after = number + 1 - self.num_warmup
+            if after > 0 and after % self.every == 0:
+                q = target.vector({name: leaf.detach() for name, leaf in leaves.items()})
+                target.check_finite(q)
+                moments.add(q)
+        return moments
+
+
+@dataclass(eq=False)
+class Moments:
+    """Running moments of vectors, and the last deviations from the running mean."""
+
+    rank: int
+    count: int = 0
+    mean: Tensor = field(default_factory=lambda: torch.zeros(0))
+    square: Tensor = field(default_factory=lambda: torch.zeros(0))
+    deviations: list[Tensor] = field(default_factory=list)
+
+    def add(self, q: Tensor) -> None:
+        """Take a vector into account."""
+        q = q.double()
+        if not self.count:
+            self.mean, self.square = torch.zeros_like(q), torch.zeros_like(q)
+        self.count += 1
+        away = q - self.mean
+        self.mean += away / self.count
+        self.square += away * (q - self.mean)
+        self.deviations = [*self.deviations, q - self.mean][-self.rank :]
+
+    def draw(self, number: int, generator: torch.Generator) -> Tensor:
+        """Draws, (number, n)."""
+        noise = lambda *shape: torch.randn(shape, generator=generator, dtype=torch.float64).to(self.mean.device)
+        sd = (self.square / self.count).clamp(min=0.0).sqrt()
+        columns = torch.stack(self.deviations)
+        low = noise(number, len(columns)) @ columns / math.sqrt(2.0 * max(len(columns) - 1, 1))
+        return self.mean + math.sqrt(0.5) * sd * noise(number, len(sd)) + low

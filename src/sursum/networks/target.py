@@ -1,0 +1,242 @@
+r"""The log density of a program, estimated from batches, as a function of one vector of unconstrained coordinates.
+
+With subsampled plates, or a batch of B of N rows of a data loader, each term of the data is scaled by N / B, so that the
+gradient is an unbiased estimate of that of the log density of all data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sursum.common.user_frame import warn
+from sursum.core.calling import Program, run_program
+from sursum.core.messages import Sample
+from sursum.core.trace import Trace
+from sursum.density.bypassed_module import watch_originals
+from sursum.density.dtype_errors import explain_torch_errors
+from sursum.density.layout import coordinate_names, observed_values, site_dims
+from sursum.density.networks import network_weights
+from sursum.density.unconstrain import is_identity
+from sursum.density.unobserved import announce_unobserved, find_unobserved
+from sursum.errors import DensityError, HeldParameterWarning, SamplingError
+from sursum.handlers import lift, seed, trace
+from sursum.optimise.fit import Everything
+from sursum.optimise.torch_loop import Ascent
+from sursum.posterior.assemble import Subject
+from sursum.posterior.init import Init, check_names, values_by_name
+from sursum.training import Graded, Step
+from sursum.training.loader import Batches, count_rows, is_loader, rows_of
+from sursum.training.seeds import SET_UP, STEP, derive
+
+
+class Target:
+    """A program and its data, whose latent sites are one vector.
+
+    Args:
+        model: the program.
+        args, kwargs: its arguments; a data loader as the first of them gives batches.
+        init: where the latent sites start: values by name. Others start at the program's own values, or at 0.
+        rng_seed: of the first run.
+        title: the method, for warnings.
+        engine: "torch" or "eager"; None: the captured operators where the program can be captured.
+        parameters: whether parameters are coordinates too, with a flat prior and no Jacobian.
+
+    Raises:
+        DensityError: there is no latent site, or a plate of latent sites with a data loader.
+    """
+
+    def __init__(
+        self,
+        model: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        *,
+        init: Init = None,
+        rng_seed: int = 0,
+        title: str,
+        engine: str | None = None,
+        parameters: bool = False,
+    ) -> None:
+        self.model, self.kwargs, self.title = model, dict(kwargs), title
+        self._everything = Everything() if parameters else None
+        self._program = model if self._everything is None else lift(model, self._everything)
+        self.loader = args[0] if args and is_loader(args[0]) else None
+        self.rest = args[1:] if self.loader is not None else args
+        self.rows = None if self.loader is None else count_rows(self.loader)
+        if self.loader is not None and self.rows is None:
+            raise DensityError(
+                f"{title} needs to know how many rows the data have, by which the terms of a batch are scaled, and the data "
+                "loader does not say. Give one whose dataset has a length."
+            )
+        first = args if self.loader is None else (*Batches(self.loader, rng_seed).take(), *self.rest)
+        values = values_by_name(init, np.random.default_rng(rng_seed))
+        self._ascent = Ascent(values=values)
+        with seed(rng_seed=derive(rng_seed, SET_UP, 0)), torch.inference_mode(False), torch.enable_grad():
+            with watch_originals() as originals:
+                found, _ = self._run(self._ascent, first, self.kwargs)
+            originals.check(found)
+        check_names(init, tuple(found))
+        self.first, self.trace = first, found
+        self.leaves = {name: leaf.detach() for name, leaf in self._ascent.leaves.items()}
+        if not self.leaves:
+            raise DensityError(
+                f"the program has no latent site, so there is nothing for {title} to draw. Lift its parameters: "
+                "su.lift(model, prior)."
+            )
+        announce_unobserved(find_unobserved(found))
+        self._announce_held(found)
+        self._check_loader(found)
+        self.shapes = {name: tuple(leaf.shape) for name, leaf in self.leaves.items()}
+        self.subsampled = any(frame.length != frame.size for site in found.values() for frame in site.plates)
+        self.step = Step(self._loss, engine=engine, title=title)
+
+    @property
+    def dim(self) -> int:
+        return sum(leaf.numel() for leaf in self.leaves.values())
+
+    def vector(self, values: Mapping[str, Tensor] | None = None) -> Tensor:
+        """The coordinates as one vector, of the widest dtype of the sites."""
+        return torch.cat([leaf.reshape(-1) for leaf in (self.leaves if values is None else values).values()])
+
+    def views(self, q: Tensor) -> dict[str, Tensor]:
+        """The sites' coordinates, which share memory with the vector where they have its dtype."""
+        found, at = {}, 0
+        for name, leaf in self.leaves.items():
+            found[name] = q[at : at + leaf.numel()].view(leaf.shape).to(leaf.dtype)
+            at += leaf.numel()
+        return found
+
+    def batches(self, rng_seed: int) -> Callable[[], tuple[Any, ...]]:
+        """A function that gives the arguments of the next step."""
+        if self.loader is None:
+            return lambda: self.first
+        source = Batches(self.loader, rng_seed)
+        return lambda: (*source.take(), *self.rest)
+
+    def gradient(self, q: Tensor, args: tuple[Any, ...], rng_seed: int, number: int) -> tuple[Tensor, Tensor]:
+        """An estimate of the log density and of its gradient at q, from one batch."""
+        found = self.graded(self.views(q), args, derive(rng_seed, STEP, number))
+        return -found.loss, -self.vector(found.gradients)
+
+    def graded(self, values: Mapping[str, Tensor], args: tuple[Any, ...], step_seed: int) -> Graded:
+        """The negative log density and its gradient, by site."""
+        # A capture needs tensors that share no memory, as views of one vector do.
+        batch = self.step.prepare(self.leaves, args, self.kwargs, seed=step_seed)
+        try:
+            if batch is None:
+                return self.step.run(values, args, self.kwargs, seed=step_seed)
+            return self.step.on(batch, values, seed=step_seed, state={})
+        except DensityError as error:
+            raise SamplingError(
+                f"{self.title} left the parameters at which the log density is defined: {error} The step size, or the learning "
+                "rate, is too large for the gradients: lower it."
+            ) from error
+
+    def check_finite(self, q: Tensor) -> None:
+        """That a point consists of numbers.
+
+        Raises:
+            SamplingError: it does not.
+        """
+        if not bool(torch.isfinite(q).all()):
+            raise SamplingError(
+                f"{self.title} left the numbers: the step size, or the learning rate, is too large for the gradients. Lower it."
+            )
+
+    def sites(self, draws: Tensor) -> dict[str, Tensor]:
+        """The latent sites, constrained, in float64, at points (…, n): (…, *shape)."""
+        found, at = {}, 0
+        ontos = self._ascent.ontos
+        for name, leaf in self.leaves.items():
+            part = draws[..., at : at + leaf.numel()].reshape(-1, *leaf.shape)
+            at += leaf.numel()
+            if all(is_identity(onto) for onto in ontos[name].values()):
+                value = part
+            else:
+                value = torch.stack([self._value(name, one) for one in part.to(leaf.dtype)])
+            found[name] = value.double().reshape(*draws.shape[:-1], *value.shape[1:])
+        return found
+
+    def coordinates(self, values: Mapping[str, Tensor]) -> Tensor:
+        """The vector at constrained values of the sites: the inverse of `sites` for one point."""
+        parts = []
+        for name in self.leaves:
+            steps = len(next(iter(self._ascent.ontos[name])))
+            free = [onto.inv(values[name][at].detach()) for at, onto in self._ascent.ontos[name].items()]
+            parts.append((torch.stack(free) if steps else free[0]).reshape(-1))
+        return torch.cat(parts)
+
+    def subject(self) -> Subject:
+        """What a posterior tells of the program."""
+        partial = self.subsampled or self.loader is not None
+        dims = {name: names for name, names in site_dims(self.trace).items() if name in self.leaves}
+        return Subject(
+            tuple(self.leaves),
+            tuple(coordinate_names(self.shapes)),
+            {name: names for name, names in dims.items() if len(names) <= len(self.shapes[name])},
+            {} if partial else observed_values(self.trace),
+            Program(self.model, self.first, self.kwargs),
+        )
+
+    @property
+    def networks(self) -> frozenset[str]:
+        """The latent sites that are weights of networks."""
+        return network_weights(self.trace)
+
+    def _value(self, name: str, free: Tensor) -> Tensor:
+        with torch.no_grad():
+            values = [onto(free[at]) for at, onto in self._ascent.ontos[name].items()]
+            steps = free.shape[: len(next(iter(self._ascent.ontos[name])))]
+            stacked = torch.stack(values)
+            return stacked.reshape((*steps, *stacked.shape[1:]))
+
+    def _loss(
+        self, trained: Mapping[str, Tensor], state: Mapping[str, Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Tensor:
+        _, total = self._run(Ascent(leaves=dict(trained)), args, kwargs)
+        return -total
+
+    def _run(self, ascent: Ascent, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Trace, Tensor]:
+        known = len(ascent.leaves)
+        said = explain_torch_errors(lambda: recorder.trace, self._program, tuple(args), dict(kwargs))
+        with ascent as running, trace() as recorder, said:
+            run_program(self._program, args, kwargs)
+        found = recorder.trace
+        if known and len(running.leaves) != known:
+            new = list(running.leaves)[known]
+            raise DensityError(
+                f"latent site {found[new]} was not there when the program was first run. All steps need the same."
+            )
+        if self._everything is not None:
+            kept = {name: term for name, term in running.jacobians.items() if self._everything.has_jacobian(term[0])}
+            running.jacobians = kept
+        jacobian = running.log_jacobian()
+        if self.rows is None:
+            return found, found.log_prob_sum() + jacobian
+        latent = found.log_prob_sum(lambda site: isinstance(site, Sample) and not site.is_observed)
+        data = found.log_prob_sum(lambda site: not (isinstance(site, Sample) and not site.is_observed))
+        return found, latent + jacobian + data * (self.rows / max(rows_of(args) or 1, 1))
+
+    def _announce_held(self, found: Trace) -> None:
+        held = [site.name for site in found.params.values() if not site.frozen]
+        if held:
+            one = len(held) == 1
+            warn(
+                f"{'parameter' if one else 'parameters'} {', '.join(map(repr, held[:5]))}{' …' if len(held) > 5 else ''} "
+                f"{'is' if one else 'are'} not lifted, and held at the current value. Give a prior with lift to make the "
+                "posterior account for it.",
+                HeldParameterWarning,
+            )
+
+    def _check_loader(self, found: Trace) -> None:
+        local = [name for name in self.leaves if found[name].plates] if self.loader is not None else []
+        if local:
+            raise DensityError(
+                f"the latent site {found[local[0]]} is in a plate, and a data loader gives other rows at every step, so that "
+                "its elements have no place. Give the data at once, with a plate that is subsampled."
+            )

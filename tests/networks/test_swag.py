@@ -1,0 +1,98 @@
+"""SWAG: the moments of iterates that are known, and its Gaussian."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import sursum as su
+import sursum.distributions as dist
+from sursum.errors import OptimisationError, SamplingError
+from sursum.networks.swag import SWAG, Moments
+
+X = torch.tensor([[0.5, 1.0], [1.0, -0.5], [-1.0, 0.3], [0.2, 0.8]], dtype=torch.float64)
+Y = torch.tensor([1.0, 0.5, -0.5, 0.9], dtype=torch.float64)
+
+
+def test_the_iterates_are_those_of_gradient_descent() -> None:
+    """On a least-squares problem they are known: the moments are those of a sequence computed by hand."""
+    net = nn.Linear(2, 1, bias=False).double()
+    nn.init.zeros_(net.weight)
+
+    def model(x: Tensor, y: Tensor) -> None:
+        f = su.module("net", net)(x).squeeze(-1)
+        with su.plate("data", len(x)):
+            su.sample("y", dist.Normal(f, 1.0), obs=y)
+
+    swag = SWAG(model, su.optim.SGD({"lr": 0.1}), num_steps=40, num_warmup=5, every=4, rank=6, num_samples=20_000, seed=0)
+    posterior = swag.run(X, Y)
+    w, kept = torch.zeros(2, dtype=torch.float64), []
+    for step in range(1, 46):
+        w = w + 0.1 * X.mT @ (Y - X @ w)
+        if step > 5 and (step - 5) % 4 == 0:
+            kept.append(w)
+    iterates = torch.stack(kept)
+    mean = iterates.mean(0)
+    running = torch.stack([iterates[: i + 1].mean(0) for i in range(10)])
+    low = (iterates - running)[-6:]
+    covariance = 0.5 * torch.diag(iterates.var(0, unbiased=False)) + 0.5 * low.mT @ low / 5
+    draws = posterior["net.weight"][0, :, 0]
+    sd = covariance.diagonal().sqrt()
+    assert ((draws.mean(0) - mean).abs() < 4.5 * sd / 20_000**0.5).all()
+    torch.testing.assert_close(
+        draws.mT.cov() / sd / sd[:, None], covariance / sd / sd[:, None], rtol=0.0, atol=4.5 * (2 / 20_000) ** 0.5
+    )
+    assert torch.equal(net.weight, torch.zeros(1, 2, dtype=torch.float64)), "the user's network is as it was"
+    assert torch.equal(swag.run(X, Y)["net.weight"], posterior["net.weight"])
+
+
+def test_parameters_with_a_constraint_and_a_prior() -> None:
+    """σ is a parameter: its iterates are those of maximum likelihood, without a Jacobian; μ is lifted."""
+
+    def model(y: Tensor) -> None:
+        mu = su.sample("mu", dist.Normal(torch.zeros((), dtype=torch.float64), 2.0))
+        sigma = su.param("sigma", torch.tensor(1.0, dtype=torch.float64), constraint=dist.constraints.positive)
+        with su.plate("data", len(y)):
+            su.sample("y", dist.Normal(mu, sigma), obs=y)
+
+    y = torch.tensor([1.0, 2.0, 3.0, 6.0], dtype=torch.float64)
+    fit = su.infer.Fit(model).run(y)
+    posterior = SWAG(model, su.optim.Adam({"lr": 0.01}), num_steps=100, num_warmup=1500, num_samples=10, seed=0).run(y)
+    for name in ("mu", "sigma"):
+        torch.testing.assert_close(posterior[name].mean(), fit[name].double(), rtol=2e-3, atol=2e-3)
+    assert posterior.latents == ("mu", "sigma")
+
+
+def test_moments_by_hand() -> None:
+    moments = Moments(2)
+    for value in ([1.0, 0.0], [3.0, 2.0], [5.0, -2.0]):
+        moments.add(torch.tensor(value))
+    assert moments.mean.tolist() == [3.0, 0.0]
+    torch.testing.assert_close(moments.square / 3, torch.tensor([8 / 3, 8 / 3], dtype=torch.float64))
+    assert [value.tolist() for value in moments.deviations] == [[1.0, 1.0], [2.0, -2.0]]
+
+
+def test_settings() -> None:
+    model = lambda: None
+    optim = su.optim.SGD({"lr": 0.1})
+    for settings, text in (
+        ({"rank": 1}, "`rank` is 1"),
+        ({"num_steps": 15, "every": 10}, "15 steps give 1 iterates"),
+        ({"seed": -1}, "`seed` is -1"),
+    ):
+        with pytest.raises(OptimisationError, match=text):
+            SWAG(model, optim, **settings)  # type: ignore[arg-type]
+
+
+def test_iterates_that_leave_the_numbers() -> None:
+    net = nn.Linear(2, 1)
+
+    def program(x: Tensor, y: Tensor) -> None:
+        f = su.module("net", net)(x).squeeze(-1)
+        with su.plate("data", len(x)):
+            su.sample("y", dist.Normal(f, 1.0), obs=y)
+
+    swag = SWAG(program, su.optim.SGD({"lr": 1e9}), num_steps=60, num_samples=2, seed=0)
+    with pytest.raises(SamplingError, match=r"SWAG left the (numbers|parameters)"):
+        swag.run(X.float(), Y.float())
