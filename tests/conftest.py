@@ -1,12 +1,21 @@
-"""What holds for every test: hypothesis tries the same examples in every run, and compiler passes are looked at."""
+"""What holds for every test: hypothesis tries the same examples, compiler passes are looked at, nothing is compiled before."""
 
 from __future__ import annotations
 
 import os
 
+import pytest
 from hypothesis import settings
+
+from sursum.compiler.recent import RECENT
 
 os.environ.setdefault("SURSUM_VERIFY", "1")
 
 settings.register_profile("same every time", derandomize=True, deadline=None, database=None)
 settings.load_profile("same every time")
+
+
+@pytest.fixture(autouse=True)
+def compiled_anew():
+    """No test depends on what another one has compiled."""
+    RECENT.clear()

@@ -272,3 +272,33 @@ def test_a_point_mass_is_no_coordinate_and_is_reported():
     torch.testing.assert_close(
         density(q), td.Normal(2.0, 1.0).log_prob(q).sum() + td.Normal(q, 1.0).log_prob(torch.zeros(1, dtype=D)).sum()
     )
+
+
+def test_later_starts_take_no_run_where_initial_values_depend_on_nothing() -> None:
+    runs = [0]
+
+    def program() -> None:
+        runs[0] += 1
+        su.sample("z", dist.Normal(torch.zeros(3), 1.0).to_event(1))
+        su.param("scale", torch.tensor(2.0), constraint=dist.constraints.positive)
+
+    density = LogDensity(su.lift(program, dist.LogNormal(0.0, 1.0)))
+    starts = [density.start(np.random.default_rng(k)) for k in range(3)]
+    before = runs[0]
+    again = [density.start(np.random.default_rng(k)) for k in range(3)]
+    assert runs[0] == before
+    fresh = [LogDensity(density.model).start(np.random.default_rng(k)) for k in range(3)]
+    np.testing.assert_array_equal(starts, fresh)
+    np.testing.assert_array_equal(again, fresh)
+
+
+def test_starts_that_depend_on_other_values_take_a_run_each() -> None:
+    def program() -> None:
+        tau = su.sample("tau", dist.HalfNormal(1.0))
+        su.param("x", (3.0 * tau).detach())
+
+    density = LogDensity(su.lift(program, {"x": dist.Normal(0.0, 1.0)}))
+    for k in range(4):
+        q = density.start(np.random.default_rng(k))
+        values = density.unravel(torch.from_numpy(q))
+        assert abs(float(values["x"]) - 3.0 * float(values["tau"])) <= 0.1 + 1e-5

@@ -24,7 +24,7 @@ from sursum.compiler.capture.capture import Beside, Capture
 from sursum.compiler.capture.derivatives import ExactDerivatives
 from sursum.compiler.capture.loop_warning import note_long_loops
 from sursum.compiler.capture.purity import check_pure
-from sursum.compiler.check.faithful import check_faithful, check_seen, check_unseen
+from sursum.compiler.check.faithful import check_again, check_faithful, check_seen, check_unseen
 from sursum.compiler.check.gradient import GradientCheck, check_gradient, warn_of_gradient
 from sursum.compiler.check.points import WIDE, far_points, nearby_points, points_of, proof_points
 from sursum.compiler.engine import DENSITY_ENGINES, Remembered, check_engine
@@ -34,6 +34,7 @@ from sursum.compiler.graph.dce import drop_guards
 from sursum.compiler.graph.graph import Graph
 from sursum.compiler.graph.replay import Replay
 from sursum.compiler.native.library.library import Instance, NativeFunction
+from sursum.compiler.recent import RECENT
 from sursum.compiler.scan import rolled
 from sursum.core.calling import layers, refuse_shadowed
 from sursum.density.log_density import LogDensity
@@ -50,6 +51,11 @@ class Sites:
 
     names: tuple[str, ...]
     graph: Graph
+
+    @cached_property
+    def run(self) -> Callable[[Tensor], tuple[Tensor, ...]]:
+        """The values at a batch of points."""
+        return batch(self.graph)
 
 
 @dataclass(frozen=True, repr=False)
@@ -268,7 +274,7 @@ class CompiledDensity:
     def _transform(self) -> tuple[Sequence[str], Callable[[Tensor], tuple[Tensor, ...]]]:
         """The sites' names, and the function that computes them for a batch of draws."""
         if self.sites is not None:
-            return self.sites.names, batch(self.sites.graph)
+            return self.sites.names, self.sites.run
         names = list(self.density.transform(self.points[0].clone()))
         return names, lambda rows: _stack([tuple(self.density.transform(row).values()) for row in rows])
 
@@ -326,8 +332,23 @@ def _compile(density: LogDensity, engine: str | None) -> tuple[CompiledDensity, 
         names[:] = sites
         return Beside(value, tuple(sites.values()))
 
+    earlier: tuple[Function, Sites] | None = None
+
+    def is_known(graph: Graph) -> bool:
+        nonlocal earlier
+        earlier = None if density.exit is not None or engine == "torch" else RECENT.find(graph, (density.title, *names))
+        return earlier is not None
+
     try:
-        points, program = _captured(density, evaluate)
+        points, program = _captured(density, evaluate, is_known)
+        if earlier is not None and len(program.found) == 1:
+            function, sites = earlier
+            at = points[0], program.found[0]
+            check_again(
+                function.recorded, function.known, _gradient(density), _value(density), at, points[1], far_points(points[0])[-1]
+            )
+            note_long_loops(function.graph)
+            return CompiledDensity(density, function, points, sites), function.known
         function = Function.of(replace(program.graph, outputs=program.graph.outputs[:2]))
     except UncapturableError as error:
         if engine is not None:
@@ -352,6 +373,8 @@ def _compile(density: LogDensity, engine: str | None) -> tuple[CompiledDensity, 
     function = function.compiled(engine, title=density.title, outputs=outputs, proofs=proofs, check=check)
     # A guard may need the whole density: the factor of a covariance, again for each draw.
     sites = Sites(tuple(names), drop_guards(replace(program.graph, outputs=program.graph.outputs[2:])))
+    if program.is_plain and density.exit is None and function.native is not None:
+        RECENT.add(program.graph, (density.title, *names), (function, sites))
     return CompiledDensity(density, function, points, sites), function.known
 
 
@@ -365,14 +388,16 @@ def _run_by_python(density: LogDensity) -> tuple[CompiledDensity, str]:
     return CompiledDensity(density, None, points, None), f"{milliseconds:.2g} ms"
 
 
-def _captured(density: LogDensity, evaluate: Callable[[Tensor], Beside]) -> tuple[tuple[Tensor, Tensor], Capture]:
+def _captured(
+    density: LogDensity, evaluate: Callable[[Tensor], Beside], is_known: Callable[[Graph], bool]
+) -> tuple[tuple[Tensor, Tensor], Capture]:
     """Two points at which the density is finite, and its capture at these; they are searched for if need be.
 
     A recording is a run of the program, so that a point is tried by recording there.
     """
     points = nearby_points(density)
     try:
-        program = Capture(evaluate, points, gradient=True)
+        program = Capture(evaluate, points, gradient=True, is_known=is_known)
         if all(bool(value.isfinite()) for value, *_ in program.found):
             return points, program
     except (ArgumentError, ObservationError, ValueError, torch.linalg.LinAlgError):

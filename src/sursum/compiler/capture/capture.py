@@ -111,6 +111,7 @@ class Capture:
     """A function and its graph; see `capture`, whose arguments these are.
 
     `found` are the results at the two points, and `python_backward` is whether autograd runs Python for its gradient.
+    If the first recording is one that `is_known`, there is no second, and `found` has the results at the first point only.
     """
 
     def __init__(
@@ -120,6 +121,7 @@ class Capture:
         *,
         gradient: bool,
         current_site: Callable[[], Where] = site_at_work,
+        is_known: Callable[[Graph], bool] = lambda _: False,
     ) -> None:
         self._fn, self._gradient, self._current_site = fn, gradient, current_site
         first = self._record(points[0], Answers(doubts=True))
@@ -128,7 +130,11 @@ class Capture:
         if idle:
             first = self._record(points[0], self._answers)
         self.graph, self.python_backward, self._forward = first.graph, first.python_backward, first.forward
-        self.found = first.found, self.compare_at(points[1])
+        self.found: tuple[tuple[Tensor, ...], ...] = (first.found,)
+        # Whether a check is a branch, and what Python does backwards, no graph shows.
+        self.is_plain = not first.doubts and not first.python_backward
+        if not (self.is_plain and is_known(self.graph)):
+            self.found = first.found, self.compare_at(points[1])
 
     def compare_at(self, point: Tensor) -> tuple[Tensor, ...]:
         """The result of the function at this point; an EscapeError if it has a different graph there.

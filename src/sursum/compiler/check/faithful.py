@@ -123,6 +123,33 @@ def check_seen(
     own.check(farthest, Numbers.of(value, farthest), known, near=False)
 
 
+def check_again(
+    captured: Graph,
+    known: Replayed,
+    program: Replayed,
+    value: Replayed,
+    recorded: tuple[Tensor, Sequence[Tensor]],
+    near: Tensor,
+    far: Tensor,
+) -> None:
+    """Like `check_seen`, for a program whose recording is one that was made and checked before.
+
+    Args:
+        captured, known, program, value: as in `check_seen`.
+        recorded: the point of the recording, and the program's results there.
+        near: another point at which the program is run with its gradient.
+        far: one at which it is run for its log density only.
+
+    Raises:
+        EscapeError, CaptureError: as in `check_faithful`.
+    """
+    own = _Own(captured)
+    q, (density, gradient, *_) = recorded
+    own.check(q, Numbers(float(density), gradient.double().numpy()), known, near=True)
+    own.check(near, Numbers.of(program, near), known, near=True)
+    own.check(far, Numbers.of(value, far), known, near=False)
+
+
 def check_unseen(program: Capture, points: Sequence[Tensor]) -> None:
     """Check that the program, some of whose numbers leave torch undetected, runs the same operators at all points.
 

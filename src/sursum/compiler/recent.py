@@ -1,0 +1,68 @@
+"""The densities that were compiled last in this process, by what was recorded of their programs.
+
+A program is recorded anew each time: no look at its code can tell what its closures and globals hold. Where the recording, data
+included, is the one of an earlier density, that one's C is the C of this one, and was proved; only the program itself is still
+compared with it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sursum.compiler.graph.compare import difference
+from sursum.compiler.graph.graph import Graph
+
+MOST_BYTES = 1 << 27
+"""Data that all of them may hold; the oldest go first."""
+
+MOST = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """A recording, the names that belong to it, and what was made of it."""
+
+    graph: Graph
+    names: tuple[str, ...]
+    made: Any
+
+    @property
+    def nbytes(self) -> int:
+        return sum(constant.nbytes for constant in self.graph.constants.values())
+
+
+@dataclass(eq=False)
+class Recent:
+    """The last ones, which any thread may use."""
+
+    _known: list[Known] = field(default_factory=list, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+
+    def find(self, graph: Graph, names: Sequence[str]) -> Any:
+        """What was made of the same recording, data included, under these names; None if there was none."""
+        with self._lock:
+            known = [one for one in self._known if one.names == tuple(names) and len(one.graph.nodes) == len(graph.nodes)]
+        for one in reversed(known):
+            if difference(one.graph, graph) is None:
+                return one.made
+        return None
+
+    def add(self, graph: Graph, names: Sequence[str], made: Any) -> None:
+        """Keep one more, and let go of the oldest."""
+        one = Known(graph, tuple(names), made)
+        with self._lock:
+            self._known.append(one)
+            while len(self._known) > MOST or sum(known.nbytes for known in self._known) > MOST_BYTES:
+                self._known.pop(0)
+
+    def clear(self) -> None:
+        """Forget all."""
+        with self._lock:
+            self._known.clear()
+
+
+RECENT = Recent()
+"""Those of this process: the one thing that is kept between two compilations."""
