@@ -16,6 +16,8 @@ settings.load_profile("same every time")
 
 
 @pytest.fixture(autouse=True)
-def compiled_anew():
-    """No test depends on what another one has compiled."""
+def compiled_anew(request, monkeypatch):
+    """No test depends on what another one has compiled; most look at compilations, and those marked `reuse` at what is kept."""
     RECENT.clear()
+    if request.node.get_closest_marker("reuse") is None:
+        monkeypatch.setattr(RECENT, "find", lambda graph, names: None)

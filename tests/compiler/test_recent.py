@@ -12,6 +12,8 @@ from sursum.compiler import recent
 from sursum.compiler.recent import RECENT, Recent
 from sursum.errors import EscapeError
 
+pytestmark = pytest.mark.reuse
+
 Y = torch.tensor([0.3, -1.0, 2.0], dtype=torch.float64)
 
 
