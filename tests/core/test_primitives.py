@@ -10,7 +10,7 @@ import torch
 import sursum as su
 import sursum.distributions as dist
 from sursum.distributions import constraints
-from sursum.errors import ObservationError, PlateError, SiteError
+from sursum.errors import ObservationError, PlateError, SiteError, UnusedSiteWarning
 
 P = su.poutine
 
@@ -225,3 +225,8 @@ def test_complex_observations_are_refused_with_the_remedy():
         ObservationError, match=r"to site 'y' \(test_primitives\.py:\d+\) is complex \(torch\.complex64\).*value\.real"
     ):
         su.sample("y", dist.Normal(0.0, 1.0), obs=torch.tensor(1j))
+
+
+def test_a_setting_that_no_method_reads_is_said():
+    with pytest.warns(UnusedSiteWarning, match=r"infer=\{'is_auxilary': …\}, which no method reads.*is_auxiliary"):
+        su.sample("z", dist.Normal(0.0, 1.0), infer={"is_auxilary": True})

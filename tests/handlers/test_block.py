@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 import sursum as su
 import sursum.distributions as dist
+from sursum.errors import OptionError
 
 P = su.poutine
 KINDS = {"z": "sample", "y": "observe", "s": "param", "d": "deterministic", "f": "factor"}
@@ -48,6 +49,12 @@ def test_exposing_shows_exactly_these(expose, types):
 @given(names, names)
 def test_hiding_wins_over_exposing(hide, expose):
     assert shown(hide=hide, expose=expose) == expose - hide
+
+
+@pytest.mark.parametrize("settings", [{"hide_fn": bool, "expose": ["z"]}, {"expose_fn": bool, "hide_types": ["param"]}])
+def test_a_function_and_names_of_the_opposite_are_not_mixed(settings):
+    with pytest.raises(OptionError, match="is not clear"):
+        shown(**settings)
 
 
 def test_without_arguments_everything_is_hidden():

@@ -95,7 +95,7 @@ def test_no_warning_while_an_exception_is_in_flight():
         P.condition(fails, data={"z": torch.tensor(1.0)})()
 
 
-@pytest.mark.parametrize("value", [2.0, [2.0], torch.tensor([1.0, 2.0, float("nan")])])
+@pytest.mark.parametrize("value", [[2.0], torch.tensor([1.0, 2.0, float("nan")])])
 def test_data_are_checked(value):
     with pytest.raises(ObservationError, match="given to site 'z'"):
         P.condition(model, data={"z": value})()
@@ -104,3 +104,22 @@ def test_data_are_checked(value):
 def test_data_are_a_mapping():
     with pytest.raises(TypeError, match="condition needs a mapping from names to values, but got 5"):
         P.condition(model, data=5)
+
+
+def test_a_number_is_a_value():
+    """A float, or an integer where the site counts; likewise in `do` and `substitute`."""
+
+    def counted():
+        return su.sample("x", dist.Normal(0.0, 1.0)) + su.sample("n", dist.Poisson(2.0))
+
+    for handler in (P.condition, P.do, P.substitute):
+        found = P.trace(handler(counted, data={"x": 1, "n": 3})).get_trace()
+        assert found["x"].value.dtype == torch.float32
+        assert float(found.result) == 4.0
+    joint = P.trace(P.condition(counted, data={"x": 1.5, "n": 3})).get_trace().log_prob_sum()
+    expected = torch.distributions.Normal(0.0, 1.0).log_prob(torch.tensor(1.5)) + torch.distributions.Poisson(2.0).log_prob(
+        torch.tensor(3.0)
+    )
+    assert torch.allclose(joint, expected)
+    with pytest.raises(ObservationError, match="support"):
+        P.condition(lambda: su.sample("p", dist.Beta(1.0, 1.0)), data={"p": 2.0})()

@@ -54,7 +54,7 @@ def test_an_observed_site_keeps_its_value_and_the_innermost_substitute_is_overru
         (dist.Normal(torch.zeros(3), 1.0), torch.zeros(3, 1), r"has shape \(3, 1\)"),
         (dist.Exponential(1.0), torch.tensor(-1.0), "is outside the support"),
         (dist.Normal(0.0, 1.0), torch.tensor(float("nan")), "is not finite"),
-        (dist.Normal(0.0, 1.0), 1.0, "is a float"),
+        (dist.Normal(0.0, 1.0), [1.0], "is a list"),
     ],
 )
 def test_values_that_a_site_cannot_have_are_refused(fn, value, message):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from sursum.common.other_libraries import answers
 from sursum.common.precision import is_double
 from sursum.common.shown import abbreviate
 from sursum.common.torch_private import DisableTorchFunction, is_all_true
-from sursum.common.user_frame import calling_line
+from sursum.common.user_frame import calling_line, warn
 from sursum.core.arguments import as_data
 from sursum.core.messages import Deterministic, Factor, Param, Sample
 from sursum.core.plates import place, plate_scale, take_present
@@ -22,7 +23,10 @@ from sursum.core.runtime import perform
 from sursum.core.scope import at_site, current_generator, open_plates
 from sursum.core.validation import check_factor, check_fn, check_mask, check_value, is_validation_enabled
 from sursum.distributions.written import as_written
-from sursum.errors import ObservationError, SiteError
+from sursum.errors import ObservationError, SiteError, UnusedSiteWarning
+
+INFER = frozenset({"is_auxiliary", "is_subsample", "baseline", "enumerate", "expand", "num_samples", "tmc"})
+"""The settings of a site that methods read; the last three are of enumeration."""
 
 
 @answers(
@@ -51,7 +55,7 @@ def sample(
         fn: its distribution; inside plates it is expanded to their sizes.
         obs: the observed value, a tensor, an array or a column; None leaves the site latent, so one program serves prior,
             posterior and prediction.
-        infer: settings of this site for inference methods.
+        infer: settings of this site for inference methods: ``is_auxiliary`` of a guide's site, ``baseline``, ``enumerate``.
 
     Returns:
         The value, of shape ``fn.batch_shape + fn.event_shape``.
@@ -62,12 +66,17 @@ def sample(
         ObservationError: an observed value of the wrong shape, outside the support, or not finite.
         PlateError: `fn` does not fit the open plates.
 
+    Warns:
+        UnusedSiteWarning: a key of `infer` that looks like one that methods read, and is none.
+
     Example:
         >>> import sursum as su, sursum.distributions as dist, torch
         >>> float(su.sample("y", dist.Normal(0.0, 1.0), obs=torch.tensor(2.0)))
         2.0
     """
     plates = open_plates()
+    if infer and not INFER.issuperset(infer):
+        _say_misspelt(name, infer)
     if is_double() and isinstance(fn, Distribution):
         fn = as_written(fn)
     site = Sample(
@@ -246,6 +255,14 @@ def _kind(value: Any) -> str:
         return f"a tensor of {value.dtype}"
     kind = type(value).__name__
     return f"{'an' if kind[0] in 'aeiouAEIOU' else 'a'} {kind}"
+
+
+def _say_misspelt(name: str, infer: Mapping[str, Any]) -> None:
+    """Say which settings of a site look like those of a method, and are none: others are for handlers of one's own."""
+    for key in infer:
+        close = get_close_matches(str(key), INFER, n=1) if key not in INFER else []
+        if close:
+            warn(f"site {name!r} has infer={{{key!r}: …}}, which no method reads: write {close[0]!r}.", UnusedSiteWarning)
 
 
 def _check_name(name: str) -> str:

@@ -27,7 +27,11 @@ class block(Messenger[P, R]):
     Args:
         hide, expose: names of sites.
         hide_types, expose_types: of "sample" (latent), "observe", "param", "deterministic", "factor".
-        hide_fn, expose_fn: functions from a site to bool.
+        hide_fn, expose_fn: functions from a site to bool. A function that hides does not go with what exposes, nor the other
+            way round.
+
+    Raises:
+        OptionError: `hide_fn` with `expose…`, or `expose_fn` with `hide…`.
 
     Warns:
         UnusedSiteWarning: a name that matches no site.
@@ -58,6 +62,14 @@ class block(Messenger[P, R]):
             unknown = set(names or ()) - _TYPES
             if argument.endswith("_types") and unknown:
                 raise ValueError(f"block knows the types {sorted(_TYPES)}, not {sorted(unknown)}")
+
+        for function, verb in (("hide_fn", "expose"), ("expose_fn", "hide")):
+            others = [name for name in (verb, f"{verb}_types", f"{verb}_fn") if getattr(self, name) is not None]
+            if getattr(self, function) is not None and others:
+                raise OptionError(
+                    f"block got `{function}` and `{others[0]}`: which of them decides about a site is not clear; in Pyro the "
+                    f"function does alone. Give one of them, or ask for both in `{function}`."
+                )
 
     def handle(self, site: Site) -> Any:
         self.met[site.name] = None

@@ -6,6 +6,10 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import Any, ClassVar
 
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
 from sursum.common.patterns import suggestion
 from sursum.common.user_frame import warn
 from sursum.core.arguments import as_data
@@ -20,7 +24,7 @@ from sursum.handlers.unused import find_unused
 class Given(Messenger[P, R]):
     """A handler with `data`, values by site name: tensors, arrays or columns, or a `Trace`.
 
-    Names that match nothing give a warning.
+    A Python number is a value as well, an integer where the site counts. Names that match nothing give a warning.
 
     The value of a site in a scan has a leading time dimension, and each step takes its element.
 
@@ -50,6 +54,8 @@ class Given(Messenger[P, R]):
         value = self.data[site.name]
         value = value.value if isinstance(value, Site) else value
         value = as_data(value, lambda: f"the value given to site {site}", ObservationError)
+        if isinstance(value, (bool, int, float)):
+            value = _tensor_of(value, site)
         return by_step(site, value) if isinstance(site, Sample) else value
 
     def finish(self) -> None:
@@ -73,3 +79,16 @@ class Given(Messenger[P, R]):
         if site is not None:
             return f"{site} is a {site.type} site, which takes no value"
         return f"no site of that name was reached.{suggestion(name, self.met)}"
+
+
+def _tensor_of(number: float, site: Site) -> Tensor:
+    """A number as a value of a site: a float, unless the site's values are counts or truths."""
+    if isinstance(site, Sample) and isinstance(site.fn, Distribution):
+        try:
+            support: Any = site.fn.support
+            discrete = bool(support.is_discrete)
+        except NotImplementedError:
+            discrete = False
+        if discrete:
+            return torch.tensor(number)
+    return torch.tensor(float(number))

@@ -20,16 +20,17 @@ from sursum.handlers.unused import find_unused
 
 
 class Reparam(Protocol):
-    """A reparameterisation of a latent site: draws auxiliary sites through `perform` and returns the resulting value."""
+    """A reparameterisation of a site: draws auxiliary sites through `perform`, and returns the resulting value; or the site to
+    go on with, which has another distribution. One with a true attribute `takes_observed` takes observed sites as well."""
 
-    def __call__(self, site: Sample) -> Tensor: ...
+    def __call__(self, site: Sample) -> Tensor | Sample: ...
 
 
 class SharedReparam(ABC):
     """A joint reparameterisation of several sites: a `Reparam` that is copied for each execution."""
 
     @abstractmethod
-    def __call__(self, site: Sample) -> Tensor:
+    def __call__(self, site: Sample) -> Tensor | Sample:
         """The value of one of the sites."""
 
     @abstractmethod
@@ -47,7 +48,7 @@ class reparam(Messenger[P, R]):
 
     Args:
         config: a mapping from names or patterns to reparameterisers, e.g. ``{"theta": LocScaleReparam(0.0)}``; or a strategy,
-            a function from a latent site to its reparameteriser or to None, such as `AutoReparam()`.
+            a function from a site to its reparameteriser or to None, such as `AutoReparam()`.
 
     Raises:
         HandlerError: a configuration that is neither, or that contains something other than a reparameteriser.
@@ -106,17 +107,20 @@ class reparam(Messenger[P, R]):
         key, strategy = self._chosen(site)
         if strategy is None:
             return perform(site)
-        if site.is_observed or site.value is not None:
+        if (site.is_observed or site.value is not None) and not getattr(strategy, "takes_observed", False):
             if key != site.name:
                 return perform(site)
             raise SiteError(
                 f"site {site} is observed or has been given a value, and reparam cannot change its coordinates. "
                 "Remove it from the configuration."
             )
+        made = strategy(_start(site))
+        if isinstance(made, Sample):
+            return perform(made)
         return perform(
             Deterministic(
                 name=site.name,
-                value=strategy(_start(site)),
+                value=made,
                 event_dim=len(site.fn.event_shape),
                 plates=site.plates,
                 where=site.where,
@@ -128,8 +132,11 @@ class reparam(Messenger[P, R]):
         """The reparameteriser of a site, and the key it is found under; a strategy is asked about latent sites alone."""
         if isinstance(self.config, Mapping):
             return lookup(self.config, site.name) or ("", None)
-        settled = site.is_observed or site.value is not None or site.infer.get("is_subsample")
-        return "", None if settled or not isinstance(site.fn, Distribution) else self.config(site)
+        if site.infer.get("is_subsample") or not isinstance(site.fn, Distribution):
+            return "", None
+        found = self.config(site)
+        settled = (site.is_observed or site.value is not None) and not getattr(found, "takes_observed", False)
+        return "", None if settled else found
 
 
 def _start(site: Sample) -> Sample:
