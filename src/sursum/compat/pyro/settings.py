@@ -17,7 +17,7 @@ _FIXED = {
     "binomial_approx_sample_thresh": "draws are exact here",
     "trace_check_dims": "shapes are always checked here",
 }
-_LOCAL = {"module_local_params": False}
+_LOCAL = {"module_local_params": False, "capture_steps": True}
 
 
 def get(alias: str | None = None) -> Any:
@@ -33,6 +33,11 @@ def get(alias: str | None = None) -> Any:
     if alias not in every:
         raise OptionError(f"there is no setting {alias!r}: there are {', '.join(sorted(every))}.")
     return every[alias]
+
+
+def capturing() -> bool:
+    """Whether `SVI` captures its steps: ``settings.set(capture_steps=False)`` runs the programs at each, as Pyro does."""
+    return _LOCAL["capture_steps"]
 
 
 def set(**kwargs: Any) -> None:

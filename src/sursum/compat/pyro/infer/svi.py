@@ -8,11 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sursum.compat.pyro.infer.captured import Captured
 from sursum.compat.pyro.infer.elbo import ELBO, Reads
 from sursum.compat.pyro.optim.optim import PyroOptim
 from sursum.compat.pyro.running import execution
+from sursum.compat.pyro.settings import capturing
 from sursum.compat.pyro.store import leaves_of
 from sursum.errors import OptionError, VariationalError
+
+THEMSELVES = 32
+"""How many steps run the programs themselves: a capture costs about as much."""
 
 
 class SVI:
@@ -58,12 +63,28 @@ class SVI:
         self.model, self.guide, self.loss = model, guide, loss
         self.optim = optim if isinstance(optim, PyroOptim) else PyroOptim.of(optim)
         self._loss_and_grads = loss_and_grads
+        self._taken = 0
+        plain = loss_and_grads is None and isinstance(loss, ELBO) and type(loss).__module__ == ELBO.__module__
+        self._captured = Captured(model, guide, self.optim, loss.sursum) if plain else None
 
     def step(self, *args: Any, **kwargs: Any) -> Any:
-        """Take one step, and return the loss before it."""
+        """Take one step, and return the loss before it.
+
+        The first steps run the programs themselves; then the step is captured, if the programs allow it.
+        """
+        self._taken += 1
+        if self._captured is not None and self._captured.usable and self._taken > THEMSELVES and capturing():
+            loss = self._captured.step(args, kwargs)
+            if loss is not None:
+                return loss
+        return self._by_programs(args, kwargs)
+
+    def _by_programs(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         with Reads() as reads, torch.enable_grad():
             loss = self._with_gradients(args, kwargs)
         leaves = leaves_of(list(reads.names))
+        if not leaves and self._captured is not None:
+            self._captured.usable = False
         self.optim.take(leaves)
         for leaf in leaves.values():
             leaf.grad = None

@@ -35,6 +35,7 @@ class PyroOptim:
         self.optim_objs: dict[Tensor, torch.optim.Optimizer] = {}
         self._names: dict[Tensor, str] = {}
         self._pending: dict[str, Any] = {}
+        self.before_state: Callable[[], None] = lambda: None
 
     @staticmethod
     def of(given: Any) -> PyroOptim:
@@ -90,6 +91,7 @@ class PyroOptim:
 
     def get_state(self) -> dict[str, Any]:
         """The states of the torch optimisers, by parameter."""
+        self.before_state()
         return {self._names[leaf]: made.state_dict() for leaf, made in self.optim_objs.items()}
 
     def set_state(self, state_dict: Mapping[str, Any]) -> None:
