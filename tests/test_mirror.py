@@ -20,6 +20,7 @@ COVERED = {
     "ops.py": ["core/test_vindex.py"],
     "optim.py": ["vi/test_svi.py", "vi/test_engines.py"],
     # Programs as Pyro's users write them, name by name.
+    "compat/differences.py": ["compat/test_port.py"],
     "compat/pyro/*.py": ["compat/pyro/test_programs.py", "compat/pyro/test_names.py"],
     "common/elsewhere.py": ["common/test_other_libraries.py"],
     "common/torch_private.py": ["test_layers.py"],
