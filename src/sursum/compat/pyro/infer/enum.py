@@ -1,13 +1,18 @@
-"""Enumeration of discrete sites."""
+"""Enumeration of discrete sites: they are summed out by sursum's densities and bounds."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar, NoReturn
+from typing import Any
+
+import torch
+from torch import Tensor
 
 import sursum as su
 from sursum.compat.pyro.infer.elbo import ELBO
-from sursum.errors import DensityError, OptionError
+from sursum.compat.pyro.running import as_program
+from sursum.errors import OptionError
+from sursum.handlers import Sample
 
 
 def config_enumerate(
@@ -17,46 +22,87 @@ def config_enumerate(
     num_samples: int | None = None,
     tmc: str = "diagonal",
 ) -> Any:
-    """Enumerate every discrete site of a program that says nothing itself; as a decorator with or without options.
+    """A program whose discrete sites are summed out; also as a decorator.
 
-    Raises:
-        OptionError: `num_samples` asks for draws in the place of sums.
+    Args:
+        guide: the program, a model or a guide.
+        default: "parallel" or "sequential", which give the same sum; None leaves them alone.
+        expand: has no use.
+        num_samples, tmc: not here.
     """
     if num_samples is not None:
-        raise OptionError("config_enumerate sums discrete sites exactly: leave num_samples and tmc out.")
+        raise OptionError("`num_samples` is given, but sums are exact here: leave it out.")
     made = su.infer.config_enumerate(default=default)
     return made if guide is None else made(guide)
 
 
-def infer_discrete(*args: Any, **kwargs: Any) -> NoReturn:
-    """Draw discrete sites from their posterior.
-
-    Raises:
-        DensityError: always; it is a function of a posterior here.
-    """
-    raise DensityError(
-        "discrete sites are drawn given the draws of a posterior: write su.infer.infer_discrete(posterior, temperature=1), "
-        "with "
-        "`import sursum as su` and the posterior of su.infer.MCMC(su.infer.NUTS(model)).run(…)."
-    )
-
-
 class TraceEnum_ELBO(ELBO):
-    """The evidence lower bound, averaged exactly over the enumerated sites of the guide, and summed over those of the model."""
+    """The evidence lower bound with exact sums over discrete sites of guide and model."""
 
-    bound: ClassVar[type[su.infer.ELBO]] = su.infer.TraceEnum_ELBO
+    bound = su.infer.TraceEnum_ELBO
 
 
 class JitTraceEnum_ELBO(TraceEnum_ELBO):
     """`TraceEnum_ELBO`."""
 
 
-class TraceTMC_ELBO:
-    """The evidence lower bound by tensor Monte Carlo.
+class TraceTMC_ELBO(TraceEnum_ELBO):
+    """`TraceEnum_ELBO`: sums are exact, and not estimated."""
 
-    Raises:
-        DensityError: always; sums are exact here.
+
+def infer_discrete(
+    fn: Callable[..., Any] | None = None,
+    first_available_dim: int | None = None,
+    temperature: int = 1,
+    *,
+    strict_enumeration_warning: bool = True,
+) -> Any:
+    """A program that draws its discrete sites from their posterior, given its data and its other sites.
+
+    Args:
+        fn: the program, with handlers that give its other latent sites values, such as ``poutine.replay(model, trace)``.
+        first_available_dim, strict_enumeration_warning: of Pyro's own machinery; they have no use here.
+        temperature: 1 for draws, 0 for the most probable values.
+
+    Example:
+        >>> import torch, sursum.compat.pyro as pyro, sursum.compat.pyro.distributions as dist
+        >>> def model(y):
+        ...     z = pyro.sample("z", dist.Bernoulli(0.5))
+        ...     pyro.sample("y", dist.Normal(8 * z, 1.0), obs=y)
+        ...     return z
+        >>> infer_discrete(model, temperature=0)(torch.tensor(7.0))
+        tensor(1.)
     """
+    if fn is None:
+        return lambda program: infer_discrete(program, first_available_dim, temperature)
+    program = as_program(fn)
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        raise DensityError("TraceTMC_ELBO is not here: discrete sites are summed exactly. Write TraceEnum_ELBO().")
+    def inferred(*args: Any, **kwargs: Any) -> Any:
+        with su.block(), torch.no_grad():
+            found = su.trace(program).get_trace(*args, **kwargs)
+        held = {name: site.value for name, site in found.stochastic.items() if not _is_discrete(site)}
+        chosen = _chosen(program, held, args, kwargs, temperature)
+        return su.substitute(program, data=held | chosen)(*args, **kwargs)
+
+    return inferred
+
+
+def _is_discrete(site: Sample) -> bool:
+    return bool(getattr(site.fn.support, "is_discrete", False)) and not site.infer.get("is_subsample")
+
+
+def _chosen(
+    program: Callable[..., Any], held: dict[str, Tensor], args: Any, kwargs: Any, temperature: int
+) -> dict[str, Tensor]:
+    """Values of the discrete sites from their posterior, the others being held."""
+    data = {name: value.detach() for name, value in held.items()}
+
+    def alone() -> None:
+        # A density has at least one coordinate; this one says nothing about the others.
+        su.sample("_alone", su.distributions.Normal(0.0, 1.0))
+        su.condition(program, data=data)(*args, **kwargs)
+
+    with su.block():
+        posterior = su.infer.Laplace(alone, num_samples=1, seed=0, engine="torch").run()
+        drawn = su.infer.infer_discrete(posterior, temperature=temperature)
+    return {name: drawn[name][0, 0] for name in drawn if name not in posterior}

@@ -1,6 +1,6 @@
 """Pyro's functions of tensors that programs use.
 
-Imports torch alone; the rest of `sursum.compat.pyro` imports it.
+Imports torch and sursum's public names; the rest of `sursum.compat.pyro` imports it.
 """
 
 from sursum.compat.pyro._refuse import refusing
