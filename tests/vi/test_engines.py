@@ -54,6 +54,7 @@ GUIDES = {
     "laplace": autoguide.AutoLaplaceApproximation,
     "low rank": autoguide.AutoLowRankMultivariateNormal,
     "flow": autoguide.AutoNormalizingFlow,
+    "iaf": autoguide.AutoIAFNormal,
     "list": None,
     "by hand": None,
 }

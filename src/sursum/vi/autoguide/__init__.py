@@ -7,6 +7,7 @@ from sursum.vi.autoguide.delta import AutoDelta
 from sursum.vi.autoguide.flow import AutoNormalizingFlow
 from sursum.vi.autoguide.guide import AutoGuide
 from sursum.vi.autoguide.guide_list import AutoGuideList
+from sursum.vi.autoguide.iaf import AutoIAFNormal
 from sursum.vi.autoguide.init import (
     init_to_feasible,
     init_to_mean,
@@ -24,6 +25,7 @@ __all__ = [
     "AutoDiagonalNormal",
     "AutoGuide",
     "AutoGuideList",
+    "AutoIAFNormal",
     "AutoLaplaceApproximation",
     "AutoLowRankMultivariateNormal",
     "AutoMultivariateNormal",

@@ -12,6 +12,7 @@ from sursum.compat.pyro.infer.autoguide.guides import (
     AutoDiagonalNormal,
     AutoGuide,
     AutoGuideList,
+    AutoIAFNormal,
     AutoLaplaceApproximation,
     AutoLowRankMultivariateNormal,
     AutoMultivariateNormal,
@@ -36,6 +37,7 @@ __all__ = [
     "AutoDiagonalNormal",
     "AutoGuide",
     "AutoGuideList",
+    "AutoIAFNormal",
     "AutoLaplaceApproximation",
     "AutoLowRankMultivariateNormal",
     "AutoMultivariateNormal",
@@ -56,5 +58,13 @@ __all__ = [
 __getattr__ = refusing(
     "pyro.infer.autoguide",
     __all__,
-    {"AutoDiscreteParallel": "a discrete site is drawn by a guide of yours"},
+    {
+        "AutoDiscreteParallel": "discrete sites are summed out, TraceEnum_ELBO; a guide of yours draws them",
+        "AutoGaussian": "write AutoMultivariateNormal(model)",
+        "AutoHierarchicalNormalMessenger": "write AutoMultivariateNormal(model)",
+        "AutoMessenger": "write a guide of yours",
+        "AutoNormalMessenger": "write AutoNormal(model)",
+        "AutoRegressiveMessenger": "write AutoNormalizingFlow(model), or AutoIAFNormal(model)",
+        "AutoStructured": "write AutoMultivariateNormal(model), or a guide of yours",
+    },
 )

@@ -78,6 +78,10 @@ class _Flow(Stored, ours.AutoNormalizingFlow):
     pass
 
 
+class _IAF(Stored, ours.AutoIAFNormal):
+    pass
+
+
 class _List(ours.AutoGuideList):
     pass
 
@@ -348,6 +352,27 @@ class AutoNormalizingFlow(AutoContinuous):
         self, model: Callable[..., Any], init_transform_fn: Callable[[int], Any] | None = None, **settings: Any
     ) -> None:
         super().__init__(model, flow=init_transform_fn, **settings)
+
+
+class AutoIAFNormal(AutoContinuous):
+    """Inverse autoregressive flows over all unconstrained coordinates; their networks are zuko's.
+
+    Args:
+        hidden_dim: the width of the networks.
+        num_transforms: how many flows.
+    """
+
+    kind = _IAF
+
+    def __init__(
+        self,
+        model: Callable[..., Any],
+        hidden_dim: int | None = None,
+        init_loc_fn: Callable[[Any], Any] | None = None,
+        num_transforms: int = 1,
+    ) -> None:
+        start = by_default if init_loc_fn is None else init_loc_fn
+        super().__init__(model, init_loc_fn=start, num_transforms=num_transforms, hidden_dim=hidden_dim)
 
 
 class AutoGuideList(AutoGuide):
