@@ -99,7 +99,7 @@ def _chosen(
 
     def alone() -> None:
         # A density has at least one coordinate; this one says nothing about the others.
-        su.sample("_alone", su.distributions.Normal(0.0, 1.0))
+        su.factor("_alone_too", -(su.sample("_alone", su.distributions.Normal(0.0, 1.0)) ** 2))
         su.condition(program, data=data)(*args, **kwargs)
 
     with su.block():
