@@ -65,7 +65,7 @@ def node_of(site: Site) -> Node:
         args=(),
         kwargs={},
         cond_indep_stack=tuple(
-            CondIndepStackFrame(frame.name, frame.dim, frame.length, 0, frame.size) for frame in reversed(site.plates)
+            CondIndepStackFrame(frame.name, frame.dim, frame.length, 0, frame.size) for frame in reversed(plates_of(site))
         ),
         intermediates=(),
         continuation=None,
@@ -89,6 +89,11 @@ def node_of(site: Site) -> Node:
         made["kwargs"] = getattr(site, "kwargs", {})
     made.site = site
     return made
+
+
+def plates_of(site: Site) -> tuple[Frame, ...]:
+    """The plates of a site, without the steps of loops."""
+    return tuple(frame for frame in site.plates if type(frame) is Frame)
 
 
 def node_of_plate(frame: Frame) -> Node:

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 from torch.distributions import Distribution
 
-from sursum.compat.pyro.poutine.nodes import Node, node_of, node_of_plate
+from sursum.compat.pyro.poutine.nodes import Node, node_of, node_of_plate, plates_of
 from sursum.errors import SiteError
 from sursum.handlers import Factor, Sample, Site
 
@@ -70,7 +70,7 @@ class Trace:
 
     def add_site(self, site: Site) -> None:
         """Add a site of sursum's, after the plates that it is in."""
-        for frame in site.plates:
+        for frame in plates_of(site):
             if frame.name not in self.nodes:
                 self._put(frame.name, node_of_plate(frame))
         self._put(site.name, node_of(site))
