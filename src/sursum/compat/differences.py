@@ -14,8 +14,8 @@ DIFFERENCES: Mapping[str, str] = {
         "the result may be dropped: the network itself holds lifted, trained and held values while the program runs"
     ),
     "pyro.param": (
-        "the coordinates of a constrained parameter are sursum's: steps of an optimiser differ where they are not "
-        "those of torch's exp, as for softplus_positive and simplex"
+        "the coordinates of some constrained parameters are sursum's, such as those of a simplex: steps of an optimiser are "
+        "then others"
     ),
     "pyro.sample": (
         "dimensions of a value that no plate and no distribution has are an error, in every method; in Pyro in SVI only"
@@ -55,7 +55,6 @@ DIFFERENCES: Mapping[str, str] = {
     "pyro.poutine.block": "`hide_fn` or `expose_fn` decides alone, as in Pyro; sursum's own refuses both together",
     "pyro.poutine.enum": "enumeration is sursum's own: a discrete site is summed out by every density",
     "pyro.get_param_store": "`load` reads tensors and constraints and executes nothing",
-    "pyro.distributions.constraints.softplus_positive": "the same set, in the coordinates of exp",
 }
 """What is not as in Pyro, for each of its names that is here."""
 

@@ -54,8 +54,10 @@ def test_a_networks_own_parameters_come_back():
 
 
 def test_parameters_have_sursums_coordinates():
-    value = pyro.param("s", torch.tensor(2.0), constraint=constraints.softplus_positive)
-    assert float(value.unconstrained().detach()) == pytest.approx(0.693147)
+    value = pyro.param("share", torch.tensor([0.2, 0.3, 0.5]), constraint=constraints.simplex)
+    assert value.unconstrained().shape == (2,)
+    scale = pyro.param("scale", torch.tensor(2.0), constraint=constraints.softplus_positive)
+    assert float(torch.nn.functional.softplus(scale.unconstrained()).detach()) == pytest.approx(2.0)
 
 
 def test_dimensions_without_an_owner_are_an_error():
