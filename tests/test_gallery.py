@@ -92,6 +92,24 @@ def test_change_point_sums_over_all_years() -> None:
     assert abs(float(su.trace(change_point.mining).get_trace(y).log_prob_sum()) - (by_hand - np.log(len(y) - 1))) < 1e-3
 
 
+def test_hidden_markov(run: Run) -> None:
+    """The probabilities of the states at a draw are those of the forward and backward algorithms, and the path is found."""
+    module, posterior = run("hidden_markov", 150)
+    path, customers = module.simulate()
+    rates, stays = posterior["rates"][0, 7].numpy(), np.log(posterior["stays"][0, 7].numpy())
+    seen = poisson.logpmf(customers.numpy()[:, None], rates)
+    forward, backward = [stays[0] + seen[0]], [np.zeros(3)]
+    for t in range(1, len(seen)):
+        forward.append(logsumexp(forward[-1][:, None] + stays, 0) + seen[t])
+        backward.append(logsumexp(stays + seen[-t] + backward[-1], 1))
+    exact = np.stack(forward) + np.stack(backward[::-1])
+    exact = np.exp(exact - logsumexp(exact, 1, keepdims=True))
+    np.testing.assert_allclose(su.infer.discrete_probabilities(posterior)["state"][0, 7], exact, atol=1e-6)
+    best = su.infer.infer_discrete(posterior, temperature=0)["state"].flatten(0, 1).mode(0).values
+    assert float((best == path).double().mean()) > 0.85
+    near(posterior["rates"], module.RATES.numpy(), 3.0)
+
+
 def test_eight_schools(run: Run) -> None:
     """Everything is normal given tau: a sum over a grid of it."""
     module, posterior = run("eight_schools", 500)
