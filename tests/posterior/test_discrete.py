@@ -133,6 +133,7 @@ def test_states_of_a_scan():
         assert best[0, k, :, series].tolist() == path[::-1]
 
 
+@pytest.mark.slow
 def test_neighbouring_states_are_drawn_together():
     """States that almost never change are drawn as one block, which independent draws of their marginals would not be."""
     y = torch.zeros(6, 2, dtype=torch.float64)
