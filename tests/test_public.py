@@ -31,6 +31,7 @@ PUBLIC = {
             "distributed",
             "compile",
             "check",
+            "ops",
             "optim",
             "Benchmark",
             "Draws",
@@ -61,6 +62,10 @@ PUBLIC = {
         *("many", "cross_validate", "CrossValidation", "Study", "StudyFailure", "StudyInterrupted"),
         *("SVI", "SVIResult", "ELBO", "EarlyStopping", "Trace_ELBO", "TraceMeanField_ELBO", "RenyiELBO", "autoguide"),
         *("TraceEnum_ELBO", "config_enumerate", "infer_discrete", "discrete_probabilities"),
+    },
+    "su.ops": {
+        *("gammainc", "gammaincc", "log_gammainc", "log_gammaincc", "betainc", "betaincc", "log_betainc", "log_betaincc"),
+        *("student_t_cdf", "log_student_t_cdf", "log_normal_cdf", "betaln", "log_binomial", "log1mexp", "logsubexp"),
     },
     "su.handlers": {
         *("trace", "replay", "condition", "uncondition", "substitute", "do", "block", "mask", "scale", "scope", "seed"),

@@ -22,7 +22,7 @@ from torch.distributions.utils import clamp_probs
 from torch.nn import Parameter
 from torch.overrides import TorchFunctionMode
 
-from sursum.common.incomplete_gamma import INCOMPLETE_GAMMA
+from sursum.common.special.incomplete_gamma import INCOMPLETE_GAMMA
 from sursum.common.torch_private import (
     DisableTorchDispatch,
     DisableTorchFunction,

@@ -13,7 +13,11 @@ from tests.compiler.native.network_operators import LOSSES, NETWORKS, PIECEWISE,
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from sursum.common.incomplete_gamma import operator as incomplete_gamma
+from sursum.common.special.incomplete_beta import INCOMPLETE_BETA
+from sursum.common.special.incomplete_gamma import INCOMPLETE
+from sursum.common.special.log_beta import LOG_BETA
+from sursum.common.special.log_incomplete_gamma import LOG_INCOMPLETE
+from sursum.common.special.student_cdf import STUDENT
 
 Case = Callable[[Tensor, Tensor], Tensor | tuple[Tensor, ...] | list[Tensor]]
 aten = torch.ops.aten
@@ -140,8 +144,15 @@ POINTWISE: dict[str, list[Case]] = {
 SPECIAL: dict[str, list[Case]] = {
     "aten.polygamma": [lambda x, y: torch.polygamma(0, x), lambda x, y: torch.polygamma(1, x.abs().clamp(0.01, 50)),
                        lambda x, y: torch.polygamma(2, x.abs().clamp(0.01, 50)), lambda x, y: torch.polygamma(3, x.abs().clamp(0.01, 50))],
-    "sursum.incomplete_gamma": [lambda x, y, k=k: incomplete_gamma()(x, y, k) for k in range(4)]
-        + [lambda x, y, k=k: incomplete_gamma()(x.abs() * 30, (x.abs() + y) * 30, k) for k in range(4)],
+    "sursum.incomplete_gamma": [lambda x, y, k=k: INCOMPLETE.operator(x, y, k) for k in range(4)]
+        + [lambda x, y, k=k: INCOMPLETE.operator(x.abs() * 30, (x.abs() + y) * 30, k) for k in range(4)],
+    "sursum.log_incomplete_gamma": [lambda x, y, k=k: LOG_INCOMPLETE.operator(x, y, k) for k in range(6)]
+        + [lambda x, y, k=k: LOG_INCOMPLETE.operator(x.abs() * 30, (x.abs() + y) * 30, k) for k in range(6)],
+    "sursum.incomplete_beta": [lambda x, y, k=k: INCOMPLETE_BETA.operator(x, y, WEIGHTS / 3, 1 - WEIGHTS / 3, k) for k in range(8)]
+        + [lambda x, y, k=k: INCOMPLETE_BETA.operator(x.abs() * 9, y.abs() * 9, y.sigmoid(), (-y).sigmoid(), k) for k in range(8)],
+    "sursum.log_beta": [lambda x, y, k=k: LOG_BETA.operator(x, y, k) for k in range(3)],
+    "sursum.student_cdf": [lambda x, y, k=k: STUDENT.operator(x, y, k) for k in range(6)]
+        + [lambda x, y, k=k: STUDENT.operator(WEIGHTS * 3, y * 5, k) for k in range(6)],
     "aten.mvlgamma": [lambda x, y: torch.mvlgamma(x.abs() + 3, 3), lambda x, y: torch.mvlgamma(x.abs() + 3, 1)],
     "aten.special_zeta": [lambda x, y: torch.special.zeta(x.clamp(max=500), y.abs().clamp(0.5, 50) + 0.25), lambda x, y: torch.special.zeta(2.5, y),
                           lambda x, y: torch.special.zeta(x, 1.0)],

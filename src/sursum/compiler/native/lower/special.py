@@ -70,6 +70,15 @@ def extreme(best: str) -> Any:
     return formula
 
 
+def of_ours(name: str) -> Any:
+    """A special operator: its C function is passed first what of it is asked for."""
+
+    def formula(e: Exprs, *args: Any) -> Expr:
+        return e.call(name, e.const(float(args[-1])), *args[:-1])
+
+    return formula
+
+
 TABLE = formulas({
     "aten.polygamma": polygamma,
     "aten.mvlgamma": mvlgamma,
@@ -78,7 +87,8 @@ TABLE = formulas({
     "aten.special_i0e": lambda e, x: e.call("bessel", e.const(0.0), e.const(1.0), x),
     "aten.special_i1": lambda e, x: e.call("bessel", e.const(1.0), e.const(0.0), x),
     "aten.special_i1e": lambda e, x: e.call("bessel", e.const(1.0), e.const(1.0), x),
-    "sursum.incomplete_gamma": lambda e, a, x, which: e.call("incomplete_gamma", e.const(float(which)), a, x),
+    **{f"sursum.{name}": of_ours(name)
+       for name in ("incomplete_gamma", "log_incomplete_gamma", "incomplete_beta", "log_beta", "student_cdf")},
     "aten.special_erfcx": lambda e, x: e.call("erfcx", x),
     "aten.special_ndtri": lambda e, x: e.call("ndtri", x),
     "aten.special_log_ndtr": ndtr_log,

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from enum import IntEnum
-from functools import cache
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -19,13 +17,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sursum.common.torch_private import DisableTorchFunction
-
-Array = NDArray[np.float64]
+from sursum.common.special.gamma_series import by_torch, log1pmx, log_gamma1p, stirling
+from sursum.common.special.iteration import iterate
+from sursum.common.special.special_operator import Array, SpecialOperator
 
 #: From this shape on, Temme's expansion.
 LARGE = 1e6
-_MOST_TERMS = 1_000_000
 _ROOT = np.sqrt(2 * np.pi)
 
 
@@ -53,12 +50,12 @@ def gammainc(input: Tensor, other: Tensor) -> Tensor:
         >>> round(float(p.detach()), 9), round(float(torch.autograd.grad(p, a)[0]), 9)
         (0.264241118, -0.276196046)
     """
-    return _differentiable(input, other, Which.LOWER)
+    return INCOMPLETE(Which.LOWER, input, other)
 
 
 def gammaincc(input: Tensor, other: Tensor) -> Tensor:
     """The upper one, 1 − P(a, x), accurate where it is small; see `gammainc`."""
-    return _differentiable(input, other, Which.UPPER)
+    return INCOMPLETE(Which.UPPER, input, other)
 
 
 #: torch's functions, and those here that take their places in double precision.
@@ -68,70 +65,6 @@ INCOMPLETE_GAMMA: Mapping[Any, Callable[..., Tensor]] = {
 }
 
 
-def _differentiable(shape: Any, x: Any, which: Which) -> Tensor:
-    with DisableTorchFunction():
-        a, x = torch.broadcast_tensors(shape.to(torch.float64), x.to(torch.float64))
-        found: Tensor = _IncompleteGamma.apply(a, x, which)
-    return found
-
-
-class _IncompleteGamma(torch.autograd.Function):
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(a: Tensor, x: Tensor, which: Which) -> Tensor:
-        """P or 1 − P."""
-        found: Tensor = operator()(a, x, which)
-        return found
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Which], output: Tensor) -> None:
-        """Keeps the arguments."""
-        ctx.save_for_backward(*inputs[:2])
-        ctx.sign = -1.0 if inputs[2] == Which.UPPER else 1.0
-
-    @staticmethod
-    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        """The derivatives that are asked for."""
-        arguments, slope = ctx.saved_tensors, slopes[0] * ctx.sign
-        by = (Which.BY_SHAPE, Which.BY_POINT)
-        found = [slope * operator()(*arguments, which) if needed else None
-                 for which, needed in zip(by, ctx.needs_input_grad[:2], strict=True)]  # fmt: skip
-        return found[0], found[1], None
-
-
-def operator() -> Any:
-    """The function as an operator of torch's, `sursum::incomplete_gamma(a, x, which)`, so that a capture sees it."""
-    with _LOCK:
-        return _registered()[1]
-
-
-_LOCK = Lock()
-
-
-@cache
-def _registered() -> tuple[torch.library.Library, Any]:
-    """What holds the registration, which lives as long as the process, and the operator."""
-    library = torch.library.Library("sursum", "FRAGMENT")
-    library.define("incomplete_gamma(Tensor a, Tensor x, int which) -> Tensor")
-    library.impl("incomplete_gamma", _kernel, "CompositeExplicitAutograd")
-    torch.library.register_vmap("sursum::incomplete_gamma", _batched, lib=library)
-    return library, torch.ops.sursum.incomplete_gamma.default
-
-
-def _batched(info: Any, dims: tuple[int | None, ...], a: Tensor, x: Tensor, which: int) -> tuple[Tensor, int]:
-    """Both arguments have the same shape but for the batch."""
-    a, x = (t.unsqueeze(0) if dim is None else t.movedim(dim, 0) for t, dim in zip((a, x), dims[:2], strict=True))
-    found: Tensor = operator()(*torch.broadcast_tensors(a, x), which)
-    return found, 0
-
-
-def _kernel(a: Tensor, x: Tensor, which: int) -> Tensor:
-    shape, point = torch.broadcast_tensors(a, x)
-    found = incomplete_gamma(shape.detach().numpy().ravel(), point.detach().numpy().ravel(), Which(which))
-    return torch.from_numpy(found).reshape(shape.shape)
-
-
 # By regions -----------------------------------------------------------------------------------------------------------
 
 
@@ -139,7 +72,7 @@ def incomplete_gamma(a: Array, x: Array, which: Which) -> Array:
     """The same of vectors of NumPy's; the C of `compiler/native` computes it alike."""
     with np.errstate(all="ignore"):
         inner = (a >= 0) & (x > 0) & np.isfinite(a) & np.isfinite(x) & ((a > 0) | (which == Which.BY_SHAPE))
-        factor = np.where(inner, _factor(a, x), 0.0)
+        factor = np.where(inner, np.exp(log_factor(a, x)), 0.0)
         inner &= factor > 0
         found = _at_the_edges(a, x, which)
         for region, function in _regions(a, x, which):
@@ -171,30 +104,16 @@ def _at_the_edges(a: Array, x: Array, which: Which) -> Array:
     return np.where(nowhere, np.nan, found)
 
 
-def _log1pmx(d: Array, ratio: Array) -> Array:
-    """log(1 + d) − d for d = x/a − 1."""
-    r = np.where(np.abs(d) > 0.5, 0.0, d / (2 + d))
-    total, power = np.zeros_like(d), np.ones_like(d)
-    for k in range(3, 41, 2):
-        total += power / k
-        power = power * r * r
-    return np.where(np.abs(d) > 0.5, np.log(ratio) - d, 2 * r * r * r * total - r * d)
-
-
-def _factor(a: Array, x: Array) -> Array:
-    """xᵃ e⁻ˣ / Γ(a + 1)"""
-    small = np.exp(a * np.log(x) - x - _by_torch(torch.lgamma, a + 1))
-    large = np.exp(a * _log1pmx((x - a) / a, x / a) - _series_in(a, (12, -360, 1260, -1680, 1188, -360360 / 691, 156)))
-    return np.where(a < 10, small, large / (_ROOT * np.sqrt(a)))
+def log_factor(a: Array, x: Array) -> Array:
+    """log(xᵃ e⁻ˣ / Γ(a + 1))"""
+    small = a * np.log(x) - x - by_torch(torch.lgamma, a + 1)
+    large = a * log1pmx((x - a) / a, x / a) - stirling(a) - np.log(_ROOT * np.sqrt(a))
+    return np.where(a < 10, small, large)
 
 
 def _series_in(a: Array, divisors: tuple[float, ...]) -> Array:
     """Σ 1 / (cₖ a²ᵏ⁺¹)"""
     return np.asarray(sum(1 / (c * a ** (2.0 * k + 1)) for k, c in enumerate(divisors)), dtype=np.float64)
-
-
-def _by_torch(function: Callable[[Tensor], Tensor], x: Array) -> Array:
-    return function(torch.from_numpy(x)).numpy()
 
 
 def _logs(a: Array, x: Array) -> Array:
@@ -203,9 +122,9 @@ def _logs(a: Array, x: Array) -> Array:
     return np.where(np.abs(d) > 0.5, np.log(x / a), np.log1p(d))
 
 
-def _drift(a: Array, x: Array) -> Array:
+def drift(a: Array, x: Array) -> Array:
     """log x − ψ(a + 1)"""
-    small = np.log(x) - _by_torch(torch.digamma, a + 1)
+    small = np.log(x) - by_torch(torch.digamma, a + 1)
     tail = _series_in(a, (12, -120, 252, -240, 132, -32760 / 691, 12)) / a
     return np.where(a < 10, small, _logs(a, x) - 0.5 / a + tail)
 
@@ -213,7 +132,7 @@ def _drift(a: Array, x: Array) -> Array:
 def _expansion(a: Array, x: Array, factor: Array, which: Which) -> Array:
     """Temme's, for a large shape."""
     d, logs = (x - a) / a, _logs(a, x)
-    t = -a * _log1pmx(d, x / a)
+    t = -a * log1pmx(d, x / a)
     eta = np.copysign(np.sqrt(2 * t / a), d)
     c = np.polyval([1 / 25515, -139 / 777600, 1 / 2835, 1 / 864, -2 / 135, 1 / 12, -1 / 3], eta)
     more = np.polyval([25 / 12096, -1 / 288, -1 / 540], eta) / a
@@ -223,7 +142,7 @@ def _expansion(a: Array, x: Array, factor: Array, which: Which) -> Array:
         share, move = (np.where(eta == 0, 1.0, of / eta) for of in (logs, d))
         return np.asarray(-peak * (share + (c + more) * (logs - 0.5 / a) - (slope * move + more) / a))
     sign = 1.0 if which is Which.UPPER else -1.0
-    tail = _by_torch(torch.erfc, sign * np.copysign(np.sqrt(t), d))
+    tail = by_torch(torch.erfc, sign * np.copysign(np.sqrt(t), d))
     return np.asarray(0.5 * tail + sign * peak * (c + more))
 
 
@@ -233,34 +152,47 @@ def _rest_of_one(a: Array, x: Array, factor: Array, which: Which) -> Array:
     for n in range(1, 40):
         term = term * (-x / n)
         total += term / (a + n)
-    logs = np.polyval([-0.20738555102867398527, 0.27058080842778454788, -0.40068563438653142847, 0.82246703342411321824,
-                       -0.57721566490153286061, 0.0], a)  # fmt: skip
-    u = a * np.log(x) - np.where(a < 1e-3, logs, _by_torch(torch.lgamma, a + 1))
+    u = a * np.log(x) - log_gamma1p(a)
     return np.asarray(-np.expm1(u) - np.exp(u) * a * total)
 
 
 def _series(a: Array, x: Array, factor: Array, which: Which) -> Array:
-    """The power series, and its derivative by the shape."""
-    total, term, slope, change = np.ones_like(a), np.ones_like(a), np.zeros_like(a), np.zeros_like(a)
-    for k in range(1, _MOST_TERMS):
-        ratio = x / (a + k)
-        term = term * ratio
-        change = change * ratio - term / (a + k)
-        total += term
-        slope += change
-        if ((term < 1e-17 * total) & (np.abs(change) <= 1e-17 * np.abs(slope))).all():
-            break
+    total, slope = power_series(a, x)
     if which is Which.BY_SHAPE:
-        return factor * (total * _drift(a, x) + slope)
+        return factor * (total * drift(a, x) + slope)
     return 1 - factor * total if which is Which.UPPER else factor * total
 
 
 def _fraction(a: Array, x: Array, factor: Array, which: Which) -> Array:
-    """The continued fraction by Lentz's method; the derivative of its logarithm is added up."""
-    b = x + 1 - a
-    c, dc, f = np.full_like(a, np.inf), np.zeros_like(a), 1 / b
-    df, value, slope = f * f, f.copy(), f.copy()
-    for k in range(1, _MOST_TERMS):
+    value, slope = continued_fraction(a, x)
+    if which is Which.BY_SHAPE:
+        return -factor * value * (1 + a * (drift(a, x) + slope))
+    upper = factor * a * value
+    return upper if which is Which.UPPER else 1 - upper
+
+
+def power_series(a: Array, x: Array) -> tuple[Array, Array]:
+    """P(a, x) less its factor, for x < a + 1, and its derivative by the shape."""
+
+    def advance(k: int, state: tuple[Array, ...]) -> tuple[tuple[Array, ...], NDArray[np.bool_]]:
+        a, x, total, term, slope, change = state
+        ratio = x / (a + k)
+        term = term * ratio
+        change = change * ratio - term / (a + k)
+        total, slope = total + term, slope + change
+        done = (term < 1e-17 * total) & (np.abs(change) <= 1e-17 * np.abs(slope))
+        return (a, x, total, term, slope, change), done
+
+    one, none = np.ones_like(a), np.zeros_like(a)
+    _, _, total, _, slope, _ = iterate(advance, a, x, one, one, none, none)
+    return total, slope
+
+
+def continued_fraction(a: Array, x: Array) -> tuple[Array, Array]:
+    """1 − P less its factor and a, for x from a + 1 on, by Lentz's method; the derivative of its logarithm is added up."""
+
+    def advance(k: int, state: tuple[Array, ...]) -> tuple[tuple[Array, ...], NDArray[np.bool_]]:
+        a, b, c, dc, f, df, value, slope = state
         n = k * (a - k)
         b = b + 2
         below = n * f + b
@@ -270,11 +202,22 @@ def _fraction(a: Array, x: Array, factor: Array, which: Which) -> Array:
         dc = k / c - n / c * (dc / c) - 1
         c = b + n / c
         by, change = c * f, dc / c + share
-        value *= by
-        slope += change
-        if ((np.abs(by - 1) < 2e-16) & (np.abs(change) <= 1e-16 * np.abs(slope))).all():
-            break
-    if which is Which.BY_SHAPE:
-        return -factor * value * (1 + a * (_drift(a, x) + slope))
-    upper = factor * a * value
-    return upper if which is Which.UPPER else 1 - upper
+        value, slope = value * by, slope + change
+        done = (np.abs(by - 1) < 2e-16) & (np.abs(change) <= 1e-16 * np.abs(slope))
+        return (a, b, c, dc, f, df, value, slope), done
+
+    b = x + 1 - a
+    f = 1 / b
+    *_, value, slope = iterate(advance, a, b, np.full_like(a, np.inf), np.zeros_like(a), f, f * f, f, f)
+    return value, slope
+
+
+def _kernel(args: tuple[Array, ...], which: int) -> Array:
+    return incomplete_gamma(args[0], args[1], Which(which))
+
+
+#: P and 1 − P, `sursum::incomplete_gamma(a, x, which)`.
+INCOMPLETE = SpecialOperator("incomplete_gamma", 2, _kernel, {
+    Which.LOWER: ((Which.BY_SHAPE, 1.0), (Which.BY_POINT, 1.0)),
+    Which.UPPER: ((Which.BY_SHAPE, -1.0), (Which.BY_POINT, -1.0)),
+})  # fmt: skip

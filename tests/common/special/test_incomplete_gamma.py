@@ -8,8 +8,8 @@ from tests.compiler.native.agreement import compiled
 
 import sursum as su
 import sursum.distributions as dist
-from sursum.common.incomplete_gamma import Which, gammainc, gammaincc, incomplete_gamma, operator
 from sursum.common.precision import in_double
+from sursum.common.special.incomplete_gamma import INCOMPLETE, Which, gammainc, gammaincc, incomplete_gamma
 
 D = torch.float64
 INF, NAN = float("inf"), float("nan")
@@ -71,7 +71,7 @@ def test_arguments_are_broadcast_and_batched():
     (slope,) = torch.autograd.grad(gammainc(a, x).sum(), a)
     wanted = incomplete_gamma(np.repeat([0.5, 3.0], 3), np.tile(x.numpy(), 2), Which.BY_SHAPE).reshape(2, 3).sum(1)
     np.testing.assert_allclose(slope[:, 0], wanted)
-    batched = torch.vmap(lambda a, x: operator()(a, x, 0), in_dims=(0, None))(a.detach().expand(2, 3), x)
+    batched = torch.vmap(lambda a, x: INCOMPLETE.operator(a, x, 0), in_dims=(0, None))(a.detach().expand(2, 3), x)
     np.testing.assert_allclose(batched, gammainc(a, x).detach())
 
 
