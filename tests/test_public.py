@@ -92,6 +92,7 @@ FACE = {
     "su.cluster": su.cluster,
     "su.distributed": su.distributed,
     "su.infer": su.infer,
+    "su.ops": su.ops,
     "su.handlers": su.handlers,
 }
 
@@ -105,6 +106,7 @@ def test_the_public_list_is_what_is_there(where):
         "su.cluster": su.cluster,
         "su.distributed": su.distributed,
         "su.infer": su.infer,
+        "su.ops": su.ops,
         "su.handlers": su.handlers,
     }[where]
     listed = set(module.__all__) - set(PYRO_NAMES)

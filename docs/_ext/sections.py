@@ -68,7 +68,15 @@ def api() -> str:
 
 
 PUBLIC = (
-    *("sursum", "sursum.infer", "sursum.infer.autoguide", "sursum.infer.reparam", "sursum.optim", "sursum.priors", "sursum.ops"),
+    *(
+        "sursum",
+        "sursum.infer",
+        "sursum.infer.autoguide",
+        "sursum.infer.reparam",
+        "sursum.optim",
+        "sursum.priors",
+        "sursum.ops",
+    ),
     "sursum.handlers",
 )
 

@@ -1,8 +1,9 @@
 """Incomplete gamma and beta functions, Student's distribution function, and their logarithms, far out in the tails too.
 
-Each is differentiable once by all its arguments, which are broadcast; a Python number may stand for a tensor. They are computed
-in float64, and have the dtype of the arguments. Relative errors of values and derivatives are about 1e-13, unless rounding of an
-argument decides; the derivative of Student's function by more than a thousand degrees of freedom has 1e-11.
+Each is differentiable once by all its arguments, which are broadcast; a number may stand for a tensor. They are computed in
+float64, and have the dtype of the arguments. Relative errors of values and derivatives are about 1e-13, unless an argument is
+not known better; by more than a thousand degrees of freedom, Student's has a derivative with 1e-11. Where a and b are 10⁹ and
+more, incomplete beta functions are not accurate near the mean.
 
 For the logistic distribution, torch's `logsigmoid` is as good.
 """

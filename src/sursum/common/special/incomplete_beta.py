@@ -101,7 +101,7 @@ def _inside(a: Array, b: Array, x: Array, y: Array, part: int, logs: bool) -> Ar
     before = np.flatnonzero(left & (a * y >= b * x))
     if len(before):
         sides = a[before], b[before], x[before], y[before]
-        factor, total, slopes = _direct(*sides)
+        factor, total, slopes = _direct(*sides, logs=logs)
         if part == 3 and logs:
             found[before] = sides[0] / (sides[2] * sides[3] * total)
         elif logs:
@@ -112,18 +112,19 @@ def _inside(a: Array, b: Array, x: Array, y: Array, part: int, logs: bool) -> Ar
         left[before] = False
     after = np.flatnonzero(left)
     if len(after):
-        factor, total, (by_b, by_a) = _direct(b[after], a[after], y[after], x[after])
+        factor, total, (by_b, by_a) = _direct(b[after], a[after], y[after], x[after], logs=False)
         one = np.exp(factor) * total
         finish(after, 1 - one, (-one * by_a, -one * by_b), np.log1p(-one))
     return found
 
 
-def _direct(a: Array, b: Array, x: Array, y: Array) -> tuple[Array, Array, tuple[Array, Array]]:
+def _direct(a: Array, b: Array, x: Array, y: Array, *, logs: bool) -> tuple[Array, Array, tuple[Array, Array]]:
     """The logarithm of the factor of I, I less the factor, and the derivatives of log I by a and b; for x up to a / (a + b)."""
     factor, by_a, by_b = _factor(a, b, x, y)
-    total, in_a, in_b = np.empty_like(a), np.empty_like(a), np.empty_like(a)
+    total, in_a, in_b = np.zeros_like(a), np.zeros_like(a), np.zeros_like(a)
+    there = logs | (np.exp(factor) != 0)  # elsewhere I is 0
     short = (x <= 0.6) & ((a + b) * x <= 0.6 * (a + 1))
-    for where, function in ((short, _series), (~short, _fraction)):
+    for where, function in ((there & short, _series), (there & ~short, _fraction)):
         at = np.flatnonzero(where)
         if len(at):
             total[at], in_a[at], in_b[at] = function(a[at], b[at], x[at], y[at])

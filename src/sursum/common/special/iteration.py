@@ -12,13 +12,13 @@ from sursum.common.special.special_operator import Array
 #: From the number of the step, from 1 on, and the state to the next state, and where it is the last one.
 Advance = Callable[[int, tuple[Array, ...]], tuple[tuple[Array, ...], NDArray[np.bool_]]]
 
-_MOST_TERMS = 1_000_000
+_MOST_TERMS = 100_000
 #: Elements are sorted out only so often.
 _EVERY = 8
 
 
 def iterate(advance: Advance, *state: Array) -> tuple[Array, ...]:
-    """The state of each element when it converged, at the latest after a million steps.
+    """The state of each element when it converged, is NaN, or after a hundred thousand steps.
 
     Example:
         >>> def halve(n, state):
@@ -31,7 +31,7 @@ def iterate(advance: Advance, *state: Array) -> tuple[Array, ...]:
     places, done = np.arange(len(state[0])), np.zeros(len(state[0]), dtype=bool)
     for n in range(1, _MOST_TERMS):
         state, last = advance(n, state)
-        done |= last
+        done |= last | np.isnan(state[-1])
         if n % _EVERY == 0 and done.any():
             for whole, part in zip(found, state, strict=True):
                 whole[places[done]] = part[done]

@@ -26,14 +26,14 @@ static double su_incomplete_beta(double mode, double a, double b, double x, doub
         if (a < 1.0 && b * x <= 1.0 && x <= 0.7)
             rest = su_incomplete_beta_rest(a, b, x, &by_a, &by_b);
         if (a * y >= b * x && (rest < 0.0 || rest > 0.5)) {
-            const double sum = su_incomplete_beta_direct(a, b, x, y, &factor, &by_a, &by_b);
+            const double sum = su_incomplete_beta_direct(logs, a, b, x, y, &factor, &by_a, &by_b);
             if (which == 3)
                 return logs ? a / (x * y * sum) : a * exp(factor) / (x * y);
             const double whole = logs ? 1.0 : exp(factor) * sum;
             return which == 1 ? whole * by_a : which == 2 ? whole * by_b : logs ? factor + log(sum) : whole;
         }
         if (rest < 0.0) {
-            const double sum = su_incomplete_beta_direct(b, a, y, x, &factor, &by_b, &by_a);
+            const double sum = su_incomplete_beta_direct(0, b, a, y, x, &factor, &by_b, &by_a);
             rest = exp(factor) * sum;
             by_a *= rest;
             by_b *= rest;

@@ -4,7 +4,7 @@ static double su_incomplete_beta_fraction(double a, double b, double x, double y
     const double away = a * y - b * x;
     double s = a + 1.0, h = a / s, k = away + 1.0, at = h * k, at_a = k / (s * s) + h * y, at_b = -h * x;
     double c = at, c_a = at_a, c_b = at_b, f = 0.0, f_a = 0.0, f_b = 0.0, value = at, log_a = at_a / at, log_b = at_b / at;
-    for (int n = 1; n < 1000000; n++) {
+    for (int n = 1; n < 100000; n++) {
         const double p = a + n - 1.0, u = p * (p + b) / (s * s), w = n * (b - n) * x * x;
         const double part = u * w, part_a = ((2.0 * p + b) / (s * s) - 2.0 * u / s) * w, part_b = p / (s * s) * w + u * n * x * x;
         const double old = s;
@@ -26,8 +26,8 @@ static double su_incomplete_beta_fraction(double a, double b, double x, double y
         value *= by;
         log_a += more_a;
         log_b += more_b;
-        if (fabs(by - 1.0) < 5e-16 && fabs(more_a) <= 1e-16 * fabs(log_a) + 3e-16 * fabs(slope_a)
-            && fabs(more_b) <= 1e-16 * fabs(log_b) + 3e-16 * fabs(slope_b))
+        if (log_b != log_b || (fabs(by - 1.0) < 5e-16 && fabs(more_a) <= 1e-16 * fabs(log_a) + 3e-16 * fabs(slope_a)
+                               && fabs(more_b) <= 1e-16 * fabs(log_b) + 3e-16 * fabs(slope_b)))
             break;
     }
     *by_a = 1.0 / a - log_a;

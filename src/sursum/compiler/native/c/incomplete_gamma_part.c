@@ -4,7 +4,7 @@ static double su_incomplete_gamma_part(double a, double x, double *by_a)
 {
     if (x < a + 1.0) { /* the power series */
         double sum = 1.0, term = 1.0, slope = 0.0, change = 0.0;
-        for (int k = 1; k < 1000000; k++) {
+        for (int k = 1; k < 100000; k++) {
             const double ratio = x / (a + k);
             term *= ratio;
             change = change * ratio - term / (a + k);
@@ -18,7 +18,7 @@ static double su_incomplete_gamma_part(double a, double x, double *by_a)
     }
     /* The continued fraction by Lentz's method; the derivative of its logarithm is added up. */
     double b = x + 1.0 - a, c = INFINITY, dc = 0.0, f = 1.0 / b, df = f * f, value = f, slope = f;
-    for (int k = 1; k < 1000000; k++) {
+    for (int k = 1; k < 100000; k++) {
         const double n = k * (a - k);
         b += 2.0;
         const double below = n * f + b, share = (1.0 - k * f - n * df) / below;
@@ -29,7 +29,7 @@ static double su_incomplete_gamma_part(double a, double x, double *by_a)
         const double by = c * f, change = dc / c + share;
         value *= by;
         slope += change;
-        if (fabs(by - 1.0) < 2e-16 && fabs(change) <= 1e-16 * fabs(slope))
+        if (slope != slope || (fabs(by - 1.0) < 2e-16 && fabs(change) <= 1e-16 * fabs(slope)))
             break;
     }
     *by_a = slope;
