@@ -25,7 +25,7 @@ COVERED = {
     "common/elsewhere.py": ["common/test_other_libraries.py"],
     "common/torch_private.py": ["test_layers.py"],
     "cluster/workers.py": ["cluster/test_local.py", "cluster/test_ray.py"],
-    "common/special/*.py": ["ops/test_special.py"],
+    "common/special/*.py": ["common/special/test_functions.py"],
     "common/taint.py": ["show/test_render.py", "show/test_report.py"],
     "compiler/capture/*.py": ["compiler/capture/test_capture.py"],
     "compiler/check/points.py": ["compiler/check/test_faithful.py"],

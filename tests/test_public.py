@@ -66,6 +66,7 @@ PUBLIC = {
     "su.ops": {
         *("gammainc", "gammaincc", "log_gammainc", "log_gammaincc", "betainc", "betaincc", "log_betainc", "log_betaincc"),
         *("student_t_cdf", "log_student_t_cdf", "log_normal_cdf", "betaln", "log_binomial", "log1mexp", "logsubexp"),
+        *("Vindex", "vindex"),
     },
     "su.handlers": {
         *("trace", "replay", "condition", "uncondition", "substitute", "do", "block", "mask", "scale", "scope", "seed"),

@@ -343,7 +343,11 @@ TAME = (
     frozenset(ALGEBRA)
     | frozenset(NETWORKS)
     | frozenset(SYSTEMS)
-    | {"sursum.incomplete_beta", "sursum.log_incomplete_gamma", "sursum.student_cdf"}  # their limits: tests/ops/test_special.py
+    | {
+        "sursum.incomplete_beta",
+        "sursum.log_incomplete_gamma",
+        "sursum.student_cdf",
+    }  # their limits: tests/common/special/test_functions.py
     | {"aten.std_mean.correction", "aten.var.correction", "aten.std.correction", "aten.var_mean.correction"}
 )
 
