@@ -61,7 +61,7 @@ def gammaincc(a: Number, x: Number) -> Tensor:
     Example:
         >>> import sursum as su
         >>> su.ops.gammaincc(2.0, 50.0)
-        tensor(9.8367e-21)
+        tensor(9.8366e-21)
     """
     return _apply(INCOMPLETE, Which.UPPER, a, x)
 
@@ -109,7 +109,7 @@ def betainc(a: Number, b: Number, x: Number) -> Tensor:
         >>> a = torch.tensor(2.0, dtype=torch.float64, requires_grad=True)
         >>> p = su.ops.betainc(a, 3.0, 0.4)
         >>> round(float(p.detach()), 6), round(float(torch.autograd.grad(p, a)[0]), 6)
-        (0.5248, -0.304376)
+        (0.5248, -0.240869)
     """
     return _beta(BetaWhich.VALUE, a, b, x, upper=False)
 
@@ -131,7 +131,7 @@ def log_betainc(a: Number, b: Number, x: Number) -> Tensor:
     Example:
         >>> import sursum as su
         >>> su.ops.log_betainc(1000.0, 1.0, 0.25)
-        tensor(-1386.2944)
+        tensor(-1386.2943)
     """
     return _beta(BetaWhich.LOG, a, b, x, upper=False)
 
@@ -142,7 +142,7 @@ def log_betaincc(a: Number, b: Number, x: Number) -> Tensor:
     Example:
         >>> import sursum as su
         >>> su.ops.log_betaincc(1.0, 1000.0, 0.75)
-        tensor(-1386.2944)
+        tensor(-1386.2943)
     """
     return _beta(BetaWhich.LOG, a, b, x, upper=True)
 
@@ -173,7 +173,7 @@ def log_student_t_cdf(df: Number, t: Number) -> Tensor:
     Example:
         >>> import torch, sursum as su
         >>> su.ops.log_student_t_cdf(30.0, torch.tensor(-1e30, dtype=torch.float64))
-        tensor(-2024.4634, dtype=torch.float64)
+        tensor(-2023.9365, dtype=torch.float64)
     """
     return _apply(STUDENT, StudentWhich.LOG, df, t)
 
@@ -191,7 +191,7 @@ def log_normal_cdf(x: Number) -> Tensor:
     Example:
         >>> import torch, sursum as su
         >>> x = torch.tensor(-1e5, dtype=torch.float64, requires_grad=True)
-        >>> float(torch.autograd.grad(su.ops.log_normal_cdf(x), x)[0])
+        >>> round(float(torch.autograd.grad(su.ops.log_normal_cdf(x), x)[0]), 8)
         100000.00001
     """
     (x,) = _tensors(x)
@@ -235,8 +235,8 @@ def betaln(a: Number, b: Number) -> Tensor:
 
     Example:
         >>> import torch, sursum as su
-        >>> su.ops.betaln(2.0, torch.tensor(1e15, dtype=torch.float64)) + 2 * torch.tensor(1e15, dtype=torch.float64).log()
-        tensor(-0., dtype=torch.float64)
+        >>> su.ops.betaln(2.0, torch.tensor(1e15, dtype=torch.float64))
+        tensor(-69.0776, dtype=torch.float64)
     """
     return _apply(LOG_BETA, VALUE, a, b)
 
@@ -255,8 +255,8 @@ def log_binomial(n: Number, k: Number) -> Tensor:
 
     Example:
         >>> import sursum as su
-        >>> su.ops.log_binomial(10.0, 3.0).exp()
-        tensor(120.)
+        >>> round(float(su.ops.log_binomial(10.0, 3.0).exp()), 3)
+        120.0
     """
     n, k = _tensors(n, k)
     wide, dtype = n.to(torch.float64), torch.promote_types(n.dtype, k.dtype)
