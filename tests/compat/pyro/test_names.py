@@ -91,6 +91,8 @@ def test_a_name_that_is_not_here_says_what_to_write():
         from sursum.compat.pyro.infer import SVGD  # noqa: F401
     with pytest.raises(MissingImportError, match=r"pyro\.contrib\.gp is not here: sursum takes GPyTorch"):
         from sursum.compat.pyro.contrib import gp  # noqa: F401
+    with pytest.raises(MissingImportError, match=r"pyro\.contrib\.easyguide is not here: write a guide"):
+        from sursum.compat.pyro.contrib import easyguide  # noqa: F401
     with pytest.raises(MissingNameError, match=r"Did you mean .*Adam"):
         optim.Adem  # noqa: B018
     assert not hasattr(infer, "__wrapped__")

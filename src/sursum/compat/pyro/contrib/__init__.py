@@ -1,16 +1,18 @@
-"""Of Pyro's contrib: `autoname.scope` and `easyguide`.
+"""Of Pyro's contrib: `autoname.scope`.
 
 Imports sursum's public names.
 """
 
 from sursum.compat.pyro._refuse import refusing
+from sursum.compat.pyro.contrib import autoname
 
-__all__ = ["autoname", "easyguide"]
+__all__ = ["autoname"]
 
 MISSING = {
     "bnn": "su.lift(net, prior) makes any network Bayesian",
     "cevae": "write the model",
     "conjugate": "write the model",
+    "easyguide": "write a guide that draws the sites, or AutoGuideList(model)",
     "epidemiology": "write the model, with su.scan",
     "examples": "load the data by torchvision",
     "forecast": "write the model, with su.scan",

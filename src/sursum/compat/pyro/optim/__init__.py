@@ -24,7 +24,6 @@ MISSING = {
     "DCTAdam": "write pyro.optim.Adam",
     "HorovodOptimizer": "write pyro.optim.PyroOptim around your optimiser",
     "LRScheduler": "write PyroLRScheduler",
-    "_LRScheduler": "write PyroLRScheduler",
     "multi": "write a torch optimiser for the leaves of the store",
 }
 
