@@ -5,7 +5,7 @@ import torch
 
 import sursum as su
 import sursum.distributions as dist
-from sursum.errors import EngineWarning
+from sursum.errors import CallError, DiagnosticWarning, EngineWarning, GuideError
 from sursum.infer import SVI, RenyiELBO, Trace_ELBO, TraceMeanField_ELBO, autoguide
 
 G = torch.Generator().manual_seed(0)
@@ -170,3 +170,64 @@ def test_discrete_guides_and_their_baselines_are_captured():
     assert float(wanted.gradients["p"].abs().sum()) > 0
     result = captured.run(200, torch.tensor(2.0))
     assert result.engine == "torch"
+
+
+def of_rows(x, y):
+    w = su.sample("w", dist.Normal(torch.zeros(2), 1.0).to_event(1))
+    with su.plate("rows", len(x)):
+        su.sample("y", dist.Normal(x @ w, 0.3), obs=y)
+
+
+def loader(size=16, **options):
+    return torch.utils.data.DataLoader(torch.utils.data.TensorDataset(X, Y), batch_size=size, shuffle=True, **options)
+
+
+def test_the_batches_of_a_loader_stand_for_all_its_rows():
+    schedule = lambda optimizer: torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.99)
+    svi = SVI(of_rows, autoguide.AutoNormal(of_rows), su.optim.Adam({"lr": 0.05}, scheduler=schedule), seed=1)
+    before = torch.get_rng_state()
+    assert svi.run(1500, loader()).engine == "native"
+    assert torch.equal(torch.get_rng_state(), before)
+    mean, sd = exact()
+    assert float((svi.params["auto.loc.w"].detach() - mean).abs().max()) < 0.03
+    torch.testing.assert_close(svi.params["auto.scale.w"].detach().double(), sd, rtol=0.25, atol=0)
+
+
+@pytest.mark.parametrize("engine", ["native", "torch"])
+def test_a_run_on_a_loader_that_was_resumed_equals_one_that_was_not(engine, tmp_path):
+    def svi():
+        return SVI(of_rows, autoguide.AutoNormal(of_rows), su.optim.Adam({"lr": 0.05}), seed=1, engine=engine)
+
+    whole, first, second = svi(), svi(), svi()
+    whole.run(7, loader())
+    first.run(4, loader())
+    first.save(tmp_path / "state.npz")
+    second.load(tmp_path / "state.npz")
+    second.run(3, loader())
+    assert torch.equal(second.losses, whole.losses)
+    assert len(set(whole.losses.tolist())) == 7
+
+
+def test_what_a_loader_cannot_say_is_an_error_or_a_note():
+    def local(x, y):
+        with su.plate("rows", len(x)):
+            z = su.sample("z", dist.Normal(0.0, 1.0))
+            su.sample("y", dist.Normal(z, 1.0), obs=y)
+
+    def svi(model):
+        return SVI(model, autoguide.AutoNormal(model), su.optim.Adam({"lr": 0.05}), seed=1)
+
+    with pytest.raises(GuideError, match=r"latent site 'z' .* is one for each row, and a batch does not say which rows"):
+        svi(local).run(1, loader())
+    with pytest.raises(CallError, match=r"how many rows there are in all is not known .* plate 'rows' is over those"):
+        svi(of_rows).run(1, iter([(X[:4], Y[:4])]))
+    short = svi(linear)
+    with pytest.raises(CallError, match="the iterator of batches has ended before the last step"):
+        short.run(3, iter([(X[:4], Y[:4])] * 2))
+
+    def without(x, y):
+        w = su.sample("w", dist.Normal(torch.zeros(2), 1.0).to_event(1))
+        su.sample("y", dist.Normal(x @ w, 0.3).to_event(1), obs=y)
+
+    with pytest.warns(DiagnosticWarning, match="each batch counts as if it were all of the data"):
+        svi(without).run(1, loader(drop_last=True))

@@ -32,6 +32,9 @@ from sursum.errors import DensityError, OptimisationError
 from sursum.handlers import ParamStore, seed, trace
 from sursum.optim import Optim, advance_schedule
 from sursum.optimise.fit_result import started
+from sursum.training import Step, seeds
+from sursum.training.loader import Batches, count_rows, is_loader
+from sursum.training.rows import Rows, check_global, find_rows
 
 
 @handler
@@ -129,24 +132,59 @@ def ascend(
     """
     store, ascent = ParamStore(), Ascent(values=values)
     program = started(model, values=values)
+    batches = Batches(args[0], rng_seed) if args and is_loader(args[0]) else None
+    more = args[1:] if batches is not None else ()
+    given: tuple[Any, ...] = args if batches is None else (*batches.peek(), *more)
+    rows = Rows(frozenset(), 0)
 
-    def run() -> tuple[Tensor, Trace]:
-        with store, ascent as running, trace() as recorder, explain_torch_errors(lambda: recorder.trace, program, args, kwargs):
-            run_program(program, args, kwargs)
+    def run(args: Any = None, params: ParamStore = store, latents: Ascent = ascent) -> tuple[Tensor, Trace]:
+        called = given if args is None else args
+        with (
+            rows.here(called),
+            params,
+            latents as running,
+            trace() as recorder,
+            explain_torch_errors(lambda: recorder.trace, program, called, kwargs),
+        ):
+            run_program(program, called, kwargs)
         total = recorder.trace.log_prob_sum()
         return total + running.log_jacobian() if jacobian else total, recorder.trace
 
     climbed: list[float] = []
 
-    def closure() -> float:
-        optimiser.zero_grad()
+    def eagerly() -> dict[str, Tensor | None]:
         total, found = run()
         if not bool(torch.isfinite(total)):
             raise OptimisationError(_not_finite(found, len(climbed)))
         climbed.append(float(total.detach()))
-        (-total).backward()
-        optim.clip(leaves.values())
-        return -climbed[-1]
+        return dict(zip(leaves, torch.autograd.grad(-total, list(leaves.values()), allow_unused=True), strict=True))
+
+    def captured(step: Step, taken: int) -> dict[str, Tensor | None]:
+        trained = {name: leaf.detach() for name, leaf in leaves.items()}
+        number = seeds.derive(rng_seed, seeds.STEP, taken)
+        batch = step.prepare(trained, given, kwargs, seed=number)
+        if batch is None:
+            return eagerly()
+        try:
+            found = step.on(batch, trained, seed=number, state={})
+        except DensityError:
+            with step.seeded(number, trained):
+                eagerly()  # says what is wrong, in the program's words
+            raise
+        if not bool(torch.isfinite(found.loss)):
+            with step.seeded(number, trained):
+                return eagerly()
+        climbed.append(-float(found.loss))
+        return dict(found.gradients)
+
+    def loss(
+        trained: Mapping[str, Tensor], state: Mapping[str, Tensor], args: tuple[Any, ...], named: dict[str, Any]
+    ) -> Tensor:
+        params = ParamStore()
+        held = {name: trained.get(name, leaf) for name, leaf in store.unconstrained.items()}
+        params.sites, params.unconstrained = store.sites, held
+        latents = Ascent(values=values, leaves={name: trained[name] for name in ascent.leaves}, ontos={})
+        return -run(args, params, latents)[0]
 
     with seed(rng_seed=rng_seed), torch.inference_mode(False), torch.enable_grad():
         with watch_originals() as originals:
@@ -159,12 +197,27 @@ def ascend(
                 "the program has no latent site and no parameter, so there is nothing to fit. "
                 "Write a param or a sample site without obs; a network's parameters with requires_grad=False stay as they are."
             )
+        if batches is not None:
+            rows = find_rows(lambda batch: list(run(batch)[1].values()), given, count_rows(args[0]))
+            check_global(first.values(), rows, "an optimiser")
         optimiser = optim.build(leaves)
         schedule = None if optim.scheduler is None else optim.scheduler(optimiser)
-        for _ in range(num_steps):
+        step = Step(loss, title="the program")
+        for taken in range(num_steps):
+            if batches is not None:
+                given = (*batches.take(), *more)
+
+            def closure(taken: int = taken) -> float:
+                optimiser.zero_grad()
+                slopes = captured(step, taken)
+                for name, leaf in leaves.items():
+                    leaf.grad = slopes[name]
+                optim.clip(leaves.values())
+                return -climbed[-1]
+
             optimiser.step(closure)
             advance_schedule(schedule, -climbed[-1])
-    subsampled = any(frame.length != frame.size for site in first.values() for frame in site.plates)
+    subsampled = batches is not None or any(frame.length != frame.size for site in first.values() for frame in site.plates)
     return Ascended(store, ascent, np.array(climbed), subsampled, tuple(first), run)
 
 

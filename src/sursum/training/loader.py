@@ -70,8 +70,19 @@ class Batches:
             self._epoch, taken = divmod(taken, length)
         elif not self._again:
             taken = 0  # an iterator goes on where it is
+        self._first: tuple[Any, ...] | None = None
         for _ in range(taken):
             self.take()
+
+    @property
+    def repeats(self) -> bool:
+        """Whether the loader can be iterated again."""
+        return self._again
+
+    def peek(self) -> tuple[Any, ...]:
+        """The next batch, which `take` gives after that."""
+        self._first = self.take()
+        return self._first
 
     def take(self) -> tuple[Any, ...]:
         """The next batch.
@@ -79,6 +90,9 @@ class Batches:
         Raises:
             CallError: an iterator has no more batches, or the loader has none.
         """
+        if self._first is not None:
+            first, self._first = self._first, None
+            return first
         found = self._next()
         if found is None:
             if not self._again:

@@ -37,6 +37,7 @@ class Training:
         self.scheduler: Scheduler | None = None
         self.losses = array("d")  # as doubles: a list of millions of them takes four times the memory, and seconds to convert
         self.baselines: dict[str, Tensor] = {}
+        self.taken = 0  # batches that loaders have given
         self._held: dict[str, Tensor] = {}
         self._loaded: tuple[Mapping[str, Any], Mapping[str, NDArray[Any]]] | None = None
 
@@ -127,6 +128,7 @@ class Training:
             "groups": [_plain(group) for group in state["param_groups"]],
             "state": plain,
             "trained": list(self._held),
+            "taken": self.taken,
             "scheduler": None if self.scheduler is None else _plain(self.scheduler.state_dict()),
         }
         try:
@@ -187,7 +189,7 @@ class Training:
         if self.scheduler is not None and note["scheduler"] is not None:
             self.scheduler.load_state_dict(note["scheduler"])
         self.losses = array("d", arrays["losses"].astype(np.float64).tobytes())
-        self.seed = int(note["seed"])
+        self.seed, self.taken = int(note["seed"]), int(note.get("taken", 0))
         prefix = "baseline/"
         self.baselines = {n.removeprefix(prefix): torch.from_numpy(a) for n, a in arrays.items() if n.startswith(prefix)}
         self._loaded = None

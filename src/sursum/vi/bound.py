@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor
 from sursum.handlers import ParamStore
 from sursum.training.batch import Batch
 from sursum.training.packed import PackedLoss
+from sursum.training.rows import Rows
 from sursum.training.step import Loss
 from sursum.vi.elbo import ELBO
 from sursum.vi.particle import Pair, Program, needs_score, pair
@@ -24,6 +26,7 @@ class Bound:
         loss: the bound, as the programs compute it: particles in a batch only where they take one.
         scored: a site of the guide whose draws cannot be differentiated, once the programs have run.
         averaged: whether a site of the guide asks for a running average as its baseline.
+        rows: the plates over the rows of a batch, where the batches of a loader stand for all.
     """
 
     loss: ELBO
@@ -32,6 +35,7 @@ class Bound:
     store: ParamStore
     scored: str | None = None
     averaged: bool = False
+    rows: Rows | None = None
 
     @property
     def title(self) -> str:
@@ -56,7 +60,12 @@ class Bound:
         Raises:
             VariationalError: it is not finite; names the site.
         """
-        return self.loss.estimate(self.model, self.guide, args, kwargs, baselines)
+        with self.here(args):
+            return self.loss.estimate(self.model, self.guide, args, kwargs, baselines)
+
+    def here(self, args: Sequence[Any]) -> AbstractContextManager[Any]:
+        """While it is entered, the rows of this batch stand for all."""
+        return nullcontext() if self.rows is None else self.rows.here(args)
 
     def weigh(self, args: Sequence[Any], kwargs: Mapping[str, Any], *, check: bool = False) -> Tensor:
         """−log w of one particle.
@@ -64,7 +73,8 @@ class Bound:
         Raises:
             VariationalError: with `check`, it is not finite; names the site.
         """
-        drawn = pair(self.model, self.guide, args, kwargs, averages=self.loss.averages)
+        with self.here(args):
+            drawn = pair(self.model, self.guide, args, kwargs, averages=self.loss.averages)
         bound = self.loss.log_weight(drawn, None)
         if check:
             drawn.check_finite(bound)
@@ -88,8 +98,9 @@ class Bound:
             trained: Mapping[str, Tensor], state: Mapping[str, Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]
         ) -> Tensor:
             baselines = dict(state)
-            with self._with(trained):
-                value = self.loss.weigh(self.model, self.guide, *(called or (args, kwargs)), baselines)
+            given = called or (args, kwargs)
+            with self._with(trained), self.here(given[0]):
+                value = self.loss.weigh(self.model, self.guide, *given, baselines)
             for name, now in baselines.items():
                 if name in state and now is not state[name]:
                     state[name].copy_(now)

@@ -23,7 +23,7 @@ from sursum.training.noise import Noise, block
 from sursum.training.packed import Packed, packed
 from sursum.training.step import Step
 from sursum.training.training import Training, check_depends
-from sursum.training.work import Work, on_cpu
+from sursum.training.work import Work, is_large, on_cpu
 from sursum.vi.bound import Bound
 
 ENGINES = (None, "native", "torch", "eager")
@@ -306,7 +306,9 @@ class Engines:
 
     def choose(self, work: Work) -> None:
         """Decide, before the first step, by which engine small and large programs are run, and in which precision."""
-        if self.asked is None and (self.bound.scored is not None or work.is_large or not on_cpu(self.training.leaves)):
+        if self.asked is None and (
+            self.bound.scored is not None or is_large(work, self.training.leaves) or not on_cpu(self.training.leaves)
+        ):
             self.chosen = "torch"
         if self.chosen == "torch" or not on_cpu(self.training.leaves):
             self.training.narrow()

@@ -21,7 +21,7 @@ from sursum.common.user_frame import warn
 from sursum.compiler.engine import check_engine
 from sursum.core.arguments import with_data
 from sursum.core.calling import innermost, refuse_coroutines, refuse_misnamed, refuse_shadowed, valued
-from sursum.core.messages import Param
+from sursum.core.messages import Param, Site
 from sursum.core.trace import Trace
 from sursum.density.bypassed_module import watch_originals
 from sursum.density.unobserved import announce_empty, announce_unobserved, find_unobserved
@@ -33,6 +33,8 @@ from sursum.optim import as_optim
 from sursum.posterior.posterior import Posterior
 from sursum.training import seeds
 from sursum.training.batch import Batch
+from sursum.training.loader import Batches, count_rows, is_loader
+from sursum.training.rows import check_global, find_rows
 from sursum.training.step import SHAPES
 from sursum.training.surroundings import Surroundings
 from sursum.training.training import Training
@@ -49,6 +51,7 @@ from sursum.vi.trace_elbo import Trace_ELBO
 _GLANCE = 0.1
 _CHUNK = 2**17
 _CHANGES = 3
+_TOGETHER = 64
 
 
 @dataclass(frozen=True, repr=False)
@@ -168,6 +171,8 @@ class SVI:
         self._noted: set[str] = set()
         self._around: Surroundings | None = None
         self._changes = 0
+        self._batches: tuple[Any, Batches] | None = None
+        self._loader: Any = None  # whose batches stand for all rows
         self._called: tuple[tuple[Any, ...], dict[str, Any]] | None = None
         self._chunk = 1  # steps between clock checks
 
@@ -201,6 +206,10 @@ class SVI:
     def run(self, num_steps: int, /, *args: Any, **kwargs: Any) -> SVIResult:
         """Take `num_steps` steps, on the program as called with these arguments. May be called again, and goes on then.
 
+        If the first argument is a `DataLoader`, or another iterable of batches, each step is on the next batch (its elements,
+        if it is a tuple, are arguments), epoch after epoch. A plate over the rows of a batch then counts for all rows of the
+        loader, as if it subsampled them.
+
         Returns:
             The losses of these steps and the parameters after them.
 
@@ -213,11 +222,15 @@ class SVI:
             ObservationWarning: no site is observed, and there is no factor.
         """
         num_steps = _at_least_one("num_steps", num_steps)
-        args, kwargs = with_data(self.model, args, kwargs)
-        self._set_up(args, kwargs)
-        training, before = self._training, self._training.steps
-        display, stopped = display_for(self.progress), False
-        engine = self._engine_for(args, kwargs)
+        training = self._training
+        if args and is_loader(args[0]):
+            advance = self._on_batches(args[0], args[1:], kwargs)
+        else:
+            args, kwargs = with_data(self.model, args, kwargs)
+            self._set_up(args, kwargs)
+            advance = _fixed(self._engine_for(args, kwargs))
+        before = training.steps
+        display, stopped, engine = display_for(self.progress), False, ""
         chunk = self._chunk
 
         def present() -> State:
@@ -226,7 +239,7 @@ class SVI:
         try:
             while training.steps < before + num_steps and not stopped:
                 began = time.monotonic()
-                engine.advance(self._until_pause(before + num_steps, chunk))
+                engine = advance(self._until_pause(before + num_steps, chunk))
                 # As many steps between clock checks as take about a tenth of a second.
                 chunk = min(2 * chunk, _CHUNK) if time.monotonic() - began < _GLANCE / 2 else max(chunk // 2, 1)
                 stopped = self._pause()
@@ -237,7 +250,57 @@ class SVI:
         if self.checkpoint is not None:
             self.save(self.checkpoint)
         values = {name: self.params[name].detach() for name in self.params}
-        return SVIResult(self.losses[before:], values, stopped, engine.name)
+        return SVIResult(self.losses[before:], values, stopped, engine)
+
+    def _on_batches(self, loader: Any, more: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[int], str]:
+        """A function that takes steps on the next batches of a loader, and returns the name of the engine."""
+        training = self._training
+        if self._batches is None or self._batches[0] is not loader:
+            self._batches = loader, Batches(loader, training.seed, training.taken)
+        batches = self._batches[1]
+        args, named = with_data(self.model, (*batches.peek(), *more), kwargs)
+        if self._loader is not loader:
+            self._meet(loader, args, named)
+        was = training.seed, training.taken
+        self._set_up(args, named)
+        if (training.seed, training.taken) != was and batches.repeats:  # those of a file that was loaded
+            batches = Batches(loader, training.seed, training.taken)
+            self._batches = loader, batches
+
+        def advance(steps: int) -> str:
+            engine: Engine | None = None
+            group: list[Batch] = []
+            for _ in range(steps):
+                args, named = with_data(self.model, (*batches.take(), *more), kwargs)
+                training.taken += 1
+                found, batch = self._engine_for_batch(args, named)
+                if engine is not None and (found is not engine or len(group) >= _TOGETHER):
+                    engine.advance(len(group), group)
+                    group = []
+                engine = found
+                if batch is None:
+                    engine.advance(1)
+                else:
+                    group.append(batch)
+            if group and engine is not None:
+                engine.advance(len(group), group)
+            return "" if engine is None else engine.name
+
+        return advance
+
+    def _meet(self, loader: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Find, at the first batch of a loader, which plates are over the rows."""
+
+        def sites(batch: Sequence[Any]) -> list[Site]:
+            with valued(), self.params, self._seeded(seeds.SET_UP, 0):
+                first = pair(self.model, self.guide, batch, kwargs)
+            return [*first.model.values(), *first.guide.values()]
+
+        self._bound.rows = find_rows(sites, args, count_rows(loader))
+        self._loader = loader
+        self._by_shape.clear()
+        if isinstance(self.guide, AutoGuide):
+            check_global(sites(args), self._bound.rows, type(self.guide).__name__)
 
     def step(self, *args: Any, **kwargs: Any) -> float:
         """Take one step on this batch, and return the loss before it.
@@ -246,6 +309,9 @@ class SVI:
         """
         args, kwargs = with_data(self.model, args, kwargs)
         self._set_up(args, kwargs)
+        if self._loader is not None:
+            self._loader, self._bound.rows = None, None
+            self._by_shape.clear()
         engine, batch = self._engine_for_batch(args, kwargs)
         engine.advance(1, [] if batch is None else [batch])
         return self._training.losses[-1]
@@ -451,6 +517,16 @@ def _identity(tree: Any) -> Any:
     if isinstance(tree, dict):
         return tuple((key, _identity(item)) for key, item in tree.items())
     return id(tree)
+
+
+def _fixed(engine: Engine) -> Callable[[int], str]:
+    """A function that takes steps on fixed arguments, and returns the name of the engine."""
+
+    def advance(steps: int) -> str:
+        engine.advance(steps)
+        return engine.name
+
+    return advance
 
 
 def _at_least_one(name: str, value: Any) -> int:
