@@ -7,7 +7,7 @@ import torch
 
 import sursum as su
 from sursum.distributions import constraints
-from sursum.errors import SiteError
+from sursum.errors import SiteError, StorageError
 
 CONSTRAINTS = {
     "real": (constraints.real, torch.tensor([0.3, -2.0])),
@@ -121,3 +121,46 @@ def test_local_parameters_are_kept_whole():
     with store, su.plate("data", 4, subsample=torch.tensor([2, 0])):
         assert su.param("s", torch.arange(4.0), event_dim=0).tolist() == [2, 0]
     assert store["s"].shape == (4,)
+
+
+def test_what_was_saved_is_loaded_bit_for_bit(tmp_path):
+    store, net = su.ParamStore(), torch.nn.Linear(2, 3).bfloat16()
+    for constraint, start in CONSTRAINTS.values():
+        with store:
+            su.param(f"{constraint}", start, constraint=constraint)
+            su.module("net", net)
+    with torch.no_grad():
+        for leaf in store.leaves():
+            leaf.add_(0.1)
+    store.save(tmp_path / "params.npz")
+    again = su.ParamStore()
+    again.load(tmp_path / "params.npz")
+    assert list(again) == list(store)
+    assert dict(again.items()).keys() == store.keys()
+    for name, value in store.items():
+        assert torch.equal(again[name], value.detach())
+    with again:  # the program reads them, and gives each its constraint
+        for constraint, start in CONSTRAINTS.values():
+            su.param(f"{constraint}", start + 1.0, constraint=constraint)
+        read = su.module("net", net)
+    assert all(torch.equal(again.unconstrained[name], leaf) for name, leaf in store.unconstrained.items())
+    assert torch.equal(read.weight, store["net.weight"])
+    net.load_state_dict({name.removeprefix("net."): v for name, v in again.state_dict().items() if name.startswith("net.")})
+    assert torch.equal(net.weight, store["net.weight"])
+
+
+def test_loading_into_another_programs_store(tmp_path):
+    store, other = su.ParamStore(), su.ParamStore()
+    with store:
+        su.param("s", torch.zeros(2))
+    with other:
+        su.param("s", torch.zeros(3))
+    store.save(tmp_path / "params.npz")
+    with pytest.raises(StorageError, match=r"has parameter 's' with shape \(2,\), and this store one with \(3,\)"):
+        other.load(tmp_path / "params.npz")
+    fresh = su.ParamStore()
+    fresh.load(tmp_path / "params.npz")
+    with fresh, pytest.raises(SiteError, match=r"parameter 's' .* has shape \(3,\), and a different one in the file"):
+        su.param("s", torch.zeros(3))
+    with pytest.raises(StorageError, match=r"would be a file in NumPy's \.npz format"):
+        store.save(tmp_path / "params.pt")

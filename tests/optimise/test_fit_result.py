@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ import torch
 import sursum as su
 import sursum.distributions as dist
 from sursum.distributions import constraints
+from sursum.errors import CallError
 from sursum.optimise.fit_result import FitResult, started
 
 D = torch.float64
@@ -133,3 +136,25 @@ def test_a_program_that_starts_elsewhere():
     with su.trace() as t:
         started(su.substitute(program, data={"s": double(7.0)}), values=values)()
     assert float(t.trace["s"].value) == 7.0
+
+
+def test_a_fit_that_was_saved_is_the_same_without_its_density(tmp_path):
+    def program(y):
+        mu = su.sample("mu", dist.Normal(0.0, 10.0))
+        s = su.param("s", torch.tensor(1.0), constraint=dist.constraints.positive)
+        su.sample("y", dist.Normal(mu, s).expand([4]).to_event(1), obs=y)
+
+    fit = su.infer.Fit(program).run(torch.tensor([1.0, 2.0, 4.0, 5.0]))
+    shown = str(fit)
+    fit.save(tmp_path / "fit.npz")
+    again = su.infer.FitResult.load(tmp_path / "fit.npz", program)
+    assert dict(again.items()).keys() == dict(fit.items()).keys()
+    assert all(torch.equal(again[name], fit[name]) for name in fit)
+    assert str(again) == shown
+    assert again.fitted == fit.fitted
+    assert torch.equal(again.params["s"], fit.params["s"].detach())
+    su.infer.Fit(program, init=again).run(torch.tensor([1.0, 2.0, 4.0, 5.0]))
+    copied = pickle.loads(pickle.dumps(su.infer.FitResult.load(tmp_path / "fit.npz")))
+    assert torch.equal(copied["mu"], fit["mu"])
+    with pytest.raises(CallError, match="this fit was loaded without its program"):
+        copied.program(torch.zeros(4))

@@ -1,5 +1,7 @@
 """Minibatches: by arguments, by a plate's subsample; on every engine the gradient is the programs' own."""
 
+import pickle
+
 import pytest
 import torch
 
@@ -165,7 +167,7 @@ def test_discrete_guides_and_their_baselines_are_captured():
     before = {name: value.clone() for name, value in captured._training.baselines.items()}
     found = engine.step.on(engine.batch, engine._trained(), seed=9, state={n: v.clone() for n, v in before.items()})
     wanted = engine.step.run(engine._trained(), (torch.tensor(2.0),), seed=9, state=before)
-    assert torch.equal(found.loss, wanted.loss)
+    torch.testing.assert_close(found.loss, wanted.loss)
     torch.testing.assert_close(found.gradients["p"], wanted.gradients["p"])
     assert float(wanted.gradients["p"].abs().sum()) > 0
     result = captured.run(200, torch.tensor(2.0))
@@ -183,10 +185,10 @@ def loader(size=16, **options):
 
 
 def test_the_batches_of_a_loader_stand_for_all_its_rows():
-    schedule = lambda optimizer: torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.99)
+    schedule = lambda optimizer: torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.996)
     svi = SVI(of_rows, autoguide.AutoNormal(of_rows), su.optim.Adam({"lr": 0.05}, scheduler=schedule), seed=1)
     before = torch.get_rng_state()
-    assert svi.run(1500, loader()).engine == "native"
+    assert svi.run(1000, loader()).engine == "native"
     assert torch.equal(torch.get_rng_state(), before)
     mean, sd = exact()
     assert float((svi.params["auto.loc.w"].detach() - mean).abs().max()) < 0.03
@@ -231,3 +233,11 @@ def test_what_a_loader_cannot_say_is_an_error_or_a_note():
 
     with pytest.warns(DiagnosticWarning, match="each batch counts as if it were all of the data"):
         svi(without).run(1, loader(drop_last=True))
+
+
+def test_a_run_that_was_pickled_goes_on_as_it_would_have():
+    svi = SVI(linear, autoguide.AutoNormal(linear), su.optim.Adam({"lr": 0.03}), seed=1)
+    svi.step(X[:16], Y[:16])
+    again = pickle.loads(pickle.dumps(svi))
+    assert again.step(X[16:32], Y[16:32]) == svi.step(X[16:32], Y[16:32])
+    assert torch.equal(again.params["auto.loc.w"], svi.params["auto.loc.w"])

@@ -60,7 +60,7 @@ class Delta(Fluent, torch.distributions.Distribution):
         )
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        return self.v.expand(torch.Size(sample_shape) + self.batch_shape + self.event_shape)
+        return self.v if not sample_shape else self.v.expand(torch.Size(sample_shape) + self.batch_shape + self.event_shape)
 
     def log_prob(self, value: Tensor) -> Tensor:
         here = value == self.v

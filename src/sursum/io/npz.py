@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from sursum.errors import StorageError
 from sursum.io.files import atomically, interpreting, reading, writing
@@ -67,6 +69,18 @@ def read(path: str | os.PathLike[str], kind: str, version: int) -> tuple[dict[st
             raise ValueError(f"it was written by a later sursum (format {header['version']}, this one reads {version})")
         names: list[str] = header["names"]
         return header["note"], {name: _member(archive, str(i)) for i, name in enumerate(names)}
+
+
+def as_array(tensor: Tensor) -> NDArray[Any]:
+    """A tensor as an array, bit for bit; bfloat16, which NumPy lacks, as the integers of its bits."""
+    plain = tensor.detach().cpu()
+    return (plain.view(torch.int16) if plain.dtype is torch.bfloat16 else plain).numpy()
+
+
+def as_tensor(array: NDArray[Any], dtype: str) -> Tensor:
+    """The tensor of a dtype, by its name, that `as_array` made an array of."""
+    found = torch.from_numpy(array.copy())
+    return found.view(torch.bfloat16) if dtype == "bfloat16" else found
 
 
 def check_suffix(path: str | os.PathLike[str], instead: Mapping[str, str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,13 +19,18 @@ from sursum.compiler.compiled import CompiledDensity
 from sursum.core.messages import Param, Sample, Site
 from sursum.core.runtime import Messenger, handler, perform, required
 from sursum.draws.diagnostics import element_name
+from sursum.errors import CallError
 from sursum.handlers import ParamStore
+from sursum.io import npz
+from sursum.io.files import interpreting
 from sursum.optimise.curvature import Curvature, curvature
 from sursum.optimise.evaluator import evaluator
 from sursum.optimise.size import LARGEST, check_size
 
 Array = NDArray[np.float64]
 
+_KIND = "sursum fit"
+_VERSION = 1
 _MOVE = 1e-4
 _LIMIT = 12
 _SHOWN = 100
@@ -74,6 +80,77 @@ class FitResult(Mapping[str, Tensor]):
             """For an attribute that does not exist, say what to write instead."""
             sites = self.__dict__.get("sites", {})
             refuse_name(self, name, {site: f"sites are read by name, `fit[{site!r}]`" for site in sites})
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write values, parameters and how the fit ended to one file (NumPy's `.npz`, no pickles), all or nothing.
+
+        Standard errors are written if they have been computed. The density is not: `load` gives a fit without one.
+
+        Raises:
+            StorageError: the file system reports an error, or the suffix is that of another format.
+        """
+        npz.check_suffix(path, {})
+        errors: Mapping[str, Tensor] = self.__dict__.get("standard_errors", {})
+        tensors = {f"site/{name}": value for name, value in self.sites.items()}
+        tensors |= {f"value/{name}": value for name, value in self.params.state_dict().items()}
+        tensors |= {f"free/{name}": leaf for name, leaf in self.params.unconstrained.items()}
+        tensors |= {f"error/{name}": value for name, value in errors.items()}
+        note = {
+            "fitted": list(self.fitted),
+            "dtypes": {name: str(tensor.dtype).removeprefix("torch.") for name, tensor in tensors.items()},
+            "log_density": self.log_density,
+            "converged": self.converged,
+            "message": self.message,
+            "num_steps": self.num_steps,
+        }
+        arrays = {"unconstrained": self.unconstrained, **{name: npz.as_array(tensor) for name, tensor in tensors.items()}}
+        npz.write(path, _KIND, _VERSION, note, arrays)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], model: Callable[..., Any] | None = None) -> FitResult:
+        """The fit in a file that `save` wrote, without its density. Nothing in the file is executed.
+
+        Args:
+            model: the program that was fitted, for `program`; without it that raises an error.
+
+        Raises:
+            StorageError: the file is damaged or of a different kind.
+
+        Example:
+            >>> import sursum as su, sursum.distributions as dist, tempfile, torch
+            >>> def model():
+            ...     su.sample("y", dist.Normal(su.param("mu", torch.tensor(0.0)), 1.0), obs=torch.tensor(2.0))
+            >>> path = tempfile.mkdtemp() + "/fit.npz"
+            >>> su.infer.Fit(model).run().save(path)
+            >>> float(su.infer.FitResult.load(path, model)["mu"])
+            2.0
+        """
+        note, arrays = npz.read(path, _KIND, _VERSION)
+        with interpreting(path, "a fit written by `save`"):
+            every = {name: npz.as_tensor(array, note["dtypes"].get(name, "")) for name, array in arrays.items()}
+
+            def of(kind: str) -> dict[str, Tensor]:
+                return {name.removeprefix(kind): tensor for name, tensor in every.items() if name.startswith(kind)}
+
+            sites, values, free = of("site/"), of("value/"), of("free/")
+            store = ParamStore()
+            store.waiting.update({name: (free[name], values[name]) for name in free})
+            found = cls(
+                sites,
+                tuple(note["fitted"]),
+                store,
+                started(_absent if model is None else model, values=sites),
+                float(note["log_density"]),
+                bool(note["converged"]),
+                str(note["message"]),
+                int(note["num_steps"]),
+                arrays["unconstrained"],
+                None,
+            )
+        errors = of("error/")
+        if errors:
+            found.__dict__["standard_errors"] = errors
+        return found
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.sites)
@@ -164,6 +241,10 @@ class FitResult(Mapping[str, Tensor]):
                     continue
                 error = float("nan") if errors is None else float(errors[place])
                 yield (element_name(name, place), f"{float(value[place]):.4g}", "-" if np.isnan(error) else f"{error:.2g}")
+
+
+def _absent(*args: Any, **kwargs: Any) -> NoReturn:
+    raise CallError("this fit was loaded without its program: FitResult.load(path, model) takes it.")
 
 
 @handler

@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from sursum.compiler.graph.constant_folding import fill_of
 from sursum.compiler.graph.dce import eliminate_dead_code
 from sursum.compiler.graph.graph import Graph, Guard, Node, Ref, Value, made_by, map_refs, refs_of
 from sursum.compiler.graph.python_codegen import step_line
@@ -17,18 +18,19 @@ from sursum.compiler.graph.windows import flat
 _LARGEST = 1 << 20
 
 
-def fold_steps(graph: Graph, inputs: Sequence[Ref]) -> Graph:
+def fold_steps(graph: Graph, inputs: Sequence[Ref], device: torch.device) -> Graph:
     """`graph` with what depends neither on an input nor on a draw computed once; guards on that are checked and dropped.
 
     A constant whose elements are all the same number, such as the logarithm of the scale of a prior of a million weights, takes
     one number of memory.
     """
-    graph = eliminate_dead_code(graph, draws)
+    graph = _with_fills(eliminate_dead_code(graph, draws), device)
     varying = {ref.value for ref in inputs}
     kept: list[Node] = []
     fixed: list[Node] = []
     for node in graph.nodes:
-        if draws(node) or node.writes or any(ref.value in varying for ref in refs_of(node)):
+        empty = "empty" in node.op._schema.name  # memory that is written to afterwards
+        if draws(node) or node.writes or empty or any(ref.value in varying for ref in refs_of(node)):
             varying.update(made_by(node))
             kept.append(node)
         else:
@@ -71,6 +73,34 @@ def fold_steps(graph: Graph, inputs: Sequence[Ref]) -> Graph:
     outputs = tuple(map(current, graph.outputs))
     changed = replace(graph, values=values, constants=constants, nodes=tuple(renewed), guards=guards, outputs=outputs)
     return eliminate_dead_code(changed, draws)
+
+
+def _with_fills(graph: Graph, device: torch.device) -> Graph:
+    """`graph` with one number for every `ones_like(x)` and its like, of which only the shape matters, unless it is written."""
+    written = {write.window.value for node in graph.nodes for write in node.writes}
+    constants, values = dict(graph.constants), dict(graph.values)
+    one: set[int] = set()
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        fill, output = fill_of(node), node.outputs[0] if node.outputs else None
+        if fill is None or output is None or output.value in written or "empty" in node.op._schema.name:
+            nodes.append(node)
+            continue
+        constants[output.value] = torch.full((1,), fill, dtype=output.dtype, device=node.kwargs.get("device") or device)
+        values[output.value] = Value(output.value, 1, output.dtype)
+        one.add(output.value)
+
+    def current(ref: Ref) -> Ref:
+        return replace(ref, stride=(0,) * len(ref.size), offset=0) if ref.value in one else ref
+
+    return replace(
+        graph,
+        values=values,
+        constants=constants,
+        nodes=tuple(replace(n, args=map_refs(n.args, current), kwargs=map_refs(n.kwargs, current)) for n in nodes),
+        guards=tuple(replace(guard, ref=current(guard.ref)) for guard in graph.guards),
+        outputs=tuple(map(current, graph.outputs)),
+    )
 
 
 def draws(node: Node) -> bool:

@@ -109,7 +109,7 @@ class StepRecorder(Recorder):
         return None  # torch runs every operator itself
 
     def _refuse(self, facts: Operator, args: Sequence[Any], kwargs: Mapping[str, Any], where: Where) -> None:
-        if facts.updates_statistics(args, kwargs):
+        if facts.updates_statistics(args, kwargs) and not self._is_own(facts.argument("running_mean", args, kwargs)):
             raise refusals.batch_norm(facts.name, where)
         if facts.rebinds:
             raise refusals.rebinding(facts.name, where)
@@ -117,6 +117,11 @@ class StepRecorder(Recorder):
             raise CaptureError(
                 f"{facts.name} draws from a generator of its own{refusals.place(where)}, and not from the step's."
             )
+
+    def _is_own(self, tensor: Tensor) -> bool:
+        """Whether the run itself has made a tensor, as `module` does with the buffers of layers in training mode."""
+        value = self._known(tensor)
+        return value is not None and value.id not in self._outside and value.id not in self._constants
 
     def _refs(self, item: Any, reads: list[Ref], facts: Operator, where: Where) -> Any:
         if isinstance(item, torch.Generator):  # each call has another object for the same generator

@@ -15,6 +15,7 @@ from sursum.compiler.graph.python_codegen import step_line
 from sursum.errors import DensityError, EscapeError
 from sursum.training.folding import fold_steps
 from sursum.training.recorder import Lent, Recording, record
+from sursum.training.simplify import simplify
 
 #: How many units in the last place a replay may differ from the program, relative to the largest element.
 _UNITS = 256.0
@@ -38,7 +39,7 @@ class Replayed:
 
     def __init__(self, recording: Recording, state: int, device: torch.device) -> None:
         self.inputs, self._state = recording.inputs, state
-        self.graph = merge_equal_nodes(fold_steps(recording.graph, recording.inputs))
+        self.graph = simplify(merge_equal_nodes(fold_steps(recording.graph, recording.inputs, device)))
         self.source, self._run = step_line(self.graph, recording.inputs)
         self._generator = torch.Generator(device)
 

@@ -111,17 +111,18 @@ class Training:
         if self.optimizer is None:
             raise VariationalError("there is nothing to save yet: run SVI, or call `step`, first.")
         state = self.optimizer.state_dict()
-        arrays: dict[str, NDArray[Any]] = {"losses": np.array(self.losses)}
-        arrays |= {f"leaf/{name}": leaf.detach().numpy() for name, leaf in self.store.unconstrained.items()}
-        arrays |= {f"baseline/{name}": value.detach().numpy() for name, value in self.baselines.items()}
+        tensors = {f"leaf/{name}": leaf for name, leaf in self.store.unconstrained.items()}
+        tensors |= {f"baseline/{name}": value for name, value in self.baselines.items()}
         plain: dict[str, dict[str, Any]] = {}
         for index, entries in state["state"].items():
             plain[str(index)] = {}
             for key, value in entries.items():
                 if isinstance(value, Tensor):
-                    arrays[f"state/{index}/{key}"] = value.detach().numpy()
+                    tensors[f"state/{index}/{key}"] = value
                 else:
                     plain[str(index)][key] = value
+        arrays = {"losses": np.array(self.losses), **{name: npz.as_array(tensor) for name, tensor in tensors.items()}}
+        halves = [name for name, tensor in tensors.items() if tensor.dtype is torch.bfloat16]
         note = {
             "seed": self.seed,
             "optimizer": type(self.optimizer).__name__,
@@ -129,6 +130,7 @@ class Training:
             "state": plain,
             "trained": list(self._held),
             "taken": self.taken,
+            "halves": halves,
             "scheduler": None if self.scheduler is None else _plain(self.scheduler.state_dict()),
         }
         try:
@@ -175,13 +177,15 @@ class Training:
                 f"{type(self.optimizer).__name__} or different trained parameters. Use the optimiser it was saved with."
             )
         state: dict[int, dict[str, Any]] = {int(index): dict(entries) for index, entries in note["state"].items()}
-        for name, kept in arrays.items():
+        halves = set(note.get("halves", ()))
+        tensors = {name: npz.as_tensor(array, "bfloat16" if name in halves else "") for name, array in arrays.items()}
+        for name in arrays:
             if name.startswith("state/"):
                 _, index, key = name.split("/", 2)
-                state[int(index)][key] = torch.from_numpy(kept.copy())
+                state[int(index)][key] = tensors[name]
         with torch.no_grad():
             for name, leaf in self.store.unconstrained.items():
-                leaf.copy_(torch.from_numpy(saved[name]))
+                leaf.copy_(tensors[f"leaf/{name}"])
         self.optimizer.load_state_dict({"state": state, "param_groups": note["groups"]})
         # torch casts some of the state to the parameters' dtype: restore what was saved, bit for bit.
         for place, leaf in enumerate(p for group in self.optimizer.param_groups for p in group["params"]):
@@ -191,7 +195,7 @@ class Training:
         self.losses = array("d", arrays["losses"].astype(np.float64).tobytes())
         self.seed, self.taken = int(note["seed"]), int(note.get("taken", 0))
         prefix = "baseline/"
-        self.baselines = {n.removeprefix(prefix): torch.from_numpy(a) for n, a in arrays.items() if n.startswith(prefix)}
+        self.baselines = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
         self._loaded = None
 
 

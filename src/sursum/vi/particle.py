@@ -28,6 +28,8 @@ from sursum.vi.pushforward import PlacedDelta, Pushforward
 from sursum.vi.summed import averaged_terms, refuse_states
 
 AUXILIARY = "is_auxiliary"
+IN_SUPPORT = "in_support"
+"""Marks a guide's site whose draws lie in the support of the model's site, whatever the parameters."""
 Program = Callable[..., Any]
 
 
@@ -146,7 +148,8 @@ class _FromGuide(Answering):
             return site
         site = site.but(value=answer)
         # Values from our own guides lie in the support.
-        if isinstance(self.guide[site.name]["fn"], (PlacedDelta, Pushforward)):
+        drawn = self.guide[site.name]
+        if isinstance(drawn["fn"], (PlacedDelta, Pushforward)) or drawn["infer"].get(IN_SUPPORT):
             check_shape_with_particles(site)
         else:
             with at_site(site):

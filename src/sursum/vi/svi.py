@@ -361,6 +361,11 @@ class SVI:
             guide = guide.approximation(self.params, args, kwargs)
         return draw_posterior(self.model, guide, self.params, args, kwargs, self._training.seed, num_samples)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """All but what was captured, which is captured again, and the batches of a loader. `save` needs no pickle."""
+        fresh: dict[str, Any] = {"_last": None, "_by_shape": {}, "_around": None, "_batches": None, "_loader": None}
+        return {**self.__dict__, **fresh}
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write parameters, the optimiser's state, the step and the losses to one file (`.npz`, no pickles)."""
         self._training.save(path)

@@ -66,7 +66,7 @@ def _fold_filled(graph: Graph) -> Graph:
     constants = dict(graph.constants)
     nodes: list[Node] = []
     for node in graph.nodes:
-        fill, output = _fill(node), node.outputs[0] if node.outputs else None
+        fill, output = fill_of(node), node.outputs[0] if node.outputs else None
         if fill is None or output is None or node.writes:
             nodes.append(node)
         else:
@@ -74,7 +74,7 @@ def _fold_filled(graph: Graph) -> Graph:
     return replace(graph, constants=constants, nodes=tuple(nodes))
 
 
-def _fill(node: Node) -> float | None:
+def fill_of(node: Node) -> float | None:
     """The number with which `node` fills a new tensor; None if it is not such a node."""
     names = [argument.name for argument in node.op._schema.arguments]
     name = node.op._schema.name.removeprefix("aten::").removeprefix("new_").removesuffix("_like")

@@ -17,6 +17,7 @@ from sursum.density.unconstrain import is_identity
 from sursum.errors import GuideError
 from sursum.vi.autoguide.guide import AutoGuide, Place, join_plates
 from sursum.vi.autoguide.init import InitLoc
+from sursum.vi.particle import IN_SUPPORT
 from sursum.vi.pushforward import Pushforward
 
 
@@ -85,6 +86,7 @@ def local_site(site: Sample, place: Place, base: Any, onto: Any, outer: tuple[Fr
             plates=plates,
             scale=plate_scale(plates),
             mask=site.mask,
+            infer={IN_SUPPORT: True},
             generator=site.generator,
             where=site.where,
         )
