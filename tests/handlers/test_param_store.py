@@ -141,7 +141,7 @@ def test_what_was_saved_is_loaded_bit_for_bit(tmp_path):
         assert torch.equal(again[name], value.detach())
     with again:  # the program reads them, and gives each its constraint
         for constraint, start in CONSTRAINTS.values():
-            su.param(f"{constraint}", start + 1.0, constraint=constraint)
+            su.param(f"{constraint}", start, constraint=constraint)
         read = su.module("net", net)
     assert all(torch.equal(again.unconstrained[name], leaf) for name, leaf in store.unconstrained.items())
     assert torch.equal(read.weight, store["net.weight"])

@@ -29,9 +29,10 @@ from sursum.vi.particle import Pair, is_settled, must_be_eager, pair
 from sursum.vi.pushforward import PlacedDelta, Pushforward
 
 _CHUNK = 1000
+#: From so many latent numbers on draws are in the program's own precision.
+_LARGE = 1_000_000
 
 
-@in_double()
 def draw_posterior(
     model: Callable[..., Any],
     guide: Callable[..., Any],
@@ -46,25 +47,46 @@ def draw_posterior(
     Warns:
         DiagnosticWarning: the Pareto k of the importance weights is above 0.7.
     """
-    with valued(), store, seed(rng_seed=seeds.derive(number, seeds.DRAW, 0)):
-        first = pair(model, guide, args, kwargs)
+    fixed = _detached(store)
 
     def one() -> Pair:
         return pair(model, guide, args, kwargs)
 
-    columns = None if must_be_eager(first) else _draw_captured(one, store, number, num_samples)
+    with valued(), fixed, seed(rng_seed=seeds.derive(number, seeds.DRAW, 0)):
+        first = one()
+    count = sum(site.value.numel() for site in _latents(first).values())
     program = Program(snapshot(store)(model), snapshot_of(tuple(args)), snapshot_of(dict(kwargs)))
-    return assemble(first, columns or _one_by_one(one, store, number, num_samples), program)
+    if count > _LARGE:  # in the program's own precision: double takes twice the time and the memory
+        return assemble(first, _one_by_one(one, fixed, number, num_samples, wide=False), program)
+    with in_double():
+        with valued(), fixed, seed(rng_seed=seeds.derive(number, seeds.DRAW, 0)):
+            first = one()
+        columns = None if must_be_eager(first) else _draw_captured(one, fixed, number, num_samples)
+        return assemble(first, columns or _one_by_one(one, fixed, number, num_samples), program)
 
 
-def _one_by_one(one: Callable[[], Pair], store: ParamStore, number: int, num_samples: int) -> dict[str, Tensor]:
-    """Draws by name, running the programs for each."""
-    rows: list[dict[str, Tensor]] = []
+def _detached(store: ParamStore) -> ParamStore:
+    """The same values, of which no gradient is asked."""
+    other = ParamStore(double=store.double)
+    other.sites = store.sites
+    other.unconstrained = {name: leaf.detach() for name, leaf in store.unconstrained.items()}
+    return other
+
+
+def _one_by_one(
+    one: Callable[[], Pair], store: ParamStore, number: int, num_samples: int, *, wide: bool = True
+) -> dict[str, Tensor]:
+    """Draws by name, running the programs for each; in double precision if `wide`."""
+    columns: dict[str, Tensor] = {}
     with valued(), store:
         for k in range(num_samples):
             with seed(rng_seed=seeds.derive(number, seeds.DRAW, k)):
-                rows.append({key: value.detach() for key, value in _row(one()).items()})
-    return {key: torch.stack([row[key] for row in rows]) for key in rows[0]}
+                row = _row(one(), wide=wide)
+            for key, value in row.items():
+                if key not in columns:
+                    columns[key] = torch.empty((num_samples, *value.shape), dtype=value.dtype)
+                columns[key][k] = value.detach()
+    return columns
 
 
 def _draw_captured(one: Callable[[], Pair], store: ParamStore, number: int, num_samples: int) -> dict[str, Tensor] | None:
@@ -91,9 +113,9 @@ def _draw_captured(one: Callable[[], Pair], store: ParamStore, number: int, num_
     return {name: torch.cat(part) for name, part in zip(names, zip(*parts, strict=True), strict=True)}
 
 
-def _row(drawn: Pair) -> dict[str, Tensor]:
+def _row(drawn: Pair, *, wide: bool = True) -> dict[str, Tensor]:
     """One draw: sites under their names, and other results under keys that no site can have."""
-    row = {name: _double(site.value) for name, site in _sites(drawn).items()}
+    row = {name: _double(site.value) if wide else site.value for name, site in _sites(drawn).items()}
     free, log_jacobian = _coordinates(drawn)
     log_p = sum((term.sum().double() for term in drawn.log_p.values()), torch.zeros((), dtype=torch.float64))
     log_q = sum((term.sum().double() for term in drawn.log_q.values()), torch.zeros((), dtype=torch.float64))
