@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import torch
@@ -70,10 +71,19 @@ def coordinate_names(free_shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, .
         >>> coordinate_names({"tau": (), "theta": (2,), "w": (1, 2)})
         ('tau', 'theta[0]', 'theta[1]', 'w[0, 0]', 'w[0, 1]')
     """
-    return tuple(
-        name + (f"[{', '.join(map(str, index))}]" if index else "")
-        for name, shape in free_shapes.items()
-        for index in np.ndindex(*shape)
+    return tuple(chain.from_iterable(_element_names(name, shape) for name, shape in free_shapes.items()))
+
+
+def _element_names(name: str, shape: tuple[int, ...]) -> Iterable[str]:
+    """The name of each element; a network has millions of them, so that all but the last index are written once."""
+    if not shape:
+        return (name,)
+    ends = [f"{k}]" for k in range(shape[-1])]
+    return (
+        head + end
+        for outer in np.ndindex(*shape[:-1])
+        for head in (f"{name}[{''.join(f'{k}, ' for k in outer)}",)
+        for end in ends
     )
 
 
