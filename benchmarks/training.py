@@ -3,7 +3,7 @@
     python benchmarks/training.py [width ...]
 
 MAP and mean field of networks 784-width-width-10 on batches of 128 of 6,000 rows. The two loops alternate, and the median of
-each is taken, since other work on the machine would otherwise count against one of them. Pyro is measured where it is installed.
+each is taken, since other work on the machine would otherwise count against one of them. Pyro is measured if installed.
 """
 
 from __future__ import annotations
