@@ -48,7 +48,7 @@ def test_options_of_a_run(option, answer):
         (lambda: su.infer.NUTS(model, target_accept_prob=0.9), "Write `target_accept=`"),
         (lambda: su.infer.NUTS(model, adapt_delta=0.9), "Write `target_accept=`"),
         (lambda: su.infer.NUTS(model, step_size=0.1), "the warm-up adapts it"),
-        (lambda: su.infer.NUTS(model, dense_mass=True), "low_rank=True"),
+        (lambda: su.infer.NUTS(model, dense_mass=True), "metric='dense'"),
         (lambda: su.sample("y", dist.Normal(0.0, 1.0), observed=1.0), "`sample` has no option `observed`. Write `obs=`"),
         (lambda: su.sample("y", dist.Normal(0.0, 1.0), rng_key=1), "seed"),
         (lambda: su.sample("y", dist.Normal(0.0, 1.0), sample_shape=(3,)), "plate around it"),

@@ -141,7 +141,7 @@ def narrow(healthy) -> np.ndarray:
 def test_long_trajectories_along_correlated_coordinates_name_the_metric(healthy, narrow):
     (text,) = diagnose(long(healthy, narrow))
     assert text.startswith("A draw takes 100 steps on average: the draws are valid but slow.")
-    assert text.endswith("The coordinates of `theta` are strongly correlated: sample with `NUTS(model, low_rank=True)`.")
+    assert text.endswith("The coordinates of `theta` are strongly correlated: sample with `NUTS(model, metric='dense')`.")
     assert diagnose(long(healthy, narrow, low_rank=True)) == ()
     assert diagnose(long(healthy, healthy.unconstrained)) == ()
     assert diagnose(dataclasses.replace(healthy, unconstrained=narrow)) == ()  # trajectories are short
@@ -151,7 +151,7 @@ def test_the_metric_is_named_once_where_something_else_is_reported(healthy, narr
     reached = np.ones((CHAINS, DRAWS), dtype=bool)
     (text,) = diagnose(with_stat(long(healthy, narrow), "reached_max_treedepth", reached))
     assert "2000 of 2000 draws reached the maximum tree depth" in text
-    assert "low_rank=True" in text
+    assert "metric='dense'" in text
     (other,) = diagnose(with_stat(long(healthy, narrow, low_rank=True), "reached_max_treedepth", reached))
     assert "Raise `max_tree_depth`" in other
 

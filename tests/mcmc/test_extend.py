@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from tests.support.monte_carlo import agree
 import sursum as su
 import sursum.distributions as dist
 from sursum.errors import SamplingError
-from sursum.mcmc.extend import whiten
+from sursum.mcmc.extend import states_after
 from sursum.posterior.posterior import Posterior
 
 short = pytest.mark.filterwarnings("ignore::sursum.errors.DiagnosticWarning")
@@ -50,21 +52,36 @@ def test_the_added_draws_are_draws_of_the_posterior(posterior):
     np.testing.assert_allclose(whole.stats["lp"][:, -5:], wanted, rtol=1e-9)
     assert whole.warmup is posterior.warmup
     assert whole.notes == (
-        "1500 draws of each chain were added after the first 1000: from its last draw on, in coordinates scaled by the sd "
-        "of the draws, after 200 draws of warm-up, which are discarded.",
+        "1500 draws of each chain were added after the first 1000: each chain continued as if it had been longer from the "
+        "beginning.",
     )
 
 
 @short
-def test_it_begins_at_the_last_draws_in_whitened_coordinates(posterior):
-    density = su.infer.LogDensity(model, (Y,))
-    white = whiten(density, posterior)
-    q = posterior.unconstrained[:, -1]
-    np.testing.assert_allclose(white.outward(white.inward(q)), q, rtol=1e-12)
-    spread = white.inward(posterior.unconstrained.reshape(-1, 3)).std(axis=0)
-    np.testing.assert_allclose(spread, 1.0, rtol=1e-6)
-    x = torch.from_numpy(white.inward(q[0]))
-    assert abs(float(white(x)) - float(density(torch.from_numpy(q[0])))) < 1e-9
+def test_a_chain_that_is_extended_is_the_longer_chain(posterior):
+    """Bit for bit, whatever it was cut into."""
+    whole = mcmc(num_samples=1100).run(Y)
+    pieces = mcmc(cores=2).extend(mcmc().extend(posterior, 60), 40)
+    np.testing.assert_array_equal(pieces.unconstrained, whole.unconstrained)
+    for name, values in whole.stats.items():
+        np.testing.assert_array_equal(pieces.stats[name], values)
+
+
+@short
+def test_without_the_states_it_goes_on_with_the_metric_of_the_draws(posterior):
+    bare = replace(posterior, states=())
+    whole = mcmc().extend(bare, 1500)
+    assert agree(whole["z"][:, 1000:].numpy(), Y.numpy(), np.diag(SCALES.numpy() ** 2))
+    assert whole.stats["n_steps"][:, 1000:].mean() < 8.0
+    assert whole.notes == (
+        "1500 draws of each chain were added after the first 1000: from its last draw on, with the metric of the draws, after "
+        "200 draws of warm-up, which are discarded.",
+    )
+    one, two = (mcmc(cores=cores).extend(bare, 50) for cores in (1, 3))
+    np.testing.assert_array_equal(one.unconstrained, two.unconstrained)
+    cut = replace(posterior, unconstrained=posterior.unconstrained[:, :900], stats={"lp": posterior.stats["lp"][:, :900]})
+    assert states_after(posterior)
+    assert not states_after(cut)
 
 
 @short

@@ -124,11 +124,10 @@ def test_a_run_starts_another():
     assert np.array_equal(again[0].unconstrained, again[1].unconstrained)
 
 
-def test_a_mode_where_the_gradient_is_exactly_zero_is_moved_a_little():
+def test_a_mode_where_the_gradient_is_exactly_zero_is_a_start():
     model = lambda: su.sample("x", dist.Normal(double([0.0, 1.0]), 1.0).to_event(1))
     start = starts(model, {"x": [0.0, 1.5]})[0]["x"]
-    assert 0 < abs(float(start[0])) <= 1e-3
-    assert float(start[1]) == 1.5
+    assert start.tolist() == [0.0, 1.5]
 
 
 class TestBadInput:

@@ -11,7 +11,7 @@ from scipy.special import ndtr
 from tests.support.monte_carlo import agree, error
 
 from sursum.errors import SamplingError
-from sursum.mcmc import MCMC, NUTS
+from sursum.mcmc import HMC, MCMC, NUTS, WALNUTS
 from sursum.mcmc import mcmc as mcmc_module
 
 # Too few draws to be satisfied with, and enough for what is tested.
@@ -31,14 +31,44 @@ def test_draws_have_the_moments_of_the_posterior(sampler, gaussian):
 
 
 @short
-def test_low_rank_adaptation_samples_the_same_posterior(monkeypatch, gaussian):
-    density = gaussian(covariance=((1.0, 0.99), (0.99, 1.0)))
+@pytest.mark.parametrize("metric", ["auto", "low_rank", "dense", np.array([[1.0, 0.999], [0.999, 1.0]])], ids=str)
+def test_a_metric_with_correlations_samples_the_same_posterior_in_fewer_steps(monkeypatch, native_gaussian, metric):
+    density = native_gaussian(covariance=((1.0, 0.999), (0.999, 1.0)))
     monkeypatch.setattr(mcmc_module, "_compile", lambda model, args, kwargs, engine: model())
-    settings = {"num_warmup": 300, "num_samples": 300, "num_chains": 2, "seed": 1, "progress": False}
-    plain = MCMC(NUTS(lambda: density), **settings).run()
-    low = MCMC(NUTS(lambda: density, low_rank=True), **settings).run()
-    assert low.stats["n_steps"].mean() < 0.5 * plain.stats["n_steps"].mean()
-    assert abs(float(low["mu"].mean()) - 2.0) < 4 * error(low["mu"].numpy())
+    settings = {"num_warmup": 300, "num_samples": 400, "num_chains": 2, "seed": 1, "progress": False}
+    plain = MCMC(NUTS(lambda: density, metric="diagonal"), **settings).run()
+    other = MCMC(NUTS(lambda: density, metric=metric), **settings).run()
+    assert other.stats["n_steps"].mean() < 0.3 * plain.stats["n_steps"].mean()
+    assert abs(float(other["mu"].mean()) - 2.0) < 4 * error(other["mu"].numpy())
+    assert not other.stats["diverging"].any()
+
+
+@short
+def test_the_metric_of_a_posterior_and_of_variances(monkeypatch, native_gaussian):
+    density = native_gaussian(covariance=((1e-4, 0.0), (0.0, 1e4)))
+    monkeypatch.setattr(mcmc_module, "_compile", lambda model, args, kwargs, engine: model())
+    settings = {"num_samples": 400, "num_chains": 2, "seed": 1, "progress": False}
+    first = MCMC(NUTS(lambda: density), num_warmup=300, **settings).run()
+    for metric in (first, [1e-4, 1e4]):
+        again = MCMC(NUTS(lambda: density, metric=metric), num_warmup=50, init=first.unconstrained[:, -1], **settings).run()
+        assert again.stats["n_steps"].mean() < 8.0
+        assert abs(float(again["mu"].mean()) - 2.0) < 4 * error(again["mu"].numpy())
+    with pytest.raises(SamplingError, match=r"`metric` has shape \(3,\), but must have shape \(2,\) or \(2, 2\)"):
+        MCMC(NUTS(lambda: density, metric=[1.0, 1.0, 1.0]), **settings).run()
+    with pytest.raises(SamplingError, match="variances that are not positive"):
+        MCMC(NUTS(lambda: density, metric=[1.0, 0.0]), **settings).run()
+    with pytest.raises(SamplingError, match="no covariance"):
+        MCMC(NUTS(lambda: density, metric=[[1.0, 2.0], [2.0, 1.0]]), **settings).run()
+
+
+@short
+@pytest.mark.parametrize("kernel", [HMC, WALNUTS])
+def test_other_kernels_sample_the_posterior(monkeypatch, native_gaussian, kernel):
+    density = native_gaussian()
+    monkeypatch.setattr(mcmc_module, "_compile", lambda model, args, kwargs, engine: model())
+    posterior = MCMC(kernel(lambda: density), num_warmup=300, num_samples=1000, num_chains=3, seed=2, progress=False).run()
+    assert agree(posterior["pair"].numpy(), density.mean, density.covariance)
+    assert 0.6 < posterior.stats["acceptance_rate"].mean() < 0.99
 
 
 @short

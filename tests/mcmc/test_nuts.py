@@ -18,7 +18,7 @@ def program():
 
 def test_what_is_usual():
     found = NUTS(program)
-    assert (found.model, found.target_accept, found.max_tree_depth, found.low_rank) == (program, 0.8, 10, False)
+    assert (found.model, found.target_accept, found.max_tree_depth, found.metric) == (program, 0.8, 10, "auto")
     with pytest.raises(FrozenInstanceError):
         found.target_accept = 0.9
 
@@ -37,7 +37,8 @@ def test_whole_numbers_of_numpy_become_pythons():
         ("target_accept", "0.8", "a probability strictly between 0 and 1"),
         ("max_tree_depth", 0, "an integer of at least 1"),
         ("max_tree_depth", 2.5, "an integer of at least 1"),
-        ("low_rank", 1, "True or False"),
+        ("metric", "full", "'auto', 'diagonal', 'low_rank', 'dense', variances (n,), a covariance (n, n), or a Posterior"),
+        ("metric", 1.0, "'auto', 'diagonal', 'low_rank', 'dense', variances (n,), a covariance (n, n), or a Posterior"),
         ("model", 3, "a program, a callable"),
     ],
 )

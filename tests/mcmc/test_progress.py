@@ -5,8 +5,8 @@ import re
 import pytest
 
 from sursum.mcmc import progress
-from sursum.mcmc.nutpie_door import Progress
 from sursum.mcmc.progress import Line
+from sursum.mcmc.trace import Progress
 
 HALF = [Progress(200, 3, 900, 0.5, False), Progress(100, 0, 400, 0.4, True), Progress(), Progress()]
 DONE = [Progress(200, 0, 900, 0.5, False)] * 4

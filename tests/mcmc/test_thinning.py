@@ -11,8 +11,8 @@ import torch
 import sursum as su
 import sursum.distributions as dist
 from sursum.errors import DiagnosticWarning, SamplingError
-from sursum.mcmc.spool import Block
 from sursum.mcmc.thinning import Thinning
+from sursum.mcmc.trace import Block
 
 
 def program():

@@ -7,10 +7,9 @@ import pytest
 
 from sursum.errors import SamplingError
 from sursum.mcmc.chain_pool import Outcome
-from sursum.mcmc.nutpie_door import ChainTrace
 from sursum.mcmc.site_filter import Keep
-from sursum.mcmc.spool import STAT_DTYPES
 from sursum.mcmc.to_posterior import posterior_of
+from sursum.mcmc.trace import STAT_DTYPES, ChainTrace
 
 
 def trace(chain, warmup, samples, away=0.0):

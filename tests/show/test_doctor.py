@@ -33,7 +33,7 @@ def test_all_is_well_and_then_the_cache_is_cleared(cache):
         "flags",
         "vector math",
         "BLAS",
-        "nutpie",
+        "kernels",
         "cache",
         "native engine",
         "torch engine",

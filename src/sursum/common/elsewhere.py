@@ -39,7 +39,6 @@ THEIRS: Mapping[str, str] = {
     "subsample": "write `su.plate(name, size, subsample_size=…)`",
     "barrier": "nothing is lazy here, so there is nothing to force",
     "to_data": "write `posterior.to_arviz()`",
-    "HMC": "write `su.infer.NUTS(model)`",
     "ADVI": "write `su.infer.SVI(model, su.infer.autoguide.AutoNormal(model), …)`",
     "TracePredictive": "write `su.infer.Predictive(model, posterior)`",
     "TraceGraph_ELBO": "write `su.infer.Trace_ELBO()`",
@@ -58,8 +57,8 @@ def elsewhere(name: str, places: Mapping[str, ModuleType]) -> dict[str, str]:
 
     Example:
         >>> import sursum as su
-        >>> elsewhere("NUTS", {"optim": su.optim, "infer": su.infer}), elsewhere("HMC", {})
-        ({'NUTS': 'write `su.infer.NUTS`'}, {'HMC': 'write `su.infer.NUTS(model)`'})
+        >>> elsewhere("NUTS", {"optim": su.optim, "infer": su.infer}), elsewhere("summary", {})
+        ({'NUTS': 'write `su.infer.NUTS`'}, {'summary': 'write `print(posterior.summary())`'})
     """
     if name in THEIRS:
         return {name: THEIRS[name]}

@@ -220,7 +220,7 @@ def _helps(evidence: Evidence, name: str) -> str:
 
 def _metric(evidence: Evidence) -> str:
     site = evidence.correlated
-    return f"The coordinates of `{site}` are strongly correlated: sample with `NUTS(model, low_rank=True)`." if site else ""
+    return f"The coordinates of `{site}` are strongly correlated: sample with `NUTS(model, metric='dense')`." if site else ""
 
 
 def _non_centring(evidence: Evidence, name: str) -> str:

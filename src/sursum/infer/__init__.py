@@ -13,7 +13,7 @@ from sursum.common.other_libraries import refuse_name
 from sursum.density.log_density import LogDensity
 from sursum.handlers.config_enumerate import config_enumerate
 from sursum.infer import autoguide, reparam
-from sursum.mcmc import MCMC, NUTS, Interrupted, Progress, Run, Until, ess, minutes, rhat
+from sursum.mcmc import HMC, MCMC, NUTS, WALNUTS, Interrupted, Progress, Run, Until, ess, minutes, rhat
 from sursum.networks import SGHMC, SGLD, SGMCMC, SGNHT, SWAG, DeepEnsemble, MCDropout
 from sursum.optimise import Fit, FitResult, Laplace, Pathfinder
 from sursum.posterior.discrete import discrete_probabilities, infer_discrete
@@ -32,6 +32,7 @@ from sursum.vi.importance import Importance, ImportanceSamples
 
 __all__ = [
     "ELBO",
+    "HMC",
     "MCMC",
     "NUTS",
     "SBC",
@@ -41,6 +42,7 @@ __all__ = [
     "SGNHT",
     "SVI",
     "SWAG",
+    "WALNUTS",
     "CrossValidation",
     "DeepEnsemble",
     "EarlyStopping",

@@ -4,10 +4,12 @@
 Imports `posterior`, `compiler` and below; `studies`, `show` and `infer` import it.
 """
 
+from sursum.mcmc.hmc import HMC
 from sursum.mcmc.mcmc import MCMC
-from sursum.mcmc.nutpie_door import Progress
 from sursum.mcmc.nuts import NUTS
 from sursum.mcmc.run import Interrupted, Run
+from sursum.mcmc.trace import Progress
 from sursum.mcmc.until import Until, ess, minutes, rhat
+from sursum.mcmc.walnuts import WALNUTS
 
-__all__ = ["MCMC", "NUTS", "Interrupted", "Progress", "Run", "Until", "ess", "minutes", "rhat"]
+__all__ = ["HMC", "MCMC", "NUTS", "WALNUTS", "Interrupted", "Progress", "Run", "Until", "ess", "minutes", "rhat"]

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from sursum.compiler.native.library.blas import one_thread
-from sursum.mcmc.nutpie_door import Chain, ChainTrace, Progress
+from sursum.mcmc.kernel_chain import KernelChain
 from sursum.mcmc.progress import Watcher
-from sursum.mcmc.spool import MOST
 from sursum.mcmc.stopping import Ending
+from sursum.mcmc.trace import MOST, ChainTrace, Progress
 
 INTERRUPTED, STOPPED, GOING_ON = "was interrupted", "was stopped", "is going on"
 """How a run may be cut short, as worded in messages."""
@@ -26,12 +26,16 @@ BEHIND = MOST // 2
 
 @dataclass(frozen=True)
 class Outcome:
-    """The draws of each chain, None for one that never started or whose draws are stored; `happened` is how the run ended."""
+    """The draws of each chain, None for one that never started or whose draws are stored; `happened` is how the run ended.
+
+    `states` are those of chains that have all reached their end.
+    """
 
     traces: tuple[ChainTrace | None, ...]
     happened: str = ""
     kept: int | None = None
     """How many draws of each chain after the warm-up are kept; None keeps all."""
+    states: tuple[bytes, ...] = ()
 
 
 @dataclass(eq=False)
@@ -46,15 +50,15 @@ class Schedule:
         num_warmup: draws of each chain that do not count for it.
     """
 
-    start: Callable[[int], Chain]
+    start: Callable[[int], KernelChain]
     num_chains: int
     cores: int
     display: Watcher
-    collect: Callable[[int, Chain, bool], None] | None = None
+    collect: Callable[[int, KernelChain, bool], None] | None = None
     ending: Ending | None = None
     num_warmup: int = 0
     paused: bool = field(default=False, init=False)
-    _chains: list[Chain] = field(default_factory=list, init=False)
+    _chains: list[KernelChain] = field(default_factory=list, init=False)
     _running: list[int] = field(default_factory=list, init=False)
     _stopping: bool = field(default=False, init=False)
     _lock: threading.RLock = field(default_factory=threading.RLock, init=False)
@@ -85,6 +89,7 @@ class Schedule:
                         chain.end()
                     self._collect(k, ended=True)
             traces = [None if chain.spool else chain.trace() for chain in self._chains]
+            states = () if happened else tuple(chain.state.block.tobytes() for chain in self._chains)
         finally:
             with self._lock:
                 self._running.clear()
@@ -92,7 +97,7 @@ class Schedule:
                     chain.cancel()
             self.display.close()
         kept = None if self.ending is None or happened else self.ending.kept
-        return Outcome((*traces, *[None] * (self.num_chains - len(traces))), happened, kept)
+        return Outcome((*traces, *[None] * (self.num_chains - len(traces))), happened, kept, states)
 
     def pause(self) -> None:
         """Pause the chains, each after its current draw; no new chain starts."""

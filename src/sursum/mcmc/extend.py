@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sursum.draws.diagnostics import Evidence, Hints, diagnose
 from sursum.draws.ess_rhat import mixing_by_name
 from sursum.errors import SamplingError
-from sursum.mcmc.coordinates import Whitened
+from sursum.mcmc.kernel.state import State
 from sursum.posterior.posterior import Posterior
 
 LIKE = 1e-6
@@ -43,12 +43,13 @@ def check_same(compiled: Any, posterior: Posterior) -> None:
             )
 
 
-def whiten(density: Any, posterior: Posterior) -> Whitened:
-    """The density in coordinates scaled by the standard deviations of the draws, all chains together."""
-    q = posterior.unconstrained
-    scales = q.reshape(-1, q.shape[2]).std(axis=0)
-    known = np.isfinite(scales) & (scales > 0.0)
-    return Whitened(density, q.mean(axis=(0, 1)), np.where(known, scales, 1.0))
+def states_after(posterior: Posterior) -> list[State]:
+    """The states of the chains after their last draws; none where the posterior has none, or not those of its last draws."""
+    states = [State.of(np.frombuffer(block, dtype=np.uint8).copy()) for block in posterior.states]
+    draws = posterior.num_samples
+    whole = len(states) == posterior.num_chains and all(int(s.head["draw"] - s.head["num_warmup"]) >= draws for s in states)
+    last = whole and all(np.array_equal(s["position"], q) for s, q in zip(states, posterior.unconstrained[:, -1], strict=True))
+    return states if last else []
 
 
 def join(first: Posterior, second: Posterior, num_warmup: int, hints: Hints) -> Posterior:
@@ -58,13 +59,14 @@ def join(first: Posterior, second: Posterior, num_warmup: int, hints: Hints) -> 
     stats: Mapping[str, NDArray[Any]] = {
         name: np.concatenate([values[:count], second.stats[name]], axis=1) for name, values in first.stats.items()
     }
-    stats = {**stats, "energy": np.concatenate([first.stats["energy"][:count], _energy_after(first, second)], axis=1)}
     q = np.concatenate([first.unconstrained[:count], second.unconstrained], axis=1)
     found = mixing_by_name({name: sites[name].numpy() for name in first.latents if name in sites})
     said = tuple(text for text in second.warnings if text.startswith("The run "))
-    note = (
-        f"{second.num_samples} draws of each chain were added after the first {first.num_samples}: from its last draw on, in "
-        f"coordinates scaled by the sd of the draws, after {num_warmup} draws of warm-up, which are discarded."
+    begun = f"{second.num_samples} draws of each chain were added after the first {first.num_samples}: "
+    note = begun + (
+        f"from its last draw on, with the metric of the draws, after {num_warmup} draws of warm-up, which are discarded."
+        if num_warmup
+        else "each chain continued as if it had been longer from the beginning."
     )
     return replace(
         first,
@@ -75,16 +77,5 @@ def join(first: Posterior, second: Posterior, num_warmup: int, hints: Hints) -> 
         groups={},
         notes=(*first.notes, note),
         program=second.program,
+        states=second.states,
     )
-
-
-def _energy_after(first: Posterior, second: Posterior) -> NDArray[Any]:
-    """The energies of `second` as they would be with the metric of `first`.
-
-    An energy has a constant, to some samplers the log determinant of the metric. Energy plus log density, the kinetic energy,
-    has the same mean under every metric, so the difference of the means is that of the constants.
-    """
-    count = second.num_chains
-    kinetic = [np.mean(run.stats["energy"][:count] + run.stats["lp"][:count], axis=1, keepdims=True) for run in (first, second)]
-    moved: NDArray[Any] = second.stats["energy"] + (kinetic[0] - kinetic[1])
-    return moved

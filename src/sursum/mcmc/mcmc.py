@@ -6,14 +6,14 @@ import os
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sursum.common.cores import available_cores
 from sursum.common.other_libraries import answers, refuse_name
-from sursum.common.progress import Silent, display_for
+from sursum.common.progress import display_for
 from sursum.common.reprs import call_text
 from sursum.common.settings import check_setting, optional_seed, settle, whole_number
 from sursum.compiler.compiled import compile_density
@@ -26,19 +26,24 @@ from sursum.distributed.ranks import led
 from sursum.draws.diagnostics import Hints
 from sursum.errors import DensityError, DiagnosticWarning, SamplingError
 from sursum.mcmc.chain_pool import Schedule
-from sursum.mcmc.coordinates import LOOKS, turn
-from sursum.mcmc.extend import check_same, join, whiten
-from sursum.mcmc.nutpie_door import Chain, Settings, start_chain
+from sursum.mcmc.extend import check_same, join, states_after
+from sursum.mcmc.first_state import first_states
+from sursum.mcmc.hmc import HMC
+from sursum.mcmc.kernel.adaptation import Adaptation
+from sursum.mcmc.kernel.state import State
+from sursum.mcmc.kernel_chain import Handed, KernelChain, advancing, native_kernel
+from sursum.mcmc.kernel_settings import adapts_correlations, given_metric, metric_of_draws
 from sursum.mcmc.nuts import NUTS
 from sursum.mcmc.progress import Line
 from sursum.mcmc.recording import StoreRecorder
 from sursum.mcmc.run import Interrupted, Run
 from sursum.mcmc.seeds import ChainSeed, chain_seed, draw_seed
 from sursum.mcmc.site_filter import Keep
-from sursum.mcmc.start import check_given_start, find_named_start, find_start
+from sursum.mcmc.start import LOOKS, check_given_start, depends_on_all, find_named_start, find_start
 from sursum.mcmc.stopping import Ending, Stopping
 from sursum.mcmc.to_posterior import drawn_by_all
 from sursum.mcmc.until import Until
+from sursum.mcmc.walnuts import WALNUTS
 from sursum.posterior.init import Init, Started, check_names, each_draw, is_named, values_by_name
 from sursum.posterior.posterior import Posterior
 
@@ -95,7 +100,7 @@ class MCMC:
     where z are the latent sites and q ∈ Rⁿ their unconstrained coordinates. Everything is computed in float64.
 
     Args:
-        kernel: `NUTS(program)`.
+        kernel: `NUTS(program)`, `HMC(program)` or `WALNUTS(program)`.
         num_warmup: draws of each chain in which step size and scales are adapted; they are kept in `posterior.warmup`.
         num_samples: draws of each chain after warm-up.
         num_chains: the number of chains, each with a different start.
@@ -128,7 +133,7 @@ class MCMC:
         sursum.errors.SamplingError: `num_chains` is 0, but must be an integer of at least 1: 4 is usual.
     """
 
-    kernel: NUTS
+    kernel: NUTS | HMC | WALNUTS
     num_warmup: int = field(default=1000, kw_only=True)
     num_samples: int = field(default=1000, kw_only=True)
     num_chains: int = field(default=4, kw_only=True)
@@ -152,7 +157,7 @@ class MCMC:
         def positive(name: str, remedy: str) -> int:
             return whole_number(name, getattr(self, name), 1, SamplingError, remedy)
 
-        check("kernel", isinstance(self.kernel, NUTS), "a kernel", "give `NUTS(program)`")
+        check("kernel", isinstance(self.kernel, (NUTS, HMC, WALNUTS)), "a kernel", "give `NUTS(program)`")
         whole = {
             "num_warmup": positive("num_warmup", "1000 is usual, and the sampler requires it"),
             "num_samples": positive("num_samples", "1000 is usual"),
@@ -191,7 +196,7 @@ class MCMC:
             Interrupted: Ctrl-C ended the run; its `posterior` has the draws so far.
             Exception: any exception of the program.
         """
-        run = self._prepared(args, kwargs, watched=False)
+        run = self._prepared(args, kwargs)
         run.work()
         return run.announced()
 
@@ -205,36 +210,38 @@ class MCMC:
             SursumError: the program cannot be sampled.
             Exception: any exception of the program.
         """
-        return self._prepared(args, kwargs, watched=True).begin()
+        return self._prepared(args, kwargs).begin()
 
-    def _prepared(self, args: tuple[Any, ...], kwargs: dict[str, Any], *, watched: bool) -> Run:
+    def _prepared(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Run:
         """A run with all work on the program already done, so that errors in the program are raised here."""
         compiled = _compile(self.kernel.model, args, kwargs, self.engine)
         announce_unobserved(compiled.density.unobserved)
         announce_empty(compiled.density.observed)
-        return self.prepared(compiled, watched=watched)
+        return self.prepared(compiled)
 
-    def prepared(self, compiled: Any, *, watched: bool = False) -> Run:
+    def prepared(self, compiled: Any) -> Run:
         """A run of an already compiled density, ignoring the kernel's program; it starts with `work`."""
         begin = self._begin(compiled)
         sources = self._sources(self.num_chains)
         try:
             starts = [begin(k, source.start) for k, source in enumerate(sources)]
         except DensityError:
-            other = turn(compiled.density, compiled.value_and_grad, sources[0].start) if self.init is None else None
-            if other is None:
+            if self.init is not None or not depends_on_all(compiled.density, compiled.value_and_grad, sources[0].start):
                 raise
-            sampled = compile_density(cast(LogDensity, other), self.engine)
-            starts = [find_start(other, sampled.value_and_grad, source.start, LOOKS) for source in sources]
-            return self._launched(compiled, sampled, starts, sources, watched=watched, outward=other.outward)
-        return self._launched(compiled, compiled, starts, sources, watched=watched)
+            starts = [find_start(compiled.density, compiled.value_and_grad, one.start, LOOKS, flat=True) for one in sources]
+        metric = given_metric(self.kernel.metric, compiled.dim, compiled.value_and_grad)
+        seeds = [source.sampler for source in sources]
+        states = first_states(self.kernel, compiled, starts, seeds, self.num_warmup, metric)
+        adaptation = Adaptation("given" if metric is not None else self.kernel.metric, self.num_warmup)
+        return self._launched(compiled, states, adaptation, self.num_warmup)
 
     def extend(self, posterior: Posterior, num_samples: int, *args: Any, **kwargs: Any) -> Posterior:
         """Add draws to a posterior: each chain continues from its last draw.
 
-        The sampler cannot resume from the scales that it had adapted, so it works in coordinates scaled by the standard
-        deviations of the draws, and adapts in a short warm-up, which is discarded. `posterior.notes` records this. With `store`
-        only the new draws are written, to a separate store.
+        A posterior that was sampled in this process by chains that all reached their end has their state: its chains
+        continue exactly, as if they had been longer from the beginning. Otherwise the metric is that of the draws and
+        the step size is adapted in a short warm-up, which is discarded. `posterior.notes` records which. With `store` only
+        the new draws are written, to a separate store; `resume` continues a store that is incomplete.
 
         Args:
             posterior: of this program and these data; may be loaded from a file, or from the store of a killed run.
@@ -254,23 +261,20 @@ class MCMC:
         if not args and not kwargs and posterior.program is not None:
             args, kwargs = posterior.program.args, dict(posterior.program.kwargs)
         longer = replace(
-            self,
-            num_samples=num_samples,
-            num_warmup=min(self.num_warmup, EXTENSION_WARMUP),
-            num_chains=posterior.num_chains,
-            keep=tuple(posterior),
-            init=None,
-            until=None,
+            self, num_samples=num_samples, num_chains=posterior.num_chains, keep=tuple(posterior), init=None, until=None
         )
         compiled = _compile(self.kernel.model, args, kwargs, self.engine)
         check_same(compiled, posterior)
-        white = whiten(compiled.density, posterior)
-        sampled = compile_density(cast(LogDensity, white), self.engine)
-        sources = longer._sources(posterior.num_chains, posterior.num_samples)
-        starts = [check_given_start(white, sampled.value_and_grad, white.inward(q)) for q in posterior.unconstrained[:, -1]]
-        run = longer._launched(compiled, sampled, starts, sources, watched=False, outward=white.outward)
+        states = states_after(posterior)
+        num_warmup = 0 if states else min(self.num_warmup, EXTENSION_WARMUP)
+        if not states:
+            metric = metric_of_draws(posterior, compiled.dim, compiled.value_and_grad)
+            seeds = [source.sampler for source in longer._sources(posterior.num_chains, posterior.num_samples)]
+            starts = list(posterior.unconstrained[:, -1])
+            states = first_states(self.kernel, compiled, starts, seeds, num_warmup, metric)
+        run = longer._launched(compiled, states, Adaptation("given", num_warmup), num_warmup)
         run.work()
-        whole = join(posterior, run.partial(), longer.num_warmup, run.hints)
+        whole = join(posterior, run.partial(), num_warmup, run.hints)
         if run.interrupted:
             raise Interrupted(whole)
         for text in whole.warnings:
@@ -281,31 +285,21 @@ class MCMC:
         seed = draw_seed() if self.seed is None else self.seed
         return [chain_seed(seed, k, after) for k in range(num_chains)]
 
-    def _launched(
-        self,
-        compiled: Any,
-        sampled: Any,
-        starts: Sequence[NDArray[np.float64]],
-        sources: Sequence[ChainSeed],
-        *,
-        watched: bool,
-        outward: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None = None,
-    ) -> Run:
-        """A run of the density `sampled`, whose draws `outward` maps to the coordinates of `compiled`."""
+    def _launched(self, compiled: Any, states: Sequence[State], adaptation: Adaptation, num_warmup: int) -> Run:
+        """A run of chains in these states, with so many draws of warm-up to come."""
         keep = Keep(None if self.keep is None else tuple(self.keep))
-        lengths, density = (self.num_warmup, self.num_samples), compiled.density
-        hints = Hints(density.networks, density.scales, self.kernel.low_rank)
+        lengths, density = (num_warmup, self.num_samples), compiled.density
+        hints = Hints(density.networks, density.scales, adapts_correlations(self.kernel.metric))
         recording = None
         if self.store is not None:
             recording = StoreRecorder.begin(self.store, compiled, keep, self.num_chains, *lengths, hints, self.thin)
         display = display_for(self.progress)
-        watched = watched or not isinstance(display, Silent) or self.until is not None
+        kernel = native_kernel(compiled)
 
-        def start(k: int) -> Chain:
-            spool = None if recording is None else recording.spool(k)
-            chain = start_chain(sampled, starts[k], sources[k].sampler, self._settings(), watched=watched, spool=spool)
-            chain.outward = outward
-            return chain
+        def start(k: int) -> KernelChain:
+            spool = None if recording is None else Handed(int(states[k].head["draw"]))
+            total = int(states[k].head["draw"]) + sum(lengths)
+            return KernelChain(advancing(compiled, kernel), states[k], adaptation, total, spool, self.thin).start()
 
         cores = self.num_chains if self.until is not None else min(self.cores or available_cores(), self.num_chains)
         collect = None if recording is None else recording.collect
@@ -318,10 +312,6 @@ class MCMC:
             schedule.ending = Ending(stopping, stored or (lambda: drawn_by_all(schedule.so_far(), self.thin)), self.thin)
             schedule.num_warmup = self.num_warmup
         return Run(compiled, schedule, keep, *lengths, recording, hints, self.thin)
-
-    def _settings(self) -> Settings:
-        kernel = self.kernel
-        return Settings(self.num_warmup, self.num_samples, kernel.target_accept, kernel.max_tree_depth, kernel.low_rank)
 
     def _begin(self, compiled: Any) -> Callable[[int, np.random.Generator], NDArray[np.float64]]:
         """Where chain k starts, by the randomness of its start."""

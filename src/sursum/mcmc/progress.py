@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from sursum.common.progress import Display, Silent, State
-from sursum.mcmc.nutpie_door import Progress
+from sursum.mcmc.trace import Progress
 
 
 class Watcher(Protocol):

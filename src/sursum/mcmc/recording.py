@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,10 +17,10 @@ from sursum.draws.arviz import dimension_names
 from sursum.draws.diagnostics import Hints
 from sursum.draws.header import note_of
 from sursum.io.zarr_store import Column, ZarrStore
-from sursum.mcmc.nutpie_door import Chain
+from sursum.mcmc.kernel_chain import KernelChain
 from sursum.mcmc.site_filter import Keep
-from sursum.mcmc.spool import STAT_DTYPES
 from sursum.mcmc.thinning import Thinning
+from sursum.mcmc.trace import STAT_DTYPES
 from sursum.posterior.assemble import Subject
 
 SYNC = 10.0
@@ -76,13 +74,7 @@ class StoreRecorder:
         )
         return cls(store, compiled, tuple(names), [Thinning(thin) for _ in range(chains)])
 
-    def spool(self, k: int) -> Path:
-        """A folder for the draws of chain k that have not been taken yet."""
-        path = self.store.path / ".spool" / str(k)
-        path.mkdir(parents=True)
-        return path
-
-    def collect(self, k: int, chain: Chain, ended: bool) -> None:
+    def collect(self, k: int, chain: KernelChain, ended: bool) -> None:
         """Take the new draws of chain k, and write them: a block of them, or all once it has ended."""
         for block in map(self.thinning[k], chain.blocks(None if ended else 1)):
             if not len(block.unconstrained):
@@ -102,7 +94,6 @@ class StoreRecorder:
 
     def close(self, happened: str, kept: int | None = None, note: str = "") -> None:
         """Called when the run has ended: record how, how many draws of each chain count if not all, and a note."""
-        shutil.rmtree(self.store.path / ".spool", ignore_errors=True)
         self._sync()
         ended = {} if kept is None else {"kept": kept}
         self.store.note(happened=happened, **ended, **({"notes": [note]} if note else {}))

@@ -14,10 +14,10 @@ from sursum.common.user_frame import warn
 from sursum.draws.diagnostics import Hints
 from sursum.errors import DiagnosticWarning, OptionError, SamplingError, StorageError
 from sursum.mcmc.chain_pool import INTERRUPTED, Outcome, Schedule
-from sursum.mcmc.nutpie_door import Progress
 from sursum.mcmc.recording import StoreRecorder
 from sursum.mcmc.site_filter import Keep
 from sursum.mcmc.to_posterior import nothing_yet, posterior_of
+from sursum.mcmc.trace import Progress
 from sursum.posterior.posterior import Posterior
 
 
@@ -183,7 +183,8 @@ class Run:
         try:
             if self.recording is not None:
                 return self._told(self._stored(self.recording))
-            return self._told(posterior_of(self.compiled, self._outcome, self.num_samples, self.keep, self.hints, self.thin))
+            posterior = posterior_of(self.compiled, self._outcome, self.num_samples, self.keep, self.hints, self.thin)
+            return self._told(replace(posterior, states=self._outcome.states))
         except (SamplingError, StorageError):  # there is no draw yet
             if self.interrupted:
                 raise KeyboardInterrupt from None
@@ -198,7 +199,9 @@ class Run:
         return replace(posterior, notes=notes, warnings=(warning, *posterior.warnings) if warning else posterior.warnings)
 
     def _stored(self, recording: StoreRecorder) -> Posterior:
-        return replace(Posterior.load(recording.store.path), program=self.compiled.density.program)
+        posterior = Posterior.load(recording.store.path)
+        states = () if self._outcome is None else self._outcome.states
+        return replace(posterior, program=self.compiled.density.program, states=states)
 
     # The work.
 

@@ -14,6 +14,13 @@ from sursum.errors import DensityError
 Array = NDArray[np.float64]
 
 NUDGE = 1e-3
+"""How far around a start that was given it is looked whether the density is flat."""
+
+LOOKS = 400
+"""Points tried for a density with bounds, where few of those around the start are inside."""
+
+STEPS = tuple(sign * 2.0**k for k in range(-1, 11) for sign in (-1.0, 1.0))
+"""How far a coordinate is moved to see whether the density depends on it."""
 
 
 class Startable(Protocol):
@@ -41,12 +48,14 @@ class ValueAndGradient(Protocol):
     def __call__(self, q: Array, /) -> tuple[float, Array]: ...
 
 
-def find_start(density: Startable, value_and_grad: ValueAndGradient, rng: np.random.Generator, tries: int = TRIES) -> Array:
+def find_start(
+    density: Startable, value_and_grad: ValueAndGradient, rng: np.random.Generator, tries: int = TRIES, *, flat: bool = False
+) -> Array:
     """A point q, float64 (n,), where log density and gradient are finite and no component of the gradient is zero.
 
-    A component that is exactly zero gives the sampler no scale for its first step, and nutpie rejects it. It happens by
-    chance at a prior's mode or at biases that were set to zero, so the jitter is redrawn; if it happens in
-    every attempt, the density does not depend on that coordinate.
+    A component that is exactly zero gives the sampler no scale for its first step. It happens by chance at a prior's
+    mode or at biases that were set to zero, so the jitter is redrawn; if it happens in every attempt, the density
+    does not depend on that coordinate. With `flat` such a point is taken.
 
     Raises:
         DensityError: no such point in `tries` attempts; names the site, or shows the last attempt site by site.
@@ -58,7 +67,7 @@ def find_start(density: Startable, value_and_grad: ValueAndGradient, rng: np.ran
         if not (np.isfinite(value) and np.isfinite(gradient).all()):
             continue
         moves = gradient != 0.0
-        if moves.all():
+        if flat or moves.all():
             return q
         ever_moved = moves if ever_moved is None else ever_moved | moves
     if ever_moved is None:
@@ -86,7 +95,7 @@ def check_given_start(density: Startable, value_and_grad: ValueAndGradient, q: A
     """`q` itself, if a chain can start there.
 
     Raises:
-        DensityError: value or gradient are not finite there, or a component of the gradient is zero.
+        DensityError: value or gradient are not finite there.
     """
     value, gradient = value_and_grad(q)
     if not (np.isfinite(value) and np.isfinite(gradient).all()):
@@ -94,13 +103,24 @@ def check_given_start(density: Startable, value_and_grad: ValueAndGradient, q: A
             "the start that was given by `init` cannot be used: the log density or its gradient is not finite there. "
             f"At that point:\n{density.explain(q)}\nGive a different start, or leave `init` out."
         )
-    if not gradient.all():
-        site = density.site_at(int(np.flatnonzero(gradient == 0.0)[0]))
-        raise DensityError(
-            f"the start that was given by `init` cannot be used: the gradient by site {site!r} is exactly zero there, "
-            "and the sampler needs one that is not. Move the start a little (add 1e-3), or leave `init` out."
-        )
     return q
+
+
+def depends_on_all(density: Startable, value_and_grad: ValueAndGradient, rng: np.random.Generator) -> bool:
+    """Whether the log density changes with every coordinate, though it is flat in some around its starts: one with bounds."""
+    flat: NDArray[np.bool_] | None = None
+    q = np.empty(0)
+    for _ in range(LOOKS):
+        point = density.start(rng)
+        value, gradient = value_and_grad(point)
+        if np.isfinite(value) and np.isfinite(gradient).all():
+            flat = gradient == 0.0 if flat is None else flat & (gradient == 0.0)
+            q = point
+    if flat is None or flat.all():
+        return False
+    value = value_and_grad(q)[0]
+    axes = (np.eye(len(q))[place] for place in np.flatnonzero(flat))
+    return all(any(value_and_grad(q + step * axis)[0] != value for step in STEPS) for axis in axes)
 
 
 def find_named_start(
@@ -108,8 +128,7 @@ def find_named_start(
 ) -> Array:
     """A point with these constrained values by site name; other sites start as usual.
 
-    The values are used exactly, unless a component of the gradient is zero there, as it may be at a mode:
-    such a coordinate is perturbed by up to a thousandth.
+    The values are used exactly.
 
     Args:
         density, value_and_grad, rng: as in `find_start`.
@@ -123,20 +142,21 @@ def find_named_start(
     q = np.empty(0)
     tries = 1 if named else TRIES
     for q in runs(lambda _: density.start(rng, values, **spread), tries, "no chain could start at `init`"):
-        for _ in range(TRIES):
-            value, gradient = value_and_grad(q)
-            if not (np.isfinite(value) and np.isfinite(gradient).all()):
-                break
-            if gradient.all():
-                return q
-            flat = gradient == 0.0
-            q[flat] += rng.uniform(-NUDGE, NUDGE, int(flat.sum())) * np.maximum(1.0, np.abs(q[flat]))
+        value, gradient = value_and_grad(q)
+        if np.isfinite(value) and np.isfinite(gradient).all():
+            break
     value, gradient = value_and_grad(q)
     if np.isfinite(value) and np.isfinite(gradient).all():
-        site = density.site_at(int(np.flatnonzero(gradient == 0.0)[0]))
+        flat = gradient == 0.0
+        for _ in range(TRIES):
+            if not flat.any():
+                return q
+            around = q + rng.uniform(-NUDGE, NUDGE, len(q)) * np.maximum(1.0, np.abs(q))
+            flat &= value_and_grad(around)[1] == 0.0
         raise DensityError(
-            f"no chain could start at `init`: the gradient of the log density by site {site!r} is exactly zero there and "
-            "around. A density that changes with every site was expected. Remove the site, or start elsewhere."
+            f"no chain could start at `init`: the gradient of the log density by site "
+            f"{density.site_at(int(np.flatnonzero(flat)[0]))!r} is exactly zero there and around. A density that changes with "
+            "every site was expected. Remove the site, or start elsewhere."
         )
     culprits = density.not_finite(q) or [density.site_at(int(np.flatnonzero(~np.isfinite(gradient))[0]))]
     names = ", ".join(map(repr, culprits[:3]))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sursum.mcmc.spool import Block
+from sursum.mcmc.trace import Block
 
 SUMMED, ANY = ("n_steps",), ("diverging", "reached_max_treedepth")
 """Statistics of a draw that is kept which are those of all k draws together: nothing that happened is left out."""
@@ -19,7 +19,7 @@ class Thinning:
     """Takes the draws of one chain block by block, and keeps the last of every `every` after the warm-up.
 
     Example:
-        >>> from sursum.mcmc.spool import Block
+        >>> from sursum.mcmc.trace import Block
         >>> thinning = Thinning(3)
         >>> blocks = [Block("sample", np.arange(n, m)[:, None], {"n_steps": np.ones(m - n)}) for n, m in ((0, 4), (4, 10))]
         >>> [(kept.unconstrained[:, 0].tolist(), kept.stats["n_steps"].tolist()) for kept in map(thinning, blocks)]

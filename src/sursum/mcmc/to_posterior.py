@@ -15,10 +15,9 @@ from sursum.draws.ess_rhat import mixing_by_name
 from sursum.draws.partial_run import common_part, cut_short
 from sursum.errors import SamplingError
 from sursum.mcmc.chain_pool import Outcome
-from sursum.mcmc.nutpie_door import ChainTrace
 from sursum.mcmc.site_filter import Keep
-from sursum.mcmc.spool import STATS, Block
 from sursum.mcmc.thinning import Thinning
+from sursum.mcmc.trace import FIELDS, Block, ChainTrace
 from sursum.posterior.assemble import Subject, assemble, draws_of
 from sursum.posterior.posterior import Posterior
 
@@ -105,9 +104,7 @@ def _stack(traces: Sequence[ChainTrace], parts: Sequence[slice]) -> Array:
 
 
 def _stats(traces: Sequence[ChainTrace], parts: Sequence[slice]) -> dict[str, NDArray[Any]]:
-    return {
-        name: np.stack([trace.stats[name][part] for trace, part in zip(traces, parts, strict=True)]) for name in STATS.values()
-    }
+    return {name: np.stack([trace.stats[name][part] for trace, part in zip(traces, parts, strict=True)]) for name in FIELDS}
 
 
 def _sites(compiled: Compiled, q: Array) -> dict[str, Tensor]:

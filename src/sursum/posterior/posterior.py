@@ -122,6 +122,8 @@ class Posterior(Draws):
         warnings: problems of the run, in plain words; empty if there are none.
         groups: the groups added by `with_groups`, by ArviZ's names.
         notes: how the draws were made, if not in one run.
+        states: of each chain after its last draw, as bytes, from which `MCMC.extend` continues it exactly. They stay in the
+            process, like the program; empty where there are none.
         program: the program that was sampled. It stays in the process: a posterior that was loaded or unpickled has None.
         pareto_k: for an approximation, the Pareto k-hat of its importance weights: up to 0.7 the draws can be trusted. NaN
             if it cannot be determined, None for MCMC.
@@ -151,6 +153,7 @@ class Posterior(Draws):
     pareto_k: float | None = None
     mode: Mapping[str, Tensor] | None = None
     log_evidence: float | None = None
+    states: tuple[bytes, ...] = ()
 
     def predict(
         self,

@@ -22,7 +22,7 @@ from sursum.distributions import Normal
 from sursum.errors import CompileError, EngineWarning
 from sursum.handlers import plate
 from sursum.mcmc import MCMC, NUTS
-from sursum.mcmc.nutpie_door import raw_entry
+from sursum.mcmc.kernel.native import NativeKernel
 
 MARKS = {True: "ok", False: "FAILED", None: "note"}
 
@@ -59,7 +59,7 @@ def examine() -> Iterator[Finding]:
     except CompileError as error:
         yield Finding("compiler", False, str(error))
     yield _try("BLAS", _routines)
-    yield _try("nutpie", _nutpie)
+    yield _try("kernels", _kernels)
     yield _try("arviz", lambda: version("arviz"))
     yield _cache()
     for engine in ("native", "torch"):
@@ -80,12 +80,12 @@ def _routines() -> str:
     return f"dgemm of {products}, dpotrf of {scipy}" if found["dgemm"] and found["dpotrf"] else ""
 
 
-def _nutpie() -> str:
-    found = version("nutpie")
-    missing = raw_entry()
-    if missing:
-        raise CompileError(f"{found}, without the raw entry that was expected ({missing}): chains call C through Python")
-    return f"{found}, with the raw entry"
+def _kernels() -> str:
+    try:
+        NativeKernel.open()
+    except CompileError:
+        return "in NumPy, since there is no C compiler: chains are slower"
+    return "in C"
 
 
 def _cache() -> Finding:

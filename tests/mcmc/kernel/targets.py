@@ -52,7 +52,7 @@ def by_c(kernel: NativeKernel, density: Any, state: State, draws: int) -> Made:
 def by_numpy(value_and_grad: Any, state: State, draws: int) -> Made:
     n = len(state["position"])
     q, g, records = np.empty((draws, n)), np.empty((draws, n)), np.zeros(draws, RECORD)
-    return Made(q, g, records, advance(state, draws, value_and_grad, lambda: False, q, g, records))
+    return Made(q, g, records, advance(state, draws, value_and_grad, lambda: 0, q, g, records))
 
 
 def begin(density: Any, at: float | np.ndarray = 0.3, **fields: Any) -> State:

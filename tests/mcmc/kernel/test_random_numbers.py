@@ -19,8 +19,9 @@ from sursum.mcmc.kernel.random_numbers import MOMENTUM, Decisions, normals, phil
 )
 def test_philox_gives_the_published_words(key, counter, words):
     index, stream, low, high = counter
-    found = philox(key, high << 32 | low, stream, np.array([index], dtype=np.uint64))
-    assert " ".join(f"{int(word[0]):08x}" for word in found) == words
+    for number in (index, np.array(index, dtype=np.uint64)):
+        found = philox(key, high << 32 | low, stream, number)
+        assert " ".join(f"{int(word):08x}" for word in found) == words
 
 
 def test_uniform_numbers_never_reach_the_ends():

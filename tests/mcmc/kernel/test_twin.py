@@ -15,7 +15,7 @@ from sursum.mcmc.kernel import native
 from sursum.mcmc.kernel.metric import Metric
 from sursum.mcmc.kernel.native import NativeKernel
 from sursum.mcmc.kernel.random_numbers import MOMENTUM, normals
-from sursum.mcmc.kernel.reference import advance
+from sursum.mcmc.kernel.reference import GO_ON, NOW, REST, advance
 from sursum.mcmc.kernel.state import HEADER, HMC, NUTS, RECORD, WALNUTS, State, header_in_c
 
 KERNELS = {"nuts": NUTS, "hmc": HMC, "walnuts": WALNUTS}
@@ -85,13 +85,16 @@ def test_a_chain_in_pieces_is_the_chain_in_one(kernel):
 
 def test_a_chain_that_is_told_to_stop_gives_up_the_draw_and_continues_as_if_nothing_had_been(kernel):
     density = su.compile(targets.banana, engine="native")
-    state, stop = begin(density), np.ones(1, dtype=np.int64)
+    state, stop = begin(density), np.full(1, NOW, dtype=np.int64)
     before = state.copy()
     q, records = np.empty((5, 5)), np.zeros(5, RECORD)
     assert kernel.advance(state, 5, density, density.instance(), stop, q, None, records) == 0
     assert np.array_equal(state.block, before)
-    calls = iter([False] * 4 + [True] * 10**6)
+    calls = iter([GO_ON] * 4 + [NOW] * 10**6)
     assert advance(state, 5, density.value_and_grad, lambda: next(calls), q, None, records) == 0
+    stop[0] = REST  # which lets one draw come to its end
+    assert kernel.advance(State.of(before.copy()), 5, density, density.instance(), stop, q, None, records) == 1
+    assert advance(State.of(before.copy()), 5, density.value_and_grad, lambda: REST, q, None, records) == 1
     whole = by_numpy(density.value_and_grad, State.of(before), 20)
     assert np.array_equal(by_numpy(density.value_and_grad, state, 20).q, whole.q)
 

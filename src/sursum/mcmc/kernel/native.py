@@ -58,7 +58,7 @@ class NativeKernel:
 
         Args:
             density, instance: a compiled density, and one of its instances, for this thread alone.
-            stop: (1,), not zero when the chain must stop; may be set by another thread.
+            stop: (1,), what the chain is told, as in `reference`; may be set by another thread.
 
         Raises:
             SamplingError: the density failed, or there is no memory.

@@ -18,24 +18,27 @@ from sursum.mcmc.kernel.warmup import adapt, scale_by_gradient
 
 Array = NDArray[np.float64]
 
+GO_ON, REST, NOW = range(3)
+"""What a chain is told."""
+
 
 def advance(
-    state: State, draws: int, density: Density, stopping: Callable[[], bool], positions: Array, gradients: Array | None,
+    state: State, draws: int, density: Density, told: Callable[[], int], positions: Array, gradients: Array | None,
     records: NDArray[np.void],
 ) -> int:  # fmt: skip
-    """Make up to `draws` draws and write them; their number, which is smaller if the chain was told to stop.
+    """Make up to `draws` draws and write them; their number, which is smaller if the chain was told to rest or to stop.
 
     Args:
         state: the chain, which is changed.
         density: log density and gradient.
-        stopping: asked at every gradient.
+        told: what to do, asked at every gradient: `GO_ON`, `REST` after a draw, or give up the draw and stop `NOW`.
         positions, gradients: (draws, n), filled with the draws and the gradients there.
         records: (draws,) of `RECORD`, filled.
     """
     head, n, made = state.head, int(state.head["dim"]), 0
-    while made < draws and not stopping():
+    while made < draws and (told() == GO_ON or (told() == REST and made == 0)):
         try:
-            _draw(state, density, stopping, positions, gradients, records, made, n)
+            _draw(state, density, lambda: told() == NOW, positions, gradients, records, made, n)
         except Ended:
             break
         head["draw"] += 1

@@ -25,6 +25,9 @@ struct walk {
 
 enum { STOPPED = 1, FAILED };
 
+/* What a chain is told: to go on, to rest after a draw, to give up the draw and stop. */
+enum { GO_ON, REST, NOW };
+
 static struct node *take(struct walk *w)
 {
     struct node *found = w->spare[--w->count];
@@ -79,7 +82,7 @@ static void leapfrog(struct walk *w, const struct node *from, struct node *to, d
     if (code < 0) {
         w->ended = FAILED;
         w->failed = code;
-    } else if (*w->stop)
+    } else if (*w->stop == NOW)
         w->ended = STOPPED;
     if (code) {
         to->energy = INFINITY;

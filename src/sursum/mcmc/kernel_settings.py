@@ -1,0 +1,131 @@
+"""What the settings of all kernels have in common: their checks, and the metric that they ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sursum.common.settings import check_setting
+from sursum.errors import SamplingError
+from sursum.mcmc.kernel import fisher
+from sursum.mcmc.kernel.adaptation import KINDS, WORTH
+from sursum.mcmc.kernel.metric import Metric
+from sursum.posterior.posterior import Draws
+
+Array = NDArray[np.float64]
+
+MOST_DRAWS = 400
+"""Draws of a posterior at which gradients are evaluated for its metric."""
+
+
+class Kernel(Protocol):
+    """Settings of a sampler."""
+
+    @property
+    def model(self) -> Callable[..., Any]: ...
+
+    @property
+    def metric(self) -> Any: ...
+
+    @property
+    def target_accept(self) -> float: ...
+
+    def fields(self) -> dict[str, float]:
+        """The kernel's fields of a chain's header."""
+        ...
+
+
+def check_probability(name: str, value: Any) -> None:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    check_setting(
+        name,
+        number and 0.0 < value < 1.0,
+        value,
+        "a probability strictly between 0 and 1",
+        SamplingError,
+        "0.8 is usual, 0.9 to 0.99 where there are divergences",
+    )
+
+
+def check_positive(name: str, value: Any, remedy: str) -> None:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    check_setting(name, number and 0.0 < value < float("inf"), value, "a number above 0", SamplingError, remedy)
+
+
+def check_metric(value: Any) -> None:
+    """Whether `value` is a kind of metric, or has the form of one."""
+    remedy = "leave it out, and the warm-up chooses"
+    expected = "'auto', 'diagonal', 'low_rank', 'dense', variances (n,), a covariance (n, n), or a Posterior"
+    if isinstance(value, Draws):
+        return
+    if isinstance(value, str):
+        check_setting("metric", value in KINDS, value, expected, SamplingError, remedy)
+        return
+    try:
+        found = np.asarray(value, dtype=np.float64)
+        holds = found.ndim in (1, 2) and found.size > 0 and bool(np.isfinite(found).all())
+    except (TypeError, ValueError):
+        holds = False
+    check_setting("metric", holds, value, expected, SamplingError, remedy)
+
+
+def adapts_correlations(metric: Any) -> bool:
+    """Whether that kind of metric takes correlations in, wherever there are any."""
+    return not (isinstance(metric, str) and metric in ("auto", "diagonal"))
+
+
+def given_metric(metric: Any, n: int, value_and_grad: Callable[[Array], tuple[float, Array]]) -> Metric | None:
+    """The metric that was given, for n unknowns; None where the warm-up finds one.
+
+    Raises:
+        SamplingError: it is none for so many unknowns, or not positive.
+    """
+    if isinstance(metric, str):
+        return None
+    if isinstance(metric, Draws):
+        return metric_of_draws(metric, n, value_and_grad)
+    found = np.asarray(metric, dtype=np.float64)
+    if found.shape not in ((n,), (n, n)):
+        raise SamplingError(
+            f"`metric` has shape {found.shape}, but must have shape ({n},) or ({n}, {n}): variances or a covariance of the {n} "
+            "unconstrained coordinates, as in `posterior.coordinates`."
+        )
+    if found.ndim == 1:
+        if not (found > 0.0).all():
+            raise SamplingError("`metric` has variances that are not positive. Every coordinate must have a variance above 0.")
+        return Metric.diagonal(found)
+    try:
+        if not np.allclose(found, found.T, rtol=1e-8, atol=0.0):
+            raise np.linalg.LinAlgError
+        return Metric.dense(found)
+    except np.linalg.LinAlgError:
+        raise SamplingError("`metric` is no covariance: a symmetric, positive definite matrix was expected.") from None
+
+
+def metric_of_draws(draws: Draws, n: int, value_and_grad: Callable[[Array], tuple[float, Array]]) -> Metric:
+    """The metric by the draws of a posterior and the gradients there: scales, and directions that stand out.
+
+    Raises:
+        SamplingError: they are draws of something else, or at fewer than ten different points.
+    """
+    if draws.unconstrained.shape[2:] != (n,):
+        raise SamplingError(
+            f"the posterior that was given for the metric has {draws.unconstrained.shape[-1]} unconstrained coordinates, but "
+            f"the program has {n}. Give a posterior of the same program."
+        )
+    flat = np.asarray(draws.unconstrained, dtype=np.float64).reshape(-1, n)
+    flat = np.unique(flat[np.random.default_rng(0).permutation(len(flat))[:MOST_DRAWS]], axis=0)
+    flat = flat[np.random.default_rng(0).permutation(len(flat))]
+    found = [(q, *value_and_grad(q)) for q in flat]
+    used = [(q, g) for q, value, g in found if np.isfinite(value) and np.isfinite(g).all()]
+    if len(used) < 10:
+        raise SamplingError(
+            f"the posterior that was given for the metric has {len(used)} different draws at which the density is finite, but "
+            "at least 10 are needed."
+        )
+    q, g = np.stack([q for q, _ in used]), np.stack([g for _, g in used])
+    low = fisher.low_rank(q, g)
+    return low if fisher.shortening(low) >= WORTH else Metric.diagonal(fisher.scales(q, g) ** 2)
