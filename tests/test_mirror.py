@@ -60,6 +60,13 @@ COVERED = {
     "training/*.py": ["training/test_step.py", "vi/test_engines.py", "vi/test_svi.py"],
     # Every file of the kernels is a part of a transition, which C and NumPy make together.
     "mcmc/kernel/*.py": ["mcmc/kernel/test_twin.py", "mcmc/kernel/test_invariance.py"],
+    "mcmc/first_state.py": ["mcmc/test_mcmc.py"],
+    "mcmc/hmc.py": ["mcmc/test_mcmc.py", "mcmc/kernel/test_twin.py"],
+    "mcmc/walnuts.py": ["mcmc/test_mcmc.py", "mcmc/kernel/test_twin.py"],
+    "mcmc/kernel_chain.py": ["mcmc/test_chain_pool.py", "mcmc/test_run.py", "mcmc/test_stored_run.py"],
+    "mcmc/kernel_settings.py": ["mcmc/test_nuts.py", "mcmc/test_mcmc.py"],
+    "mcmc/launch.py": ["mcmc/test_mcmc.py", "mcmc/test_stored_run.py"],
+    "mcmc/trace.py": ["mcmc/test_to_posterior.py"],
     # Each guide, and each bound, is a row.
     "vi/autoguide/*.py": ["vi/test_engines.py", "vi/test_conjugate.py"],
     "vi/*.py": ["vi/test_engines.py", "vi/test_elbo.py"],

@@ -9,6 +9,7 @@ import signal
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -225,6 +226,7 @@ class Ahead:
     most: int = 0
     spool: Any = True
     progress: Progress = field(default_factory=Progress)
+    state: Any = field(default_factory=lambda: SimpleNamespace(block=np.zeros(8, dtype=np.uint8)))
 
     def waiting(self) -> int:
         if not self.paused:

@@ -80,8 +80,11 @@ def test_without_the_states_it_goes_on_with_the_metric_of_the_draws(posterior):
     one, two = (mcmc(cores=cores).extend(bare, 50) for cores in (1, 3))
     np.testing.assert_array_equal(one.unconstrained, two.unconstrained)
     cut = replace(posterior, unconstrained=posterior.unconstrained[:, :900], stats={"lp": posterior.stats["lp"][:, :900]})
-    assert states_after(posterior)
-    assert not states_after(cut)
+    fields = su.infer.NUTS(model).fields()
+    assert states_after(posterior, fields)
+    assert not states_after(posterior, fields | {"target": 0.9})
+    assert not states_after(cut, fields)
+    assert not states_after(replace(posterior, states=(b"", b"", b"")), fields)
 
 
 @short
@@ -97,8 +100,10 @@ def test_the_same_seed_gives_the_same_and_not_the_first_draws_again(posterior):
 def test_a_stored_posterior_is_extended_into_another_store(tmp_path):
     mcmc(num_warmup=200, num_samples=100, num_chains=2, store=tmp_path / "a.zarr").run(Y)
     loaded = Posterior.load(tmp_path / "a.zarr")
+    longer = mcmc(num_warmup=200, num_samples=180, num_chains=2).run(Y)
     whole = mcmc(store=tmp_path / "b.zarr").extend(loaded, 80, Y)
     assert whole["z"].shape == (2, 180, 3)
+    np.testing.assert_array_equal(whole.unconstrained, longer.unconstrained)
     added = Posterior.load(tmp_path / "b.zarr")
     np.testing.assert_array_equal(added.unconstrained, whole.unconstrained[:, 100:])
     assert torch.equal(added["double"], whole["double"][:, 100:])

@@ -78,7 +78,7 @@ NUMPYRO: Mapping[str, str] = {
     "numpyro.infer.init_to_value": (
         "for samplers write `su.infer.MCMC(…, init=values)`; for guides it is in `su.infer.autoguide`"
     ),
-    "numpyro.infer.HMC": "write `su.infer.NUTS(model)`",
+    "numpyro.infer.HMC": "write `su.infer.HMC(model)`",
     "numpyro.diagnostics.print_summary": "write `print(posterior.summary())`",
     "numpyro.diagnostics.summary": "write `posterior.summary()`",
     "numpyro.diagnostics.hpdi": "write `sursum.compat.pyro.ops.stats.hpdi`",

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sursum.draws.arviz import DATA, dimension_names
+from sursum.draws.chain_states import read_states
 from sursum.draws.diagnostics import Evidence, Hints, diagnose
 from sursum.draws.ess_rhat import Mixing, mixing_by_name
 from sursum.draws.partial_run import common_part, cut_short
@@ -47,6 +48,7 @@ class StoredRun:
     data: Groups
     note: Mapping[str, Any]
     warnings: tuple[str, ...]
+    states: tuple[bytes, ...]
 
 
 def create(
@@ -202,7 +204,8 @@ def read(path: str | os.PathLike[str], wanted: Iterable[str] | None = None) -> S
         warnings = (f"{text} Draws that each chain has stored: {reached}.{lost}", *warnings)
     groups, said = _read_added(store)
     data = {group: store.get(group) for group in sorted(DATA - {"observed_data"}) if store.has(group)}
-    return StoredRun(sites, stats, q, store.get("observed_data"), groups, data, note, (*warnings, *said))
+    states = read_states(path, asked) if len(part.chains) == asked else ()
+    return StoredRun(sites, stats, q, store.get("observed_data"), groups, data, note, (*warnings, *said), states)
 
 
 def chosen(path: str | os.PathLike[str], stored: list[str], wanted: Iterable[str] | None) -> list[str]:

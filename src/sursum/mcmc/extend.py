@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,33 +22,48 @@ LIKE = 1e-6
 
 def check_same(compiled: Any, posterior: Posterior) -> None:
     """Raise SamplingError unless `posterior` consists of draws of this density."""
-    names = tuple(compiled.density.coordinate_names())
     if not posterior.num_samples:
         raise SamplingError("the posterior has no draws to continue from. Run the program first.")
-    if names != posterior.coordinates:
-        known, new = posterior.coordinates, names
+    check_names(compiled, posterior.coordinates)
+    for k, q in enumerate(posterior.unconstrained[:, -1]):
+        check_value(compiled, k, q, float(posterior.stats["lp"][k, -1]))
+
+
+def check_names(compiled: Any, known: Sequence[str]) -> None:
+    """Raise SamplingError unless the density's coordinates are those of the draws."""
+    new = tuple(compiled.density.coordinate_names())
+    if new != tuple(known):
         differing = [*(name for name in known if name not in new), *(name for name in new if name not in known)]
         raise SamplingError(
-            f"the posterior is not one of this program: {len(posterior.coordinates)} unconstrained coordinates were "
-            f"expected to be the same, and {differing[0] if differing else 'their order'!r} differs. Give the program, with "
-            "its arguments, that was sampled."
+            f"the posterior is not one of this program: {len(known)} unconstrained coordinates were expected to be the "
+            f"same, and {differing[0] if differing else 'their order'!r} differs. Give the program, with its arguments, "
+            "that was sampled."
         )
-    for k, q in enumerate(posterior.unconstrained[:, -1]):
-        value, _ = compiled.value_and_grad(q)
-        stored = float(posterior.stats["lp"][k, -1])
-        if not abs(value - stored) <= LIKE * max(1.0, abs(stored)):
-            raise SamplingError(
-                f"the posterior is not one of these data: at the last draw of chain {k} the log density was {stored:.6g}, "
-                f"and is {value:.6g} for the program as it is called now. Give the program and the arguments that were sampled."
-            )
 
 
-def states_after(posterior: Posterior) -> list[State]:
-    """The states of the chains after their last draws; none where the posterior has none, or not those of its last draws."""
-    states = [State.of(np.frombuffer(block, dtype=np.uint8).copy()) for block in posterior.states]
+def check_value(compiled: Any, chain: int, q: NDArray[np.float64], stored: float) -> None:
+    """Raise SamplingError unless the log density at the last draw of a chain is what it was."""
+    value, _ = compiled.value_and_grad(q)
+    if not abs(value - stored) <= LIKE * max(1.0, abs(stored)):
+        raise SamplingError(
+            f"the posterior is not one of these data: at the last draw of chain {chain} the log density was {stored:.6g}, "
+            f"and is {value:.6g} for the program as it is called now. Give the program and the arguments that were sampled."
+        )
+
+
+def states_after(posterior: Posterior, fields: Mapping[str, float]) -> list[State]:
+    """The states of the chains after their last draws.
+
+    None where the posterior has none, or not those of its last draws, or where the kernel's `fields` have changed since.
+    """
+    try:
+        states = [State.of(np.frombuffer(block, dtype=np.uint8).copy()) for block in posterior.states]
+    except ValueError:
+        return []
     draws = posterior.num_samples
     whole = len(states) == posterior.num_chains and all(int(s.head["draw"] - s.head["num_warmup"]) >= draws for s in states)
-    last = whole and all(np.array_equal(s["position"], q) for s, q in zip(states, posterior.unconstrained[:, -1], strict=True))
+    same = whole and all(s.head[name] == value for s in states for name, value in fields.items())
+    last = same and all(np.array_equal(s["position"], q) for s, q in zip(states, posterior.unconstrained[:, -1], strict=True))
     return states if last else []
 
 

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from sursum.common.cores import available_cores
 from sursum.common.other_libraries import answers, refuse_name
-from sursum.common.progress import display_for
 from sursum.common.reprs import call_text
 from sursum.common.settings import check_setting, optional_seed, settle, whole_number
+from sursum.common.user_frame import warn
 from sursum.compiler.compiled import compile_density
 from sursum.compiler.engine import DENSITY_ENGINES, check_engine
 from sursum.compiler.scan import rolled
@@ -24,24 +23,22 @@ from sursum.density.log_density import LogDensity
 from sursum.density.unobserved import announce_empty, announce_unobserved
 from sursum.distributed.ranks import led
 from sursum.draws.diagnostics import Hints
-from sursum.errors import DensityError, DiagnosticWarning, SamplingError
-from sursum.mcmc.chain_pool import Schedule
+from sursum.errors import DensityError, DiagnosticWarning, EngineWarning, SamplingError
 from sursum.mcmc.extend import check_same, join, states_after
 from sursum.mcmc.first_state import first_states
 from sursum.mcmc.hmc import HMC
 from sursum.mcmc.kernel.adaptation import Adaptation
 from sursum.mcmc.kernel.state import State
-from sursum.mcmc.kernel_chain import Handed, KernelChain, advancing, native_kernel
 from sursum.mcmc.kernel_settings import adapts_correlations, given_metric, metric_of_draws
+from sursum.mcmc.launch import Launch
 from sursum.mcmc.nuts import NUTS
-from sursum.mcmc.progress import Line
 from sursum.mcmc.recording import StoreRecorder
 from sursum.mcmc.run import Interrupted, Run
 from sursum.mcmc.seeds import ChainSeed, chain_seed, draw_seed
 from sursum.mcmc.site_filter import Keep
 from sursum.mcmc.start import LOOKS, check_given_start, depends_on_all, find_named_start, find_start
-from sursum.mcmc.stopping import Ending, Stopping
-from sursum.mcmc.to_posterior import drawn_by_all
+from sursum.mcmc.stored_run import StoredRun, identity
+from sursum.mcmc.thinning import Thinning
 from sursum.mcmc.until import Until
 from sursum.mcmc.walnuts import WALNUTS
 from sursum.posterior.init import Init, Started, check_names, each_draw, is_named, values_by_name
@@ -238,10 +235,10 @@ class MCMC:
     def extend(self, posterior: Posterior, num_samples: int, *args: Any, **kwargs: Any) -> Posterior:
         """Add draws to a posterior: each chain continues from its last draw.
 
-        A posterior that was sampled in this process by chains that all reached their end has their state: its chains
-        continue exactly, as if they had been longer from the beginning. Otherwise the metric is that of the draws and
-        the step size is adapted in a short warm-up, which is discarded. `posterior.notes` records which. With `store` only
-        the new draws are written, to a separate store; `resume` continues a store that is incomplete.
+        A posterior that was sampled in this process, or whose store is complete, has the states of its chains: they continue
+        exactly, as if they had been longer from the beginning. Otherwise, or with another kernel, the metric is that of the
+        draws and the step size is adapted in a short warm-up, which is discarded. `posterior.notes` records which. With
+        `store` only the new draws are written, to a separate store; `resume` continues a store that is incomplete.
 
         Args:
             posterior: of this program and these data; may be loaded from a file, or from the store of a killed run.
@@ -265,7 +262,7 @@ class MCMC:
         )
         compiled = _compile(self.kernel.model, args, kwargs, self.engine)
         check_same(compiled, posterior)
-        states = states_after(posterior)
+        states = states_after(posterior, self.kernel.fields())
         num_warmup = 0 if states else min(self.num_warmup, EXTENSION_WARMUP)
         if not states:
             metric = metric_of_draws(posterior, compiled.dim, compiled.value_and_grad)
@@ -281,37 +278,77 @@ class MCMC:
             warnings.warn(text, DiagnosticWarning, stacklevel=2)
         return whole
 
+    def resume(self, path: str | os.PathLike[str], *args: Any, **kwargs: Any) -> Posterior:
+        """Go on with a run whose `store` is incomplete: it was killed, stopped or interrupted.
+
+        Its chains continue from their stored states, in the warm-up too. On the same engine, version and kind of processor
+        the store becomes bit for bit the one of a run that was not cut short; elsewhere a warning says that it does not. The
+        numbers of draws and chains, `seed`, `thin`, `keep`, and the kernel's settings are those of the stored run; of this
+        object `progress`, `cores`, `engine` and the program are used.
+
+        Args:
+            path: the store.
+            args, kwargs: arguments of the program, the same as before.
+
+        Returns:
+            The posterior of all draws.
+
+        Raises:
+            StorageError: there is no such store, or it cannot be resumed.
+            SamplingError: the store is of a different program or different data.
+            Interrupted: Ctrl-C ended the run again.
+        """
+        refuse_shadowed(self.kernel.model, "resume", ["path"])
+        stored = StoredRun.read(path)
+        compiled = _compile(self.kernel.model, args, kwargs, self.engine)
+        stored.check(compiled)
+        if stored.identity != identity(compiled):
+            warn(
+                "the run was begun by another engine, version of sursum or torch, or kind of processor: it goes on, and its "
+                "draws are not bit for bit those that it would have made there",
+                EngineWarning,
+            )
+        chains = len(stored.states)
+        same = replace(
+            self, num_samples=stored.num_samples, num_chains=chains, thin=stored.thin, keep=stored.names, init=None, until=None
+        )
+        recording = StoreRecorder(stored.store, compiled, stored.names, [Thinning(stored.thin) for _ in range(chains)])
+        launch = same._launch(compiled, stored.states, stored.adaptation, stored.num_warmup, stored.before)
+        run = launch.run(recording, stored.taken)
+        run.work()
+        return run.announced()
+
     def _sources(self, num_chains: int, after: int = 0) -> list[ChainSeed]:
         seed = draw_seed() if self.seed is None else self.seed
         return [chain_seed(seed, k, after) for k in range(num_chains)]
 
     def _launched(self, compiled: Any, states: Sequence[State], adaptation: Adaptation, num_warmup: int) -> Run:
         """A run of chains in these states, with so many draws of warm-up to come."""
+        launch = self._launch(compiled, states, adaptation, num_warmup, int(states[0].head["draw"]))
+        if self.store is None:
+            return launch.run()
+        sampling = {
+            "metric": adaptation.kind,
+            "identity": identity(compiled),
+            "num_warmup": num_warmup,
+            "num_samples": self.num_samples,
+            "before": launch.before,
+        }
+        lengths = (num_warmup, self.num_samples)
+        recording = StoreRecorder.begin(
+            self.store, compiled, launch.keep, self.num_chains, *lengths, launch.hints, self.thin, sampling
+        )
+        for k, state in enumerate(states):
+            recording.save(k, state.block)
+        return launch.run(recording)
+
+    def _launch(self, compiled: Any, states: Sequence[State], adaptation: Adaptation, num_warmup: int, before: int) -> Launch:
         keep = Keep(None if self.keep is None else tuple(self.keep))
-        lengths, density = (num_warmup, self.num_samples), compiled.density
-        hints = Hints(density.networks, density.scales, adapts_correlations(self.kernel.metric))
-        recording = None
-        if self.store is not None:
-            recording = StoreRecorder.begin(self.store, compiled, keep, self.num_chains, *lengths, hints, self.thin)
-        display = display_for(self.progress)
-        kernel = native_kernel(compiled)
-
-        def start(k: int) -> KernelChain:
-            spool = None if recording is None else Handed(int(states[k].head["draw"]))
-            total = int(states[k].head["draw"]) + sum(lengths)
-            return KernelChain(advancing(compiled, kernel), states[k], adaptation, total, spool, self.thin).start()
-
-        cores = self.num_chains if self.until is not None else min(self.cores or available_cores(), self.num_chains)
-        collect = None if recording is None else recording.collect
-        schedule = Schedule(start, self.num_chains, cores, Line(sum(lengths), display), collect)
-        if self.until is not None:
-            names = density.coordinate_names()
-            self.until.check(names)
-            stopping = Stopping(self.until, names, self.num_samples // self.thin)
-            stored = None if recording is None else recording.drawn_by_all
-            schedule.ending = Ending(stopping, stored or (lambda: drawn_by_all(schedule.so_far(), self.thin)), self.thin)
-            schedule.num_warmup = self.num_warmup
-        return Run(compiled, schedule, keep, *lengths, recording, hints, self.thin)
+        hints = Hints(compiled.density.networks, compiled.density.scales, adapts_correlations(self.kernel.metric))
+        return Launch(
+            *(compiled, states, adaptation, num_warmup, self.num_samples, self.thin),
+            *(self.cores, self.progress, self.until, keep, hints, before),
+        )
 
     def _begin(self, compiled: Any) -> Callable[[int, np.random.Generator], NDArray[np.float64]]:
         """Where chain k starts, by the randomness of its start."""

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from sursum.draws import run_store
 from sursum.draws.arviz import dimension_names
+from sursum.draws.chain_states import write_state
 from sursum.draws.diagnostics import Hints
 from sursum.draws.header import note_of
 from sursum.io.zarr_store import Column, ZarrStore
@@ -48,6 +49,7 @@ class StoreRecorder:
         draws: int,
         hints: Hints,
         thin: int,
+        sampling: Mapping[str, Any],
     ) -> StoreRecorder:
         """Create the store.
 
@@ -70,7 +72,7 @@ class StoreRecorder:
             dim=compiled.dim,
             observed=observed,
             dims=dims,
-            note=note_of(subject) | {"hints": hints.note()},
+            note=note_of(subject) | {"hints": hints.note(), "sampling": {**sampling, "thin": thin}},
         )
         return cls(store, compiled, tuple(names), [Thinning(thin) for _ in range(chains)])
 
@@ -82,10 +84,16 @@ class StoreRecorder:
             values = _arrays(self.compiled.expand(block.unconstrained))
             sites = {name: values[name] for name in self.names}
             self.store.append(block.phase, k, run_store.groups_of(block.phase, sites, block.stats, block.unconstrained))
+        if (state := chain.snapshot()) is not None:
+            self.save(k, state)
         if time.monotonic() - self.synced[-1] > SYNC:
             self._sync()
         if ended and chain.spool is not None:
             chain.spool.remove()
+
+    def save(self, k: int, state: NDArray[np.uint8]) -> None:
+        """Write the state of chain k, whose draws until then have been written."""
+        write_state(self.store.path, k, state.tobytes())
 
     def drawn_by_all(self) -> NDArray[np.float64]:
         """The draws of q after the warm-up that every chain has stored, (chain, draw, n)."""

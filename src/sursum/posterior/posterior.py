@@ -123,7 +123,7 @@ class Posterior(Draws):
         groups: the groups added by `with_groups`, by ArviZ's names.
         notes: how the draws were made, if not in one run.
         states: of each chain after its last draw, as bytes, from which `MCMC.extend` continues it exactly. They stay in the
-            process, like the program; empty where there are none.
+            process, like the program, or in the store of the run; empty where there are none.
         program: the program that was sampled. It stays in the process: a posterior that was loaded or unpickled has None.
         pareto_k: for an approximation, the Pareto k-hat of its importance weights: up to 0.7 the draws can be trusted. NaN
             if it cannot be determined, None for MCMC.
@@ -456,6 +456,7 @@ class Posterior(Draws):
             warmup=Draws(*phases["warmup"]),
             observed=_tensors(stored.observed),
             warnings=stored.warnings,
+            states=stored.states,
             groups={**stored.groups, **{group: _tensors(arrays) for group, arrays in stored.data.items()}},
             **describe(stored.note, stored.unconstrained["sample"].shape),
         )

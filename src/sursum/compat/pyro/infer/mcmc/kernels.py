@@ -58,7 +58,7 @@ class NUTS:
     def sampler(self, initial: Mapping[str, Tensor] | None) -> su.infer.NUTS:
         """sursum's kernel; `initial` gives the shapes of the values of a potential."""
         program = as_program(self.model) if self.model is not None else self._of_potential(initial)
-        return su.infer.NUTS(program, self.target_accept_prob, self.max_tree_depth, self.full_mass)
+        return su.infer.NUTS(program, self.target_accept_prob, self.max_tree_depth, "dense" if self.full_mass else "auto")
 
     def _of_potential(self, initial: Mapping[str, Tensor] | None) -> Callable[..., None]:
         if initial is None:

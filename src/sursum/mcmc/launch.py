@@ -1,0 +1,79 @@
+"""From the states of chains to a run that can be started."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sursum.common.cores import available_cores
+from sursum.common.progress import display_for
+from sursum.draws.diagnostics import Hints
+from sursum.mcmc.chain_pool import Schedule
+from sursum.mcmc.kernel.adaptation import Adaptation
+from sursum.mcmc.kernel.state import State
+from sursum.mcmc.kernel_chain import Handed, KernelChain, advancing, native_kernel
+from sursum.mcmc.progress import Line
+from sursum.mcmc.recording import StoreRecorder
+from sursum.mcmc.run import Run
+from sursum.mcmc.site_filter import Keep
+from sursum.mcmc.stopping import Ending, Stopping
+from sursum.mcmc.to_posterior import drawn_by_all
+from sursum.mcmc.until import Until
+
+
+@dataclass(frozen=True, eq=False)
+class Launch:
+    """What a run is to draw, and how.
+
+    Args:
+        compiled: the density.
+        states: of the chains.
+        adaptation: how a warm-up finds a metric.
+        num_warmup, num_samples: draws of each chain, after those `before`.
+        thin, cores, progress, until: as in `MCMC`.
+        keep: the sites that are kept.
+        hints: what diagnostics may refer to.
+        before: draws that each chain had made when the run began.
+    """
+
+    compiled: Any
+    states: Sequence[State]
+    adaptation: Adaptation
+    num_warmup: int
+    num_samples: int
+    thin: int
+    cores: int | None
+    progress: bool | None
+    until: Until | None
+    keep: Keep
+    hints: Hints
+    before: int
+
+    def run(self, recording: StoreRecorder | None = None, taken: Sequence[int] | None = None) -> Run:
+        """The run; it starts with `work` or `begin`.
+
+        Args:
+            recording: its store.
+            taken: how many draws of each chain are in the store; by default those that the chains have made.
+        """
+        count, compiled, kernel = len(self.states), self.compiled, native_kernel(self.compiled)
+        total = self.before + self.num_warmup + self.num_samples
+        stored = [int(state.head["draw"]) for state in self.states] if taken is None else taken
+
+        def start(k: int) -> KernelChain:
+            spool = None if recording is None else Handed(stored[k])
+            return KernelChain(advancing(compiled, kernel), self.states[k], self.adaptation, total, spool, self.thin).start()
+
+        cores = count if self.until is not None else min(self.cores or available_cores(), count)
+        collect = None if recording is None else recording.collect
+        schedule = Schedule(start, count, cores, Line(total, display_for(self.progress)), collect)
+        if self.until is not None:
+            names = compiled.density.coordinate_names()
+            self.until.check(names)
+            stopping = Stopping(self.until, names, self.num_samples // self.thin)
+            drawn = None if recording is None else recording.drawn_by_all
+            schedule.ending = Ending(stopping, drawn or (lambda: drawn_by_all(schedule.so_far(), self.thin)), self.thin)
+            schedule.num_warmup = self.num_warmup
+        lengths = (self.num_warmup, self.num_samples)
+        return Run(compiled, schedule, self.keep, *lengths, recording, self.hints, self.thin)
