@@ -94,6 +94,12 @@ def test_the_last_layer_of_a_classifier(digits: ModuleType) -> None:
     assert trained.accuracy > 0.93
     assert bayesian.log_score > trained.log_score
     assert bayesian.calibration < trained.calibration + 0.005
+    # The normal distribution of the same mode is wider than the posterior: as right, and less sure.
+    p_normal = digits.probabilities(digits.laplace(lifted, data, draws=200), data.x_new)
+    normal = digits.score(p_normal, data.y_new)
+    assert normal.accuracy == pytest.approx(bayesian.accuracy, abs=0.02)
+    assert normal.log_score == pytest.approx(-0.21, abs=0.03)
+    assert digits.entropy(p_normal).mean() > digits.entropy(p).mean()
     noise = torch.rand(300, 64, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         sure = digits.entropy(net(noise).softmax(-1)).mean()
