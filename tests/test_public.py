@@ -13,7 +13,7 @@ import sursum as su
 
 PUBLIC = {
     "su": {
-        *("sample", "param", "plate", "deterministic", "factor", "scan", "module", "random_module"),
+        *("sample", "param", "plate", "deterministic", "factor", "scan", "module", "random_module", "subsample"),
         *(
             "lift",
             "markov",

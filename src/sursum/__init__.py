@@ -10,7 +10,7 @@ from sursum.compiler.benchmark import Benchmark
 from sursum.compiler.check.gradient import GradientCheck
 from sursum.compiler.compiled import CompiledDensity, check, compile
 from sursum.core.module import module
-from sursum.core.primitives import deterministic, factor, param, sample
+from sursum.core.primitives import deterministic, factor, param, sample, subsample
 from sursum.core.scan import scan
 from sursum.core.trace import Trace
 from sursum.core.validation import enable_validation, is_validation_enabled, validation_enabled
@@ -87,6 +87,7 @@ __all__ = [
     "scan",
     "scope",
     "seed",
+    "subsample",
     "substitute",
     "trace",
     "uncondition",

@@ -38,6 +38,7 @@ class Row:
     latent: bool = True
     precision: float = 1e-10
     differentiable: bool = True  # in its values, at those that are scored
+    joined: bool = False  # of time or states, so that no single copy can be taken out of a batch
 
 
 def tensor(*numbers: float) -> Tensor:
@@ -165,6 +166,110 @@ def induced(t: Array, x: Array) -> float:
     return float(stats.dirichlet(alpha).logpdf(probs / probs.sum()) + (log_expit(z) + log_expit(-z)).sum())
 
 
+def state_space(t: Array, x: Array) -> float:
+    """Of all times together: the observed elements are jointly normal."""
+    f, h, q, r = (
+        np.array([[0.9, t[0]], [0.0, 0.5]]),
+        np.array([[1.0, 0.0], [t[1], 1.0]]),
+        exp(t[2]) * np.eye(2),
+        exp(t[3]) * np.eye(2),
+    )
+    steps, n = len(x), 2
+    mean, spread, means, joint = np.zeros(n), np.eye(n), [], np.zeros((steps, n, steps, n))
+    for k in range(steps):
+        mean, spread = f @ mean, f @ spread @ f.T + q
+        means.append(h @ mean)
+        power = np.eye(n)
+        for later in range(k, steps):
+            joint[later, :, k, :] = h @ power @ spread @ h.T + (r if later == k else 0)
+            joint[k, :, later, :] = joint[later, :, k, :].T
+            power = f @ power
+    flat = ~np.isnan(x.ravel())
+    covariance = joint.reshape(steps * n, steps * n)[np.ix_(flat, flat)]
+    return float(stats.multivariate_normal(np.concatenate(means)[flat], covariance).logpdf(x.ravel()[flat]))
+
+
+def state_space_of(t: Tensor) -> Any:
+    """The same by the library."""
+    eye, zero = torch.eye(2, dtype=D), t[0] * 0
+    f = torch.stack([torch.stack([zero + 0.9, t[0]]), torch.stack([zero, zero + 0.5])])
+    h = torch.stack([torch.stack([zero + 1, zero]), torch.stack([t[1], zero + 1])])
+    return f, t[2].exp() * eye, h, t[3].exp() * eye
+
+
+def gaussian_hmm(t: Tensor) -> Any:
+    f, q, h, r = state_space_of(t)
+    zero = torch.zeros(2, dtype=D)
+    start, moved = dist.MultivariateNormal(zero, torch.eye(2, dtype=D)), dist.MultivariateNormal(zero, q)
+    return dist.GaussianHMM(start, f.mT, moved, h.mT, dist.Normal(zero, r.diagonal().sqrt()).to_event(1), 4)
+
+
+def hidden(t: Array, x: Array) -> float:
+    """By the sum over all paths."""
+    start, moves = exp(t[:2]) / exp(t[:2]).sum(), exp(t[2:6].reshape(2, 2))
+    moves = moves / moves.sum(1, keepdims=True)
+    weights = start
+    for value in x:
+        weights = (weights @ moves) * stats.norm(t[6:8], 1.0).pdf(value)
+    return float(np.log(weights.sum()))
+
+
+W = torch.tensor([[0, 1, 0, 1], [1, 0, 1, 0], [0, 1, 0, 1], [1, 0, 1, 0]], dtype=D)
+
+
+def car(t: Array, x: Array) -> float:
+    w = W.numpy()
+    precision = exp(t[2]) * (np.diag(w.sum(0)) - sig(t[1]) * w)
+    return float(stats.multivariate_normal(np.full(4, t[0]), np.linalg.inv(precision)).logpdf(x))
+
+
+def icar(t: Array, x: Array) -> float:
+    """In coordinates of the plane of zero sums."""
+    w = W.numpy()
+    basis = np.linalg.qr(np.eye(4)[:, :3] - 0.25)[0]
+    precision = basis.T @ (np.diag(w.sum(0)) - w) @ basis / exp(2 * t[0])
+    return float(stats.multivariate_normal(np.zeros(3), np.linalg.inv(precision)).logpdf(basis.T @ x))
+
+
+def projected(t: Array, x: Array) -> float:
+    def ray(r: Any) -> Any:
+        return r ** (len(x) - 1) * mp.exp(
+            -sum((r * mp.mpf(float(a)) - mp.mpf(float(c))) ** 2 for a, c in zip(x, t, strict=True)) / 2
+        )
+
+    return float(mp.log(mp.quad(ray, [0, 1, 4, 8, 30])) - len(x) * mp.log(2 * mp.pi) / 2)
+
+
+def two_angles(t: Array, x: Array) -> float:
+    k1, k2, lam = exp(t[2]), exp(t[3]), t[4]
+    total = mp.mpf(0)
+    for i in range(60):
+        term = mp.binomial(2 * i, i) * (lam**2 / (4 * k1 * k2)) ** i * mp.besseli(i, k1) * mp.besseli(i, k2)
+        total += term
+    a, b = x[0] - t[0], x[1] - t[1]
+    return float(k1 * np.cos(a) + k2 * np.cos(b) + lam * np.sin(a) * np.sin(b) - np.log(4 * np.pi**2) - float(mp.log(total)))
+
+
+def interval(t: Array, x: Array) -> Array:
+    of = stats.norm(t[0], exp(t[1]))
+    return np.array([of.logpdf(a) if a == b else log_mass(of, a, b) for a, b in x])
+
+
+def unit(x: Tensor) -> Tensor:
+    return x / x.norm(dim=-1, keepdim=True)
+
+
+def nan_normal(t: Array, x: Array) -> float:
+    there = ~np.isnan(x)
+    factor = lower(t[3:], 3)
+    covariance = (factor @ factor.T)[np.ix_(there, there)]
+    return float(stats.multivariate_normal(t[:3][there], covariance).logpdf(x[there])) if there.any() else 0.0
+
+
+X = tensor(0.5, -1.0, 2.0, 0.3).reshape(4, 1)
+SERIES = torch.stack(
+    [tensor(0.3, -1.0, 2.0, math.nan, 0.5, 1.0, math.nan, math.nan), torch.arange(8.0, dtype=D).cos()]
+).reshape(2, 4, 2)
 THREE = torch.stack([tensor(-1.0, 0.3, 2.0), tensor(0.0, 0.1, 0.2), tensor(-40.0, 2.0, 30.0)])
 SQUARES = torch.stack(
     [torch.eye(2, dtype=D), definite(tensor(0.3, 0.0, 0.8, -0.2), 2), 30 * definite(tensor(1, 0, -2, 0.5), 2)]
@@ -191,11 +296,28 @@ ROWS: dict[str, Row] = {
     "BetaProportion": Row(
         2, lambda t: dist.BetaProportion(t[0].sigmoid(), 3 * t[1].exp()), UNITS,
         lambda t, x: stats.beta(sig(t[0]) * 3 * exp(t[1]), sig(-t[0]) * 3 * exp(t[1])).logpdf(x)),
+    "BernoulliLogitGLM": Row(
+        2, lambda t: dist.BernoulliLogitGLM(X, t[0], t[1:]), torch.stack([tensor(0, 1, 0, 1), tensor(1, 1, 1, 0)]),
+        lambda t, x: log_expit((2 * x - 1) * (X.numpy()[:, 0] * t[1] + t[0])), "none"),
+    "CAR": Row(
+        3, lambda t: dist.CAR(t[0], t[1].sigmoid(), t[2].exp(), W), torch.stack([tensor(0, 1, 2, -1), tensor(5, 5, 5, 5)]),
+        lambda t, x: rows(lambda one: car(t, one), x), "ratios"),
+    "Censored": Row(
+        4, lambda t: dist.Censored(dist.Normal(t[0], t[1].exp()), t[2] * 0 - 1, 2 + t[3] * 0), tensor(-1.0, 0.0, 1.5, 2.0),
+        lambda t, x: np.where(x == -1, stats.norm(t[0], exp(t[1])).logcdf(-1), np.where(
+            x == 2, stats.norm(t[0], exp(t[1])).logsf(2), stats.norm(t[0], exp(t[1])).logpdf(x))), "none", differentiable=False),
     "DirichletMultinomial": Row(
         3, lambda t: dist.DirichletMultinomial(t.exp(), 6), torch.stack([tensor(6, 0, 0), tensor(1, 2, 3), tensor(0, 0, 6)]),
         lambda t, x: stats.dirichlet_multinomial(exp(t), 6).logpmf(x.astype(int)), "ratios", differentiable=False),
+    "DiscreteHMM": Row(
+        8, lambda t: dist.DiscreteHMM(t[:2], t[2:6].reshape(2, 2), dist.Normal(t[6:], 1.0), 5),
+        torch.stack([tensor(0.3, -1, 2, 0, 1), tensor(-3, 3, 0.1, 0.2, 0.3)]),
+        lambda t, x: rows(lambda one: hidden(t, one), x), "ratios", moments=False, joined=True),
     "DiscreteUniform": Row(
         0, lambda t: dist.DiscreteUniform(-2, 5), tensor(-2, 0, 5), lambda t, x: np.full(len(x), -math.log(8)), "counts"),
+    "DiscreteWeibull": Row(
+        2, lambda t: dist.DiscreteWeibull(t[0].sigmoid(), t[1].exp()), tensor(0, 1, 2, 3, 7),
+        lambda t, x: np.log(sig(t[0]) ** (x ** exp(t[1])) - sig(t[0]) ** ((x + 1) ** exp(t[1]))), "counts", moments=False, precision=1e-9),
     "ExGaussian": Row(
         3, lambda t: dist.ExGaussian(t[0], t[1].exp(), t[2].exp()), REALS,
         lambda t, x: by_mpmath(lambda v: mp.log(exp(t[2])) + mp.log(tilted((v - t[0]) / exp(t[1]), exp(t[1] + t[2]))), x)),
@@ -205,6 +327,16 @@ ROWS: dict[str, Row] = {
     "GammaPoisson": Row(
         2, lambda t: dist.GammaPoisson(t[0].exp(), t[1].exp()), COUNTS,
         lambda t, x: negative_binomial(x, exp(t[0]), exp(t[0] - t[1])), "counts"),
+    "GaussianHMM": Row(
+        4, gaussian_hmm, SERIES, lambda t, x: rows(lambda one: state_space(t, one), x), "ratios", moments=False),
+    "GaussianStateSpace": Row(
+        4, lambda t: dist.GaussianStateSpace(*state_space_of(t), num_steps=4), SERIES,
+        lambda t, x: rows(lambda one: state_space(t, one), x), "ratios", moments=False),
+    "GeneralizedPoisson": Row(
+        2, lambda t: dist.GeneralizedPoisson(t[0].exp(), 0.5 * t[1].sigmoid()), COUNTS,
+        lambda t, x: t[0] + (x - 1) * np.log(exp(t[0]) + 0.5 * sig(t[1]) * x) - exp(t[0]) - 0.5 * sig(t[1]) * x - gammaln(x + 1), "counts"),
+    "Hypergeometric": Row(
+        0, lambda t: dist.Hypergeometric(20, 8, 9), tensor(0, 3, 8), lambda t, x: stats.hypergeom(20, 8, 9).logpmf(x), "counts"),
     "GaussianRandomWalk": Row(
         2, lambda t: dist.GaussianRandomWalk(t[0].exp(), 3, t[1]), THREE,
         lambda t, x: rows(lambda one: normal_path(np.diff(one, prepend=0.0) - t[1], exp(t[0])), x), "ratios"),
@@ -231,6 +363,12 @@ ROWS: dict[str, Row] = {
     "InducedDirichlet": Row(
         4, lambda t: dist.InducedDirichlet(t[:3].exp(), t[3]), THREE[:, :2],
         lambda t, x: rows(lambda one: induced(t, one), x), "ratios", moments=False),
+    "ICAR": Row(
+        1, lambda t: dist.ICAR(W, t[0].exp()), torch.stack([tensor(0, 1, 2, -3), tensor(5, -5, 5, -5)]),
+        lambda t, x: rows(lambda one: icar(t, one), x), "ratios"),
+    "IntervalCensoredDistribution": Row(
+        2, lambda t: dist.IntervalCensoredDistribution(dist.Normal(t[0], t[1].exp())),
+        torch.stack([tensor(-1, 2), tensor(0.5, math.inf), tensor(-math.inf, 1), tensor(1.5, 1.5), tensor(6, 8)]), interval, "none"),
     "InverseGaussian": Row(
         2, lambda t: dist.InverseGaussian(t[0].exp(), t[1].exp()), POSITIVES,
         lambda t, x: stats.invgauss(exp(t[0] - t[1]), scale=exp(t[1])).logpdf(x)),
@@ -240,6 +378,9 @@ ROWS: dict[str, Row] = {
     "LKJ": Row(
         1, lambda t: dist.LKJ(3, t[0].exp()), torch.stack([correlation(0, 0, 0), correlation(0.3, -0.2, 0.5), correlation(0.99, 0.9, 0.95)]),
         lambda t, x: rows(lambda one: lkj(exp(t[0]), one), x), "ratios"),
+    "LeftCensoredDistribution": Row(
+        2, lambda t: dist.LeftCensoredDistribution(dist.Logistic(t[0], t[1].exp()), True), REALS,
+        lambda t, x: stats.logistic(t[0], exp(t[1])).logcdf(x), "none", latent=False),
     "LogUniform": Row(
         2, lambda t: dist.LogUniform(0.1 * t[0].sigmoid(), 5 + t[1].exp()), tensor(0.11, 0.5, 4.9),
         lambda t, x: stats.loguniform(0.1 * sig(t[0]), 5 + exp(t[1])).logpdf(x)),
@@ -251,18 +392,52 @@ ROWS: dict[str, Row] = {
         lambda t, x: stats.matrix_normal(
             t[:6].reshape(2, 3), lower(t[6:10], 2) @ lower(t[6:10], 2).T,
             lower([*t[10:], *t[:5]], 3) @ lower([*t[10:], *t[:5]], 3).T).logpdf(x), "ratios"),
+    "MixtureGeneral": Row(
+        4, lambda t: dist.MixtureGeneral(dist.Categorical(logits=t[:2]), [dist.Normal(t[2], 1.0), dist.Logistic(t[2] - 1, t[3].exp())]), REALS,
+        lambda t, x: np.logaddexp(
+            log_expit(t[0] - t[1]) + stats.norm(t[2]).logpdf(x), log_expit(t[1] - t[0]) + stats.logistic(t[2] - 1, exp(t[3])).logpdf(x))),
     "MultivariateStudentT": Row(
         7, lambda t: dist.MultivariateStudentT(6 * t[0].exp(), t[1:3], triangle(t[3:], 2)), THREE[:, :2],
         lambda t, x: stats.multivariate_t(t[1:3], lower(t[3:], 2) @ lower(t[3:], 2).T, 6 * exp(t[0])).logpdf(x), "ratios"),
     "NegativeBinomial2": Row(
         2, lambda t: dist.NegativeBinomial2(t[0].exp(), t[1].exp()), COUNTS,
         lambda t, x: negative_binomial(x, exp(t[1]), exp(t[0])), "counts"),
+    "NanMaskedMultivariateNormal": Row(
+        12, lambda t: dist.NanMaskedMultivariateNormal(t[:3], scale_tril=triangle(t[3:], 3)),
+        torch.stack([tensor(1, 2, 3), tensor(0.5, math.nan, 1), tensor(math.nan, math.nan, 0.3)]),
+        lambda t, x: rows(lambda one: nan_normal(t, one), x), "ratios"),
+    "NanMaskedNormal": Row(
+        2, lambda t: dist.NanMaskedNormal(t[0], t[1].exp()), tensor(-3, 0.5, math.nan, 4),
+        lambda t, x: np.nan_to_num(stats.norm(t[0], exp(t[1])).logpdf(x)), "ratios"),
+    "NormalGLM": Row(
+        3, lambda t: dist.NormalGLM(X, t[0], t[1:2], t[2].exp()), torch.stack([tensor(0, 1, 0, 1), tensor(1, 1, 1, 0)]),
+        lambda t, x: stats.norm(X.numpy()[:, 0] * t[1] + t[0], exp(t[2])).logpdf(x), "none", latent=False),
     "OrderedLogistic": Row(
         4, lambda t: dist.OrderedLogistic(t[0], torch.cat([t[1:2], t[2:].exp()]).cumsum(0)), tensor(0, 1, 2, 3),
         lambda t, x: ordinal(sig(np.cumsum([t[1], *exp(t[2:])]) - t[0]), x), "counts"),
+    "OrderedLogisticGLM": Row(
+        2, lambda t: dist.OrderedLogisticGLM(X, t[:1], torch.stack([t[1], t[1] + 1])), torch.stack([tensor(0, 1, 2, 1), tensor(1, 1, 1, 0)]),
+        lambda t, x: np.array([[ordinal(sig(np.array([t[1], t[1] + 1]) - t[0] * X.numpy()[k, 0]), row[k : k + 1])[0] for k in range(4)] for row in x]),
+        "none"),
     "OrderedProbit": Row(
         5, lambda t: dist.OrderedProbit(t[0], torch.cat([t[1:2], t[2:4].exp()]).cumsum(0), t[4].exp()), tensor(0, 1, 2, 3),
         lambda t, x: ordinal(exp(log_ndtr((np.cumsum([t[1], *exp(t[2:4])]) - t[0]) / exp(t[4]))), x), "counts"),
+    "PoissonLogGLM": Row(
+        2, lambda t: dist.PoissonLogGLM(X, t[0], t[1:]), torch.stack([tensor(0, 1, 0, 1), tensor(1, 7, 1, 0)]),
+        lambda t, x: stats.poisson(exp(X.numpy()[:, 0] * t[1] + t[0])).logpmf(x), "none"),
+    "ProjectedNormal": Row(
+        3, lambda t: dist.ProjectedNormal(3 * t), unit(torch.stack([tensor(1, 0, 0), tensor(0.3, -2, 1), tensor(-1, -1, -1)])),
+        lambda t, x: rows(lambda one: projected(3 * t, one), x), "ratios", moments=False),
+    "RightCensoredDistribution": Row(
+        2, lambda t: dist.RightCensoredDistribution(dist.Weibull(t[0].exp(), t[1].exp()), True), POSITIVES[1:5],
+        lambda t, x: stats.weibull_min(exp(t[1]), scale=exp(t[0])).logsf(x), "none", latent=False),
+    "SineBivariateVonMises": Row(
+        5, lambda t: dist.SineBivariateVonMises(t[0], t[1], t[2].exp(), t[3].exp(), t[4]), torch.stack([tensor(0.3, 2), tensor(-3, 1)]),
+        lambda t, x: rows(lambda one: two_angles(t, one), x), "ratios", moments=False),
+    "SineSkewed": Row(
+        3, lambda t: dist.SineSkewed(dist.VonMises(t[0], t[1].exp()), 0.9 * t[2].tanh()), tensor(-3.0, 0.3, 1.5),
+        lambda t, x: stats.vonmises(exp(t[1]), t[0]).logpdf(x) + np.log1p(0.9 * np.tanh(t[2]) * np.sin(x - t[0])), moments=False,
+        precision=1e-6),
     "SkewLogistic": Row(
         3, lambda t: dist.SkewLogistic(t[0], t[1].exp(), t[2].exp()), REALS,
         lambda t, x: stats.genlogistic(exp(t[2]), t[0], exp(t[1])).logpdf(x)),
@@ -277,6 +452,10 @@ ROWS: dict[str, Row] = {
     "Sorted": Row(
         2, lambda t: dist.Sorted(dist.Normal(t[0], t[1].exp()), 3), THREE,
         lambda t, x: stats.norm(t[0], exp(t[1])).logpdf(x).sum(-1) + math.log(6), "ratios", moments=False),
+    "StickBreakingWeights": Row(
+        1, lambda t: dist.StickBreakingWeights(t[0].exp(), 2), torch.stack([tensor(0.2, 0.5, 0.3), tensor(0.01, 0.01, 0.98)]),
+        lambda t, x: stats.beta(1, exp(t[0])).logpdf(x[:, 0]) + stats.beta(1, exp(t[0])).logpdf(x[:, 1] / (1 - x[:, 0])) - np.log(1 - x[:, 0]),
+        "ratios", moments=False),
     "Triangular": Row(
         3, lambda t: dist.Triangular(-1 - t[0].exp(), 3 + t[1].exp(), 4 * t[2].sigmoid() - 1), tensor(-0.9, 0.5, 1.0, 2.9),
         lambda t, x: stats.triang((4 * sig(t[2]) + exp(t[0])) / (4 + exp(t[0]) + exp(t[1])), -1 - exp(t[0]), 4 + exp(t[0]) + exp(t[1])).logpdf(x)),
@@ -289,6 +468,12 @@ ROWS: dict[str, Row] = {
     "TruncatedNormal": Row(
         3, lambda t: dist.TruncatedNormal(t[0], t[1].exp(), low=t[2] - 2), tensor(0.9, 3.0, 9.0, 30.0),
         lambda t, x: stats.norm(t[0], exp(t[1])).logpdf(x) - log_ndtr((t[0] - t[2] + 2) / exp(t[1]))),
+    "VonMises3D": Row(
+        3, lambda t: dist.VonMises3D(3 * t), unit(torch.stack([tensor(1, 0, 0), tensor(0.3, -2, 1), tensor(-1, -1, -1)])),
+        lambda t, x: x @ (3 * t) - np.log(4 * np.pi * np.sinh(np.linalg.norm(3 * t)) / np.linalg.norm(3 * t)), "ratios", moments=False),
+    "YuleSimon": Row(
+        1, lambda t: dist.YuleSimon(6 * t[0].exp()), tensor(1, 2, 9, 300), lambda t, x: stats.yulesimon(6 * exp(t[0])).logpmf(x), "counts",
+        moments=False),
     "ZeroInflatedDistribution": Row(
         2, lambda t: dist.ZeroInflatedDistribution(dist.Binomial(9, logits=t[1]), gate_logits=t[0]), tensor(0, 1, 5, 9),
         lambda t, x: inflate(stats.binom(9, sig(t[1])).logpmf(x), sig(-t[1]) ** 9, sig(t[0]), x), "counts"),

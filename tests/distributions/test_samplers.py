@@ -44,7 +44,18 @@ FAMILIES: dict[str, tuple[Callable[..., Any], tuple[Any, ...], list[tuple[Any, .
     "Cauchy": (lambda m, s: dist.Cauchy(m, s), (t(0.5), t(1.5)), [(t(1.0), t(1.5)), (t(0.5), t(1.0))]),
     "Chi2": (lambda k: dist.Chi2(k), (t(3.0),), [(t(4.0),), (t(2.5),)]),
     "ContinuousBernoulli": (lambda p: dist.ContinuousBernoulli(p), (t(0.3),), [(t(0.6),)]),
+    "CustomDist": (
+        lambda r: dist.CustomDist(
+            lambda x, rate: rate.log() - rate * x,
+            r,
+            sampler=lambda shape, rate: -torch.rand(shape, dtype=D).log() / rate,
+            support=constraints.positive,
+        ),
+        (t(1.3),),
+        [(t(1.8),)],
+    ),
     "Dirichlet": (lambda *a: dist.Dirichlet(t(*a)), (1.0, 2.0, 0.8), [(1.5, 2.0, 0.8), (1.0, 2.0, 1.5)]),
+    "Empirical": (lambda *w: dist.Empirical(t(0.0, 1.0), t(*w).log()), (0.3, 0.7), [(0.5, 0.5), (0.1, 0.9)]),
     "Exponential": (lambda r: dist.Exponential(r), (t(1.3),), [(t(1.8),), (t(1.0),)]),
     "FisherSnedecor": (lambda a, b: dist.FisherSnedecor(a, b), (t(3.0), t(6.0)), [(t(4.0), t(6.0)), (t(3.0), t(9.0))]),
     "Gamma": (lambda a, r: dist.Gamma(a, r), (t(1.6), t(2.0)), [(t(2.2), t(2.0)), (t(1.6), t(2.8))]),

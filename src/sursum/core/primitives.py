@@ -22,8 +22,9 @@ from sursum.core.plates import place, plate_scale, take_present
 from sursum.core.runtime import perform
 from sursum.core.scope import at_site, current_generator, open_plates
 from sursum.core.validation import check_factor, check_fn, check_mask, check_value, is_validation_enabled
+from sursum.distributions.fluent import Masked
 from sursum.distributions.written import as_written
-from sursum.errors import ObservationError, SiteError, UnusedSiteWarning
+from sursum.errors import ObservationError, PlateError, SiteError, UnusedSiteWarning
 
 INFER = frozenset({"is_auxiliary", "is_subsample", "baseline", "enumerate", "expand", "num_samples", "tmc"})
 """The settings of a site that methods read; the last three are of enumeration."""
@@ -31,8 +32,7 @@ INFER = frozenset({"is_auxiliary", "is_subsample", "baseline", "enumerate", "exp
 
 @answers(
     observed="obs",
-    obs_mask="draw what is missing at a separate site, as the documentation shows under *Partly observed*",
-    observed_mask="draw what is missing at a separate site, as the documentation shows under *Partly observed*",
+    observed_mask="obs_mask",
     value="obs",
     data="obs",
     rng_key="draws come from torch's generator, or from that of `seed(model, rng_seed=0)`",
@@ -46,6 +46,7 @@ def sample(
     fn: Distribution,
     obs: Tensor | None = None,
     *,
+    obs_mask: Tensor | bool | None = None,
     infer: Mapping[str, Any] | None = None,
 ) -> Tensor:
     r"""A random value, or an observation: the site adds :math:`\log p_{fn}(value)` to the log density.
@@ -55,6 +56,9 @@ def sample(
         fn: its distribution; inside plates it is expanded to their sizes.
         obs: the observed value, a tensor, an array or a column; None leaves the site latent, so one program serves prior,
             posterior and prediction.
+        obs_mask: which elements of `obs` are there, True; its shape broadcasts with the batch shape. The others, whatever
+            `obs` has in their places, are drawn at the site ``name_unobserved``, and those that are there scored at
+            ``name_observed``; what the program continues with is kept as `name`.
         infer: settings of this site for inference methods: ``is_auxiliary`` of a guide's site, ``baseline``, ``enumerate``.
 
     Returns:
@@ -74,6 +78,8 @@ def sample(
         >>> float(su.sample("y", dist.Normal(0.0, 1.0), obs=torch.tensor(2.0)))
         2.0
     """
+    if obs_mask is not None and obs is not None:
+        return _partly(name, fn, obs, obs_mask, infer)
     plates = open_plates()
     if infer and not INFER.issuperset(infer):
         _say_misspelt(name, infer)
@@ -100,6 +106,26 @@ def sample(
                 check_value(out)
     value: Tensor = out.value
     return value
+
+
+def _partly(name: str, fn: Any, obs: Any, obs_mask: Any, infer: Mapping[str, Any] | None) -> Tensor:
+    """A site of which some elements are observed: two sites, and what they make together."""
+    _check_name(name)
+    if not isinstance(fn, Distribution):
+        raise SiteError(
+            f"site {name!r} ({calling_line()}) has an obs_mask, and needs a Distribution, but got {abbreviate(fn)}."
+        )
+    data = as_data(obs, lambda: f"the value given to site {name!r}", ObservationError)
+    mask = torch.as_tensor(as_data(obs_mask, lambda: f"the obs_mask of site {name!r}", ObservationError))
+    if mask.dtype != torch.bool:
+        raise ObservationError(
+            f"the obs_mask of site {name!r} ({calling_line()}) has dtype {mask.dtype}. It must be boolean, True where "
+            "a value is observed, such as ~torch.isnan(data)."
+        )
+    drawn = sample(f"{name}_unobserved", fn, infer=infer)
+    sample(f"{name}_observed", Masked(fn, mask), obs=data, infer=infer)
+    there = mask.reshape((*mask.shape, *(1,) * len(fn.event_shape)))
+    return deterministic(name, torch.where(there, data.to(drawn.dtype), drawn), len(fn.event_shape))
 
 
 @answers(
@@ -269,3 +295,44 @@ def _check_name(name: str) -> str:
     if not isinstance(name, str) or not name:
         raise SiteError(f"a site's name must be a non-empty string, not {name!r} ({calling_line()}).")
     return name
+
+
+def subsample(data: Any, event_dim: int = 0) -> Tensor:
+    """The elements of `data` that are present in the open plates.
+
+    Along each dimension that belongs to a subsampled plate, whole data are indexed with the plate's indices. What has the size
+    of the subsample there already is left as it is.
+
+    Args:
+        data: a tensor or an array; the dimensions left of its last `event_dim` are those of the plates.
+        event_dim: how many rightmost dimensions make up one value.
+
+    Returns:
+        A tensor with the elements that are present.
+
+    Raises:
+        PlateError: a dimension with the size neither of the plate nor of its subsample.
+
+    Example:
+        >>> import sursum as su, torch
+        >>> with su.plate("data", 10, subsample=torch.tensor([7, 2])):
+        ...     su.subsample(torch.arange(10.0))
+        tensor([7., 2.])
+    """
+    value = as_data(data, lambda: "the data to be subsampled", ObservationError)
+    if not isinstance(value, Tensor):
+        raise ObservationError(f"subsample takes a tensor or an array, but got {_kind(data)}: torch.as_tensor(value).")
+    for frame in open_plates():
+        if frame.dim is None or frame.indices is None:
+            continue
+        dim = frame.dim - event_dim
+        size = value.shape[dim] if value.dim() >= -dim else 1
+        if size == frame.size:
+            value = value.index_select(dim, frame.indices)
+        elif size not in (1, len(frame.indices)):
+            raise PlateError(
+                f"the data given to subsample ({calling_line()}) have shape {tuple(value.shape)}, {size} at dim {dim}, where "
+                f"plate {frame.name!r} has size {frame.size} and {len(frame.indices)} of its elements present. Give data of "
+                "that size."
+            )
+    return value

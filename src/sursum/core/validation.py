@@ -266,7 +266,8 @@ def check_value(site: Sample) -> None:
     known = valid_data() if mask is None else None
     if known is not None and known.holds(value, support):
         return
-    finite = torch.isfinite(value) if value.is_floating_point() else torch.ones_like(value, dtype=torch.bool)
+    everything = not value.is_floating_point() or getattr(support, "accepts_nonfinite", False)  # missing values, no bounds
+    finite = torch.ones_like(value, dtype=torch.bool) if everything else torch.isfinite(value)
     for _ in fn.event_shape:
         finite = finite.all(-1)
     inside = finite if support is None else finite & holds(support, value)

@@ -15,19 +15,35 @@ from sursum.distributions import constraints
 from sursum.distributions.asymmetric_laplace import AsymmetricLaplace, AsymmetricLaplaceQuantile, SoftAsymmetricLaplace
 from sursum.distributions.beta_binomial import BetaBinomial, BetaNegativeBinomial, DirichletMultinomial
 from sursum.distributions.bounded import BetaProportion, LogUniform, Triangular
+from sursum.distributions.car import CAR, ICAR
+from sursum.distributions.censored import (
+    Censored,
+    IntervalCensoredDistribution,
+    LeftCensoredDistribution,
+    RightCensoredDistribution,
+)
+from sursum.distributions.counts import DiscreteWeibull, GeneralizedPoisson, Hypergeometric, YuleSimon
+from sursum.distributions.custom import CustomDist
 from sursum.distributions.delta import Delta
+from sursum.distributions.directional import ProjectedNormal, SineBivariateVonMises, SineSkewed, VonMises3D
 from sursum.distributions.discrete_uniform import DiscreteUniform
+from sursum.distributions.empirical import Empirical
 from sursum.distributions.fluent import Independent, Masked
 from sursum.distributions.folded import FoldedDistribution
 from sursum.distributions.gamma_poisson import GammaPoisson, NegativeBinomial2
+from sursum.distributions.glm import BernoulliLogitGLM, NormalGLM, OrderedLogisticGLM, PoissonLogGLM
 from sursum.distributions.half_student_t import HalfStudentT
+from sursum.distributions.hidden_markov import DiscreteHMM
 from sursum.distributions.improper import ImproperUniform
 from sursum.distributions.inverse_gaussian import InverseGaussian
+from sursum.distributions.kalman import GaussianHMM, GaussianStateSpace
 from sursum.distributions.lkj import LKJ
 from sursum.distributions.logistic import Logistic, SkewLogistic, SoftLaplace
 from sursum.distributions.matrices import LKJCholesky, Wishart
 from sursum.distributions.matrix_normal import InverseWishart, MatrixNormal
+from sursum.distributions.mixture_general import MixtureGeneral
 from sursum.distributions.multivariate_student_t import MultivariateStudentT
+from sursum.distributions.nan_masked import NanMaskedMultivariateNormal, NanMaskedNormal
 from sursum.distributions.ordinal import OrderedLogistic, OrderedProbit
 from sursum.distributions.other_libraries import MISSING
 from sursum.distributions.random_walk import AR, GaussianRandomWalk
@@ -73,6 +89,7 @@ from sursum.distributions.standard import (
     VonMises,
     Weibull,
 )
+from sursum.distributions.stick_breaking import StickBreakingWeights
 from sursum.distributions.truncated import Truncated, TruncatedCauchy, TruncatedNormal
 from sursum.distributions.zero_inflated import (
     HurdleDistribution,
@@ -89,10 +106,13 @@ from sursum.distributions.zero_sum_normal import ZeroSumNormal
 
 __all__ = [
     "AR",
+    "CAR",
+    "ICAR",
     "LKJ",
     "AsymmetricLaplace",
     "AsymmetricLaplaceQuantile",
     "Bernoulli",
+    "BernoulliLogitGLM",
     "Beta",
     "BetaBinomial",
     "BetaNegativeBinomial",
@@ -100,21 +120,29 @@ __all__ = [
     "Binomial",
     "Categorical",
     "Cauchy",
+    "Censored",
     "Chi2",
     "ContinuousBernoulli",
+    "CustomDist",
     "Delta",
     "Dirichlet",
     "DirichletMultinomial",
+    "DiscreteHMM",
     "DiscreteUniform",
+    "DiscreteWeibull",
     "Distribution",
+    "Empirical",
     "ExGaussian",
     "Exponential",
     "FisherSnedecor",
     "FoldedDistribution",
     "Gamma",
     "GammaPoisson",
+    "GaussianHMM",
     "GaussianRandomWalk",
+    "GaussianStateSpace",
     "GeneralizedPareto",
+    "GeneralizedPoisson",
     "Geometric",
     "Gumbel",
     "HalfCauchy",
@@ -125,15 +153,18 @@ __all__ = [
     "HurdleLogNormal",
     "HurdleNegativeBinomial2",
     "HurdlePoisson",
+    "Hypergeometric",
     "ImproperUniform",
     "Independent",
     "InducedDirichlet",
+    "IntervalCensoredDistribution",
     "InverseGamma",
     "InverseGaussian",
     "InverseWishart",
     "Kumaraswamy",
     "LKJCholesky",
     "Laplace",
+    "LeftCensoredDistribution",
     "LogNormal",
     "LogUniform",
     "Logistic",
@@ -141,26 +172,37 @@ __all__ = [
     "LowRankMultivariateNormal",
     "Masked",
     "MatrixNormal",
+    "MixtureGeneral",
     "MixtureSameFamily",
     "Multinomial",
     "MultivariateNormal",
     "MultivariateStudentT",
+    "NanMaskedMultivariateNormal",
+    "NanMaskedNormal",
     "NegativeBinomial",
     "NegativeBinomial2",
     "Normal",
+    "NormalGLM",
     "OneHotCategorical",
     "OneHotCategoricalStraightThrough",
     "OrderedLogistic",
+    "OrderedLogisticGLM",
     "OrderedProbit",
     "Pareto",
     "Poisson",
+    "PoissonLogGLM",
+    "ProjectedNormal",
     "RelaxedBernoulli",
     "RelaxedOneHotCategorical",
+    "RightCensoredDistribution",
+    "SineBivariateVonMises",
+    "SineSkewed",
     "SkewLogistic",
     "SkewNormal",
     "SoftAsymmetricLaplace",
     "SoftLaplace",
     "Sorted",
+    "StickBreakingWeights",
     "StudentT",
     "TransformedDistribution",
     "Triangular",
@@ -169,8 +211,10 @@ __all__ = [
     "TruncatedNormal",
     "Uniform",
     "VonMises",
+    "VonMises3D",
     "Weibull",
     "Wishart",
+    "YuleSimon",
     "ZeroInflatedDistribution",
     "ZeroInflatedNegativeBinomial",
     "ZeroInflatedNegativeBinomial2",

@@ -28,6 +28,7 @@ from sursum.distributions.constraints import (
     L1Ball,
     OpenedInterval,
     Ordered,
+    RealOrNan,
     SoftplusLowerCholesky,
     SoftplusPositive,
     Sphere,
@@ -70,6 +71,10 @@ def bijection(support: Any) -> Any:
         if support.elements is constraints.real:
             return OrderedTransform()
         return ComposeTransform([OrderedTransform(), IndependentTransform(bijection(support.elements), 1)])
+    if isinstance(support, RealOrNan):
+        return bijection(
+            constraints.independent(constraints.real, support.event_dim) if support.event_dim else constraints.real
+        )
     if isinstance(support, SoftplusPositive):
         return SoftplusTransform()
     if isinstance(support, SoftplusLowerCholesky):

@@ -228,6 +228,66 @@ class WithZero(Constraint):
         return torch.as_tensor(self.base_constraint.check(value)) | (value == 0)
 
 
+class Clamped(Constraint):
+    """A set cut off at bounds, which have probabilities of their own: no density for gradients."""
+
+    is_discrete = True
+
+    def __init__(self, base_constraint: Any, low: Tensor | None, high: Tensor | None) -> None:
+        self.base_constraint, self.low, self.high = base_constraint, low, high
+        super().__init__()
+
+    def __repr__(self) -> str:
+        return f"Clamped({self.base_constraint!r})"
+
+    def check(self, value: Tensor) -> Tensor:
+        inside = torch.as_tensor(self.base_constraint.check(value))
+        if self.low is not None:
+            inside = (inside & (value >= self.low)) | (value == self.low)
+        if self.high is not None:
+            inside = (inside & (value <= self.high)) | (value == self.high)
+        return inside
+
+
+class Intervals(Constraint):
+    """Pairs of bounds, of which those that are none are infinite."""
+
+    is_discrete = True
+    event_dim = 1
+    accepts_nonfinite = True
+
+    def __init__(self, base_constraint: Any) -> None:
+        self.base_constraint = base_constraint
+        super().__init__()
+
+    def __repr__(self) -> str:
+        return f"Intervals({self.base_constraint!r})"
+
+    def check(self, value: Tensor) -> Tensor:
+        return (value[..., 0] <= value[..., 1]) & ~torch.isnan(value).any(-1)
+
+
+class RealOrNan(Constraint):
+    """Tensors of numbers with `event_dim` dimensions, of which those that are missing are NaN."""
+
+    accepts_nonfinite = True
+
+    def __init__(self, event_dim: int = 0) -> None:
+        self._dims = event_dim
+        super().__init__()
+
+    @property
+    def event_dim(self) -> int:  # type: ignore[override]
+        return self._dims
+
+    def __repr__(self) -> str:
+        return f"RealOrNan({self._dims})"
+
+    def check(self, value: Tensor) -> Tensor:
+        usual = ~torch.isinf(value)
+        return usual.flatten(value.dim() - self._dims).all(-1) if self._dims else usual
+
+
 ordered = ordered_vector = Ordered()
 positive_ordered = positive_ordered_vector = Ordered(positive)
 corr_matrix = CorrelationMatrix()

@@ -10,11 +10,10 @@ from torch.distributions import Distribution
 import sursum.distributions as ours
 from sursum.compat.pyro._refuse import refusing
 from sursum.compat.pyro.distributions import constraints, torch_distribution, transforms, util
-from sursum.compat.pyro.distributions.empirical import Empirical
 from sursum.compat.pyro.distributions.torch_distribution import TorchDistribution, TorchDistributionMixin
 from sursum.compat.pyro.distributions.unit import Unit
 from sursum.compat.pyro.distributions.util import enable_validation, is_validation_enabled, validation_enabled
-from sursum.distributions import Delta, Independent, kl_divergence, register_kl
+from sursum.distributions import Delta, Empirical, Independent, kl_divergence, register_kl
 from sursum.distributions import Masked as MaskedDistribution
 from sursum.errors import MissingNameError
 
@@ -26,8 +25,6 @@ MISSING = {
     "ConditionalTransform": "a network gives the arguments of a transform: write it in the program",
     "TransformModule": "a transform with parameters is a torch.nn.Module that makes one: pyro.module(name, net)",
     "ComposeTransformModule": "a transform with parameters is a torch.nn.Module that makes one: pyro.module(name, net)",
-    "GaussianHMM": "write su.scan, a loop in C",
-    "DiscreteHMM": "write su.scan, a loop in C",
     "LinearHMM": "write su.scan, a loop in C",
     "Stable": "its density has no closed form",
 }

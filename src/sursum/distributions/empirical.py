@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.distributions import Categorical, constraints
 
-from sursum.compat.pyro.distributions.torch_distribution import TorchDistributionMixin
+from sursum.distributions.fluent import Fluent
 
 
-class Empirical(torch.distributions.Distribution, TorchDistributionMixin):
+class Empirical(Fluent, torch.distributions.Distribution):
     r"""Weighted draws: :math:`P(x = x_i) \propto w_i`.
 
     Args:
@@ -60,7 +60,7 @@ class Empirical(torch.distributions.Distribution, TorchDistributionMixin):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """The logarithm of the weight of all draws that equal `value`."""
-        same = self._samples == value.unsqueeze(len(self.batch_shape))
+        same = self._samples == value.unsqueeze(value.dim() - len(self.event_shape))
         for _ in self.event_shape:
             same = same.all(-1)
         terms = torch.where(same, self._log_weights, self._log_weights.new_full((), -torch.inf))
