@@ -58,7 +58,8 @@ class _Regression(Family):
 def predictor(design: Tensor, intercept: Any, coefficients: Tensor) -> Tensor:
     """Xβ + α, for each row of X."""
     given = promote({"X": design, "a": intercept, "b": coefficients})
-    return given["X"] @ given["b"] + given["a"]
+    found: Tensor = given["X"] @ given["b"] + given["a"]
+    return found
 
 
 class NormalGLM(_Regression):

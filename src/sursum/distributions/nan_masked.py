@@ -109,8 +109,9 @@ class NanMaskedMultivariateNormal(Family):
         both = there.unsqueeze(-1) & there.unsqueeze(-2)
         # In the place of a missing element stands an independent one of variance 1 at its mean.
         eye = torch.eye(value.shape[-1], dtype=value.dtype, device=value.device)
-        factor = torch.linalg.cholesky(torch.where(both, self.covariance_matrix, eye))
-        z: Tensor = torch.linalg.solve_triangular(factor, away.unsqueeze(-1), upper=False).squeeze(-1)
-        log_det = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        factor: Tensor = torch.linalg.cholesky(torch.where(both, self.covariance_matrix, eye))
+        solved: Tensor = torch.linalg.solve_triangular(factor, away.unsqueeze(-1), upper=False)
+        z = solved.squeeze(-1)
+        log_det: Tensor = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         count = there.to(value.dtype).sum(-1)
         return -z.square().sum(-1) / 2 - log_det - count * (0.5 * math.log(2 * math.pi))
