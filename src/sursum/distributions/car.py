@@ -134,7 +134,6 @@ class ICAR(Family):
         "adj_matrix": constraints.independent(constraints.nonnegative, 2),
         "scale": constraints.positive,
     }
-    support = zero_sum
     has_rsample = True
     adj_matrix: Tensor
     scale: Tensor
@@ -142,6 +141,10 @@ class ICAR(Family):
     def __init__(self, adj_matrix: Tensor, scale: Tensor | float = 1.0, validate_args: bool | None = None) -> None:
         adj_matrix = torch.as_tensor(adj_matrix)
         self._keep((adj_matrix.shape[-1],), validate_args, adj_matrix=adj_matrix, scale=scale)
+
+    @constraints.dependent_property(is_discrete=False, event_dim=1)
+    def support(self) -> Any:
+        return zero_sum
 
     @property
     def _laplacian(self) -> Tensor:
