@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 from sursum import __version__
@@ -11,7 +12,7 @@ from sursum.compat.port import examine as examine_names
 from sursum.compat.port import report
 from sursum.compiler.native.library.cache import clear, contents, default_directory
 from sursum.errors import OptionError
-from sursum.show.doctor import examine
+from sursum.show.doctor import examine, examine_ray
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -19,7 +20,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m sursum", description="Tools to use outside a program.")
     parser.add_argument("--version", action="version", version=f"sursum {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("doctor", help="report what this machine offers, and whether sampling works on it")
+    doctor = commands.add_parser("doctor", help="report what this machine offers, and whether sampling works on it")
+    doctor.add_argument("--ray", action="store_true", help="examine Ray too: connect to its cluster, and sample there")
     cache = commands.add_parser("cache", help="show the cache of compiled densities")
     cache.add_argument("--clear", action="store_true", help="remove them")
     port = commands.add_parser("port", help="say which names of Pyro's or NumPyro's a file uses, and what they are here")
@@ -27,12 +29,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.command == "port":
         return _port(options.file)
-    return _doctor() if options.command == "doctor" else _cache(options.clear)
+    return _doctor(options.ray) if options.command == "doctor" else _cache(options.clear)
 
 
-def _doctor() -> int:
+def _doctor(with_ray: bool) -> int:
     failed = 0
-    for finding in examine():
+    for finding in chain(examine(), examine_ray() if with_ray else ()):
         print(finding, flush=True)
         failed += finding.works is False
     print("\nAll is well." if not failed else f"\n{failed} thing{'s do' if failed > 1 else ' does'} not work.")

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from sursum.__main__ import main
+from sursum.show.doctor import examine_ray
 
 
 def call(*arguments, **environment):
@@ -86,3 +87,11 @@ def test_commands_that_are_none(arguments, capsys):
         main(list(arguments))
     assert end.value.code == 2
     assert "usage: python -m sursum" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_ray_is_examined():
+    pytest.importorskip("ray")
+    found = {finding.name: finding for finding in examine_ray()}
+    assert [finding.works for finding in found.values()] == [True, True, True]
+    assert "right mean" in found["draws there"].said

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sursum.cluster import Workers
 from sursum.common.cores import available_cores
 from sursum.common.progress import display_for
 from sursum.draws.diagnostics import Hints
 from sursum.mcmc.chain_pool import Schedule
 from sursum.mcmc.kernel.adaptation import Adaptation
 from sursum.mcmc.kernel.state import State
-from sursum.mcmc.kernel_chain import Handed, KernelChain, advancing, native_kernel
+from sursum.mcmc.kernel_chain import Advance, Handed, KernelChain, advancing, native_kernel
 from sursum.mcmc.progress import Line
 from sursum.mcmc.recording import StoreRecorder
+from sursum.mcmc.remote import Blocks, advancing_at
 from sursum.mcmc.run import Run
 from sursum.mcmc.site_filter import Keep
 from sursum.mcmc.stopping import Ending, Stopping
@@ -35,6 +37,7 @@ class Launch:
         keep: the sites that are kept.
         hints: what diagnostics may refer to.
         before: draws that each chain had made when the run began.
+        on: as in `MCMC`.
     """
 
     compiled: Any
@@ -49,6 +52,7 @@ class Launch:
     keep: Keep
     hints: Hints
     before: int
+    on: Workers | None = None
 
     def run(self, recording: StoreRecorder | None = None, taken: Sequence[int] | None = None) -> Run:
         """The run; it starts with `work` or `begin`.
@@ -57,15 +61,16 @@ class Launch:
             recording: its store.
             taken: how many draws of each chain are in the store; by default those that the chains have made.
         """
-        count, compiled, kernel = len(self.states), self.compiled, native_kernel(self.compiled)
+        count, compiled, makes = len(self.states), self.compiled, self._makes()
         total = self.before + self.num_warmup + self.num_samples
         stored = [int(state.head["draw"]) for state in self.states] if taken is None else taken
 
         def start(k: int) -> KernelChain:
             spool = None if recording is None else Handed(stored[k])
-            return KernelChain(advancing(compiled, kernel), self.states[k], self.adaptation, total, spool, self.thin).start()
+            return KernelChain(makes(), self.states[k], self.adaptation, total, spool, self.thin).start()
 
-        cores = count if self.until is not None else min(self.cores or available_cores(), count)
+        apart = self.until is not None or self.on is not None
+        cores = min(self.cores or count, count) if apart else min(self.cores or available_cores(), count)
         collect = None if recording is None else recording.collect
         schedule = Schedule(start, count, cores, Line(total, display_for(self.progress)), collect)
         if self.until is not None:
@@ -77,3 +82,12 @@ class Launch:
             schedule.num_warmup = self.num_warmup
         lengths = (self.num_warmup, self.num_samples)
         return Run(compiled, schedule, self.keep, *lengths, recording, self.hints, self.thin)
+
+    def _makes(self) -> Callable[[], Advance]:
+        """For each chain what makes its draws."""
+        if self.on is None:
+            kernel = native_kernel(self.compiled)
+            return lambda: advancing(self.compiled, kernel)
+        density = self.compiled.density
+        engine = self.compiled.engine if self.compiled.engine in ("native", "torch", "eager") else None
+        return advancing_at(self.on, Blocks(density.program.model, density.args, density.kwargs, engine))

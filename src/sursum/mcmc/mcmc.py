@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from sursum.cluster import Workers
 from sursum.common.other_libraries import answers, refuse_name
 from sursum.common.reprs import call_text
 from sursum.common.settings import check_setting, optional_seed, settle, whole_number
@@ -120,6 +121,10 @@ class MCMC:
         store: a folder that must not exist yet, to which draws are written as they are made, and from which `Posterior.load`
             reads them, also while the run is going and after it was killed. None keeps them in memory.
         keep: names of the sites to keep, or patterns (`"net.**"`); None keeps all.
+        on: where the draws are made: None for threads of this process, `su.cluster.Ray()` for the machines of a cluster,
+            `su.cluster.Local()` for processes here. All chains run at once, and a worker makes half a second of draws at a
+            time; one that dies is replaced, and its block made again. On one kind of processor the draws are the same
+            everywhere.
 
     Raises:
         SamplingError: a setting outside its range, or of the wrong type.
@@ -143,6 +148,7 @@ class MCMC:
     init: Init | NDArray[np.float64] | Sequence[float] | Sequence[Init] = field(default=None, kw_only=True)
     store: str | os.PathLike[str] | None = field(default=None, kw_only=True)
     keep: Sequence[str] | None = field(default=None, kw_only=True)
+    on: Workers | None = field(default=None, kw_only=True)
 
     def __repr__(self) -> str:
         return call_text(self)
@@ -171,6 +177,8 @@ class MCMC:
         path = self.store is None or isinstance(self.store, (str, os.PathLike))
         check("store", path, "a path", "give the name of a folder, such as 'run.zarr'")
         check("until", self.until is None or isinstance(self.until, Until), "a condition", "write `su.infer.ess(400)`")
+        place = self.on is None or isinstance(self.on, Workers)
+        check("on", place, "a place for work or None", "give `su.cluster.Ray()`, or leave it out")
         names = self.keep is None or (
             isinstance(self.keep, Sequence) and not isinstance(self.keep, str) and all(isinstance(n, str) for n in self.keep)
         )
@@ -348,6 +356,7 @@ class MCMC:
         return Launch(
             *(compiled, states, adaptation, num_warmup, self.num_samples, self.thin),
             *(self.cores, self.progress, self.until, keep, hints, before),
+            on=self.on,
         )
 
     def _begin(self, compiled: Any) -> Callable[[int, np.random.Generator], NDArray[np.float64]]:

@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import torch
 
+from sursum.cluster import Ray, Workers
 from sursum.compiler.compiled import compile
 from sursum.compiler.native.library import blas
 from sursum.compiler.native.library.cache import contents, default_directory, open_directory
@@ -66,6 +67,24 @@ def examine() -> Iterator[Finding]:
         yield _try(f"{engine} engine", partial(_sample, engine))
 
 
+def examine_ray() -> Iterator[Finding]:
+    """Examine Ray: connect to the cluster of this machine, or start a local one, and sample there.
+
+    Example:
+        >>> [finding.name for finding in examine_ray()]  # doctest: +SKIP
+        ['ray', 'cluster', 'draws there']
+    """
+    yield _try("ray", lambda: version("ray"))
+    yield _try("cluster", _cluster)
+    yield _try("draws there", partial(_sample, None, Ray()))
+
+
+def _cluster() -> str:
+    ray = Ray().connect()
+    has, nodes = ray.cluster_resources(), len(ray.nodes())
+    return f"{nodes} machine{'s' if nodes > 1 else ''}, {has.get('CPU', 0):.0f} CPUs, {has.get('memory', 0) / 2**30:.0f} GiB"
+
+
 def _vector(tools: Toolchain) -> Finding:
     count = len(tools.vector)
     if count:
@@ -99,7 +118,7 @@ def _cache() -> Finding:
     return Finding("cache", True, f"{place}: {len(files)} files, {size / 1e6:.1f} MB")
 
 
-def _sample(engine: str) -> str:
+def _sample(engine: str | None, on: Workers | None = None) -> str:
     """Sample a model whose posterior is known, and compare.
 
     Raises:
@@ -115,7 +134,8 @@ def _sample(engine: str) -> str:
     began = time.perf_counter()
     density = compile(model, engine=engine)
     compiled = time.perf_counter() - began
-    posterior = MCMC(NUTS(model), num_warmup=300, num_samples=500, num_chains=2, seed=0, engine=engine, progress=False).run()
+    mcmc = MCMC(NUTS(model), num_warmup=300, num_samples=500, num_chains=2, seed=0, engine=engine, progress=False, on=on)
+    posterior = mcmc.run()
     sampled = time.perf_counter() - began - compiled
     # Conjugate: precision 1 + 20, mean Σy / 21. Five standard errors of the mean of about 300 independent draws.
     wanted, found = float(y.sum()) / 21.0, float(posterior["mu"].mean())

@@ -1,0 +1,96 @@
+"""Chains at workers: the same draws as in this process, also when workers are killed; stores, stopping and errors."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+
+import numpy as np
+import pytest
+import torch
+from tests.support.regression import X, Y, regression
+
+import sursum as su
+from sursum.cluster import Local
+from sursum.errors import SamplingError, TransportError
+from sursum.infer import MCMC, NUTS
+
+SETTINGS = {"num_warmup": 120, "num_samples": 150, "num_chains": 2, "seed": 0, "progress": False}
+WORKERS = Local(num_workers=2)
+
+pytestmark = pytest.mark.filterwarnings("ignore::sursum.errors.DiagnosticWarning")
+
+
+@pytest.fixture(scope="module")
+def here():
+    return MCMC(NUTS(regression), **SETTINGS).run(X, Y)
+
+
+def same(one, other):
+    np.testing.assert_array_equal(one.unconstrained, other.unconstrained)
+    np.testing.assert_array_equal(one.warmup.unconstrained, other.warmup.unconstrained)
+    for name, values in one.stats.items():
+        np.testing.assert_array_equal(values, other.stats[name])
+
+
+def test_the_draws_are_those_of_this_process(here):
+    same(MCMC(NUTS(regression), **SETTINGS, on=WORKERS).run(X, Y), here)
+
+
+def test_a_worker_that_is_killed_costs_a_block(here, tmp_path):
+    main = os.getpid()
+
+    def deadly(x, y):
+        if os.getpid() != main and not (tmp_path / "killed").exists():
+            (tmp_path / "killed").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return regression(x, y)
+
+    same(MCMC(NUTS(deadly), **SETTINGS, on=WORKERS).run(X, Y), here)
+    assert (tmp_path / "killed").exists()
+
+
+def test_a_stored_run_is_stopped_and_resumed(here, tmp_path):
+    long = SETTINGS | {"num_samples": 3000}
+    whole = MCMC(NUTS(regression), **long).run(X, Y)
+    run = MCMC(NUTS(regression), **long, on=WORKERS, store=tmp_path / "run.zarr").start(X, Y)
+    while min(chain.draws for chain in run.progress) < 200:
+        assert not run.wait(0.001)
+    assert run.stop().num_samples < 3000
+    there = su.Posterior.load(tmp_path / "run.zarr").unconstrained
+    np.testing.assert_array_equal(there, whole.unconstrained[:, : there.shape[1]])
+    resumed = MCMC(NUTS(regression), **SETTINGS, on=WORKERS).resume(tmp_path / "run.zarr", X, Y)
+    np.testing.assert_array_equal(resumed.unconstrained, whole.unconstrained)
+
+
+@pytest.mark.slow
+def test_ray_gives_the_same_draws(here, tmp_path):
+    ray = pytest.importorskip("ray")
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    try:
+        same(MCMC(NUTS(regression), **SETTINGS, on=su.cluster.Ray()).run(X, Y), here)
+    finally:
+        ray.shutdown()
+
+
+def test_what_cannot_be_done_is_said():
+    lock = threading.Lock()
+
+    def locked(x, y):
+        with lock:
+            regression(x, y)
+
+    with pytest.raises(TransportError, match="`model.lock`, which is a lock"):
+        MCMC(NUTS(locked), **SETTINGS, on=WORKERS).run(X, Y)
+    with pytest.raises(SamplingError, match="`on` is 'ray'"):
+        MCMC(NUTS(regression), on="ray")
+    main = os.getpid()
+
+    def fails(x, y):
+        if os.getpid() != main:
+            raise ZeroDivisionError("elsewhere")
+        regression(x, y)
+
+    with pytest.raises(ZeroDivisionError, match="elsewhere"):
+        MCMC(NUTS(fails), **SETTINGS, on=WORKERS).run(X, torch.clone(Y))
