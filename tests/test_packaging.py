@@ -91,7 +91,7 @@ def test_every_optional_package_is_in_the_extra_that_its_error_names() -> None:
     for package, extra in EXTRAS.items():
         assert any(re.match(rf"{package}\b", requirement) for requirement in extras[extra]), package
     needed = {re.split(r"[<>=~! ]", requirement)[0] for requirement in PROJECT["dependencies"]}
-    assert needed == {"torch", "numpy", "scipy", "nutpie"}
+    assert needed == {"torch", "numpy", "scipy"}
     assert "ziglang" in extras["compiler"][0]
 
 
