@@ -16,8 +16,11 @@ settings.load_profile("same every time")
 
 
 @pytest.fixture(autouse=True)
-def compiled_anew(request, monkeypatch):
+def compiled_anew(request):
     """No test depends on what another one has compiled; most look at compilations, and those marked `reuse` at what is kept."""
     RECENT.clear()
-    if request.node.get_closest_marker("reuse") is None:
-        monkeypatch.setattr(RECENT, "find", lambda graph, names: None)
+    with pytest.MonkeyPatch.context() as patch:  # of its own, which a test that undoes its own leaves alone
+        if request.node.get_closest_marker("reuse") is None:
+            patch.setattr(RECENT, "find", lambda graph, names: None)
+            patch.setattr(RECENT, "add", lambda graph, names, made: None)
+        yield

@@ -40,7 +40,6 @@ ROWS = [
     (lambda: su.Normal, MissingNameError, r"write `su\.distributions\.Normal`"),
     (lambda: su.clear_param_store, MissingNameError, r"there is no global parameter store.*svi\.params"),
     (lambda: su.samples, MissingNameError, "Did you mean 'sample'"),
-    (lambda: su.infer.HMC, MissingNameError, r"write `su\.infer\.NUTS\(model\)`"),
     (lambda: su.infer.AutoNormal, MissingNameError, r"write `su\.infer\.autoguide\.AutoNormal`"),
     (lambda: dist.TwoSidedTruncatedDistribution, MissingNameError, r"dist\.Truncated\(base, low, high\)"),
     (lambda: dist.MvStudentT, MissingNameError, r"dist\.MultivariateStudentT"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tests.support.regression import PLACES, regression
+from tests.support.row_regression import PLACES, regression
 
 import sursum as su
 from sursum.common.mapped_files import is_mapped, map_file

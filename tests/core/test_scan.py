@@ -377,7 +377,7 @@ def test_a_value_without_time_is_an_error():
     message = r"site 'h' .* is in each of the 5 steps of a scan .*given to it is shape \(\)\. Give a tensor with a leading"
     with pytest.raises(ObservationError, match=message):
         P.condition(volatility, data={"h": torch.tensor(0.0)})()
-    with pytest.raises(ObservationError, match=r"is a float\. Give a tensor"):
+    with pytest.raises(ObservationError, match=r"is shape \(\)\. Give a tensor"):
         P.condition(volatility, data={"h": 1.0})()
     with pytest.raises(ObservationError, match=r"is shape \(4,\)"):
         P.do(volatility, data={"h": torch.zeros(4)})()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from tests.support.ranks import run_ranks
-from tests.support.regression import PLACES, X, Y, regression
+from tests.support.row_regression import PLACES, X, Y, regression
 
 import sursum as su
 
@@ -16,7 +16,7 @@ PROGRAM = """
 import json
 import numpy as np
 import sursum as su, sursum.distributions as dist
-from tests.support.regression import PLACES, X, Y, regression
+from tests.support.row_regression import PLACES, X, Y, regression
 from sursum.distributed.ranks import led
 
 sharded = su.distributed.shard(regression, plate="data")

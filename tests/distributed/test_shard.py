@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tests.support.regression import PLACES, X, Y, regression
+from tests.support.row_regression import PLACES, X, Y, regression
 
 import sursum as su
 import sursum.distributions as dist

@@ -192,7 +192,7 @@ def test_small_draws_are_read_once_and_the_oldest_make_room(monkeypatch):
 
 
 def test_batches_hold_so_many_bytes_and_every_array(monkeypatch):
-    monkeypatch.setattr("sursum.io.lazy_draws.ONE_PASS", 100)
+    monkeypatch.setattr("sursum.io.lazy_draws.ONE_PASS", 90)
     arrays = {name: np.zeros(count) for name, count in {"a": 5, "b": 7, "c": 1, "d": 20, "e": 2}.items()}
     assert [list(some) for some in batches(arrays)] == [["a"], ["b", "c"], ["d"], ["e"]]
     assert [list(some) for some in batches(arrays, ["e", "c"])] == [["e", "c"]]

@@ -161,8 +161,8 @@ def test_hardly_any_warmup(sampler, gaussian, num_warmup):
         ("cores", 0, "an integer of at least 1"),
         ("seed", -1, "an integer of at least 0"),
         ("seed", "a", "an integer of at least 0"),
-        ("engine", "gpu", "'native', 'torch' or None"),
-        ("engine", ["native"], "'native', 'torch' or None"),
+        ("engine", "gpu", "'native', 'torch', 'eager' or None"),
+        ("engine", ["native"], "'native', 'torch', 'eager' or None"),
         ("progress", "yes", "True, False or None"),
     ],
 )

@@ -9,7 +9,7 @@ import threading
 import numpy as np
 import pytest
 import torch
-from tests.support.regression import X, Y, regression
+from tests.support.row_regression import X, Y, regression
 
 import sursum as su
 from sursum.cluster import Local

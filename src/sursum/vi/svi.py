@@ -418,8 +418,9 @@ class SVI:
         """The engine for these arguments: that of the last run, if it is still valid."""
         key = _identity((args, kwargs))
         if self._last is None or self._last[0] != key or not self._last[1].still_right():
-            self._batched(args, kwargs)
             found = self._engines.make(args, kwargs, None)
+            if isinstance(found, Eager):  # one that is captured maps the particles itself
+                self._batched(args, kwargs)
             # The arguments are kept alive, since an id is unique only as long as the object lives.
             self._last = (key, found, (args, kwargs))
         return self._last[1]

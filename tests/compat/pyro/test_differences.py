@@ -132,7 +132,7 @@ def test_samplers_refuse_what_they_do_not_do():
         infer.MCMC(infer.NUTS(lambda: None), 10, hook_fn=print)
     with pytest.raises(SamplingError, match="always adapted"):
         infer.NUTS(lambda: None, adapt_mass_matrix=False)
-    assert infer.NUTS(lambda: None, full_mass=True).sampler(None).low_rank
+    assert infer.NUTS(lambda: None, full_mass=True).sampler(None).metric == "dense"
     assert isinstance(infer.HMC(lambda: None, num_steps=3).sampler(None), su.infer.NUTS)
 
 

@@ -613,7 +613,7 @@ def test_a_failing_guard_is_minus_infinity_on_both_engines():
 
 
 def test_an_engine_that_there_is_not():
-    with pytest.raises(CompileError, match="`engine` is 'fast', but must be 'native', 'torch' or None"):
+    with pytest.raises(CompileError, match="`engine` is 'fast', but must be 'native', 'torch', 'eager' or None"):
         su.compile(program, engine="fast")
 
 
