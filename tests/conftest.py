@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
+import torch
 from hypothesis import settings
 
 from sursum.compiler.recent import RECENT
@@ -19,6 +20,8 @@ settings.load_profile("same every time")
 def compiled_anew(request):
     """No test depends on what another one has compiled; most look at compilations, and those marked `reuse` at what is kept."""
     RECENT.clear()
+    # Importing torch's compiler, as a test may, switches these off for the whole process.
+    torch.distributions.Distribution.set_default_validate_args(True)
     with pytest.MonkeyPatch.context() as patch:  # of its own, which a test that undoes its own leaves alone
         if request.node.get_closest_marker("reuse") is None:
             patch.setattr(RECENT, "find", lambda graph, names: None)

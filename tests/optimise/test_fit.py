@@ -464,7 +464,10 @@ def test_steps_are_not_lost_where_the_program_cannot_be_compiled():
         su.deterministic("twice", 2 * f)
         su.sample("y", dist.Normal(f, 1.0), obs=double(2.0))
 
-    with pytest.warns(EngineWarning, match=r"no standard errors.*cannot be compiled"):
+    with (
+        pytest.warns(EngineWarning, match=r"no standard errors.*cannot be compiled"),
+        pytest.warns(EngineWarning, match="run by Python at every step"),
+    ):
         found = Fit(model, optim=ADAM, num_steps=500).run()
     assert float(found["w"]) == pytest.approx(2.0, abs=1e-3)
     assert float(found["twice"]) == 2 * float(found["w"])

@@ -32,7 +32,7 @@ class Benchmark:
 
     Example:
         >>> print(Benchmark("native", 10, 0.05))
-        0.05 µs a gradient (native engine); about 0.03 s for 4 × (1000 + 1000) draws of 15 steps on 4 cores
+        0.05 µs a gradient (native engine); about 0.007 s for 4 × (1000 + 1000) draws of 15 steps on 4 cores
     """
 
     engine: str

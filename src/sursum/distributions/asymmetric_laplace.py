@@ -146,7 +146,7 @@ class SoftAsymmetricLaplace(Family):
 
     Example:
         >>> SoftAsymmetricLaplace(0.0, 1.0).log_prob(torch.tensor(1.0))
-        tensor(-1.7067)
+        tensor(-1.5965)
     """
 
     arg_constraints: ClassVar[dict[str, Any]] = {

@@ -25,7 +25,7 @@ class HalfStudentT(Family):
 
     Example:
         >>> HalfStudentT(3.0, 2.5).log_prob(torch.tensor(1.0))
-        tensor(-1.3270)
+        tensor(-1.3280)
     """
 
     arg_constraints: ClassVar[dict[str, Any]] = {"df": constraints.positive, "scale": constraints.positive}

@@ -94,7 +94,7 @@ class InverseWishart(Family):
 
     Example:
         >>> InverseWishart(3.0, scale_matrix=torch.eye(2)).log_prob(torch.eye(2))
-        tensor(-3.5311)
+        tensor(-3.5310)
     """
 
     arg_constraints: ClassVar[dict[str, Any]] = {"df": constraints.greater_than(0), "scale_tril": constraints.lower_cholesky}

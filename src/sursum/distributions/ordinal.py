@@ -88,7 +88,7 @@ class OrderedLogistic(_Ordinal):
 
     Example:
         >>> OrderedLogistic(0.5, torch.tensor([-1.0, 1.0])).probs
-        tensor([0.1824, 0.4401, 0.3775])
+        tensor([0.1824, 0.4400, 0.3775])
     """
 
     def _tails(self, z: Tensor) -> tuple[Tensor, Tensor]:

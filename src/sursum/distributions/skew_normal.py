@@ -86,7 +86,7 @@ class ExGaussian(Family):
 
     Example:
         >>> ExGaussian(0.0, 1.0, 2.0).log_prob(torch.tensor(1.0))
-        tensor(-1.1477)
+        tensor(-1.1479)
     """
 
     arg_constraints: ClassVar[dict[str, Any]] = {

@@ -97,7 +97,7 @@ def diagnose(evidence: Evidence) -> tuple[str, ...]:
     """
     checks = (_divergences, _r_hat, _ess, _tree_depth, _energy)
     found = tuple(text for check in checks for text in check(evidence))
-    return found if any("low_rank" in text for text in found) else (*found, *_long_trajectories(evidence))
+    return found if any("metric=" in text for text in found) else (*found, *_long_trajectories(evidence))
 
 
 def diagnose_mixing(evidence: Evidence) -> tuple[str, ...]:

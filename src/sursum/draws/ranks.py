@@ -32,7 +32,7 @@ class Sorted:
 
         Example:
             >>> Sorted.of(np.array([[3.0, 1.0, 2.0, 1.0]])).scores().round(2).tolist()
-            [[1.05, -0.66, 0.3, -0.66]]
+            [[1.05, -0.63, 0.3, -0.63]]
         """
         return self._placed(_table(self.values.shape[1])[_sum_of_ends(self.values)])
 

@@ -113,7 +113,7 @@ class Laplace:
         >>> round(float(posterior["mu"].mean()), 1), round(float(posterior["mu"].std()), 1)
         (1.5, 0.5)
         >>> round(posterior.log_evidence, 4)
-        -5.9499
+        -5.95
     """
 
     model: Callable[..., Any]

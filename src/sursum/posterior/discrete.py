@@ -54,14 +54,14 @@ def infer_discrete(posterior: Posterior, *, temperature: int = 1, seed: int | No
     Example:
         >>> import sursum as su, sursum.distributions as dist, torch
         >>> def model(y):
-        ...     mu = su.sample("mu", dist.Normal(torch.zeros(2), 5.0).to_event(1))
+        ...     mu = su.sample("mu", dist.Normal(torch.tensor([-4.0, 4.0]), 1.0).to_event(1))
         ...     with su.plate("data", len(y)):
         ...         k = su.sample("k", dist.Bernoulli(0.5))
         ...         su.sample("y", dist.Normal(mu[k.long()], 1.0), obs=y)
-        >>> mcmc = su.infer.MCMC(su.infer.NUTS(model), num_warmup=100, num_samples=50, num_chains=1, seed=0, progress=False)
+        >>> mcmc = su.infer.MCMC(su.infer.NUTS(model), num_samples=500, seed=0, progress=False)
         >>> posterior = mcmc.run(torch.tensor([-4.0, -4.5, 4.0, 4.2]))
         >>> infer_discrete(posterior, seed=0)["k"].shape
-        torch.Size([1, 50, 4])
+        torch.Size([4, 500, 4])
     """
     if temperature not in (0, 1):
         raise PredictionError(
@@ -103,7 +103,7 @@ def discrete_probabilities(posterior: Posterior) -> dict[str, Tensor]:
         ...     su.sample("y", dist.Normal(mu + 4 * z, 1.0), obs=y)
         >>> posterior = su.infer.Laplace(model, num_samples=100, seed=0).run(torch.tensor(4.0))
         >>> discrete_probabilities(posterior)["z"].mean((0, 1)).round(decimals=2)
-        tensor([0.0000, 1.0000], dtype=torch.float64)
+        tensor([0., 1.], dtype=torch.float64)
     """
     return _Summed.of(posterior, "discrete_probabilities").probabilities()
 

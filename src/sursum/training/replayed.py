@@ -88,7 +88,7 @@ def replayed(
 
 
 def check_same(found: Sequence[Tensor], wanted: Sequence[Tensor], coarsest: float = 0.0) -> None:
-    """Raise an EscapeError if a replay has other results than the program, by more than rounding in the `coarsest` dtype in it."""
+    """Raise an EscapeError if a replay has other results than the program, beyond rounding in the `coarsest` dtype in it."""
     for k, (mine, theirs) in enumerate(zip(found, wanted, strict=True)):
         if not theirs.is_floating_point():
             continue

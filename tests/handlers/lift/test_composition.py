@@ -396,6 +396,33 @@ def _() -> None:
     assert program() != su.seed(su.lift(model, PRIOR), rng_seed=2)()
 
 
+@cell("scope", "inside", "`s` is the parameter `a/s`: it is lifted by that name")
+def _() -> None:
+    tr = run(su.lift(su.scope(model, prefix="a"), {"a/s": PRIOR["s"]}))
+    holds(tr, prior(tr["a/s"].value) + likelihood(tr["a/s"].value))
+
+
+@cell("scope", "outside", "`s` is lifted by its own name; the site is `a/s`")
+def _() -> None:
+    tr = run(su.scope(su.lift(model, PRIOR), prefix="a"))
+    assert "s" not in tr
+    holds(tr, prior(tr["a/s"].value) + likelihood(tr["a/s"].value))
+
+
+@cell("config_enumerate", "inside", "nothing: `s` is a parameter there")
+def _() -> None:
+    tr = run(su.lift(su.infer.config_enumerate(model), PRIOR))
+    assert "enumerate" not in tr["s"].infer
+    holds(tr, prior(lifted(tr)) + likelihood(lifted(tr)))
+
+
+@cell("config_enumerate", "outside", "marks `s`; a continuous site is drawn as it is")
+def _() -> None:
+    tr = run(su.infer.config_enumerate(su.lift(model, PRIOR)))
+    assert tr["s"].infer["enumerate"] == "parallel"
+    holds(tr, prior(lifted(tr)) + likelihood(lifted(tr)))
+
+
 @pytest.mark.parametrize("where", CELLS, ids=lambda key: f"{key[0]}, {key[1]}")
 def test_a_cell_of_the_table(where: tuple[str, str]) -> None:
     CELLS[where][1]()

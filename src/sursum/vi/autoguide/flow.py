@@ -59,7 +59,8 @@ class AutoNormalizingFlow(JointGuide):
         self.flow: nn.Module = nn.Module()
 
     def __repr__(self) -> str:
-        made = "" if self._make is inverse_autoregressive else f", flow={text(self._make)}"
+        usual = type(self) is not AutoNormalizingFlow or self._make is inverse_autoregressive
+        made = "" if usual else f", flow={text(self._make)}"
         return f"{type(self).__name__}({text(self.model)}{made})"
 
     def laid_out(self, places: Mapping[str, Place]) -> None:

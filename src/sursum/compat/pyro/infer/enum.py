@@ -71,7 +71,7 @@ def infer_discrete(
         ...     pyro.sample("y", dist.Normal(8 * z, 1.0), obs=y)
         ...     return z
         >>> infer_discrete(model, temperature=0)(torch.tensor(7.0))
-        tensor(1.)
+        tensor(1., dtype=torch.float64)
     """
     if fn is None:
         return lambda program: infer_discrete(program, first_available_dim, temperature)
