@@ -32,6 +32,7 @@ def test_an_error_of_the_task_is_raised():
     assert dict(WORKERS.map(lambda n: n, [5])) == {0: 5}
 
 
+@pytest.mark.slow
 def test_an_item_whose_worker_is_killed_once_is_done_again(tmp_path):
     def task(n):
         if n == 3 and not (tmp_path / "killed").exists():

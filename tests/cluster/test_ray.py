@@ -20,6 +20,7 @@ def place():
     ray.shutdown()
 
 
+@pytest.mark.slow
 def test_every_item_has_its_result_though_a_worker_is_killed(place, tmp_path):
     def task(n):
         if n == 3 and not (tmp_path / "killed").exists():

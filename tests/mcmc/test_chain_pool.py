@@ -248,6 +248,7 @@ class Ahead:
     cancel = end
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("speeds", [(100, 100), (100, 3)])
 def test_a_chain_that_is_ahead_of_its_store_waits_for_it(speeds):
     """No chain has more than a few looks' worth of draws beyond the limit, and all are stored."""

@@ -38,6 +38,7 @@ def test_the_draws_are_those_of_this_process(here):
     same(MCMC(NUTS(regression), **SETTINGS, on=WORKERS).run(X, Y), here)
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_costs_a_block(here, tmp_path):
     main = os.getpid()
 
@@ -51,6 +52,7 @@ def test_a_worker_that_is_killed_costs_a_block(here, tmp_path):
     assert (tmp_path / "killed").exists()
 
 
+@pytest.mark.slow
 def test_a_stored_run_is_stopped_and_resumed(here, tmp_path):
     long = SETTINGS | {"num_samples": 3000}
     whole = MCMC(NUTS(regression), **long).run(X, Y)

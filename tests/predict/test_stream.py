@@ -278,6 +278,7 @@ def sampled(path, size, draws):
     return model
 
 
+@pytest.mark.slow
 def test_after_kill_9_every_complete_chunk_is_there_and_it_goes_on(tmp_path):
     """The writer is killed in the middle; what is there is what would have been there, and the rest is added."""
     path = tmp_path / "run.zarr"
