@@ -14,7 +14,7 @@ from sursum.errors import DensityError
 
 
 class FoldedDistribution(Family):
-    r"""|x| of a distribution: :math:`p(x) = p_{base}(x) + p_{base}(-x)`, x ≥ 0.
+    r"""The absolute value of a draw: :math:`p(x) = p_{base}(x) + p_{base}(-x)`, x ≥ 0.
 
     Args:
         base_dist: a distribution of real numbers.

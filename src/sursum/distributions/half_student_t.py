@@ -14,7 +14,7 @@ from sursum.distributions.tails import Tails, log_tails
 
 
 class HalfStudentT(Family):
-    r"""|x| of a Student t around 0: :math:`p(x) = 2\, t_\nu(x / s) / s`, x ≥ 0.
+    r"""The absolute value of a Student t around 0: :math:`p(x) = 2\, t_\nu(x / s) / s`, x ≥ 0.
 
     Args:
         df: the degrees of freedom ν > 0; 1 gives `HalfCauchy`, infinitely many `HalfNormal`.

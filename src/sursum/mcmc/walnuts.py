@@ -19,7 +19,7 @@ from sursum.mcmc.nuts import THEIRS
 @answers(**THEIRS)
 @dataclass(frozen=True, repr=False)
 class WALNUTS:
-    """The No-U-Turn sampler whose steps become smaller where the density needs it, for a program.
+    r"""The No-U-Turn sampler whose steps become smaller where the density needs it, for a program.
 
     Every step of a trajectory is made of 1, 2, 4, … leapfrog steps, the fewest over which the energy stays within
     `tolerance`. A funnel is explored to its neck, where one step size for the whole space diverges; elsewhere it costs
@@ -28,8 +28,8 @@ class WALNUTS:
     Args:
         model: the program, with or without handlers around it.
         tolerance: by how much the energy may vary within a step. Smaller means smaller steps in difficult places.
-        target_accept: the mean of exp(-|change of the energy|) over a single leapfrog step, to which the warm-up adapts
-            the step size, in (0, 1).
+        target_accept: the mean of :math:`\exp(-|\Delta H|)`, H the energy, over a single leapfrog step, to which the warm-up
+            adapts the step size, in (0, 1).
         max_tree_depth: a trajectory has at most 2^max_tree_depth steps.
         max_halvings: a step is divided into at most 2^max_halvings.
         metric: as in `NUTS`.
