@@ -45,7 +45,7 @@ class WALNUTS:
         >>> def funnel():
         ...     v = su.sample("v", dist.Normal(0.0, 2.0))
         ...     su.sample("x", dist.Normal(0.0, (0.5 * v).exp()))
-        >>> posterior = su.infer.MCMC(WALNUTS(funnel), num_samples=3000, seed=0, progress=False).run()
+        >>> posterior = su.infer.MCMC(su.infer.WALNUTS(funnel), num_samples=3000, seed=0, progress=False).run()
         >>> bool(posterior["v"].min() < -5.0), int(posterior.stats["diverging"].sum())
         (True, 0)
     """
