@@ -59,7 +59,7 @@ def test_a_failure_does_not_end_the_others():
     assert "scale" in study.failures[1].message
     assert np.isnan(study["mu", "mean"][1:]).all()
     assert np.isfinite(study["mu", "mean"][0])
-    with pytest.raises(SamplingError, match="data set 1 has no posterior: (Density|Argument)Error"):
+    with pytest.raises(SamplingError, match="data set 1 has no posterior: DensityError"):
         study[1]
     assert "2 failed, the first at 1" in str(study)
 
