@@ -53,6 +53,7 @@ COVERED = {
     "optimise/ggn/*.py": ["optimise/ggn/test_approximate.py"],
     "predict/network_draws.py": ["predict/test_module_ensemble.py"],
     "predict/network_outputs.py": ["predict/test_shipped_ensemble.py"],
+    "predict/scores.py": ["predict/test_log_likelihood.py", "predict/test_log_prior.py"],
     "predict/stacked_network.py": ["predict/test_shipped_ensemble.py"],
     "studies/study.py": ["studies/test_many.py"],
     "studies/cross_validation.py": ["studies/test_cross_validate.py"],

@@ -58,7 +58,7 @@ PUBLIC = {
         *("Until", "ess", "rhat", "minutes"),
         *("SGMCMC", "SGLD", "SGHMC", "SGNHT", "SWAG", "DeepEnsemble", "MCDropout"),
         *("Fit", "FitResult", "Laplace", "Pathfinder", "Importance", "ImportanceSamples"),
-        *("Predictive", "Prediction", "ModuleEnsemble", "log_likelihood", "SBC", "SBCResult"),
+        *("Predictive", "Prediction", "ModuleEnsemble", "log_likelihood", "log_prior", "PriorSensitivity", "SBC", "SBCResult"),
         *("many", "cross_validate", "CrossValidation", "Study", "StudyFailure", "StudyInterrupted"),
         *("SVI", "SVIResult", "ELBO", "EarlyStopping", "Trace_ELBO", "TraceMeanField_ELBO", "RenyiELBO", "autoguide"),
         *("TraceEnum_ELBO", "config_enumerate", "infer_discrete", "discrete_probabilities"),
@@ -130,7 +130,7 @@ INTERNAL = {
     *("Function", "Graph", "Instance", "NativeFunction", "Replay", "Sites"),  # parts of a CompiledDensity
     *("Keep", "StoreRecorder", "Schedule", "ChainPool", "Hints", "Seen"),  # parts of a Run
     *("Row", "SiteSlope", "Smoothed"),  # rows of a Report and of a GradientCheck, weights of ImportanceSamples
-    *("Ledger", "_Execution", "JointGuide", "Sampled", "Table", "Program"),
+    *("Ledger", "_Execution", "JointGuide", "Sampled", "Table", "Program", "Refit"),
     "Momentum",  # the state of a chain of SGMCMC
     *("Pair", "Place"),  # what bounds and guides of the project's own are given
 }

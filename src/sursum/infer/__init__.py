@@ -17,7 +17,9 @@ from sursum.mcmc import HMC, MCMC, NUTS, WALNUTS, Interrupted, Progress, Run, Un
 from sursum.networks import SGHMC, SGLD, SGMCMC, SGNHT, SWAG, DeepEnsemble, MCDropout
 from sursum.optimise import Fit, FitResult, Laplace, Pathfinder
 from sursum.posterior.discrete import discrete_probabilities, infer_discrete
+from sursum.posterior.prior_sensitivity import PriorSensitivity
 from sursum.predict.log_likelihood import log_likelihood
+from sursum.predict.log_prior import log_prior
 from sursum.predict.module_ensemble import ModuleEnsemble
 from sursum.predict.prediction import Prediction
 from sursum.predict.predictive import Predictive
@@ -58,6 +60,7 @@ __all__ = [
     "Pathfinder",
     "Prediction",
     "Predictive",
+    "PriorSensitivity",
     "Progress",
     "RenyiELBO",
     "Run",
@@ -77,6 +80,7 @@ __all__ = [
     "ess",
     "infer_discrete",
     "log_likelihood",
+    "log_prior",
     "many",
     "minutes",
     "reparam",

@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -44,6 +45,7 @@ from sursum.mcmc.until import Until
 from sursum.mcmc.walnuts import WALNUTS
 from sursum.posterior.init import Init, Started, check_names, each_draw, is_named, values_by_name
 from sursum.posterior.posterior import Posterior
+from sursum.posterior.reprior import Refit
 
 EXTENSION_WARMUP = 200
 """Warm-up draws of `extend`."""
@@ -203,7 +205,11 @@ class MCMC:
         """
         run = self._prepared(args, kwargs)
         run.work()
-        return run.announced()
+        return replace(run.announced(), refit=Refit(partial(self._again, args, kwargs)))
+
+    def _again(self, args: tuple[Any, ...], kwargs: dict[str, Any], model: Any, posterior: Posterior) -> Posterior:
+        """Run another program, with its latent sites, on the same data, from where that of this posterior is."""
+        return replace(self, kernel=replace(self.kernel, model=model), init=posterior, store=None).run(*args, **kwargs)
 
     def start(self, *args: Any, **kwargs: Any) -> Run:
         """Start sampling the program with these arguments, and return immediately.

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.distributions import Distribution
 
 from sursum.common.other_libraries import answers, refuse_name
 from sursum.common.site_names import chosen_sites, no_site
@@ -27,8 +28,11 @@ from sursum.io.files import interpreting
 from sursum.io.lazy_draws import arrays_of, shape_of
 from sursum.posterior import notebook
 from sursum.posterior.groups import add_groups
+from sursum.posterior.prior_sensitivity import PriorSensitivity, measure
+from sursum.posterior.reprior import Refit, reprior
 from sursum.predict.linearised import Linearised
 from sursum.predict.log_likelihood import pointwise
+from sursum.predict.log_prior import priors_at_draws
 from sursum.predict.module_ensemble import ModuleEnsemble, evenly_spaced
 from sursum.predict.network_draws import network_draws
 from sursum.predict.prediction import Prediction
@@ -130,6 +134,7 @@ class Posterior(Draws):
         mode: for Laplace's approximation, the values of the latent sites at its centre. It stays in the process, as the
             program does.
         log_evidence: for Laplace's approximation, that of the log marginal likelihood of the data. It stays in the process.
+        refit: how to make the posterior of another program in the same way, for `reprior`. It stays in the process.
 
     Example:
         >>> import numpy as np, torch
@@ -154,6 +159,7 @@ class Posterior(Draws):
     mode: Mapping[str, Tensor] | None = None
     log_evidence: float | None = None
     states: tuple[bytes, ...] = ()
+    refit: Refit | None = None
 
     def predict(
         self,
@@ -224,6 +230,84 @@ class Posterior(Draws):
         model = self._linearised(program.model) if linearised else program.model
         return pointwise(model, self, program.args, program.kwargs, chunk=chunk, store=store)
 
+    def log_prior(
+        self, *args: Any, chunk: int | None = None, store: str | os.PathLike[str] | None = None, **kwargs: Any
+    ) -> Mapping[str, Tensor]:
+        """The log prior density of every latent site at every draw, float64, (chain, draw, *batch) by site name.
+
+        See `su.infer.log_prior`.
+
+        Args:
+            args, kwargs: arguments of the program; without any, those of the fit.
+            chunk: how many draws to evaluate at once; None chooses by the memory of one.
+            store: the store of this run, to whose group `log_prior` the results are written, in bounded memory.
+
+        Raises:
+            PredictionError: the posterior has no program.
+            StorageError: the store is none of a run, or has that group already.
+        """
+        program = self._program("log_prior", args, kwargs)
+        named = {"chunk": chunk, "store": store}
+        _refuse_shadowed(program, "log_prior", named, "su.infer.log_prior(functools.partial(model, …), posterior, …)")
+        return priors_at_draws(program.model, self, program.args, program.kwargs, chunk=chunk, store=store)
+
+    def reprior(self, prior: Mapping[str, Distribution]) -> Self:
+        r"""The posterior under other priors, without another run where that can be trusted.
+
+        .. math:: w_s \propto \frac{p_\text{new}(z^{(s)})}{p_\text{old}(z^{(s)})}
+
+        The draws are repeated in proportion to their Pareto-smoothed weights; `pareto_k` and `notes` of the result tell how far
+        they carry. Where the Pareto k is above 0.7, or the new prior has another support, the program is sampled again, as it
+        was by `MCMC.run`, starting from this posterior; `notes` says so.
+
+        Args:
+            prior: distributions by name or pattern of latent sites, as for `su.reprior`.
+
+        Raises:
+            PredictionError: a prior for no latent site; the posterior has no program, or must be fitted again and was not
+                made by `MCMC.run` in this process.
+            PriorShapeError: a prior that does not expand to the site's shape.
+
+        References:
+            Vehtari, Simpson, Gelman, Yao, Gabry (2024), Pareto smoothed importance sampling, JMLR 25.
+
+        Example:
+            >>> import sursum as su, sursum.distributions as dist, torch
+            >>> def model(y):
+            ...     mu = su.sample("mu", dist.Normal(0.0, 1.0))
+            ...     with su.plate("data", len(y)):
+            ...         su.sample("y", dist.Normal(mu, 1.0), obs=y)
+            >>> posterior = su.infer.MCMC(su.infer.NUTS(model), seed=0, progress=False).run(torch.ones(20, dtype=torch.float64))
+            >>> other = posterior.reprior({"mu": dist.Normal(0.5, 0.5)})
+            >>> exact = (0.5 / 0.25 + 20.0) / (1 / 0.25 + 20)
+            >>> abs(float(other["mu"].mean()) - exact) < 0.02, other.pareto_k < 0.7
+            (True, True)
+        """
+        return cast(Self, reprior(self, self._program("reprior", (), {}), prior))
+
+    def prior_sensitivity(self, sites: Iterable[str] | None = None, *, prior: Iterable[str] | None = None) -> PriorSensitivity:
+        """How much the posterior depends on the prior and on the likelihood, by power-scaling each, with ArviZ.
+
+        Args:
+            sites: names of the sites to look at; all latent ones if None.
+            prior: names of the sites whose priors are scaled; all if None. In a hierarchical model give those at the top: the
+                distribution of the local ones is a part of the model.
+
+        Returns:
+            A table to print, or to read as `found.prior["mu"]`, with a `plot`.
+
+        Raises:
+            PredictionError: the posterior has no program, or observes nothing.
+            MissingPackageError: ArviZ is not installed.
+        """
+        known = [name for name in self.latents or self if name in self]
+        looked = chosen_sites(sites, self.sites, "these draws") if sites is not None else known
+        data = self.to_arviz(log_likelihood=True, log_prior=True)
+        priors = [str(name) for name in data["log_prior"].data_vars]
+        return measure(
+            data, list(looked), priors if prior is None else list(chosen_sites(prior, dict.fromkeys(priors), "the log prior"))
+        )
+
     def module(
         self, name: str = "", net: nn.Module | None = None, *, members: int | None = None, chunk: int | None = None
     ) -> ModuleEnsemble:
@@ -264,6 +348,8 @@ class Posterior(Draws):
             instead = {
                 "predict": "su.infer.Predictive(model, posterior)(…)",
                 "log_likelihood": "su.infer.log_likelihood(model, posterior, …)",
+                "log_prior": "su.infer.log_prior(model, posterior, …)",
+                "reprior": "fit su.reprior(model, prior)",
             }
             raise PredictionError(
                 f"this posterior has no program to {verb} with: it was loaded from a file, or made by hand, and files contain "
@@ -356,6 +442,7 @@ class Posterior(Draws):
         coords: Mapping[str, Sequence[Any]] | None = None,
         dims: Mapping[str, Sequence[str]] | None = None,
         log_likelihood: bool = False,
+        log_prior: bool = False,
     ) -> Any:
         """For ArviZ: an `InferenceData` if ArviZ 0.x is installed, an `xarray.DataTree` if it is 1.x.
 
@@ -366,10 +453,11 @@ class Posterior(Draws):
             coords: labels for the elements along a dimension: `coords={"county": names}`.
             dims: names of dimensions for arrays that are not in a plate: `dims={"x": ["house"]}`.
             log_likelihood: also compute that group if it is missing: `arviz.loo` and `arviz.compare` need it.
+            log_prior: likewise: ArviZ's analysis of prior sensitivity needs both.
 
         Raises:
             ExportError: labels for a dimension that does not exist, or the wrong number of them.
-            PredictionError: the log-likelihood is requested, but the posterior has no program.
+            PredictionError: the log-likelihood or log prior is requested, but the posterior has no program.
         """
         groups: dict[str, Mapping[str, NDArray[Any]]] = {"posterior": _arrays(self), "sample_stats": self.stats}
         if all(shape_of(self.warmup.sites, name)[1] for name in self.warmup):
@@ -378,6 +466,8 @@ class Posterior(Draws):
         groups |= {group: _numpy(values) for group, values in self.groups.items()}
         if log_likelihood and "log_likelihood" not in groups:
             groups["log_likelihood"] = _numpy(self.log_likelihood())
+        if log_prior and "log_prior" not in groups:
+            groups["log_prior"] = _numpy(self.log_prior())
         return arviz.inference_data(groups, plates=self.dims, dims=dims or {}, coords=coords or {})
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from sursum.common.precision import in_double
-from sursum.core.calling import refuse_coroutines, refuse_shadowed, run_program
-from sursum.core.validation import enable_validation
-from sursum.density.dtype_errors import explain_torch_errors
-from sursum.density.survey import Survey
-from sursum.distributions.shapes import broadcast_shapes
-from sursum.errors import ArgumentError, ObservationError, PredictionError
-from sursum.handlers import trace
-from sursum.handlers.enumerate.enumerated import Choice, Enumerated, Plan
-from sursum.predict.predictive import AtDraw, GivenDraws, Sampled, optional_number, two_dimensions
-from sursum.predict.stream import Stream
+from sursum.core.calling import refuse_shadowed
+from sursum.core.trace import Trace
+from sursum.errors import PredictionError
+from sursum.handlers.enumerate.enumerated import Enumerated
+from sursum.predict.predictive import Sampled
+from sursum.predict.scores import scores
 from sursum.predict.summed_likelihood import marginal_likelihoods
-from sursum.predict.vectorise import Draw, at_draws
 
 
 def log_likelihood(
@@ -88,55 +81,13 @@ def pointwise(
     store: str | os.PathLike[str] | None = None,
 ) -> Mapping[str, Tensor]:
     """`log_likelihood` of a program whose arguments stand apart from the options."""
-    refuse_coroutines(model)
-    chunk = optional_number("chunk", chunk, 1)
-    draws = GivenDraws.of(posterior_samples, batch_ndims)
 
-    choice = Choice(without=frozenset(draws.values))
-    surveyed = _survey(model, {name: value[0] for name, value in draws.values.items()}, args, kwargs, choice)
-
-    def run(values: Mapping[str, Tensor], draw: Draw) -> dict[str, Tensor]:
-        with in_double():
-            return score(values)
-
-    def score(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        plan, shapes = surveyed
-        summing = None if plan is None else Enumerated(plan=plan, choice=choice)
-        said = explain_torch_errors(lambda: recorder.trace, model, args, kwargs)
-        with trace() as recorder, summing or nullcontext() as at, AtDraw(values=values), said:
-            run_program(model, args, kwargs)
-        if not recorder.trace.observed:
+    def read(found: Trace, at: Enumerated | None, plain: Callable[[str], torch.Size]) -> dict[str, Tensor]:
+        if not found.observed:
             raise PredictionError(
                 "the program observes nothing with these arguments, so there is no likelihood. Call it with its data."
             )
-        return marginal_likelihoods(recorder.trace, at, shapes.__getitem__)
+        return marginal_likelihoods(found, at, plain)
 
-    if store is not None:
-        stored = Stream(store, "log_likelihood", *two_dimensions(draws.shape)).fill(run, draws.values, chunk=chunk)
-        return stored.only(stored, flat=len(draws.shape) == 1)
-    results = at_draws(run, draws.values, draws.count, chunk=chunk)
-    return {name: value.unflatten(0, draws.shape) for name, value in results.items()}
-
-
-def _survey(
-    model: Callable[..., Any], values: Mapping[str, Tensor], args: Sequence[Any], kwargs: Mapping[str, Any], choice: Choice
-) -> tuple[Plan | None, dict[str, torch.Size]]:
-    """What is to be summed out, and the batch shapes of the observed sites, by a run at one draw.
-
-    The data may be impossible at the value that a discrete site has in it.
-    """
-    said = explain_torch_errors(lambda: recorder.trace, model, args, kwargs)
-    survey = Survey(choice=choice)
-    try:
-        with in_double(), trace() as recorder, survey as surveyed, AtDraw(values=values), said:
-            run_program(model, args, kwargs)
-    except (ArgumentError, ObservationError):
-        if not surveyed.sites:
-            raise
-        with in_double(), enable_validation(False), trace() as recorder, survey as surveyed, AtDraw(values=values):
-            run_program(model, args, kwargs)
-    shapes = {
-        name: broadcast_shapes(site.fn.batch_shape, site.value.shape[: site.value.dim() - len(site.fn.event_shape)])
-        for name, site in recorder.trace.observed.items()
-    }
-    return surveyed.plan(), shapes
+    settings: dict[str, Any] = {"chunk": chunk, "batch_ndims": batch_ndims, "store": store}
+    return scores(read, model, posterior_samples, args, kwargs, group="log_likelihood", **settings)
