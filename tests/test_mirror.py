@@ -56,6 +56,7 @@ COVERED = {
     "predict/scores.py": ["predict/test_log_likelihood.py", "predict/test_log_prior.py"],
     "predict/stacked_network.py": ["predict/test_shipped_ensemble.py"],
     "studies/study.py": ["studies/test_many.py"],
+    "studies/ladder_result.py": ["studies/test_ladder.py"],
     "studies/cross_validation.py": ["studies/test_cross_validate.py"],
     "studies/hold_out.py": ["studies/test_cross_validate.py"],
     "training/*.py": ["training/test_step.py", "vi/test_engines.py", "vi/test_svi.py"],

@@ -25,6 +25,8 @@ from sursum.predict.prediction import Prediction
 from sursum.predict.predictive import Predictive
 from sursum.studies.cross_validate import cross_validate
 from sursum.studies.cross_validation import CrossValidation
+from sursum.studies.ladder import Ladder
+from sursum.studies.ladder_result import LadderResult, Rung
 from sursum.studies.many import many
 from sursum.studies.sbc import SBC
 from sursum.studies.sbc_result import SBCResult
@@ -53,6 +55,8 @@ __all__ = [
     "Importance",
     "ImportanceSamples",
     "Interrupted",
+    "Ladder",
+    "LadderResult",
     "Laplace",
     "LogDensity",
     "MCDropout",
@@ -64,6 +68,7 @@ __all__ = [
     "Progress",
     "RenyiELBO",
     "Run",
+    "Rung",
     "SBCResult",
     "SVIResult",
     "Study",
