@@ -48,7 +48,8 @@ int64_t sursum_advance(struct chain *c, int64_t draws, density *f, void *user_da
         w.decisions = 0;
         if (tuning && c->draw == 0 && c->adapts_metric && !c->scaled)
             scale_by_gradient(&w, start->g);
-        whiten(&w.metric, n, start->g, start->w);
+        if (w.metric.kind != DIAGONAL)
+            whiten(&w.metric, n, start->g, start->w);
         if (tuning && c->search) {
             find_step(&w, start);
             if (w.ended)

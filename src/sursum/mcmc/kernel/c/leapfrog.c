@@ -2,7 +2,7 @@
 typedef int64_t density(size_t n, const double *q, double *gradient, double *value, void *user_data);
 
 struct node {
-    double *q, *g, *w, *p; /* position, gradient, A^T gradient, momentum */
+    double *q, *g, *w, *p; /* position, gradient, A^T gradient unless A is diagonal, momentum */
     double value, energy;
     int64_t users; /* trees that hold it; nobody's nodes are taken again */
 };
@@ -65,12 +65,12 @@ static void leapfrog(struct walk *w, const struct node *from, struct node *to, d
     const size_t n = w->n;
     const double half = 0.5 * step;
     if (w->metric.kind == DIAGONAL) {
-        const double *s = w->metric.scale;
-        double *p = to->p, *q = to->q;
+        const double *restrict s = w->metric.scale, *restrict x = from->q, *restrict g = from->g, *restrict r = from->p;
+        double *restrict p = to->p, *restrict q = to->q;
+        #pragma omp simd
         for (size_t i = 0; i < n; i++) {
-            const double moved = from->p[i] + half * from->w[i];
-            p[i] = moved;
-            q[i] = from->q[i] + step * s[i] * moved;
+            p[i] = r[i] + half * (s[i] * g[i]);
+            q[i] = x[i] + step * s[i] * p[i];
         }
     } else {
         for (size_t i = 0; i < n; i++)
@@ -90,12 +90,11 @@ static void leapfrog(struct walk *w, const struct node *from, struct node *to, d
     }
     double kinetic = 0.0;
     if (w->metric.kind == DIAGONAL) {
-        const double *s = w->metric.scale, *g = to->g;
-        double *p = to->p, *v = to->w;
+        const double *restrict s = w->metric.scale, *restrict g = to->g;
+        double *restrict p = to->p;
         #pragma omp simd reduction(+ : kinetic)
         for (size_t i = 0; i < n; i++) {
-            v[i] = s[i] * g[i];
-            p[i] += half * v[i];
+            p[i] += half * (s[i] * g[i]);
             kinetic += p[i] * p[i];
         }
     } else {

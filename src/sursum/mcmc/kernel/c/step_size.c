@@ -24,6 +24,7 @@ static void find_step(struct walk *w, const struct node *start)
     struct node *from = take(w), *to = take(w);
     const size_t n = w->n;
     memcpy(from->q, start->q, n * sizeof *from->q);
+    memcpy(from->g, start->g, n * sizeof *from->g);
     memcpy(from->w, start->w, n * sizeof *from->w);
     from->value = start->value;
     double step = c->step_size;

@@ -4,6 +4,16 @@ static int turns(size_t n, const double *a, const double *b, const double *first
                  const double *first_b, const double *last_b, double *sum)
 {
     double d0 = 0.0, d1 = 0.0, d2 = 0.0, d3 = 0.0, d4 = 0.0, d5 = 0.0;
+    if (a == first_a && a == last_a && b == first_b && b == last_b) { /* two points: the three checks are one */
+        #pragma omp simd reduction(+ : d0, d1)
+        for (size_t i = 0; i < n; i++) {
+            const double whole = a[i] + b[i];
+            d0 += whole * a[i];
+            d1 += whole * b[i];
+            sum[i] = whole;
+        }
+        return !(d0 > 0.0 && d1 > 0.0);
+    }
     #pragma omp simd reduction(+ : d0, d1, d2, d3, d4, d5)
     for (size_t i = 0; i < n; i++) {
         const double whole = a[i] + b[i], left = a[i] + first_b[i], right = b[i] + last_a[i];
