@@ -26,7 +26,7 @@ static int64_t prepare(struct walk *w, char **memory)
     return 0;
 }
 
-int64_t sursum_advance(struct chain *c, int64_t draws, density *f, void *user_data, const volatile int64_t *stop, double *positions,
+int64_t sursum_advance(struct chain *c, int64_t draws, density *f, void *user_data, const int64_t *stop, double *positions,
                        double *gradients, struct record *records)
 {
     const size_t n = (size_t)c->dim;
@@ -37,7 +37,7 @@ int64_t sursum_advance(struct chain *c, int64_t draws, density *f, void *user_da
     if (prepare(&w, &memory))
         return -1000;
     int64_t made = 0;
-    while (made < draws && (*stop == GO_ON || (*stop == REST && made == 0))) {
+    while (made < draws && (told(&w) == GO_ON || (told(&w) == REST && made == 0))) {
         struct node *start = take(&w);
         memcpy(start->q, a.position, n * sizeof(double));
         memcpy(start->g, a.gradient, n * sizeof(double));

@@ -13,7 +13,7 @@ struct walk {
     size_t n;
     density *f;
     void *user_data;
-    const volatile int64_t *stop;
+    const int64_t *stop; /* which another thread may write */
     struct node *nodes, **spare;
     int64_t count; /* of spare nodes */
     double **sums;
@@ -27,6 +27,11 @@ enum { STOPPED = 1, FAILED };
 
 /* What a chain is told: to go on, to rest after a draw, to give up the draw and stop. */
 enum { GO_ON, REST, NOW };
+
+static int64_t told(const struct walk *w)
+{
+    return __atomic_load_n(w->stop, __ATOMIC_RELAXED);
+}
 
 static struct node *take(struct walk *w)
 {
@@ -82,7 +87,7 @@ static void leapfrog(struct walk *w, const struct node *from, struct node *to, d
     if (code < 0) {
         w->ended = FAILED;
         w->failed = code;
-    } else if (*w->stop == NOW)
+    } else if (told(w) == NOW)
         w->ended = STOPPED;
     if (code) {
         to->energy = INFINITY;
@@ -106,6 +111,6 @@ static void leapfrog(struct walk *w, const struct node *from, struct node *to, d
         }
     }
     to->energy = 0.5 * kinetic - to->value;
-    if (isnan(to->energy))
+    if (!isfinite(to->energy))
         to->energy = INFINITY;
 }
