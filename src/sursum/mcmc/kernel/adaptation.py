@@ -14,9 +14,9 @@ Array = NDArray[np.float64]
 
 KINDS = ("auto", "diagonal", "low_rank", "dense")
 
-LOOKS = (0.05, 0.15, 0.4, 0.85)
-"""The parts of the warm-up after which a metric is estimated from the draws since the look before; the first is not used, for
-the chain may have been on its way."""
+FIRST, LAST = 25, 0.85
+"""A metric is estimated first from twice so many draws of the warm-up, without the first of them, for the chain may have been
+on its way; then from the second half of twice as many, and so on; the last time after this part of the warm-up."""
 
 WORTH = 2.5
 """By how much a low-rank metric must shorten trajectories to be chosen: it costs a few passes over the coordinates a step."""
@@ -38,8 +38,12 @@ class Adaptation:
     @property
     def looks(self) -> tuple[int, ...]:
         """The numbers of draws after which a metric is estimated."""
-        found = () if self.kind in ("diagonal", "given") else tuple(int(part * self.num_warmup) for part in LOOKS)
-        return found if self.num_warmup >= 100 else ()
+        last = int(LAST * self.num_warmup)
+        if self.kind in ("diagonal", "given") or self.num_warmup < 100:
+            return ()
+        # Not the one before the last where the last would see less than half of the draws that it has.
+        early = (FIRST * 2**k for k in range(last.bit_length()))
+        return (*(look for look in early if 1.5 * look <= last), last)
 
     def until(self, draw: int) -> int | None:
         """The next look after `draw`, if there is one."""
