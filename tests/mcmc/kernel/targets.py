@@ -6,13 +6,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 import sursum as su
 import sursum.distributions as dist
+from sursum.mcmc.kernel.metric import Metric
 from sursum.mcmc.kernel.native import NativeKernel
 from sursum.mcmc.kernel.reference import advance
-from sursum.mcmc.kernel.state import RECORD, State
+from sursum.mcmc.kernel.state import HEADER, HMC, NUTS, RECORD, WALNUTS, State
+
+KERNELS = {"nuts": NUTS, "hmc": HMC, "walnuts": WALNUTS}
 
 
 def banana() -> None:
@@ -59,3 +63,32 @@ def begin(density: Any, at: float | np.ndarray = 0.3, **fields: Any) -> State:
     q = np.full(density.dim, at) if np.isscalar(at) else np.asarray(at)
     value, gradient = density.value_and_grad(q)
     return State.create(q, value, gradient, **{"key": 0x123456789ABCDEF, "num_warmup": 60, **fields})
+
+
+def metrics(n: int) -> dict[str, Metric | None]:
+    """One of each kind."""
+    a = np.random.default_rng(1).normal(size=(n, n))
+    covariance = a @ a.T / n + np.eye(n)
+    vectors = np.linalg.eigh(covariance)[1].T[:2]
+    low = Metric.low_rank(np.linspace(0.5, 2.0, n), vectors, np.array([9.0, 0.2])[: len(vectors)])
+    return {"adapted": None, "low rank": low, "dense": Metric.dense(covariance)}
+
+
+def same_transitions(kernel: NativeKernel, density: Any, state: State, draws: int) -> np.ndarray:
+    """Make draws by C, and each of them by NumPy too, which must agree; those draws, (draw, n)."""
+    found = []
+    for _ in range(draws):
+        other = State.of(state.copy())
+        ours, theirs = by_c(kernel, density, state, 1), by_numpy(density.value_and_grad, other, 1)
+        for field in ("depth", "steps", "diverging", "full", "tuning"):
+            assert ours.records[field][0] == theirs.records[field][0]
+        for field in ("value", "accepted", "step_size", "energy"):
+            assert ours.records[field][0] == pytest.approx(theirs.records[field][0], rel=1e-9, abs=1e-9)
+        # Sums of small differences of large numbers, such as the windows' squares, agree to what the draws do.
+        assert all(state.head[name] == pytest.approx(other.head[name], rel=1e-8, abs=1e-8) for name in HEADER)
+        for array in state.views:
+            scale = 1.0 + np.abs(other[array]).max(initial=0.0)
+            assert np.abs(state[array] - other[array]).max(initial=0.0) < (1e-8 if array == "windows" else 1e-10) * scale
+        assert np.abs(ours.q - theirs.q).max() < 1e-10 * (1.0 + np.abs(theirs.q).max())
+        found.append(ours.q[0])
+    return np.array(found)

@@ -6,14 +6,12 @@ import numpy as np
 import pytest
 from tests.mcmc.kernel import hostile
 from tests.mcmc.kernel.hostile import MODES, Hostile
-from tests.mcmc.kernel.targets import begin, by_c, by_numpy
-from tests.mcmc.kernel.test_twin import KERNELS, metrics
+from tests.mcmc.kernel.targets import KERNELS, begin, metrics, same_transitions
 
 from sursum.errors import CompileError
 from sursum.mcmc.kernel import native
 from sursum.mcmc.kernel.native import NativeKernel
-from sursum.mcmc.kernel.state import HEADER, State
-
+from sursum.mcmc.kernel.state import State
 
 slow = pytest.mark.slow
 
@@ -29,24 +27,6 @@ def kernel() -> NativeKernel:
 @pytest.fixture(scope="module")
 def library(tmp_path_factory):
     return hostile.library(tmp_path_factory.mktemp("hostile"))
-
-
-def same_transitions(kernel: NativeKernel, density: Hostile, state: State, draws: int) -> np.ndarray:
-    """Make draws by C, and each of them by NumPy too; those draws, (draw, n)."""
-    found = []
-    for _ in range(draws):
-        other = State.of(state.copy())
-        ours, theirs = by_c(kernel, density, state, 1), by_numpy(density.value_and_grad, other, 1)
-        for name in ("depth", "steps", "diverging", "full", "tuning"):
-            assert ours.records[name][0] == theirs.records[name][0]
-        for name in ("value", "accepted", "step_size", "energy"):
-            assert ours.records[name][0] == pytest.approx(theirs.records[name][0], rel=1e-9, abs=1e-9)
-        assert all(state.head[name] == pytest.approx(other.head[name], rel=1e-8, abs=1e-8) for name in HEADER)
-        for array in state.views:
-            scale = 1.0 + np.abs(other[array]).max(initial=0.0)
-            assert np.abs(state[array] - other[array]).max(initial=0.0) < (1e-8 if array == "windows" else 1e-10) * scale
-        found.append(ours.q[0])
-    return np.array(found)
 
 
 @pytest.mark.parametrize("name", KERNELS)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import stats
 from tests.mcmc.kernel import targets
-from tests.mcmc.kernel.targets import begin, by_c
+from tests.mcmc.kernel.targets import KERNELS, begin, by_c
 
 import sursum as su
 import sursum.distributions as dist
@@ -15,9 +15,7 @@ from sursum.draws.ess_rhat import mixing
 from sursum.errors import CompileError
 from sursum.mcmc.kernel.metric import Metric
 from sursum.mcmc.kernel.native import NativeKernel
-from sursum.mcmc.kernel.state import HMC, NUTS, WALNUTS
-
-KERNELS = {"nuts": NUTS, "hmc": HMC, "walnuts": WALNUTS}
+from sursum.mcmc.kernel.state import NUTS, WALNUTS
 
 
 @pytest.fixture(scope="module")

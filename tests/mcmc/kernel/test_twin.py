@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from tests.mcmc.kernel import targets
-from tests.mcmc.kernel.targets import begin, by_c, by_numpy
+from tests.mcmc.kernel.targets import KERNELS, begin, by_c, by_numpy, metrics, same_transitions
 
 import sursum as su
 import sursum.distributions as dist
@@ -16,9 +16,7 @@ from sursum.mcmc.kernel.metric import Metric
 from sursum.mcmc.kernel.native import NativeKernel
 from sursum.mcmc.kernel.random_numbers import MOMENTUM, normals
 from sursum.mcmc.kernel.reference import GO_ON, NOW, REST, advance
-from sursum.mcmc.kernel.state import HEADER, HMC, NUTS, RECORD, WALNUTS, State, header_in_c
-
-KERNELS = {"nuts": NUTS, "hmc": HMC, "walnuts": WALNUTS}
+from sursum.mcmc.kernel.state import HEADER, HMC, RECORD, State, header_in_c
 
 
 @pytest.fixture(scope="module")
@@ -34,14 +32,6 @@ def density(request):
     return su.compile(getattr(targets, request.param), engine="native")
 
 
-def metrics(n: int) -> dict[str, Metric | None]:
-    a = np.random.default_rng(1).normal(size=(n, n))
-    covariance = a @ a.T / n + np.eye(n)
-    vectors = np.linalg.eigh(covariance)[1].T[:2]
-    low = Metric.low_rank(np.linspace(0.5, 2.0, n), vectors, np.array([9.0, 0.2]))
-    return {"adapted": None, "low rank": low, "dense": Metric.dense(covariance)}
-
-
 @pytest.mark.parametrize("name", KERNELS)
 @pytest.mark.parametrize("which", ["adapted", "low rank", "dense"])
 def test_every_transition_is_the_same(kernel, density, name, which):
@@ -49,19 +39,7 @@ def test_every_transition_is_the_same(kernel, density, name, which):
     state = begin(
         density, num_warmup=25, metric=metric, kernel=KERNELS[name], max_depth=5, max_halvings=5, max_steps=40, length=3.0
     )
-    for _ in range(40):  # of which 25 are warm-up
-        other = State.of(state.copy())
-        ours, theirs = by_c(kernel, density, state, 1), by_numpy(density.value_and_grad, other, 1)
-        for field in ("depth", "steps", "diverging", "full", "tuning"):
-            assert ours.records[field][0] == theirs.records[field][0]
-        for field in ("value", "accepted", "step_size", "energy"):
-            assert ours.records[field][0] == pytest.approx(theirs.records[field][0], rel=1e-9, abs=1e-9)
-        # Sums of small differences of large numbers, such as the windows' squares, agree to what the draws do.
-        assert all(state.head[name] == pytest.approx(other.head[name], rel=1e-8, abs=1e-8) for name in HEADER)
-        for array in state.views:
-            scale = 1.0 + np.abs(other[array]).max(initial=0.0)
-            assert np.abs(state[array] - other[array]).max(initial=0.0) < 1e-8 * scale if array == "windows" else 1e-10 * scale
-        assert np.abs(ours.q - theirs.q).max() < 1e-10 * (1.0 + np.abs(theirs.q).max())
+    same_transitions(kernel, density, state, 40)  # of which 25 are warm-up
 
 
 def test_normal_numbers_are_the_same(kernel):
