@@ -25,5 +25,5 @@ def compiled_anew(request):
     with pytest.MonkeyPatch.context() as patch:  # of its own, which a test that undoes its own leaves alone
         if request.node.get_closest_marker("reuse") is None:
             patch.setattr(RECENT, "find", lambda graph, names: None)
-            patch.setattr(RECENT, "add", lambda graph, names, made: None)
+            patch.setattr(RECENT, "add", lambda graph, names, made, instead=None: None)
         yield

@@ -30,6 +30,7 @@ from sursum.compiler.check.points import WIDE, far_points, nearby_points, points
 from sursum.compiler.engine import DENSITY_ENGINES, Remembered, check_engine
 from sursum.compiler.export.export import export
 from sursum.compiler.function import Function, batch
+from sursum.compiler.graph.assumption import same_bits
 from sursum.compiler.graph.dce import drop_guards
 from sursum.compiler.graph.graph import Graph
 from sursum.compiler.graph.replay import Replay
@@ -51,6 +52,13 @@ class Sites:
 
     names: tuple[str, ...]
     graph: Graph
+
+    def on(self, recorded: Graph) -> Sites:
+        """The same sites of other data."""
+        used = self.graph.constants
+        if all(same_bits(constant, recorded.constants[value]) for value, constant in used.items()):
+            return self
+        return Sites(self.names, replace(self.graph, constants={value: recorded.constants[value] for value in used}))
 
     @cached_property
     def run(self) -> Callable[[Tensor], tuple[Tensor, ...]]:
@@ -336,17 +344,15 @@ def _compile(density: LogDensity, engine: str | None) -> tuple[CompiledDensity, 
 
     def is_known(graph: Graph) -> bool:
         nonlocal earlier
-        earlier = None if density.exit is not None or engine == "torch" else RECENT.find(graph, (density.title, *names))
+        earlier = None if density.exit is not None or engine == "torch" else _again(graph, (density.title, *names))
         return earlier is not None
 
     try:
         points, program = _captured(density, evaluate, is_known)
         if earlier is not None and len(program.found) == 1:
             function, sites = earlier
-            at = points[0], program.found[0]
-            check_again(
-                function.recorded, function.known, _gradient(density), _value(density), at, points[1], far_points(points[0])[-1]
-            )
+            others = [far_points(points[0])[-1], points[1]]
+            check_again(function.recorded, function.known, _gradient(density), (points[0], program.found[0]), others)
             note_long_loops(function.graph)
             return CompiledDensity(density, function, points, sites), function.known
         function = Function.of(replace(program.graph, outputs=program.graph.outputs[:2]))
@@ -376,6 +382,20 @@ def _compile(density: LogDensity, engine: str | None) -> tuple[CompiledDensity, 
     if program.is_plain and density.exit is None and function.native is not None:
         RECENT.add(program.graph, (density.title, *names), (function, sites))
     return CompiledDensity(density, function, points, sites), function.known
+
+
+def _again(recorded: Graph, names: tuple[str, ...]) -> tuple[Function, Sites] | None:
+    """What an earlier density of the same program was compiled to, with the data of this recording."""
+    known = RECENT.find(recorded, names)
+    if known is None or known.has_data_of(recorded):
+        return None if known is None else known.made
+    function, sites = known.made
+    renewed: Function | None = function.on(recorded)
+    if renewed is None:
+        return None
+    made = renewed, sites.on(recorded)
+    RECENT.add(recorded, names, made, instead=known)
+    return made
 
 
 def _run_by_python(density: LogDensity) -> tuple[CompiledDensity, str]:

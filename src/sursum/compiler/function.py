@@ -91,6 +91,26 @@ class Function:
     known: Remembered
     native: NativeFunction | None = None
 
+    def on(self, recorded: Graph) -> Function | None:
+        """This function of other data: of a recording that differs in the numbers of constants alone.
+
+        The passes, the C and its proof are these; None where one of them relies on numbers that differ.
+
+        Raises:
+            CaptureError: a check on data alone fails in double precision.
+        """
+        graph = self.graph
+        if self.native is None or graph.folding is None:
+            return None
+        constants = graph.folding.again(recorded.constants)
+        if not all(holds(constants) for holds in graph.assumed):
+            return None
+        native = self.native.on(constants)
+        if native is None:
+            return None
+        graph = replace(graph, constants={value: constants[value] for value in graph.constants})
+        return Function(recorded, graph, Replay(graph), Remembered(native.tensors), native)
+
     @classmethod
     def of(cls, recorded: Graph) -> Self:
         """A captured graph, run by torch.
@@ -111,7 +131,7 @@ class Function:
         """The outputs at q, float64 of shape (n,), by the fastest available engine."""
         if self.native is None:
             return self.replay(q)
-        return tuple(torch.from_numpy(output) for output in self.native.outputs(q.numpy()))
+        return self.native.tensors(q)
 
     def compiled(
         self,

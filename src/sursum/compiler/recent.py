@@ -1,8 +1,8 @@
 """The densities that were compiled last in this process, by what was recorded of their programs.
 
-A program is recorded anew each time: no look at its code can tell what its closures and globals hold. Where the recording, data
-included, is the one of an earlier density, that one's C is the C of this one, and was proved; only the program itself is still
-compared with it.
+A program is recorded anew each time: no look at its code can tell what its closures and globals hold. Where the recording is
+the one of an earlier density but for the numbers of its data, that one's passes, C and proof are those of this one too, if no
+pass has used numbers that are others now; only the program itself is still compared with it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from sursum.compiler.graph.assumption import same_bits
 from sursum.compiler.graph.compare import difference
 from sursum.compiler.graph.graph import Graph
 
@@ -29,6 +30,10 @@ class Known:
     names: tuple[str, ...]
     made: Any
 
+    def has_data_of(self, graph: Graph) -> bool:
+        """Whether the numbers of its data are those of this recording, which is the same otherwise."""
+        return all(same_bits(constant, graph.constants[value]) for value, constant in self.graph.constants.items())
+
     @property
     def nbytes(self) -> int:
         return sum(constant.nbytes for constant in self.graph.constants.values())
@@ -41,20 +46,17 @@ class Recent:
     _known: list[Known] = field(default_factory=list, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
-    def find(self, graph: Graph, names: Sequence[str]) -> Any:
-        """What was made of the same recording, data included, under these names; None if there was none."""
+    def find(self, graph: Graph, names: Sequence[str]) -> Known | None:
+        """The newest with the same recording under these names, apart from the numbers of data; None if there is none."""
         with self._lock:
             known = [one for one in self._known if one.names == tuple(names) and len(one.graph.nodes) == len(graph.nodes)]
-        for one in reversed(known):
-            if difference(one.graph, graph) is None:
-                return one.made
-        return None
+        return next((one for one in reversed(known) if difference(one.graph, graph, numbers=False) is None), None)
 
-    def add(self, graph: Graph, names: Sequence[str], made: Any) -> None:
-        """Keep one more, and let go of the oldest."""
+    def add(self, graph: Graph, names: Sequence[str], made: Any, instead: Known | None = None) -> None:
+        """Keep one more, instead of another or of the oldest."""
         one = Known(graph, tuple(names), made)
         with self._lock:
-            self._known.append(one)
+            self._known = [*(known for known in self._known if known is not instead), one]
             while len(self._known) > MOST or sum(known.nbytes for known in self._known) > MOST_BYTES:
                 self._known.pop(0)
 

@@ -19,7 +19,8 @@ from torch.nn import functional
 import sursum as su
 import sursum.distributions as dist
 from sursum.compiler.capture.capture import Beside, Capture, capture
-from sursum.compiler.graph.compare import compare, same_bits
+from sursum.compiler.graph.assumption import same_bits
+from sursum.compiler.graph.compare import compare
 from sursum.compiler.graph.graph import Graph, Where, refs_of
 from sursum.compiler.graph.replay import Replay
 from sursum.errors import BranchError, CaptureError, EscapeError, UncapturableError

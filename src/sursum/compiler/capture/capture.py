@@ -5,6 +5,7 @@ The function runs twice, at two points, under a recorder; the two recordings mus
 
 from __future__ import annotations
 
+import inspect
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -216,7 +217,7 @@ def _slope(value: Tensor, q: Tensor) -> Tensor:
 def is_written(node: object) -> bool:
     """Whether a node of autograd runs a Python backward that is not ours."""
     function: Any = function_of(node)
-    return function is not None and not is_ours(function.backward.__code__.co_filename)
+    return function is not None and not is_ours(inspect.unwrap(function.backward).__code__.co_filename)
 
 
 def _has_python(outputs: Sequence[Tensor]) -> bool:

@@ -13,7 +13,7 @@ from sursum.common.user_frame import Lines
 from sursum.compiler.capture import refusals
 from sursum.compiler.capture.operators import Operator, results_of
 from sursum.compiler.capture.where import site_at_work
-from sursum.compiler.graph.compare import same_bits
+from sursum.compiler.graph.assumption import same_bits
 from sursum.compiler.graph.graph import Where
 from sursum.errors import CaptureError, EscapeError
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sursum.compiler.graph.compare import same_bits
+from sursum.compiler.graph.assumption import same_bits
 from sursum.compiler.graph.graph import Node, Ref
 
 aten = torch.ops.aten

@@ -127,18 +127,15 @@ def check_again(
     captured: Graph,
     known: Replayed,
     program: Replayed,
-    value: Replayed,
     recorded: tuple[Tensor, Sequence[Tensor]],
-    near: Tensor,
-    far: Tensor,
+    others: Sequence[Tensor],
 ) -> None:
-    """Like `check_seen`, for a program whose recording is one that was made and checked before.
+    """Like `check_seen`, for a program whose recording is one that was checked before, but for the numbers of its data.
 
     Args:
-        captured, known, program, value: as in `check_seen`.
+        captured, known, program: as in `check_seen`.
         recorded: the point of the recording, and the program's results there.
-        near: another point at which the program is run with its gradient.
-        far: one at which it is run for its log density only.
+        others: points at which the program is run, until it has a density at one of them.
 
     Raises:
         EscapeError, CaptureError: as in `check_faithful`.
@@ -146,8 +143,11 @@ def check_again(
     own = _Own(captured)
     q, (density, gradient, *_) = recorded
     own.check(q, Numbers(float(density), gradient.double().numpy()), known, near=True)
-    own.check(near, Numbers.of(program, near), known, near=True)
-    own.check(far, Numbers.of(value, far), known, near=False)
+    for q in others:
+        wanted = Numbers.of(program, q)
+        own.check(q, wanted, known, near=False)
+        if np.isfinite(wanted.value):
+            break
 
 
 def check_unseen(program: Capture, points: Sequence[Tensor]) -> None:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from sursum.compiler.capture.refusals import place
+from sursum.compiler.graph.assumption import same_bits
 from sursum.compiler.graph.graph import Graph, Guard, Node, Ref, is_inner, refs_of
 from sursum.errors import EscapeError
 
@@ -45,8 +45,13 @@ class Difference:
     place: str
 
 
-def difference(first: Graph, second: Graph) -> Difference | None:
-    """The first difference between two recordings; None where they are one graph."""
+def difference(first: Graph, second: Graph, *, numbers: bool = True) -> Difference | None:
+    """The first difference between two recordings; None where they are one graph.
+
+    Args:
+        first, second: the recordings.
+        numbers: whether the numbers of constants count, or only their dtypes and sizes; those of a loop's step always count.
+    """
     known = first.constants.keys() & second.constants.keys()
     same: set[int] = set()
     for one, other in zip_longest(first.nodes, second.nodes):
@@ -60,10 +65,10 @@ def difference(first: Graph, second: Graph) -> Difference | None:
         elif one.op is not other.op:
             return _differ(f"{one.op} in one run is {other.op} in the other", _BRANCH, one, other)
         if not _same(one.args, other.args) or not _same(one.kwargs, other.kwargs):
-            numbers = [item for item in _leaves((one.args, one.kwargs)) if not isinstance(item, Ref)]
+            mine = [item for item in _leaves((one.args, one.kwargs)) if not isinstance(item, Ref)]
             others = [item for item in _leaves((other.args, other.kwargs)) if not isinstance(item, Ref)]
-            said = f"{one.op} has the arguments {numbers} in one run and {others} in the other"
-            if _same(numbers, others):
+            said = f"{one.op} has the arguments {mine} in one run and {others} in the other"
+            if _same(mine, others):
                 return _differ(f"{one.op} works on other tensors in the other run", _BRANCH, one, other)
             return _differ(said, _LEFT, one, other)
         for ref in refs_of(one):
@@ -71,15 +76,15 @@ def difference(first: Graph, second: Graph) -> Difference | None:
                 continue
             if ref.value not in known:
                 return _differ(f"{one.op} has an argument that one run computes and the other finds", _BRANCH, one, other)
-            if not same_bits(first.constants[ref.value], second.constants[ref.value]):
+            if not _alike(first.constants[ref.value], second.constants[ref.value], numbers):
                 return _differ(f"{one.op} has an argument whose numbers differ between two runs", _LEFT, one, other)
             same.add(ref.value)
         if one.outputs != other.outputs or one.writes != other.writes:
             return _differ(f"{one.op} has results of other shapes or layouts in two runs", _BRANCH, one, other)
-    return _differ_at_ends(first, second, same)
+    return _differ_at_ends(first, second, same, numbers)
 
 
-def _differ_at_ends(first: Graph, second: Graph, same: set[int]) -> Difference | None:
+def _differ_at_ends(first: Graph, second: Graph, same: set[int], numbers: bool) -> Difference | None:
     guards = [[(guard.ref, guard.kind) for guard in graph.guards] for graph in (first, second)]
     if guards[0] != guards[1]:
         differing = next(
@@ -93,29 +98,15 @@ def _differ_at_ends(first: Graph, second: Graph, same: set[int]) -> Difference |
     for ref in (*first.outputs, *(guard.ref for guard in first.guards)):
         constants = [graph.constants.get(ref.value) for graph in (first, second)]
         one, other = constants
-        if ref.value not in same and one is not None and other is not None and not same_bits(one, other):
+        if ref.value not in same and one is not None and other is not None and not _alike(one, other, numbers):
             return _differ("a result that torch did not compute differs between two runs", _LEFT)
     return None
 
 
-def same_bits(one: Tensor, other: Tensor) -> bool:
-    """Whether two tensors have the same dtype, shape and bits; any NaN equals any other.
-
-    >>> same_bits(torch.tensor([float("nan"), 0.0]), torch.tensor([float("nan"), 0.0]))
-    True
-    >>> same_bits(torch.tensor(0.0), torch.tensor(-0.0))
-    False
-    """
-    if one is other:
-        return True
-    if one.dtype is not other.dtype or one.shape != other.shape:
-        return False
-    if torch.equal(one.reshape(-1).view(torch.uint8), other.reshape(-1).view(torch.uint8)):
-        return True
-    if not one.is_floating_point() or not torch.equal(one.isnan(), other.isnan()):
-        return False
-    numbers = ~one.isnan()
-    return torch.equal(one[numbers].view(torch.uint8), other[numbers].view(torch.uint8))
+def _alike(one: Tensor, other: Tensor, numbers: bool) -> bool:
+    if numbers:
+        return same_bits(one, other)
+    return one.dtype is other.dtype and one.shape == other.shape and one.device == other.device
 
 
 def _same(one: Any, other: Any) -> bool:

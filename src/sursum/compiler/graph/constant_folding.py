@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from sursum.compiler.capture.refusals import place
 from sursum.compiler.graph.dce import eliminate_dead_code
-from sursum.compiler.graph.graph import Graph, Node, Ref, made_by, refs_of
-from sursum.compiler.graph.python_codegen import straight_line
+from sursum.compiler.graph.graph import Graph, Guard, Node, Ref, made_by, refs_of
+from sursum.compiler.graph.python_codegen import step_line, straight_line
+from sursum.compiler.graph.retype import wide
 from sursum.compiler.graph.windows import flat
 from sursum.errors import CaptureError
 
@@ -23,6 +26,7 @@ def fold_constants(graph: Graph) -> Graph:
     Raises:
         CaptureError: a guard on data alone fails in this graph's precision.
     """
+    given = graph.constants.keys()
     graph = eliminate_dead_code(_fold_filled(graph))
     varying = {graph.input}
     kept: list[Node] = []
@@ -38,15 +42,69 @@ def fold_constants(graph: Graph) -> Graph:
     ids = sorted({id for node in fixed for id in made_by(node)} & wanted)
     storages = tuple(flat(id, graph.values[id].numel, graph.values[id].dtype) for id in ids)
     part = eliminate_dead_code(replace(graph, nodes=tuple(fixed), guards=(), outputs=storages))
-    _, run = straight_line(part, guards=False, strided=True)
-    with torch.no_grad():
-        _, folded = run(torch.zeros(graph.values[graph.input].numel, dtype=torch.float64))
-    constants = dict(graph.constants) | dict(zip(ids, folded, strict=True))
-    for guard in graph.guards:
-        if guard.ref.value not in varying:
-            _check(constants[guard.ref.value], guard.ref, guard.kind, place(guard.where))
+    checks = tuple(guard for guard in graph.guards if guard.ref.value not in varying)
+    folding = FoldedConstants(part, tuple(ids), checks, {id: c for id, c in graph.constants.items() if id not in given})
+    constants = dict(graph.constants) | folding.run()
+    folding.check(constants)
     guards = tuple(guard for guard in graph.guards if guard.ref.value in varying)
-    return eliminate_dead_code(replace(graph, constants=constants, nodes=tuple(kept), guards=guards))
+    graph = eliminate_dead_code(replace(graph, constants=constants, nodes=tuple(kept), guards=guards))
+    return replace(graph, folding=folding)
+
+
+@dataclass(frozen=True, eq=False)
+class FoldedConstants:
+    """How constants are computed of others: a graph of them alone.
+
+    Args:
+        part: its outputs are storages.
+        made: which values these are.
+        checks: the guards on constants.
+        filled: constants that are the same for all data.
+    """
+
+    part: Graph
+    made: tuple[int, ...]
+    checks: tuple[Guard, ...]
+    filled: Mapping[int, Tensor]
+
+    def run(self) -> dict[int, Tensor]:
+        """The constants that are computed, of the graph's own."""
+        if not self.made:
+            return {}
+        _, run = straight_line(self.part, guards=False, strided=True)
+        with torch.no_grad():
+            _, folded = run(torch.zeros(self.part.values[self.part.input].numel, dtype=torch.float64))
+        return dict(zip(self.made, folded, strict=True))
+
+    def again(self, recorded: Mapping[int, Tensor]) -> Mapping[int, Tensor]:
+        """All constants, where those of the recording are these.
+
+        Raises:
+            CaptureError: a check on data alone fails.
+        """
+        constants = {id: constant.to(wide(constant.dtype)) for id, constant in recorded.items()} | dict(self.filled)
+        if self.made:
+            inputs, run = self._of_inputs
+            with torch.no_grad():
+                _, folded = run(None, *(constants[ref.value] for ref in inputs))
+            constants |= zip(self.made, folded, strict=True)
+        self.check(constants)
+        return constants
+
+    def check(self, constants: Mapping[int, Tensor]) -> None:
+        """Check the guards on constants.
+
+        Raises:
+            CaptureError: one fails.
+        """
+        for guard in self.checks:
+            _check(constants[guard.ref.value], guard.ref, guard.kind, place(guard.where))
+
+    @cached_property
+    def _of_inputs(self) -> tuple[Sequence[Ref], Callable[..., tuple[int | None, tuple[Tensor, ...]]]]:
+        """The part as a function of its constants."""
+        inputs = [flat(id, constant.numel(), constant.dtype) for id, constant in self.part.constants.items()]
+        return inputs, step_line(replace(self.part, constants={}), inputs)[1]
 
 
 def _check(storage: Tensor, ref: Ref, kind: str, where: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sursum.compiler.graph.assumption import equal_pair
 from sursum.compiler.graph.graph import Graph, Guard, Node, Ref, is_inner, map_refs, refs_of
 from sursum.compiler.graph.windows import same_geometry
 
@@ -23,11 +24,13 @@ def merge_equal_nodes(graph: Graph) -> Graph:
     """
     same: dict[int, int] = {}  # value → the equal one that stays
     kept: dict[Any, int] = {}
+    assumed = list(graph.assumed)
     for id, constant in graph.constants.items():
         if constant.numel() <= _COMPARED:
             equal = kept.setdefault(_bits(constant), id)
             if equal != id:
                 same[id] = equal
+                assumed.append(equal_pair(equal, id))
 
     def current(ref: Ref) -> Ref:
         value = same.get(ref.value, ref.value)
@@ -60,6 +63,7 @@ def merge_equal_nodes(graph: Graph) -> Graph:
         nodes=tuple(nodes),
         guards=tuple(guards.values()),
         outputs=tuple(current(output) for output in graph.outputs),
+        assumed=tuple(assumed),
     )
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from sursum.common.torch_private import OpOverload
+from sursum.compiler.graph.assumption import Assumption
 from sursum.compiler.show import show_graph, show_ref
 
 
@@ -73,6 +74,17 @@ class Node:
     where: Where
 
 
+class Folding(Protocol):
+    """How the constants of a graph are computed of those of its recording."""
+
+    def again(self, recorded: Mapping[int, Tensor]) -> Mapping[int, Tensor]:
+        """The constants, of other recorded ones.
+
+        Raises:
+            CaptureError: a check on data alone fails.
+        """
+
+
 class Inner(Protocol):
     """An operator that is not torch's but contains a graph, run many times: the step of a loop."""
 
@@ -106,7 +118,8 @@ class Graph:
     """Nodes in the order in which they ran, in single-assignment form.
 
     `input` is the value of q ∈ Rⁿ; `constants` holds, for every value that no node makes, its storage as a 1-d tensor.
-    `outputs` are the tensors asked for: log density and gradient, or whatever a capture was made of.
+    `outputs` are the tensors asked for: log density and gradient, or whatever a capture was made of. `assumed` is what
+    passes have used of the numbers of constants, and `folding` how these constants are computed of those that were recorded.
     """
 
     values: Mapping[int, Value]
@@ -115,6 +128,8 @@ class Graph:
     nodes: tuple[Node, ...]
     guards: tuple[Guard, ...]
     outputs: tuple[Ref, ...]
+    assumed: tuple[Assumption, ...] = ()
+    folding: Folding | None = None
 
     def __str__(self) -> str:
         return show_graph(self)

@@ -7,7 +7,9 @@ from collections.abc import Container, Mapping
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
+from sursum.compiler.graph.assumption import about
 from sursum.compiler.graph.graph import Graph, Node, Ref
 from sursum.compiler.graph.signs import is_nonnegative
 
@@ -23,12 +25,18 @@ def eliminate_proved_guards(graph: Graph) -> Graph:
     density, and a density that is not finite is rejected as well. A factor is trusted if another guard checks that its
     factorisation succeeded: a NaN anywhere in a row makes its pivot NaN.
     """
-    nonnegative = {id for id, constant in graph.constants.items() if bool((constant >= 0).all())}
-    true = {id for id in nonnegative if graph.constants[id].dtype is torch.bool and bool(graph.constants[id].all())}
+    nonnegative, true = _Proved(), _Proved()
+    for id, constant in graph.constants.items():
+        if _is_nonnegative(constant):
+            nonnegative.of[id] = frozenset([id])
+            if constant.dtype is torch.bool and _is_all(constant):
+                true.of[id] = frozenset([id])
     succeeded = {guard.ref for guard in graph.guards if guard.kind == "zero"}
     factors: dict[int, Ref] = {}
     triangles: set[tuple[Ref, Ref]] = set()  # a factor's lower triangle, and the factor
     for node in graph.nodes:
+        nonnegative.forget()
+        true.forget()
         output = node.outputs[0] if node.outputs else None
         if output is None or node.writes:
             continue
@@ -38,10 +46,51 @@ def eliminate_proved_guards(graph: Graph) -> Graph:
             triangles.add((output, node.args[0]))
         elif output.dtype is torch.bool:
             if _is_true(node, nonnegative, true) or _is_of_factor(node, factors, triangles):
-                true.add(output.value)
+                true.add(output.value, nonnegative)
         elif len(node.outputs) == 1 and output.dtype.is_floating_point and is_nonnegative(node, nonnegative):
-            nonnegative.add(output.value)
-    return replace(graph, guards=tuple(g for g in graph.guards if g.kind != "true" or g.ref.value not in true))
+            nonnegative.add(output.value, true)
+    gone = {guard.ref.value for guard in graph.guards if guard.kind == "true" and guard.ref.value in true}
+    used = sorted({id for value in gone for id in true.of[value]})
+    assumed = [about(id, _is_all if id in true else _is_nonnegative) for id in used]
+    guards = tuple(guard for guard in graph.guards if guard.kind != "true" or guard.ref.value not in gone)
+    return replace(graph, guards=guards, assumed=(*graph.assumed, *assumed))
+
+
+class _Proved:
+    """Values of which something is proved, and the constants on whose numbers each proof relies.
+
+    A proof relies on all values that were asked for since it began.
+    """
+
+    def __init__(self) -> None:
+        self.of: dict[int, frozenset[int]] = {}
+        self._asked: set[int] = set()
+
+    def __contains__(self, value: object) -> bool:
+        if value not in self.of:
+            return False
+        assert isinstance(value, int)
+        self._asked.add(value)
+        return True
+
+    def add(self, value: int, other: _Proved) -> None:
+        """`value` is proved, by what was asked of this and of another property."""
+        self.of[value] = self._relied() | other._relied()
+
+    def _relied(self) -> frozenset[int]:
+        return frozenset(id for value in self._asked for id in self.of[value])
+
+    def forget(self) -> None:
+        """A new proof begins."""
+        self._asked.clear()
+
+
+def _is_nonnegative(constant: Tensor) -> bool:
+    return bool((constant >= 0).all())
+
+
+def _is_all(constant: Tensor) -> bool:
+    return bool(constant.all())
 
 
 def _is_lower(node: Node) -> bool:

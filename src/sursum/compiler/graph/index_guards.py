@@ -36,14 +36,21 @@ def check_indices(graph: Graph, inputs: Callable[[Ref], Range | None] = lambda r
         graph: after constant folding.
         inputs: the range of a window on the graph's input, if known.
     """
+    return _checked(graph, inputs)[0]
+
+
+def _checked(graph: Graph, inputs: Callable[[Ref], Range | None]) -> tuple[Graph, list[Ref]]:
+    """The result of `check_indices`, and the windows on the input whose ranges were relied on."""
     if not any(
         is_inner(node.op) or any(item[2].value not in graph.constants for item in places_of(node)) for node in graph.nodes
     ):
-        return graph
+        return graph, []
     writer = _GuardWriter(graph, inputs)
     for node in graph.nodes:
         writer.add(node)
-    return replace(graph, values=writer.values, nodes=tuple(writer.nodes), guards=(*writer.guards, *graph.guards))
+    guards, assumed = (*writer.guards, *graph.guards), (*graph.assumed, *writer.ranges.assumed)
+    checked = replace(graph, values=writer.values, nodes=tuple(writer.nodes), guards=guards, assumed=assumed)
+    return checked, writer.ranges.used_inputs
 
 
 def _computed_indices(node: Node, graph: Graph) -> bool:
@@ -65,7 +72,11 @@ class _GuardWriter:
     def add(self, node: Node) -> None:
         """A node, after the checks of its indices."""
         if is_inner(node.op):
-            step = check_indices(node.op.graph, self._parts(node))
+            parts = self._parts(node)
+            step, used = _checked(node.op.graph, lambda window: next((known for _, known in parts(window)), None))
+            for window in used:
+                for ref, _ in parts(window):
+                    self.ranges.use(ref)
             node = replace(node, op=node.op.with_graph(eliminate_dead_code(eliminate_proved_guards(step))))
         elif not self.varying.isdisjoint([ref.value for ref in refs_of(node)]):
             node = self._checked(node)
@@ -88,6 +99,7 @@ class _GuardWriter:
         known = self.ranges.of(index)
         low, high = known or (-math.inf, math.inf)
         if low >= places.low and high < places.high:
+            self.ranges.use(index)
             return index
         made = self.checked.get((index, places))
         if made is None:
@@ -110,7 +122,7 @@ class _GuardWriter:
             for ref in refs_of(node):
                 if not ref.dtype.is_floating_point:
                     stack.extend([ref.value] if ref.dtype is not torch.bool else [])
-                elif family(node) in _CASTS and self.ranges.of(ref) is None:
+                elif family(node) in _CASTS and self.ranges.use(ref) is None:
                     found[ref] = None
         return list(found)
 
@@ -145,19 +157,19 @@ class _GuardWriter:
         self.nodes.append(Node(op, tuple(args), {}, (output,), (), where))
         return output
 
-    def _parts(self, node: Node) -> Callable[[Ref], Range | None]:
-        """The known ranges of windows on the input vector of a loop's step."""
+    def _parts(self, node: Node) -> Callable[[Ref], list[tuple[Ref, Range]]]:
+        """For windows on the input vector of a loop's step, what they are windows on, and its range, if that is known."""
         op: Any = node.op
-        known: list[tuple[int, int, Range]] = []
+        known: list[tuple[int, int, Ref, Range]] = []
         for parts, refs in zip((op.each, op.fixed), node.args[1:3], strict=True):
             for part, ref in zip(parts, refs, strict=True):
                 found = self.ranges.of(ref)
                 if found is not None:
-                    known.append((part.start, part.stop, found))
+                    known.append((part.start, part.stop, ref, found))
 
-        def of(ref: Ref) -> Range | None:
-            end = ref.offset + sum(s * (n - 1) for s, n in zip(ref.stride, ref.size, strict=True))
-            return next((found for start, stop, found in known if start <= ref.offset and end < stop), None)
+        def of(window: Ref) -> list[tuple[Ref, Range]]:
+            end = window.offset + sum(s * (n - 1) for s, n in zip(window.stride, window.size, strict=True))
+            return [(ref, found) for start, stop, ref, found in known if start <= window.offset and end < stop]
 
         return of
 

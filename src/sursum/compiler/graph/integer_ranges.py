@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
 
-from sursum.compiler.graph.graph import Graph, Node, Ref, is_inner
+from sursum.compiler.graph.assumption import Assumption, about
+from sursum.compiler.graph.graph import Graph, Node, Ref, is_inner, made_by
 from sursum.compiler.graph.indexed_operators import arguments_of, family
 from sursum.compiler.graph.windows import covers
 
@@ -46,6 +48,10 @@ class Ranges:
     def __init__(self, graph: Graph, inputs: Callable[[Ref], Range | None] = lambda ref: None) -> None:
         self._graph, self._inputs = graph, inputs
         self._known: dict[int, Range | None] = {}
+        #: Value → the constants, and the windows on the input, by whose ranges its own is known.
+        self._of: dict[int, frozenset[int | Ref]] = {}
+        self._asked: set[int | Ref] = set()
+        self._used: set[int | Ref] = set()
 
     def of(self, item: Any) -> Range | None:
         """The range of a tensor or of a number."""
@@ -60,14 +66,43 @@ class Ranges:
         if item.dtype is torch.bool:
             return 0, 1
         if item.value == self._graph.input:
+            self._asked.add(item)
             return self._inputs(item)
         if item.value in self._graph.constants and item.value not in self._known:
             self._known[item.value] = _range_of_constant(self._graph.constants[item.value])
+            self._of[item.value] = frozenset([item.value])
+        self._asked.update(self._of.get(item.value, ()))
         return self._known.get(item.value)
+
+    def use(self, item: Any) -> Range | None:
+        """Like `of`, for a range that is going to be relied on."""
+        self._asked.clear()
+        found = self.of(item)
+        if found is not None:
+            self._used |= self._asked
+        return found
+
+    @property
+    def assumed(self) -> tuple[Assumption, ...]:
+        """What has been used of the numbers of constants."""
+        known = [(id, self._known[id]) for id in self._used if isinstance(id, int)]
+        return tuple(about(id, partial(_lies_in, *found)) for id, found in known if found is not None)
+
+    @property
+    def used_inputs(self) -> list[Ref]:
+        """The windows on the input whose ranges have been used."""
+        return [ref for ref in self._used if isinstance(ref, Ref)]
 
     def learn(self, node: Node) -> None:
         """Compute the ranges of a node's results from known ones."""
         name = family(node)
+        self._asked.clear()
+        self._learn(node, name)
+        relied = frozenset(self._asked)
+        for value in made_by(node):
+            self._of[value] = relied
+
+    def _learn(self, node: Node, name: str) -> None:
         if node.writes:
             if len(node.writes) == 1:
                 window, value = node.writes[0].window, node.writes[0].value
@@ -95,6 +130,11 @@ def _range_of_constant(constant: torch.Tensor) -> Range | None:
         return None
     low, high = math.floor(constant.min().item()), math.ceil(constant.max().item())
     return low, high
+
+
+def _lies_in(low: int, high: int, constant: torch.Tensor) -> bool:
+    found = _range_of_constant(constant)
+    return found is not None and low <= found[0] and found[1] <= high
 
 
 def _union(*ranges: Range | None) -> Range | None:

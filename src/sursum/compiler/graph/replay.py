@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -10,14 +11,14 @@ from torch import Tensor
 from sursum.common.vmap import vmap
 from sursum.compiler.capture.refusals import place
 from sursum.compiler.graph.graph import Graph
-from sursum.compiler.graph.python_codegen import straight_line
+from sursum.compiler.graph.python_codegen import Run, straight_line
 from sursum.errors import DensityError
 
 
 class Replay:
     """Executes a graph operator by operator, without autograd.
 
-    The graph is compiled once to straight-line Python, `source`, one line per operator; calls share no state,
+    The graph is compiled, when it is first run, to straight-line Python, `source`, one line per operator; calls share no state,
     so threads may share a replay.
 
     Args:
@@ -34,11 +35,20 @@ class Replay:
 
     def __init__(self, graph: Graph, *, guards: bool = True) -> None:
         self.dim = graph.values[graph.input].numel
-        self.source, self._run = straight_line(graph, guards=guards, strided=True)
+        self._graph, self._guards = graph, guards
         sizes = [output.size for output in graph.outputs]
         self._is_density = sizes == [(), (self.dim,)]
         self._dtypes = [output.dtype for output in graph.outputs]
         self._checks = tuple(graph.guards)
+
+    @property
+    def source(self) -> str:
+        """The straight-line Python."""
+        return self._line[0]
+
+    @cached_property
+    def _line(self) -> tuple[str, Run]:
+        return straight_line(self._graph, guards=self._guards, strided=True)
 
     def __call__(self, q: Tensor) -> tuple[Tensor, ...]:
         """The outputs at `q`, float64 of shape (n,).
@@ -50,7 +60,7 @@ class Replay:
         """
         with torch.no_grad():
             try:
-                failed, outputs = self._run(q)
+                failed, outputs = self._line[1](q)
             except torch.linalg.LinAlgError:
                 if not self._is_density:
                     raise

@@ -16,7 +16,8 @@ from sursum.compiler.capture.mask_indexing import is_mask
 from sursum.compiler.capture.operators import Operator, results_of
 from sursum.compiler.capture.recorder import Recorder
 from sursum.compiler.capture.refusals import place
-from sursum.compiler.graph.compare import difference, same_bits
+from sursum.compiler.graph.assumption import same_bits
+from sursum.compiler.graph.compare import difference
 from sursum.compiler.graph.graph import Graph, Guard, Node, Ref, Value, Where, refs_of
 from sursum.compiler.graph.windows import contiguous
 from sursum.compiler.scan.mapping import is_composite, mappable

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from sursum.common.torch_private import dispatch_modes, without_dispatch_modes
-from sursum.compiler.graph.compare import difference, same_bits
+from sursum.compiler.graph.assumption import same_bits
+from sursum.compiler.graph.compare import difference
 from sursum.compiler.graph.graph import Graph, Node, Ref, Value, Where
 from sursum.compiler.graph.windows import contiguous
 from sursum.compiler.native.build import build

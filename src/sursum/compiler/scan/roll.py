@@ -16,7 +16,7 @@ from sursum.common.torch_private import AutoDispatchBelowAutograd, dispatch_mode
 from sursum.common.user_frame import warn
 from sursum.compiler.capture.refusals import place
 from sursum.compiler.capture.selection import SelectByTensor
-from sursum.compiler.graph.compare import same_bits
+from sursum.compiler.graph.assumption import same_bits
 from sursum.compiler.graph.graph import Guard
 from sursum.compiler.scan.body import Body, BodyRecorder, Unrollable
 from sursum.compiler.scan.evaluation import Evaluation

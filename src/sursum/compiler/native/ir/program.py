@@ -7,11 +7,12 @@ are affine indices.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from sursum.compiler.graph.assumption import Assumption
 from sursum.compiler.graph.graph import Where
 from sursum.compiler.native.ir.affine import Affine
 from sursum.compiler.native.ir.expr import Expr, Exprs
@@ -88,6 +89,7 @@ class Call:
 
 
 Stage = Loop | Call
+Compute = Callable[[Mapping[int, Tensor]], Tensor]
 
 
 @dataclass(slots=True)
@@ -100,6 +102,8 @@ class LoopProgram:
     data: dict[int, Data]
     constants: dict[int, int] = field(default_factory=dict)  # value → place in `arrays`
     arrays: list[Tensor] = field(default_factory=list)
+    computed: dict[int, Compute] = field(default_factory=dict)  # place in `arrays` → of the graph's constants
+    assumed: list[Assumption] = field(default_factory=list)  # what was used of their numbers
     exprs: Exprs = field(default_factory=Exprs)
     stages: list[Stage] = field(default_factory=list)
     guards: list[tuple[int, Affine, str, Where]] = field(default_factory=list)  # scalar value, index, kind
@@ -123,12 +127,22 @@ class LoopProgram:
         self.data[value] = Data(numel, kind, shape)
         return value
 
-    def constant(self, value: int, array: Tensor, kind: str, shape: tuple[int, ...]) -> int:
-        """Makes a value one of the instance's arrays: `array`, flat."""
+    def constant(self, value: int, array: Tensor, kind: str, shape: tuple[int, ...], computed: Compute | None = None) -> int:
+        """Makes a value one of the instance's arrays: `array`, flat. Without a way to compute it of the graph's constants it is
+        the same for all of which the assumptions hold."""
         self.data[value] = Data(array.numel(), kind, shape)
+        if computed is not None:
+            self.computed[len(self.arrays)] = computed
         self.constants[value] = len(self.arrays)
         self.arrays.append(array)
         return value
+
+    def derived(self, value: int, of: int, make: Callable[[Tensor], Tensor], shape: tuple[int, ...]) -> int:
+        """Makes a value an array of floats that `make` computes of another one, `of`."""
+        place = self.constants[of]
+        before = self.computed.get(place)
+        computed = None if before is None else lambda constants: make(before(constants))
+        return self.constant(value, make(self.arrays[place]), "f", shape, computed)
 
     def drop_unread_constants(self) -> None:
         """Leaves out the arrays that no stage reads."""

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import ctypes
 import threading
-import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sursum.compiler.graph.assumption import Assumption
+from sursum.compiler.native.ir.program import Compute
 from sursum.compiler.native.library import blas
-from sursum.compiler.native.library.loaded import Loaded, unload
+from sursum.compiler.native.library.loaded import Held
 
 Doubles = NDArray[np.float64]
 SIGNATURE = ctypes.CFUNCTYPE(
@@ -69,26 +71,36 @@ class NativeFunction:
     """
 
     def __init__(
-        self, *, title: str, source: str, library: Loaded, dim: int, size: int, density: bool, workspace: int,
+        self, *, title: str, source: str, library: Held, dim: int, size: int, density: bool, workspace: int,
         arrays: Sequence[Tensor], routines: Sequence[str], shapes: Sequence[tuple[int, ...]],
+        computed: Sequence[Compute | None] = (), assumed: Sequence[Assumption] = (),
     ) -> None:  # fmt: skip
         self.title, self.source, self.dim, self.size, self.density = title, source, dim, size, density
-        self.workspace, self.cached, self.shapes = workspace, library.cached, tuple(shapes)
+        self.workspace, self.cached, self.shapes = workspace, library.library.cached, tuple(shapes)
+        self._library, self._routines, self._computed, self._assumed = library, routines, computed, assumed
         self._arrays = tuple(arrays)
         self._constants = (ctypes.c_void_p * max(len(arrays), 1))(*(a.data_ptr() for a in arrays))
         self._blas = (ctypes.c_void_p * max(len(routines), 1))(*(blas.address(r) for r in routines))
-        loaded = library.handle
+        loaded = library.library.handle
         self.address: int = ctypes.cast(loaded.sursum_run, ctypes.c_void_p).value or 0
         self.copy_address: int = (ctypes.cast(loaded.sursum_copy, ctypes.c_void_p).value or 0) if density else 0
         self._call = SIGNATURE(self.address)
         self._own = threading.local()
-        closing = weakref.finalize(self, unload, loaded)
-        # Not when the process ends: a sampler's threads may still be in there.
-        closing.atexit = False
 
     def instance(self) -> Instance:
         """Data and memory for one more thread."""
         return Instance(self)
+
+    def on(self, constants: Mapping[int, Tensor]) -> NativeFunction | None:
+        """The same function of other constants of its graph; None where its C relies on numbers that they do not have."""
+        if not all(holds(constants) for holds in self._assumed):
+            return None
+        arrays = [one if of is None else of(constants) for one, of in zip(self._arrays, self._computed, strict=True)]
+        return NativeFunction(
+            title=self.title, source=self.source, library=self._library, dim=self.dim, size=self.size, density=self.density,
+            workspace=self.workspace, arrays=arrays, routines=self._routines, shapes=self.shapes, computed=self._computed,
+            assumed=self._assumed,
+        )  # fmt: skip
 
     def _mine(self) -> Instance:
         found: Instance | None = getattr(self._own, "instance", None)
@@ -122,6 +134,10 @@ class NativeFunction:
             found.append(flat[start : start + count].reshape(shape))
             start += count
         return found
+
+    def tensors(self, q: Tensor) -> tuple[Tensor, ...]:
+        """Every output, as a tensor."""
+        return tuple(torch.from_numpy(output) for output in self.outputs(q.numpy()))
 
     def holds(self, q: Any) -> bool:
         """Whether every guard holds at q."""

@@ -6,6 +6,7 @@ import _ctypes
 import contextlib
 import ctypes
 import tempfile
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,18 @@ class Loaded:
 
     handle: ctypes.CDLL
     cached: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """A library that several may share; it leaves memory once nothing refers to this."""
+
+    library: Loaded
+
+    def __post_init__(self) -> None:
+        closing = weakref.finalize(self, unload, self.library.handle)
+        # Not when the process ends: a sampler's threads may still be in there.
+        closing.atexit = False
 
 
 def load(

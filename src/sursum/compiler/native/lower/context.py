@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from sursum.compiler.graph.assumption import about, equal_to
 from sursum.compiler.graph.graph import Graph, Node, Ref, Where
 from sursum.compiler.graph.windows import contiguous
 from sursum.compiler.native.ir.affine import Affine, covers, disjoint, solve
@@ -76,22 +77,32 @@ class Lowering:
         self.e, self.fresh = self.program.exprs, self.program.fresh
         self._literal: dict[int, Expr] = {}
         for value, tensor in graph.constants.items():
-            self._constant(value, tensor)
+            self._constant(value, tensor, of_graph=True)
 
     # Constants --------------------------------------------------------------------------------------------------------
 
-    def _constant(self, value: int, tensor: Tensor) -> None:
+    def _constant(self, value: int, tensor: Tensor, *, of_graph: bool = False) -> None:
         kind = kind_of(tensor.dtype)
         if tensor.dtype.is_complex:
             self.fail("complex numbers")
         stored = {"f": torch.float64, "i": torch.int64, "b": torch.bool}[kind]
-        flat = tensor.detach().to(stored).contiguous()
-        self.program.constant(value, flat, kind, tuple(tensor.shape))
+
+        def store(constant: Tensor) -> Tensor:
+            return constant.detach().to(stored).contiguous()
+
+        flat = store(tensor)
+
+        def computed(constants: Mapping[int, Tensor]) -> Tensor:
+            return store(constants[value])
+
+        self.program.constant(value, flat, kind, tuple(tensor.shape), computed if of_graph else None)
         # Arrays stay out of the text, but the zeros and ones of which backward passes are made are no data.
         if flat.numel() and bool((flat == flat[0]).all()):
             number = flat[0].item()
             if number in (0, 1, -1) and str(number) != "-0.0":
                 self._literal[value] = self.e.const(number, kind)
+                if of_graph:
+                    self.program.assumed.append(equal_to(value, tensor))
 
     def constant(self, tensor: Tensor) -> Ref:
         """A further array for the instance, computed while lowering."""
@@ -99,12 +110,24 @@ class Lowering:
         self._constant(value, tensor.reshape(-1))
         return Ref(value, tuple(tensor.shape), contiguous(tensor.shape), 0, tensor.dtype)
 
-    def known(self, ref: Ref) -> Tensor | None:
-        """The tensor, where it does not depend on q."""
+    def known(self, ref: Ref, enough: Callable[[Tensor], bool] | None = None) -> Tensor | None:
+        """The tensor, where it does not depend on q. The C is right for other numbers where `enough` holds of those too, if it
+        does of these."""
         value = self.alias.get(ref.value, ref.value)
         if value not in self.program.constants:
             return None
-        return self.program.arrays[self.program.constants[value]].as_strided(ref.size, ref.stride, ref.offset)
+
+        def window(storage: Tensor) -> Tensor:
+            return storage.as_strided(ref.size, ref.stride, ref.offset)
+
+        found = window(self.program.arrays[self.program.constants[value]])
+        if value in self.graph.constants:
+            if enough is not None and enough(found):
+                holds = enough
+                self.program.assumed.append(about(value, lambda storage: holds(window(storage))))
+            else:
+                self.program.assumed.append(equal_to(value, self.graph.constants[value]))
+        return found
 
     # Reading ----------------------------------------------------------------------------------------------------------
 

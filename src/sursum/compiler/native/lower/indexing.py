@@ -28,7 +28,7 @@ def places(low: Lowering, index: Ref, limit: int, *, wraps: bool = True) -> Ref:
     Raises:
         UnsupportedOperator: an element of a constant index is outside.
     """
-    known = low.known(index)
+    known = low.known(index, lambda places: not places.numel() or (int(places.min()) >= 0 and int(places.max()) < limit))
     if known is None:
         if not wraps:
             return index

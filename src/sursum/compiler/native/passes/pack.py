@@ -10,6 +10,9 @@ and after them the rows that are left, as they were.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -72,7 +75,7 @@ def _split(program: LoopProgram, stage: Loop) -> tuple[Expr, Expr] | None:
 
 def _lay_out(program: LoopProgram, group: Group, packed: dict[tuple[int, Affine, int, int], int]) -> None:
     rows, columns = group.shape
-    e, arrays = program.exprs, program.arrays
+    e = program.exprs
     for stage in group.stages:
         assert isinstance(stage, Loop)
         split = _split(program, stage)
@@ -81,12 +84,16 @@ def _lay_out(program: LoopProgram, group: Group, packed: dict[tuple[int, Affine,
         value, access, _ = matrix.data
         key = (value, access, rows, columns)
         if key not in packed:
-            matrix_there = arrays[program.constants[value]].as_strided((rows, columns), access.coefs, access.offset)
-            packed[key] = program.constant(program.fresh(), _panels(matrix_there), "f", (rows, columns))
+            window = partial(torch.as_strided, size=(rows, columns), stride=access.coefs, storage_offset=access.offset)
+            packed[key] = program.derived(program.fresh(), value, partial(_panels_of, window), (rows, columns))
         laid_out = e.load(packed[key], Affine(0, (columns, 1)), "f")
         # The rows that are left over, which no panel holds, lie where this says.
         stage.expr = e.mul(laid_out, other)
         group.panels.append(Panel(laid_out, other))
+
+
+def _panels_of(window: Callable[[Tensor], Tensor], storage: Tensor) -> Tensor:
+    return _panels(window(storage))
 
 
 def _panels(matrix: Tensor) -> Tensor:

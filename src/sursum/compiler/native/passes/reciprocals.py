@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import torch
+from torch import Tensor
+
+from sursum.compiler.graph.assumption import Assumption
 from sursum.compiler.native.ir.expr import Expr
-from sursum.compiler.native.ir.program import Loop, LoopProgram
+from sursum.compiler.native.ir.program import Compute, Loop, LoopProgram
 
 #: Between these a reciprocal loses nothing.
 TINY, HUGE = 1e-290, 1e290
@@ -18,9 +22,11 @@ def multiply_by_reciprocals(program: LoopProgram) -> LoopProgram:
         if value not in made:
             made[value] = None
             array = program.arrays[program.constants[value]]
-            size = array.abs()
-            if array.numel() and bool(((size > TINY) & (size < HUGE)).all()):
-                made[value] = program.constant(program.fresh(), 1.0 / array, "f", (array.numel(),))
+            if array.numel() and _has_reciprocals(array):
+                made[value] = program.derived(program.fresh(), value, torch.reciprocal, (array.numel(),))
+                computed = program.computed.get(program.constants[value])
+                if computed is not None:
+                    program.assumed.append(_all_have_reciprocals(computed))
         return made[value]
 
     def change(x: Expr) -> Expr | None:
@@ -39,3 +45,12 @@ def multiply_by_reciprocals(program: LoopProgram) -> LoopProgram:
             stage.expr = e.rewrite(stage.expr, change)
     program.drop_unread_constants()
     return program
+
+
+def _all_have_reciprocals(computed: Compute) -> Assumption:
+    return lambda constants: _has_reciprocals(computed(constants))
+
+
+def _has_reciprocals(array: Tensor) -> bool:
+    size = array.abs()
+    return bool(((size > TINY) & (size < HUGE)).all())
