@@ -130,6 +130,7 @@ def test_poutine_is_the_handlers():
 INTERNAL = {
     *("Function", "Graph", "Instance", "NativeFunction", "Replay", "Sites"),  # parts of a CompiledDensity
     *("Keep", "StoreRecorder", "Schedule", "ChainPool", "Hints", "Seen"),  # parts of a Run
+    *("Cost", "PriorPredictive"),  # what a Report computes on request
     *("Row", "SiteSlope", "Smoothed"),  # rows of a Report and of a GradientCheck, weights of ImportanceSamples
     *("Ledger", "_Execution", "JointGuide", "Sampled", "Table", "Program", "Refit"),
     "Momentum",  # the state of a chain of SGMCMC

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution
+from torch.distributions import Distribution, constraints
 
 from sursum.common.tables import Table, html_table
 from sursum.common.taint import Provenance
-from sursum.core.calling import run_program
+from sursum.core.calling import Program, run_program
 from sursum.core.messages import Deterministic, Param, Sample, Site
 from sursum.core.runtime import Messenger, handler, perform, required
 from sursum.distributions.fluent import Independent
 from sursum.distributions.randomness import drawing_from
+from sursum.distributions.supports import support_of
+from sursum.errors import PredictionError
 from sursum.handlers import trace
+from sursum.show.cost import Cost, measure_cost
+from sursum.show.prior_predictive import PriorPredictive, expect
 
-COLUMNS = ("parameter", "is", "prior", "shape", "count", "why")
+COLUMNS = ("parameter", "is", "prior", "support", "now", "shape", "count", "why")
 _SHOWN = 4
 
 
@@ -29,7 +34,8 @@ class Row:
     """What became of one parameter.
 
     `state` is "lifted" (to a latent site), "observed" (lifted, and given data), "hyper" (a site that a prior draws) or
-    "held" (it stayed a parameter); `why` says why it stayed. `prior` is None if there is none.
+    "held" (it stayed a parameter); `why` says why it stayed. `prior` is None if there is none. `support` is where its values
+    lie, and `now` the program's own value, with its largest distance from the mean of the prior in the prior's sds, `distance`.
     """
 
     name: str
@@ -38,18 +44,58 @@ class Row:
     shape: tuple[int, ...]
     count: int
     why: str = ""
+    support: str = ""
+    now: str = ""
+    distance: float | None = None
 
     @property
     def cells(self) -> tuple[str, ...]:
         shape = " × ".join(map(str, self.shape)) or "scalar"
-        return self.name, self.state, self.prior or "", shape, f"{self.count:,}", self.why
+        away = "" if self.distance is None else f" ({self.distance:.2g} sd)"
+        return self.name, self.state, self.prior or "", self.support, self.now + away, shape, f"{self.count:,}", self.why
 
 
 @dataclass(frozen=True)
 class Report:
-    """The table of `report`: to be printed, or read as `rows`."""
+    """The table of `report`: to be printed, or read as `rows`.
+
+    Example:
+        >>> import sursum as su, sursum.distributions as dist, torch
+        >>> def model(y):
+        ...     rate = su.param("rate", torch.tensor(1.0))
+        ...     with su.plate("data", len(y)):
+        ...         su.sample("y", dist.Bernoulli(logits=rate), obs=y)
+        >>> report = su.report(su.lift(model, {"rate": dist.Normal(0.0, 100.0)}), torch.ones(5))
+        >>> found = report.prior_predictive()
+        >>> found.sites["y"].decided > 0.9
+        True
+    """
 
     rows: tuple[Row, ...]
+    program: Program | None = field(default=None, repr=False, compare=False)
+
+    def cost(self, *, seed: int = 0) -> Cost:
+        """What sampling the program takes, by a pilot of four short chains: microseconds of a leapfrog step, steps of a draw,
+        a forecast of the time to an effective sample size, and memory.
+
+        Raises:
+            SursumError: the program cannot be sampled.
+        """
+        return measure_cost(self._program(), seed)
+
+    def prior_predictive(self, *, num_samples: int = 500, seed: int = 0) -> PriorPredictive:
+        """What the program predicts before it sees the data, beside the data, with warnings where that is absurd: 90 % of the
+        probabilities within 0.01 of 0 or 1, predictions that are no numbers, or a spread of 100 times that of the data.
+
+        Raises:
+            PredictionError: the program observes nothing.
+        """
+        return expect(self._program(), num_samples, seed)
+
+    def _program(self) -> Program:
+        if self.program is None:
+            raise PredictionError("this report has no program: it was unpickled. Call su.report again.")
+        return self.program
 
     def count(self, state: str) -> int:
         """The number of scalars in this state: "lifted", "hyper", "observed" or "held"."""
@@ -91,14 +137,15 @@ def report(program: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Report:
     Example:
         >>> import sursum as su, sursum.distributions as dist, torch
         >>> net = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Tanh(), torch.nn.Linear(3, 1))
+        >>> _ = [torch.nn.init.constant_(parameter, 0.1) for parameter in net.parameters()]
         >>> lifted = su.lift(net, {"2.*": su.priors.fan_in()})
         >>> su.report(lifted, torch.ones(1, 2))
-        parameter  is      prior                        shape  count  why
-        ─────────  ──────  ───────────────────────────  ─────  ─────  ─────────────────
-        0.weight   held                                 3 × 2  6      no prior names it
-        0.bias     held                                 3      3      no prior names it
-        2.weight   lifted  Normal(loc=0, scale=0.5774)  1 × 3  3
-        2.bias     lifted  Normal(loc=0, scale=1)       1      1
+        parameter  is      prior                        support  now            shape  count  why
+        ─────────  ──────  ───────────────────────────  ───────  ─────────────  ─────  ─────  ─────────────────
+        0.weight   held                                 real     0.1            3 × 2  6      no prior names it
+        0.bias     held                                 real     0.1            3      3      no prior names it
+        2.weight   lifted  Normal(loc=0, scale=0.5774)  real     0.1 (0.17 sd)  1 × 3  3
+        2.bias     lifted  Normal(loc=0, scale=1)       real     0.1 (0.1 sd)   1      1
         <BLANKLINE>
         4 numbers lifted; 9 held at their value.
     """
@@ -106,7 +153,7 @@ def report(program: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Report:
         run_program(program, args, kwargs)
         # Inside, since some distributions compute an argument on access.
         rows = [row for site in recorder.trace.values() for row in _rows(site, seen)]
-    return Report(tuple(rows))
+    return Report(tuple(rows), Program(program, args, kwargs))
 
 
 @handler
@@ -128,13 +175,17 @@ def _rows(site: Site, seen: Provenance) -> Iterator[Row]:
         return
     shape, count = tuple(site.value.shape), site.value.numel()
     if isinstance(site, Param):
-        yield Row(site.name, "held", None, shape, count, _why_held(site))
+        yield Row(site.name, "held", None, shape, count, _why_held(site), constraint_text(site.constraint), _values(site.value))
     elif isinstance(site, Sample) and site.param is not None:
-        yield Row(site.name, "observed" if site.is_observed else "lifted", _describe(site.fn, seen), shape, count)
+        state = "observed" if site.is_observed else "lifted"
+        init = site.param.init
+        now = "" if init is None else _values(init)
+        away = None if init is None or site.is_observed else _distance(site.fn, init)
+        yield Row(site.name, state, _describe(site.fn, seen), shape, count, "", _support(site.fn), now, away)
     elif isinstance(site, Deterministic) and site.param is not None:
         yield Row(site.name, "lifted", "reparameterised", shape, count)
     elif isinstance(site, Sample) and not site.is_observed and not site.infer.get("is_subsample"):
-        yield Row(site.name, "hyper", _describe(site.fn, seen), shape, count)
+        yield Row(site.name, "hyper", _describe(site.fn, seen), shape, count, support=_support(site.fn))
 
 
 def _why_held(site: Param) -> str:
@@ -144,6 +195,58 @@ def _why_held(site: Param) -> str:
     if own is not None and site.value is not own and site.owner is None:
         return "no prior names it; a handler gives its value"
     return "no prior names it"
+
+
+def _values(value: Tensor) -> str:
+    """A value, or the smallest and the largest of several."""
+    flat = value.detach().reshape(-1)
+    if not flat.numel():
+        return ""
+    low, high = (f"{float(one):.3g}" for one in (flat.min(), flat.max()))
+    return low if low == high else f"{low} … {high}"
+
+
+def _distance(fn: Any, value: Tensor) -> float | None:
+    """The largest distance of `value` from the prior's mean in its sds; None where it has none."""
+    try:
+        found = ((value.detach() - fn.mean) / fn.stddev).abs().max()
+    except (NotImplementedError, AttributeError, RuntimeError):
+        return None
+    return float(found) if bool(torch.isfinite(found)) else None
+
+
+def _support(fn: Any) -> str:
+    try:
+        return constraint_text(support_of(fn))
+    except (NotImplementedError, AttributeError):
+        return ""
+
+
+def constraint_text(constraint: Any) -> str:
+    """A constraint in a word: "real", "> 0", "[0, 1]", "simplex".
+
+    Example:
+        >>> from torch.distributions import constraints as c
+        >>> [constraint_text(one) for one in (c.real, c.positive, c.unit_interval, c.independent(c.simplex, 1))]
+        ['real', '> 0', '[0, 1]', 'simplex']
+    """
+    while isinstance(constraint, constraints.independent):
+        constraint = constraint.base_constraint
+    low, high = (getattr(constraint, name, None) for name in ("lower_bound", "upper_bound"))
+    bounds = [None if one is None else f"{float(one):.4g}" for one in (low, high) if not _many(one)]
+    if len(bounds) == 2 and any(bounds):
+        below, above = bounds
+        if below is None:
+            return f"{'≤' if isinstance(constraint, constraints.less_than_eq) else '<'} {above}"  # type: ignore[attr-defined]
+        if above is None:
+            return f"{'≥' if isinstance(constraint, constraints.greater_than_eq) else '>'} {below}"
+        return f"[{below}, {above}]"
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(constraint).__name__.strip("_"))
+    return words.lower()
+
+
+def _many(bound: Any) -> bool:
+    return isinstance(bound, Tensor) and bound.numel() != 1
 
 
 def _describe(fn: Any, seen: Provenance) -> str:
