@@ -426,6 +426,7 @@ def _captured(
     return points, Capture(evaluate, points, gradient=True)
 
 
+@pause_collection()
 def compile(model: Callable[..., Any], /, *args: Any, engine: str | None = None, **kwargs: Any) -> CompiledDensity:
     """The compiled log density of ``model(*args, **kwargs)``; see `CompiledDensity`.
 

@@ -31,6 +31,10 @@ _EXITS = frozenset(
     )
 )
 
+_GRADIENT = vars(TensorBase)["grad"].__get__
+#: The types of arguments that are no parameters, and hold none.
+_PLAIN = frozenset((Tensor, int, float, bool, type(None), torch.Size, torch.dtype, slice))
+
 
 class watch_originals(TorchFunctionMode):
     """Records which `nn.Parameter` objects are read while it is active, and where first; and, in `exit`, the first line at
@@ -48,8 +52,10 @@ class watch_originals(TorchFunctionMode):
         if func in _EXITS and self.exit is None and not sys._getframe(1).f_code.co_filename.startswith(_PACKAGE):
             self.exit = calling_line() or "?"
         result = func(*args, **(kwargs or {}))
+        if not kwargs and _PLAIN.issuperset(map(type, args)):  # of most calls no argument is a parameter
+            return result
         # Its shape, its size, its gradient are not reads of the value; `weight.T` is.
-        if func != vars(TensorBase)["grad"].__get__ and _holds_tensor(result):
+        if func != _GRADIENT and _holds_tensor(result):
             # A deep copy of a tensor is passed what else has been copied, in a memo: that is not a read.
             for tensor in _parameters(args[:1] if func is Tensor.__deepcopy__ else (args, kwargs)):
                 self._read.setdefault(id(tensor), (tensor, calling_line()))

@@ -14,6 +14,7 @@ from torch.distributions import Bernoulli, MultivariateNormal, Normal, Uniform, 
 from torch.nn import functional
 
 from sursum.compiler.capture.capture import capture
+from sursum.compiler.graph.graph import Graph
 from sursum.compiler.graph.replay import BatchReplay, Replay
 from sursum.compiler.passes import optimise
 from sursum.errors import DensityError
@@ -41,6 +42,17 @@ def eager(program: Program, q: Tensor) -> tuple[Tensor, Tensor]:
     return value.detach(), slope
 
 
+def interpreted(graph: Graph) -> Callable[[Tensor], tuple[Tensor, ...]]:
+    """What a replay does in its first calls."""
+    return Replay(graph)
+
+
+def written(graph: Graph) -> Callable[[Tensor], tuple[Tensor, ...]]:
+    """What a replay does from then on."""
+    replay = Replay(graph)
+    return lambda q: replay._line[1](q)[1]
+
+
 def assert_agrees(program: Program, n: int, tolerance: float = 1e-12, batch: bool = True) -> None:
     """The replay, the doubled replay and the batched one equal eager torch at points other than those captured."""
     first, second, *others = points(n, 5)
@@ -49,8 +61,9 @@ def assert_agrees(program: Program, n: int, tolerance: float = 1e-12, batch: boo
     for q in [first, *others]:
         value, slope = eager(program, q)
         assert torch.isfinite(value)
-        for replay in (Replay(graph), Replay(doubled)):
-            outputs = replay(q)
+        runs = [line(made) for made in (graph, doubled) for line in (interpreted, written)]
+        for run in runs:
+            outputs = run(q)
             torch.testing.assert_close(outputs[0], value, rtol=tolerance, atol=tolerance, check_dtype=False)
             torch.testing.assert_close(outputs[1], slope, rtol=tolerance, atol=tolerance, check_dtype=False)
     if batch:

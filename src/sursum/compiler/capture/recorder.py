@@ -25,6 +25,7 @@ from sursum.compiler.capture.decompositions import Decomposition, decomposition
 from sursum.compiler.capture.derivatives import exact
 from sursum.compiler.capture.operators import Operator, results_of
 from sursum.compiler.capture.same import Computations
+from sursum.compiler.capture.where import where_of
 from sursum.compiler.graph.graph import Graph, Guard, Node, Ref, Value, Where, Write
 from sursum.errors import CaptureError
 
@@ -260,7 +261,7 @@ class Recorder(Computed):
         if not self.in_program:
             return _NOWHERE
         site = self._current_site()
-        where = site if site.line is not None else Where(site.site, self._lines.current())
+        where = site if site.line is not None else where_of(site.site, self._lines.current())
         # Autograd numbers its node of an operator just before the operator runs.
         self._forward.setdefault(next_sequence_number() - 1, where)
         return where

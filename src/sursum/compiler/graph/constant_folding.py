@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import torch
 from torch import Tensor
@@ -12,7 +12,8 @@ from torch import Tensor
 from sursum.compiler.capture.refusals import place
 from sursum.compiler.graph.dce import eliminate_dead_code
 from sursum.compiler.graph.graph import Graph, Guard, Node, Ref, made_by, refs_of
-from sursum.compiler.graph.python_codegen import step_line, straight_line
+from sursum.compiler.graph.interpreter import Interpreter
+from sursum.compiler.graph.python_codegen import step_line
 from sursum.compiler.graph.retype import wide
 from sursum.compiler.graph.windows import flat
 from sursum.errors import CaptureError
@@ -27,7 +28,7 @@ def fold_constants(graph: Graph) -> Graph:
         CaptureError: a guard on data alone fails in this graph's precision.
     """
     given = graph.constants.keys()
-    graph = eliminate_dead_code(_fold_filled(graph))
+    graph = _fold_filled(graph)
     varying = {graph.input}
     kept: list[Node] = []
     fixed: list[Node] = []
@@ -71,9 +72,10 @@ class FoldedConstants:
         """The constants that are computed, of the graph's own."""
         if not self.made:
             return {}
-        _, run = straight_line(self.part, guards=False, strided=True)
         with torch.no_grad():
-            _, folded = run(torch.zeros(self.part.values[self.part.input].numel, dtype=torch.float64))
+            _, folded = Interpreter(self.part, guards=False)(
+                torch.zeros(self.part.values[self.part.input].numel, dtype=torch.float64)
+            )
         return dict(zip(self.made, folded, strict=True))
 
     def again(self, recorded: Mapping[int, Tensor]) -> Mapping[int, Tensor]:
@@ -129,14 +131,26 @@ def _fold_filled(graph: Graph) -> Graph:
             nodes.append(node)
         else:
             constants[output.value] = torch.full((graph.values[output.value].numel,), fill, dtype=output.dtype)
-    return replace(graph, constants=constants, nodes=tuple(nodes))
+    if len(nodes) == len(graph.nodes):
+        return graph
+    return eliminate_dead_code(replace(graph, constants=constants, nodes=tuple(nodes)))
 
 
 def fill_of(node: Node) -> float | None:
     """The number with which `node` fills a new tensor; None if it is not such a node."""
-    names = [argument.name for argument in node.op._schema.arguments]
-    name = node.op._schema.name.removeprefix("aten::").removeprefix("new_").removesuffix("_like")
-    if name == "full" and "fill_value" in names[: len(node.args)]:
-        number = node.args[names.index("fill_value")]
+    name = _base_name(node.op._schema.name)
+    if name == "full":
+        names = [argument.name for argument in node.op._schema.arguments][: len(node.args)]
+        number = node.args[names.index("fill_value")] if "fill_value" in names else None
         return number if isinstance(number, (bool, int, float)) else None
-    return _FILLED.get(name.removesuffix("_strided"))
+    return _FILLED.get(name)
+
+
+@lru_cache(maxsize=1024)
+def _base_name(name: str) -> str:
+    """The name of an operator without what says how the shape is given.
+
+    >>> _base_name("aten::new_empty_strided"), _base_name("aten::full_like"), _base_name("aten::mul")
+    ('empty', 'full', 'mul')
+    """
+    return name.removeprefix("aten::").removeprefix("new_").removesuffix("_like").removesuffix("_strided")

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sursum.compiler.capture.operators import results_of
 from sursum.compiler.graph.graph import Graph, Guard, Node, Ref, refs_of
-from sursum.compiler.graph.windows import covers, flat, flatten, numel_of, put, window
+from sursum.compiler.graph.windows import covers, flat, flatten, laid_out, numel_of, put, window
 
 Run = Callable[[Tensor], tuple[int | None, tuple[Tensor, ...]]]
 
@@ -110,7 +110,7 @@ class _Writer:
             q = flat(graph.input, values[graph.input].numel, values[graph.input].dtype)
             self._hold(q, "q")
             if self.strided:
-                self.lines.append(f"q = {self._bind('laid_out', _laid_out(q))}(q)")
+                self.lines.append(f"q = {self._bind('laid_out', laid_out(q))}(q)")
         else:
             self.names[graph.input] = {ref: f"q{k}" for k, ref in enumerate(windows)}
         self._guards_of(graph.input)
@@ -138,7 +138,7 @@ class _Writer:
                 continue
             self._hold(ref, f"p{k}")
             # A window other than the whole is a place in memory: an input that lies elsewhere is copied then.
-            check = _strided_as if self.windows[ref.value] <= {ref} and ref.value not in self.written else _laid_out
+            check = _strided_as if self.windows[ref.value] <= {ref} and ref.value not in self.written else laid_out
             self.lines.append(f"p{k} = {self._bind('laid_out', check(ref))}(p{k})")
             self._guards_of(ref.value)
         self._body()
@@ -200,7 +200,7 @@ class _Writer:
             self.lines.append(f"{name} = {part}")
         elif self.strided and len(results) == 1 and covers(ref, numel):
             self._hold(ref, name)
-            self.lines.append(f"{name} = {self._bind('laid_out', _laid_out(ref))}({part})")
+            self.lines.append(f"{name} = {self._bind('laid_out', laid_out(ref))}({part})")
         else:
             self._hold(flat(value, numel, ref.dtype), name)
             self.lines.append(f"{name} = {self._bind('flatten', flatten(ref, numel))}({part})")
@@ -295,18 +295,6 @@ class _Writer:
         name = f"{kind}{len(self.scope)}" + (f"_{label.replace('.', '_')}" if label else "")
         self.scope[name] = item
         return name
-
-
-def _laid_out(ref: Ref) -> Callable[[Tensor], Tensor]:
-    """A tensor unchanged if it has the recorded strides, otherwise a copy with them."""
-    size, stride, offset = ref.size, ref.stride, ref.offset
-
-    def laid_out(tensor: Tensor) -> Tensor:
-        if tensor.stride() == stride and tensor.storage_offset() == offset:
-            return tensor
-        return torch.empty_strided(size, stride, dtype=tensor.dtype, device=tensor.device).copy_(tensor)
-
-    return laid_out
 
 
 def _strided_as(ref: Ref) -> Callable[[Tensor], Tensor]:

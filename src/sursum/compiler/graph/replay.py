@@ -11,15 +11,19 @@ from torch import Tensor
 from sursum.common.vmap import vmap
 from sursum.compiler.capture.refusals import place
 from sursum.compiler.graph.graph import Graph
+from sursum.compiler.graph.interpreter import Interpreter
 from sursum.compiler.graph.python_codegen import Run, straight_line
 from sursum.errors import DensityError
+
+#: How many runs are interpreted: a compilation with its checks makes fewer, and any use makes more.
+_FEW = 20
 
 
 class Replay:
     """Executes a graph operator by operator, without autograd.
 
-    The graph is compiled, when it is first run, to straight-line Python, `source`, one line per operator; calls share no state,
-    so threads may share a replay.
+    Its first calls, which as a rule check the graph, are interpreted; then it is compiled to straight-line Python, `source`,
+    one line per operator, which takes as long as dozens of them. Calls share no state, so threads may share a replay.
 
     Args:
         graph: as `capture` or `double` made it.
@@ -35,11 +39,15 @@ class Replay:
 
     def __init__(self, graph: Graph, *, guards: bool = True) -> None:
         self.dim = graph.values[graph.input].numel
-        self._graph, self._guards = graph, guards
+        self._graph, self._guards, self._calls = graph, guards, 0
         sizes = [output.size for output in graph.outputs]
         self._is_density = sizes == [(), (self.dim,)]
         self._dtypes = [output.dtype for output in graph.outputs]
         self._checks = tuple(graph.guards)
+
+    @cached_property
+    def _interpreted(self) -> Run:
+        return Interpreter(self._graph, guards=self._guards)
 
     @property
     def source(self) -> str:
@@ -60,7 +68,7 @@ class Replay:
         """
         with torch.no_grad():
             try:
-                failed, outputs = self._line[1](q)
+                failed, outputs = self._runner()(q)
             except torch.linalg.LinAlgError:
                 if not self._is_density:
                     raise
@@ -74,6 +82,12 @@ class Replay:
                 )
             value, slope = self._dtypes
             return q.new_full((), -torch.inf, dtype=value), q.new_zeros(self.dim, dtype=slope)
+
+    def _runner(self) -> Run:
+        if self._calls >= _FEW:
+            return self._line[1]
+        self._calls += 1
+        return self._interpreted
 
 
 class BatchReplay:

@@ -26,6 +26,8 @@ def wide(dtype: torch.dtype) -> torch.dtype:
 
 def retype(graph: Graph) -> Graph:
     """`graph` with every float in float64. A constant keeps its value exactly: its bits are converted."""
+    if not any(value.dtype in _LOW for value in graph.values.values()) and not any(map(_promotes, graph.nodes)):
+        return graph
     values = {id: Value(id, value.numel, wide(value.dtype)) for id, value in graph.values.items()}
     nodes: list[Node] = []
     for node in graph.nodes:
@@ -69,6 +71,13 @@ def _retype_node(node: Node, values: dict[int, Value]) -> list[Node]:
 
     args, kwargs = map_refs(args, cast), map_refs(kwargs, cast)
     return [*casts.values(), replace(retyped, args=args, kwargs=kwargs)]
+
+
+def _promotes(node: Node) -> bool:
+    """Whether a node may make a float without being given one, or a dtype."""
+    if node.kwargs.get("dtype") is not None or any(ref.dtype.is_floating_point for ref in refs_of(node)):
+        return False
+    return any(output is not None and output.dtype.is_floating_point for output in node.outputs)
 
 
 def _wide_ref(ref: Ref) -> Ref:

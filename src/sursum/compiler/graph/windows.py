@@ -92,6 +92,18 @@ def flatten(ref: Ref, numel: int) -> Callable[[Tensor], Tensor]:
     return lambda tensor: tensor.new_zeros(numel).index_put((positions,), tensor.reshape(-1))
 
 
+def laid_out(ref: Ref) -> Callable[[Tensor], Tensor]:
+    """A tensor unchanged if it has the recorded strides, otherwise a copy with them."""
+    size, stride, offset = ref.size, ref.stride, ref.offset
+
+    def laid_out(tensor: Tensor) -> Tensor:
+        if tensor.stride() == stride and tensor.storage_offset() == offset:
+            return tensor
+        return torch.empty_strided(size, stride, dtype=tensor.dtype, device=tensor.device).copy_(tensor)
+
+    return laid_out
+
+
 def window(ref: Ref) -> Callable[[Tensor], Tensor]:
     """From a storage, 1-d, to its window `ref`; works under vmap, where strides mean nothing."""
     if 0 in ref.size:

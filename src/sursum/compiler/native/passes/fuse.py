@@ -70,6 +70,8 @@ def _into(stage: Loop, single: dict[int, Loop], uses: Counter[int], kept: set[in
             return None
         return e.cast(e.reindex(made.expr, index, len(domain)), load.kind)
 
+    if all(change(load) is None for x in (stage.expr, *stage.indices) for load in x.loads()):
+        return  # as for most single numbers
     before = set(stage.reads())
     stage.expr = e.rewrite(stage.expr, change)
     stage.indices = tuple(e.rewrite(x, change) for x in stage.indices)

@@ -29,7 +29,8 @@ def normalise(loop: Loop, e: Exprs) -> None:
 
 
 def _permute(loop: Loop, order: Sequence[int], e: Exprs) -> None:
-    _apply(loop, [loop.shape[d] for d in order], _permutation(order, len(loop.shape)), e, order)
+    if list(order) != list(range(len(loop.shape))):
+        _apply(loop, [loop.shape[d] for d in order], _permutation(order, len(loop.shape)), e, order)
 
 
 def _whole_vectors(loop: Loop) -> int | None:
