@@ -27,9 +27,11 @@ COVERED = {
     "cluster/workers.py": ["cluster/test_local.py", "cluster/test_ray.py"],
     "common/special/*.py": ["common/special/test_functions.py"],
     "common/taint.py": ["show/test_render.py", "show/test_report.py"],
+    "compiler/build_density.py": ["compiler/test_compiled.py", "compiler/test_recent.py"],
     "compiler/capture/*.py": ["compiler/capture/test_capture.py"],
     "compiler/check/points.py": ["compiler/check/test_faithful.py"],
     "compiler/check/slopes.py": ["compiler/check/test_gradient.py"],
+    "compiler/eager.py": ["compiler/test_compiled.py"],
     "compiler/engine.py": ["compiler/test_compiled.py", "compiler/native/library/test_faults.py"],
     "compiler/export/text.py": ["compiler/export/test_export.py"],
     "compiler/graph/*.py": ["compiler/test_passes.py", "compiler/graph/test_replay.py"],
@@ -37,8 +39,11 @@ COVERED = {
     # Each operator is a row, and each row is held to torch; whole programs are drawn at random.
     "compiler/native/*.py": ["compiler/native/test_operators.py", "compiler/native/test_fuzz.py"],
     "compiler/native/*/*.py": ["compiler/native/test_operators.py", "compiler/native/test_fuzz.py"],
-    # Every family: its samplers against its own density, its support and bijection, its log density in C against torch.
+    "density/execution.py": ["density/test_log_density.py", "handlers/enumerate/test_enumerated.py"],
+    "density/explanation.py": ["density/test_log_density.py"],
+    "density/first_run.py": ["density/test_log_density.py", "handlers/enumerate/test_enumerated.py"],
     "distributed/*.py": ["distributed/test_shard.py", "distributed/test_ranks.py"],
+    # Every family: its samplers against its own density, its support and bijection, its log density in C against torch.
     "distributions/*.py": [
         "distributions/test_families.py",
         "distributions/test_samplers.py",

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,53 +15,24 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sursum.common.gc_pause import pause_collection
-from sursum.common.precision import enforce_double
-from sursum.common.user_frame import warn
 from sursum.compiler.benchmark import Benchmark, benchmark
-from sursum.compiler.capture.capture import Beside, Capture
-from sursum.compiler.capture.derivatives import ExactDerivatives
-from sursum.compiler.capture.loop_warning import note_long_loops
-from sursum.compiler.capture.purity import check_pure
-from sursum.compiler.check.faithful import check_again, check_faithful, check_seen, check_unseen
+from sursum.compiler.build_density import Built, Sites, build_density
 from sursum.compiler.check.gradient import GradientCheck, check_gradient, warn_of_gradient
-from sursum.compiler.check.points import WIDE, far_points, nearby_points, points_of, proof_points
-from sursum.compiler.engine import DENSITY_ENGINES, Remembered, check_engine
+from sursum.compiler.check.points import far_points
+from sursum.compiler.eager import run_eagerly, stack_rows
 from sursum.compiler.export.export import export
-from sursum.compiler.function import Function, batch
-from sursum.compiler.graph.assumption import same_bits
-from sursum.compiler.graph.dce import drop_guards
+from sursum.compiler.function import Function
 from sursum.compiler.graph.graph import Graph
 from sursum.compiler.graph.replay import Replay
 from sursum.compiler.native.library.library import Instance, NativeFunction
-from sursum.compiler.recent import RECENT
 from sursum.compiler.scan import rolled
 from sursum.core.calling import layers, refuse_shadowed
 from sursum.density.log_density import LogDensity
-from sursum.errors import ArgumentError, CompileError, DensityError, EngineWarning, ObservationError, UncapturableError
+from sursum.errors import CompileError, DensityError
 
 Array = NDArray[np.float64]
 
 _CHUNK = 1000
-
-
-@dataclass(frozen=True)
-class Sites:
-    """The values of latent and deterministic sites as a graph, captured with the density: of one state of the data."""
-
-    names: tuple[str, ...]
-    graph: Graph
-
-    def on(self, recorded: Graph) -> Sites:
-        """The same sites of other data."""
-        used = self.graph.constants
-        if all(same_bits(constant, recorded.constants[value]) for value, constant in used.items()):
-            return self
-        return Sites(self.names, replace(self.graph, constants={value: recorded.constants[value] for value in used}))
-
-    @cached_property
-    def run(self) -> Callable[[Tensor], tuple[Tensor, ...]]:
-        """The values at a batch of points."""
-        return batch(self.graph)
 
 
 @dataclass(frozen=True, repr=False)
@@ -123,13 +92,13 @@ class CompiledDensity:
         Raises:
             DensityError: `q` is not an array of n real numbers.
         """
-        q = self._checked(q)
+        q = self._check_point(q)
         if self.native is not None:
             return self.native.value_and_grad(q)
         value, gradient = self._run(torch.from_numpy(q))
         return float(value), gradient.numpy()
 
-    def _checked(self, q: Array) -> Array:
+    def _check_point(self, q: Array) -> Array:
         try:
             q = np.ascontiguousarray(q.detach() if isinstance(q, Tensor) else q)
             if q.dtype.kind not in "fiub":
@@ -148,7 +117,7 @@ class CompiledDensity:
         Raises:
             CompileError: the density is run by a different engine.
         """
-        return self._compiled().source
+        return self._in_c().source
 
     @property
     def address(self) -> int:
@@ -160,7 +129,7 @@ class CompiledDensity:
         Raises:
             CompileError: the density is run by a different engine.
         """
-        return self._compiled().address
+        return self._in_c().address
 
     @property
     def copy_address(self) -> int:
@@ -171,13 +140,13 @@ class CompiledDensity:
         Raises:
             CompileError: the density is run by a different engine.
         """
-        return self._compiled().copy_address
+        return self._in_c().copy_address
 
     def instance(self) -> Instance:
         """Data and workspace for another thread that calls `address`."""
-        return self._compiled().instance()
+        return self._in_c().instance()
 
-    def _compiled(self) -> NativeFunction:
+    def _in_c(self) -> NativeFunction:
         if self.native is None:
             raise CompileError(
                 f"this density is run by the {self.engine} engine and has no C. "
@@ -266,7 +235,7 @@ class CompiledDensity:
             ...     sorted(path.name for path in pathlib.Path(directory).iterdir())
             ['normal.c', 'normal.so']
         """
-        self._compiled()
+        self._in_c()
         if self.graph is not None:
             export(self.density, self.graph, self.points, self.value_and_grad, Path(path), march)
 
@@ -276,7 +245,7 @@ class CompiledDensity:
 
     @cached_property
     def _run(self) -> Callable[[Tensor], tuple[Tensor, ...]]:
-        return _eager(self.density) if self.replay is None else self.replay
+        return run_eagerly(self.density) if self.replay is None else self.replay
 
     @cached_property
     def _transform(self) -> tuple[Sequence[str], Callable[[Tensor], tuple[Tensor, ...]]]:
@@ -284,7 +253,7 @@ class CompiledDensity:
         if self.sites is not None:
             return self.sites.names, self.sites.run
         names = list(self.density.transform(self.points[0].clone()))
-        return names, lambda rows: _stack([tuple(self.density.transform(row).values()) for row in rows])
+        return names, lambda rows: stack_rows([tuple(self.density.transform(row).values()) for row in rows])
 
 
 def compile_density(density: LogDensity, engine: str | None = None) -> CompiledDensity:
@@ -309,121 +278,20 @@ def compile_density(density: LogDensity, engine: str | None = None) -> CompiledD
     return found
 
 
+def _of(built: Built) -> CompiledDensity:
+    return CompiledDensity(built.density, built.function, built.points, built.sites)
+
+
 @pause_collection()
 def compile_whole(density: LogDensity, engine: str | None = None) -> CompiledDensity:
     """`compile_density` of a program as one graph."""
-    compiled, known = _compile(density, engine)
+    built = build_density(density, engine)
+    compiled = _of(built)
     points, far = compiled.points, far_points(compiled.points[0])
     # Where C is fast there are more.
     looked = {"native": (*points, *far[:2]), "torch": (points[0], far[0]), "eager": points}[compiled.engine]
-    warn_of_gradient(density, compiled.value_and_grad, compiled._run, looked, known)
+    warn_of_gradient(density, compiled.value_and_grad, compiled._run, looked, built.known)
     return compiled
-
-
-def _compile(density: LogDensity, engine: str | None) -> tuple[CompiledDensity, Remembered]:
-    """The density, and the results of its torch engine, cached for the points of the capture and others."""
-    check_engine(engine, engines=DENSITY_ENGINES)
-    if isinstance(density, LogDensity) and not isinstance(density.model, rolled):
-        density = density.under(rolled)
-    if engine == "eager":
-        compiled, took = _run_by_python(density)
-        warn(
-            f"engine='eager' runs the program by Python for every gradient, {took} each, where C takes microseconds; a draw "
-            "takes ten gradients or more.",
-            EngineWarning,
-        )
-        return compiled, Remembered(compiled._run)
-    names: list[str] = []
-
-    def evaluate(q: Tensor) -> Beside:
-        value, sites = density.with_values(q)
-        names[:] = sites
-        return Beside(value, tuple(sites.values()))
-
-    earlier: tuple[Function, Sites] | None = None
-
-    def is_known(graph: Graph) -> bool:
-        nonlocal earlier
-        earlier = None if density.exit is not None or engine == "torch" else _again(graph, (density.title, *names))
-        return earlier is not None
-
-    try:
-        points, program = _captured(density, evaluate, is_known)
-        if earlier is not None and len(program.found) == 1:
-            function, sites = earlier
-            others = [far_points(points[0])[-1], points[1]]
-            check_again(function.recorded, function.known, _gradient(density), (points[0], program.found[0]), others)
-            note_long_loops(function.graph)
-            return CompiledDensity(density, function, points, sites), function.known
-        function = Function.of(replace(program.graph, outputs=program.graph.outputs[:2]))
-    except UncapturableError as error:
-        if engine is not None:
-            raise
-        compiled, took = _run_by_python(density)
-        warn(f"the program is run by Python for every gradient, {took} each, which is slow: {error}", EngineWarning)
-        return compiled, Remembered(compiled._run)
-    note_long_loops(function.graph)
-    far = far_points(points[0])
-
-    def check() -> None:
-        if density.exit is None and not program.python_backward:
-            recorded = zip(points, program.found, strict=True)
-            check_seen(function.recorded, function.known, _gradient(density), _value(density), recorded, far)
-        else:
-            wide = far_points(points[0], WIDE) if density.exit is not None else []
-            check_faithful(function.recorded, function.known, _gradient(density), points, [*far, *wide])
-            check_unseen(program, wide)
-
-    proofs = [*points, *far, *proof_points(points)]
-    outputs = ("log density", "gradient")
-    function = function.compiled(engine, title=density.title, outputs=outputs, proofs=proofs, check=check)
-    # A guard may need the whole density: the factor of a covariance, again for each draw.
-    sites = Sites(tuple(names), drop_guards(replace(program.graph, outputs=program.graph.outputs[2:])))
-    if program.is_plain and density.exit is None and function.native is not None:
-        RECENT.add(program.graph, (density.title, *names), (function, sites))
-    return CompiledDensity(density, function, points, sites), function.known
-
-
-def _again(recorded: Graph, names: tuple[str, ...]) -> tuple[Function, Sites] | None:
-    """What an earlier density of the same program was compiled to, with the data of this recording."""
-    known = RECENT.find(recorded, names)
-    if known is None or known.has_data_of(recorded):
-        return None if known is None else known.made
-    function, sites = known.made
-    renewed: Function | None = function.on(recorded)
-    if renewed is None:
-        return None
-    made = renewed, sites.on(recorded)
-    RECENT.add(recorded, names, made, instead=known)
-    return made
-
-
-def _run_by_python(density: LogDensity) -> tuple[CompiledDensity, str]:
-    """The density run by the program itself, and how long a gradient takes."""
-    points, run = points_of(density), _eager(density)
-    check_pure(run, points)
-    began = time.perf_counter()
-    run(points[0])
-    milliseconds = 1e3 * (time.perf_counter() - began)
-    return CompiledDensity(density, None, points, None), f"{milliseconds:.2g} ms"
-
-
-def _captured(
-    density: LogDensity, evaluate: Callable[[Tensor], Beside], is_known: Callable[[Graph], bool]
-) -> tuple[tuple[Tensor, Tensor], Capture]:
-    """Two points at which the density is finite, and its capture at these; they are searched for if need be.
-
-    A recording is a run of the program, so that a point is tried by recording there.
-    """
-    points = nearby_points(density)
-    try:
-        program = Capture(evaluate, points, gradient=True, is_known=is_known)
-        if all(bool(value.isfinite()) for value, *_ in program.found):
-            return points, program
-    except (ArgumentError, ObservationError, ValueError, torch.linalg.LinAlgError):
-        pass  # it may run elsewhere
-    points = points_of(density)
-    return points, Capture(evaluate, points, gradient=True)
 
 
 @pause_collection()
@@ -469,46 +337,4 @@ def check(model: Callable[..., Any], /, *args: Any, **kwargs: Any) -> GradientCh
         >>> found.passed(), found.wrong, found.causes
         (False, ('z',), ('Square',))
     """
-    return _compile(LogDensity(rolled(model), args, kwargs), None)[0].check()
-
-
-def _gradient(density: LogDensity) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-    """The log density of the program itself, and its gradient by autograd."""
-
-    def run(q: Tensor) -> tuple[Tensor, Tensor]:
-        with torch.inference_mode(False), torch.enable_grad(), enforce_double(ExactDerivatives()):
-            q = q.clone().requires_grad_()
-            value = density(q)
-            if not value.requires_grad:
-                return value.double(), torch.zeros_like(q)
-            (gradient,) = torch.autograd.grad(value, q, allow_unused=True, materialize_grads=True)
-            return value.detach().double(), gradient.double()
-
-    return run
-
-
-def _value(density: LogDensity) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-    """The log density of the program itself, without gradient."""
-
-    def run(q: Tensor) -> tuple[Tensor, Tensor]:
-        with torch.inference_mode(False), torch.enable_grad():
-            return density(q.clone().requires_grad_()).detach().double(), q.new_empty(0)
-
-    return run
-
-
-def _eager(density: LogDensity) -> Callable[[Tensor], tuple[Tensor, ...]]:
-    """The program itself as an engine."""
-    program = _gradient(density)
-
-    def run(q: Tensor) -> tuple[Tensor, Tensor]:
-        with contextlib.suppress(ValueError, torch.linalg.LinAlgError):
-            return program(q)
-        return torch.tensor(-torch.inf, dtype=torch.float64), torch.zeros_like(q)
-
-    return run
-
-
-def _stack(rows: list[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
-    columns = [torch.stack(column).detach() for column in zip(*rows, strict=True)]
-    return tuple(column.double() if column.is_floating_point() else column for column in columns)
+    return _of(build_density(LogDensity(rolled(model), args, kwargs), None)).check()

@@ -13,6 +13,12 @@ from sursum.core.scope import own_batch
 from sursum.distributions.supports import may_start, support_of
 from sursum.errors import DensityError
 
+JITTER = 0.1
+"""How far from its initial value an unknown may start, in unconstrained coordinates."""
+
+SPREAD = 2.0
+"""How far from zero an unknown without one may start."""
+
 
 def carry_over(site: Sample, onto: Any) -> Tensor | None:
     """The site's initial value in unconstrained coordinates; None if it has none inside its support."""

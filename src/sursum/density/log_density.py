@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext, suppress
-from dataclasses import replace
-from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -22,46 +19,30 @@ from torch import Tensor
 from sursum.common.gc_pause import pause_collection
 from sursum.common.precision import in_double
 from sursum.common.snapshot import snapshot_of
-from sursum.common.tables import Table
 from sursum.common.user_frame import warn
 from sursum.core.arguments import with_data
-from sursum.core.calling import Program, refuse_coroutines, run_program, valued
-from sursum.core.messages import Deterministic, Factor, Sample, Site
+from sursum.core.calling import Program, innermost, refuse_coroutines, valued
+from sursum.core.messages import Sample, Site
 from sursum.core.runtime import Messenger
 from sursum.core.scope import at_site, own_steps
 from sursum.core.trace import Trace
 from sursum.core.valid_data import ValidData
-from sursum.core.validation import check_value, enable_validation
-from sursum.density.bypassed_module import check_caches, watch_originals
-from sursum.density.dtype_errors import explain_torch_errors
-from sursum.density.init_values import brief, carry_over, place_given
-from sursum.density.layout import Latent, coordinate_names, layout, observed_values, site_dims, site_dtype
+from sursum.core.validation import check_value
+from sursum.density import explanation
+from sursum.density.execution import Execution
+from sursum.density.first_run import first_run
+from sursum.density.init_values import JITTER, SPREAD, carry_over, place_given
+from sursum.density.layout import Latent, coordinate_names, layout, observed_values, site_dims
 from sursum.density.networks import module_parameters, network_weights
 from sursum.density.scales import scaled_sites
-from sursum.density.search import runs
-from sursum.density.survey import Survey, check_terms
-from sursum.density.unconstrain import Placed, Recalled, refuse_subsamples
+from sursum.density.unconstrain import Placed, Recalled
 from sursum.density.unobserved import find_unobserved
-from sursum.density.unused_sites import find_unconnected
+from sursum.density.unused_sites import announce_unconnected, find_unconnected
 from sursum.distributions.delta import Delta
 from sursum.distributions.fluent import unwrap
-from sursum.errors import (
-    ArgumentError,
-    DensityError,
-    HeldParameterWarning,
-    ObservationError,
-    PlateError,
-    SursumError,
-    UnusedSiteWarning,
-)
-from sursum.handlers import trace
+from sursum.errors import DensityError, HeldParameterWarning, SursumError
 from sursum.handlers.enumerate.elimination import Reduce
-from sursum.handlers.enumerate.enumerated import ADVICE, Enumerated, Plan
-
-_JITTER = 0.1
-_SPREAD = 2.0
-_ATTEMPTS = 10
-_PROOFS = 3
+from sursum.handlers.enumerate.enumerated import Enumerated
 
 
 class LogDensity:
@@ -102,27 +83,26 @@ class LogDensity:
         args, kwargs = with_data(model, args, kwargs or {})
         self.args, self.kwargs = tuple(map(snapshot_of, args)), {k: snapshot_of(v) for k, v in kwargs.items()}
         self.model, self.jacobian = model, jacobian
-        self.latents: tuple[Latent, ...] = ()
-        self.plan: Plan | None = None
-        self._of_discrete: frozenset[str] = frozenset()  # what depends on sites that are summed out
         self._valid = ValidData()
         self._starts_near = False
-        self.exit: str | None = None  # the line at which numbers leave torch without an operator
         with torch.inference_mode(False), torch.enable_grad(), in_double():
-            plain, found, leaves, reaches = self._find()
+            first = first_run(Execution(self.model, self.args, self.kwargs, self._valid))
             self._valid.close()
-            self.latents = layout(found, leaves)
+            found, leaves = first.whole, first.leaves
+            self.plan, self._of_discrete = first.plan, first.of_discrete
+            self.exit = first.exit  # the line at which numbers leave torch without an operator
+            self.latents: tuple[Latent, ...] = layout(found, leaves)
             self.dim = self.latents[-1].stop
             self._first = np.concatenate([leaf.detach().double().reshape(-1).numpy() for leaf in leaves.values()])
-            self._reaches = np.repeat(list(reaches.values()), [leaf.numel() for leaf in leaves.values()])
+            self._reaches = np.repeat(list(first.reaches.values()), [leaf.numel() for leaf in leaves.values()])
             self._by_name = {latent.name: latent for latent in self.latents}
-            self.observed, self.dims = observed_values(plain), site_dims(plain)
+            self.observed, self.dims = observed_values(first.plain), site_dims(first.plain)
             self.modules, self.networks = module_parameters(found), network_weights(found)
             self.scales = scaled_sites(found, leaves)
             self.unobserved = find_unobserved(found, leaves)
             _announce_held(found)
             if self.unobserved is None:
-                _announce_unconnected(find_unconnected(found, leaves, self._run))
+                announce_unconnected(find_unconnected(found, leaves, self._run))
 
     # The function and its parts.
 
@@ -211,8 +191,8 @@ class LogDensity:
         rng: np.random.Generator,
         values: Mapping[str, Any] = MappingProxyType({}),
         *,
-        jitter: float = _JITTER,
-        spread: float = _SPREAD,
+        jitter: float = JITTER,
+        spread: float = SPREAD,
     ) -> np.ndarray:
         """A starting point: initial values plus U(−jitter, jitter) per coordinate, or U(−spread, spread) where there are none.
 
@@ -225,7 +205,7 @@ class LogDensity:
         Raises:
             DensityError: a value with the wrong shape, outside its site's support, or on the boundary.
         """
-        if values or (jitter, spread) != (_JITTER, _SPREAD):
+        if values or (jitter, spread) != (JITTER, SPREAD):
             return self._begin(rng, values, jitter, spread)[0]
         if self._starts_near:
             return self.near(rng)
@@ -241,7 +221,7 @@ class LogDensity:
 
     def scored_start(self, rng: np.random.Generator) -> tuple[np.ndarray, float]:
         """A starting point and its log density, from one run of the program."""
-        q, found, at = self._begin(rng, {}, _JITTER, _SPREAD)
+        q, found, at = self._begin(rng, {}, JITTER, SPREAD)
         with valued(), in_double():
             return q, float(self._total(found, at).detach())
 
@@ -323,9 +303,7 @@ class LogDensity:
     @property
     def title(self) -> str:
         """The program's name, for messages and the C source."""
-        inner: Any = self.model
-        while isinstance(inner, (partial, Messenger)):
-            inner = inner.func if isinstance(inner, partial) else inner.fn
+        inner = innermost(self.model)
         return str(getattr(inner, "__qualname__", type(inner).__name__))
 
     def site_at(self, index: int) -> str:
@@ -339,35 +317,16 @@ class LogDensity:
     @in_double()
     def not_finite(self, q: Any) -> list[str]:
         """The sites whose value or log density is not finite at `q`, or that cannot be scored there."""
-        with valued():
-            found = self._run(self._at(torch.as_tensor(np.asarray(q), dtype=torch.float64)))
-        names = []
-        for name, site in found.items():
-            try:
-                terms = [site.value] + ([site.log_prob()] if isinstance(site, (Sample, Factor)) else [])
-            except (ValueError, torch.linalg.LinAlgError):
-                names.append(name)
-                continue
-            if not all(bool(torch.isfinite(term).all()) for term in terms if isinstance(term, Tensor)):
-                names.append(name)
-        return names
+        return explanation.not_finite(self._look(q))
 
     @in_double()
     def explain(self, q: Any) -> str:
         """A table of every site at `q`: value, log density, line of the program."""
-        rows = [("site", "value", "log density", "line")]
         try:
-            with valued():
-                found = self._run(self._at(torch.as_tensor(np.asarray(q), dtype=torch.float64)))
+            found = self._look(q)
         except (SursumError, ValueError, torch.linalg.LinAlgError) as error:
             return f"the program cannot be run there: {error}"
-        for name, site in found.items():
-            try:
-                log_prob = f"{float(site.log_prob().detach().sum()):.6g}" if hasattr(site, "log_prob") else ""
-            except (ValueError, torch.linalg.LinAlgError) as error:
-                log_prob = str(error).splitlines()[0]
-            rows.append((name, brief(site.value), log_prob, site.where or ""))
-        return Table(rows)
+        return explanation.tabulate(found)
 
     # Runs.
 
@@ -406,124 +365,20 @@ class LogDensity:
         assert at.summed is not None  # it was entered
         return at.summed.log_sum()
 
+    def _look(self, q: Any) -> Trace:
+        """The execution at `q`, without derivatives."""
+        with valued():
+            return self._run(self._at(torch.as_tensor(np.asarray(q), dtype=torch.float64)))
+
     def _run(self, at: Placed, summing: Enumerated | None = None) -> Trace:
-        said = explain_torch_errors(lambda: recorder.trace, self.model, self.args, self.kwargs)
-        if summing is None and self.plan is not None:
-            summing = Enumerated(plan=self.plan)
-        with trace() as recorder, summing or nullcontext() as summed, at as running, said, self._valid.here():
-            result = run_program(self.model, self.args, self.kwargs)
-        at.jacobians, at.summed = running.jacobians, summed
-        found = Trace(recorder.trace.nodes, result)
-        gone = next((latent for latent in self.latents if latent.name not in running.placed), None)
+        found = Execution(self.model, self.args, self.kwargs, self._valid, self.plan).run(at, summing)
+        gone = next((latent for latent in self.latents if latent.name not in at.placed), None)
         if gone is not None:
             raise DensityError(
                 f"latent site {gone.name!r} ({gone.where}) was there when the program was first run, and is not now. "
                 "A density needs the same latent sites in every execution."
             )
         return found
-
-    def _find(self) -> tuple[Trace, Trace, dict[str, Tensor], dict[str, float]]:
-        """A first execution, with a free leaf for every latent site: at carried values, or anywhere the program runs.
-
-        Once with one value of each discrete site, once with all of them if there are any; and how far from it starts are
-        drawn, for each site.
-        """
-        rng = np.random.default_rng(0)
-
-        def attempt(number: int) -> tuple[Trace, Trace, dict[str, Tensor], dict[str, float]]:
-            leaves: dict[str, Tensor] = {}
-            reaches: dict[str, float] = {}
-
-            def choose(site: Sample, free_shape: torch.Size, onto: Any) -> Tensor:
-                free = carry_over(site, onto)
-                reaches[site.name] = _SPREAD if free is None else _JITTER
-                if free is None:
-                    free = torch.zeros(free_shape, dtype=site_dtype(site))
-                if number:
-                    away = rng.uniform(-number, number, tuple(free_shape))
-                    free = free + torch.as_tensor(away, dtype=free.dtype)
-                leaves[site.name] = free.requires_grad_()
-                return leaves[site.name]
-
-            with watch_originals() as originals:
-                plain, survey = self._survey(choose)
-            originals.check(plain)
-            refuse_subsamples(plain)
-            self.plan = survey.plan()
-            found = plain if self.plan is None else self._enumerate(plain, survey, leaves)
-            with watch_originals() as scoring:
-                found.log_prob()
-            self.exit = originals.exit or scoring.exit
-            check_caches(found)
-            return plain, found, leaves, reaches
-
-        return next(runs(attempt, _ATTEMPTS))
-
-    def _survey(self, choose: Callable[[Sample, torch.Size, Any], Tensor], seed: int = 0) -> tuple[Trace, Survey]:
-        """A run in which each discrete site that can be summed out has one value.
-
-        At that value the data may be impossible, which matters only where there is no other.
-        """
-        said = explain_torch_errors(lambda: recorder.trace, self.model, self.args, self.kwargs)
-        survey = Survey(seed=seed)
-        try:
-            with trace() as recorder, survey as surveyed, Placed(choose=choose), said, self._valid.here():
-                result = run_program(self.model, self.args, self.kwargs)
-        except (ArgumentError, ObservationError):
-            if not surveyed.sites:
-                raise
-            with enable_validation(False), trace() as recorder, survey as surveyed, Placed(choose=choose):
-                result = run_program(self.model, self.args, self.kwargs)
-        return Trace(recorder.trace.nodes, result), surveyed
-
-    def _enumerate(self, plain: Trace, survey: Survey, leaves: Mapping[str, Tensor]) -> Trace:
-        """A run in which each has all its values, proved against runs in which it has one."""
-
-        def choose(site: Sample, free_shape: torch.Size, onto: Any) -> Tensor:
-            if leaves[site.name].shape != free_shape:
-                raise DensityError(f"latent site {site} has another shape for each value of the discrete sites. {ADVICE}")
-            return leaves[site.name]
-
-        at = Placed(choose=choose)
-        try:
-            found = self._run(at)
-        except (RuntimeError, IndexError, TypeError, ObservationError, PlateError) as error:
-            if isinstance(error, SursumError) and not isinstance(error, (ObservationError, PlateError)):
-                raise
-            raise DensityError(
-                f"the program cannot be run with all values of the discrete sites {survey.plan_names()} at once: {error}. "
-                f"{ADVICE}"
-            ) from error
-        summed = at.summed
-        assert summed is not None  # it was entered
-        assert self.plan is not None
-        self.plan = replace(self.plan, patterns=summed.patterns)
-        self._prove(plain, survey, found, summed, leaves)
-        summed.log_sum()  # says now what cannot be summed
-        self._of_discrete = frozenset(
-            name
-            for name, site in plain.items()
-            if isinstance(site, Deterministic) and torch.as_tensor(site.value).shape != torch.as_tensor(found[name].value).shape
-        )
-        return found
-
-    def _prove(self, plain: Trace, survey: Survey, found: Trace, summed: Enumerated, leaves: Mapping[str, Tensor]) -> None:
-        """Compare the terms with all values of discrete sites at once with those at single ones, also away from the start."""
-        check_terms(plain, survey, found, summed)
-        rng = np.random.default_rng(1)
-        away = {
-            name: torch.as_tensor(rng.normal(0.0, 0.3, tuple(leaf.shape)), dtype=leaf.dtype) for name, leaf in leaves.items()
-        }
-
-        def choose(site: Sample, free_shape: torch.Size, onto: Any) -> Tensor:
-            return leaves[site.name].detach() + away[site.name]
-
-        at = Placed(choose=choose)
-        with suppress(ArgumentError, ObservationError, torch.linalg.LinAlgError):  # there it need not run
-            there = self._run(at)
-            assert at.summed is not None  # it was entered
-            for seed in range(1, _PROOFS):
-                check_terms(*self._survey(choose, seed), there, at.summed)
 
 
 def _announce_held(found: Trace) -> None:
@@ -534,14 +389,4 @@ def _announce_held(found: Trace) -> None:
             f"{'parameter' if one else 'parameters'} {', '.join(map(repr, held))} {'is' if one else 'are'} not lifted, and "
             "held at the current value. Give a prior with lift to make the posterior account for it.",
             HeldParameterWarning,
-        )
-
-
-def _announce_unconnected(lonely: Sequence[str]) -> None:
-    if lonely:
-        one = len(lonely) == 1
-        warn(
-            f"the latent {'site' if one else 'sites'} {', '.join(map(repr, lonely))} {'affects' if one else 'affect'} "
-            "nothing but the prior: the posterior will equal it. Check that the program uses the value.",
-            UnusedSiteWarning,
         )

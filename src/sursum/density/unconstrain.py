@@ -45,8 +45,7 @@ class Unconstrained(Answering):
         if value.shape != own_shape(site) and own_batch(site.fn.batch_shape) != site.fn.batch_shape:
             raise DensityError(
                 f"the support of latent site {site} depends on a discrete site that is summed out, so that it would have "
-                "another "
-                "support for each of its values. Draw it on a fixed support, and transform it in the program."
+                "a different support for each of its values. Draw it on a fixed support, and transform it in the program."
             )
         if not is_identity(onto):
             self._add(site, onto.log_abs_det_jacobian(answer, value))

@@ -10,9 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sursum.common.user_frame import warn
 from sursum.core.messages import Deterministic, Sample
 from sursum.core.trace import Trace
 from sursum.density.unconstrain import Placed
+from sursum.errors import UnusedSiteWarning
 
 #: How far sites are perturbed, in unconstrained coordinates.
 _MOVES = (0.3, 1.0, 1.0, 3.0, 3.0, 10.0)
@@ -44,6 +46,17 @@ def find_unconnected(found: Trace, leaves: Mapping[str, Tensor], run: Callable[[
                 needs[other] |= own[name]
         return _lonely(needs, own)
     return lonely
+
+
+def announce_unconnected(lonely: Sequence[str]) -> None:
+    """Warn of latent sites that `find_unconnected` has found."""
+    if lonely:
+        one = len(lonely) == 1
+        warn(
+            f"the latent {'site' if one else 'sites'} {', '.join(map(repr, lonely))} {'affects' if one else 'affect'} "
+            "nothing but the prior: the posterior will equal it. Check that the program uses the value.",
+            UnusedSiteWarning,
+        )
 
 
 def _find_changed(

@@ -48,7 +48,7 @@ class ShardedDensity(CompiledDensity):
 
     def value_and_grad(self, q: Array) -> tuple[float, Array]:
         """See `CompiledDensity`."""
-        return self.total(self._checked(q))
+        return self.total(self._check_point(q))
 
     def with_data(self, *args: Any, **kwargs: Any) -> CompiledDensity:
         """See `CompiledDensity`."""

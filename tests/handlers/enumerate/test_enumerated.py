@@ -329,7 +329,7 @@ def growing():
         (summing, "site 'y' .* is not the same"),
         (outside, "'z'"),
         (too_far, "su.markov"),
-        (growing, "latent site 'x' .* has another shape for each value of the discrete sites"),
+        (growing, "latent site 'x' .* has a different shape for each value of the discrete sites"),
     ],
     ids=lambda part: getattr(part, "__name__", ""),
 )

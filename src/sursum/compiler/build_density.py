@@ -1,0 +1,173 @@
+"""The way of a log density to an engine: captured with its sites, compiled, and proved."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from sursum.common.user_frame import warn
+from sursum.compiler.capture.capture import Beside, Capture
+from sursum.compiler.capture.loop_warning import note_long_loops
+from sursum.compiler.capture.purity import check_pure
+from sursum.compiler.check.faithful import check_again, check_faithful, check_seen, check_unseen
+from sursum.compiler.check.points import WIDE, far_points, nearby_points, points_of, proof_points
+from sursum.compiler.eager import gradient_of, run_eagerly, value_of
+from sursum.compiler.engine import DENSITY_ENGINES, Remembered, check_engine
+from sursum.compiler.function import Function, batch
+from sursum.compiler.graph.assumption import same_bits
+from sursum.compiler.graph.dce import drop_guards
+from sursum.compiler.graph.graph import Graph
+from sursum.compiler.recent import RECENT
+from sursum.compiler.scan import rolled
+from sursum.density.log_density import LogDensity
+from sursum.errors import ArgumentError, EngineWarning, ObservationError, UncapturableError
+
+
+@dataclass(frozen=True)
+class Sites:
+    """The values of latent and deterministic sites as a graph, captured with the density: of one state of the data."""
+
+    names: tuple[str, ...]
+    graph: Graph
+
+    def on(self, recorded: Graph) -> Sites:
+        """The same sites of other data."""
+        used = self.graph.constants
+        if all(same_bits(constant, recorded.constants[value]) for value, constant in used.items()):
+            return self
+        return Sites(self.names, replace(self.graph, constants={value: recorded.constants[value] for value in used}))
+
+    @cached_property
+    def run(self) -> Callable[[Tensor], tuple[Tensor, ...]]:
+        """The values at a batch of points."""
+        return batch(self.graph)
+
+
+@dataclass(frozen=True)
+class Built:
+    """A density with its engine.
+
+    Args:
+        density: the density that was built: its scans stay loops.
+        function: the compiled function; None if the program itself is run.
+        points: two points at which the density is finite.
+        sites: the values of the sites; None if the program itself is run.
+        known: the results of the torch engine at the points of the capture and others.
+    """
+
+    density: LogDensity
+    function: Function | None
+    points: tuple[Tensor, Tensor]
+    sites: Sites | None
+    known: Remembered
+
+
+def build_density(density: LogDensity, engine: str | None) -> Built:
+    """Capture a density, compile it, and prove it; or say why the program itself is run."""
+    check_engine(engine, engines=DENSITY_ENGINES)
+    if isinstance(density, LogDensity) and not isinstance(density.model, rolled):
+        density = density.under(rolled)
+    if engine == "eager":
+        built, took = _build_eager(density)
+        warn(
+            f"engine='eager' runs the program by Python for every gradient, {took} each, where C takes microseconds; a draw "
+            "takes ten gradients or more.",
+            EngineWarning,
+        )
+        return built
+    names: list[str] = []
+
+    def evaluate(q: Tensor) -> Beside:
+        value, sites = density.with_values(q)
+        names[:] = sites
+        return Beside(value, tuple(sites.values()))
+
+    earlier: tuple[Function, Sites] | None = None
+
+    def is_known(graph: Graph) -> bool:
+        nonlocal earlier
+        earlier = None if density.exit is not None or engine == "torch" else _again(graph, (density.title, *names))
+        return earlier is not None
+
+    try:
+        points, program = _capture(density, evaluate, is_known)
+        if earlier is not None and len(program.found) == 1:
+            function, sites = earlier
+            others = [far_points(points[0])[-1], points[1]]
+            check_again(function.recorded, function.known, gradient_of(density), (points[0], program.found[0]), others)
+            note_long_loops(function.graph)
+            return Built(density, function, points, sites, function.known)
+        function = Function.of(replace(program.graph, outputs=program.graph.outputs[:2]))
+    except UncapturableError as error:
+        if engine is not None:
+            raise
+        built, took = _build_eager(density)
+        warn(f"the program is run by Python for every gradient, {took} each, which is slow: {error}", EngineWarning)
+        return built
+    note_long_loops(function.graph)
+    far = far_points(points[0])
+
+    def check() -> None:
+        if density.exit is None and not program.python_backward:
+            recorded = zip(points, program.found, strict=True)
+            check_seen(function.recorded, function.known, gradient_of(density), value_of(density), recorded, far)
+        else:
+            wide = far_points(points[0], WIDE) if density.exit is not None else []
+            check_faithful(function.recorded, function.known, gradient_of(density), points, [*far, *wide])
+            check_unseen(program, wide)
+
+    proofs = [*points, *far, *proof_points(points)]
+    outputs = ("log density", "gradient")
+    function = function.compiled(engine, title=density.title, outputs=outputs, proofs=proofs, check=check)
+    # A guard may need the whole density: the factor of a covariance, again for each draw.
+    sites = Sites(tuple(names), drop_guards(replace(program.graph, outputs=program.graph.outputs[2:])))
+    if program.is_plain and density.exit is None and function.native is not None:
+        RECENT.add(program.graph, (density.title, *names), (function, sites))
+    return Built(density, function, points, sites, function.known)
+
+
+def _again(recorded: Graph, names: tuple[str, ...]) -> tuple[Function, Sites] | None:
+    """What an earlier density of the same program was compiled to, with the data of this recording."""
+    known = RECENT.find(recorded, names)
+    if known is None or known.has_data_of(recorded):
+        return None if known is None else known.made
+    function, sites = known.made
+    renewed: Function | None = function.on(recorded)
+    if renewed is None:
+        return None
+    made = renewed, sites.on(recorded)
+    RECENT.add(recorded, names, made, instead=known)
+    return made
+
+
+def _build_eager(density: LogDensity) -> tuple[Built, str]:
+    """The density run by the program itself, and how long a gradient takes."""
+    points, run = points_of(density), run_eagerly(density)
+    check_pure(run, points)
+    began = time.perf_counter()
+    run(points[0])
+    milliseconds = 1e3 * (time.perf_counter() - began)
+    return Built(density, None, points, None, Remembered(run)), f"{milliseconds:.2g} ms"
+
+
+def _capture(
+    density: LogDensity, evaluate: Callable[[Tensor], Beside], is_known: Callable[[Graph], bool]
+) -> tuple[tuple[Tensor, Tensor], Capture]:
+    """Two points at which the density is finite, and its capture at these; they are searched for if need be.
+
+    A recording is a run of the program, so that a point is tried by recording there.
+    """
+    points = nearby_points(density)
+    try:
+        program = Capture(evaluate, points, gradient=True, is_known=is_known)
+        if all(bool(value.isfinite()) for value, *_ in program.found):
+            return points, program
+    except (ArgumentError, ObservationError, ValueError, torch.linalg.LinAlgError):
+        pass  # it may run elsewhere
+    points = points_of(density)
+    return points, Capture(evaluate, points, gradient=True)
