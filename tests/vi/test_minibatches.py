@@ -39,8 +39,8 @@ LOSSES = [Trace_ELBO(), TraceMeanField_ELBO(), RenyiELBO(0.5, num_particles=2)]
 
 def gradients(svi, args, seed=0):
     """The gradients that the engine of a batch computes, and those of the programs with the same noise."""
-    svi._set_up(args, {})
-    engine, batch = svi._engine_for_batch(args, {})
+    svi._set_up.prepare(args, {})
+    engine, batch = svi._batch_steps.find(args, {})
     if svi.engine == "torch":
         trained = engine._trained()
         found = engine.step.on(batch, trained, seed=seed, state={})
@@ -103,8 +103,8 @@ def test_a_loop_over_batches_captures_each_shape_once_and_a_smaller_last_batch_i
     for _ in range(40):
         for rows in torch.randperm(40, generator=order).split(16):
             svi.step(X[rows], Y[rows])
-    assert {type(engine).__name__ for engine in svi._by_shape.values()} == {"InC"}
-    assert len(svi._by_shape) == 2
+    assert {type(engine).__name__ for engine in svi._batch_steps.by_shape.values()} == {"InC"}
+    assert len(svi._batch_steps.by_shape) == 2
     mean, _ = exact()
     assert float((svi.params["auto.loc.w"].detach() - mean).abs().max()) < 0.06
 
@@ -162,7 +162,7 @@ def test_discrete_guides_and_their_baselines_are_captured():
     captured = svi(None)
     for _ in range(5):
         captured.step(torch.tensor(2.0))
-    (engine,) = captured._by_shape.values()
+    (engine,) = captured._batch_steps.by_shape.values()
     assert engine.name == "torch"
     before = {name: value.clone() for name, value in captured._training.baselines.items()}
     found = engine.step.on(engine.batch, engine._trained(), seed=9, state={n: v.clone() for n, v in before.items()})

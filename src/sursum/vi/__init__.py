@@ -8,7 +8,8 @@ from sursum.vi.early_stopping import EarlyStopping
 from sursum.vi.elbo import ELBO
 from sursum.vi.mean_field_elbo import TraceMeanField_ELBO
 from sursum.vi.renyi_elbo import RenyiELBO
-from sursum.vi.svi import SVI, SVIResult
+from sursum.vi.svi import SVI
+from sursum.vi.svi_result import SVIResult
 from sursum.vi.trace_elbo import Trace_ELBO
 from sursum.vi.traceenum_elbo import TraceEnum_ELBO
 

@@ -1,0 +1,92 @@
+"""What is done once before the first step: a run of both programs, the optimiser, how particles are drawn."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sursum.common.user_frame import warn
+from sursum.core.calling import valued
+from sursum.core.messages import Param
+from sursum.core.trace import Trace
+from sursum.density.bypassed_module import watch_originals
+from sursum.density.unobserved import announce_empty, announce_unobserved, find_unobserved
+from sursum.errors import EngineWarning
+from sursum.handlers import seed
+from sursum.handlers.enumerate.enumerated import can_enumerate, listed
+from sursum.training import seeds
+from sursum.training.training import Training
+from sursum.training.work import Work
+from sursum.vi.bound import Bound
+from sursum.vi.elbo import ELBO, batch
+from sursum.vi.engine import Engines
+from sursum.vi.particle import Pair, pair
+
+
+class SetUp:
+    """The first runs of an SVI.
+
+    Args:
+        loss: the bound, as it was given.
+        bound: the loss of the programs, which learns here what they are like.
+        training: the store, which gets their parameters.
+        engines: what makes the engines, which learns how large the programs are.
+    """
+
+    def __init__(self, loss: ELBO, bound: Bound, training: Training, engines: Engines) -> None:
+        self.loss, self.bound, self.training, self.engines = loss, bound, training, engines
+        self.called: tuple[tuple[Any, ...], dict[str, Any]] | None = None  # the arguments of the last run
+        self._knows_particles = False
+
+    def prepare(self, args: tuple[Any, ...], kwargs: dict[str, Any], *, trains: bool = True) -> None:
+        """Run both programs once, so that the store has their parameters, and make the optimiser if there are any, or if it
+        `trains`."""
+        self.called = (args, kwargs)
+        if self.training.optimizer is None:
+            with Work() as work:
+                first = self.first(args, kwargs)
+            sites = [*first.guide.values(), *first.model.values()]
+            params = [site if isinstance(site, Param) else getattr(site, "param", None) for site in sites]
+            if any(param is not None and param.owner is not None for param in params):
+                # Now that the store has the networks' parameters, nothing needs to read the networks' own.
+                with watch_originals() as originals:
+                    first = self.first(args, kwargs)
+                for found in (first.guide, first.model):
+                    originals.check(found, trained=True)
+            if not self.loss.averages:
+                announce_requests(first.guide)
+            announce_unobserved(find_unobserved(first.model))
+            announce_empty({name: site.value for name, site in first.model.observed.items()})
+            self.bound.look(first)
+            if trains or self.training.leaves:
+                if self.training.leaves:
+                    self.engines.choose(work)
+                self.training.ready()
+
+    def first(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Pair:
+        """Both programs, run together once."""
+        with valued(), self.training.store, self.seeded(seeds.SET_UP, 0):
+            return pair(self.bound.model, self.bound.guide, args, kwargs, averages=self.loss.averages)
+
+    def choose_particles(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Determine once how the programs themselves draw particles: in a batch or one after another."""
+        if not self._knows_particles:
+            with valued(), self.training.store, self.seeded(seeds.SET_UP, 0):
+                self.bound.loss = batch(self.loss, self.bound.model, self.bound.guide, args, kwargs)
+            self._knows_particles = True
+
+    def seeded(self, purpose: int, index: int) -> seed:
+        """The randomness of one purpose."""
+        return seed(rng_seed=seeds.derive(self.training.seed, purpose, index))
+
+
+def announce_requests(guide: Trace) -> None:
+    """Warn where a guide asks for exact sums that this bound does not have."""
+    asked = [
+        name for name, site in guide.stochastic.items() if site.infer.get("enumerate") and can_enumerate(site.but(value=None))
+    ]
+    if asked:
+        warn(
+            f"the guide asks for exact sums over {listed(asked)}, by infer={{'enumerate': …}} or config_enumerate, and "
+            "this bound draws them: its gradient has the noise of a score function. Use loss=su.infer.TraceEnum_ELBO().",
+            EngineWarning,
+        )
