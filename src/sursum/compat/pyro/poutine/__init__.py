@@ -5,29 +5,27 @@ Imports sursum's public names; the rest of `sursum.compat.pyro` imports it.
 
 from sursum.compat.pyro._refuse import refusing
 from sursum.compat.pyro.poutine import handlers, messenger, nodes, runtime, trace_struct, util
+from sursum.compat.pyro.poutine.block import block
 from sursum.compat.pyro.poutine.enumerated import enum, markov
+from sursum.compat.pyro.poutine.executions import escape, replay, trace
 from sursum.compat.pyro.poutine.handlers import (
-    block,
     broadcast,
     collapse,
     condition,
     do,
     equalize,
-    escape,
     get_mask,
     infer_config,
     lift,
     mask,
-    queue,
-    reparam,
-    replay,
     scale,
     seed,
     substitute,
-    trace,
     uncondition,
 )
 from sursum.compat.pyro.poutine.messenger import Messenger
+from sursum.compat.pyro.poutine.queue import queue
+from sursum.compat.pyro.poutine.reparam import reparam
 from sursum.compat.pyro.poutine.trace_struct import Trace
 from sursum.compat.pyro.poutine.util import NonlocalExit, enable_validation, is_validation_enabled, unwrap
 

@@ -12,6 +12,9 @@ from sursum.compat.pyro.running import execution, is_running
 from sursum.handlers import Messenger as SursumMessenger
 from sursum.handlers import Site, perform
 
+Fn = Callable[..., Any] | None
+"""The program of a handler; None if it is given later, or used as a `with` block."""
+
 
 class Handler(SursumMessenger):
     """A handler here: its program's networks have their own parameters again when it ends."""
