@@ -14,6 +14,7 @@ from sursum.core.primitives import deterministic, factor, param, sample, subsamp
 from sursum.core.scan import scan
 from sursum.core.trace import Trace
 from sursum.core.validation import enable_validation, is_validation_enabled, validation_enabled
+from sursum.draws.draws import Draws
 from sursum.draws.summary import Summary
 from sursum.handlers import (
     ParamStore,
@@ -35,7 +36,7 @@ from sursum.handlers import (
     trace,
     uncondition,
 )
-from sursum.posterior.posterior import Draws, Posterior
+from sursum.posterior.posterior import Posterior
 from sursum.show.render import Rendering, render
 from sursum.show.report import Report, report
 

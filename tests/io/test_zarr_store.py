@@ -12,7 +12,8 @@ import pytest
 
 from sursum.draws import run_store
 from sursum.errors import StorageError
-from sursum.io.zarr_store import CHECKSUM, Column, DrawTable, ZarrStore, safe_names
+from sursum.io.zarr_metadata import CHECKSUM, safe_names
+from sursum.io.zarr_store import Column, DrawTable, ZarrStore
 from sursum.posterior.posterior import Posterior
 
 FLOAT, INT, BOOL = np.dtype(np.float64), np.dtype(np.int64), np.dtype(np.bool_)

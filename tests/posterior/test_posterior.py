@@ -11,8 +11,9 @@ import pytest
 import torch
 from tests.support.arviz_groups import groups_of
 
+from sursum.draws.draws import Draws
 from sursum.errors import StorageError
-from sursum.posterior.posterior import Draws, Posterior
+from sursum.posterior.posterior import Posterior
 
 CHAINS, DRAWS, WARMUP = 3, 40, 10
 

@@ -433,7 +433,7 @@ def test_another_shape_at_another_draw() -> None:
 def test_draws_follow_the_device_of_the_program() -> None:
     from torch._subclasses import FakeTensorMode
 
-    from sursum.predict.predictive import _give
+    from sursum.predict.at_draw import _give
 
     with FakeTensorMode(allow_non_fake_inputs=True):
         loc = torch.zeros(3, device="cuda")

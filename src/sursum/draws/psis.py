@@ -139,3 +139,10 @@ def verdict(k: float) -> tuple[str, ...]:
         f"Pareto k is {k:.2f}, above {LIMIT}: the approximation misses part of the posterior, and its means and sds cannot "
         "be trusted. Start MCMC from it (`MCMC(…, init=posterior)`), use a richer one, or reparametrise.",
     )
+
+
+def say_trust(k: float | None) -> tuple[str, ...]:
+    """What a summary says about a Pareto k without a warning."""
+    if k is None or k > LIMIT:
+        return ()
+    return (f"Pareto k is {k:.2f}." if np.isfinite(k) else "There is no Pareto k: the weights are all equal, or too few.",)

@@ -13,31 +13,28 @@ list of Zarr's own codecs, and executes nothing.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sursum.common.optional_packages import require
 from sursum.errors import StorageError
-from sursum.io.files import atomically, check_regular, interpreting, reading, sync, write_atomically, writing
+from sursum.io.files import atomically, interpreting, reading, sync, writing
 from sursum.io.zarr_chunks import LEVEL, ChunkWriter
+from sursum.io.zarr_metadata import describe, description, safe_names, seal
 
 CHUNK_BYTES = 1 << 20
 MOST_DRAWS = 1024
 COUNTS = "counts"
 SYNCED = "synced"
 EXPECTED = "an intact store written by a run of sursum"
-CHECKSUM = "sursum_checksum"
 CODECS = {"bytes", "zstd", "crc32c"}
 
 
@@ -374,41 +371,6 @@ class ZarrStore:
         return known
 
 
-def description(folder: Path) -> dict[str, Any]:
-    """The contents of the `zarr.json` of a folder.
-
-    Raises:
-        ValueError: it has been changed since it was written, or is not valid metadata.
-    """
-    file = folder / "zarr.json"
-    check_regular(file, "the description of an array or a group")
-    content = json.loads(file.read_text(encoding="utf-8"))
-    if not isinstance(content, dict) or not isinstance(content.get("attributes", {}), dict):
-        raise ValueError(f"{str(file)!r} is not the description of an array or a group")
-    # Files written before metadata had a checksum have none.
-    if content.get("attributes", {}).get(CHECKSUM, checksum(content)) != checksum(content):
-        raise ValueError(f"{str(file)!r} has changed since it was written: its checksum does not match")
-    return content
-
-
-def describe(folder: Path, content: dict[str, Any]) -> None:
-    """Write the `zarr.json` of a folder with its checksum, all or nothing."""
-    content["attributes"] = content.get("attributes", {}) | {CHECKSUM: checksum(content)}
-    write_atomically(folder / "zarr.json", json.dumps(content).encode())
-
-
-def seal(folder: Path) -> None:
-    """Add a checksum to the metadata that Zarr wrote for a folder: Zarr has checksums for numbers only."""
-    describe(folder, json.loads((folder / "zarr.json").read_text(encoding="utf-8")))
-
-
-def checksum(content: Mapping[str, Any]) -> str:
-    """The checksum of metadata, excluding the checksum itself and copies of other metadata."""
-    attributes = {name: value for name, value in content.get("attributes", {}).items() if name != CHECKSUM}
-    said = {name: value for name, value in content.items() if name != "consolidated_metadata"} | {"attributes": attributes}
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
-
-
 class _explain_damage:
     """Converts the various errors of reading damaged files into one error that says so."""
 
@@ -424,24 +386,6 @@ class _explain_damage:
         with interpreting(self.path, EXPECTED):
             if error is not None:
                 raise error
-
-
-def safe_names(names: Iterable[str]) -> Iterator[str]:
-    """Folder names, one for each name: the same where possible, and distinct even on case-insensitive file systems.
-
-    Example:
-        >>> list(safe_names(["net.0.weight", "a/b", "..", "A/B"]))
-        ['net.0.weight', 'a%2Fb', '%..', 'A%2FB%3']
-    """
-    taken: set[str] = set()
-    for i, name in enumerate(names):
-        safe = quote(name, safe="[] ")
-        if safe.startswith((".", "__", "zarr.json")) or safe in ("", "c"):
-            safe = f"%{safe}"
-        if safe.casefold() in taken or len(safe) > 150:
-            safe = f"{safe[:150]}%{i}"
-        taken.add(safe.casefold())
-        yield safe
 
 
 def _size(column: Column) -> int:

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sursum.common.settings import check_setting
+from sursum.draws.draws import Draws
 from sursum.errors import SamplingError
 from sursum.mcmc.kernel import fisher
 from sursum.mcmc.kernel.adaptation import KINDS, WORTH
 from sursum.mcmc.kernel.metric import Metric
-from sursum.posterior.posterior import Draws
 
 Array = NDArray[np.float64]
 

@@ -13,9 +13,10 @@ from torch import Tensor
 from sursum.common.user_frame import warn
 from sursum.core.calling import Program
 from sursum.density.log_density import LogDensity
+from sursum.draws.draws import Draws
 from sursum.draws.psis import verdict
 from sursum.errors import DiagnosticWarning
-from sursum.posterior.posterior import Draws, Posterior
+from sursum.posterior.posterior import Posterior
 
 Array = NDArray[np.float64]
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from sursum.common.patterns import suggestion
+from sursum.draws.draws import Draws
 from sursum.errors import DensityError, OptionError
 from sursum.handlers import ParamStore
-from sursum.posterior.posterior import Draws
 
 Init = Mapping[str, Any] | ParamStore | None
 """A mapping from site names to values, such as a `FitResult` or a `Posterior`; or a parameter store."""

@@ -3,114 +3,40 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn, Self, cast
+from typing import Any, Self, cast
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from sursum.common.other_libraries import answers, refuse_name
-from sursum.common.site_names import chosen_sites, no_site
-from sursum.core.calling import Program, refuse_shadowed
-from sursum.distributions.randomness import drawing_from
+from sursum.common.other_libraries import answers
+from sursum.common.site_names import chosen_sites
+from sursum.core.calling import Program
 from sursum.draws import arviz, run_store
-from sursum.draws.header import describe, note_of, words
-from sursum.draws.psis import LIMIT
+from sursum.draws.draws import Draws
+from sursum.draws.header import note_of
+from sursum.draws.psis import say_trust
 from sursum.draws.summary import Summary, summarise
 from sursum.errors import PredictionError
 from sursum.io import npz
 from sursum.io.files import interpreting
 from sursum.io.lazy_draws import arrays_of, shape_of
-from sursum.posterior import notebook
+from sursum.posterior import notebook, saving
 from sursum.posterior.groups import add_groups
+from sursum.posterior.own_program import linearise, program_for, refuse_shared, run_at_draw
 from sursum.posterior.prior_sensitivity import PriorSensitivity, measure
 from sursum.posterior.reprior import Refit, reprior
-from sursum.predict.linearised import Linearised
+from sursum.posterior.saving import numpy_of
 from sursum.predict.log_likelihood import pointwise
 from sursum.predict.log_prior import priors_at_draws
 from sursum.predict.module_ensemble import ModuleEnsemble, evenly_spaced
 from sursum.predict.network_draws import network_draws
 from sursum.predict.prediction import Prediction
-from sursum.predict.predictive import PREDICTED, AtDraw, Predictive
-
-KIND = "sursum posterior"
-VERSION = 1
-
-THEIRS = dict.fromkeys(
-    ("get_samples", "samples", "posterior", "draws", "extract", "stan_variable"),
-    "it is itself a mapping from names of sites to draws (chain, draw, …): `posterior['name']`, `posterior.items()`",
-) | {
-    "num_draws": "write `posterior.num_samples`",
-    "print_summary": "write `print(posterior.summary())`",
-    "describe": "write `posterior.summary()`",
-    "mean": "write `posterior['name'].mean((0, 1))`, or `posterior.summary()` for all",
-    "std": "write `posterior['name'].std((0, 1))`, or `posterior.summary()` for all",
-    "quantile": "write `posterior['name'].flatten(0, 1).quantile(q, 0)`, or `posterior.summary()` for all",
-    "sample_stats": "the statistics of draws are `posterior.stats`",
-    "observed_data": "the data are `posterior.observed`",
-    "to_inference_data": "write `posterior.to_arviz()`",
-    "to_netcdf": "write `posterior.to_arviz().to_netcdf(path)`, or `posterior.save(path)`",
-    "to_dataframe": "write `posterior.to_arviz().to_dataframe()`",
-    "sample_posterior_predictive": "write `posterior.predict(…)`",
-}
-"""Names in other libraries for what a posterior has."""
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Draws(Mapping[str, Tensor]):
-    """Draws of some chains: a mapping from site names to tensors of shape (chain, draw, *shape of the site).
-
-    Real sites are float64 for any dtype of the program; integer and boolean ones keep their dtype.
-
-    Args:
-        sites: latent sites, then deterministic ones, in the order of the program.
-        stats: the sampler's statistics of each draw, (chain, draw), under ArviZ's names: `lp` (log density on the
-            unconstrained space), `acceptance_rate`, `diverging`, `energy`, `energy_error`, `n_steps`, `step_size`,
-            `tree_depth`, `reached_max_treedepth`, `tuning`.
-        unconstrained: float64, (chain, draw, n), the points q ∈ Rⁿ themselves.
-    """
-
-    sites: Mapping[str, Tensor]
-    stats: Mapping[str, NDArray[Any]]
-    unconstrained: NDArray[np.float64]
-
-    def __getitem__(self, name: str) -> Tensor:
-        try:
-            return self.sites[name]
-        except (KeyError, TypeError):
-            raise no_site(name, self.sites, "these draws") from None
-
-    if not TYPE_CHECKING:  # type checkers know the attributes
-
-        def __getattr__(self, name: str) -> NoReturn:
-            # While a copy is being made it has no sites yet.
-            sites = self.__dict__.get("sites", {})
-            said = THEIRS | {site: f"sites are read by name, `posterior[{site!r}]`" for site in sites}
-            refuse_name(self, name, said)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.sites)
-
-    def __len__(self) -> int:
-        return len(self.sites)
-
-    @property
-    def num_chains(self) -> int:
-        return int(self.unconstrained.shape[0])
-
-    @property
-    def num_samples(self) -> int:
-        """Draws of each chain."""
-        return int(self.unconstrained.shape[1])
-
-    def __repr__(self) -> str:
-        sites = ", ".join(f"{name} {shape_of(self.sites, name)[2:]}" for name in self.sites)
-        return f"<{type(self).__name__}: {self.num_chains} × {self.num_samples} draws of {sites}>"
+from sursum.predict.predictive import PREDICTED, Predictive
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -195,12 +121,12 @@ class Posterior(Draws):
         Warns:
             ObservationWarning: nothing was drawn, as everything is observed; a prediction has fewer dimensions than the data.
         """
-        program = self._program("predict", args, kwargs)
+        program = program_for("predict", self.program, self.latents, self, args, kwargs)
         named = {"seed": seed, "chunk": chunk, "replicate": replicate, "linearised": linearised, "store": store}
-        _refuse_shadowed(program, "predict", named, "su.infer.Predictive(model, posterior, …)(…)")
+        refuse_shared(program, "predict", named, "su.infer.Predictive(model, posterior, …)(…)")
         group = None if store is None else PREDICTED[1] if args or kwargs else PREDICTED[0]
         again = True if replicate is None and not args and not kwargs else replicate
-        model = self._linearised(program.model) if linearised else program.model
+        model = linearise(program.model, self.mode) if linearised else program.model
         predictive = Predictive(model, self, seed=seed, chunk=chunk, replicate=again, store=store, group=group)
         return predictive(*program.args, **program.kwargs)
 
@@ -224,10 +150,10 @@ class Posterior(Draws):
             PredictionError: the posterior has no program.
             StorageError: the store is none of a run, or has that group already.
         """
-        program = self._program("log_likelihood", args, kwargs)
+        program = program_for("log_likelihood", self.program, self.latents, self, args, kwargs)
         named = {"chunk": chunk, "linearised": linearised, "store": store}
-        _refuse_shadowed(program, "log_likelihood", named, "su.infer.log_likelihood(functools.partial(model, …), posterior, …)")
-        model = self._linearised(program.model) if linearised else program.model
+        refuse_shared(program, "log_likelihood", named, "su.infer.log_likelihood(functools.partial(model, …), posterior, …)")
+        model = linearise(program.model, self.mode) if linearised else program.model
         return pointwise(model, self, program.args, program.kwargs, chunk=chunk, store=store)
 
     def log_prior(
@@ -246,9 +172,9 @@ class Posterior(Draws):
             PredictionError: the posterior has no program.
             StorageError: the store is none of a run, or has that group already.
         """
-        program = self._program("log_prior", args, kwargs)
+        program = program_for("log_prior", self.program, self.latents, self, args, kwargs)
         named = {"chunk": chunk, "store": store}
-        _refuse_shadowed(program, "log_prior", named, "su.infer.log_prior(functools.partial(model, …), posterior, …)")
+        refuse_shared(program, "log_prior", named, "su.infer.log_prior(functools.partial(model, …), posterior, …)")
         return priors_at_draws(program.model, self, program.args, program.kwargs, chunk=chunk, store=store)
 
     def reprior(self, prior: Mapping[str, Distribution]) -> Self:
@@ -283,7 +209,7 @@ class Posterior(Draws):
             >>> abs(float(other["mu"].mean()) - exact) < 0.02, other.pareto_k < 0.7
             (True, True)
         """
-        return cast(Self, reprior(self, self._program("reprior", (), {}), prior))
+        return cast(Self, reprior(self, program_for("reprior", self.program, self.latents, self), prior))
 
     def prior_sensitivity(self, sites: Iterable[str] | None = None, *, prior: Iterable[str] | None = None) -> PriorSensitivity:
         """How much the posterior depends on the prior and on the likelihood, by power-scaling each, with ArviZ.
@@ -327,41 +253,12 @@ class Posterior(Draws):
             PredictionError: the network does not exist, or none of it was lifted.
         """
         first = {site: self[site][0, 0] for site in self.latents or self if site in self}
-        run = None if self.program is None else partial(_at_draw, self.program, first)
+        run = None if self.program is None else partial(run_at_draw, self.program, first)
         found, draws = network_draws(name, net, self, run)
         if members is not None:
             rows = evenly_spaced(members, self.num_chains * self.num_samples)
             draws = {path: value[rows] for path, value in draws.items()}
         return ModuleEnsemble(found, draws, chunk=chunk)
-
-    def _linearised(self, model: Callable[..., Any]) -> Linearised:
-        if self.mode is None:
-            raise PredictionError(
-                "`linearised` is for posteriors with a mode, those of `Laplace`, and this one has none: it was drawn "
-                "otherwise, or loaded from a file."
-            )
-        return Linearised(model, mode=self.mode)
-
-    def _program(self, verb: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Program:
-        """The program with these arguments or, without any, with those of the fit."""
-        if self.program is None:
-            instead = {
-                "predict": "su.infer.Predictive(model, posterior)(…)",
-                "log_likelihood": "su.infer.log_likelihood(model, posterior, …)",
-                "log_prior": "su.infer.log_prior(model, posterior, …)",
-                "reprior": "fit su.reprior(model, prior)",
-            }
-            raise PredictionError(
-                f"this posterior has no program to {verb} with: it was loaded from a file, or made by hand, and files contain "
-                f"only draws. Give the program: {instead[verb]}."
-            )
-        for name in self.latents:
-            if name not in self:
-                raise PredictionError(
-                    f"the draws of latent site {name!r} were not kept, but {verb} needs those of all latent sites. "
-                    "Leave `keep` out, or include them."
-                )
-        return Program(self.program.model, args, dict(kwargs)) if args or kwargs else self.program
 
     @answers(
         var_names="sites",
@@ -396,7 +293,7 @@ class Posterior(Draws):
                     f"the draws of {name} have shape {tuple(value.shape)}, but those of this posterior begin with "
                     f"{self.unconstrained.shape[:2]}. Give `posterior.predict(x)`, or draws of (chain, draw, *shape)."
                 )
-        said = (*_say_trust(self.pareto_k), *self.warnings)
+        said = (*say_trust(self.pareto_k), *self.warnings)
         return summarise(shown, warnings=said, limit=limit)
 
     def _repr_html_(self) -> str:
@@ -433,7 +330,7 @@ class Posterior(Draws):
         """
         found = add_groups(groups, self.sites, self.observed)
         if store is not None:
-            run_store.append_groups(store, {group: _numpy(values) for group, values in found.items()}, self.dims)
+            run_store.append_groups(store, {group: numpy_of(values) for group, values in found.items()}, self.dims)
         return replace(self, groups={**self.groups, **found})
 
     def to_arviz(
@@ -459,15 +356,15 @@ class Posterior(Draws):
             ExportError: labels for a dimension that does not exist, or the wrong number of them.
             PredictionError: the log-likelihood or log prior is requested, but the posterior has no program.
         """
-        groups: dict[str, Mapping[str, NDArray[Any]]] = {"posterior": _arrays(self), "sample_stats": self.stats}
+        groups: dict[str, Mapping[str, NDArray[Any]]] = {"posterior": numpy_of(self.sites), "sample_stats": self.stats}
         if all(shape_of(self.warmup.sites, name)[1] for name in self.warmup):
-            groups |= {"warmup_posterior": _arrays(self.warmup), "warmup_sample_stats": self.warmup.stats}
-        groups["observed_data"] = _numpy(self.observed)
-        groups |= {group: _numpy(values) for group, values in self.groups.items()}
+            groups |= {"warmup_posterior": numpy_of(self.warmup.sites), "warmup_sample_stats": self.warmup.stats}
+        groups["observed_data"] = numpy_of(self.observed)
+        groups |= {group: numpy_of(values) for group, values in self.groups.items()}
         if log_likelihood and "log_likelihood" not in groups:
-            groups["log_likelihood"] = _numpy(self.log_likelihood())
+            groups["log_likelihood"] = numpy_of(self.log_likelihood())
         if log_prior and "log_prior" not in groups:
-            groups["log_prior"] = _numpy(self.log_prior())
+            groups["log_prior"] = numpy_of(self.log_prior())
         return arviz.inference_data(groups, plates=self.dims, dims=dims or {}, coords=coords or {})
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -479,17 +376,8 @@ class Posterior(Draws):
         """
         instead = {".nc": "write `posterior.to_arviz().to_netcdf(path)`", ".zarr": "run with `store=path`"}
         npz.check_suffix(path, instead)
-        groups = {**_groups("", self), **_groups("warmup ", self.warmup), "observed": _numpy(self.observed)}
-        groups |= {f"added {group}": arrays_of(values) for group, values in self.groups.items()}
-        note = note_of(self) | {
-            "warnings": self.warnings,
-            "pareto_k": self.pareto_k,
-            "notes": self.notes,
-            "groups": {group: list(arrays) for group, arrays in groups.items()},
-        }
-        # Draws in a store are read array by array.
-        flat = {f"{group}/{name}": array for group, arrays in groups.items() for name, array in arrays.items()}
-        npz.write(path, KIND, VERSION, note, flat)
+        note = note_of(self) | {"warnings": self.warnings, "pareto_k": self.pareto_k, "notes": self.notes}
+        saving.write(path, self, self.warmup, observed=self.observed, groups=self.groups, note=note)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, sites: Iterable[str] | None = None) -> Self:
@@ -511,87 +399,4 @@ class Posterior(Draws):
             StorageError: no draw, or no such site, is in it.
         """
         with interpreting(path, "a posterior written by `save` or by a run with `store`"):
-            return cls._read(path, sites)
-
-    @classmethod
-    def _read(cls, path: str | os.PathLike[str], sites: Iterable[str] | None) -> Self:
-        if os.path.isdir(path):
-            return cls._stored(run_store.read(path, sites))
-        note, flat = npz.read(path, KIND, VERSION)
-        groups = {group: {name: flat[f"{group}/{name}"] for name in names} for group, names in note["groups"].items()}
-        if sites is not None:
-            chosen = run_store.chosen(path, list(groups["sites"]), sites)
-            for group in ("sites", "warmup sites"):
-                groups[group] = {name: groups[group][name] for name in chosen}
-        sites, stats, q = _from_groups("", groups)
-        return cls(
-            sites,
-            stats,
-            q,
-            warmup=Draws(*_from_groups("warmup ", groups)),
-            observed=_tensors(groups["observed"]),
-            warnings=words(note["warnings"]),
-            groups={name[6:]: _tensors(arrays) for name, arrays in groups.items() if name.startswith("added ")},
-            **describe(note, q.shape),
-        )
-
-    @classmethod
-    def _stored(cls, stored: run_store.StoredRun) -> Self:
-        phases = {
-            phase: (stored.sites[phase], stored.stats[phase], cast(Any, stored.unconstrained[phase]))
-            for phase in run_store.PHASES
-        }
-        return cls(
-            *phases["sample"],
-            warmup=Draws(*phases["warmup"]),
-            observed=_tensors(stored.observed),
-            warnings=stored.warnings,
-            states=stored.states,
-            groups={**stored.groups, **{group: _tensors(arrays) for group, arrays in stored.data.items()}},
-            **describe(stored.note, stored.unconstrained["sample"].shape),
-        )
-
-
-def _refuse_shadowed(program: Program, verb: str, options: Mapping[str, Any], instead: str) -> None:
-    """Raise where an option is given that the program has as well: the method cannot tell whose it is."""
-    given = [name for name, value in options.items() if value is not None]
-    refuse_shadowed(program.model, verb, given, f"Write {instead}, which keeps them apart")
-
-
-def _say_trust(k: float | None) -> tuple[str, ...]:
-    """What a summary says about a Pareto k without a warning."""
-    if k is None or k > LIMIT:
-        return ()
-    return (f"Pareto k is {k:.2f}." if np.isfinite(k) else "There is no Pareto k: the weights are all equal, or too few.",)
-
-
-def _at_draw(program: Program, values: Mapping[str, Tensor]) -> None:
-    """One execution at one draw; sites without a value are drawn, from a separate generator."""
-    with drawing_from(torch.Generator().manual_seed(0)), AtDraw(values=values, draw=lambda site: site.run().value):
-        program()
-
-
-def _arrays(draws: Draws) -> dict[str, NDArray[Any]]:
-    return _numpy(draws.sites)
-
-
-def _numpy(tensors: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
-    return {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
-
-
-def _tensors(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Tensor]:
-    return {name: torch.from_numpy(array) for name, array in arrays.items()}
-
-
-def _groups(prefix: str, draws: Draws) -> dict[str, dict[str, NDArray[Any]]]:
-    return {
-        f"{prefix}sites": arrays_of(draws.sites),
-        f"{prefix}stats": dict(draws.stats),
-        f"{prefix}unconstrained": {"q": draws.unconstrained},
-    }
-
-
-def _from_groups(
-    prefix: str, groups: Mapping[str, Mapping[str, NDArray[Any]]]
-) -> tuple[dict[str, Tensor], dict[str, NDArray[Any]], NDArray[np.float64]]:
-    return _tensors(groups[f"{prefix}sites"]), dict(groups[f"{prefix}stats"]), groups[f"{prefix}unconstrained"]["q"]
+            return cls(**saving.read(path, sites))

@@ -13,7 +13,7 @@ from sursum.core.calling import refuse_shadowed
 from sursum.core.trace import Trace
 from sursum.errors import PredictionError
 from sursum.handlers.enumerate.enumerated import Enumerated
-from sursum.predict.predictive import Sampled
+from sursum.predict.given_draws import Sampled
 from sursum.predict.scores import scores
 from sursum.predict.summed_likelihood import marginal_likelihoods
 

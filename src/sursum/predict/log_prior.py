@@ -14,7 +14,7 @@ from sursum.core.messages import Sample
 from sursum.core.trace import Trace, scored
 from sursum.errors import PredictionError
 from sursum.handlers.enumerate.enumerated import Enumerated
-from sursum.predict.predictive import Sampled
+from sursum.predict.given_draws import Sampled
 from sursum.predict.scores import scores
 
 

@@ -5,51 +5,35 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution
 from torch.utils.data import DataLoader
 
 from sursum.common.patterns import suggestion
-from sursum.common.precision import default_dtype, in_double, widen
+from sursum.common.precision import in_double, widen
 from sursum.common.reprs import call_text
 from sursum.common.settings import settle, whole_number
 from sursum.common.user_frame import warn
 from sursum.core.calling import refuse_coroutines, run_program
-from sursum.core.messages import Deterministic, Param, Sample, Site, Step
-from sursum.core.runtime import handler, required
-from sursum.core.validation import check_shape
-from sursum.density.answering import Answering
+from sursum.core.messages import Deterministic, Param
 from sursum.density.dtype_errors import explain_torch_errors
 from sursum.distributions.randomness import global_seed
-from sursum.distributions.rebuild import floating_dtype, tensors
-from sursum.distributions.shapes import broadcast_shapes
-from sursum.errors import ObservationError, ObservationWarning, PredictionError, UnusedSiteWarning
+from sursum.errors import ObservationWarning, PredictionError
 from sursum.handlers import trace
-from sursum.io.lazy_draws import Rows, StoredArray, StoredSites, shape_of
+from sursum.io.lazy_draws import shape_of
+from sursum.predict.at_draw import AtDraw
 from sursum.predict.data_loaders import batches, generator_left_alone, join, rows
+from sursum.predict.given_draws import GivenDraws, Sampled, two_dimensions
 from sursum.predict.prediction import Prediction
 from sursum.predict.stream import Stream
-from sursum.predict.vectorise import Draw, Sliceable, at_draws
+from sursum.predict.vectorise import Draw, at_draws
 
 NUM_SAMPLES = 1000
 
 PREDICTED = ("posterior_predictive", "predictions")
 """ArviZ's names for predictions from a posterior: of the observed data, and of other data."""
-
-
-@runtime_checkable
-class Sampled(Protocol):
-    """What is needed of a `Posterior` here: draws of (chain, draw, *shape), and the names of the latent sites."""
-
-    @property
-    def latents(self) -> tuple[str, ...]: ...
-
-    def __getitem__(self, name: str, /) -> Tensor: ...
-
-    def __iter__(self) -> Any: ...
 
 
 @dataclass(frozen=True, repr=False)
@@ -225,63 +209,6 @@ class Predictive:
         return Prediction(sites, len(draws.shape), tuple(drawn))
 
 
-@dataclass(frozen=True)
-class GivenDraws:
-    """Draws with their leading dimensions flattened into one: `values`, each (count, *shape)."""
-
-    values: Mapping[str, Sliceable]
-    shape: torch.Size
-
-    @property
-    def count(self) -> int:
-        return self.shape.numel()
-
-    @classmethod
-    def of(cls, samples: Any, batch_ndims: int | None) -> GivenDraws:
-        """The draws of a posterior's latent sites, or of everything in a mapping.
-
-        Raises:
-            PredictionError: no draws, or sites with different numbers of them.
-        """
-        if isinstance(samples, Sampled):
-            names, leading = samples.latents or tuple(samples), 2
-        elif isinstance(samples, Mapping):
-            names, leading = tuple(samples), 1
-        else:
-            raise PredictionError(
-                f"the posterior samples are a {type(samples).__name__}. Give a Posterior, or a mapping from names of sites "
-                "to tensors whose leading dimension counts the draws."
-            )
-        leading = leading if batch_ndims is None else batch_ndims
-        sites = getattr(samples, "sites", None)
-        stored = sites.arrays if isinstance(sites, StoredSites) and not sites.flat and leading == 2 else {}
-        values = {name: stored[name] if name in stored else torch.as_tensor(samples[name]) for name in names}
-        if not values:
-            raise PredictionError("the posterior samples are empty. Leave them out to predict from the prior.")
-        shape = torch.Size(next(iter(values.values())).shape[:leading])
-        for name, value in values.items():
-            if len(value.shape) < leading or value.shape[:leading] != shape:
-                raise PredictionError(
-                    f"the posterior samples of site {name!r} have shape {tuple(value.shape)}, but the first "
-                    f"{leading} dimensions of {next(iter(values))!r}, which count the draws, are {tuple(shape)}. "
-                    "Give every site the same draws; `batch_ndims` is the number of leading dimensions that count them."
-                )
-        if not shape.numel():
-            raise PredictionError(f"there are no draws: the first {leading} dimensions of the samples are {tuple(shape)}.")
-        flat = {n: Rows(v) if isinstance(v, StoredArray) else v.flatten(0, leading - 1) for n, v in values.items()}
-        return cls(flat, shape)
-
-    def announce_unused(self, met: Iterable[str]) -> None:
-        """Warn about draws of sites that the program does not have: its other sites were drawn without them."""
-        met = list(met)
-        for name in self.values:
-            if name not in met:
-                warn(
-                    f"the draws of {name!r} were not used: the program reached no site of that name.{suggestion(name, met)}",
-                    UnusedSiteWarning,
-                )
-
-
 def _announce_given(names: Sequence[str]) -> None:
     listed = ", ".join(map(repr, names))
     warn(
@@ -301,95 +228,6 @@ def _announce_smaller(shapes: Mapping[str, tuple[int, ...]], observed: Mapping[s
                 "determine its size. Put the site in a plate.",
                 ObservationWarning,
             )
-
-
-def two_dimensions(shape: torch.Size) -> tuple[int, int]:
-    """The number of chains, and of draws per chain, for draws with these leading dimensions."""
-    return (1, shape[0]) if len(shape) == 1 else (shape[:-1].numel(), shape[-1])
-
-
-@handler
-class AtDraw(Answering):
-    """Gives sites the values of one draw and, if `draw` is given, draws all others that are not observed.
-
-    With `replicate` observed sites are drawn too, in the shape of the data. Plates are not subsampled.
-    """
-
-    values: Mapping[str, Tensor] = required()
-    draw: Draw | None = None
-    replicate: bool = False
-
-    drawn: list[str] = field(init=False, repr=False, default_factory=list)
-
-    def handle(self, site: Site) -> Any:
-        if isinstance(site, Sample) and not site.infer.get("is_subsample"):
-            if site.name in self.values:
-                site = site.but(is_observed=False, value=None)
-            elif site.is_observed and self.replicate:
-                site = _shape_as_data(site)
-        elif isinstance(site, Param) and site.name in self.values:
-            like = site.init
-            value = self.values[site.name]
-            site = site.but(value=value if like is None else value.to(dtype=like.dtype, device=like.device))
-        return super().handle(site)
-
-    def knows(self, site: Sample) -> bool:
-        return True
-
-    def latent(self, site: Sample, steps: tuple[Step, ...]) -> Tensor | None:
-        return self.values.get(site.name)
-
-    def settle(self, site: Sample, answer: Tensor | None) -> Sample:
-        return site.but(value=self._drawn(site)) if answer is None else _give(site, answer)
-
-    def subsample(self, site: Sample) -> Any:
-        return self.outside(site.but(value=torch.arange(site.fn.size)))
-
-    def _drawn(self, site: Sample) -> Tensor:
-        if self.draw is None:
-            raise PredictionError(
-                f"site {site} is neither observed nor among the posterior samples, so the likelihood at them is not "
-                "defined. Call the program with its data, and use the program that was sampled."
-            )
-        if site.name not in self.drawn:
-            self.drawn.append(site.name)
-        return self.draw(site)
-
-
-def _shape_as_data(site: Sample) -> Sample:
-    """An observed site, to be drawn instead. Its distribution is broadcast to the data, as for scoring."""
-    check_shape(site)
-    fn, value = site.fn, site.value
-    site = site.but(is_observed=False, value=None)
-    if not isinstance(fn, Distribution):
-        return site
-    batch = broadcast_shapes(fn.batch_shape, value.shape[: value.dim() - len(fn.event_shape)])
-    if batch == fn.batch_shape:
-        return site
-    try:
-        return site.but(fn=fn.expand(batch))
-    except NotImplementedError as error:
-        raise PredictionError(
-            f"site {site} was observed with shape {tuple(value.shape)}, its distribution has {tuple(fn.batch_shape)}, and "
-            f"{type(fn).__name__} cannot be expanded: {error}. Put the site in a plate, or give the distribution that shape."
-        ) from error
-
-
-def _give(site: Sample, value: Tensor) -> Sample:
-    """`site` with its own draw, in the dtype and on the device of the program."""
-    like = floating_dtype(site.fn) if site.init is None or not site.init.is_floating_point() else site.init.dtype
-    if value.is_floating_point():
-        value = value.to(like or default_dtype())
-    there = site.init if site.init is not None else next(tensors(site.fn), None)
-    site = site.but(value=value if there is None else value.to(there.device))
-    try:
-        check_shape(site)
-    except ObservationError as error:
-        raise PredictionError(
-            f"{error} The draws have a different shape than the site with the current arguments. A site that belongs to the "
-            f"old data is redrawn if its draws are left out: Predictive(model, {{all sites but {site.name!r}}})."
-        ) from error
-    return site
 
 
 def optional_number(name: str, value: Any, least: int) -> int | None:

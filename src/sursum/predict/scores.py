@@ -20,7 +20,9 @@ from sursum.distributions.shapes import broadcast_shapes
 from sursum.errors import ArgumentError, ObservationError
 from sursum.handlers import trace
 from sursum.handlers.enumerate.enumerated import Choice, Enumerated, Plan
-from sursum.predict.predictive import AtDraw, GivenDraws, Sampled, optional_number, two_dimensions
+from sursum.predict.at_draw import AtDraw
+from sursum.predict.given_draws import GivenDraws, Sampled, two_dimensions
+from sursum.predict.predictive import optional_number
 from sursum.predict.stream import Stream
 from sursum.predict.vectorise import Draw, at_draws
 
