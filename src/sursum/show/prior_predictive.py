@@ -17,7 +17,7 @@ from sursum.distributions.fluent import Independent
 from sursum.distributions.randomness import drawing_from
 from sursum.errors import PredictionError
 from sursum.handlers import trace
-from sursum.predict.predictive import AtDraw
+from sursum.predict.at_draw import AtDraw
 from sursum.predict.vectorise import Draw, at_draws
 
 NEAR = 0.01
