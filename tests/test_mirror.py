@@ -22,6 +22,7 @@ COVERED = {
     # Programs as Pyro's users write them, name by name.
     "compat/differences.py": ["compat/test_port.py"],
     "compat/pyro/*.py": ["compat/pyro/test_programs.py", "compat/pyro/test_names.py"],
+    "common/batches.py": ["predict/test_data_loaders.py", "vi/test_minibatches.py"],
     "common/elsewhere.py": ["common/test_other_libraries.py"],
     "common/torch_private.py": ["test_layers.py"],
     "cluster/workers.py": ["cluster/test_local.py", "cluster/test_ray.py"],

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from sursum.common.reprs import text
+from sursum.common.settings import real_number
 from sursum.common.shown import abbreviate
 from sursum.errors import OptimisationError, SursumError
 
@@ -55,8 +56,8 @@ class Optim:
         **more: Any,
     ) -> None:
         for name, bound in (("clip_norm", clip_norm), ("clip_value", clip_value)):
-            if bound is not None and (isinstance(bound, bool) or not isinstance(bound, (int, float)) or not bound > 0):
-                raise OptimisationError(f"`{name}` is {bound!r}, but must be a number above 0: leave it out for no clipping.")
+            if bound is not None:
+                real_number(name, bound, OptimisationError, "leave it out for no clipping", above=0, finite=False)
         name = type(self).__name__
         if options is not None and not isinstance(options, Mapping) and not callable(options):
             raise OptimisationError(
@@ -209,8 +210,7 @@ class ClippedAdam(Optim):
             )
         given = {**(options or {}), **more}
         clip, decay = given.pop("clip_norm", 10.0), given.pop("lrd", 1.0)
-        if isinstance(decay, bool) or not isinstance(decay, (int, float)) or not decay > 0:
-            raise OptimisationError(f"`lrd` is {decay!r}, but must be a number above 0: the learning rate is multiplied by it.")
+        real_number("lrd", decay, OptimisationError, "the learning rate is multiplied by it", above=0)
         schedule = None if decay == 1.0 else partial(torch.optim.lr_scheduler.ExponentialLR, gamma=decay)
         super().__init__(given, clip_value=clip, scheduler=schedule)
 

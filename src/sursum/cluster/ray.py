@@ -11,7 +11,7 @@ from typing import Any
 from sursum.cluster.transport import pack, unpack, unpack_task
 from sursum.cluster.workers import ATTEMPTS, Item, Lost, Result
 from sursum.common.optional_packages import require
-from sursum.common.settings import check_setting
+from sursum.common.settings import check_setting, real_number
 from sursum.errors import OptionError
 
 
@@ -44,8 +44,7 @@ class Ray:
     def __post_init__(self) -> None:
         text = self.address is None or isinstance(self.address, str)
         check_setting("address", text, self.address, "a text or None", OptionError, "leave it out for a local cluster")
-        number = isinstance(self.cpus_per_chain, (int, float)) and self.cpus_per_chain > 0
-        check_setting("cpus_per_chain", number, self.cpus_per_chain, "a positive number", OptionError, "1 is usual")
+        real_number("cpus_per_chain", self.cpus_per_chain, OptionError, "1 is usual", above=0)
 
     def connect(self) -> Any:
         """The package `ray`, connected."""

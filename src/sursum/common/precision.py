@@ -220,11 +220,6 @@ class Computed(TorchDispatchMode):
     #: False for a mode that leaves every operator in the program's own precision.
     widens: ClassVar[bool] = True
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """False: torch would import Dynamo, two seconds, to wrap this mode otherwise."""
-        return False
-
     def __init__(self) -> None:
         super().__init__()
         self._facts: dict[int, _OperatorFacts] = {}

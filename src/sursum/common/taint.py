@@ -44,11 +44,6 @@ class Provenance(TorchDispatchMode):
         self._indexing.__exit__(kind, error, traceback)
         super().__exit__(kind, error, traceback)
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """False: torch would import Dynamo, two seconds, to wrap this mode otherwise."""
-        return False
-
     def mark(self, value: Tensor, name: str) -> None:
         """From here on, what is computed from `value` comes from `name`, and from nothing that `value` was computed from."""
         self._set(value, frozenset({name}))

@@ -14,7 +14,7 @@ from torch.autograd.function import BackwardCFunction
 from torch.distributions.transforms import _InverseTransform as InverseTransform
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.nn.modules.batchnorm import _NormBase as NormBase
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode as _TorchDispatchMode
 from torch.utils._python_dispatch import _disable_current_modes as without_dispatch_modes
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack as dispatch_modes
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
@@ -52,6 +52,16 @@ __all__ = [
     "tree_unflatten",
     "without_dispatch_modes",
 ]
+
+
+class TorchDispatchMode(_TorchDispatchMode):
+    """The base of dispatch modes."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """False: torch would import Dynamo, two seconds, to wrap a mode otherwise."""
+        return False
+
 
 # Checks.
 

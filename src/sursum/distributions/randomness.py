@@ -22,11 +22,6 @@ class _Drawing(TorchDispatchMode):
         self._generator = generator
         self._elsewhere: dict[torch.device, torch.Generator] = {}
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """False: torch would import Dynamo, two seconds, to wrap this mode otherwise."""
-        return False
-
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:

@@ -57,11 +57,6 @@ class counting(TorchDispatchMode):
         super().__init__()
         self._streams, self._rows, self.calls = np.array(streams, dtype=np.uint64), rows, calls
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """False: torch would import Dynamo, two seconds, to wrap this mode otherwise."""
-        return False
-
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:

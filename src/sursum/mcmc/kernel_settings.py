@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sursum.common.settings import check_setting
+from sursum.common.settings import check_setting, is_real, real_number
 from sursum.draws.draws import Draws
 from sursum.errors import SamplingError
 from sursum.mcmc.kernel import fisher
@@ -39,20 +39,12 @@ class Kernel(Protocol):
 
 
 def check_probability(name: str, value: Any) -> None:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    check_setting(
-        name,
-        number and 0.0 < value < 1.0,
-        value,
-        "a probability strictly between 0 and 1",
-        SamplingError,
-        "0.8 is usual, 0.9 to 0.99 where there are divergences",
-    )
+    expected, remedy = "a probability strictly between 0 and 1", "0.8 is usual, 0.9 to 0.99 where there are divergences"
+    check_setting(name, is_real(value) and 0.0 < value < 1.0, value, expected, SamplingError, remedy)
 
 
 def check_positive(name: str, value: Any, remedy: str) -> None:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    check_setting(name, number and 0.0 < value < float("inf"), value, "a number above 0", SamplingError, remedy)
+    real_number(name, value, SamplingError, remedy, above=0)
 
 
 def check_metric(value: Any) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sursum.common.patterns import matches, suggestion
-from sursum.common.settings import check_setting
+from sursum.common.settings import check_setting, real_number
 from sursum.draws.ess_rhat import Mixing, mixing
 from sursum.errors import SamplingError
 
@@ -206,8 +206,7 @@ def _factor(ratios: Array) -> float:
 
 
 def _check_number(name: str, value: Any, above: float, remedy: str) -> None:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool) and above < value < math.inf
-    check_setting(name, number, value, f"a number above {above:g}", SamplingError, remedy)
+    real_number(name, value, SamplingError, remedy, above=above)
 
 
 def _check_sites(sites: object) -> None:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from sursum.common.reprs import call_text
-from sursum.common.settings import check_setting
+from sursum.common.settings import check_setting, real_number
 from sursum.core.calling import check_program
 from sursum.errors import SamplingError
 
@@ -181,5 +181,4 @@ class SGNHT(Dynamics):
 
 
 def _positive(name: str, value: Any, remedy: str) -> None:
-    holds = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and value > 0.0
-    check_setting(name, holds, value, "a number above 0", SamplingError, remedy)
+    real_number(name, value, SamplingError, remedy, above=0)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sursum.common.other_libraries import answers
 from sursum.common.reprs import call_text
-from sursum.common.settings import check_setting, optional_seed, settle, whole_number
+from sursum.common.settings import check_setting, optional_seed, real_number, settle, whole_number
 from sursum.common.user_frame import warn
 from sursum.distributions.randomness import global_seed
 from sursum.draws.diagnostics import Evidence, Hints, diagnose_mixing
@@ -126,10 +126,8 @@ class SGMCMC:
                 "each cycle gives as many",
             )  # fmt: skip
             settle(self, {"cycles": cycles})
-        share = isinstance(self.exploration, (int, float)) and 0.0 <= self.exploration < 1.0
-        check_setting("exploration", share, self.exploration, "a number of 0 to 1, without 1", SamplingError, "0.8 is usual")
-        wide = isinstance(self.jitter, (int, float)) and self.jitter >= 0.0 and math.isfinite(self.jitter)
-        check_setting("jitter", wide, self.jitter, "a number of at least 0", SamplingError, "0 starts at the trained weights")
+        real_number("exploration", self.exploration, SamplingError, "0.8 is usual", least=0, below=1)
+        real_number("jitter", self.jitter, SamplingError, "0 starts at the trained weights", least=0)
         engines = (None, "torch", "eager")
         check_setting("engine", self.engine in engines, self.engine, '"torch", "eager" or None', SamplingError, "leave it out")
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sursum.common.batches import rows_of
 from sursum.common.user_frame import warn
 from sursum.core.calling import Program, run_program
 from sursum.core.messages import Sample
@@ -30,7 +31,7 @@ from sursum.optimise.torch_loop import Ascent
 from sursum.posterior.assemble import Subject
 from sursum.posterior.init import Init, check_names, values_by_name
 from sursum.training import Graded, Step
-from sursum.training.loader import Batches, count_rows, is_loader, rows_of
+from sursum.training.loader import Batches, count_rows, is_loader
 from sursum.training.seeds import SET_UP, STEP, derive
 
 

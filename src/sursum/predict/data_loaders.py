@@ -7,9 +7,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from sursum.common.torch_private import tree_leaves
+from sursum.common.batches import as_arguments
 from sursum.errors import PredictionError
 from sursum.predict.prediction import Prediction
 
@@ -17,12 +16,7 @@ from sursum.predict.prediction import Prediction
 def batches(loader: Iterable[Any]) -> Iterator[tuple[int, tuple[Any, ...]]]:
     """The batches of a data loader as the arguments of a program, numbered."""
     for i, batch in enumerate(loader):
-        yield i, tuple(batch) if isinstance(batch, (list, tuple)) else (batch,)
-
-
-def rows(batch: tuple[Any, ...]) -> int | None:
-    """The number of rows of a batch: the length of its first tensor, however deeply nested."""
-    return next((len(leaf) for leaf in tree_leaves(batch) if isinstance(leaf, Tensor) and leaf.dim()), None)
+        yield i, as_arguments(batch)
 
 
 @contextmanager

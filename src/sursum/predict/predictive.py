@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from sursum.common.batches import rows_of
 from sursum.common.patterns import suggestion
 from sursum.common.precision import in_double, widen
 from sursum.common.reprs import call_text
@@ -24,7 +25,7 @@ from sursum.errors import ObservationWarning, PredictionError
 from sursum.handlers import trace
 from sursum.io.lazy_draws import shape_of
 from sursum.predict.at_draw import AtDraw
-from sursum.predict.data_loaders import batches, generator_left_alone, join, rows
+from sursum.predict.data_loaders import batches, generator_left_alone, join
 from sursum.predict.given_draws import GivenDraws, Sampled, two_dimensions
 from sursum.predict.prediction import Prediction
 from sursum.predict.stream import Stream
@@ -144,7 +145,7 @@ class Predictive:
         if args and isinstance(args[0], DataLoader):
             every = replace(self, replicate=True if self.replicate is None else self.replicate)
             with generator_left_alone(self.seed is not None):
-                found = [(rows(b), every._predict((*b, *args[1:]), kwargs, (seed, i), draws)) for i, b in batches(args[0])]
+                found = [(rows_of(b), every._predict((*b, *args[1:]), kwargs, (seed, i), draws)) for i, b in batches(args[0])]
             return join(found)
         return self._predict(args, kwargs, (seed,), draws)
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from sursum import optim
 from sursum.common.other_libraries import answers
 from sursum.common.reprs import call_text
-from sursum.common.settings import check_setting, optional_seed, settle, whole_number
+from sursum.common.settings import check_setting, optional_seed, real_number, settle, whole_number
 from sursum.common.site_names import chosen_sites
 from sursum.distributions.randomness import global_seed
 from sursum.draws.psis import LIMIT, smooth
@@ -98,8 +98,7 @@ class Ladder:
     def __post_init__(self) -> None:
         samples = whole_number("num_samples", self.num_samples, 100, OptionError, "4000 is usual")
         settle(self, {"num_samples": samples, "seed": optional_seed(self.seed, OptionError)})
-        positive = isinstance(self.tolerance, (int, float)) and self.tolerance > 0
-        check_setting("tolerance", positive, self.tolerance, "a number above 0", OptionError, "0.1 posterior sds is usual")
+        real_number("tolerance", self.tolerance, OptionError, "0.1 posterior sds is usual", above=0, finite=False)
         methods = not isinstance(self.methods, str) and len(self.methods) > 0 and all(one in METHODS for one in self.methods)
         check_setting("methods", methods, self.methods, f"some of {METHODS}", OptionError, "leave it out for all")
         named = isinstance(self.quantities, str)

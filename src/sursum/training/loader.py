@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from sursum.common.torch_private import tree_leaves
+from sursum.common.batches import as_arguments
 from sursum.errors import CallError
 from sursum.training import seeds
 
@@ -40,11 +40,6 @@ def count_rows(loader: Any) -> int | None:
         if rows is not None:
             return rows
     return None
-
-
-def rows_of(args: Sequence[Any]) -> int | None:
-    """The number of rows of a batch: the length of its first tensor, however deeply nested."""
-    return next((len(leaf) for leaf in tree_leaves(args) if isinstance(leaf, Tensor) and leaf.dim()), None)
 
 
 class Batches:
@@ -104,8 +99,7 @@ class Batches:
             found = self._next()
         if found is None:
             raise CallError("the data loader has no batches, so there is nothing to train on.")
-        batch = found[0]
-        return tuple(batch) if isinstance(batch, (list, tuple)) else (batch,)
+        return as_arguments(found[0])
 
     def _next(self) -> tuple[Any] | None:
         with self._generator():

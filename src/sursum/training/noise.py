@@ -49,11 +49,6 @@ class Noise(TorchDispatchMode):
         self._source, self._used = source, 0
         self._generator = torch.Generator().manual_seed(0)
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """False: torch would import Dynamo, two seconds, to wrap this mode otherwise."""
-        return False
-
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:

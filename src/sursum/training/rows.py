@@ -9,12 +9,12 @@ from typing import Any
 
 from torch import Tensor
 
+from sursum.common.batches import rows_of
 from sursum.common.torch_private import tree_flatten, tree_unflatten
 from sursum.common.user_frame import warn
 from sursum.core.messages import Factor, Frame, Sample, Site
 from sursum.core.runtime import Messenger, handler, perform, required
 from sursum.errors import CallError, DiagnosticWarning, GuideError
-from sursum.training.loader import rows_of
 
 
 @dataclass(frozen=True)

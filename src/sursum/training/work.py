@@ -44,11 +44,6 @@ class Work(TorchDispatchMode):
         super().__init__()
         self.products = 0
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """False: torch would import Dynamo, two seconds, to wrap this mode otherwise."""
-        return False
-
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sursum.common.settings import settle, whole_number
+from sursum.common.settings import real_number, settle, whole_number
 from sursum.errors import VariationalError
 
 
@@ -40,8 +40,7 @@ class EarlyStopping:
         for name in ("window", "patience"):
             remedy = "leave it out for the default"
             settle(self, {name: whole_number(name, getattr(self, name), 1, VariationalError, remedy)})
-        if not self.tolerance >= 0:
-            raise VariationalError(f"`tolerance` is {self.tolerance!r}, but must be a number of at least 0.")
+        real_number("tolerance", self.tolerance, VariationalError, "leave it out for the default", least=0)
 
     def stops(self, losses: Sequence[float]) -> bool:
         """Whether a run with these losses, a whole number of windows, ends here."""

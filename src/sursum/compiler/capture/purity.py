@@ -40,10 +40,6 @@ def check_pure(run: Callable[[Tensor], Sequence[Tensor]], points: Sequence[Tenso
 class _Watch(TorchDispatchMode):
     """Raises for operators that draw, and those that write to memory that was not created while it is active."""
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False
-
     def __init__(self) -> None:
         super().__init__()
         self.failure: CaptureError | None = None

@@ -24,11 +24,6 @@ class Jitter(TorchDispatchMode):
         super().__init__()
         self._generator = torch.Generator().manual_seed(seed)
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """False: torch would import Dynamo, two seconds, to wrap this mode otherwise."""
-        return False
-
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:

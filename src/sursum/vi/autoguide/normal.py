@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from sursum import distributions as dist
+from sursum.common.settings import real_number
 from sursum.core.messages import Frame, Sample
 from sursum.core.plates import place as fit_to_plates
 from sursum.core.plates import plate_scale
@@ -99,6 +100,4 @@ def check_scale(scale: float) -> float:
     Raises:
         GuideError: it is not positive.
     """
-    if isinstance(scale, bool) or not isinstance(scale, (int, float)) or not scale > 0:
-        raise GuideError(f"`init_scale` is {scale!r}, but must be a number above 0: 0.1 is usual.")
-    return float(scale)
+    return real_number("init_scale", scale, GuideError, "0.1 is usual", above=0)
