@@ -27,6 +27,14 @@ def model(y=Y):
         su.sample("y", dist.Normal(z + share[0], 0.5 + below), obs=y)
 
 
+def small(y=Y):
+    """A number and numbers in a plate, where it is not the programs that are looked at."""
+    tau = su.sample("tau", dist.Gamma(torch.tensor(2.0, dtype=torch.float64), 1.0))
+    with su.plate("data", 4):
+        z = su.sample("z", dist.Normal(0.0, tau))
+        su.sample("y", dist.Normal(z, 0.5), obs=y)
+
+
 def by_hand(y=Y):
     one = torch.ones((), dtype=torch.float64)
     positive = dist.constraints.positive
@@ -126,7 +134,7 @@ def test_the_loop_in_c_takes_torchs_steps(optim, loss, monkeypatch):
     for engine in ("native", "torch"):
         if engine == "torch":  # the optimiser is torch's, and the loss that of the C
             monkeypatch.setattr("sursum.vi.engine.rule_of", lambda optimizer: None)
-        svi = SVI(model, autoguide.AutoNormal(model), OPTIMISERS[optim], loss, seed=5, engine="native")
+        svi = SVI(small, autoguide.AutoNormal(small), OPTIMISERS[optim], loss, seed=5, engine="native")
         svi.run(7)
         svi.run(6)
         assert svi.run(1).engine == "native"
@@ -147,7 +155,7 @@ def test_the_loop_in_c_takes_torchs_steps(optim, loss, monkeypatch):
 @pytest.mark.parametrize("engine", ["native", "torch"])
 def test_a_compiled_run_that_was_killed_and_resumed_equals_one_that_was_not(engine, optim, tmp_path):
     def svi(seed):
-        return SVI(model, autoguide.AutoNormal(model), OPTIMISERS[optim], seed=seed, engine=engine)
+        return SVI(small, autoguide.AutoNormal(small), OPTIMISERS[optim], seed=seed, engine=engine)
 
     steps = (1300, 1100) if engine == "native" and optim in {"Adam", "momentum"} else (9, 8)  # more than a block of noise
     whole, first, second = svi(1), svi(1), svi(2)
@@ -162,7 +170,7 @@ def test_a_compiled_run_that_was_killed_and_resumed_equals_one_that_was_not(engi
 
 
 def test_going_back_to_a_file_in_the_middle_of_a_run_repeats_it(tmp_path):
-    svi = SVI(model, autoguide.AutoNormal(model), su.optim.Adam(lr=0.01), seed=3)
+    svi = SVI(small, autoguide.AutoNormal(small), su.optim.Adam(lr=0.01), seed=3)
     svi.run(10)
     svi.save(tmp_path / "state.npz")
     once = svi.run(20).losses
@@ -171,14 +179,14 @@ def test_going_back_to_a_file_in_the_middle_of_a_run_repeats_it(tmp_path):
     svi.load(tmp_path / "state.npz")
     assert svi.optimizer.param_groups[0]["betas"] == [0.9, 0.999]
     assert torch.equal(svi.run(20).losses, once)
-    other = SVI(model, autoguide.AutoNormal(model), su.optim.Adam(lr=0.01), seed=4)
+    other = SVI(small, autoguide.AutoNormal(small), su.optim.Adam(lr=0.01), seed=4)
     other.run(5)
     other.load(tmp_path / "state.npz")
     assert torch.equal(other.run(20).losses, once)
 
 
 def test_a_run_in_pieces_is_the_run_in_one():
-    runs = [SVI(model, autoguide.AutoNormal(model), su.optim.Adam(lr=0.01), seed=3) for _ in range(2)]
+    runs = [SVI(small, autoguide.AutoNormal(small), su.optim.Adam(lr=0.01), seed=3) for _ in range(2)]
     runs[0].run(40)
     for steps in (1, 20, 19):
         runs[1].run(steps)
