@@ -5,8 +5,10 @@ CONSTRAINTS := constraints.txt
 NEWEST_PYTHON ?= python3.13
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-WIDTHS := $(addprefix tests/,distributions/test_bijections.py compiler/test_passes.py compiler/graph/test_replay.py \
-    compiler/native/test_densities.py compiler/native/test_fuzz.py)
+WIDTHS := $(addprefix tests/,distributions/test_bijections.py compiler/native/test_densities.py compiler/native/test_fuzz.py)
+
+# Compiled Python is kept: pytest rewrites every test module, and subprocesses import the package again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test test-widths test-slow test-oldest test-newest tests lint bench posteriordb docs gallery clean
 
@@ -19,8 +21,8 @@ tests: $(READY)
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 	$(MAKE) test-widths
 
-# torch picks its kernels by the width of the processor's vectors: what is compared with them, at the narrower widths as well.
-# (test_operators.py asks torch at each width by itself.)
+# torch picks its kernels by the width of the processor's vectors: what in C, or in numbers, is compared with them, at the
+# narrower widths as well. (test_operators.py asks torch at each width by itself.)
 test-widths: $(READY)
 	widths=$$($(BIN)/python -m tests.support.capabilities) && for width in $$widths; do \
 	    ATEN_CPU_CAPABILITY=$$width $(BIN)/python -m pytest -n 2 -m "not slow" $(WIDTHS) || exit 1; \
