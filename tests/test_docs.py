@@ -17,7 +17,8 @@ import pytest
 import sursum as su
 from tests.support.paths import ROOT
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs" / "handlers").glob("*.md"))]
+FOLDERS = [ROOT / "docs", ROOT / "docs" / "handlers", ROOT / "docs" / "tutorials"]
+PAGES = [ROOT / "README.md", *(page for folder in FOLDERS for page in sorted(folder.glob("*.md")))]
 
 
 def load(name: str) -> ModuleType:

@@ -362,3 +362,18 @@ def test_a_filter_knows_the_states() -> None:
     torch.testing.assert_close(means[[0, 1, 2, 4]], y[[0, 1, 2, 4]], atol=1e-6, rtol=0)
     assert float(means[3]) == pytest.approx(0.5, abs=1e-6)
     assert float(covariances[3]) == pytest.approx(1.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("low", [None, -torch.inf])
+def test_numbers_with_infinite_bounds_are_not_censored_and_have_a_gradient(low: float | None) -> None:
+    """Survival times: of those that were seen to end the bound is infinite."""
+    scale = torch.tensor(1.5, dtype=torch.float64, requires_grad=True)
+    high = torch.tensor([torch.inf, 2.0], dtype=torch.float64)
+    value = torch.tensor([1.0, 2.0], dtype=torch.float64)
+    found = dist.Censored(dist.Weibull(scale, 1.3), low=low, high=high).log_prob(value)
+    # log k + (k − 1) log t − k log s − (t/s)^k where it ended, and −(t/s)^k where it did not.
+    ended = math.log(1.3) - 1.3 * math.log(1.5) - (1.0 / 1.5) ** 1.3
+    torch.testing.assert_close(found.detach(), torch.tensor([ended, -((2.0 / 1.5) ** 1.3)], dtype=torch.float64))
+    (gradient,) = torch.autograd.grad(found.sum(), scale)
+    by_hand = -1.3 / 1.5 + 1.3 / 1.5 * ((1.0 / 1.5) ** 1.3 + (2.0 / 1.5) ** 1.3)
+    assert float(gradient) == pytest.approx(by_hand, rel=1e-12)

@@ -90,10 +90,11 @@ class Censored(_Censoring):
         low = None if self.low is None else value <= self.low
         high = None if self.high is None else value >= self.high
         inner = torch.as_tensor(self.base_dist.log_prob(value))
+        # A tail is taken at the value where it does not count: at a bound that is infinite it has no gradient.
         if low is not None and self.low is not None:
-            inner = torch.where(low, self._below(self.low), inner)
+            inner = torch.where(low, self._below(torch.where(low, self.low, value)), inner)
         if high is not None and self.high is not None:
-            inner = torch.where(high, self._from(self.high), inner)
+            inner = torch.where(high, self._from(torch.where(high, self.high, value)), inner)
         return inner
 
 
