@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any
 
 import numpy as np
@@ -277,7 +278,10 @@ def test_c_computes_what_torch_does(group: list[str], tmp_path_factory: pytest.T
             row = ROWS[name]
             t = su.sample(f"t {name}", dist.Normal(torch.zeros(row.count, dtype=D), 1.0).to_event(1))
             value = row.values[row.reference(np.zeros(row.count), row.values.numpy()) > -1e3]
-            su.sample(f"y {name}", row.make(t).expand([len(value), *row.make(t).batch_shape]), obs=value)
+            fn = row.make(t)
+            batch = fn.batch_shape
+            value = value.reshape(len(value), *[1] * len(batch), *fn.event_shape).expand(len(value), *batch, *fn.event_shape)
+            su.sample(f"y {name}", fn.expand([len(value), *batch]), obs=value)
 
     density = LogDensity(program, (), {})
     compiled = compile_density(density, "native")
