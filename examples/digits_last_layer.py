@@ -1,8 +1,8 @@
-"""Handwritten digits: a trained classifier whose last layer alone is lifted, and what it says of what is no digit.
+"""Handwritten digits: a trained classifier whose last layer alone is lifted, and what it says of what is not a digit.
 
 The data come with scikit-learn: 1,797 images of 8 × 8 pixels. A network is trained on 898 of them; then its last layer, 170
 of its 2,778 numbers, gets a prior and is sampled, the rest stays as it was trained. The lifted network is as accurate as the
-point network, its probabilities are nearer to the truth, and it is less sure of what is no digit: of noise, and of what lies
+point network, its probabilities are nearer to the truth, and it is less sure of what is not a digit: of noise, and of what lies
 between a 3 and a 4. Far out on that line both are sure: there the layers that were not lifted have nothing more to tell.
 
     python examples/digits_last_layer.py     # trains, samples, prints scores, writes out/digits_last_layer.png
@@ -118,7 +118,7 @@ def entropy(p: Tensor) -> Tensor:
 
 
 def picture(path: Path, net: nn.Module, posterior: su.Posterior, data: Data) -> None:
-    """Left: how unsure both are on the way from one digit to another. Right: on digits, and on noise that is no digit."""
+    """Left: how unsure both are on the way from one digit to another. Right: on digits, and on noise that is not a digit."""
     import matplotlib
 
     matplotlib.use("Agg")

@@ -44,7 +44,7 @@ def counter(customers: Tensor) -> None:
 
 
 def posterior(customers: Tensor, draws: int = 1000) -> su.Posterior:
-    """The rates and the transitions; the states are no part of it."""
+    """The rates and the transitions; the states are not part of it."""
     return su.infer.MCMC(su.infer.NUTS(counter), num_warmup=draws, num_samples=draws, num_chains=4, seed=0).run(customers)
 
 

@@ -43,7 +43,7 @@ def contents(app: Sphinx, page: str, text: list[str]) -> None:
 
 
 def readable(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
-    """Shapes such as (chain, draw, *shape) are no emphasis."""
+    """Shapes such as (chain, draw, *shape) are not emphasis."""
     for k, line in enumerate(lines):
         parts = re.split(r"(`+[^`]*`+)", line)  # code stays as it is
         parts[::2] = [re.sub(r"(?<![\w*\\])\*(?=[a-z])(?![^*]*[\w.]\*)", r"\\*", part) for part in parts[::2]]

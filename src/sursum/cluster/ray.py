@@ -26,7 +26,7 @@ class Ray:
         cpus_per_chain: how many CPUs Ray reserves for a chain, or for one item of a study.
 
     Raises:
-        OptionError: not a positive number of CPUs.
+        OptionError: the number of CPUs is not positive.
         MissingPackageError: Ray is not installed.
 
     References:

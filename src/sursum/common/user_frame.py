@@ -155,7 +155,7 @@ class Lines:
 
 
 def _handler(code: CodeType, instruction: int) -> int | None:
-    """Where `code` goes on after an error of an instruction, if anything there may catch it.
+    """Where `code` continues after an error of an instruction, if anything there may catch it.
 
     A `with` is taken for one that lets errors pass, unless it suppresses them by that name.
     """

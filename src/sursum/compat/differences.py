@@ -24,7 +24,7 @@ DIFFERENCES: Mapping[str, str] = {
     "pyro.factor": "in a guide it is a term of log q, with or without `has_rsample`",
     "pyro.infer.SVI": (
         "after 32 steps that run the programs themselves the step is captured: prints happen no more, and draws come "
-        "from a generator of its own; `settings.set(capture_steps=False)` goes on as Pyro does"
+        "from a generator of its own; `settings.set(capture_steps=False)` continues as Pyro does"
     ),
     "pyro.infer.JitTrace_ELBO": "it is Trace_ELBO: steps are captured wherever they can be",
     "pyro.infer.TraceGraph_ELBO": (

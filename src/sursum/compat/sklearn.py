@@ -137,7 +137,7 @@ class SursumRegressor(base.RegressorMixin, _Estimator):  # type: ignore[name-def
         net_: the network that was lifted.
 
     Raises:
-        OptionError: a method that does not exist, or a `net` that is no module.
+        OptionError: a method that does not exist, or a `net` that is not a module.
         MissingPackageError: scikit-learn is not installed.
 
     Example:
@@ -196,7 +196,7 @@ class SursumClassifier(base.ClassifierMixin, _Estimator):  # type: ignore[name-d
         posterior_, net_: as for `SursumRegressor`.
 
     Raises:
-        OptionError: a method that does not exist, or a `net` that is no module.
+        OptionError: a method that does not exist, or a `net` that is not a module.
         MissingPackageError: scikit-learn is not installed.
 
     Example:

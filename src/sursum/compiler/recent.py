@@ -1,6 +1,6 @@
 """The densities that were compiled last in this process, by what was recorded of their programs.
 
-A program is recorded anew each time: no look at its code can tell what its closures and globals hold. Where the recording is
+A program is recorded each time: no look at its code can tell what its closures and globals hold. Where the recording is
 the one of an earlier density but for the numbers of its data, that one's passes, C and proof are those of this one too, if no
 pass has used numbers that are others now; only the program itself is still compared with it.
 """

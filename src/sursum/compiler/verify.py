@@ -49,7 +49,7 @@ def graph_faults(graph: Graph) -> list[str]:
     for id, constant in graph.constants.items():
         value = graph.values.get(id)
         if value is None:
-            faults.append(f"constant %{id} is no value")
+            faults.append(f"constant %{id} is not a value")
         elif constant.shape != (value.numel,) or constant.dtype is not value.dtype:
             faults.append(f"constant %{id} is {constant.dtype}{list(constant.shape)}, and its value {value}")
     for node in graph.nodes:
@@ -170,7 +170,7 @@ def _expr_faults(program: LoopProgram, stage: Loop, expr: Expr) -> list[str]:
     value, affine, strides = expr.data
     data = program.data.get(value)
     if data is None:
-        return [f"reads v{value}, which is no value"]
+        return [f"reads v{value}, which is not a value"]
     if data.kind != expr.kind:
         return [f"reads v{value} as {expr.kind}, which holds {data.kind}"]
     if len(affine.coefs) != len(stage.shape) or len(expr.args) != len(strides):

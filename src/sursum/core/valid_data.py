@@ -20,7 +20,7 @@ class ValidData:
     """What the first run of a program observed, and in which supports it was found.
 
     A tensor is known by its memory, its layout and how often it was written into; a support by the constraint that it is, so
-    that one made anew of what depends on unknowns is never known. After `close` nothing is added: what later runs compute
+    that one made again of what depends on unknowns is never known. After `close` nothing is added: what later runs compute
     is theirs.
 
     Example:

@@ -32,7 +32,7 @@ _EXITS = frozenset(
 )
 
 _GRADIENT = vars(TensorBase)["grad"].__get__
-#: The types of arguments that are no parameters, and hold none.
+#: The types of arguments that are not parameters, and hold none.
 _PLAIN = frozenset((Tensor, int, float, bool, type(None), torch.Size, torch.dtype, slice))
 
 

@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 def runs(attempt: Callable[[int], T], tries: int = TRIES, aim: str = "") -> Iterator[T]:
-    """What `attempt` gives at each of so many tries, numbered from 0, those left out at which the program fails.
+    """What `attempt` gives at each of `tries` tries, numbered from 0, except those at which the program fails.
 
     A program may fail at some values of its latent sites only: at a matrix that is not positive definite there, an
     argument or an observation outside a support that depends on them. Every other error of ours holds everywhere.

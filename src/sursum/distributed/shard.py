@@ -39,7 +39,7 @@ def shard(
 
     Under `torchrun`, with an initialised process group of `torch.distributed`, each rank has one part, and value and gradient
     are summed over the ranks. Rank 0 runs the method and decides; the others evaluate what it asks for and return its result,
-    so that every rank goes on with the same draws. Otherwise the parts are evaluated by threads of this process: up to 16
+    so that every rank continues with the same draws. Otherwise the parts are evaluated by threads of this process: up to 16
     parts whatever the number of threads, summed in a fixed order, so that results do not depend on it.
 
     Used as the program of `NUTS`, `Fit`, `Laplace` or `Pathfinder`. What the program computes from its data must be by rows: a

@@ -33,7 +33,7 @@ def stand_in(value: Tensor, mask: Tensor, events: int) -> Tensor:
     if not mask.numel():
         return value
     wide = value.expand(batch + event)
-    # In tensors' words alone, and without a look at the mask: in a scan it is another one in every step.
+    # In tensors' words alone, and without a look at the mask: in a scan it is different in every step.
     first = wide.reshape(-1, *event).index_select(0, mask.flatten().int().argmax().reshape(1)).reshape(event)
     other = torch.where(mask.any(), first, torch.full_like(first, float(first.is_floating_point())))
     return torch.where(mask.reshape(batch + (1,) * events), wide, other)

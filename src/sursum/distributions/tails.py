@@ -55,7 +55,7 @@ def log_tails(base: Any, value: Tensor) -> Tails:
 
 
 def log_mass(base: Any, low: Tensor | None, high: Tensor | None) -> Tensor:
-    r""":math:`\log P(low < X \le high)` of a continuous distribution; None, or an infinite bound, is no bound."""
+    r""":math:`\log P(low < X \le high)` of a continuous distribution; None, or infinity, is for no bound."""
     if low is None and high is None:
         return torch.zeros(base.batch_shape)
     if low is None or high is None:

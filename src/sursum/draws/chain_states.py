@@ -1,4 +1,4 @@
-"""The states of a stored run's chains, from which a run that was cut short goes on: a file each, with a checksum."""
+"""The states of a stored run's chains, from which a run that was cut short continues: a file each, with a checksum."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ def append_groups(path: str | os.PathLike[str], groups: Groups, dims: Mapping[st
     """Write more groups to the store of a run, chunk by chunk; readers see each one when it is complete.
 
     Raises:
-        StorageError: the store is none of a run, or has such a group already.
+        StorageError: the store is not one of a run, or has such a group already.
     """
     store, _ = ZarrStore.open(path, KIND, VERSION)
     for group in groups:
@@ -156,7 +156,7 @@ def read(path: str | os.PathLike[str], wanted: Iterable[str] | None = None) -> S
 
     Raises:
         MissingFileError: there is none.
-        StorageError: this is no such store, or it is damaged.
+        StorageError: this is not such a store, or it is damaged.
         StorageError: it has no draw yet, or no such site.
     """
     store, note = ZarrStore.open(path, KIND, VERSION)

@@ -39,7 +39,7 @@ class CircularReparam:
     def __call__(self, site: Sample) -> Tensor:
         fn, events = base_of(site.fn)
         if not isinstance(fn, VonMises):
-            raise SiteError(f"site {site} is no angle: CircularReparam needs a VonMises, and this is {type(fn).__name__}.")
+            raise SiteError(f"site {site} is not an angle: CircularReparam needs a VonMises, and this is {type(fn).__name__}.")
         shape = site.fn.batch_shape + site.fn.event_shape
         zeros = torch.zeros((*shape, 2), dtype=fn.loc.dtype, device=fn.loc.device)
         start = None

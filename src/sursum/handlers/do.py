@@ -18,7 +18,7 @@ from sursum.handlers.given import Given
 )
 @handler
 class do(Given[P, R]):
-    r"""Intervene: the program goes on with the values in `data`, :math:`p(\,\cdot \mid do(z = v))`.
+    r"""Intervene: the program continues with the values in `data`, :math:`p(\,\cdot \mid do(z = v))`.
 
     Outside, the site itself remains: it is drawn and scored as before, but affects nothing. Inside, where its
     value is v, it is a deterministic site, which has no density.

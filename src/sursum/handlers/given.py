@@ -29,7 +29,7 @@ class Given(Messenger[P, R]):
     The value of a site in a scan has a leading time dimension, and each step takes its element.
 
     Raises:
-        OptionError: `data` is no mapping.
+        OptionError: `data` is not a mapping.
         ObservationError: a value that its site cannot have.
     """
 

@@ -34,7 +34,7 @@ class ProjectedNormalReparam:
         fn, events = base_of(site.fn)
         if type(fn).__name__ != "ProjectedNormal":
             raise SiteError(
-                f"site {site} is no projected normal: ProjectedNormalReparam needs a distribution on a sphere with a "
+                f"site {site} is not a projected normal: ProjectedNormalReparam needs a distribution on a sphere with a "
                 f"concentration, and this is {type(fn).__name__}."
             )
         base = Normal(fn.concentration, torch.ones_like(fn.concentration), validate_args=False)

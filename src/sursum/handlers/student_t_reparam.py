@@ -40,7 +40,7 @@ class StudentTReparam:
     def __call__(self, site: Sample) -> Sample:
         fn, events = base_of(site.fn)
         if not isinstance(fn, StudentT):
-            raise SiteError(f"site {site} is no Student t: StudentTReparam needs one, and this is {type(fn).__name__}.")
+            raise SiteError(f"site {site} is not a Student t: StudentTReparam needs one, and this is {type(fn).__name__}.")
         half = fn.df / 2
         precision = Gamma(half, half, validate_args=False)
         drawn = site.but(

@@ -18,7 +18,7 @@ INTERRUPTED, STOPPED, GOING_ON = "was interrupted", "was stopped", "is going on"
 
 LONGEST_NAP = 0.05
 COLLECT = 0.5
-"""Seconds after which draws are stored that are no whole block yet."""
+"""Seconds after which draws are stored that do not fill a block yet."""
 
 BEHIND = MOST // 2
 """Draws of a chain that may wait to be stored; one with more is paused until a block of them is."""

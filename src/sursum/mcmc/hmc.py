@@ -35,7 +35,7 @@ class HMC:
         trajectory_length: the mean length, in the units of the metric. With π/2 a trajectory in a normal whose scales the
             metric has ends independently of its start.
         target_accept: the mean acceptance probability to which the warm-up adapts the step size, in (0, 1).
-        max_steps: a trajectory has at most so many steps.
+        max_steps: the most steps of a trajectory.
         metric: as in `NUTS`.
 
     Raises:

@@ -93,7 +93,7 @@ class KernelChain:
         adaptation: how its warm-up finds a metric.
         total: the number of its draws, those of the warm-up and those made before included.
         spool: for one whose draws are stored; they are kept until `blocks` has handed them over.
-        multiple: snapshots of the state are taken after so many draws, or a multiple.
+        multiple: snapshots of the state are taken after this many draws, or a multiple.
     """
 
     advance: Advance
@@ -248,7 +248,7 @@ class KernelChain:
         return ChainTrace(q, statistics(records), warm)
 
     def blocks(self, most: int | None = None) -> Iterator[Block]:
-        """The draws that were made since the last call, in at most so many blocks."""
+        """The draws that were made since the last call, in at most this many blocks."""
         spool, count = self.spool, 0
         while spool is not None and spool.segments and count != most:
             segment = spool.segments[0]

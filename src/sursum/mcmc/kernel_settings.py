@@ -73,7 +73,7 @@ def given_metric(metric: Any, n: int, value_and_grad: Callable[[Array], tuple[fl
     """The metric that was given, for n unknowns; None where the warm-up finds one.
 
     Raises:
-        SamplingError: it is none for so many unknowns, or not positive.
+        SamplingError: it does not fit the number of unknowns, or is not positive.
     """
     if isinstance(metric, str):
         return None
@@ -94,7 +94,7 @@ def given_metric(metric: Any, n: int, value_and_grad: Callable[[Array], tuple[fl
             raise np.linalg.LinAlgError
         return Metric.dense(found)
     except np.linalg.LinAlgError:
-        raise SamplingError("`metric` is no covariance: a symmetric, positive definite matrix was expected.") from None
+        raise SamplingError("`metric` is not a covariance: a symmetric, positive definite matrix was expected.") from None
 
 
 def metric_of_draws(draws: Draws, n: int, value_and_grad: Callable[[Array], tuple[float, Array]]) -> Metric:

@@ -318,7 +318,7 @@ class MCMC:
         stored.check(compiled)
         if stored.identity != identity(compiled):
             warn(
-                "the run was begun by another engine, version of sursum or torch, or kind of processor: it goes on, and its "
+                "the run was begun by another engine, version of sursum or torch, or kind of processor: it continues, and its "
                 "draws are not bit for bit those that it would have made there",
                 EngineWarning,
             )
@@ -337,7 +337,7 @@ class MCMC:
         return [chain_seed(seed, k, after) for k in range(num_chains)]
 
     def _launched(self, compiled: Any, states: Sequence[State], adaptation: Adaptation, num_warmup: int) -> Run:
-        """A run of chains in these states, with so many draws of warm-up to come."""
+        """A run of chains in these states, with this many draws of warm-up to come."""
         launch = self._launch(compiled, states, adaptation, num_warmup, int(states[0].head["draw"]))
         if self.store is None:
             return launch.run()

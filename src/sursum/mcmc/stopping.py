@@ -77,7 +77,7 @@ class Ending:
     late: bool = field(default=False, init=False)
 
     def reached(self, made: int, seconds: float) -> bool:
-        """Whether the run ends, if every chain has made about so many draws, `seconds` after they began."""
+        """Whether the run ends, if every chain has made about this many draws, `seconds` after they began."""
         if made // self.thin >= self.stopping.next_look and self.kept is None:
             self.kept = self.stopping.enough(self.drawn(), seconds / 60.0)
         self.late = self.kept is None and self.stopping.is_late(seconds / 60.0)

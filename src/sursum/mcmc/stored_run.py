@@ -30,7 +30,7 @@ class StoredRun:
         before: draws of each chain before the first that is stored, where the run extends another.
         num_warmup: draws of its warm-up.
         names: the sites that are kept.
-        thin: of every so many draws one is kept.
+        thin: one draw in this many is kept.
         adaptation: how its warm-up finds a metric.
         num_samples: draws of each chain after the warm-up, with those that are not kept.
         identity: what the draws' bits depend on.
@@ -106,6 +106,6 @@ def identity(compiled: Any) -> str:
 
 def _cannot(path: str | os.PathLike[str], why: str) -> StorageError:
     return StorageError(
-        f"{os.fspath(path)!r} cannot be resumed: {why}. `mcmc.extend(Posterior.load({os.fspath(path)!r}), …)` goes on from its "
-        "last draws instead, after a short warm-up."
+        f"{os.fspath(path)!r} cannot be resumed: {why}. `mcmc.extend(Posterior.load({os.fspath(path)!r}), …)` continues from "
+        "its last draws instead, after a short warm-up."
     )

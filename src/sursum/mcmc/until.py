@@ -175,10 +175,10 @@ class rhat(Until):
 
 @dataclass(frozen=True, repr=False)
 class minutes(Until):
-    """So many minutes have passed since the chains started, the warm-up included.
+    """This many minutes have passed since the chains started, the warm-up included.
 
     Raises:
-        SamplingError: no positive number.
+        SamplingError: not a positive number.
 
     Example:
         >>> minutes(0.5)

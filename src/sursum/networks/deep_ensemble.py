@@ -30,7 +30,7 @@ class DeepEnsemble:
     r"""A deep ensemble: networks that were trained from independent initial weights, as draws of a posterior.
 
     Each member is fitted by `Fit`: by maximum likelihood, or with a lifted program to a mode of its posterior. Layers are
-    initialised anew for each member by their own `reset_parameters`; what has none, and what is not a network's, starts where
+    initialised again for each member by their own `reset_parameters`; what has none, and what is not a network's, starts where
     the program starts it.
 
     Args:
@@ -105,7 +105,7 @@ class DeepEnsemble:
 
 
 def _anew(target: Target, stream: int) -> dict[str, Tensor]:
-    """Initial values of the networks' parameters, drawn anew by their layers."""
+    """Initial values of the networks' parameters, drawn by their layers."""
     owners: dict[int, tuple[nn.Module, str]] = {}
     names: dict[str, tuple[int, str]] = {}
     for site in target.trace.values():

@@ -138,6 +138,6 @@ def _dropped(net: nn.Module) -> Iterator[tuple[Tensor, float]]:
             if id(part) not in followed:
                 raise OptimisationError(
                     f"the dropout of layer {path!r} ({type(part).__name__}) is not followed by a linear layer, or Dropout1d to "
-                    "3d by a convolution, in a Sequential, so that its masks are no weights. Put it there, or take another "
+                    "3d by a convolution, in a Sequential, so that its masks are not weights. Put it there, or take another "
                     "method."
                 )

@@ -28,7 +28,7 @@ from sursum.posterior.posterior import Posterior
 from sursum.training.seeds import NOISE, derive
 
 _LOOKED = 25
-"""Every so many steps the point is looked at."""
+"""Steps between checks of the point."""
 
 
 @answers(
@@ -52,7 +52,7 @@ class SGMCMC:
     program's own dtype and on its device. There is no Metropolis correction: the draws have a bias that falls with the step
     size (see the dynamics).
 
-    With `cycles` the step size starts anew in every cycle and falls as a cosine,
+    With `cycles` the step size starts again in every cycle and falls as a cosine,
     :math:`h_k = \tfrac h2 (1 + \cos \pi k / K)` for step k of K: the first part of a cycle moves without noise to
     another mode, and the rest draws there (Zhang et al. 2020).
 
@@ -60,7 +60,7 @@ class SGMCMC:
         dynamics: `SGLD`, `SGHMC` or `SGNHT`.
         num_samples: draws of each chain.
         num_warmup: steps before the first draw, in which the preconditioner is found.
-        thinning: one draw is kept of so many steps.
+        thinning: one draw is kept of this many steps.
         num_chains: chains that run one after another, from different jitters around the start.
         seed: an integer of at least 0; None takes one from torch's global generator, which is otherwise left alone.
         init: where chains start, as for `MCMC`; the trained weights otherwise.

@@ -43,7 +43,7 @@ class SWAG:
         optim: the optimiser, such as ``su.optim.SGD({"lr": 1e-4, "momentum": 0.9})``, of the log density of all data.
         num_steps: the steps after the first `num_warmup`.
         num_warmup: steps whose iterates are not used.
-        every: one iterate is used of so many steps.
+        every: one iterate in this many steps is used.
         rank: K.
         num_samples: independent draws, as one chain.
         seed: an integer of at least 0; None takes one from torch's global generator, which is otherwise left alone.

@@ -116,7 +116,7 @@ class Posterior(Draws):
 
         Raises:
             PredictionError: the posterior has no program, or its draws do not fit as the program is called now.
-            StorageError: the store is none of a run, or has that group already.
+            StorageError: the store is not one of a run, or has that group already.
 
         Warns:
             ObservationWarning: nothing was drawn, as everything is observed; a prediction has fewer dimensions than the data.
@@ -148,7 +148,7 @@ class Posterior(Draws):
 
         Raises:
             PredictionError: the posterior has no program.
-            StorageError: the store is none of a run, or has that group already.
+            StorageError: the store is not one of a run, or has that group already.
         """
         program = program_for("log_likelihood", self.program, self.latents, self, args, kwargs)
         named = {"chunk": chunk, "linearised": linearised, "store": store}
@@ -170,7 +170,7 @@ class Posterior(Draws):
 
         Raises:
             PredictionError: the posterior has no program.
-            StorageError: the store is none of a run, or has that group already.
+            StorageError: the store is not one of a run, or has that group already.
         """
         program = program_for("log_prior", self.program, self.latents, self, args, kwargs)
         named = {"chunk": chunk, "store": store}

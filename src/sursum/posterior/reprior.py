@@ -76,14 +76,14 @@ def _changed_sites(posterior: Any, prior: Mapping[str, Distribution]) -> list[st
     """The latent sites that `prior` has entries for.
 
     Raises:
-        PredictionError: an entry is for none of them.
+        PredictionError: an entry for no latent site.
     """
     found = {name: entry[0] for name in posterior.latents if (entry := lookup(prior, name)) is not None}
     for key in prior:
         if key not in found.values():
             raise PredictionError(
                 f"reprior: the prior for {key!r} is for no latent site.{suggestion(key, posterior.latents)} "
-                "A site that is reparametrised was drawn through another one."
+                "A site that is reparametrised was drawn through a different one."
             )
     return list(found)
 

@@ -48,7 +48,7 @@ def log_likelihood(
         For every observed site float64 of shape (chain, draw, *batch shape), or for a mapping (draw, *batch shape).
 
     Raises:
-        StorageError: the store is none of a run, or has that group already.
+        StorageError: the store is not one of a run, or has that group already.
         PredictionError: nothing is observed, or a latent site has no draws.
         OptionError: the program has a parameter that is called `chunk`, `batch_ndims` or `store`.
 

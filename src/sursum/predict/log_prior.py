@@ -46,7 +46,7 @@ def log_prior(
         For every latent site float64 of shape (chain, draw, *batch shape), or for a mapping (draw, *batch shape).
 
     Raises:
-        StorageError: the store is none of a run, or has that group already.
+        StorageError: the store is not one of a run, or has that group already.
         PredictionError: a latent site has no draws, or there is no latent site that is not summed out.
         OptionError: the program has a parameter that is called `chunk`, `batch_ndims` or `store`.
 

@@ -66,7 +66,7 @@ class Predictive:
 
     Raises:
         PredictionError: draws that do not fit the program, or one another.
-        StorageError: the store is none of a run, or has that group already.
+        StorageError: the store is not one of a run, or has that group already.
 
     Warns:
         UnusedSiteWarning: draws of a site that the program does not have.

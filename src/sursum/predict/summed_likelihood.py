@@ -35,7 +35,7 @@ def marginal_likelihoods(found: Trace, at: Enumerated | None, plain: Callable[[s
         if not names:
             continue
         value = one.value
-        # What continuous sites have as densities given the discrete ones is no likelihood.
+        # What continuous sites have as densities given the discrete ones is not a likelihood.
         others = [other for key, other in without.items() if set(key) <= set(one.names)]
         if any(_is_continuous(found, name) for name in one.names):
             value = value.sum() - sum(other.value.sum() for other in others)

@@ -24,7 +24,7 @@ NEAR = 0.01
 """A probability so near to 0 or 1 is decided before any data are seen."""
 
 MANY = 0.9
-"""The share of such probabilities, and of values that are no numbers, that is absurd."""
+"""The share of such probabilities, and of values that are not numbers, that is absurd."""
 
 WIDE = 100.0
 """How many times the spread of the data is absurd."""

@@ -85,7 +85,7 @@ class Report:
 
     def prior_predictive(self, *, num_samples: int = 500, seed: int = 0) -> PriorPredictive:
         """What the program predicts before it sees the data, beside the data, with warnings where that is absurd: 90 % of the
-        probabilities within 0.01 of 0 or 1, predictions that are no numbers, or a spread of 100 times that of the data.
+        probabilities within 0.01 of 0 or 1, predictions that are not numbers, or a spread of 100 times that of the data.
 
         Raises:
             PredictionError: the program observes nothing.

@@ -195,7 +195,7 @@ class Ladder:
         k = found.pareto_k
         change = None
         if k is not None and not k > LIMIT:
-            # Draws of Pathfinder were resampled by their weights: what is left is the error of so many distinct ones.
+            # Draws of Pathfinder were resampled by their weights: what is left is the error of as many distinct ones.
             distinct = len(np.unique(found.stats["lp"])) if method == "pathfinder" else 0
             change = 2.0 / distinct**0.5 if distinct else _change(draws, found.stats["log_weight"].ravel())
         return Rung(method, found, means, sds, k, change, seconds)

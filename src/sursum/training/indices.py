@@ -65,7 +65,7 @@ def draw_rows(generator: np.random.Generator, count: int, size: int, rows: int) 
     """`rows` subsets of `count` of the integers below `size`, int64, each subset as likely as any other.
 
     Rows of independent integers are kept where they have no two alike: given that, each subset is as likely as any other. The
-    others are drawn anew, one by one.
+    others are drawn again, one by one.
     """
     if count * count > 2 * size:
         return np.stack([generator.choice(size, count, replace=False, shuffle=False) for _ in range(rows)])

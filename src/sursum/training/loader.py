@@ -64,7 +64,7 @@ class Batches:
         if self._again and length:
             self._epoch, taken = divmod(taken, length)
         elif not self._again:
-            taken = 0  # an iterator goes on where it is
+            taken = 0  # an iterator continues where it is
         self._first: tuple[Any, ...] | None = None
         for _ in range(taken):
             self.take()

@@ -13,11 +13,11 @@ from sursum.common.torch_private import TorchDispatchMode
 
 aten = torch.ops.aten
 
-#: From so many multiplications in matrix products and convolutions of one run of the programs on, torch's single precision
-#: is faster than C in double; below, handing every operator to torch takes longer than the numbers. Other operators do not
-#: count: C computes a chain of them in one pass over memory.
+#: From this number of multiplications in matrix products and convolutions of one run of the programs on, torch's single
+#: precision is faster than C in double; below, handing every operator to torch takes longer than the numbers. Other
+#: operators do not count: C computes a chain of them in one pass over memory.
 PRODUCTS = 2_000_000
-#: From so many trained numbers on they are kept in the program's own precision, which takes half the memory.
+#: From this number of trained values on they are kept in the program's own precision, which takes half the memory.
 TRAINED = 100_000
 
 _PRODUCTS = {

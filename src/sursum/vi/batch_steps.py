@@ -50,7 +50,7 @@ class BatchSteps:
         return {**self.__dict__, "by_shape": {}, "_around": None, "_batches": None, "_loader": None}
 
     def forget(self) -> None:
-        """Capture anew: the parameters are those of a file."""
+        """Capture again: the parameters are those of a file."""
         self.by_shape.clear()
 
     def step(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

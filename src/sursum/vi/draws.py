@@ -29,7 +29,7 @@ from sursum.vi.particle import Pair, is_settled, must_be_eager, pair
 from sursum.vi.pushforward import PlacedDelta, Pushforward
 
 _CHUNK = 1000
-#: From so many latent numbers on draws are in the program's own precision.
+#: From this number of latent values on draws are in the program's own precision.
 _LARGE = 1_000_000
 
 

@@ -79,7 +79,7 @@ class ByTorch:
 
     Args:
         step: the loss of all particles and its gradient.
-        batch: the arguments of a step without batches: those that are fixed are none of them.
+        batch: the arguments of a step without batches: those that are fixed are not among them.
     """
 
     name = "torch"

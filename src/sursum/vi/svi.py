@@ -162,7 +162,7 @@ class SVI:
 
     @answers()
     def run(self, num_steps: int, /, *args: Any, **kwargs: Any) -> SVIResult:
-        """Take `num_steps` steps, on the program as called with these arguments. May be called again, and goes on then.
+        """Take `num_steps` steps, on the program as called with these arguments. May be called again, and continues then.
 
         If the first argument is a `DataLoader`, or another iterable of batches, each step is on the next batch (its elements,
         if it is a tuple, are arguments), epoch after epoch. A plate over the rows of a batch then counts for all rows of the

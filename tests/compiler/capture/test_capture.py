@@ -473,7 +473,7 @@ def test_a_branch_that_both_points_of_a_capture_take_alike_is_found():
         shift = torch.tensor(min(max(float(a.detach().numpy()), -30.0), -1.0), dtype=torch.float64)
         su.sample("y", dist.Normal(shift + a, 1.0), obs=torch.tensor(1.0, dtype=torch.float64))
 
-    with pytest.raises(EscapeError, match="away from the points of the capture the program is another one.*torch.where"):
+    with pytest.raises(EscapeError, match="away from the points of the capture the program is a different.*torch.where"):
         su.compile(clamped)
 
 

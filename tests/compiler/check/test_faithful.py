@@ -42,7 +42,7 @@ def test_a_hundred_nats_among_thousands_are_a_branch() -> None:
         weight = 1.0 if b.detach().numpy() > 1.0 else 3.0
         su.factor("penalty", -weight * (b - 1.0).abs())
 
-    with pytest.raises(EscapeError, match="the program is another one"):
+    with pytest.raises(EscapeError, match="the program is a different function"):
         su.compile(model, engine="torch")
 
 

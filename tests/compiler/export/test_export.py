@@ -232,7 +232,7 @@ def test_starts_hold_what_is_given_and_draw_the_rest(exported):
     ("text", "message"),
     [
         ('{"mu": 1}', "a latent site has no value: tau"),
-        ('{"nope": 1}', "a name that is no latent site"),
+        ('{"nope": 1}', "a name that is not a latent site"),
         ("[", "an object was expected"),
         ('{"mu": "x"}', "a number is missing"),
         ('{"mu": 1.0, "tau": 2.0, "z": [1, 2, 3]}', "another shape than its site"),

@@ -1,7 +1,7 @@
 """Programs as they run here: for their time the networks that they registered hold the values that handlers gave.
 
-In Pyro a program calls `pyro.module("net", net)` and goes on with `net` itself. So the values (lifted, trained, held at a draw)
-are put into the network, and its own parameters back when the program ends.
+In Pyro a program calls `pyro.module("net", net)` and continues with `net` itself. So the values (lifted, trained, held at a
+draw) are put into the network, and its own parameters back when the program ends.
 """
 
 from __future__ import annotations

@@ -161,7 +161,8 @@ def check_unseen(program: Capture, points: Sequence[Tensor]) -> None:
             program.compare_at(q)
         except EscapeError as error:
             raise EscapeError(
-                f"away from the points of the capture the program is another one: {error} Write a choice with torch.where."
+                f"away from the points of the capture the program is a different function: {error} Write a choice with "
+                "torch.where."
             ) from error
         except CaptureError:
             raise
@@ -229,6 +230,7 @@ def _escape(what: str, wanted: Numbers, found: Numbers, far: bool) -> EscapeErro
         said = f"its log density there is {wanted.value}, and {found.value} by the captured graph"
     where = "away from the points of the capture" if far else "at the points of the capture"
     return EscapeError(
-        f"{where} the program is another one: {said}. The likely cause is a value of q that left torch (.numpy(), tolist, "
-        "float of a NumPy number) and chose a branch, or an error that the program catches. Write the choice with torch.where."
+        f"{where} the program is a different function: {said}. The likely cause is a value of q that left torch (.numpy(), "
+        "tolist, float of a NumPy number) and chose a branch, or an error that the program catches. Write the choice with "
+        "torch.where."
     )

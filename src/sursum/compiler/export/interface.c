@@ -225,7 +225,7 @@ static int read_json(const char *text, double *values, bool *found, char **error
         while (k < LATENT_SITES && !(strlen(sites[k].name) == length && !memcmp(sites[k].name, name, length)))
             k++;
         if (k == LATENT_SITES)
-            json.problem = "a name that is no latent site";
+            json.problem = "a name that is not a latent site";
         else if (!next(&json, ':'))
             json.problem = "a colon is missing";
         else

@@ -149,7 +149,7 @@ VECTOR = frozenset(op.name for op in _ALL if op.vector)
 
 
 def is_plain(name: str) -> bool:
-    """Whether an operator is no call of a function.
+    """Whether an operator is not a call of a function.
 
     Example:
         >>> is_plain("sqrt"), is_plain("exp")

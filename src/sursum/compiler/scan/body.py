@@ -130,7 +130,7 @@ class BodyRecorder(Recorder):
         if self.stopped is not None:  # the body may have swallowed it
             raise self.stopped
         if self.refused:
-            raise Unrollable("it goes on after a check of arguments that failed")
+            raise Unrollable("it continues after a check of arguments that failed")
         refs = tuple(map(self._ref, outputs))
         graph = Graph(self._values, -1, {}, tuple(self._nodes), tuple(self._guards), refs)
         return Body(graph, tuple(self._carry), self._rows, self._unchanging, tuple(self._sites))

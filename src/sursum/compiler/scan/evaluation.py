@@ -25,7 +25,7 @@ Recur = Callable[[LoopStep, Groups, int], list[Tensor]]
 class Evaluation:
     """The values of a body's graph, computed when they are asked for.
 
-    A value is one tensor for all steps, or, where it is another one in each, a tensor with a leading dimension T.
+    A value is one tensor for all steps, or, where it differs from step to step, a tensor with a leading dimension T.
     A carry whose next value does not depend on itself is that value, one step later. Those that depend on one another, a
     strongly connected component, are a loop of their own, of the operators between them alone.
 

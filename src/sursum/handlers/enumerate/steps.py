@@ -77,7 +77,7 @@ class Stepped:
 class Leaf:
     """How a part of the carry depends on states: it is the values of one, `state`; or it has dimensions for `states`.
 
-    `shape` is its own shape, right of those dimensions, and `events` how many of its dimensions are no batch dimensions.
+    `shape` is its own shape, right of those dimensions, and `events` how many of its dimensions are not batch dimensions.
     """
 
     state: Place | None = None

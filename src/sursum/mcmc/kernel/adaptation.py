@@ -15,8 +15,8 @@ Array = NDArray[np.float64]
 KINDS = ("auto", "diagonal", "low_rank", "dense")
 
 FIRST, LAST = 25, 0.85
-"""A metric is estimated first from twice so many draws of the warm-up, without the first of them, for the chain may have been
-on its way; then from the second half of twice as many, and so on; the last time after this part of the warm-up."""
+"""A metric is estimated first from twice as many draws of the warm-up as `FIRST`, without the first of them, for the chain may
+have been on its way; then from the second half of twice as many, and so on; the last time after this part of the warm-up."""
 
 WORTH = 2.5
 """By how much a low-rank metric must shorten trajectories to be chosen: it costs a few passes over the coordinates a step."""
@@ -26,7 +26,7 @@ FEWEST = 20
 
 @dataclass(frozen=True)
 class Adaptation:
-    """When a warm-up of so many draws looks back, and what it does then.
+    """When a warm-up of this many draws looks back, and what it does then.
 
     The diagonal metric is adapted with every draw by the kernel itself. Later looks have the better estimate, and the last one
     leaves the end of the warm-up to the step size.

@@ -148,7 +148,7 @@ class State:
         return state
 
     def with_metric(self, metric: Metric) -> State:
-        """The same chain with another metric, which the warm-up does not change; its step size is searched anew."""
+        """The same chain with another metric, which the warm-up does not change; its step size is searched again."""
         state = State._blank(int(self.head["dim"]), metric)
         for name in HEADER:
             if name not in ("bytes", "metric", "rank"):

@@ -11,7 +11,7 @@ Array = NDArray[np.float64]
 def turns(sum_a: Array, sum_b: Array, ends_a: tuple[Array, Array], ends_b: tuple[Array, Array]) -> bool:
     r"""Whether the trajectory of b after a turns back.
 
-    It goes on while :math:`r \cdot p > 0` with the sum r of its momenta and both momenta p at its ends (Betancourt 2017,
+    It continues while :math:`r \cdot p > 0` with the sum r of its momenta and both momenta p at its ends (Betancourt 2017,
     A.4.2); and while the same holds of a with the first point of b, and of b with the last point of a, without which a
     trajectory as long as a period would not be seen.
 

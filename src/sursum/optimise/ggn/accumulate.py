@@ -232,7 +232,7 @@ def _product(layer: Layer, precision: Tensor) -> tuple[Tensor, Tensor]:
     outputs, inputs = precision[:, 0] / precision[0, 0], precision[0]
     if not torch.allclose(outputs[:, None] * inputs, precision, rtol=1e-6):
         raise OptimisationError(
-            f"the prior's precision of {names} is no product of one number for each output and one for each input, which a "
+            f"the prior's precision of {names} is not a product of one number for each output and one for each input, which a "
             'Kronecker block needs. Give one scale for the weight and one for the bias, or take `structure="diag"` or "full".'
         )
     return outputs, inputs

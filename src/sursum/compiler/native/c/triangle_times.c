@@ -1,4 +1,4 @@
-/* y = U x; the zeros above are no numbers where they meet an x that is not finite, as in a product with all of U. */
+/* y = U x; the zeros above are not numbers where they meet an x that is not finite, as in a product with all of U. */
 static void su_triangle_times(int64_t n, const double *u, const double *x, double *y)
 {
     double above = 0.0;

@@ -121,7 +121,7 @@ class Nest:
         self.joints: list[tuple[str, str, int]] = []
         self.body = Body(self._load, names.used, names.fresh, depth)
         self.inner = self.body.lines[depth]
-        # A few elements of plain arithmetic are no vector: as scalars they stay in registers.
+        # A few elements of plain arithmetic are not worth a vector: as scalars they stay in registers.
         plain = all(is_plain(x.op) for stage in group.stages if isinstance(stage, Loop) for x in stage.expr.walk())
         self.vector = group.shape[-1] >= LANES or not plain
         self.wide: Nest | None = None
@@ -221,7 +221,7 @@ class Nest:
         self.joints.append((terms, total, sign))
 
     def joined(self, rows: str, exact: bool) -> list[str]:
-        """What follows a block of so many `rows`, `exact` if they are as many as it can hold."""
+        """What follows a block of `rows` rows, `exact` if they are as many as it can hold."""
         lines: list[str] = []
         for terms, total, sign in self.joints:
             if not exact:
@@ -258,7 +258,7 @@ class Nest:
         return [*self.notes, *wide, *self.body.lines[0], *self.head[0]]
 
     def loops(self, start: str, stop: str, rows: int | None) -> list[str]:
-        """The loops, the outermost from `start` to `stop`, which are so many `rows` apart, if that is known."""
+        """The loops, the outermost from `start` to `stop`, which are `rows` apart, if that is known."""
         if self.wide is None:
             return self._loops(f"int64_t i = {start}", f"i < {stop}", "i++")
         step = self.wide.step

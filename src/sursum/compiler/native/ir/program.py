@@ -138,7 +138,7 @@ class LoopProgram:
         return value
 
     def derived(self, value: int, of: int, make: Callable[[Tensor], Tensor], shape: tuple[int, ...]) -> int:
-        """Makes a value an array of floats that `make` computes of another one, `of`."""
+        """Makes a value an array of floats that `make` computes of the array `of`."""
         place = self.constants[of]
         before = self.computed.get(place)
         computed = None if before is None else lambda constants: make(before(constants))
@@ -206,7 +206,7 @@ class Recurrent:
     """A loop in time that a `Call` runs: a program for one step, which makes the next row of a table of `width` doubles a
     row out of the last one, and a row of `kept` doubles of another table. `outputs` are the places of the step's outputs,
     those from `width` on in the other table; `carry` is the parameter that is the row before, `rows` those that move on by
-    so many elements in each step, `fixed` those that do not."""
+    that number of elements in each step, `fixed` those that do not."""
 
     call: Call
     program: LoopProgram

@@ -117,7 +117,7 @@ def _openblas() -> ctypes.CDLL | None:
             try:
                 library = ctypes.CDLL(str(path), mode=os.RTLD_NOLOAD)
             except OSError:
-                continue  # another one, which is not loaded
+                continue  # one that is not loaded
             if hasattr(library, "scipy_openblas_set_num_threads"):
                 return library
     return None

@@ -12,7 +12,7 @@ from sursum.compiler.native.library.loaded import load
 
 
 def time_calls(function: NativeFunction, q: Doubles, calls: int) -> float:
-    """Seconds that so many calls at q take, in this thread."""
+    """Seconds that this many calls at q take, in this thread."""
     clock = load(files(__package__).joinpath("clock.c").read_text(encoding="ascii"), ("sursum_clock",)).handle.sursum_clock
     clock.restype = ctypes.c_double
     point, out, value = np.ascontiguousarray(q, dtype=np.float64), np.empty(function.size), np.empty(1)

@@ -83,7 +83,7 @@ def lowering(node: Node) -> Lower:
 
 
 def lower(graph: Graph, title: str, blas: list[str] | None = None) -> LoopProgram:
-    """The loop program of a graph. A graph inside another one shares its list of routines, `blas`.
+    """The loop program of a graph. A graph inside another shares its list of routines, `blas`.
 
     Raises:
         UnsupportedOperator: an operator, or this form of it, has no C.

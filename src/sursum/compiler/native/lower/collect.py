@@ -88,7 +88,7 @@ def _reads(low: Lowering, value: int) -> Iterator[int]:
 
 
 def _find_needed(low: Lowering, roots: set[int]) -> set[int]:
-    """Every value to be computed. A patch needs the sources of all its windows, down to a base that is no patch."""
+    """Every value to be computed. A patch needs the sources of all its windows, down to a base that is not a patch."""
     needed: set[int] = set()
     walked: set[int] = set()
     stack = list(roots)

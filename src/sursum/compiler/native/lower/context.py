@@ -96,7 +96,7 @@ class Lowering:
             return store(constants[value])
 
         self.program.constant(value, flat, kind, tuple(tensor.shape), computed if of_graph else None)
-        # Arrays stay out of the text, but the zeros and ones of which backward passes are made are no data.
+        # Arrays stay out of the text, but the zeros and ones of which backward passes are made are not data.
         if flat.numel() and bool((flat == flat[0]).all()):
             number = flat[0].item()
             if number in (0, 1, -1) and str(number) != "-0.0":
@@ -256,7 +256,7 @@ class Lowering:
         return Ref(self.fresh(), tuple(size), contiguous(size), 0, dtype)
 
     def declare(self, ref: Ref, count: int | None = None) -> None:
-        """Makes a tensor's value known to the program, with so many elements."""
+        """Makes a tensor's value known to the program, with `count` elements."""
         if count is None:
             known = self.graph.values.get(ref.value)
             count = known.numel if known else math.prod(ref.size)

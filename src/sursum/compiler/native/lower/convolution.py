@@ -143,7 +143,7 @@ def _backwards(low: Lowering, out: Ref, x: Ref, weight: Ref, args: dict[str, lis
 
 def _check(low: Lowering, args: dict[str, list[int]], *refs: Ref) -> None:
     if len(args["stride"]) > MOST:
-        low.fail("a convolution of so many dimensions")
+        low.fail("a convolution of more than three dimensions")
     if any(math.prod(ref.size) == 0 for ref in refs):
         low.fail("a convolution of nothing")
 

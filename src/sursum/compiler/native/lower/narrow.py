@@ -42,7 +42,7 @@ def _fits(expr: Expr, dtype: torch.dtype, dtype_of: Callable[[int], torch.dtype 
     if expr.op == "select":
         return all(_fits(x, dtype, dtype_of) for x in expr.args[1:])
     if expr.op == "index":
-        return dtype is torch.int32  # the places of a tensor are not so many
+        return dtype is torch.int32  # a tensor has fewer places
     return expr.op == "cast" and expr.args[0].kind == "b"
 
 

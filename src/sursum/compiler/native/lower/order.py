@@ -117,7 +117,7 @@ def searchsorted(low: Lowering, node: Node) -> None:
     sequence: Ref = args["sorted_sequence"] if "sorted_sequence" in args else args["boundaries"]
     x: Any = args["self"]
     if not isinstance(x, Ref):
-        low.fail("a number that is no tensor")
+        low.fail("a number that is not a tensor")
     right = args["right"] or args.get("side") == "right"
     rank, count = len(x.size), sequence.size[-1]
     size = (*x.size, count)

@@ -180,7 +180,7 @@ def _separate(low: Lowering, x: Ref, out: Ref, rows: Ref, columns: Ref, *, turne
     total = low.new(size[:3])
     e = low.e
     share = e.mul(weight(rows, 1, 3), weight(columns, 2, 4))
-    product = e.where(e.eq(share, e.const(0.0)), share, e.mul(share, value))  # 0·∞ is no part of a mean
+    product = e.where(e.eq(share, e.const(0.0)), share, e.mul(share, value))  # 0·∞ is not part of a mean
     low.reduce(total, "sum", size, (3, 4), product)
     low.define(out, low.load(reshape(low, total, out.size)))
 

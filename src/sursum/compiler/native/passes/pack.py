@@ -4,7 +4,7 @@ A product with the rows of a matrix sums along each row, and its result is a num
 loads and stores its sums again for each row. Where the elements of some rows that lie in one column are neighbours, both go
 down the columns with a vector of rows in registers, and no sum is ever taken across a vector but once, at the end.
 
-What does not depend on q can be laid out anew when the program is translated: panels of so many rows, each column by column,
+What does not depend on q can be laid out again when the program is translated: panels of some rows, each column by column,
 and after them the rows that are left, as they were.
 """
 
@@ -42,7 +42,7 @@ def pack(program: LoopProgram) -> LoopProgram:
 
 
 def _whole(rows: int, block: int) -> int:
-    """So many rows at a time are whole panels, if possible without a rest."""
+    """How many rows go at a time: whole panels, if possible without a rest."""
     most = max(1, block // PANEL_ROWS)
     return PANEL_ROWS * next((n for n in range(most, most // 2, -1) if rows // PANEL_ROWS % n == 0), most)
 

@@ -95,7 +95,7 @@ def _rows(group: Group) -> int:
 
 
 def _sharing(program: LoopProgram, groups: list[Group], facts: list[GroupFacts]) -> set[int]:
-    """The groups that could be the first of a tile: they have a large array in common with another one."""
+    """The groups that could be the first of a tile: they have a large array in common with a later group."""
     touching: dict[int, list[int]] = {}
     for g, group in enumerate(groups):
         if _rows(group):

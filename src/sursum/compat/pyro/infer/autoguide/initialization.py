@@ -56,7 +56,7 @@ def init_to_value(site: Any = None, values: Mapping[str, Any] | None = None, *, 
 
 
 def init_to_generated(site: Any = None, generate: Callable[[], Init] = lambda: init_to_uniform) -> Any:
-    """By a function that `generate` returns, anew for each guide that is set up."""
+    """By a function that `generate` returns, made for each guide that is set up."""
     return partial(init_to_generated, generate=generate) if site is None else generate()(site)
 
 
