@@ -288,14 +288,14 @@ class Computed(TorchDispatchMode):
         """`tensor` in float64; expanded dimensions stay expanded."""
         size, stride = tensor.shape, tensor.stride()
         if 0 not in stride:
-            return self._copied(tensor)
+            return self._copy(tensor)
         for dim, step in enumerate(stride):
             if not step:
                 tensor = self.run(aten.slice.Tensor, (tensor, dim, 0, 1), {})
-        expanded: Tensor = self.run(aten.expand.default, (self._copied(tensor), size), {})
+        expanded: Tensor = self.run(aten.expand.default, (self._copy(tensor), size), {})
         return expanded
 
-    def _copied(self, tensor: Tensor) -> Tensor:
+    def _copy(self, tensor: Tensor) -> Tensor:
         """`tensor` in float64, by the operator that `to` decomposes into: below autograd nothing decomposes it."""
         copy: Tensor = self.run(aten._to_copy.default, (tensor,), {"dtype": torch.float64})
         return copy
@@ -303,7 +303,7 @@ class Computed(TorchDispatchMode):
     def _floating(self, item: Any) -> Any:
         """Arguments with integers in float64."""
         if isinstance(item, Tensor):
-            return item if item.is_floating_point() or item.is_complex() else self._copied(item)
+            return item if item.is_floating_point() or item.is_complex() else self._copy(item)
         if isinstance(item, (list, tuple)):
             return type(item)([self._floating(part) for part in item])
         return item

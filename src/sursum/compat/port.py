@@ -65,7 +65,7 @@ def _uses(tree: ast.AST) -> Iterator[tuple[str, int]]:
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in ROOTS and not node.level:
             yield from ((f"{node.module}.{alias.name}", node.lineno) for alias in node.names if not _is_module(node, alias))
         elif isinstance(node, (ast.Attribute, ast.Name)) and id(node) not in inner:
-            dotted = _dotted(node)
+            dotted = _join_dots(node)
             first, _, rest = dotted.partition(".")
             if first in names and rest:
                 yield f"{names[first]}.{rest}", node.lineno
@@ -102,7 +102,7 @@ def _imports(tree: ast.AST) -> Iterator[tuple[str, str]]:
                 yield alias.asname or alias.name, f"{node.module}.{alias.name}"
 
 
-def _dotted(node: ast.AST) -> str:
+def _join_dots(node: ast.AST) -> str:
     parts: list[str] = []
     while isinstance(node, ast.Attribute):
         parts.append(node.attr)

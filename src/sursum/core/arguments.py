@@ -97,7 +97,7 @@ def _tensor(value: Any, named: Callable[[], str], error: type[SursumError]) -> T
     if hasattr(getattr(value, "dtype", None), "categories"):
         codes = "cat.codes" if hasattr(value, "cat") else "codes"
         raise error(f"{named()} is a column of categories. Give the code of each row, `.{codes}`, from 0; -1 is missing.")
-    missing = _missing(value)
+    missing = _find_missing(value)
     if missing.any():
         places = ", ".join(f"[{', '.join(map(str, place))}]" for place in np.argwhere(missing)[:3].tolist())
         more = f" and {missing.sum() - 3} more" if missing.sum() > 3 else ""
@@ -125,7 +125,7 @@ def _dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return widest if dtype.itemsize > widest.itemsize else dtype.newbyteorder("=")
 
 
-def _missing(value: Any) -> np.ndarray[Any, Any]:
+def _find_missing(value: Any) -> np.ndarray[Any, Any]:
     """Where a column marks a missing value; a NaN is not missing."""
     if isinstance(value, np.ma.MaskedArray):
         return np.ma.getmaskarray(value)

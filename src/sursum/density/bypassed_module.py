@@ -81,7 +81,7 @@ def check_caches(found: Trace) -> None:
 
     Networks that memoise (results of an earlier call in an attribute or a dictionary) use it without a read.
     """
-    originals = {id(param.initial): site for site in found.values() if (param := _lifted_parameter(site)) is not None}
+    originals = {id(param.initial): site for site in found.values() if (param := _find_lifted(site)) is not None}
     if not originals:
         return
     roots = [*found.log_prob().values(), *(site.value for site in found.values() if isinstance(site.value, Tensor))]
@@ -102,7 +102,7 @@ def check_caches(found: Trace) -> None:
                 stack.append(child)
 
 
-def _lifted_parameter(site: Any) -> Any:
+def _find_lifted(site: Any) -> Any:
     """The network's parameter that was lifted at this site."""
     param = getattr(site, "param", None) if isinstance(site, Sample) else None
     return param if param is not None and isinstance(param.initial, nn.Parameter) else None

@@ -119,7 +119,7 @@ def _divergences(evidence: Evidence) -> Iterator[str]:
     diverging = evidence.stats["diverging"].astype(bool)
     count = int(diverging.sum())
     if count:
-        site, side = _gathering(evidence, diverging)
+        site, side = _locate_divergences(evidence, diverging)
         where = f", most of them at {side} values of `{site}`" if site else ""
         helps = _non_centring(evidence, site) if side == "low" or not site else ""
         yield (
@@ -128,7 +128,7 @@ def _divergences(evidence: Evidence) -> Iterator[str]:
         )
 
 
-def _gathering(evidence: Evidence, diverging: NDArray[np.bool_]) -> tuple[str, str]:
+def _locate_divergences(evidence: Evidence, diverging: NDArray[np.bool_]) -> tuple[str, str]:
     """Where the divergences are, if they cluster: the coordinate in which they stand out most, and its side."""
     draws = evidence.unconstrained
     if diverging.all() or draws.shape[2] == 0:

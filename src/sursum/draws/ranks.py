@@ -34,7 +34,7 @@ class Sorted:
             >>> Sorted.of(np.array([[3.0, 1.0, 2.0, 1.0]])).scores().round(2).tolist()
             [[1.05, -0.63, 0.3, -0.63]]
         """
-        return self._placed(_table(self.values.shape[1])[_sum_of_ends(self.values)])
+        return self._place(_table(self.values.shape[1])[_sum_of_ends(self.values)])
 
     def folded_scores(self) -> Array:
         """The same of the distances from the median of the row, |x − median|."""
@@ -42,7 +42,7 @@ class Sorted:
         distance = np.abs(self.values - self.median()[:, None])
         # A falling run and a rising one: a stable sort, which looks for runs, only merges them.
         places = _everywhere(np.argsort(distance, axis=1, kind="stable"))
-        return self._placed(_scatter(places, _table(size)[_sum_of_ends(distance.ravel()[places])]))
+        return self._place(_scatter(places, _table(size)[_sum_of_ends(distance.ravel()[places])]))
 
     def median(self) -> Array:
         """The median of each row, to the last bit NumPy's."""
@@ -64,7 +64,7 @@ class Sorted:
         between: Array = low + (high - low) * t if t < 0.5 else high - (high - low) * (1.0 - t)
         return between
 
-    def _placed(self, values: Array) -> Array:
+    def _place(self, values: Array) -> Array:
         """Values of the sorted numbers, where these were."""
         return _scatter(self.places, values)
 

@@ -79,7 +79,7 @@ class MCDropout:
         sites = {name: value[None].repeat(self.members, *(1,) * value.dim()) for name, value in _values(target).items()}
         found = False
         for name, owner, value in _weights(target):
-            for weight, share in _dropped(owner):
+            for weight, share in _drop(owner):
                 if weight is not value:
                     continue
                 found = True
@@ -109,7 +109,7 @@ def _weights(target: Target) -> Iterator[tuple[str, nn.Module, Tensor]]:
             yield site.name, param.owner, cast(Tensor, param.initial)
 
 
-def _dropped(net: nn.Module) -> Iterator[tuple[Tensor, float]]:
+def _drop(net: nn.Module) -> Iterator[tuple[Tensor, float]]:
     """The weights of layers that follow dropout, and the probability with which an input is dropped.
 
     Raises:

@@ -148,12 +148,12 @@ class Fit:
             EngineWarning: with `optim`, the program runs but cannot be compiled: there are values but no standard errors.
             ObservationWarning: no site is observed, and there is no factor.
         """
-        found = self._compiled(args, kwargs) if self.optim is None else self._by_steps(args, kwargs)
+        found = self._compile(args, kwargs) if self.optim is None else self._by_steps(args, kwargs)
         if not found.converged:
             warn(found.message, DiagnosticWarning)
         return found
 
-    def _compiled(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> FitResult:
+    def _compile(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> FitResult:
         compiled, parameters = _density(self.model, args, kwargs, self.jacobian, self.engine)
         announce_unobserved(compiled.density.unobserved)
         start = start_point(compiled, self.init)

@@ -174,7 +174,7 @@ class ModuleEnsemble(nn.Module):
         except Exception:
             # Running the members one by one either avoids the error or raises it in terms of the network.
             return False, 1
-        right = alone.same_structure(output) and agree(_numbered(alone.tensors), _numbered([value[0] for value in values]))
+        right = alone.same_structure(output) and agree(_number(alone.tensors), _number([value[0] for value in values]))
         return right, step
 
     def _mapped(self, args: Any, kwargs: Any, weights: Mapping[str, Tensor]) -> tuple[Output, Sequence[Tensor]]:
@@ -277,5 +277,5 @@ def _check(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
         raise PredictionError("there are no draws: an ensemble needs at least one.")
 
 
-def _numbered(values: Sequence[Tensor]) -> dict[str, Tensor]:
+def _number(values: Sequence[Tensor]) -> dict[str, Tensor]:
     return {str(i): value for i, value in enumerate(values)}

@@ -43,7 +43,7 @@ def stack(net: nn.Module, draws: Mapping[str, Tensor]) -> nn.Module:
         for path, value in own.items()
     }
     memo |= {id(buffer): buffer.detach().clone() for buffer in net.buffers()}
-    copied = _replaced(net, memo, {path: memo[id(value)] for path, value in own.items()})
+    copied = _replace(net, memo, {path: memo[id(value)] for path, value in own.items()})
     stacked = {id(value) for value in draws.values()}
     for part in copied.modules():
         held = [name for name, value in part._parameters.items() if id(value) in stacked]
@@ -116,7 +116,7 @@ def keeps_references(net: nn.Module) -> bool:
     return any(holds(v) for part in net.modules() for name, v in vars(part).items() if name not in theirs)
 
 
-def _replaced(net: nn.Module, memo: dict[int, Any], wanted: Mapping[str, Tensor]) -> nn.Module:
+def _replace(net: nn.Module, memo: dict[int, Any], wanted: Mapping[str, Tensor]) -> nn.Module:
     copied = copy_network(net, memo, copied_leaves=True)
     now = {path: part._parameters[name] for path in wanted for part, name in [_place(copied, path)]}
     lost = [path for path, value in wanted.items() if now.get(path) is not value]

@@ -141,9 +141,9 @@ class _Parents(Messenger):
             names = self.seen.of(out.log_prob() if scored else out.value)
         self.parents[out.name] = self.parents.get(out.name, frozenset()) | names
         self.first.setdefault(out.name, out)
-        return out.but(value=self._marked(out)) if isinstance(out.value, Tensor) else out
+        return out.but(value=self._mark(out)) if isinstance(out.value, Tensor) else out
 
-    def _marked(self, site: Site) -> Tensor:
+    def _mark(self, site: Site) -> Tensor:
         """The site's value in separate memory, so that its mark is on nothing else."""
         if isinstance(site, Param):
             # Read again, a parameter is the same tensor.

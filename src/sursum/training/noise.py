@@ -56,7 +56,7 @@ class Noise(TorchDispatchMode):
         if torch.Tag.nondeterministic_seeded not in func.tags or not Operator.of(func).draws(args, kwargs):
             return func(*args, **kwargs)  # attention may use dropout, but rarely does
         if func in _MOVED:
-            return self._moved(*args)
+            return self._move(*args)
         if func in _STANDARD:
             size = args[2] if func is aten.normal.float_float else args[0]
             drawn = self._next(_STANDARD[func], size, kwargs.get("dtype"))
@@ -73,7 +73,7 @@ class Noise(TorchDispatchMode):
             "uniform numbers, so it cannot be an input of a compiled loss."
         )
 
-    def _moved(self, mean: Any, sd: Any) -> Tensor:
+    def _move(self, mean: Any, sd: Any) -> Tensor:
         like = mean if isinstance(mean, Tensor) else sd
         shape = torch.broadcast_shapes(*(part.shape for part in (mean, sd) if isinstance(part, Tensor)))
         drawn = self._next(NORMAL, shape, like.dtype)

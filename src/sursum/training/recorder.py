@@ -63,7 +63,7 @@ def record(
         leaves = [tensor.detach().requires_grad_() for tensor in inputs[:trained]]
         given = [*leaves, *(tensor.detach() for tensor in inputs[trained:])]
         recorder = StepRecorder(given, state, generator, lent)
-        with SelectByTensor(recorder.traces), recorder, drawing_from(generator), _explained(recorder):
+        with SelectByTensor(recorder.traces), recorder, drawing_from(generator), _explain(recorder):
             value, *others = loss(given)
             recorder.end_program((value, *others))
             slopes: Sequence[Tensor] = ()
@@ -161,7 +161,7 @@ class _Lender(Borrowed):
 
 
 @contextmanager
-def _explained(recorder: Recorder) -> Iterator[None]:
+def _explain(recorder: Recorder) -> Iterator[None]:
     """Raise the recorder's own error where an interpreter or NumPy has put it into other words."""
     try:
         yield

@@ -47,7 +47,7 @@ def draw_posterior(
     Warns:
         DiagnosticWarning: the Pareto k of the importance weights is above 0.7.
     """
-    fixed = _detached(store)
+    fixed = _detach(store)
 
     def one() -> Pair:
         return pair(model, guide, args, kwargs)
@@ -65,7 +65,7 @@ def draw_posterior(
         return assemble(first, columns or _one_by_one(one, fixed, number, num_samples), program)
 
 
-def _detached(store: ParamStore) -> ParamStore:
+def _detach(store: ParamStore) -> ParamStore:
     """The same values, of which no gradient is asked."""
     other = ParamStore(double=store.double)
     other.sites = store.sites

@@ -38,7 +38,7 @@ def summed_terms(found: Trace, at: Enumerated | None) -> Terms:
         return found.log_prob()
     terms = _others(found, at)
     for one in at.left(apart=repeated(found)):
-        _add(terms, one.names[0], impossible(_scaled(one, one.value)))
+        _add(terms, one.names[0], impossible(_scale(one, one.value)))
     return terms
 
 
@@ -70,7 +70,7 @@ def _others(found: Trace, at: Enumerated) -> Terms:
 def _average(one: Potential, own: Mapping[Variable, Potential]) -> Tensor:
     """The mean of a term over the discrete sites of the guide that it depends on."""
     if not one.variables:
-        return _scaled(one, one.value)
+        return _scale(one, one.value)
     needed, todo = set[Variable](), list(one.variables)
     while todo:
         variable = todo.pop()
@@ -78,10 +78,10 @@ def _average(one: Potential, own: Mapping[Variable, Potential]) -> Tensor:
             needed.add(variable)
             todo.extend(own[variable].variables)
     log_weights = marginalise([own[variable] for variable in needed], one.variables)
-    return _scaled(one, (log_weights.exp() * one.value).sum(tuple(range(len(one.variables)))))
+    return _scale(one, (log_weights.exp() * one.value).sum(tuple(range(len(one.variables)))))
 
 
-def _scaled(one: Potential, value: Tensor) -> Tensor:
+def _scale(one: Potential, value: Tensor) -> Tensor:
     for dim, scale in one.plates.items():
         if dim in one.dims:
             value = value * scale

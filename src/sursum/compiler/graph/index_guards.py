@@ -53,7 +53,7 @@ def _checked(graph: Graph, inputs: Callable[[Ref], Range | None]) -> tuple[Graph
     return checked, writer.ranges.used_inputs
 
 
-def _computed_indices(node: Node, graph: Graph) -> bool:
+def _has_computed_indices(node: Node, graph: Graph) -> bool:
     return any(index.value not in graph.constants for _, _, index, _ in places_of(node))
 
 

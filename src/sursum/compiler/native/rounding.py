@@ -30,9 +30,9 @@ class Jitter(TorchDispatchMode):
         result = func(*args, **dict(kwargs or {}))
         if any(returned.alias_info for returned in func._schema.returns):
             return result  # a view, or a write in place: nothing was rounded that is not rounded elsewhere
-        return tuple(map(self._moved, result)) if isinstance(result, (tuple, list)) else self._moved(result)
+        return tuple(map(self._move, result)) if isinstance(result, (tuple, list)) else self._move(result)
 
-    def _moved(self, value: Any) -> Any:
+    def _move(self, value: Any) -> Any:
         if not isinstance(value, Tensor) or not value.is_floating_point():
             return value
         noise = torch.rand(value.shape, dtype=value.dtype, generator=self._generator) * 2 - 1

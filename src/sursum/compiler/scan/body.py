@@ -154,7 +154,7 @@ class BodyRecorder(Recorder):
         node_kwargs = {key: self._refs(item, reads, facts, where) for key, item in kwargs.items()}
         varying = not self._traced.isdisjoint([ref.value for ref in reads])
         if facts.looks:
-            return self._looked(op(*args, **kwargs), args[0], reads[0], varying, where)
+            return self._judge(op(*args, **kwargs), args[0], reads[0], varying, where)
         self._refuse_step(facts, args, kwargs, varying, _at_site(where))
         if varying and parts is not None:
             with self:
@@ -185,7 +185,7 @@ class BodyRecorder(Recorder):
         if varying and self._grad and not torch.is_grad_enabled():
             raise Unrollable(f"{facts.name} is run inside an autograd.Function or under no_grad{here}")
 
-    def _looked(self, out: Any, looked: Any, ref: Ref, varying: bool, where: Where) -> Any:
+    def _judge(self, out: Any, looked: Any, ref: Ref, varying: bool, where: Where) -> Any:
         """What Python saw: of numbers that differ between steps it may look at checks of arguments only."""
         where = where if where.line is not None else Where(where.site, self._lines.current())
         node = self._made.get(ref.value)

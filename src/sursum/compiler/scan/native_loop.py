@@ -98,7 +98,7 @@ class NativeLoop:
             if not self._agrees(groups, found):
                 self._native = None  # a bug of ours: torch runs this loop, which is correct
                 return None
-        return _typed(op, found)
+        return _type(op, found)
 
     def _agrees(self, groups: Groups, found: Sequence[Tensor]) -> bool:
         """Whether torch confirms every step of C."""
@@ -166,7 +166,7 @@ class NativeLoop:
             kept = _taken(op, groups, _before(op, moved))[carries:] if op.kept else []
         except (RuntimeError, NotImplementedError):
             return None
-        return _typed(op, [*moved[:carries], *kept])
+        return _type(op, [*moved[:carries], *kept])
 
 
 def _built(op: Recurrence) -> NativeFunction:
@@ -273,7 +273,7 @@ def _largest(rows: Tensor, nan: float = 0.0) -> Tensor:
     return sizes.amax(1) if sizes.shape[1] else sizes.new_zeros(len(rows))
 
 
-def _typed(op: Recurrence, found: Sequence[Tensor]) -> list[Tensor]:
+def _type(op: Recurrence, found: Sequence[Tensor]) -> list[Tensor]:
     """Rows of doubles as the operator gives them."""
     parts = (*op.carry, *op.kept)
     return [rows.reshape(rows.shape[:1] + part.size).to(part.dtype) for rows, part in zip(found, parts, strict=True)]

@@ -159,7 +159,7 @@ def observations(run: Run, hessian: str) -> list[Observation]:
                 'Write it as an observed site of a distribution, or take `hessian="exact"`.'
             )
         if isinstance(site, Sample) and site.is_observed:
-            base, weight = _unwrapped(site)
+            base, weight = _unwrap(site)
             with torch.enable_grad(), in_double():
                 root = _score(site, run) if hessian == "empirical_fisher" else fisher_root(base, f"site {site}")
             kept = [i for i, tensor in enumerate(root.tensors) if tensor.requires_grad]
@@ -168,7 +168,7 @@ def observations(run: Run, hessian: str) -> list[Observation]:
             columns = [tuple(column[i] for i in kept) for column in root.columns]
             tensors = tuple(root.tensors[i] for i in kept)
             if hessian != "empirical_fisher":
-                columns = [_weighted(column, weight.sqrt()) for column in columns]
+                columns = [_weigh(column, weight.sqrt()) for column in columns]
                 columns = [part for column in columns for part in _positions(column, base.batch_shape)]
             columns = [column for column in columns if any(bool(part.any()) for part in column)]
             rows = base.batch_shape[0] if len(base.batch_shape) else 1
@@ -181,7 +181,7 @@ def observations(run: Run, hessian: str) -> list[Observation]:
     return found
 
 
-def _unwrapped(site: Sample) -> tuple[Any, Tensor]:
+def _unwrap(site: Sample) -> tuple[Any, Tensor]:
     """The family of a site, and the weight of each element of its batch: the scale and the masks."""
     fn, mask = site.fn, site.mask
     weight = torch.ones(fn.batch_shape, dtype=torch.float64) * torch.as_tensor(site.scale).detach().double()
@@ -203,7 +203,7 @@ def _score(site: Sample, run: Run) -> Root:
     return Root((term,), ((torch.ones_like(term) * scale.sqrt(),),))
 
 
-def _weighted(column: Column, root: Tensor) -> Column:
+def _weigh(column: Column, root: Tensor) -> Column:
     return tuple(part * root.reshape(*root.shape, *(1,) * (part.dim() - root.dim())) for part in column)
 
 
@@ -249,12 +249,12 @@ def find_parts(run: Run, seen: Sequence[Observation]) -> Parts:
         if all(call.rows == one.rows or (one.rows == 1 and len(seen) == 1) for one in seen for call in layer.calls)
     ]
     for one in seen:
-        layers = _proved(run, one, layers)
+        layers = _prove(run, one, layers)
     held = {name for layer in layers for name in layer.sites}
     return Parts(tuple(layers), tuple(name for name in run.leaves if name not in held))
 
 
-def _proved(run: Run, seen: Observation, layers: Sequence[Layer]) -> list[Layer]:
+def _prove(run: Run, seen: Observation, layers: Sequence[Layer]) -> list[Layer]:
     """The layers through which all derivatives of their weights go, with rows that do not depend on one another."""
     if not layers:
         return []

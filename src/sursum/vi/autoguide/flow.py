@@ -130,16 +130,16 @@ class FromNoise:
     scale: Tensor
 
     def __call__(self, noise: Tensor) -> Tensor:
-        drawn: Tensor = self.transform.inv(self._based(noise))
+        drawn: Tensor = self.transform.inv(self._rebase(noise))
         return self.loc + self.scale * drawn
 
     def log_abs_det_jacobian(self, noise: Tensor, u: Tensor) -> Tensor:
         """log |det ∂u/∂ε|."""
-        _, log_det = self.transform.inv.call_and_ladj(self._based(noise))
+        _, log_det = self.transform.inv.call_and_ladj(self._rebase(noise))
         log_jacobian: Tensor = log_det + self.base_scale.log().sum(-1) + self.scale.log().sum(-1)
         return log_jacobian
 
-    def _based(self, noise: Tensor) -> Tensor:
+    def _rebase(self, noise: Tensor) -> Tensor:
         # The flow's networks may be in single precision where the program is in double.
         return self.base_loc + self.base_scale * noise.to(self.base_loc.dtype)
 

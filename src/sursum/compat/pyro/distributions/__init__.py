@@ -34,10 +34,10 @@ def __getattr__(name: str) -> Any:
     """A family that sursum has under its own name; otherwise what to write."""
     if not name.startswith("_") and name in getattr(ours, "__all__", ()):
         return getattr(ours, name)
-    return refusing("pyro.distributions", ours.__all__, MISSING | _advised(name))(name)
+    return refusing("pyro.distributions", ours.__all__, MISSING | _advise(name))(name)
 
 
-def _advised(name: str) -> dict[str, str]:
+def _advise(name: str) -> dict[str, str]:
     """What sursum says of a family that it does not have."""
     if name in MISSING or name.startswith("_"):
         return {}

@@ -66,10 +66,10 @@ class Predictive(nn.Module):
         if self.guide is not None:
             given = self._from_guide(args, kwargs)
             kept = given
-        wanted = self._wanted(given, args, kwargs)
+        wanted = self._choose(given, args, kwargs)
         drawn = [name for name in wanted if name not in kept]
         found = kept | _predict(_with_return(self.model), given, self.num_samples, drawn, args, kwargs)
-        return {name: _padded(found[name], self._batches.get(name)) for name in wanted}
+        return {name: _pad(found[name], self._batches.get(name)) for name in wanted}
 
     def call(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
         """Another name of `forward`."""
@@ -86,7 +86,7 @@ class Predictive(nn.Module):
         names = [n for n, node in trace.iter_stochastic_nodes() if not {"is_auxiliary", "is_subsample"} & node["infer"].keys()]
         return _predict(as_program(self.guide), {}, self.num_samples, names, args, kwargs)
 
-    def _wanted(self, given: Mapping[str, Tensor], args: Any, kwargs: Any) -> list[str]:
+    def _choose(self, given: Mapping[str, Tensor], args: Any, kwargs: Any) -> list[str]:
         with su.block(), torch.no_grad():
             trace = poutine.trace(_at_first(self.model, given)).get_trace(*args, **kwargs)
         nesting = _nesting(trace)
@@ -134,7 +134,7 @@ def _nesting(trace: Any) -> int:
     return deepest
 
 
-def _padded(value: Tensor, missing: int | None) -> Tensor:
+def _pad(value: Tensor, missing: int | None) -> Tensor:
     """Draws with dimensions of size 1 for the plates that the site is not in, as Pyro gives them."""
     return value if not missing or missing < 0 else value.reshape(len(value), *(1,) * missing, *value.shape[1:])
 

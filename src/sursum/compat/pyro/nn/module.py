@@ -114,14 +114,14 @@ class _Meta(type):
         if issubclass(base, PyroModule):
             return base
         kind: Any = base
-        return _mixed(kind)
+        return _mix(kind)
 
     def __setattr__(cls, name: str, value: Any) -> None:
         super().__setattr__(name, value)
 
 
 @functools.cache
-def _mixed(base: Any) -> Any:
+def _mix(base: Any) -> Any:
     extra: dict[str, Any] = {"__module__": __name__, "__doc__": f"`torch.nn.{base.__name__}` as a `PyroModule`."}
     if issubclass(base, nn.RNNBase):
         extra["_flat_weights"] = property(_flat_weights, lambda self, value: None)
@@ -171,12 +171,12 @@ class PyroModule(nn.Module, metaclass=_Meta):
     def _adopt(self, name: str, child: Any) -> None:
         """Make a module part of this one: its names begin with its path, and it shares the call's values."""
         if isinstance(child, PyroModule):
-            child._placed(self._pyro_get_fullname(name), self._pyro_context)
+            child._place(self._pyro_get_fullname(name), self._pyro_context)
         elif isinstance(child, nn.Module):
             for inner, grandchild in child.named_children():
                 self._adopt(f"{name}.{inner}", grandchild)
 
-    def _placed(self, name: str, context: Context) -> None:
+    def _place(self, name: str, context: Context) -> None:
         self.__dict__["_pyro_name"], self.__dict__["_pyro_context"] = name, context
         for inner, child in self.named_children():
             self._adopt(inner, child)
@@ -353,4 +353,4 @@ def to_pyro_module_(m: nn.Module, recurse: bool = True) -> None:
     if recurse:
         for child in m.children():
             to_pyro_module_(child, recurse=True)
-    m._placed(m.__dict__["_pyro_name"], m.__dict__["_pyro_context"])  # type: ignore[operator]
+    m._place(m.__dict__["_pyro_name"], m.__dict__["_pyro_context"])  # type: ignore[operator]

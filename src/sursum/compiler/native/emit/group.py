@@ -153,7 +153,7 @@ class Nest:
                 wish = names.wish(stage.value) if self.step == 1 else None
                 self.inside[stage.value] = self.body.name(text, kind, level, wish)
                 return
-            name = self._named(text, kind, level)
+            name = self._name(text, kind, level)
             self.inside[stage.value] = name
             self.inner.append(f"{names.element(stage.value, stage.store, ())} = {name};")
             return
@@ -161,7 +161,7 @@ class Nest:
         target = names.element(stage.value, stage.store, extra)
         self.inner.append(f"{target} {'+=' if stage.mode == 'add' else '='} {text};")
 
-    def _named(self, text: str, kind: str, level: int) -> str:
+    def _name(self, text: str, kind: str, level: int) -> str:
         return text if _simple(text) else self.body.name(text, kind, level)
 
     def _reduce(self, stage: Loop, text: str, level: int, kind: str) -> None:
@@ -176,7 +176,7 @@ class Nest:
         if outer and self.first:
             self._clear(stage, start)
         if first == depth:
-            name = self._named(text, kind, level)
+            name = self._name(text, kind, level)
             target = names.element(stage.value, stage.store, ())
             self.inner.append(update(target, stage.mode, name, kind))
             return
@@ -184,7 +184,7 @@ class Nest:
         wide = "int64_t" if kind == "b" else TYPES[kind]
         self.head[first].append(f"{wide} {total} = {start};")
         extreme = stage.mode in ("max", "min") and kind == "f"
-        name = self._named(text, kind, level)
+        name = self._name(text, kind, level)
         if extreme:
             flag = names.fresh()
             sign = ">" if stage.mode == "max" else "<"

@@ -32,13 +32,13 @@ class _LoopEmitter(Emitter):
     def _arrays(self) -> list[int]:
         return [*(value for value, _ in self.loop.rows), *self.loop.fixed]
 
-    def _declared_as(self, value: int) -> str:
+    def _declare(self, value: int) -> str:
         # Not so the carry: the row that one step writes is the row that the next one reads.
         restrict = "" if value == self.loop.carry else "restrict "
         return f"const {TYPES[self.kind(value)]} *{restrict}{self.program.parameters[value]}"
 
     def signature(self) -> str:
-        given = [self._declared_as(value) for value in (self.loop.carry, *self._arrays())]
+        given = [self._declare(value) for value in (self.loop.carry, *self._arrays())]
         keep = ["double *keep"] if self.loop.kept else []
         return ", ".join(["const struct instance *self", "double *w", "double *out", *keep, *given])
 
@@ -52,7 +52,7 @@ class _LoopEmitter(Emitter):
         """The function that runs the steps."""
         loop, names = self.loop, self.program.parameters
         keep = ["double *kept"] if loop.kept else []
-        given = ", ".join(["const struct instance *self", "double *table", *keep, *map(self._declared_as, self._arrays())])
+        given = ", ".join(["const struct instance *self", "double *table", *keep, *map(self._declare, self._arrays())])
         before, after = ("t + 1", "t") if loop.reverse else ("t", "t + 1")
         row_before, row_after = (f"table + {loop.width} * ({place})" for place in (before, after))
         one = loop.width == 1  # then it need not go through memory

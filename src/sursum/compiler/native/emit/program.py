@@ -74,7 +74,7 @@ class Emitter:
         self.parts = self._split()
         self.part_of = {g: p for p, groups in enumerate(self.parts) for g in groups}
         self.called = values_of_calls(program)
-        self.spilled = self._spilled() | self.called
+        self.spilled = self._spill() | self.called
         self.target = dict(zip(program.outputs, outputs, strict=True))
         self.direct = {
             v for v, t in self.target.items()
@@ -116,7 +116,7 @@ class Emitter:
             k = run.stop
         return parts
 
-    def _spilled(self) -> set[int]:
+    def _spill(self) -> set[int]:
         """Scalars that are made in one function and read in another, or that several stages make."""
         found: set[int] = set()
         made: dict[int, int] = {}

@@ -131,7 +131,7 @@ def _classes(low: Lowering, args: dict[str, Any]) -> tuple[Ref, Ref | None, int]
     return chosen, low.constant(~out) if out.any() else None, dim
 
 
-def _counting(low: Lowering, expr: Expr, counted: Ref | None, size: tuple[int, ...], at: Affine) -> Expr:
+def _count(low: Lowering, expr: Expr, counted: Ref | None, size: tuple[int, ...], at: Affine) -> Expr:
     """An expression, 0 for a row that is ignored."""
     return expr if counted is None else low.e.where(low.read(counted.value, at, size, "b"), expr, low.e.const(0.0))
 
@@ -152,13 +152,13 @@ def nll_loss(low: Lowering, node: Node) -> None:
     rest = iter(e.index(axis(lead, d)) for d in range(lead))
     loads = low.load_at(x, [chosen if d == dim else next(rest) for d in range(len(x.size))], size)
     weight = _weight(low, args, chosen, size)
-    loss = _counting(low, e.neg(e.mul(weight, loads)), counted, size, at)
+    loss = _count(low, e.neg(e.mul(weight, loads)), counted, size, at)
     out, total = low.output(node, 0), low.output(node, 1)
     if args["reduction"] == NONE:
         low.define(out, loss)
         low.define(total, e.const(0.0))
         return
-    low.reduce(total, "sum", size, range(lead), _counting(low, weight, counted, size, at))
+    low.reduce(total, "sum", size, range(lead), _count(low, weight, counted, size, at))
     summed = low.new(())
     low.reduce(summed, "sum", size, range(lead), loss)
     value = low.load(summed)
@@ -181,7 +181,7 @@ def nll_loss_backward(low: Lowering, node: Node) -> None:
     slope = low.load(grad, size) if single else low.read(grad.value, along_rows(grad), size, "f")
     if args["reduction"] == MEAN:
         slope = e.div(slope, low.load(args["total_weight"], size))
-    value = _counting(low, e.neg(e.mul(_weight(low, args, chosen, size), slope)), counted, size, rows)
+    value = _count(low, e.neg(e.mul(_weight(low, args, chosen, size), slope)), counted, size, rows)
     low.finish(node, e.where(e.eq(chosen, e.index(axis(rank, dim))), value, e.const(0.0)))
 
 

@@ -45,7 +45,7 @@ class _Hoister:
         if trial.shape and trial.shape[-1] >= SHORT_LOOP:
             return
         found = {id(call): self._taken(call, stage) for call in self._topmost(stage.expr)}
-        stage.expr = self._replaced(stage.expr, {key: load for key, load in found.items() if load is not None})
+        stage.expr = self._replace(stage.expr, {key: load for key, load in found.items() if load is not None})
 
     def _topmost(self, expr: Expr) -> Iterator[Expr]:
         seen: set[int] = set()
@@ -60,7 +60,7 @@ class _Hoister:
             else:
                 stack.extend(x.args)
 
-    def _replaced(self, expr: Expr, found: dict[int, Expr]) -> Expr:
+    def _replace(self, expr: Expr, found: dict[int, Expr]) -> Expr:
         done: dict[int, Expr] = {}
         for x in expr.walk():
             args = tuple(done[id(a)] for a in x.args)
