@@ -16,6 +16,7 @@ PUBLIC = {
         *("sample", "param", "plate", "deterministic", "factor", "scan", "module", "random_module", "subsample"),
         *(
             "lift",
+            "logp",
             "markov",
             "ops",
             "reprior",
@@ -67,12 +68,14 @@ PUBLIC = {
     "su.ops": {
         *("gammainc", "gammaincc", "log_gammainc", "log_gammaincc", "betainc", "betaincc", "log_betainc", "log_betaincc"),
         *("student_t_cdf", "log_student_t_cdf", "log_normal_cdf", "betaln", "log_binomial", "log1mexp", "logsubexp"),
+        "external",
         *("Vindex", "vindex"),
     },
     "su.handlers": {
         *("trace", "replay", "condition", "uncondition", "substitute", "do", "block", "mask", "scale", "scope", "seed"),
         *(
             "lift",
+            "logp",
             "markov",
             "config_enumerate",
             "reprior",

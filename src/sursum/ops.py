@@ -1,5 +1,6 @@
 """Operators for programs: what torch has not, or has in a form that does not broadcast."""
 
+from sursum.common.external import external
 from sursum.common.special.functions import (
     betainc,
     betaincc,
@@ -24,6 +25,7 @@ __all__ = [
     "betainc",
     "betaincc",
     "betaln",
+    "external",
     "gammainc",
     "gammaincc",
     "log1mexp",

@@ -6,7 +6,8 @@ As described in `lift`, they are passed the parameter's current value and, by ke
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,6 +29,28 @@ def flat(init: Tensor | None = None, *, constraint: constraints.Constraint = con
     """
     shape = () if init is None else tuple(init.shape)
     return ImproperUniform(constraint, event_shape=shape[len(shape) - constraint.event_dim :])
+
+
+def registered(init: Tensor | None = None, *, name: str = "", registered: Any = MISSING) -> Distribution | None:
+    r"""The prior that a GPyTorch module has registered for a value of its own; a parameter without one stays a parameter.
+
+    It is a prior of the constrained value: ``su.lift(model, su.priors.registered, on="constrained")``.
+
+    Raises:
+        PriorTypeError: without ``on="constrained"``.
+
+    Example:
+        >>> import sursum as su, torch
+        >>> su.priors.registered(torch.ones(2), name="lengthscale", registered=su.distributions.Gamma(3.0, 6.0)).mean
+        tensor(0.5000)
+    """
+    if registered is MISSING:
+        raise PriorTypeError(
+            f"su.priors.registered: the parameter {name!r} is no constrained value of a GPyTorch module. Write "
+            "lift(…, su.priors.registered, on='constrained'), and name other parameters' priors."
+        )
+    found: Distribution | None = registered
+    return found
 
 
 @dataclass(frozen=True)

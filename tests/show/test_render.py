@@ -270,3 +270,8 @@ def test_without_dot_the_text_is_written_and_a_picture_is_refused(tmp_path: Path
     with pytest.raises(ExportError, match=r"'.*model\.txt' has no known suffix: .*\.dot, \.gv, \.svg, \.png, \.pdf"):
         picture.save(tmp_path / "model.txt")
     assert [path.name for path in tmp_path.iterdir()] == ["model.dot"]
+
+
+def test_a_flat_prior_has_no_draws_and_is_shown() -> None:
+    picture = su.render(su.logp(lambda x: -x.square().sum(), torch.zeros(2)))
+    assert edges(picture) == {("x", "log_density")}

@@ -88,3 +88,8 @@ def test_a_program_without_parameters() -> None:
 def test_a_key_that_matches_nothing_is_warned_of() -> None:
     with pytest.warns(su.errors.UnusedPriorWarning, match=r"'net.hed.\*' was not used.*Did you mean"):
         su.report(su.lift(model, {"net.hed.*": dist.Normal(0.0, 1.0)}), torch.ones(4, 2), torch.zeros(4))
+
+
+def test_a_flat_prior_has_no_draws_and_is_shown() -> None:
+    rows = su.report(su.lift(lambda: su.param("s", torch.zeros(2)), su.priors.flat)).rows
+    assert [(row.name, row.state) for row in rows] == [("s", "lifted")]

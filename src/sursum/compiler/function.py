@@ -24,6 +24,7 @@ from sursum.compiler.graph.dce import drop_guards
 from sursum.compiler.graph.graph import Graph
 from sursum.compiler.graph.replay import BatchReplay, Replay
 from sursum.compiler.native.library.library import NativeFunction
+from sursum.compiler.native.lower.external import calls_python
 from sursum.compiler.native.proof import prove
 from sursum.compiler.passes import optimise
 from sursum.errors import CompileError, DensityError, EngineWarning
@@ -158,7 +159,7 @@ class Function:
             EngineWarning: it cannot be compiled to C.
         """
         check_engine(engine)
-        if engine == "torch":
+        if engine == "torch" or (engine is None and calls_python(self.graph)):
             check()
             return self
         with Build(self.graph, title) as building:  # the C compiler runs in parallel to what follows

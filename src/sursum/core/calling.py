@@ -139,7 +139,8 @@ def _misfit(fn: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | No
         given = [type(value).__name__ for value in args] + [f"{key}={type(value).__name__}" for key, value in kwargs.items()]
         return (
             f"the program {name}{signature} cannot be called with ({', '.join(given)}): {error}. Pass its data "
-            "to `run`, and the settings of a method to its class: Fit(model, seed=0).run(x, y), MCMC(kernel, seed=0).run(x, y)."
+            "to `run`, and settings of a method to its class: Fit(model, seed=0).run(x, y), MCMC(kernel, seed=0).run(x, y). "
+            "Of a log density that is a function of what is unknown, su.logp(function, init) makes a program."
         )
     return None
 

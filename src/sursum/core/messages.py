@@ -145,7 +145,8 @@ class Site:
 class Param(Site):
     """A parameter with a point estimate. `initial` is the program's own value, or a function that returns it.
 
-    `frozen` marks a network's parameter that does not require gradients; `owner` is the network it belongs to.
+    `frozen` marks a network's parameter that does not require gradients; `owner` is the network it belongs to. `stands_for` is
+    the name of the network's parameter whose constrained value this is.
     """
 
     type: ClassVar[str] = "param"
@@ -155,6 +156,7 @@ class Param(Site):
     event_dim: int | None = None
     frozen: bool = False
     owner: Any = None
+    stands_for: str | None = None
     generator: torch.Generator | None = None
 
     @property

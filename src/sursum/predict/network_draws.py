@@ -59,7 +59,7 @@ def _find(name: str, run: Callable[[], Any]) -> tuple[nn.Module, dict[str, Tenso
     values: dict[str, Tensor] = {}
     for site in recorder.trace.values():
         param = site if isinstance(site, Param) else getattr(site, "param", None)
-        if param is None or param.owner is None:
+        if param is None or param.owner is None or param.stands_for is not None:
             continue
         path = next(path for path, value in param.owner.named_parameters() if value is param.initial)
         called = param.name[: len(param.name) - len(path)].rstrip(".")

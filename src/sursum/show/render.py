@@ -24,6 +24,7 @@ from sursum.distributions.fluent import Independent
 from sursum.distributions.randomness import drawing_from
 from sursum.errors import ExportError
 from sursum.handlers import trace
+from sursum.show.improper import StartImproper
 
 TEXT, PICTURES = (".dot", ".gv"), (".svg", ".png", ".pdf")
 
@@ -107,6 +108,7 @@ def render(program: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Renderi
     with (
         drawing_from(torch.Generator().manual_seed(0)),
         Provenance() as seen,
+        StartImproper(),
         _Parents(seen=seen) as found,
         trace() as recorder,
     ):

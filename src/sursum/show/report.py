@@ -23,6 +23,7 @@ from sursum.distributions.supports import support_of
 from sursum.errors import PredictionError
 from sursum.handlers import trace
 from sursum.show.cost import Cost, measure_cost
+from sursum.show.improper import StartImproper
 from sursum.show.prior_predictive import PriorPredictive, expect
 
 COLUMNS = ("parameter", "is", "prior", "support", "now", "shape", "count", "why")
@@ -149,10 +150,18 @@ def report(program: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Report:
         <BLANKLINE>
         4 numbers lifted; 9 held at their value.
     """
-    with drawing_from(torch.Generator().manual_seed(0)), Provenance() as seen, _Marks(seen=seen), trace() as recorder:
+    with (
+        drawing_from(torch.Generator().manual_seed(0)),
+        Provenance() as seen,
+        StartImproper(),
+        _Marks(seen=seen),
+        trace() as recorder,
+    ):
         run_program(program, args, kwargs)
         # Inside, since some distributions compute an argument on access.
-        rows = [row for site in recorder.trace.values() for row in _rows(site, seen)]
+        sites = recorder.trace.values()
+        derived = {site.param.stands_for for site in sites if isinstance(site, Sample) and site.param is not None}
+        rows = [row for site in sites if site.name not in derived for row in _rows(site, seen)]
     return Report(tuple(rows), Program(program, args, kwargs))
 
 

@@ -19,6 +19,7 @@ from sursum.compiler.graph.graph import Graph
 from sursum.compiler.native.library.cache import open_directory
 from sursum.compiler.native.library.loaded import open_privately, unload
 from sursum.compiler.native.library.toolchain import detect
+from sursum.compiler.native.lower.external import holds_address
 from sursum.compiler.native.proof import ProofError, disagreement
 from sursum.compiler.passes import optimise
 from sursum.density.log_density import LogDensity
@@ -35,6 +36,11 @@ def export(
     density: LogDensity, graph: Graph, points: tuple[Tensor, Tensor], value_and_grad: ValueAndGrad, path: Path, march: str
 ) -> None:
     """Write the library and its C source; see `CompiledDensity.export`."""
+    if holds_address(graph):
+        raise CompileError(
+            "the density calls a C function at an address of this process, where an exported library does not find it. Write "
+            "the density in torch, or link that function yourself."
+        )
     likelihood = density.without_jacobian()
     values = tuple(_column_major(density, q) for q in points)
     graphs = {

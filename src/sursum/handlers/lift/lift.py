@@ -11,13 +11,15 @@ from torch.distributions import Distribution
 
 from sursum.common.other_libraries import answers
 from sursum.common.patterns import matches
+from sursum.common.settings import check_setting
 from sursum.common.user_frame import warn
 from sursum.core.messages import Deterministic, Param, Sample, Site
 from sursum.core.module import Forward
 from sursum.core.runtime import Messenger, P, R, handler, perform, required
-from sursum.errors import UnusedPriorWarning
+from sursum.errors import OptionError, UnusedPriorWarning
+from sursum.handlers.lift.constrained import view_of
 from sursum.handlers.lift.resolve import Prior, check_kind, entry_for
-from sursum.handlers.lift.site import again, make_initial, propose, settle
+from sursum.handlers.lift.site import again, derived, make_initial, propose, settle
 from sursum.handlers.unused import find_unused
 
 _UNREAD = "no parameter of that name was read"
@@ -38,11 +40,15 @@ class lift(Messenger[P, R]):
             them, ``name``, ``constraint`` and ``event_dim``; it may call `sample` itself, which makes the prior
             hierarchical, and returns a `Distribution`, a tensor (an unscored draw) or None (leave it a parameter).
         frozen: lift a network's parameters with ``requires_grad=False`` as well.
+        on: "parameter", or "constrained": parameters of GPyTorch's modules are lifted as the values that they stand for,
+            ``lengthscale`` instead of ``raw_lengthscale``, by these names. A prior of bounded values that reaches beyond the constraint is
+            truncated to it; `su.priors.registered` is the prior that the module has registered.
 
     Raises:
         PriorTypeError: something that is not a prior, or cannot be cast to the parameter's dtype.
         PriorShapeError: a prior that does not expand to the parameter's shape.
         PriorSupportError: a prior whose support is not inside the parameter's constraint.
+        OptionError: an `on` that does not exist.
 
     Warns:
         UnusedPriorWarning: a key matched no parameter, or only parameters taken by an earlier key or an inner lift.
@@ -59,6 +65,7 @@ class lift(Messenger[P, R]):
 
     prior: Prior = required()
     frozen: bool = False
+    on: str = "parameter"
 
     answers: dict[str, Site] = field(init=False, repr=False, default_factory=dict)
     hypers: dict[str, tuple[Site, Site]] = field(init=False, repr=False, default_factory=dict)
@@ -67,27 +74,33 @@ class lift(Messenger[P, R]):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_kind(self.prior)
+        check_setting("on", self.on in ("parameter", "constrained"), self.on, "'parameter' or 'constrained'", OptionError, "")
         if isinstance(self.fn, nn.Module):
             self.fn = Forward(self.fn)
 
     def handle(self, site: Site) -> Any:
         param = site.param if isinstance(site, (Sample, Deterministic)) else site
+        view = view_of(site) if self.on == "constrained" and isinstance(site, Param) and site.name not in self.answers else None
         if isinstance(param, Param):
-            self.met[param.name] = _INSIDE if param is not site else _FROZEN if self.leaves(param) else ""
+            name = param.name if view is None else view.param.name
+            self.met[name] = _INSIDE if param is not site else _FROZEN if self.leaves(param) else ""
         # A parameter that an inner handler has given a value keeps it; one that an inner lift has answered is a Sample.
         if not isinstance(site, Param) or site.value is not None or self.leaves(site):
             return perform(site)
         if site.name in self.answers:
             return again(self.answers[site.name], site)
-        entry = entry_for(self.prior, site.name)
+        asked = make_initial(site) if view is None else view.param
+        entry = entry_for(self.prior, asked.name)
         if entry is None:
             return perform(site)
-        site = make_initial(site)
-        proposed = propose(site, *entry, self.hypers)
+        proposed = propose(asked, *entry, self.hypers, view)
         if proposed is None:
             return perform(site)
         answer = perform(proposed) if isinstance(proposed, Sample) else proposed
-        self.answers[site.name] = settle(answer, site)
+        settle(answer, asked)
+        if view is not None:
+            answer = perform(derived(answer, site, view))
+        self.answers[site.name] = answer
         return answer
 
     def leaves(self, site: Param) -> bool:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -16,12 +18,14 @@ from sursum.common.torch_private import is_all_true, without_dispatch_modes
 from sursum.core.messages import Frame, Param, Sample
 from sursum.core.validation import check_value, is_validation_enabled
 from sursum.distributions.delta import Delta
-from sursum.distributions.fluent import Independent
+from sursum.distributions.fluent import Independent, unwrap
+from sursum.distributions.improper import ImproperUniform
 from sursum.distributions.randomness import drawing_from
 from sursum.distributions.rebuild import floating_dtype, recast
 from sursum.distributions.select import select
 from sursum.distributions.shapes import broadcast_shapes
-from sursum.distributions.supports import inside, suggestions, support_of
+from sursum.distributions.supports import bounds, inside, suggestions, support_of
+from sursum.distributions.truncated import Truncated
 from sursum.errors import DensityError, PriorShapeError, PriorSupportError, PriorTypeError
 
 Prior = Distribution | Mapping[str, Any] | Callable[..., Any]
@@ -56,12 +60,16 @@ def entry_for(prior: Prior, name: str) -> tuple[str | None, Any] | None:
     return lookup(prior, name) if isinstance(prior, Mapping) else (None, prior)
 
 
-def consult(entry: Any, site: Param, value: Tensor | None) -> Any:
-    """The answer of `entry`: itself, or what the callable returns for the parameter's value, name, constraint, event_dim."""
+def consult(entry: Any, site: Param, value: Tensor | None, more: Mapping[str, Any] = MappingProxyType({})) -> Any:
+    """The answer of `entry`: itself, or what the callable returns for the parameter's value, name, constraint, event_dim.
+
+    Args:
+        more: what else it is passed, if it takes it by keyword.
+    """
     if isinstance(entry, Distribution):
         return entry
     given = [] if value is None else [value]
-    named = _keywords_for(entry, site, given)
+    named = _keywords_for(entry, site, given, more)
     with drawing_from(site.generator):
         answer = entry(*given, **named)
     if answer is None or isinstance(answer, (Distribution, Tensor)):
@@ -72,12 +80,12 @@ def consult(entry: Any, site: Param, value: Tensor | None) -> Any:
     )
 
 
-def _keywords_for(entry: Callable[..., Any], site: Param, given: list[Tensor]) -> dict[str, Any]:
+def _keywords_for(entry: Callable[..., Any], site: Param, given: list[Tensor], more: Mapping[str, Any]) -> dict[str, Any]:
     """The keyword arguments for `entry`: all that it takes, except those already bound by a `partial`.
 
     Also checks that it can be called with them. A TypeError raised inside it is its own, and propagates unchanged.
     """
-    told = {"name": site.name, "constraint": site.constraint, "event_dim": site.event_dim}
+    told = {"name": site.name, "constraint": site.constraint, "event_dim": site.event_dim, **more}
     if isinstance(entry, partial):
         told = {name: value for name, value in told.items() if name not in entry.keywords}
     try:
@@ -147,8 +155,26 @@ def check_answer(answer: Sample, site: Param, value: Tensor | None) -> None:
     # Not every distribution can be cast. A value of a different dtype given by another handler is not the prior's fault.
     if value is None or not value.is_floating_point() or not isinstance(answer.value, Tensor):
         return
+    if isinstance(unwrap(answer.fn), ImproperUniform):
+        return  # it gives no draws
     if value.dtype not in (answer.value.dtype, floating_dtype(answer.fn)):
         raise _wrong_dtype(f"the prior {type(answer.fn).__name__} of parameter {site}", answer.value.dtype, value.dtype)
+
+
+def truncated(prior: Distribution, site: Param, *, always: bool) -> Distribution:
+    """`prior` on the parameter's constraint alone, if it reaches beyond and has a cdf by which it is normalised there.
+
+    One of all real numbers was hardly meant for a value that is bounded, and is left as it is unless `always`.
+    """
+    limits = [getattr(site.constraint, name, None) for name in ("lower_bound", "upper_bound")]
+    try:
+        support: Any = support_of(prior)
+        wider = not inside(support, site.constraint) and (always or bounds(support) != (-math.inf, math.inf))
+        if wider and not prior.event_shape and any(limit is not None for limit in limits):
+            return Truncated(prior, *limits)
+    except (NotImplementedError, DensityError):
+        pass
+    return prior
 
 
 def recast_to(prior: Distribution, value: Tensor, named: str) -> Distribution:

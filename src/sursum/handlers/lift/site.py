@@ -13,29 +13,35 @@ from sursum.common.torch_private import DisableTorchFunction, without_dispatch_m
 from sursum.core.messages import Deterministic, Param, Sample, Site
 from sursum.core.plates import local_plates, place, plate_scale, take_present
 from sursum.core.runtime import Messenger, handler, perform
-from sursum.core.scope import Global, recall
+from sursum.core.scope import Global, at_site, recall
 from sursum.distributions.rebuild import floating_dtype
 from sursum.distributions.supports import support_of
 from sursum.errors import DuplicateSiteError, PlateError
-from sursum.handlers.lift.resolve import check_answer, consult, fit, fit_draw
+from sursum.handlers.lift.constrained import View
+from sursum.handlers.lift.resolve import check_answer, consult, fit, fit_draw, truncated
 
 
-def propose(site: Param, key: str | None, entry: Any, hypers: dict[str, tuple[Site, Site]]) -> Sample | Param | None:
+def propose(
+    site: Param, key: str | None, entry: Any, hypers: dict[str, tuple[Site, Site]], view: View | None = None
+) -> Sample | Param | None:
     """Apply `entry`, the prior under `key` (None: the only prior), to the parameter `site`.
 
     Returns a `Sample` to be sent outwards; a `Param` with its value if the prior is a single function that draws a tensor;
     None if the prior leaves this one a parameter. The sites that the prior draws are global, regardless of the parameter's
-    plates; `hypers` holds them for the other parameters of this execution.
+    plates; `hypers` holds them for the other parameters of this execution. With a `view`, `site` is the value that a parameter
+    stands for.
     """
     value = _current(site)
     plates = () if value is None else local_plates(site, value)
     with Global(plates=site.plates) as scope, _Once(known=hypers):
-        prior = consult(entry, site, value)
+        prior = consult(entry, site, value, {} if view is None else {"registered": view.registered})
     if prior is None:
         return None
     draw = fit_draw(prior, site, value) if isinstance(prior, Tensor) else None
     if draw is not None and key is None:
         return site.but(value=draw)
+    if view is not None and isinstance(prior, Distribution):
+        prior = truncated(prior, site, always=prior is view.registered)
     fn = entry if draw is not None else fit(prior, site, value, plates, key, scope.entered)
     return place(
         Sample(
@@ -52,11 +58,17 @@ def propose(site: Param, key: str | None, entry: Any, hypers: dict[str, tuple[Si
     )
 
 
-def settle(answer: Site, site: Param) -> Site:
-    """`answer`, the message that came back for a lifted parameter, after checking it."""
+def settle(answer: Site, site: Param) -> None:
+    """Check `answer`, the message that came back for a lifted parameter."""
     if isinstance(answer, Sample) and isinstance(answer.fn, Distribution):
         check_answer(answer, site, answer.init)
-    return answer
+
+
+def derived(answer: Site, site: Param, view: View) -> Deterministic:
+    """The parameter `site` of a network, computed from the value that it stands for."""
+    with at_site(site):
+        value = view.raw(answer.value)
+    return Deterministic(name=site.name, value=value, plates=answer.plates, param=site, where=site.where)
 
 
 def again(first: Site, site: Param) -> Site:

@@ -16,6 +16,7 @@ from sursum.compiler.native.lower import (
     attention,
     convolution,
     elementary,
+    external,
     factory,
     indexing,
     linalg,
@@ -62,6 +63,7 @@ OPERATORS: Table = {
     **order.TABLE,
     **scan.TABLE,
     **recurrence.TABLE,
+    **external.TABLE,
 }
 
 
