@@ -75,7 +75,6 @@ PUBLIC = {
         *("trace", "replay", "condition", "uncondition", "substitute", "do", "block", "mask", "scale", "scope", "seed"),
         *(
             "lift",
-            "logp",
             "markov",
             "config_enumerate",
             "reprior",

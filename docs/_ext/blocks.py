@@ -23,6 +23,8 @@ def run(code: str, namespace: dict[str, Any], name: str) -> str:
     with contextlib.redirect_stdout(printed), warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.filterwarnings("ignore", message=r"\s*ArviZ is undergoing a major refactor", category=FutureWarning)
+        # GPyTorch's linear algebra announces it when it is imported.
+        warnings.filterwarnings("ignore", message="`torch.jit.script` is deprecated", category=DeprecationWarning)
         exec(compile(code, name, "exec"), namespace)
     return printed.getvalue()
 

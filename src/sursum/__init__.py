@@ -22,7 +22,6 @@ from sursum.handlers import (
     condition,
     do,
     lift,
-    logp,
     markov,
     mask,
     plate,
@@ -37,6 +36,7 @@ from sursum.handlers import (
     trace,
     uncondition,
 )
+from sursum.handlers.logp import logp
 from sursum.posterior.posterior import Posterior
 from sursum.show.render import Rendering, render
 from sursum.show.report import Report, report

@@ -12,7 +12,6 @@ from sursum.handlers.config_enumerate import config_enumerate
 from sursum.handlers.do import do
 from sursum.handlers.lift.lift import lift
 from sursum.handlers.loc_scale import LocScaleReparam
-from sursum.handlers.logp import logp
 from sursum.handlers.markov import markov
 from sursum.handlers.mask import mask
 from sursum.handlers.param_store import ParamStore
@@ -79,7 +78,6 @@ __all__ = [
     "do",
     "handler",
     "lift",
-    "logp",
     "markov",
     "mask",
     "perform",

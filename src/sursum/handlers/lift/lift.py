@@ -41,8 +41,8 @@ class lift(Messenger[P, R]):
             hierarchical, and returns a `Distribution`, a tensor (an unscored draw) or None (leave it a parameter).
         frozen: lift a network's parameters with ``requires_grad=False`` as well.
         on: "parameter", or "constrained": parameters of GPyTorch's modules are lifted as the values that they stand for,
-            ``lengthscale`` instead of ``raw_lengthscale``, by these names. A prior of bounded values that reaches beyond the constraint is
-            truncated to it; `su.priors.registered` is the prior that the module has registered.
+            ``lengthscale`` instead of ``raw_lengthscale``, by these names. A prior of bounded values that reaches beyond the
+            constraint is truncated to it; `su.priors.registered` is the prior that the module has registered.
 
     Raises:
         PriorTypeError: something that is not a prior, or cannot be cast to the parameter's dtype.
