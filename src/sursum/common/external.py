@@ -26,6 +26,7 @@ _LOCK = Lock()
 _NUMBERS = itertools.count()
 _MOST = 1 << 53  # addresses up to here are exact as doubles, as which C reads them
 _CALL = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_size_t, *[ctypes.c_void_p] * 4)
+_C_FUNCTION: Any = _CALL.__mro__[1]  # the class of all functions of ctypes
 
 
 def external(function: Callable[[Array], tuple[float, Array]] | Any, *, user_data: Any = 0) -> External:
@@ -82,11 +83,12 @@ def external(function: Callable[[Array], tuple[float, Array]] | Any, *, user_dat
 
 
 def _address(function: Any) -> int | None:
+    """The address of a C function; None for anything else."""
     if isinstance(function, bool):
         return None
     if isinstance(function, int):
         return function
-    if isinstance(function, ctypes._CFuncPtr):
+    if isinstance(function, _C_FUNCTION):
         return ctypes.cast(function, ctypes.c_void_p).value or 0
     address = getattr(function, "address", None)
     return address if isinstance(address, int) and not isinstance(address, bool) else None

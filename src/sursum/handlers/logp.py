@@ -97,8 +97,8 @@ class _Plain:
         kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
         if known and known[0].kind in kinds:
             return inspect.Signature(known[1:])
-        kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-        return inspect.Signature([inspect.Parameter(n, kind) for n, kind in zip(("args", "kwargs"), kinds, strict=True)])
+        any_args = inspect.Parameter("args", inspect.Parameter.VAR_POSITIONAL)
+        return inspect.Signature([any_args, inspect.Parameter("kwargs", inspect.Parameter.VAR_KEYWORD)])
 
     def __call__(self, *args: Any, **kwargs: Any) -> None:
         values = {name: param(name, start, self.supports[name]) for name, start in self.starts.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -121,9 +121,10 @@ def _plain(prior: Any) -> Distribution:
     for kind in type(prior).__mro__:
         if kind is not Distribution and kind.__module__.startswith("torch.distributions."):
             try:
-                found: Distribution = kind(**{name: getattr(prior, name).detach() for name in kind.arg_constraints})
+                names: Mapping[str, Any] = vars(kind)["arg_constraints"]
+                found: Distribution = kind(**{name: getattr(prior, name).detach() for name in names})
                 return found
-            except (TypeError, ValueError, AttributeError):
+            except (TypeError, ValueError, AttributeError, KeyError):
                 break
     plain: Distribution = prior
     return plain
