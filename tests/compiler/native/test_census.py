@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from tests.compiler.native.census import count, programs
 
 
+@pytest.mark.slow  # test_densities.py compiles each of them
 def test_every_operator_is_lowered() -> None:
     census = count()
     assert len(programs()) > 150
