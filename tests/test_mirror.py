@@ -57,6 +57,7 @@ COVERED = {
     "networks/dynamics.py": ["networks/test_sgmcmc.py"],
     "networks/preconditioner.py": ["networks/test_sgmcmc.py"],
     "networks/target.py": ["networks/test_sgmcmc.py", "networks/test_swag.py"],
+    "ode/dormand_prince.py": ["ode/test_odeint.py"],
     "optimise/ggn/*.py": ["optimise/ggn/test_approximate.py"],
     "draws/draws.py": ["posterior/test_posterior.py"],
     "posterior/own_program.py": ["predict/test_predictive.py", "posterior/test_posterior.py"],

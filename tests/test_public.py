@@ -13,7 +13,7 @@ import sursum as su
 
 PUBLIC = {
     "su": {
-        *("sample", "param", "plate", "deterministic", "factor", "scan", "module", "random_module", "subsample"),
+        *("sample", "param", "plate", "deterministic", "factor", "scan", "odeint", "module", "random_module", "subsample"),
         *(
             "lift",
             "logp",

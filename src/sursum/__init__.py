@@ -37,6 +37,7 @@ from sursum.handlers import (
     uncondition,
 )
 from sursum.handlers.logp import logp
+from sursum.ode import odeint
 from sursum.posterior.posterior import Posterior
 from sursum.show.render import Rendering, render
 from sursum.show.report import Report, report
@@ -73,6 +74,7 @@ __all__ = [
     "markov",
     "mask",
     "module",
+    "odeint",
     "ops",
     "optim",
     "param",

@@ -14,6 +14,7 @@
     │   ├── GuideError                a guide that does not fit its model
     │   └── DensityError              a log density that cannot be formed, or is not finite where it must be
     ├── ScanError                     a scan whose steps do not fit together
+    ├── IntegrationError              a differential equation that cannot be solved as it is asked
     ├── HandlerError                  handlers that exit out of order, a program of the wrong kind
     │   └── CallError                     a program called with arguments that it does not take
     ├── CaptureError                  a program that cannot be turned into a graph
@@ -106,6 +107,10 @@ class DensityError(SiteError):
 
 class ScanError(SursumError, ValueError):
     """A scan whose steps do not fit together."""
+
+
+class IntegrationError(SursumError, ValueError):
+    """A differential equation that cannot be solved as it is asked: by its arguments, or in so many steps."""
 
 
 class HandlerError(SursumError, RuntimeError):

@@ -248,7 +248,8 @@ ORDER: dict[str, list[Case]] = {
     "aten.cummax": [lambda x, y: x.cummax(1), lambda x, y: x.cummax(0)],
     "aten.cummin": [lambda x, y: x.cummin(1), lambda x, y: x.T.cummin(0)],
     "aten.searchsorted": [lambda x, y: torch.searchsorted(WEIGHTS[0], x), lambda x, y: torch.searchsorted(WEIGHTS, x, right=True),
-                          lambda x, y: torch.searchsorted(WEIGHTS[0], x.reshape(2, 6), side="right")],
+                          lambda x, y: torch.searchsorted(WEIGHTS[0], x.reshape(2, 6), side="right"),
+                          lambda x, y: torch.searchsorted((x > 0).long().sum(1).cumsum(0), torch.arange(5))],
     "aten.bucketize": [lambda x, y: torch.bucketize(x, WEIGHTS[0]), lambda x, y: torch.bucketize(x, WEIGHTS[0], right=True)],
     "aten.aminmax": [lambda x, y: x.aminmax(), lambda x, y: x.aminmax(dim=1, keepdim=True)],
 }  # fmt: skip

@@ -15,7 +15,7 @@ from sursum.common.torch_private import DisableTorchFunction, dispatch_modes, is
 from sursum.compiler.capture.operators import results_of
 from sursum.compiler.capture.recorder import Recorder
 from sursum.compiler.graph import windows as geometry
-from sursum.compiler.graph.graph import Graph, Node, Ref, Where, map_refs
+from sursum.compiler.graph.graph import Graph, Node, Ref, Where, map_refs, refs_of
 from sursum.compiler.graph.python_codegen import split_line
 from sursum.compiler.scan.mapping import has_rule
 
@@ -151,7 +151,7 @@ class Recurrence:
         Raises:
             RuntimeError, NotImplementedError: the steps cannot be mapped.
         """
-        if not all(has_rule(node.op) for node in self.graph.nodes):
+        if not all(has_rule(node.op) for node in self.graph.nodes if refs_of(node)):
             raise NotImplementedError("torch would map an operator step by step")
         _, each, fixed = groups
         step = torch.vmap(lambda carry, row, fixed: self._mapped((carry, row, fixed), carry[0]), in_dims=(0, 0, None))

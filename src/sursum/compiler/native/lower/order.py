@@ -9,7 +9,7 @@ import torch
 
 from sursum.compiler.graph.graph import Node, Ref
 from sursum.compiler.native.ir.affine import Affine
-from sursum.compiler.native.lower.context import Lowering
+from sursum.compiler.native.lower.context import Lowering, kind_of
 from sursum.compiler.native.lower.reduction import axis
 from sursum.compiler.native.lower.scan import extents
 from sursum.compiler.native.lower.structure import narrow, select
@@ -121,9 +121,11 @@ def searchsorted(low: Lowering, node: Node) -> None:
     right = args["right"] or args.get("side") == "right"
     rank, count = len(x.size), sequence.size[-1]
     size = (*x.size, count)
-    value = low.read(x.value, Affine(x.offset, (*Affine.over(x.size, x.stride).coefs, 0)), size, "f")
+    value = low.read(x.value, Affine(x.offset, (*Affine.over(x.size, x.stride).coefs, 0)), size, kind_of(x.dtype))
     own = (*sequence.stride[:-1], 0) if len(sequence.size) > 1 else (0,) * rank
-    element = low.read(sequence.value, Affine(sequence.offset, (*own, sequence.stride[-1])), size, "f")
+    element = low.read(sequence.value, Affine(sequence.offset, (*own, sequence.stride[-1])), size, kind_of(sequence.dtype))
+    if value.kind != element.kind:
+        value, element = e.double(value), e.double(element)
     before = e.negate(e.gt(element, value) if right else e.ge(element, value))
     low.reduce(low.output(node), "sum", size, (rank,), e.cast(before, "i"))
 
