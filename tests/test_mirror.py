@@ -51,6 +51,7 @@ COVERED = {
         "distributions/test_samplers.py",
         "compiler/native/test_densities.py",
     ],
+    "gp/*.py": ["gp/test_gp.py"],
     "handlers/*.py": ["handlers/test_contract.py"],
     "handlers/lift/*.py": ["handlers/lift/test_rules.py", "handlers/lift/test_composition.py"],
     "infer/*.py": ["test_public.py"],

@@ -31,6 +31,7 @@ PUBLIC = {
             "cluster",
             "distributed",
             "compile",
+            "gp",
             "check",
             "ops",
             "optim",
@@ -71,6 +72,22 @@ PUBLIC = {
         "external",
         *("Vindex", "vindex"),
     },
+    "su.gp": {
+        *(
+            "Kernel",
+            "RBF",
+            "Matern12",
+            "Matern32",
+            "Matern52",
+            "RationalQuadratic",
+            "Periodic",
+            "Cosine",
+            "Linear",
+            "Polynomial",
+        ),
+        *("Constant", "White", "marginal", "latent", "conditional", "fitc", "titsias", "Titsias", "sparse_conditional"),
+        *("hilbert", "hilbert_basis", "periodic", "periodic_basis"),
+    },
     "su.handlers": {
         *("trace", "replay", "condition", "uncondition", "substitute", "do", "block", "mask", "scale", "scope", "seed"),
         *(
@@ -96,6 +113,7 @@ FACE = {
     "su.cluster": su.cluster,
     "su.distributed": su.distributed,
     "su.infer": su.infer,
+    "su.gp": su.gp,
     "su.ops": su.ops,
     "su.handlers": su.handlers,
 }
@@ -110,6 +128,7 @@ def test_the_public_list_is_what_is_there(where):
         "su.cluster": su.cluster,
         "su.distributed": su.distributed,
         "su.infer": su.infer,
+        "su.gp": su.gp,
         "su.ops": su.ops,
         "su.handlers": su.handlers,
     }[where]

@@ -3,7 +3,7 @@
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
-from sursum import cluster, distributed, distributions, handlers, infer, ops, optim, poutine, priors
+from sursum import cluster, distributed, distributions, gp, handlers, infer, ops, optim, poutine, priors
 from sursum.common.elsewhere import elsewhere
 from sursum.common.other_libraries import refuse_name
 from sursum.compiler.benchmark import Benchmark
@@ -66,6 +66,7 @@ __all__ = [
     "do",
     "enable_validation",
     "factor",
+    "gp",
     "handlers",
     "infer",
     "is_validation_enabled",
