@@ -32,7 +32,8 @@ from sursum.errors import CompileError, DensityError
 
 Array = NDArray[np.float64]
 
-_CHUNK = 1000
+_ELEMENTS = 1 << 21
+"""Numbers that the largest tensor may have when sites are computed at many draws at once."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -163,7 +164,9 @@ class CompiledDensity:
         """Latent and deterministic sites at draws (N, n): float64 tensors of shape (N, *shape of the site)."""
         rows = torch.from_numpy(np.ascontiguousarray(draws, dtype=np.float64))
         names, run = self._transform
-        chunks = [run(chunk) for chunk in rows.split(_CHUNK)]
+        chunks = [run(chunk) for chunk in rows.split(max(1, _ELEMENTS // self._largest))]
+        if len(chunks) == 1:
+            return dict(zip(names, chunks[0], strict=True))
         return {name: torch.cat(column) for name, column in zip(names, zip(*chunks, strict=True), strict=True)}
 
     def check(self, at: Array | None = None) -> GradientCheck:
@@ -246,6 +249,12 @@ class CompiledDensity:
     @cached_property
     def _run(self) -> Callable[[Tensor], tuple[Tensor, ...]]:
         return run_eagerly(self.density) if self.replay is None else self.replay
+
+    @cached_property
+    def _largest(self) -> int:
+        """The number of elements of the largest value on the way to the sites of one draw."""
+        values = {} if self.sites is None else self.sites.graph.values
+        return max((value.numel for value in values.values()), default=_ELEMENTS // 1000)
 
     @cached_property
     def _transform(self) -> tuple[Sequence[str], Callable[[Tensor], tuple[Tensor, ...]]]:

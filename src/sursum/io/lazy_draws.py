@@ -169,6 +169,41 @@ class StoredSites(StoredMapping[Tensor]):
         return StoredSites({name: self.arrays[name] for name in names}, flat)
 
 
+class ComputedSites(Mapping[str, Tensor]):
+    """Draws of sites that are computed, all of them, when the first is read.
+
+    Example:
+        >>> sites = ComputedSites(["s"], lambda: {"s": torch.zeros(1, 3), "t": torch.ones(1, 3)})
+        >>> list(sites), sites["s"].shape
+        (['s'], torch.Size([1, 3]))
+    """
+
+    def __init__(self, names: Sequence[str], compute: Callable[[], Mapping[str, Tensor]]) -> None:
+        self.names, self._compute = tuple(names), compute
+
+    @cached_property
+    def _sites(self) -> dict[str, Tensor]:
+        found = self._compute()
+        del self._compute  # and what it refers to
+        return {name: found[name] for name in self.names}
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._sites[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.names
+
+    def __reduce__(self) -> Any:
+        """Pickling and deep copies contain the draws themselves."""
+        return dict, (dict(self._sites),)
+
+
 @dataclass(frozen=True, eq=False)
 class Rows:
     """Draws of a site, all chains concatenated, that can be sliced like a tensor (draw, *shape); read on access."""

@@ -14,12 +14,13 @@ from sursum.draws.diagnostics import NO_HINTS, Evidence, Hints, diagnose
 from sursum.draws.ess_rhat import mixing_by_name
 from sursum.draws.partial_run import common_part, cut_short
 from sursum.errors import SamplingError
+from sursum.io.lazy_draws import ComputedSites
 from sursum.mcmc.chain_pool import Outcome
 from sursum.mcmc.site_filter import Keep
 from sursum.mcmc.thinning import Thinning
 from sursum.mcmc.trace import FIELDS, Block, ChainTrace
 from sursum.posterior.assemble import Subject, assemble, draws_of
-from sursum.posterior.posterior import Posterior
+from sursum.posterior.posterior import Draws, Posterior
 
 Array = NDArray[np.float64]
 
@@ -61,9 +62,7 @@ def posterior_of(
     stats, warmup_stats = _stats(kept, after), _stats(kept, before)
     q, warmup_q = _stack(kept, after), _stack(kept, before)
     # Without draws the shapes cannot be computed, so they come from the other phase.
-    sites = _sites(compiled, q) if part.draws else {}
-    warmup_sites = _sites(compiled, warmup_q) if part.warmup else {name: v[:, :0] for name, v in sites.items()}
-    sites = sites or {name: value[:, :0] for name, value in warmup_sites.items()}
+    sites = _sites(compiled, q) if part.draws else {name: v[:, :0] for name, v in _sites(compiled, warmup_q).items()}
 
     subject = Subject.of(compiled.density)
     found = mixing_by_name({name: sites[name].numpy() for name in subject.latents})
@@ -72,7 +71,10 @@ def posterior_of(
         warnings = (cut_short(part, len(outcome.traces), num_samples // thin, outcome.happened), *warnings)
     names = keep.names(sites)
     draws = draws_of({name: sites[name] for name in names}, stats, q)
-    warmup = draws_of({name: warmup_sites[name] for name in names}, warmup_stats, warmup_q)
+    empty = {name: sites[name][:, :0] for name in names}
+    warmup = Draws(
+        ComputedSites(names, lambda: _sites(compiled, warmup_q)) if part.warmup else empty, dict(warmup_stats), warmup_q
+    )
     return assemble(subject, draws, warmup=warmup, warnings=warnings)
 
 
