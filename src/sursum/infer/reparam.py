@@ -1,5 +1,10 @@
 """Ways to write a latent site, for `sursum.reparam`."""
 
+import sys
+from typing import TYPE_CHECKING, Any
+
+from sursum.common.late_names import LateNames
+from sursum.common.other_libraries import refuse_name
 from sursum.handlers.circular_reparam import CircularReparam
 from sursum.handlers.loc_scale import LocScaleReparam
 from sursum.handlers.projected_normal_reparam import ProjectedNormalReparam
@@ -8,7 +13,9 @@ from sursum.handlers.reparam_strategies import AutoReparam, MinimalReparam
 from sursum.handlers.split_reparam import SplitReparam
 from sursum.handlers.student_t_reparam import StudentTReparam
 from sursum.handlers.transform_reparam import TransformReparam
-from sursum.vi.neutra import NeuTraReparam
+
+if TYPE_CHECKING:
+    from sursum.vi.neutra import NeuTraReparam
 
 __all__ = [
     "AutoReparam",
@@ -22,3 +29,13 @@ __all__ = [
     "StudentTReparam",
     "TransformReparam",
 ]
+
+if not TYPE_CHECKING:
+    _LATE = LateNames(__name__, {"sursum.vi.neutra": ("NeuTraReparam",)})
+
+    def __getattr__(name: str) -> Any:
+        """A name that is imported now: that of a guide's room."""
+        return _LATE.load(name) if name in _LATE else refuse_name(sys.modules[__name__], name, {})
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})
