@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sursum.draws.diagnostics import NO_HINTS, Evidence, Hints, diagnose
+from sursum.draws.draws import Draws
 from sursum.draws.ess_rhat import mixing_by_name
 from sursum.draws.partial_run import common_part, cut_short
 from sursum.errors import SamplingError
@@ -20,7 +21,7 @@ from sursum.mcmc.site_filter import Keep
 from sursum.mcmc.thinning import Thinning
 from sursum.mcmc.trace import FIELDS, Block, ChainTrace
 from sursum.posterior.assemble import Subject, assemble, draws_of
-from sursum.posterior.posterior import Draws, Posterior
+from sursum.posterior.posterior import Posterior
 
 Array = NDArray[np.float64]
 
