@@ -49,8 +49,8 @@ def main() -> None:
     flat = np.concatenate([v.reshape(*v.shape[:2], -1) for n, v in samples.items() if n in _free(options.model, data)], axis=-1)
     timing.report(
         gradient=gradient * 1e6,
-        leapfrog=(many - few) / steps * 1e6,
-        draw=(many - few) / extra * 1e6,
+        leapfrog=timing.microseconds(timing.slope(few, many, steps)),
+        draw=timing.microseconds(timing.slope(few, many, extra)),
         compile=timing.timed(compiled)[0],
         **timing.totals(cold, warm, options.warmup, options.draws),
         rate=timing.smallest_ess(flat) / warm,

@@ -35,7 +35,7 @@ SYSTEMS = {
     "Stan": [["stan_side"]],
 }
 PACKAGES = {
-    "sursum": ("torch", "nutpie"),
+    "sursum": ("torch",),
     "NumPyro": ("numpyro", "jax"),
     "PyMC + nutpie": ("pymc", "numba"),
     "Pyro": ("pyro-ppl",),
@@ -56,6 +56,8 @@ COLUMNS = {
     "compile": "compile s",
     "cold": "cold s",
     "warm": "warm s",
+    "sampling": "sampling alone s",
+    "around": "around it s",
     "rate": "min ESS/s",
 }
 MORE_IS_BETTER = {"rate"}
@@ -113,7 +115,7 @@ def best(ways: list[dict[str, Any]]) -> dict[str, Any]:
     found = dict(min(ways, key=lambda row: row["warm"]))
     for key in COLUMNS:
         choose = max if key in MORE_IS_BETTER else min
-        found[key] = choose((row[key] for row in ways if row[key] is not None), default=None)
+        found[key] = choose((row[key] for row in ways if row.get(key) is not None), default=None)
     return found
 
 
@@ -131,10 +133,10 @@ def compare_means(figures: dict[str, dict[str, Any]]) -> tuple[float, str]:
 
 def cell(row: dict[str, Any], key: str) -> str:
     """A figure of the table."""
-    value = row[key]
+    value = row.get(key)
     if value is None:
         return "–"
-    mark = "≈ " if key in ("cold", "warm") and row["extrapolated"] else ""
+    mark = "≈ " if key in ("cold", "warm", "sampling") and row["extrapolated"] else ""
     return f"{mark}{value:.3g}"
 
 
@@ -149,14 +151,32 @@ def table(model: str, figures: dict[str, dict[str, Any]]) -> None:
         return
     ratios = []
     for key in COLUMNS:
-        theirs = [row[key] for row in others if row[key]]
-        if not theirs or not figures["sursum"][key]:
+        theirs = [row[key] for row in others if row.get(key)]
+        if not theirs or not figures["sursum"].get(key):
             ratios.append("–")
             continue
         more = key in MORE_IS_BETTER
         ratio = figures["sursum"][key] / max(theirs) if more else min(theirs) / figures["sursum"][key]
         ratios.append(f"**{ratio:.3g}**")
     print(f"| {model} | **times better than the best peer** | " + " | ".join(ratios) + " |", flush=True)
+
+
+def bounds(model: str, figures: dict[str, dict[str, Any]]) -> list[str]:
+    """How many times faster than each peer a run would be that was nothing but leapfrog steps, and how fast it is.
+
+    A peer's microseconds a step times its steps a draw, over ours.
+    """
+    ours, said = figures.get("sursum"), []
+    if ours is None or not ours.get("leapfrog"):
+        return []
+    for name, row in figures.items():
+        if name != "sursum" and row.get("leapfrog"):
+            bound = row["leapfrog"] * row["steps"] / (ours["leapfrog"] * ours["steps"])
+            reached = row["warm"] / ours["warm"]
+            said.append(
+                f"{model}: by its steps a run may be {bound:.2g} times as fast as {name}'s, and is {reached:.2g} times as fast"
+            )
+    return said
 
 
 def there(name: str) -> bool:
@@ -207,6 +227,7 @@ def main() -> None:
                 )
             steps = ", ".join(f"{name} {row['steps']:.1f}" for name, row in figures.items())
             notes.append(f"{model}: leapfrog steps a draw: {steps}")
+            notes += bounds(model, figures)
     print("\n" + "\n".join(f"- {note}" for note in notes))
     if any("DIFFER" in note for note in notes):
         raise SystemExit(1)

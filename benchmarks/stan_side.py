@@ -84,8 +84,8 @@ def main() -> None:
     flat = np.concatenate([value.reshape(*value.shape[:2], -1) for value in samples.values()], axis=-1)
     timing.report(
         gradient=None,
-        leapfrog=(many - few) / steps * 1e6,
-        draw=(many - few) / extra * 1e6,
+        leapfrog=timing.microseconds(timing.slope(few, many, steps)),
+        draw=timing.microseconds(timing.slope(few, many, extra)),
         compile=compiling,
         **timing.totals(cold, warm, options.warmup, options.draws),
         rate=timing.smallest_ess(flat) / warm,

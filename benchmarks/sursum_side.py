@@ -17,6 +17,7 @@ import torch  # noqa: E402
 import sursum as su  # noqa: E402
 from benchmarks import sursum_models, timing  # noqa: E402
 from benchmarks.kernels import KERNELS, Kernel  # noqa: E402
+from sursum.compiler.recent import RECENT  # noqa: E402
 
 
 def main() -> None:
@@ -42,25 +43,42 @@ def main() -> None:
         by_hand = Kernel(options.model)
         order = by_hand.order(density.density.latents)
         kernel = timing.raw_seconds(by_hand.address, density.dim, by_hand.pointer, q[order]) * 1e6
-    warmup = min(options.warmup, 500)
-    few, one = timing.timed(lambda: sample(1, warmup, options.draws, 2))
-    extra = timing.extra_draws(few / (warmup + options.draws))
-    many, other = timing.timed(lambda: sample(1, warmup, options.draws + extra, 2))
+    # Sampling alone has a clock of its own: no difference of two runs, which noise may turn round.
+    whole, alone, _ = _apart(program, data, timing.CHAINS, options.warmup, options.draws)
+    _, one_chain, one = _apart(program, data, 1, min(options.warmup, 500), options.draws)
+    leapfrog = one_chain / float(one.stats["n_steps"].sum() + one.warmup.stats["n_steps"].sum())
+    steps = float(posterior.stats["n_steps"].mean())
+    factor = timing.FULL / (options.warmup + options.draws)
     timing.report(
         gradient=gradient * 1e6,
         kernel=kernel,
-        leapfrog=(many - few) / float(other.stats["n_steps"].sum() - one.stats["n_steps"].sum()) * 1e6,
-        draw=(many - few) / extra * 1e6,
+        leapfrog=leapfrog * 1e6,
+        draw=leapfrog * steps * 1e6,
+        sampling=alone * factor,
+        around=whole - alone,
         compile=statistics.median(_compile_seconds(program, data) for _ in range(3)),
         **timing.totals(cold, warm, options.warmup, options.draws),
         rate=timing.smallest_ess(np.asarray(posterior.unconstrained)) / warm,
         moments=timing.moments(options.model, posterior),
-        steps=float(posterior.stats["n_steps"].mean()),
+        steps=steps,
     )
+
+
+def _apart(
+    program: object, data: tuple[torch.Tensor, ...], chains: int, warmup: int, draws: int
+) -> tuple[float, float, su.Posterior]:
+    """Seconds of a whole run, from the program to the posterior, and those of its sampling alone."""
+    settings = {"num_warmup": warmup, "num_samples": draws, "num_chains": chains, "seed": 2, "progress": False}
+    began = time.perf_counter()
+    run = su.infer.MCMC(su.infer.NUTS(program, target_accept=0.8), **settings).prepared(su.compile(program, *data))
+    alone, _ = timing.timed(run.work)
+    posterior = run.result()
+    return time.perf_counter() - began, alone, posterior
 
 
 def _compile_seconds(program: object, data: tuple[torch.Tensor, ...]) -> float:
     """From the program to a function that is ready, its library not being in the cache (the compiler is known already)."""
+    RECENT.clear()
     for library in Path(os.environ["SURSUM_CACHE"]).glob("*.so"):
         library.unlink()
     return timing.timed(lambda: su.compile(program, *data))[0]

@@ -48,6 +48,16 @@ def totals(cold: float, warm: float, warmup: int, draws: int) -> dict[str, Any]:
     return {"cold": cold + warm * (factor - 1.0), "warm": warm * factor, "extrapolated": factor != 1.0}
 
 
+def slope(few: float, many: float, count: float) -> float | None:
+    """Seconds for each of `count` more; None where noise has made the longer run the shorter one."""
+    return (many - few) / count if many > few and count > 0 else None
+
+
+def microseconds(seconds: float | None) -> float | None:
+    """The same in microseconds, where it is known."""
+    return None if seconds is None else seconds * 1e6
+
+
 def extra_draws(seconds_per_draw: float) -> int:
     """How many draws more the long run of a chain makes: about three seconds' worth."""
     return int(np.clip(3.0 / seconds_per_draw, 100, 20000))

@@ -7,7 +7,7 @@ import ast
 import numpy as np
 import pytest
 import torch
-from benchmarks import sursum_models
+from benchmarks import run, sursum_models, timing
 from benchmarks.kernels import KERNELS, Kernel
 from benchmarks.models import MODELS
 
@@ -53,3 +53,23 @@ def test_every_system_has_every_model(system):
 def test_stan_has_every_model():
     programs = {path.stem for path in (ROOT / "benchmarks" / "stan").glob("*.stan")}
     assert programs == {name.removesuffix("_small").removesuffix("_large") for name in MODELS}
+
+
+def test_noise_gives_no_negative_slope():
+    assert timing.slope(1.0, 3.0, 4) == 0.5
+    assert timing.slope(3.0, 1.0, 4) is None
+    assert timing.microseconds(None) is None
+    assert timing.microseconds(2e-6) == 2.0
+
+
+def test_a_bound_is_a_peers_steps_over_ours():
+    ours = {"leapfrog": 2.0, "steps": 10.0, "warm": 0.5}
+    figures = {"sursum": ours, "A": {"leapfrog": 4.0, "steps": 15.0, "warm": 1.0}, "B": {"leapfrog": None, "steps": 1.0}}
+    assert run.bounds("m", figures) == ["m: by its steps a run may be 3 times as fast as A's, and is 2 times as fast"]
+    assert run.bounds("m", {"sursum": ours | {"leapfrog": None}}) == []
+
+
+def test_a_figure_that_a_system_lacks_is_a_dash():
+    assert run.cell({"warm": None, "extrapolated": False}, "warm") == "–"
+    assert run.cell({"extrapolated": True}, "sampling") == "–"
+    assert run.cell({"sampling": 0.25, "extrapolated": True}, "sampling") == "≈ 0.25"
