@@ -48,7 +48,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/run.py
 
 posteriordb: $(READY)
-	$(BIN)/python -m benchmarks.posteriordb --write benchmarks/posteriordb/results.md
+	$(BIN)/python -m benchmarks.posteriordb --nutpie --write benchmarks/posteriordb/results.md
 
 # The site, in out/site; every Python block of it runs, and a warning is an error.
 docs: $(READY)

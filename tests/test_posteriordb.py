@@ -10,6 +10,7 @@ from benchmarks.posteriordb.rule import bound, judge, scalars
 from benchmarks.posteriordb.run import CASES, Verdict, judge_together, table
 
 from sursum.compiler.compiled import compile
+from sursum.draws.ess_rhat import mixing
 
 NORMAL = {"mean": 0.0, "sd": 1.0, "q5": -1.6448536, "q50": 0.0, "q95": 1.6448536}
 REFERENCE = {"x": NORMAL | {"mcse_mean": 0.01, "mcse_sd": 0.01 / np.sqrt(2), "ess": 10000.0}}
@@ -92,7 +93,7 @@ class Shifted(Case):
         values = normal(seed, draws=draws or self.draws) + (0.3 if seed in self.arguments(()) else 0.0)
 
         class Run(dict[str, torch.Tensor]):
-            stats = {"diverging": np.zeros(values.shape)}  # noqa: RUF012
+            stats = {"diverging": np.zeros(values.shape), "n_steps": np.full(values.shape, 5)}  # noqa: RUF012
             unconstrained = values[..., None]
 
         return Run(x=torch.from_numpy(values))
@@ -104,6 +105,8 @@ def test_a_second_run_decides(biased: tuple[int, ...], runs: int, agrees: bool) 
     assert (verdict.runs, verdict.agrees) == (runs, agrees)
     assert verdict.draws == (1000 if runs == 1 else 4000)
     row = table([verdict]).splitlines()[2]
+    worth = 1000.0 * mixing(normal(runs - 1, draws=verdict.draws)).ess_bulk / (5 * 4 * verdict.draws)
+    assert row.endswith(f"| 5.0 | {worth:.2f} | – | – |")  # a constant added changes no rank
     assert ("agrees" in row, "disagrees" in row, "second run" in row) == (True, not agrees, runs == 2)
 
 

@@ -13,6 +13,8 @@ from torch import Tensor
 
 import sursum as su
 
+WARMUP = 1500
+
 DATA = Path(__file__).parent / "data"
 
 Data = Mapping[str, Tensor]
@@ -47,6 +49,6 @@ class Case:
         kernel = su.infer.NUTS(self.lifted, target_accept=self.target_accept)
         draws = draws or self.draws
         mcmc = su.infer.MCMC(
-            kernel, num_warmup=1500, num_samples=draws, num_chains=4, seed=seed, engine="native", progress=False
+            kernel, num_warmup=WARMUP, num_samples=draws, num_chains=4, seed=seed, engine="native", progress=False
         )
         return mcmc.run(*self.called_with())
