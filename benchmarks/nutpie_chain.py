@@ -31,7 +31,7 @@ class Chain:
     seconds: float
 
 
-def sample(density: Any, start: Array, seed: int, warmup: int, draws: int, *, low_rank: bool = False) -> Chain:
+def sample(density: Any, start: Array, seed: int, warmup: int, draws: int, target_accept: float = 0.8) -> Chain:
     """One chain from exactly `start`, by nutpie's defaults but for the length."""
     instance, sizes = density.instance(), {}
     variables = _lib.PyVariable.new_variables(["q"], ["float64"], [(density.dim,)], sizes, {})
@@ -41,8 +41,9 @@ def sample(density: Any, start: Array, seed: int, warmup: int, draws: int, *, lo
         _lib.ExpandFunc(density.dim, density.dim, density.copy_address, instance.pointer, keep),
         *(variables, density.dim, sizes, {}, lambda _: start, None),
     )
-    settings = (_lib.PyNutsSettings.LowRank if low_rank else _lib.PyNutsSettings.Diag)(seed)
+    settings = _lib.PyNutsSettings.Diag(seed)
     settings.num_tune, settings.num_draws, settings.num_chains = warmup, draws, 1
+    settings.target_accept = target_accept
     began = time.process_time()
     sampler = _lib.PySampler.from_pymc(settings, 1, model, _lib.ProgressType.none(), _lib.PyStorage.arrow())
     sampler.wait(None)

@@ -87,7 +87,7 @@ def beside(verdict: Verdict, seed: int) -> Verdict:
     for k in range(4):
         source = chain_seed(seed, k)
         start = find_start(density.density, density.value_and_grad, source.start)
-        found.append(nutpie_chain.sample(density, start, source.sampler, WARMUP, verdict.draws))
+        found.append(nutpie_chain.sample(density, start, source.sampler, WARMUP, verdict.draws, verdict.case.target_accept))
     q, steps = np.stack([chain.q for chain in found]), np.stack([chain.steps for chain in found])
     return replace(verdict, peer=Work.of(q[:, WARMUP:], steps[:, WARMUP:]))
 

@@ -28,8 +28,8 @@ class WALNUTS:
     Args:
         model: the program, with or without handlers around it.
         tolerance: by how much the energy may vary within a step. Smaller means smaller steps in difficult places.
-        target_accept: the mean of :math:`\exp(-|\Delta H|)`, H the energy, over a single leapfrog step, to which the warm-up
-            adapts the step size, in (0, 1).
+        target_accept: the mean of :math:`\exp(-\min(|\Delta H|, t))`, with the energy H over a single leapfrog step and t the
+            `tolerance`, to which the warm-up adapts the step size, in (0, 1).
         max_tree_depth: a trajectory has at most 2^max_tree_depth steps.
         max_halvings: a step is divided into at most 2^max_halvings.
         metric: as in `NUTS`.
@@ -51,7 +51,7 @@ class WALNUTS:
     """
 
     model: Callable[..., Any]
-    tolerance: float = 0.5
+    tolerance: float = 1.0
     target_accept: float = 0.8
     max_tree_depth: int = 10
     max_halvings: int = 10
@@ -62,7 +62,7 @@ class WALNUTS:
 
     def __post_init__(self) -> None:
         check_program("model", self.model, SamplingError)
-        check_positive("tolerance", self.tolerance, "0.5 is usual")
+        check_positive("tolerance", self.tolerance, "1.0 is usual")
         check_probability("target_accept", self.target_accept)
         whole = {
             "max_tree_depth": whole_number("max_tree_depth", self.max_tree_depth, 1, SamplingError, "10 is usual"),

@@ -86,6 +86,22 @@ def test_scales_alone_are_kept_where_nothing_stands_out():
     assert Adaptation("auto", 1000).look(state, *drawn(np.diag(np.logspace(-2, 2, 20)), 100)) is state
 
 
+def test_few_draws_must_show_more_than_many_and_what_they_showed_is_taken_back():
+    covariance = np.eye(4)
+    covariance[0, 1] = covariance[1, 0] = 0.985  # trajectories that are 4 times as long as they need be
+    state = State.create(np.zeros(4), 0.0, np.ones(4), key=1, num_warmup=1000)
+    state.head["draw"] = 500
+    assert Adaptation("auto", 1000).look(state, *drawn(covariance, 30)) is state
+    changed = Adaptation("auto", 1000).look(state, *drawn(covariance, 400))
+    assert (changed.metric.kind, changed.head["adapts_metric"]) == (LOW_RANK, 0)
+    changed.head["old_count"] = 7
+    back = Adaptation("auto", 1000).look(changed, *drawn(np.diag([1.0, 4.0, 9.0, 16.0]), 400))
+    assert back.metric.kind == DIAGONAL
+    assert back["scale"].tolist() == pytest.approx([1.0, 2.0, 3.0, 4.0])
+    assert [int(back.head[name]) for name in ("adapts_metric", "search", "old_count", "new_count")] == [1, 1, 0, 0]
+    assert Adaptation("low_rank", 1000).look(state, *drawn(covariance, 30)).metric.kind == LOW_RANK
+
+
 @pytest.mark.parametrize("kind", ["diagonal", "given"])
 def test_other_kinds_do_not_look_back(kind):
     assert Adaptation(kind, 1000).looks == ()

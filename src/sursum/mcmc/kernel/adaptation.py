@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sursum.mcmc.kernel import fisher
+from sursum.mcmc.kernel.metric import Metric
 from sursum.mcmc.kernel.state import State
 
 Array = NDArray[np.float64]
@@ -20,6 +21,9 @@ have been on its way; then from the second half of twice as many, and so on; the
 
 WORTH = 2.5
 """By how much a low-rank metric must shorten trajectories to be chosen: it costs a few passes over the coordinates a step."""
+
+DOUBTS = 50
+"""By a look at so many draws it must shorten them twice as much: few draws see more than there is."""
 
 FEWEST = 20
 
@@ -65,6 +69,7 @@ class Adaptation:
             metric = (fisher.dense if self.kind == "dense" else fisher.low_rank)(draws, gradients)
         except np.linalg.LinAlgError:  # draws far apart by many orders of magnitude: the next look has others
             return state
-        if self.kind == "auto" and state.head["adapts_metric"] and fisher.shortening(metric) < WORTH:
-            return state
+        if self.kind == "auto" and fisher.shortening(metric) < WORTH * (1.0 + DOUBTS / len(draws)):
+            adapted = Metric.diagonal(fisher.scales(draws, gradients) ** 2)
+            return state if state.head["adapts_metric"] else state.with_metric(adapted, adapts=True)
         return state.with_metric(metric)

@@ -125,7 +125,7 @@ class State:
             "max_steps": 1024,
             "target": 0.8,
             "length": np.pi / 2,
-            "tolerance": 0.5,
+            "tolerance": 1.0,
         }
         for name, number in {**usual, **fields}.items():
             state.head[name] = number
@@ -147,15 +147,16 @@ class State:
         state["factors"][:] = metric.factors
         return state
 
-    def with_metric(self, metric: Metric) -> State:
-        """The same chain with another metric, which the warm-up does not change; its step size is searched again."""
+    def with_metric(self, metric: Metric, *, adapts: bool = False) -> State:
+        """The same chain with another metric, which the kernel adapts further or not; its step size is searched again."""
         state = State._blank(int(self.head["dim"]), metric)
         for name in HEADER:
             if name not in ("bytes", "metric", "rank"):
                 state.head[name] = self.head[name]
-        for name in ("position", "gradient", "windows"):
+        for name in ("position", "gradient"):
             state[name][:] = self[name]
-        state.head["adapts_metric"], state.head["search"] = 0, 1
+        state.head["adapts_metric"], state.head["search"] = adapts, 1
+        state.head["old_count"] = state.head["new_count"] = 0  # of its windows, which are empty
         return state
 
     def __getitem__(self, name: str) -> Array:

@@ -32,7 +32,7 @@ def adaptive_step(walk: Walk, tolerance: float, max_halvings: int) -> Step:
         for halvings in range(max_halvings + 1):
             found, stays = attempt(z, size, 2**halvings)
             if halvings == 0:
-                walk.accepted += math.exp(-abs(found.energy - z.energy))
+                walk.accepted += math.exp(-min(abs(found.energy - z.energy), tolerance))
                 walk.symmetric = walk.accepted
             if stays:
                 back = (2**fewer for fewer in reversed(range(halvings)))

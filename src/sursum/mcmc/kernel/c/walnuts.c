@@ -26,7 +26,7 @@ static int adaptive_step(struct walk *w, const struct node *from, struct node *t
     for (int64_t k = 0; k <= w->chain->max_halvings && !w->ended; k++, count *= 2) {
         found = stays(w, from, to, spare, step, count);
         if (k == 0) {
-            w->accepted += exp(-fabs(to->energy - from->energy));
+            w->accepted += exp(-fmin(fabs(to->energy - from->energy), w->chain->tolerance));
             w->symmetric = w->accepted;
         }
         if (found)
