@@ -22,7 +22,7 @@ def cache(tmp_path):
     return tmp_path / "cache"
 
 
-def test_all_is_well_and_then_the_cache_is_cleared(cache):
+def test_all_is_well_and_then_the_cache_is_cleared(cache, monkeypatch, capsys):
     done = call("doctor", SURSUM_CACHE=str(cache))
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.endswith("\nAll is well.\n")
@@ -45,13 +45,16 @@ def test_all_is_well_and_then_the_cache_is_cleared(cache):
     assert str(cache) in done.stdout
 
     (cache / "letter.txt").write_text("not ours")
-    shown = call("cache", SURSUM_CACHE=str(cache))
-    assert (shown.returncode, shown.stdout.split(": ")[0]) == (0, str(cache))
-    count = shown.stdout.split(": ")[1].split()[0]
+    monkeypatch.setenv("SURSUM_CACHE", str(cache))
+    assert main(["cache"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.split(": ")[0] == str(cache)
+    count = shown.split(": ")[1].split()[0]
     assert int(count) >= 3  # a library, its text, the toolchain
-    cleared = call("cache", "--clear", SURSUM_CACHE=str(cache))
-    assert (cleared.returncode, cleared.stderr) == (0, "")
-    assert cleared.stdout.startswith(f"{cache}: removed {count} files")
+    assert main(["cache", "--clear"]) == 0
+    cleared = capsys.readouterr()
+    assert cleared.err == ""
+    assert cleared.out.startswith(f"{cache}: removed {count} files")
     assert [file.name for file in cache.iterdir()] == ["letter.txt"]
 
 
