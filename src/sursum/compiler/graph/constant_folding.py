@@ -133,7 +133,7 @@ def _fold_filled(graph: Graph) -> Graph:
             constants[output.value] = torch.full((graph.values[output.value].numel,), fill, dtype=output.dtype)
     if len(nodes) == len(graph.nodes):
         return graph
-    return eliminate_dead_code(replace(graph, constants=constants, nodes=tuple(nodes)))
+    return replace(graph, constants=constants, nodes=tuple(nodes))
 
 
 def fill_of(node: Node) -> float | None:

@@ -7,7 +7,7 @@ nothing, and an operator that writes to a tensor simply makes the next version o
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeGuard
 
 import torch
@@ -72,6 +72,7 @@ class Node:
     outputs: tuple[Ref | None, ...]
     writes: tuple[Write, ...]
     where: Where
+    _reads: tuple[Ref, ...] | None = field(init=False, repr=False, compare=False, default=None)
 
 
 class Folding(Protocol):
@@ -148,15 +149,18 @@ def map_refs(tree: Any, change: Callable[[Ref], Any]) -> Any:
     return tree
 
 
-def refs_of(node: Node) -> list[Ref]:
-    """Every tensor that `node` reads, in order."""
+def refs_of(node: Node) -> tuple[Ref, ...]:
+    """Every tensor that `node` reads, in order; found once, since every pass asks for it."""
+    if node._reads is not None:
+        return node._reads
     found: list[Ref] = []
     for item in (*node.args, *node.kwargs.values()) if node.kwargs else node.args:
-        if isinstance(item, Ref):  # asked of every argument of every node, many times
+        if isinstance(item, Ref):
             found.append(item)
         elif isinstance(item, (list, tuple)):
             _collect(item, found)
-    return found
+    object.__setattr__(node, "_reads", tuple(found))
+    return tuple(found)
 
 
 def made_by(node: Node) -> list[int]:
