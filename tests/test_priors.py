@@ -18,6 +18,7 @@ from sursum.distributions import constraints
 from sursum.errors import PriorShapeError, PriorSupportError, PriorTypeError
 
 RULES = [priors.fan_in(0.7), priors.laplace(0.7), priors.around(0.7), priors.hierarchical(0.7), priors.horseshoe(0.7)]
+RULES += [priors.regularised_horseshoe(0.7), priors.r2d2(0.7)]
 
 
 def net() -> nn.Module:
@@ -75,6 +76,29 @@ def test_hierarchical_shares_a_scale_in_a_layer() -> None:
         else:
             expected += td.Normal(0.0, values[f"{layer}.prior_scale"]).log_prob(value).sum()
     torch.testing.assert_close(total, expected)
+
+
+def test_a_regularised_horseshoe_has_a_slab() -> None:
+    rule = priors.regularised_horseshoe(0.7, slab=1.5, slab_df=5.0)
+    total, values = log_prob({"net.weight": rule}, nn.Linear(3, 2))
+    slab, tau, lam, weight = (values[f"net.weight{part}"] for part in (".slab", ".global_scale", ".local_scale", ""))
+    expected = td.HalfCauchy(0.7).log_prob(tau) + td.HalfCauchy(1.0).log_prob(lam).sum()
+    expected = expected + td.InverseGamma(2.5, 2.5 * 1.5**2).log_prob(slab)
+    scale = (1 / (1 / slab + 1 / (tau * lam) ** 2)).sqrt()
+    torch.testing.assert_close(total, expected + td.Normal(0.0, scale).log_prob(weight).sum())
+
+
+def test_r2d2_divides_what_is_explained() -> None:
+    total, values = log_prob({"net.weight": priors.r2d2(0.7, mean=0.3, precision=4.0, spread=0.8)}, nn.Linear(3, 2))
+    share, parts, weight = (values[f"net.weight{part}"] for part in (".r2", ".shares", ""))
+    assert parts.shape == (6,)
+    expected = td.Beta(1.2, 2.8).log_prob(share) + td.Dirichlet(torch.full((6,), 0.8)).log_prob(parts)
+    scale = 0.7 * (share / (1 - share) * parts).sqrt().reshape(2, 3)
+    torch.testing.assert_close(total, expected + td.Normal(0.0, scale).log_prob(weight).sum())
+    with pytest.raises(PriorTypeError, match=r"r2d2: `mean` must be between 0 and 1"):
+        priors.r2d2(mean=1.5)
+    with pytest.raises(PriorTypeError, match=r"regularised_horseshoe: `slab` must be a positive number, but is -1"):
+        priors.regularised_horseshoe(slab=-1)
 
 
 def test_horseshoe_has_local_and_global_scales() -> None:

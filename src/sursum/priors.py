@@ -11,7 +11,17 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, HalfCauchy, HalfNormal, Laplace, Normal, constraints
+from torch.distributions import (
+    Beta,
+    Dirichlet,
+    Distribution,
+    HalfCauchy,
+    HalfNormal,
+    InverseGamma,
+    Laplace,
+    Normal,
+    constraints,
+)
 
 from sursum.core.primitives import sample
 from sursum.distributions.improper import ImproperUniform
@@ -64,6 +74,13 @@ class _Scaled:
             raise PriorTypeError(
                 f"su.priors.{type(self).__name__}: the scale must be a positive number, but is {self.scale!r}."
             )
+
+    def _positive(self, **settings: float) -> None:
+        for setting, value in settings.items():
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.0 < value < math.inf:
+                raise PriorTypeError(
+                    f"su.priors.{type(self).__name__}: `{setting}` must be a positive number, but is {value!r}."
+                )
 
     def _value(self, init: Tensor | None, name: str) -> Tensor:
         """The parameter's value, which some rules require."""
@@ -203,6 +220,89 @@ class horseshoe(_Scaled):
         each: Distribution = HalfCauchy(torch.ones(value.shape, dtype=dtype))
         lam = sample(f"{name}.local_scale", torch.distributions.Independent(each, value.dim()))
         return Normal(torch.zeros_like(lam), tau * lam)
+
+
+@dataclass(frozen=True)
+class regularised_horseshoe(_Scaled):
+    r"""A horseshoe whose large weights are normal too, with a scale of about `slab`.
+
+    .. math:: w_i \sim N\left(0, \frac{c^2 \tau^2 \lambda_i^2}{c^2 + \tau^2 \lambda_i^2}\right), \qquad
+        c^2 \sim \text{InverseGamma}\left(\frac{\nu}{2}, \frac{\nu\, slab^2}{2}\right)
+
+    with τ and λ as in `horseshoe`. For the parameter ``beta``, c² is the site ``beta.slab``. Non-centre it, as the horseshoe.
+
+    Args:
+        scale: the scale of τ.
+        slab: the size of large weights.
+        slab_df: ν, the degrees of freedom of the Student distribution that large weights have.
+
+    References:
+        Piironen, Vehtari (2017), Sparsity information and regularization in the horseshoe and other shrinkage priors.
+
+    Example:
+        >>> import sursum as su, torch
+        >>> model = lambda: su.param("beta", torch.zeros(3))
+        >>> list(su.trace(su.lift(model, su.priors.regularised_horseshoe(0.1))).get_trace())
+        ['beta.slab', 'beta.global_scale', 'beta.local_scale', 'beta']
+    """
+
+    slab: float = 2.0
+    slab_df: float = 4.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._positive(slab=self.slab, slab_df=self.slab_df)
+
+    def __call__(self, init: Tensor | None = None, *, name: str = "") -> Distribution:
+        self._value(init, name)
+        half = torch.tensor(self.slab_df / 2, dtype=_dtype(init))
+        square = sample(f"{name}.slab", InverseGamma(half, half * self.slab**2))
+        free = horseshoe(self.scale)(init, name=name).variance
+        return Normal(torch.zeros_like(free), torch.sqrt(square * free / (square + free)))
+
+
+@dataclass(frozen=True)
+class r2d2(_Scaled):
+    r"""Weights of a regression by the share of the variance that they explain together, R².
+
+    .. math:: w_i \sim N\left(0, scale^2 \frac{R^2}{1 - R^2} \varphi_i\right), \qquad
+        R^2 \sim \text{Beta}(\mu \kappa, (1 - \mu) \kappa), \qquad \varphi \sim \text{Dirichlet}(\xi)
+
+    for predictors of variance 1. For the parameter ``beta``, R² is the site ``beta.r2`` and φ the site ``beta.shares``.
+
+    Args:
+        scale: the standard deviation of the noise.
+        mean: μ, the mean of R².
+        precision: κ; small numbers say little.
+        spread: ξ; below 1 a few weights take most of the variance.
+
+    References:
+        Zhang, Naughton, Bondell, Reich (2022), Bayesian regression using a prior on the model fit: the R2-D2 shrinkage prior.
+
+    Example:
+        >>> import sursum as su, torch
+        >>> model = lambda: su.param("beta", torch.zeros(3))
+        >>> list(su.trace(su.lift(model, su.priors.r2d2())).get_trace())
+        ['beta.r2', 'beta.shares', 'beta']
+    """
+
+    mean: float = 0.5
+    precision: float = 2.0
+    spread: float = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._positive(mean=self.mean, precision=self.precision, spread=self.spread)
+        if not self.mean < 1.0:
+            raise PriorTypeError(f"su.priors.r2d2: `mean` must be between 0 and 1, but is {self.mean!r}.")
+
+    def __call__(self, init: Tensor | None = None, *, name: str = "") -> Distribution:
+        value, dtype = self._value(init, name), _dtype(init)
+        one = torch.ones((), dtype=dtype)
+        share = sample(f"{name}.r2", Beta(one * self.mean * self.precision, one * (1 - self.mean) * self.precision))
+        parts = sample(f"{name}.shares", Dirichlet(one * self.spread * torch.ones(max(value.numel(), 1), dtype=dtype)))
+        scale = self.scale * torch.sqrt(share / (1 - share) * parts).reshape(value.shape)
+        return Normal(torch.zeros_like(scale), scale)
 
 
 def _dtype(init: Tensor | None) -> torch.dtype:

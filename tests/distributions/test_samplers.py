@@ -212,3 +212,13 @@ def test_the_density_of_generalized_pareto(shape: float) -> None:
     theirs = stats.genpareto(shape, 0.5, 1.5)
     torch.testing.assert_close(ours.log_prob(x), torch.as_tensor(theirs.logpdf(x.numpy())), rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(ours.cdf(x), torch.as_tensor(theirs.cdf(x.numpy())), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: dist.Dirichlet(torch.ones(3)), lambda: dist.Beta(2.0, 3.0)], ids=["Dirichlet", "Beta"]
+)
+def test_the_inner_of_two_generators_draws(make):
+    with drawing_from(torch.Generator().manual_seed(1)):
+        wanted = make().sample()
+    with drawing_from(torch.Generator().manual_seed(2)), drawing_from(torch.Generator().manual_seed(1)):
+        assert torch.equal(make().sample(), wanted)

@@ -12,6 +12,13 @@ import torch.distributions as td
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from sursum.common.special.functions import (
+    log_betainc,
+    log_betaincc,
+    log_gammainc,
+    log_gammaincc,
+    log_student_t_cdf,
+)
 from sursum.distributions.family import Family
 from sursum.errors import DensityError
 
@@ -205,13 +212,23 @@ def _gumbel(base: Any, value: Tensor) -> Tails:
 
 
 def _gamma(base: Any, value: Tensor) -> Tails:
-    a, x = torch.broadcast_tensors(base.concentration, base.rate * value)
-    return torch.log(torch.special.gammainc(a, x)), torch.log(torch.special.gammaincc(a, x))
+    a, x = base.concentration, base.rate * value
+    return log_gammainc(a, x), log_gammaincc(a, x)
 
 
 def _inverse_gamma(base: Any, value: Tensor) -> Tails:
     below, above = _gamma(base.base_dist, 1 / value)
     return above, below
+
+
+def _beta(base: Any, value: Tensor) -> Tails:
+    a, b = base.concentration1, base.concentration0
+    return log_betainc(a, b, value), log_betaincc(a, b, value)
+
+
+def _student_t(base: Any, value: Tensor) -> Tails:
+    z = (value - base.loc) / base.scale
+    return log_student_t_cdf(base.df, z), log_student_t_cdf(base.df, -z)
 
 
 def _uniform(base: Any, value: Tensor) -> Tails:
@@ -237,6 +254,8 @@ _TAILS: Mapping[type, Callable[[Any, Tensor], Tails]] = MappingProxyType({
     td.Gumbel: _gumbel,
     td.InverseGamma: _inverse_gamma,
     td.Gamma: _gamma,
+    td.Beta: _beta,
+    td.StudentT: _student_t,
     td.Uniform: _uniform,
     td.Kumaraswamy: _kumaraswamy,
 })  # fmt: skip
