@@ -1,7 +1,7 @@
 """Coal-mining disasters in Britain, 1851 to 1961: in which year did the rate fall?
 
-The year is discrete, so it is summed out of the program: the log density holds the sum over all years at once, and the
-posterior of the year comes back as a deterministic site.
+The year is a discrete site, which the density sums out: it adds up all years at once. `discrete_probabilities` gives the
+posterior of the year at each draw of the rates.
 
     python examples/change_point.py     # prints the rates and the year, writes out/change_point.png
 """
@@ -9,7 +9,6 @@ posterior of the year comes back as a deterministic site.
 from __future__ import annotations
 
 import csv
-import math
 from pathlib import Path
 
 import numpy as np
@@ -35,15 +34,14 @@ def mining(disasters: Tensor) -> None:
     """The program: a rate before the switch, a rate from the switch on, and any year but the first alike for the switch."""
     early = su.param("early", torch.tensor(2.0), constraint=constraints.positive)
     late = su.param("late", torch.tensor(2.0), constraint=constraints.positive)
-    before = dist.Poisson(early).log_prob(disasters).cumsum(0)[:-1]
-    after = dist.Poisson(late).log_prob(disasters).flip(0).cumsum(0).flip(0)[1:]
-    switch_at = before + after - math.log(len(disasters) - 1)
-    su.factor("disasters", switch_at.logsumexp(0))
-    su.deterministic("switch", switch_at.softmax(0))
+    switch = su.sample("switch", dist.DiscreteUniform(1, len(disasters) - 1))
+    with su.plate("year", len(disasters)):
+        rate = torch.where(torch.arange(len(disasters)) < switch, early, late)
+        su.sample("disasters", dist.Poisson(rate), obs=disasters)
 
 
 def posterior(disasters: Tensor, draws: int = 1000) -> su.Posterior:
-    """The rates are lifted; the year's posterior given the rates is the site `switch`, a probability for each year."""
+    """The rates are lifted; the year is summed out."""
     lifted = su.lift(mining, {"early": dist.Exponential(1.0), "late": dist.Exponential(1.0)})
     return su.infer.MCMC(su.infer.NUTS(lifted), num_warmup=draws, num_samples=draws, num_chains=4, seed=0).run(disasters)
 
@@ -52,14 +50,15 @@ def main() -> su.Posterior:
     chosen = options(__doc__)
     years, disasters = read_disasters()
     found = posterior(disasters, chosen.draws)
-    switch = found["switch"].mean((0, 1)).numpy()
+    given_rates = su.infer.discrete_probabilities(found)["switch"]
+    switch = given_rates.mean((0, 1)).numpy()
     print(found.summary(["early", "late"]))
     best = int(switch.argmax())
     print(f"\nThe rate fell in {years[1 + best]} with probability {switch[best]:.2f};")
     print(f"between 1886 and 1896 with probability {switch[(years[1:] >= 1886) & (years[1:] <= 1896)].sum():.2f}.")
 
     # The expected rate in each year: late where the switch is at or before it.
-    fallen = torch.cat([torch.zeros(*found["switch"].shape[:2], 1), found["switch"].cumsum(-1)], -1)
+    fallen = torch.cat([torch.zeros(*given_rates.shape[:2], 1), given_rates.cumsum(-1)], -1)
     rate = found["early"][..., None] * (1 - fallen) + found["late"][..., None] * fallen
     low, middle, high = np.quantile(rate.flatten(0, 1).numpy(), [0.05, 0.5, 0.95], axis=0)
     with picture(chosen.out / "change_point.png") as axes:

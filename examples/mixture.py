@@ -1,7 +1,7 @@
-"""Waiting times between eruptions of Old Faithful: a mixture of two normal distributions, labels summed out.
+"""Waiting times between eruptions of Old Faithful: a mixture of two normal distributions, without a `logsumexp`.
 
-Which of the two an eruption belongs to is discrete, so the program adds up both (`MixtureSameFamily`); the means are
-ordered, so that the two cannot change places between draws.
+Which of the two an eruption belongs to is a discrete site; the density sums it out by itself, and `discrete_probabilities`
+gives it back. The means are ordered, so that the two cannot change places between draws.
 
     python examples/mixture.py          # prints both components, writes out/mixture.png
 """
@@ -32,9 +32,9 @@ def waiting(minutes: Tensor) -> None:
     share = su.param("share", torch.tensor(0.5), constraint=constraints.unit_interval)
     mean = su.param("mean", torch.tensor([60.0, 80.0]), constraint=constraints.ordered)
     sigma = su.param("sigma", torch.tensor([5.0, 5.0]), constraint=constraints.positive)
-    which = dist.Categorical(torch.stack([share, 1 - share]))
     with su.plate("eruption", len(minutes)):
-        su.sample("minutes", dist.MixtureSameFamily(which, dist.Normal(mean, sigma)), obs=minutes)
+        kind = su.sample("kind", dist.Categorical(torch.stack([share, 1 - share])))
+        su.sample("minutes", dist.Normal(mean[kind], sigma[kind]), obs=minutes)
 
 
 def posterior(minutes: Tensor, draws: int = 1000) -> su.Posterior:
@@ -55,11 +55,13 @@ def main() -> su.Posterior:
     minutes = read_waits()
     found = posterior(minutes, chosen.draws)
     print(found.summary())
+    long_ones = su.infer.discrete_probabilities(found)["kind"][..., 1].mean((0, 1))
+    print(f"\n{float(long_ones.sum()):.0f} of the {len(minutes)} waits are long ones.")
 
     at = torch.linspace(40, 100, 121, dtype=torch.float64)
     parts = densities(found, at)
     long = parts[..., 1] / parts.sum(-1)
-    print(f"\nA wait of 68 minutes is a long one with probability {float(long[:, at == 68.0].mean()):.2f}.")
+    print(f"A wait of 68 minutes is a long one with probability {float(long[:, at == 68.0].mean()):.2f}.")
     with picture(chosen.out / "mixture.png") as axes:
         axes.hist(minutes.numpy(), bins=np.arange(40, 101, 2.5), density=True, color="0.85", label="272 waits")
         low, middle, high = np.quantile(parts.sum(-1).numpy(), [0.05, 0.5, 0.95], axis=0)

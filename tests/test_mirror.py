@@ -77,6 +77,10 @@ COVERED = {
     "training/*.py": ["training/test_step.py", "vi/test_engines.py", "vi/test_svi.py"],
     # Every file of the kernels is a part of a transition, which C and NumPy make together.
     "mcmc/kernel/*.py": ["mcmc/kernel/test_twin.py", "mcmc/kernel/test_invariance.py"],
+    "mcmc/sweeps.py": ["mcmc/test_discrete_gibbs.py", "mcmc/kernel/test_gibbs.py"],
+    "density/backwards.py": ["posterior/test_discrete.py", "mcmc/test_discrete_gibbs.py"],
+    "density/whole.py": ["mcmc/test_discrete_gibbs.py", "mcmc/kernel/test_gibbs.py"],
+    "handlers/enumerate/held.py": ["mcmc/test_discrete_gibbs.py"],
     "mcmc/first_state.py": ["mcmc/test_mcmc.py"],
     "mcmc/hmc.py": ["mcmc/test_mcmc.py", "mcmc/kernel/test_twin.py"],
     "mcmc/walnuts.py": ["mcmc/test_mcmc.py", "mcmc/kernel/test_twin.py"],

@@ -57,7 +57,7 @@ PUBLIC = {
     "su.cluster": {"Local", "Lost", "Ray", "Workers"},
     "su.distributed": {"Sharded", "shard"},
     "su.infer": {
-        *("HMC", "MCMC", "NUTS", "WALNUTS", "Run", "Interrupted", "LogDensity", "Progress", "reparam"),
+        *("HMC", "MCMC", "NUTS", "WALNUTS", "DiscreteGibbs", "Run", "Interrupted", "LogDensity", "Progress", "reparam"),
         *("Until", "ess", "rhat", "minutes"),
         *("SGMCMC", "SGLD", "SGHMC", "SGNHT", "SWAG", "DeepEnsemble", "MCDropout"),
         *("Fit", "FitResult", "Laplace", "Pathfinder", "Importance", "ImportanceSamples"),

@@ -20,8 +20,10 @@ from sursum.density.layout import site_dtype
 from sursum.density.search import runs
 from sursum.density.survey import Survey, check_terms
 from sursum.density.unconstrain import Placed, refuse_subsamples
+from sursum.density.whole import MOST_DOUBLINGS, Whole
 from sursum.errors import ArgumentError, DensityError, ObservationError, PlateError, SursumError
 from sursum.handlers.enumerate.enumerated import ADVICE, Enumerated, Plan
+from sursum.handlers.enumerate.held import is_held
 
 _ATTEMPTS = 10
 _PROOFS = 3
@@ -60,10 +62,17 @@ def first_run(execution: Execution) -> FirstRun:
     def attempt(number: int) -> FirstRun:
         leaves: dict[str, Tensor] = {}
         reaches: dict[str, float] = {}
+        held: list[str] = []
 
         def choose(site: Sample, free_shape: torch.Size, onto: Any) -> Tensor:
             free = carry_over(site, onto)
             reaches[site.name] = SPREAD if free is None else JITTER
+            if isinstance(onto, Whole):
+                held.append(site.name)
+                reaches[site.name] = 0.0
+                free = onto.drawn(site, rng, free_shape, min(number, MOST_DOUBLINGS)) if free is None else free
+                leaves[site.name] = free.to(site_dtype(site)).requires_grad_()
+                return leaves[site.name]
             if free is None:
                 free = torch.zeros(free_shape, dtype=site_dtype(site))
             if number:
@@ -75,6 +84,8 @@ def first_run(execution: Execution) -> FirstRun:
         with watch_originals() as originals:
             plain, survey = execution.survey(choose)
         originals.check(plain)
+        for name in held:  # behind the others, so that these are a vector of their own
+            leaves[name], reaches[name] = leaves.pop(name), reaches.pop(name)
         refuse_subsamples(plain)
         plan, whole, of_discrete = survey.plan(), plain, frozenset[str]()
         if plan is not None:
@@ -102,6 +113,8 @@ def _enumerate(execution: Execution, plain: Trace, survey: Survey, leaves: Mappi
     except (RuntimeError, IndexError, TypeError, ObservationError, PlateError) as error:
         if isinstance(error, SursumError) and not isinstance(error, (ObservationError, PlateError)):
             raise
+        if isinstance(error, ObservationError) and any(is_held(plain[name]) for name in leaves):
+            raise  # impossible at this value of a discrete coordinate: there are others
         raise DensityError(
             f"the program cannot be run with all values of the discrete sites {survey.plan_names()} at once: {error}. {ADVICE}"
         ) from error

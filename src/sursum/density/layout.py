@@ -17,11 +17,15 @@ from sursum.core.messages import Frame, Sample, Site
 from sursum.core.trace import Trace
 from sursum.distributions.rebuild import floating_dtype
 from sursum.errors import DensityError
+from sursum.handlers.enumerate.held import is_held
 
 
 @dataclass(frozen=True)
 class Latent:
-    """A latent site's slice of q: coordinates `start` to `stop`, of shape `shape` when constrained."""
+    """A latent site's slice of q: coordinates `start` to `stop`, of shape `shape` when constrained.
+
+    Those that are `held` are discrete: no gradient leads there.
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -31,6 +35,7 @@ class Latent:
     dtype: torch.dtype
     plates: tuple[Frame, ...]
     where: str | None
+    held: bool = False
 
 
 def layout(found: Trace, leaves: Mapping[str, Tensor]) -> tuple[Latent, ...]:
@@ -47,6 +52,7 @@ def layout(found: Trace, leaves: Mapping[str, Tensor]) -> tuple[Latent, ...]:
                 dtype=free.dtype,
                 plates=site.plates,
                 where=site.where,
+                held=is_held(site),
             )
         )
         start += free.numel()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from types import MappingProxyType
 from typing import Any
 
@@ -35,12 +36,14 @@ from sursum.density.init_values import JITTER, SPREAD, carry_over, place_given
 from sursum.density.layout import Latent, coordinate_names, layout, observed_values, site_dims
 from sursum.density.networks import module_parameters, network_weights
 from sursum.density.scales import scaled_sites
+from sursum.density.search import TRIES
 from sursum.density.unconstrain import Placed, Recalled
 from sursum.density.unobserved import find_unobserved
 from sursum.density.unused_sites import announce_unconnected, find_unconnected
+from sursum.density.whole import Whole
 from sursum.distributions.delta import Delta
 from sursum.distributions.fluent import unwrap
-from sursum.errors import DensityError, HeldParameterWarning, SursumError
+from sursum.errors import ArgumentError, DensityError, HeldParameterWarning, ObservationError, SursumError
 from sursum.handlers.enumerate.elimination import Reduce
 from sursum.handlers.enumerate.enumerated import Enumerated
 
@@ -93,6 +96,7 @@ class LogDensity:
             self.exit = first.exit  # the line at which numbers leave torch without an operator
             self.latents: tuple[Latent, ...] = layout(found, leaves)
             self.dim = self.latents[-1].stop
+            self.num_free = next((latent.start for latent in self.latents if latent.held), self.dim)
             self._first = np.concatenate([leaf.detach().double().reshape(-1).numpy() for leaf in leaves.values()])
             self._reaches = np.repeat(list(first.reaches.values()), [leaf.numel() for leaf in leaves.values()])
             self._by_name = {latent.name: latent for latent in self.latents}
@@ -101,6 +105,7 @@ class LogDensity:
             self.scales = scaled_sites(found, leaves)
             self.unobserved = find_unobserved(found, leaves)
             _announce_held(found)
+            self.limits = self._limits()
             if self.unobserved is None:
                 announce_unconnected(find_unconnected(found, leaves, self._run))
 
@@ -243,6 +248,9 @@ class LogDensity:
                 free = carried.double().reshape(-1).numpy()
             elif site.name in values:
                 free = place_given(site, values[site.name], onto, latent.shape)
+            elif isinstance(onto, Whole):
+                drawn = onto.drawn(site, rng, free_shape) if carried is None else carried
+                free = drawn.double().reshape(-1).numpy()
             elif carried is None:
                 free = rng.uniform(-spread, spread, width)
             else:
@@ -255,6 +263,30 @@ class LogDensity:
         at = Placed(choose=choose)
         with valued(), Recalled(values=recalled):
             return q, self._run(at), at
+
+    def _limits(self) -> np.ndarray:
+        """The least and the largest value of each discrete coordinate, (dim - num_free, 2); infinite where that varies."""
+        found: list[np.ndarray] = []
+        if self.num_free == self.dim:
+            return np.empty((0, 2))
+        for seed in range(TRIES):
+            rng, limits = np.random.default_rng(seed), np.empty((self.dim, 2))
+
+            def choose(site: Sample, free_shape: torch.Size, onto: Any, rng: Any = rng, limits: np.ndarray = limits) -> Tensor:
+                latent = self._known(site, free_shape)
+                if isinstance(onto, Whole):
+                    limits[latent.start : latent.stop] = onto.limits(tuple(free_shape))
+                    return onto.drawn(site, rng, free_shape).to(latent.dtype).requires_grad_()
+                near = self._first[latent.start : latent.stop] + rng.uniform(-JITTER, JITTER, latent.stop - latent.start)
+                return torch.as_tensor(near, dtype=latent.dtype).reshape(free_shape).requires_grad_()
+
+            with suppress(ArgumentError, ObservationError, ValueError, torch.linalg.LinAlgError):
+                self._run(Placed(choose=choose))
+                found.append(limits[self.num_free :])
+            if len(found) > 3:
+                break
+        first = np.full((self.dim - self.num_free, 2), [-np.inf, np.inf])
+        return np.where(np.all(found == found[0], axis=0), found[0], first) if len(found) > 1 else first
 
     def with_data(self, *args: Any, **kwargs: Any) -> LogDensity:
         """The density of the same program called with different data."""

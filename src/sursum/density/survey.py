@@ -20,7 +20,7 @@ from sursum.density.answering import Answering
 from sursum.errors import DensityError, SursumError
 from sursum.handlers.enumerate.enumerated import ADVICE, EVERY, Choice, Enumerated, Plan, check_size, listed
 from sursum.handlers.enumerate.potentials import tabulated
-from sursum.handlers.enumerate.support import Support, finite_support
+from sursum.handlers.enumerate.support import Support, support_of_site
 
 _CLOSE = 1e-6
 
@@ -49,7 +49,7 @@ class Survey(Answering):
 
     def latent(self, site: Sample, steps: tuple[Step, ...]) -> Tensor:
         """The numbers of the values, one for each element of the site's batch, in all steps."""
-        support = finite_support(site.fn)
+        support = support_of_site(site)
         assert support is not None  # it is enumerated
         check_size(site, support)
         batch = torch.Size(site.fn.batch_shape)
@@ -62,9 +62,11 @@ class Survey(Answering):
         return self.chosen[site.name]
 
     def settle(self, site: Sample, answer: Tensor) -> Sample:
-        support = finite_support(site.fn)
+        support = support_of_site(site)
         assert support is not None  # it is enumerated
-        return site.but(value=support.values()[answer])
+        values = support.values()
+        each = values.dim() > 1 + len(site.fn.event_shape)  # each element of the batch has its own
+        return site.but(value=values.gather(0, answer.unsqueeze(0))[0] if each else values[answer])
 
     def around_scan(self, loop: Scan, run: Callable[[Scan], Any]) -> Any:
         self.inside.append(len(self.scans))

@@ -16,10 +16,12 @@ from sursum.core.scope import own_batch, own_steps
 from sursum.core.time_axis import Ledger
 from sursum.core.trace import Trace
 from sursum.density.answering import Answering
+from sursum.density.whole import Whole
 from sursum.distributions.bijections import bijection
 from sursum.distributions.supports import support_of
 from sursum.errors import DensityError
 from sursum.handlers.enumerate.enumerated import Enumerated
+from sursum.handlers.enumerate.held import HELD
 from sursum.handlers.enumerate.support import finite_support
 
 
@@ -35,12 +37,12 @@ class Unconstrained(Answering):
         raise NotImplementedError
 
     def latent(self, site: Sample, steps: tuple[Step, ...]) -> Tensor:
-        onto = bijection(continuous_support(site))
+        onto = map_onto(site)
         shape = onto.inverse_shape(own_shape(site))
         return self.free(site, torch.Size([*(step.size for step in steps), *shape]), onto)
 
     def settle(self, site: Sample, answer: Tensor) -> Sample:
-        onto = bijection(continuous_support(site))
+        onto = map_onto(site)
         value = onto(answer)
         if value.shape != own_shape(site) and own_batch(site.fn.batch_shape) != site.fn.batch_shape:
             raise DensityError(
@@ -114,6 +116,11 @@ def own_shape(site: Sample) -> torch.Size:
     return shape
 
 
+def map_onto(site: Sample) -> Any:
+    """The map from the coordinates of a latent site to its values."""
+    return Whole.of(site) if site.infer.get(HELD) else bijection(continuous_support(site))
+
+
 def is_identity(onto: Any) -> bool:
     while isinstance(onto, IndependentTransform):
         onto = onto.base_transform
@@ -123,11 +130,15 @@ def is_identity(onto: Any) -> bool:
 def _why(site: Sample) -> str:
     """Why a discrete site is not summed out, and what to do."""
     if site.infer.get("enumerate", "parallel") is None:
-        return "its infer={'enumerate': None} keeps it from being summed out. Leave that out, or observe it with condition"
+        return (
+            "its infer={'enumerate': None} keeps it from being summed out. Leave that out, draw it beside the others with "
+            "MCMC(DiscreteGibbs(NUTS(model))), or observe it with condition"
+        )
     if finite_support(site.fn) is None:
         return (
-            "it has infinitely many values, which cannot be summed out. Sum it out by hand, truncate it (a Categorical of the "
-            "probabilities up to a bound), or observe it with condition; su.infer.Importance takes it as it is"
+            "it has infinitely many values, which cannot be summed out. Draw it beside the others with "
+            "MCMC(DiscreteGibbs(NUTS(model))), sum it out by hand, truncate it (a Categorical of the probabilities up to a "
+            "bound), or observe it with condition; su.infer.Importance takes it as it is"
         )
     return "it is not summed out here. Sum it out by hand, for example with MixtureSameFamily, or observe it with condition"
 

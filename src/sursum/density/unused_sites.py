@@ -15,6 +15,7 @@ from sursum.core.messages import Deterministic, Sample
 from sursum.core.trace import Trace
 from sursum.density.unconstrain import Placed
 from sursum.errors import UnusedSiteWarning
+from sursum.handlers.enumerate.held import is_held
 
 #: How far sites are perturbed, in unconstrained coordinates.
 _MOVES = (0.3, 1.0, 1.0, 3.0, 3.0, 10.0)
@@ -39,12 +40,14 @@ def find_unconnected(found: Trace, leaves: Mapping[str, Tensor], run: Callable[[
     own = {name: 1 << i for i, name in enumerate(leaves)}
     known: dict[Any, int] = {}
     needs = {name: reach(term, bit, known) & ~own.get(name, 0) for name, term in terms.items()}
-    lonely = _lonely(needs, own)
+    # What discrete coordinates affect may be the same for all of their values here, and not elsewhere.
+    held = sum(own[name] for name in leaves if is_held(found[name]))
+    lonely = _lonely(needs, own, held)
     if lonely and not _find_changed(terms, leaves, lonely, run) <= set(lonely):  # one of them, or several
         for name in lonely:
             for other in _find_changed(terms, leaves, [name], run) - {name}:
                 needs[other] |= own[name]
-        return _lonely(needs, own)
+        return _lonely(needs, own, held)
     return lonely
 
 
@@ -93,9 +96,8 @@ def _equal(one: Tensor, other: Tensor) -> bool:
     return one.shape == other.shape and bool(((one == other) | ((one != one) & (other != other))).all())
 
 
-def _lonely(needs: Mapping[str, int], own: Mapping[str, int]) -> list[str]:
-    """The names that no term needs, except terms of names that themselves are not needed."""
-    connected = 0
+def _lonely(needs: Mapping[str, int], own: Mapping[str, int], connected: int = 0) -> list[str]:
+    """The names that no term needs, except terms of names that themselves are not needed, nor among those `connected`."""
     for name, bits in needs.items():
         connected |= 0 if name in own else bits
     while True:

@@ -13,7 +13,7 @@ from sursum.common.moved import stand_for
 from sursum.common.other_libraries import refuse_name
 from sursum.density.log_density import LogDensity
 from sursum.handlers.config_enumerate import config_enumerate
-from sursum.mcmc import HMC, MCMC, NUTS, WALNUTS, Interrupted, Progress, Run, Until, ess, minutes, rhat
+from sursum.mcmc import HMC, MCMC, NUTS, WALNUTS, DiscreteGibbs, Interrupted, Progress, Run, Until, ess, minutes, rhat
 from sursum.posterior.discrete import discrete_probabilities, infer_discrete
 from sursum.posterior.prior_sensitivity import PriorSensitivity
 from sursum.predict.log_likelihood import log_likelihood
@@ -52,6 +52,7 @@ __all__ = [
     "WALNUTS",
     "CrossValidation",
     "DeepEnsemble",
+    "DiscreteGibbs",
     "EarlyStopping",
     "Fit",
     "FitResult",

@@ -4,6 +4,7 @@
 Imports `posterior`, `compiler` and below; `studies`, `show` and `infer` import it.
 """
 
+from sursum.mcmc.discrete_gibbs import DiscreteGibbs
 from sursum.mcmc.hmc import HMC
 from sursum.mcmc.mcmc import MCMC
 from sursum.mcmc.nuts import NUTS
@@ -12,4 +13,17 @@ from sursum.mcmc.trace import Progress
 from sursum.mcmc.until import Until, ess, minutes, rhat
 from sursum.mcmc.walnuts import WALNUTS
 
-__all__ = ["HMC", "MCMC", "NUTS", "WALNUTS", "Interrupted", "Progress", "Run", "Until", "ess", "minutes", "rhat"]
+__all__ = [
+    "HMC",
+    "MCMC",
+    "NUTS",
+    "WALNUTS",
+    "DiscreteGibbs",
+    "Interrupted",
+    "Progress",
+    "Run",
+    "Until",
+    "ess",
+    "minutes",
+    "rhat",
+]

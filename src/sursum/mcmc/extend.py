@@ -63,7 +63,7 @@ def states_after(posterior: Posterior, fields: Mapping[str, float]) -> list[Stat
     draws = posterior.num_samples
     whole = len(states) == posterior.num_chains and all(int(s.head["draw"] - s.head["num_warmup"]) >= draws for s in states)
     same = whole and all(s.head[name] == value for s in states for name, value in fields.items())
-    last = same and all(np.array_equal(s["position"], q) for s, q in zip(states, posterior.unconstrained[:, -1], strict=True))
+    last = same and all(np.array_equal(s.point, q) for s, q in zip(states, posterior.unconstrained[:, -1], strict=True))
     return states if last else []
 
 

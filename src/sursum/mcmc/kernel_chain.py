@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from sursum.errors import CompileError
 from sursum.mcmc.kernel.adaptation import Adaptation
-from sursum.mcmc.kernel.native import NativeKernel
+from sursum.mcmc.kernel.gibbs import advance_held
+from sursum.mcmc.kernel.native import HeldInC, NativeKernel
 from sursum.mcmc.kernel.reference import GO_ON, NOW, REST, advance
 from sursum.mcmc.kernel.state import RECORD, State
+from sursum.mcmc.sweeps import Sweeps
 from sursum.mcmc.trace import MOST, MOST_BYTES, Block, ChainTrace, Progress, statistics
 
 Array = NDArray[np.float64]
@@ -28,8 +30,14 @@ SECONDS = 0.25
 """After about so long a chain whose draws are stored hands them over with its state."""
 
 
-def advancing(density: Any, kernel: NativeKernel | None) -> Advance:
-    """What makes the next draws of a chain of this density: the C with an instance of its own, or NumPy."""
+def advancing(density: Any, kernel: NativeKernel | None, sweeps: Sweeps | None = None) -> Advance:
+    """What makes the next draws of a chain of this density: the C with an instance of its own, or NumPy.
+
+    Args:
+        sweeps: how discrete coordinates are drawn, if there are any.
+    """
+    if sweeps is not None:
+        return _advancing_held(density, kernel, sweeps)
     if kernel is None:
 
         def by_numpy(
@@ -42,6 +50,25 @@ def advancing(density: Any, kernel: NativeKernel | None) -> Advance:
 
     def by_c(state: State, draws: int, stop: NDArray[np.int64], q: Array, g: Array | None, records: NDArray[np.void]) -> int:
         return kernel.advance(state, draws, density, instance, stop, q, g, records)
+
+    return by_c
+
+
+def _advancing_held(density: Any, kernel: NativeKernel | None, sweeps: Sweeps) -> Advance:
+    """The same, for a density with discrete coordinates."""
+    if kernel is None or sweeps.native is None:
+        how = sweeps.by_torch
+
+        def by_numpy(
+            state: State, draws: int, stop: NDArray[np.int64], q: Array, g: Array | None, records: NDArray[np.void]
+        ) -> int:
+            return advance_held(state, draws, density.value_and_grad, lambda: int(stop[0]), q, g, records, how)
+
+        return by_numpy
+    held = HeldInC(density, sweeps.native)
+
+    def by_c(state: State, draws: int, stop: NDArray[np.int64], q: Array, g: Array | None, records: NDArray[np.void]) -> int:
+        return kernel.gibbs(state, draws, stop, q, g, records, held)
 
     return by_c
 
@@ -117,7 +144,7 @@ class KernelChain:
         self._before = int(self.state.head["draw"])
         if self.spool is None:
             rest = max(0, self.total - self._before)
-            self._q, self._records = np.empty((rest, int(self.state.head["dim"]))), np.zeros(rest, RECORD)
+            self._q, self._records = np.empty((rest, len(self.state.point))), np.zeros(rest, RECORD)
         self._thread = threading.Thread(target=self._work, name="sursum chain", daemon=True)
         self._thread.start()
         return self
@@ -142,7 +169,7 @@ class KernelChain:
 
     def _segment(self, draw: int) -> Segment:
         """Room for the next draws, which end with the phase, at a look back, or where a block is full."""
-        warmup, n = int(self.state.head["num_warmup"]), int(self.state.head["dim"])
+        warmup, n = int(self.state.head["num_warmup"]), len(self.state.point)
         look = self.adaptation.until(draw) if draw < warmup else None
         end = look or (warmup if draw < warmup else self.total)
         if self.spool is None:
@@ -153,7 +180,7 @@ class KernelChain:
                 most = max(1, min(MOST, MOST_BYTES // max(1, 8 * n)))
                 end = min(end, draw + max(1, most // self.multiple) * self.multiple)
             q, records = np.empty((end - draw, n)), np.zeros(end - draw, RECORD)
-        segment = Segment(draw, q, records, None if look is None else np.empty(q.shape))
+        segment = Segment(draw, q, records, None if look is None else np.empty((len(q), int(self.state.head["dim"]))))
         if self.spool is not None:
             self.spool.segments.append(segment)
         return segment
@@ -179,7 +206,7 @@ class KernelChain:
                 many = SECONDS / max(time.monotonic() - began, 1e-9) * count
                 pace = int(min(max(many // self.multiple, 1), MOST)) * self.multiple
         if segment.gradients is not None:
-            self.state = self.adaptation.look(self.state, segment.q, segment.gradients)
+            self.state = self.adaptation.look(self.state, segment.q[:, : segment.gradients.shape[1]], segment.gradients)
             if self.spool is not None:
                 self.spool.snapshots.append((segment.begin + segment.made, self.state.copy()))
 

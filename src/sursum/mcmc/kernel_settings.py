@@ -69,8 +69,8 @@ def adapts_correlations(metric: Any) -> bool:
     return not (isinstance(metric, str) and metric in ("auto", "diagonal"))
 
 
-def given_metric(metric: Any, n: int, value_and_grad: Callable[[Array], tuple[float, Array]]) -> Metric | None:
-    """The metric that was given, for n unknowns; None where the warm-up finds one.
+def given_metric(metric: Any, n: int, value_and_grad: Callable[[Array], tuple[float, Array]], held: int = 0) -> Metric | None:
+    """The metric that was given, for n unknowns, and others that are held; None where the warm-up finds one.
 
     Raises:
         SamplingError: it does not fit the number of unknowns, or is not positive.
@@ -78,7 +78,7 @@ def given_metric(metric: Any, n: int, value_and_grad: Callable[[Array], tuple[fl
     if isinstance(metric, str):
         return None
     if isinstance(metric, Draws):
-        return metric_of_draws(metric, n, value_and_grad)
+        return metric_of_draws(metric, n, value_and_grad, held)
     found = np.asarray(metric, dtype=np.float64)
     if found.shape not in ((n,), (n, n)):
         raise SamplingError(
@@ -97,22 +97,29 @@ def given_metric(metric: Any, n: int, value_and_grad: Callable[[Array], tuple[fl
         raise SamplingError("`metric` is not a covariance: a symmetric, positive definite matrix was expected.") from None
 
 
-def metric_of_draws(draws: Draws, n: int, value_and_grad: Callable[[Array], tuple[float, Array]]) -> Metric:
+def metric_of_draws(draws: Draws, n: int, value_and_grad: Callable[[Array], tuple[float, Array]], held: int = 0) -> Metric:
     """The metric by the draws of a posterior and the gradients there: scales, and directions that stand out.
+
+    Args:
+        draws: of the posterior.
+        n: the number of coordinates that move.
+        value_and_grad: the density, of these and of those that are held.
+        held: how many are.
 
     Raises:
         SamplingError: they are draws of something else, or at fewer than ten different points.
     """
-    if draws.unconstrained.shape[2:] != (n,):
+    whole = n + held
+    if draws.unconstrained.shape[2:] != (whole,):
         raise SamplingError(
             f"the posterior that was given for the metric has {draws.unconstrained.shape[-1]} unconstrained coordinates, but "
-            f"the program has {n}. Give a posterior of the same program."
+            f"the program has {whole}. Give a posterior of the same program."
         )
-    flat = np.asarray(draws.unconstrained, dtype=np.float64).reshape(-1, n)
+    flat = np.asarray(draws.unconstrained, dtype=np.float64).reshape(-1, whole)
     flat = np.unique(flat[np.random.default_rng(0).permutation(len(flat))[:MOST_DRAWS]], axis=0)
     flat = flat[np.random.default_rng(0).permutation(len(flat))]
     found = [(q, *value_and_grad(q)) for q in flat]
-    used = [(q, g) for q, value, g in found if np.isfinite(value) and np.isfinite(g).all()]
+    used = [(q[:n], g[:n]) for q, value, g in found if np.isfinite(value) and np.isfinite(g).all()]
     if len(used) < 10:
         raise SamplingError(
             f"the posterior that was given for the metric has {len(used)} different draws at which the density is finite, but "

@@ -20,6 +20,7 @@ from sursum.mcmc.remote import Blocks, advancing_at
 from sursum.mcmc.run import Run
 from sursum.mcmc.site_filter import Keep
 from sursum.mcmc.stopping import Ending, Stopping
+from sursum.mcmc.sweeps import Sweeps
 from sursum.mcmc.to_posterior import drawn_by_all
 from sursum.mcmc.until import Until
 
@@ -38,6 +39,7 @@ class Launch:
         hints: what diagnostics may refer to.
         before: draws that each chain had made when the run began.
         on: as in `MCMC`.
+        sweeps: how discrete coordinates are drawn.
     """
 
     compiled: Any
@@ -53,6 +55,7 @@ class Launch:
     hints: Hints
     before: int
     on: Workers | None = None
+    sweeps: Sweeps | None = None
 
     def run(self, recording: StoreRecorder | None = None, taken: Sequence[int] | None = None) -> Run:
         """The run; it starts with `work` or `begin`.
@@ -86,8 +89,8 @@ class Launch:
     def _makes(self) -> Callable[[], Advance]:
         """For each chain what makes its draws."""
         if self.on is None:
-            kernel = native_kernel(self.compiled)
-            return lambda: advancing(self.compiled, kernel)
+            kernel, sweeps = native_kernel(self.compiled), self.sweeps
+            return lambda: advancing(self.compiled, kernel, sweeps)
         density = self.compiled.density
         engine = self.compiled.engine if self.compiled.engine in ("native", "torch", "eager") else None
         return advancing_at(self.on, Blocks(density.program.model, density.args, density.kwargs, engine))

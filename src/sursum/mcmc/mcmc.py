@@ -26,6 +26,7 @@ from sursum.density.unobserved import announce_empty, announce_unobserved
 from sursum.distributed.ranks import led
 from sursum.draws.diagnostics import Hints
 from sursum.errors import DensityError, DiagnosticWarning, EngineWarning, SamplingError
+from sursum.mcmc.discrete_gibbs import DiscreteGibbs
 from sursum.mcmc.extend import check_same, join, states_after
 from sursum.mcmc.first_state import first_states
 from sursum.mcmc.hmc import HMC
@@ -38,8 +39,9 @@ from sursum.mcmc.recording import StoreRecorder
 from sursum.mcmc.run import Interrupted, Run
 from sursum.mcmc.seeds import ChainSeed, chain_seed, draw_seed
 from sursum.mcmc.site_filter import Keep
-from sursum.mcmc.start import LOOKS, check_given_start, depends_on_all, find_named_start, find_start
+from sursum.mcmc.start import LOOKS, check_given_start, depends_on_all, find_named_start, find_start, of_free
 from sursum.mcmc.stored_run import StoredRun, identity
+from sursum.mcmc.sweeps import Sweeps, sweeps_of
 from sursum.mcmc.thinning import Thinning
 from sursum.mcmc.until import Until
 from sursum.mcmc.walnuts import WALNUTS
@@ -100,7 +102,8 @@ class MCMC:
     where z are the latent sites and q ∈ Rⁿ their unconstrained coordinates. Everything is computed in float64.
 
     Args:
-        kernel: `NUTS(program)`, `HMC(program)` or `WALNUTS(program)`.
+        kernel: `NUTS(program)`, `HMC(program)` or `WALNUTS(program)`; `DiscreteGibbs` of one of these where there are discrete
+            sites that cannot be summed out.
         num_warmup: draws of each chain in which step size and scales are adapted; they are kept in `posterior.warmup`.
         num_samples: draws of each chain after warm-up.
         num_chains: the number of chains, each with a different start.
@@ -137,7 +140,7 @@ class MCMC:
         sursum.errors.SamplingError: `num_chains` is 0, but must be an integer of at least 1: 4 is usual.
     """
 
-    kernel: NUTS | HMC | WALNUTS
+    kernel: NUTS | HMC | WALNUTS | DiscreteGibbs
     num_warmup: int = field(default=1000, kw_only=True)
     num_samples: int = field(default=1000, kw_only=True)
     num_chains: int = field(default=4, kw_only=True)
@@ -162,7 +165,7 @@ class MCMC:
         def positive(name: str, remedy: str) -> int:
             return whole_number(name, getattr(self, name), 1, SamplingError, remedy)
 
-        check("kernel", isinstance(self.kernel, (NUTS, HMC, WALNUTS)), "a kernel", "give `NUTS(program)`")
+        check("kernel", isinstance(self.kernel, (NUTS, HMC, WALNUTS, DiscreteGibbs)), "a kernel", "give `NUTS(program)`")
         whole = {
             "num_warmup": positive("num_warmup", "1000 is usual, and the sampler requires it"),
             "num_samples": positive("num_samples", "1000 is usual"),
@@ -225,7 +228,7 @@ class MCMC:
 
     def _prepared(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Run:
         """A run with all work on the program already done, so that errors in the program are raised here."""
-        compiled = _compile(self.kernel.model, args, kwargs, self.engine)
+        compiled = _compile(self.kernel, args, kwargs, self.engine)
         announce_unobserved(compiled.density.unobserved)
         announce_empty(compiled.density.observed)
         return self.prepared(compiled)
@@ -237,10 +240,12 @@ class MCMC:
         try:
             starts = [begin(k, source.start) for k, source in enumerate(sources)]
         except DensityError:
-            if self.init is not None or not depends_on_all(compiled.density, compiled.value_and_grad, sources[0].start):
+            density, value_and_grad = compiled.density, of_free(compiled)
+            if self.init is not None or not depends_on_all(density, value_and_grad, sources[0].start):
                 raise
-            starts = [find_start(compiled.density, compiled.value_and_grad, one.start, LOOKS, flat=True) for one in sources]
-        metric = given_metric(self.kernel.metric, compiled.dim, compiled.value_and_grad)
+            starts = [find_start(density, value_and_grad, one.start, LOOKS, flat=True) for one in sources]
+        free = compiled.density.num_free
+        metric = given_metric(self.kernel.metric, free, compiled.value_and_grad, compiled.dim - free)
         seeds = [source.sampler for source in sources]
         states = first_states(self.kernel, compiled, starts, seeds, self.num_warmup, metric)
         adaptation = Adaptation("given" if metric is not None else self.kernel.metric, self.num_warmup)
@@ -274,12 +279,13 @@ class MCMC:
         longer = replace(
             self, num_samples=num_samples, num_chains=posterior.num_chains, keep=tuple(posterior), init=None, until=None
         )
-        compiled = _compile(self.kernel.model, args, kwargs, self.engine)
+        compiled = _compile(self.kernel, args, kwargs, self.engine)
         check_same(compiled, posterior)
         states = states_after(posterior, self.kernel.fields())
         num_warmup = 0 if states else min(self.num_warmup, EXTENSION_WARMUP)
         if not states:
-            metric = metric_of_draws(posterior, compiled.dim, compiled.value_and_grad)
+            free = compiled.density.num_free
+            metric = metric_of_draws(posterior, free, compiled.value_and_grad, compiled.dim - free)
             seeds = [source.sampler for source in longer._sources(posterior.num_chains, posterior.num_samples)]
             starts = list(posterior.unconstrained[:, -1])
             states = first_states(self.kernel, compiled, starts, seeds, num_warmup, metric)
@@ -314,9 +320,10 @@ class MCMC:
         """
         refuse_shadowed(self.kernel.model, "resume", ["path"])
         stored = StoredRun.read(path)
-        compiled = _compile(self.kernel.model, args, kwargs, self.engine)
+        compiled = _compile(self.kernel, args, kwargs, self.engine)
         stored.check(compiled)
-        if stored.identity != identity(compiled):
+        sweeps = sweeps_of(compiled)
+        if stored.identity != identity(compiled, sweeps):
             warn(
                 "the run was begun by another engine, version of sursum or torch, or kind of processor: it continues, and its "
                 "draws are not bit for bit those that it would have made there",
@@ -327,7 +334,7 @@ class MCMC:
             self, num_samples=stored.num_samples, num_chains=chains, thin=stored.thin, keep=stored.names, init=None, until=None
         )
         recording = StoreRecorder(stored.store, compiled, stored.names, [Thinning(stored.thin) for _ in range(chains)])
-        launch = same._launch(compiled, stored.states, stored.adaptation, stored.num_warmup, stored.before)
+        launch = same._launch(compiled, stored.states, stored.adaptation, stored.num_warmup, stored.before, sweeps)
         run = launch.run(recording, stored.taken)
         run.work()
         return run.announced()
@@ -338,12 +345,13 @@ class MCMC:
 
     def _launched(self, compiled: Any, states: Sequence[State], adaptation: Adaptation, num_warmup: int) -> Run:
         """A run of chains in these states, with this many draws of warm-up to come."""
-        launch = self._launch(compiled, states, adaptation, num_warmup, int(states[0].head["draw"]))
+        sweeps = sweeps_of(compiled)
+        launch = self._launch(compiled, states, adaptation, num_warmup, int(states[0].head["draw"]), sweeps)
         if self.store is None:
             return launch.run()
         sampling = {
             "metric": adaptation.kind,
-            "identity": identity(compiled),
+            "identity": identity(compiled, sweeps),
             "num_warmup": num_warmup,
             "num_samples": self.num_samples,
             "before": launch.before,
@@ -356,18 +364,22 @@ class MCMC:
             recording.save(k, state.block)
         return launch.run(recording)
 
-    def _launch(self, compiled: Any, states: Sequence[State], adaptation: Adaptation, num_warmup: int, before: int) -> Launch:
+    def _launch(
+        self, compiled: Any, states: Sequence[State], adaptation: Adaptation, num_warmup: int, before: int,
+        sweeps: Sweeps | None,
+    ) -> Launch:  # fmt: skip
         keep = Keep(None if self.keep is None else tuple(self.keep))
         hints = Hints(compiled.density.networks, compiled.density.scales, adapts_correlations(self.kernel.metric))
         return Launch(
             *(compiled, states, adaptation, num_warmup, self.num_samples, self.thin),
             *(self.cores, self.progress, self.until, keep, hints, before),
             on=self.on,
+            sweeps=sweeps,
         )
 
     def _begin(self, compiled: Any) -> Callable[[int, np.random.Generator], NDArray[np.float64]]:
         """Where chain k starts, by the randomness of its start."""
-        density, value_and_grad, init = compiled.density, compiled.value_and_grad, each_draw(self.init, self.num_chains)
+        density, value_and_grad, init = compiled.density, of_free(compiled), each_draw(self.init, self.num_chains)
         if init is None:
             return lambda k, rng: find_start(density, value_and_grad, rng)
         each = isinstance(init, (list, tuple)) and any(is_named(one) for one in init)
@@ -409,6 +421,9 @@ class MCMC:
         return np.array(np.broadcast_to(given, (self.num_chains, n)), order="C")
 
 
-def _compile(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], engine: str | None) -> Any:
-    """The program's log density, compiled."""
-    return compile_density(LogDensity(rolled(model), args, kwargs), engine)
+def _compile(kernel: Any, args: tuple[Any, ...], kwargs: dict[str, Any], engine: str | None) -> Any:
+    """The log density of the kernel's program, compiled."""
+    density = LogDensity(rolled(kernel.model), args, kwargs)
+    if isinstance(kernel, DiscreteGibbs):
+        density = kernel.settled(density)
+    return compile_density(density, engine)

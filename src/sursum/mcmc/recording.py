@@ -58,7 +58,7 @@ class StoreRecorder:
             SamplingError: `keep` names a site that is not there.
         """
         subject = Subject.of(compiled.density)
-        values = _arrays(compiled.expand(compiled.density.start(np.random.default_rng(0))[None]))
+        values = _arrays(compiled.expand(compiled.density.near(np.random.default_rng(0))[None]))
         names = keep.names(values)
         observed = {name: value.detach().cpu().numpy() for name, value in subject.observed.items()}
         ranks = {name: values[name].ndim - 1 for name in names} | {name: value.ndim for name, value in observed.items()}

@@ -23,6 +23,7 @@ from sursum.density.log_density import LogDensity
 from sursum.errors import SamplingError
 from sursum.mcmc.kernel.state import RECORD, State
 from sursum.mcmc.kernel_chain import Advance, advancing, native_kernel
+from sursum.mcmc.sweeps import sweeps_of
 
 Array = NDArray[np.float64]
 
@@ -49,7 +50,7 @@ class Blocks:
         block, draws, wanted = request
         state = State.of(np.frombuffer(block, np.uint8).copy())
         n = int(state.head["dim"])
-        q, records = np.empty((draws, n)), np.zeros(draws, RECORD)
+        q, records = np.empty((draws, len(state.point))), np.zeros(draws, RECORD)
         gradients = np.empty((draws, n)) if wanted else None
         self._advance(state, draws, np.zeros(1, np.int64), q, gradients, records)
         return state.block.tobytes(), q, gradients, records
@@ -59,7 +60,8 @@ class Blocks:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they have been issued where the run was started
             density = compile_density(LogDensity(rolled(self.model), self.args, self.kwargs), self.engine)
-        return advancing(density, native_kernel(density))
+            sweeps = sweeps_of(density)
+        return advancing(density, native_kernel(density), sweeps)
 
 
 def advancing_at(on: Workers, blocks: Blocks) -> Callable[[], Advance]:

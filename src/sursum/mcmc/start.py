@@ -48,6 +48,17 @@ class ValueAndGradient(Protocol):
     def __call__(self, q: Array, /) -> tuple[float, Array]: ...
 
 
+def of_free(compiled: Any) -> ValueAndGradient:
+    """Value of a compiled density, and its gradient by the coordinates that move."""
+    free = compiled.density.num_free
+
+    def run(q: Array, /) -> tuple[float, Array]:
+        value, gradient = compiled.value_and_grad(q)
+        return value, gradient[:free]
+
+    return run
+
+
 def find_start(
     density: Startable, value_and_grad: ValueAndGradient, rng: np.random.Generator, tries: int = TRIES, *, flat: bool = False
 ) -> Array:

@@ -19,6 +19,7 @@ from sursum.mcmc.extend import check_names, check_value
 from sursum.mcmc.kernel import native
 from sursum.mcmc.kernel.adaptation import Adaptation
 from sursum.mcmc.kernel.state import State
+from sursum.mcmc.sweeps import Sweeps
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,13 +95,13 @@ class StoredRun:
         """Raise SamplingError unless it is a run of this density."""
         check_names(compiled, self.coordinates)
         for k, state in enumerate(self.states):
-            check_value(compiled, k, state["position"], float(state.head["value"]))
+            check_value(compiled, k, state.point, float(state.head["value"]))
 
 
-def identity(compiled: Any) -> str:
+def identity(compiled: Any, sweeps: Sweeps | None = None) -> str:
     """What the bits of draws depend on, besides seed and settings: the density's code, the kernels', and the machine."""
     code = getattr(compiled, "source", "") if compiled.engine == "native" else f"torch {torch.__version__}"
-    parts = (compiled.engine, code, native.source(), machine())
+    parts = (compiled.engine, code, native.source(), machine(), *(() if sweeps is None else (sweeps.source,)))
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,13 +15,11 @@ from sursum.compiler.capture.capture import capture
 from sursum.compiler.function import batch
 from sursum.compiler.scan import rolled
 from sursum.core.calling import Program
-from sursum.core.messages import Step
-from sursum.core.scope import open_plates
+from sursum.density.backwards import Backwards, slopes
 from sursum.density.log_density import LogDensity
 from sursum.distributions.randomness import global_seed
 from sursum.errors import CaptureError, PredictionError
 from sursum.handlers.enumerate.elimination import log_sum
-from sursum.handlers.enumerate.potentials import Variable
 from sursum.posterior.posterior import Posterior
 
 _CHUNK = 500
@@ -143,13 +141,13 @@ class _Summed:
 
     def assignments(self, seed: int, *, best: bool) -> dict[str, Tensor]:
         """The numbers of the values, (chain, draw, *steps, *batch) by site."""
-        sizing = _Backwards(best)
-        self._slopes(self.draws.flatten(0, 1)[0], sizing)
+        sizing = Backwards(best)
+        slopes(self.density, self.draws.flatten(0, 1)[0], sizing)
         count = self.draws.shape[:2].numel()
         noise = np.random.default_rng(seed).random((count, sizing.count))
 
         def run(q: Tensor, noise: Tensor) -> list[Tensor]:
-            return [slope.argmax(dim) for dim, slope in self._slopes(q, _Backwards(best, noise, sizing.places)).values()]
+            return [slope.argmax(dim) for dim, slope in slopes(self.density, q, Backwards(best, noise, sizing.places)).values()]
 
         return self._at_all(run, torch.as_tensor(noise))
 
@@ -157,23 +155,10 @@ class _Summed:
         """The probabilities of the values, (chain, draw, *steps, *batch, values) by site."""
 
         def run(q: Tensor, noise: Tensor) -> list[Tensor]:
-            slopes = self._slopes(q, log_sum).values()
-            return [(slope / slope.sum(dim, keepdim=True)).movedim(dim, -1) for dim, slope in slopes]
+            found = slopes(self.density, q, log_sum).values()
+            return [(slope / slope.sum(dim, keepdim=True)).movedim(dim, -1) for dim, slope in found]
 
         return self._at_all(run, torch.empty(self.draws.shape[:2].numel(), 0, dtype=torch.float64))
-
-    def _slopes(self, q: Tensor, reduce: Any) -> dict[str, tuple[int, Tensor]]:
-        """The derivatives of the log of the sum by the log densities of all values, and the dimension of those, by site."""
-        plan = self.density.plan
-        assert plan is not None  # it was checked
-        tilts, dims = {}, {}
-        for name, shape in plan.shapes.items():
-            steps = len(shape) - len(plan.sites[name])
-            whole = [*shape[:steps], plan.supports[name].size, *shape[steps:]]
-            tilts[name], dims[name] = torch.zeros(whole, dtype=torch.float64, requires_grad=True), steps
-        total = self.density.tilted(q, reduce, tilts)
-        found = torch.autograd.grad(total, list(tilts.values()), allow_unused=True, materialize_grads=True)
-        return {name: (dims[name], slope) for name, slope in zip(tilts, found, strict=True)}
 
     def _at_all(self, run: Callable[[Tensor, Tensor], Sequence[Tensor]], noise: Tensor) -> dict[str, Tensor]:
         """The results of `run` at all draws, by site."""
@@ -198,51 +183,3 @@ class _Summed:
             name: column.reshape(*self.draws.shape[:2], *column.shape[1:])
             for name, column in zip(plan.shapes, columns, strict=True)
         }
-
-
-@dataclass
-class _Backwards:
-    """Sums variables out such that the gradient of the result is one assignment: drawn with the probabilities, or the best.
-
-    Of each sum the derivatives are the probabilities of its terms. Here that of one of them is 1, and of the others 0.
-
-    Args:
-        best: whether it is the most probable one.
-        noise: uniform numbers, one for each draw that may be needed; None to find how many.
-        places: which of them are whose.
-    """
-
-    best: bool
-    noise: Tensor | None = None
-    places: dict[Any, tuple[slice, torch.Size]] = field(default_factory=dict)
-    count: int = 0
-
-    def __post_init__(self) -> None:
-        # Outside the steps of scans, which take their part of it.
-        noise = self.noise
-        self._parts = {} if noise is None else {key: noise[place].reshape(size) for key, (place, size) in self.places.items()}
-
-    def __call__(self, table: Tensor, variables: Sequence[Variable]) -> Tensor:
-        flat = table.flatten(0, len(variables) - 1)
-        numbers = torch.arange(len(flat)).reshape(-1, *[1] * (flat.dim() - 1))
-        if self.best:
-            chosen = numbers == flat.argmax(0)
-            return torch.where(chosen, flat, torch.zeros_like(flat)).sum(0)
-        known = flat.detach()
-        total = torch.logsumexp(known, 0)
-        below = (known - total).exp().cumsum(0)
-        index = (below < self._uniform(flat.shape[1:], variables) * below[-1]).sum(0)
-        taken = torch.where(numbers == index.clamp(max=len(flat) - 1), flat, torch.zeros_like(flat)).sum(0)
-        return total + (taken - taken.detach())
-
-    def _uniform(self, shape: torch.Size, variables: Sequence[Variable]) -> Tensor:
-        """The noise of these variables, in this step of a scan."""
-        step = next((frame for frame in reversed(open_plates()) if isinstance(frame, Step)), None)
-        key = (step is not None, tuple(variable.name for variable in variables))
-        whole = shape if step is None else torch.Size([step.size, *shape])
-        if self.noise is None:
-            if key not in self.places:
-                self.places[key] = slice(self.count, self.count + whole.numel()), whole
-                self.count += whole.numel()
-            return torch.full(shape, 0.5, dtype=torch.float64)
-        return self._parts[key] if step is None else step.take(self._parts[key])

@@ -20,9 +20,10 @@ from sursum.distributions.fluent import Masked
 from sursum.distributions.supports import holds, support_of
 from sursum.errors import DensityError
 from sursum.handlers.enumerate.elimination import Reduce, eliminate, log_sum, too_large, total
+from sursum.handlers.enumerate.held import HELD, is_discrete
 from sursum.handlers.enumerate.potentials import LARGEST_TABLE, Potential, Variable, possible, tabulated
 from sursum.handlers.enumerate.steps import Pattern, Stepped, sum_steps
-from sursum.handlers.enumerate.support import LARGEST, Support, finite_support
+from sursum.handlers.enumerate.support import LARGEST, Support, support_of_site
 
 _MOST_DIMENSIONS = 40
 
@@ -81,16 +82,9 @@ EVERY = Choice()
 
 def can_enumerate(site: Site) -> bool:
     """Whether a site is latent, has finitely many values, and may be given all of them."""
-    if not isinstance(site, Sample) or site.is_observed or site.value is not None or site.infer.get("is_subsample"):
+    if not isinstance(site, Sample) or site.infer.get(HELD) or site.infer.get("enumerate", "parallel") is None:
         return False
-    if site.infer.get("enumerate", "parallel") is None or not isinstance(site.fn, Distribution):
-        return False
-    try:
-        if not support_of(site.fn).is_discrete:
-            return False
-    except (NotImplementedError, AttributeError):
-        return False
-    return finite_support(site.fn) is not None
+    return is_discrete(site) and support_of_site(site) is not None
 
 
 @handler
@@ -142,7 +136,7 @@ class Enumerated(Messenger):
     # Values ---------------------------------------------------------------------------------------------------------
 
     def _with_values(self, site: Any, moments: tuple[Moment, ...]) -> tuple[Variable, Sample]:
-        support = finite_support(site.fn)
+        support = support_of_site(site)
         assert support is not None  # it is enumerated
         batch = self.plan.sites.get(site.name)
         if batch is None:
@@ -288,8 +282,9 @@ def listed(names: Iterable[str]) -> str:
 
 
 def spread(values: Tensor, dim: int, events: int) -> Tensor:
-    """Values of (size, *event shape) along dimension `dim` of a batch shape."""
-    return values.reshape([len(values), *[1] * (-dim - 1), *values.shape[values.dim() - events :]])
+    """Values of (size, *batch shape, *event shape) along dimension `dim` of a batch shape."""
+    batch = values.dim() - 1 - events
+    return values.reshape([len(values), *[1] * (-dim - 1 - batch), *values.shape[1:]])
 
 
 def check_size(site: Sample, support: Support) -> None:

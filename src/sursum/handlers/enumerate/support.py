@@ -17,12 +17,24 @@ LARGEST = 4096
 """The most values that a site may have."""
 
 
+VALUES = "values"
+"""What a site says, in its `infer`, to be given other values than all of its support: a `Support`."""
+
+
 @dataclass(frozen=True)
 class Support:
-    """Finitely many values: how many, and a function that gives them along a leading dimension, (size, *event shape)."""
+    """Finitely many values: how many, and a function that gives them along a leading dimension, (size, *event shape).
+
+    Where each element of a batch has values of its own they are of shape (size, *batch shape, *event shape).
+    """
 
     size: int
     values: Callable[[], Tensor]
+
+
+def support_of_site(site: Any) -> Support | None:
+    """The values that a site is given; None if they are not known to be finitely many."""
+    return site.infer.get(VALUES) or finite_support(site.fn)
 
 
 def finite_support(fn: Any) -> Support | None:

@@ -2,6 +2,6 @@
 
 A chain is one block of bytes (`state`), and `advance` makes its next draws: `native` by the C in `c/`, file for file the same
 as the reference beside it (`random_numbers`, `metric`, `leapfrog`, `turning`, `tree`, `hmc`, `walnuts`, `step_size`,
-`warmup`), which runs where there is no C. `fisher` estimates metrics, `adaptation` chooses between them. Imports
+`warmup`, `gibbs`), which runs where there is no C. `fisher` estimates metrics, `adaptation` chooses between them. Imports
 `compiler.native.library`; `mcmc` imports it.
 """

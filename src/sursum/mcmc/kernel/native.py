@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from sursum.compiler.native.library.loaded import Loaded, load
 from sursum.errors import SamplingError
+from sursum.mcmc.kernel.gibbs import Sweep
 from sursum.mcmc.kernel.state import State, header_in_c
 
 Array = NDArray[np.float64]
 
-PARTS = ("random", "metric", "leapfrog", "turning", "step_size", "walnuts", "tree", "hmc", "warmup", "advance")
+PARTS = ("random", "metric", "leapfrog", "turning", "step_size", "walnuts", "tree", "hmc", "warmup", "advance", "gibbs")
 """The files of `c/`, in the order in which they need one another."""
 
 INCLUDES = "".join(f"#include <{name}.h>\n" for name in ("math", "stddef", "stdint", "stdlib", "string"))
@@ -48,7 +49,7 @@ class NativeKernel:
         Raises:
             CompileError: there is no compiler, or it failed.
         """
-        return cls(load(source(), ("sursum_advance",)))
+        return cls(load(source(), ("sursum_advance", "sursum_gibbs")))
 
     def advance(
         self, state: State, draws: int, density: Any, instance: Any, stop: NDArray[np.int64], positions: Array,
@@ -75,10 +76,89 @@ class NativeKernel:
                 *arrays,
             )
         )
-        if made == NO_MEMORY:
-            raise SamplingError("a chain failed: there is no memory for its trajectory. Lower `max_tree_depth`.")
-        if made < 0:
-            raise SamplingError(
-                f"a chain failed: its log density returned {made}. Run again with `engine='torch'`, and report it."
+        return _made(made)
+
+    def gibbs(
+        self, state: State, draws: int, stop: NDArray[np.int64], positions: Array, gradients: Array | None,
+        records: NDArray[np.void], held: HeldInC,
+    ) -> int:  # fmt: skip
+        """As `gibbs.advance_held`, without the GIL.
+
+        Raises:
+            SamplingError: the density failed, or there is no memory.
+        """
+        call = self.library.handle.sursum_gibbs
+        call.restype = ctypes.c_int64
+        arrays = [None if a is None else ctypes.c_void_p(a.ctypes.data) for a in (stop, positions, gradients, records)]
+        return _made(
+            int(call(ctypes.c_void_p(state.block.ctypes.data), ctypes.c_int64(draws), *arrays, ctypes.byref(held.fields)))
+        )
+
+
+def _made(code: int) -> int:
+    """The number of draws that C returned."""
+    if code == NO_MEMORY:
+        raise SamplingError("a chain failed: there is no memory for its trajectory. Lower `max_tree_depth`.")
+    if code < 0:
+        raise SamplingError(f"a chain failed: its log density returned {code}. Run again with `engine='torch'`, and report it.")
+    return code
+
+
+class _Block(ctypes.Structure):
+    """`struct block` of the C text."""
+
+    _fields_ = (
+        ("f", ctypes.c_void_p),
+        ("user_data", ctypes.c_void_p),
+        ("first", ctypes.c_int64),
+        ("count", ctypes.c_int64),
+        ("noise", ctypes.c_int64),
+    )
+
+
+class _Held(ctypes.Structure):
+    """`struct held` of the C text."""
+
+    _fields_ = (
+        ("f", ctypes.c_void_p),
+        ("score", ctypes.c_void_p),
+        ("user_data", ctypes.c_void_p),
+        ("score_data", ctypes.c_void_p),
+        *((name, ctypes.c_int64) for name in ("n", "m", "count")),
+        ("blocks", ctypes.POINTER(_Block)),
+        *((name, ctypes.c_void_p) for name in ("limits", "q", "gradient", "out", "in")),
+        *((name, ctypes.c_int64) for name in ("index", "failed")),
+        *((name, ctypes.c_uint64) for name in ("key", "draw")),
+    )
+
+
+class HeldInC:
+    """What one chain hands to `sursum_gibbs`: functions, each with an instance of its own, and memory."""
+
+    def __init__(self, density: Any, how: Sweep) -> None:
+        size, m = density.dim, len(how.limits)
+        score, blocks = how.score, [(block, block.draw) for block in how.blocks]
+        self._kept: list[Any] = [density, how]
+        functions = [None if draw is None else self._instance(draw) for _, draw in blocks]
+        self._blocks = (_Block * max(len(blocks), 1))(
+            *(
+                _Block(*((None, None) if f is None else f), block.first, block.count, block.noise)
+                for (block, _), f in zip(blocks, functions, strict=True)
             )
-        return made
+        )
+        noise = max((block.noise for block in how.blocks), default=0)
+        lengths = {"q": size, "gradient": size, "out": max(size, 1), "in": size + noise}
+        memory = {name: np.zeros(length) for name, length in lengths.items()}
+        limits = np.ascontiguousarray(how.limits, dtype=np.float64)
+        instance = density.instance()
+        of_score = self._instance(score)
+        self._kept += [memory, limits, instance]
+        self.fields = _Held(
+            density.address, of_score[0], instance.pointer, of_score[1], size - m, m, len(blocks), self._blocks,
+            limits.ctypes.data, *(memory[name].ctypes.data for name in lengths),
+        )  # fmt: skip
+
+    def _instance(self, function: Any) -> tuple[int, int]:
+        instance = function.instance()
+        self._kept.append(instance)
+        return function.address, instance.pointer

@@ -12,13 +12,13 @@ from sursum.mcmc.kernel.metric import DENSE, DIAGONAL, Metric
 
 Array = NDArray[np.float64]
 
-VERSION = 1
+VERSION = 2
 """Of the layout, and of what the numbers mean: a chain of another version is not continued."""
 
 NUTS, HMC, WALNUTS = range(3)
 
 HEADER: dict[str, str] = {
-    **dict.fromkeys(("version", "bytes", "dim", "kernel", "metric", "rank"), "int64_t"),
+    **dict.fromkeys(("version", "bytes", "dim", "kernel", "metric", "rank", "held"), "int64_t"),
     "key": "uint64_t",
     "draw": "int64_t",
     "num_warmup": "int64_t",
@@ -42,18 +42,20 @@ WINDOWS = 8
 """Rows of the warm-up's two windows: for each the mean and the summed squares of draws, and of gradients."""
 
 
-def shapes(n: int, metric: int, rank: int) -> dict[str, tuple[int, ...]]:
-    """The arrays after the header, in their order."""
+def shapes(n: int, metric: int, rank: int, held: int) -> dict[str, tuple[int, ...]]:
+    """The arrays after the header, in their order; `held` are coordinates that trajectories leave as they are."""
     vectors = (n, n) if metric == DENSE else (rank, n)
-    return {"position": (n,), "gradient": (n,), "scale": (n,), "windows": (WINDOWS, n), "vectors": vectors, "factors": (rank,)}
+    moving = {"position": (n,), "gradient": (n,), "scale": (n,), "windows": (WINDOWS, n)}
+    return {**moving, "vectors": vectors, "factors": (rank,), "held": (held,)}
 
 
 def header_in_c() -> str:
     """The declarations of the header and the arrays."""
     fields = "\n".join(f"    {kind} {name};" for name, kind in HEADER.items())
-    names = list(shapes(1, DIAGONAL, 0))
+    names = list(shapes(1, DIAGONAL, 0, 0))
     lines, before = [], "(double *)(c + 1)"
     size = {"windows": f"{WINDOWS} * n", "vectors": f"(c->metric == {DENSE} ? n * n : (size_t)c->rank * n)"}
+    size["factors"] = "(size_t)c->rank"
     for name in names:
         lines.append(f"    a.{name} = {before};")
         before = f"a.{name} + {size.get(name, 'n')}"
@@ -96,20 +98,23 @@ class State:
         if head["bytes"] != block.nbytes:
             raise ValueError(f"it has {block.nbytes} bytes instead of {head['bytes']}")
         doubles, at, views = block[dtype.itemsize :].view(np.float64), 0, {}
-        for name, shape in shapes(int(head["dim"]), int(head["metric"]), int(head["rank"])).items():
+        for name, shape in shapes(*(int(head[name]) for name in ("dim", "metric", "rank", "held"))).items():
             count = int(np.prod(shape))
             views[name] = doubles[at : at + count].reshape(shape)
             at += count
         return cls(block, head, views)
 
     @classmethod
-    def create(cls, position: Array, value: float, gradient: Array, metric: Metric | None = None, **fields: float) -> State:
+    def create(
+        cls, position: Array, value: float, gradient: Array, metric: Metric | None = None, *, held: Array | None = None,
+        **fields: float,
+    ) -> State:  # fmt: skip
         """A chain before its first draw at `position`; `fields` are those of the header.
 
         Without a `metric` the warm-up adapts a diagonal one.
         """
-        n = len(position)
-        state = cls._blank(n, Metric.unit(n) if metric is None else metric)
+        n, held = len(position), np.empty(0) if held is None else held
+        state = cls._blank(n, Metric.unit(n) if metric is None else metric, len(held))
         warmup = int(fields.get("num_warmup", 0))
         usual = {
             "version": VERSION,
@@ -129,16 +134,16 @@ class State:
         }
         for name, number in {**usual, **fields}.items():
             state.head[name] = number
-        state["position"][:], state["gradient"][:] = position, gradient
+        state["position"][:], state["gradient"][:], state["held"][:] = position, gradient, held
         return state
 
     @classmethod
-    def _blank(cls, n: int, metric: Metric) -> State:
-        size = 8 * (len(HEADER) + sum(int(np.prod(shape)) for shape in shapes(n, metric.kind, metric.rank).values()))
+    def _blank(cls, n: int, metric: Metric, held: int) -> State:
+        size = 8 * (len(HEADER) + sum(int(np.prod(shape)) for shape in shapes(n, metric.kind, metric.rank, held).values()))
         block = np.zeros(size, dtype=np.uint8)
         numbers = block[: 8 * len(HEADER)].view(np.int64)
         names = list(HEADER)
-        settled = {"version": VERSION, "bytes": size, "dim": n, "metric": metric.kind, "rank": metric.rank}
+        settled = {"version": VERSION, "bytes": size, "dim": n, "metric": metric.kind, "rank": metric.rank, "held": held}
         for name, number in settled.items():
             numbers[names.index(name)] = number
         state = cls.of(block)
@@ -149,11 +154,11 @@ class State:
 
     def with_metric(self, metric: Metric, *, adapts: bool = False) -> State:
         """The same chain with another metric, which the kernel adapts further or not; its step size is searched again."""
-        state = State._blank(int(self.head["dim"]), metric)
+        state = State._blank(int(self.head["dim"]), metric, int(self.head["held"]))
         for name in HEADER:
             if name not in ("bytes", "metric", "rank"):
                 state.head[name] = self.head[name]
-        for name in ("position", "gradient"):
+        for name in ("position", "gradient", "held"):
             state[name][:] = self[name]
         state.head["adapts_metric"], state.head["search"] = adapts, 1
         state.head["old_count"] = state.head["new_count"] = 0  # of its windows, which are empty
@@ -161,6 +166,11 @@ class State:
 
     def __getitem__(self, name: str) -> Array:
         return self.views[name]
+
+    @property
+    def point(self) -> Array:
+        """All coordinates of the density: those that move, then those that are held."""
+        return np.concatenate([self["position"], self["held"]])
 
     @property
     def metric(self) -> Metric:
