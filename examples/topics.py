@@ -1,7 +1,8 @@
 """Which topics are in these texts? Latent Dirichlet allocation, in which each word has a topic of its own.
 
 Texts are pictures here, as in Griffiths & Steyvers (2004): a word is one of 25 pixels, and a topic a bar of them, so that one
-sees what is found. The topic of each word is a discrete site, in a plate of words within a plate of texts; the density sums it out.
+sees what is found. The topic of each word is a discrete site, in a plate of words within a plate of texts; the density sums it
+out.
 
     python examples/topics.py    # prints how well topics are found, writes out/topics.png
 """

@@ -115,6 +115,67 @@ def test_hidden_markov(run: Run) -> None:
     near(posterior["rates"], module.RATES.numpy(), 3.0)
 
 
+def test_capture_recapture(run: Run) -> None:
+    """The density is that of Cormack, Jolly and Seber: survival between sightings, and not being seen after the last."""
+    module, posterior = run("capture_recapture", 200)
+    alive, seen = module.simulate()
+
+    def likelihood(survives: float, detected: float) -> float:
+        total, years = 0.0, seen.shape[0]
+        for bird in seen.T.numpy():
+            sightings = np.flatnonzero(bird)
+            first, last = sightings[0], sightings[-1]
+            for year in range(first + 1, last + 1):
+                total += np.log(survives * (detected if bird[year] else 1 - detected))
+            never = 1.0  # to be seen after a year, backwards
+            for _ in range(years - 1 - last):
+                never = 1 - survives + survives * (1 - detected) * never
+            total += np.log(never)
+        return float(total)
+
+    density = su.compile(module.birds, seen)
+    for q in ([0.0, 0.0], [1.0, -0.5], [-0.3, 1.7]):
+        p = expit(q)
+        exact = likelihood(*p) + np.log(p * (1 - p)).sum()
+        assert density.value_and_grad(np.array(q))[0] == pytest.approx(exact, rel=1e-10)
+    near(posterior["survives"], module.SURVIVES, share=3.0)
+    near(posterior["detected"], module.SEEN, share=3.0)
+    last = su.infer.discrete_probabilities(posterior)["alive"][:, :, -1, :, 1].mean((0, 1))
+    assert (last[seen[-1] == 1.0] > 0.999).all()
+    assert abs(float((last - alive[-1]).sum())) < 8.0
+
+
+def test_guessing(run: Run) -> None:
+    """The density is a mixture for each student, and those who guessed are found."""
+    module, posterior = run("guessing", 150)
+    guesses, answers = module.simulate()
+    values = {name: posterior[name][0, 3] for name in ("share", "difficulty", "ability")}
+    right = answers.double().numpy() == 1.0
+    solves = expit(values["ability"].numpy() - values["difficulty"].numpy())
+    log_solves = np.log(np.where(right, solves, 1 - solves)).sum(1)
+    log_guesses = np.log(np.where(right, module.CHANCE, 1 - module.CHANCE)).sum(1)
+    share = float(values["share"])
+    exact = 1 / (1 + np.exp(log_solves - log_guesses) * (1 - share) / share)
+    found = su.infer.discrete_probabilities(posterior)["guesses"][..., 0, 1]
+    np.testing.assert_allclose(found[0, 3], exact, atol=1e-6)
+    told = found.mean((0, 1)) > 0.5
+    assert float((told == guesses).double().mean()) > 0.8
+    near(posterior["difficulty"], module.DIFFICULTY.numpy(), share=3.5)
+
+
+def test_topics(run: Run) -> None:
+    """The density is that of words from a mixture of topics, and the bars are found."""
+    module, posterior = run("topics", 40)
+    words = module.simulate()
+    density = su.infer.LogDensity(module.texts, (words,)).without_jacobian()
+    values = {name: posterior[name][0, 5] for name in ("topic", "share")}
+    mixed = values["share"] @ values["topic"]  # (text, word)
+    prior = sum(float(dist.Dirichlet(torch.full(v.shape[-1:], 1.1).double()).log_prob(v).sum()) for v in values.values())
+    exact = float(mixed.log().gather(1, words.T).sum()) + prior
+    assert float(density(density.ravel(values))) == pytest.approx(exact, rel=1e-9)
+    assert float(module.matched(posterior["topic"].mean((0, 1))).max()) < 0.25
+
+
 def test_eight_schools(run: Run) -> None:
     """Everything is normal given tau: a sum over a grid of it."""
     module, posterior = run("eight_schools", 500)

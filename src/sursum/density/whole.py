@@ -56,7 +56,7 @@ class Whole:
         if support is constraints.one_hot:
             return cls(str(site), 0, int(site.fn.event_shape[-1]) - 1, dtype, int(site.fn.event_shape[-1]))
         found = bounds(support)
-        if found is None:
+        if found is None or support.event_dim:
             raise DensityError(
                 f"discrete site {site} cannot be drawn element by element: the elements of its values depend on one another "
                 f"({type(site.fn).__name__}). Write it as several sites, or sum it out."

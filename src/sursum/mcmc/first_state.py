@@ -32,7 +32,7 @@ def first_states(
     for start, seed in zip(starts, seeds, strict=True):
         q = np.ascontiguousarray(start, dtype=np.float64)
         value, gradient = compiled.value_and_grad(q)
-        n = len(q) if compiled.density is None else compiled.density.num_free
-        begun = {"held": q[n:], "key": seed, "num_warmup": num_warmup, **fields}
-        found.append(State.create(q[:n], value, gradient[:n], metric, **begun))
+        n = compiled.density.num_free
+        settled = {"key": seed, "num_warmup": num_warmup, **fields}
+        found.append(State.create(q[:n], value, gradient[:n], metric, held=q[n:], **settled))
     return found

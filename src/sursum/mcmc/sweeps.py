@@ -15,8 +15,10 @@ from torch import Tensor
 
 from sursum.common.precision import in_double
 from sursum.compiler.capture.capture import capture
+from sursum.compiler.capture.where import site_at_work
 from sursum.compiler.check.points import far_points
 from sursum.compiler.function import Function
+from sursum.compiler.graph.graph import Where
 from sursum.core.messages import Sample, Site
 from sursum.core.runtime import Messenger, handler, perform, required
 from sursum.core.scope import own_steps
@@ -100,6 +102,12 @@ def sweeps_of(compiled: Any) -> Sweeps | None:
     return Sweeps(by_torch, native)
 
 
+def _at_work() -> Where:
+    """The site that is scored; outside of sites no line, so that the C does not depend on where a run was started."""
+    found = site_at_work()
+    return found if found.line else Where(found.site, "a sweep")
+
+
 def _flat(draw: Callable[[Tensor], Sequence[Tensor]]) -> Callable[[Array], Array]:
     return lambda x: draw(torch.from_numpy(x))[0].numpy().reshape(-1)
 
@@ -116,7 +124,7 @@ def _function(run: Callable[[Tensor], Sequence[Tensor]], points: Any, engine: st
                     return (torch.tensor(-torch.inf, dtype=torch.float64),)
 
         return eagerly
-    function = Function.of(capture(run, points, gradient=False))
+    function = Function.of(capture(run, points, gradient=False, current_site=_at_work))
     proofs = [*points, *far_points(points[0])]
     compiled = function.compiled(engine, title=title, outputs=("value",), proofs=proofs)
     return _Scored(compiled)
@@ -153,7 +161,7 @@ def _at_once(density: LogDensity, latent: Latent, points: Any, engine: str) -> t
         count = drawn.sized(points[0])
         rng = np.random.default_rng(0)
         ends = [torch.cat([q, torch.from_numpy(rng.random(count))]) for q in points]
-        function = Function.of(capture(drawn, (ends[0], ends[1]), gradient=False))
+        function = Function.of(capture(drawn, (ends[0], ends[1]), gradient=False, current_site=_at_work))
         title = f"the draw of {latent.name} in {density.title}"
         return count, _Scored(function.compiled(engine, title=title, outputs=("value",), proofs=ends))
     return None

@@ -32,7 +32,7 @@ from sursum.core.trace import Trace
 from sursum.draws.psis import LIMIT, smooth
 from sursum.errors import OptionError, SamplingError
 from sursum.handlers import trace
-from sursum.mcmc import MCMC
+from sursum.mcmc import MCMC, DiscreteGibbs
 from sursum.predict.log_likelihood import log_likelihood
 from sursum.studies.cross_validation import CrossValidation
 from sursum.studies.hold_out import frame_of, held
@@ -88,7 +88,8 @@ def cross_validate(
         ((10,), -12, ())
     """
     mcmc = sampler(model, seed)
-    program = mcmc.kernel.model
+    kernel = mcmc.kernel
+    program = kernel.kernel.model if isinstance(kernel, DiscreteGibbs) else kernel.model
     refuse_shadowed(program, "cross_validate", _OPTIONS)
     place = isinstance(on, Workers) or on is None
     check_setting("on", place, on, "a place for work or None", OptionError, "give `su.cluster.Local()` or `su.cluster.Ray()`")
@@ -185,9 +186,12 @@ class _Fits:
 
     def _scores(self, kept: torch.Tensor, number: int) -> Array:
         """The log likelihood of every element of the plate, (draw, element), in the posterior of those that are kept."""
-        program = self.mcmc.kernel.model
+        kernel = self.mcmc.kernel
+        inner = kernel.kernel if isinstance(kernel, DiscreteGibbs) else kernel
+        program = inner.model
         seed = np.random.SeedSequence(cast(int, self.mcmc.seed), spawn_key=(1, number)).generate_state(1, np.uint64)
-        kernel = replace(self.mcmc.kernel, model=held(program, self.plate))
+        inner = replace(inner, model=held(program, self.plate))
+        kernel = replace(kernel, kernel=inner) if isinstance(kernel, DiscreteGibbs) else inner
         with warnings.catch_warnings():
             if number:  # warnings about the program have been issued for the first fit
                 warnings.simplefilter("ignore")
