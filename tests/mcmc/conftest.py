@@ -40,6 +40,7 @@ class Gaussian:
     start_hook: Callable[[np.random.Generator], np.ndarray] | None = None
     evaluations: list[np.ndarray] = field(default_factory=list)
     dim: int = 2
+    num_free: int = 2
 
     def __post_init__(self) -> None:
         self.precision = np.linalg.inv(np.array(self.covariance))
@@ -77,6 +78,9 @@ class Gaussian:
             return self.start_hook(rng)
         return rng.uniform(-0.1, 0.1, self.dim)
 
+    def near(self, rng: np.random.Generator) -> np.ndarray:
+        return rng.uniform(-0.1, 0.1, self.dim)
+
     def value_and_grad(self, q: np.ndarray) -> tuple[float, np.ndarray]:
         if len(self.evaluations) < 10:
             self.evaluations.append(q.copy())
@@ -101,7 +105,7 @@ def sampler(monkeypatch: pytest.MonkeyPatch) -> Callable[..., MCMC]:
     """`sampler(density, num_samples=…)`: an `MCMC` whose program is this density."""
 
     def make(density: Any, target_accept: float = 0.8, max_tree_depth: int = 10, **settings: Any) -> MCMC:
-        monkeypatch.setattr(mcmc_module, "_compile", lambda model, args, kwargs, engine: model())
+        monkeypatch.setattr(mcmc_module, "_compile", lambda kernel, args, kwargs, engine: kernel.model())
         nuts = NUTS(lambda: density, target_accept=target_accept, max_tree_depth=max_tree_depth)
         defaults = {"num_warmup": 200, "num_samples": 200, "num_chains": 2, "seed": 0, "progress": False}
         return MCMC(nuts, **{**defaults, **settings})

@@ -34,7 +34,7 @@ def test_draws_have_the_moments_of_the_posterior(sampler, gaussian):
 @pytest.mark.parametrize("metric", ["auto", "low_rank", "dense", np.array([[1.0, 0.999], [0.999, 1.0]])], ids=str)
 def test_a_metric_with_correlations_samples_the_same_posterior_in_fewer_steps(monkeypatch, native_gaussian, metric):
     density = native_gaussian(covariance=((1.0, 0.999), (0.999, 1.0)))
-    monkeypatch.setattr(mcmc_module, "_compile", lambda model, args, kwargs, engine: model())
+    monkeypatch.setattr(mcmc_module, "_compile", lambda kernel, args, kwargs, engine: kernel.model())
     settings = {"num_warmup": 300, "num_samples": 400, "num_chains": 2, "seed": 1, "progress": False}
     plain = MCMC(NUTS(lambda: density, metric="diagonal"), **settings).run()
     other = MCMC(NUTS(lambda: density, metric=metric), **settings).run()
@@ -46,7 +46,7 @@ def test_a_metric_with_correlations_samples_the_same_posterior_in_fewer_steps(mo
 @short
 def test_the_metric_of_a_posterior_and_of_variances(monkeypatch, native_gaussian):
     density = native_gaussian(covariance=((1e-4, 0.0), (0.0, 1e4)))
-    monkeypatch.setattr(mcmc_module, "_compile", lambda model, args, kwargs, engine: model())
+    monkeypatch.setattr(mcmc_module, "_compile", lambda kernel, args, kwargs, engine: kernel.model())
     settings = {"num_samples": 400, "num_chains": 2, "seed": 1, "progress": False}
     first = MCMC(NUTS(lambda: density), num_warmup=300, **settings).run()
     for metric in (first, [1e-4, 1e4]):
@@ -65,7 +65,7 @@ def test_the_metric_of_a_posterior_and_of_variances(monkeypatch, native_gaussian
 @pytest.mark.parametrize("kernel", [HMC, WALNUTS])
 def test_other_kernels_sample_the_posterior(monkeypatch, native_gaussian, kernel):
     density = native_gaussian()
-    monkeypatch.setattr(mcmc_module, "_compile", lambda model, args, kwargs, engine: model())
+    monkeypatch.setattr(mcmc_module, "_compile", lambda kernel, args, kwargs, engine: kernel.model())
     posterior = MCMC(kernel(lambda: density), num_warmup=300, num_samples=1000, num_chains=3, seed=2, progress=False).run()
     assert agree(posterior["pair"].numpy(), density.mean, density.covariance)
     assert 0.6 < posterior.stats["acceptance_rate"].mean() < 0.99

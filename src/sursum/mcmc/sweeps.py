@@ -77,9 +77,9 @@ def sweeps_of(compiled: Any) -> Sweeps | None:
         compiled: the density.
     """
     density, engine = compiled.density, compiled.engine
-    held = [latent for latent in density.latents if latent.held]
-    if not held:
+    if density.num_free == compiled.dim:
         return None
+    held = [latent for latent in density.latents if latent.held]
     points = tuple(q.clone() for q in compiled.points)
     score = _function(lambda q: (density(q),), points, engine, f"the log density of {density.title}")
     blocks = []
