@@ -67,14 +67,14 @@ def main() -> su.Posterior:
     print(f"in truth {int(alive[-1].sum())} are, and {int(seen[-1].sum())} were seen.")
     with picture(chosen.out / "capture_recapture.png", panels=2, size=(11.0, 4.5)) as (left, right):
         for name, truth, colour in (("survives", SURVIVES, "C0"), ("detected", SEEN, "C1")):
-            left.hist(found[name].flatten(), bins=40, density=True, color=colour, alpha=0.5, label=name)
+            left.hist(found[name].flatten().numpy(), bins=40, density=True, color=colour, alpha=0.5, label=name)
             left.axvline(truth, color=colour, linestyle="--", linewidth=1)
         left.set(xlabel="probability (in a year); dashed: truth", ylabel="posterior density")
         left.legend(frameon=False)
         years = range(1, YEARS + 1)
-        right.bar(years, seen.sum(1), color="0.8", label="seen")
-        right.plot(years, lives.sum(1), color="C0", marker="o", label="alive: posterior mean")
-        right.plot(years, alive.sum(1), color="0.3", linestyle="--", label="alive: truth")
+        right.bar(years, seen.sum(1).numpy(), color="0.8", label="seen")
+        right.plot(years, lives.sum(1).numpy(), color="C0", marker="o", label="alive: posterior mean")
+        right.plot(years, alive.sum(1).numpy(), color="0.3", linestyle="--", label="alive: truth")
         right.set(xlabel="year", ylabel="birds (of those that were ringed)")
         right.legend(frameon=False)
     return found

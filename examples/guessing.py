@@ -55,15 +55,15 @@ def main() -> su.Posterior:
     wrongly = int((told & ~guesses).sum())
     print(f"\n{int((told & guesses).sum())} of {int(guesses.sum())} who guessed are found, and {wrongly} others.")
     with picture(chosen.out / "guessing.png", panels=2, size=(11.0, 4.5)) as (left, right):
-        low, middle, high = found["difficulty"].flatten(0, 1).quantile(torch.tensor([0.05, 0.5, 0.95]).double(), 0)
+        low, middle, high = found["difficulty"].flatten(0, 1).quantile(torch.tensor([0.05, 0.5, 0.95]).double(), 0).numpy()
         questions = range(1, len(DIFFICULTY) + 1)
         left.vlines(questions, low, high, color="C0", alpha=0.5, linewidth=4, label="90 % interval")
         left.plot(questions, middle, "o", color="C0", label="posterior median")
-        left.plot(questions, DIFFICULTY, "x", color="0.2", label="truth")
+        left.plot(questions, DIFFICULTY.numpy(), "x", color="0.2", label="truth")
         left.set(xlabel="question", ylabel="difficulty (ability of those who solve half of such)")
         left.legend(frameon=False)
         for who, name, colour in ((~guesses, "solved it", "C0"), (guesses, "guessed", "C3")):
-            right.scatter(answers[who].sum(1), probable[who], color=colour, alpha=0.6, label=f"in truth {name}")
+            right.scatter(answers[who].sum(1).numpy(), probable[who].numpy(), color=colour, alpha=0.6, label=f"in truth {name}")
         right.set(xlabel="right answers (of 10)", ylabel="posterior probability of guessing")
         right.legend(frameon=False)
     return found

@@ -69,7 +69,7 @@ def main() -> su.Posterior:
     with picture(chosen.out / "topics.png", panels=2, size=(9.0, 3.2)) as panels:
         for axes, shown, name in zip(panels, (bars(), topic), ("the true topics", "those found: posterior means"), strict=True):
             joined = torch.nn.functional.pad(shown.reshape(-1, SIDE, SIDE), (0, 1), value=float("nan"))
-            axes.imshow(joined.transpose(0, 1).flatten(1)[:, :-1], cmap="Greys", vmin=0.0, vmax=0.25)
+            axes.imshow(joined.transpose(0, 1).flatten(1)[:, :-1].numpy(), cmap="Greys", vmin=0.0, vmax=0.25)
             axes.set(xticks=[], yticks=[], xlabel="topics: probability of each of 25 words", title=name)
     return found
 

@@ -143,14 +143,14 @@ def factorial_by_hand(y):
 
 def topics(y):
     """Words of documents, each with a topic of its own: latent Dirichlet allocation at given shares."""
-    shares, words = simplex("shares", PROBS), simplex("words", torch.tensor([[0.2, 0.3, 0.5], [0.6, 0.3, 0.1]]))
+    shares, words = simplex("shares", PROBS), simplex("vocabulary", torch.tensor([[0.2, 0.3, 0.5], [0.6, 0.3, 0.1]]))
     with su.plate("document", 2, dim=-1), su.plate("word", 3, dim=-2):
         topic = su.sample("topic", dist.Categorical(shares))
         su.sample("words", dist.Categorical(words[topic]), obs=torch.tensor([[0, 2], [1, 1], [2, 0]]))
 
 
 def topics_by_hand(y):
-    shares, words = simplex("shares", PROBS), simplex("words", torch.tensor([[0.2, 0.3, 0.5], [0.6, 0.3, 0.1]]))
+    shares, words = simplex("shares", PROBS), simplex("vocabulary", torch.tensor([[0.2, 0.3, 0.5], [0.6, 0.3, 0.1]]))
     seen = torch.tensor([[0, 1, 2], [2, 1, 0]])  # by document
     su.factor("y", (shares @ words).log().gather(1, seen).sum())
 
