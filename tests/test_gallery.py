@@ -163,19 +163,6 @@ def test_guessing(run: Run) -> None:
     near(posterior["difficulty"], module.DIFFICULTY.numpy(), share=3.5)
 
 
-def test_topics(run: Run) -> None:
-    """The density is that of words from a mixture of topics, and the bars are found."""
-    module, posterior = run("topics", 40)
-    words = module.simulate()
-    density = su.infer.LogDensity(module.texts, (words,)).without_jacobian()
-    values = {name: posterior[name][0, 5] for name in ("topic", "share")}
-    mixed = values["share"] @ values["topic"]  # (text, word)
-    prior = sum(float(dist.Dirichlet(torch.full(v.shape[-1:], 1.1).double()).log_prob(v).sum()) for v in values.values())
-    exact = float(mixed.log().gather(1, words.T).sum()) + prior
-    assert float(density(density.ravel(values))) == pytest.approx(exact, rel=1e-9)
-    assert float(module.matched(posterior["topic"].mean((0, 1))).max()) < 0.25
-
-
 def test_eight_schools(run: Run) -> None:
     """Everything is normal given tau: a sum over a grid of it."""
     module, posterior = run("eight_schools", 500)
