@@ -112,7 +112,7 @@ static void sweep(struct held *h, double value)
     }
 }
 
-int64_t sursum_gibbs(struct chain *c, int64_t draws, const volatile int64_t *stop, double *positions, double *gradients,
+int64_t sursum_gibbs(struct chain *c, int64_t draws, const int64_t *stop, double *positions, double *gradients,
                      struct record *records, struct held *h)
 {
     const size_t n = (size_t)h->n, m = (size_t)h->m;
@@ -121,7 +121,8 @@ int64_t sursum_gibbs(struct chain *c, int64_t draws, const volatile int64_t *sto
     if (!before)
         return -1000;
     int64_t made = 0;
-    while (made < draws && (*stop == GO_ON || (*stop == REST && made == 0))) {
+    const struct walk asked = {.stop = stop};
+    while (made < draws && (told(&asked) == GO_ON || (told(&asked) == REST && made == 0))) {
         const double value = c->value;
         memcpy(before, a.gradient, n * sizeof(double));
         memcpy(before + n, a.held, m * sizeof(double));
