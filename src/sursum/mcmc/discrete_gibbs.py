@@ -55,7 +55,7 @@ class DiscreteGibbs:
         ...     p = su.sample("p", dist.Beta(20.0, 20.0))
         ...     n = su.sample("n", dist.Poisson(20.0))
         ...     su.sample("y", dist.Binomial(n, p), obs=y)
-        >>> mcmc = su.infer.MCMC(DiscreteGibbs(su.infer.NUTS(model)), num_samples=2000, seed=0, progress=False)
+        >>> mcmc = su.infer.MCMC(su.infer.DiscreteGibbs(su.infer.NUTS(model)), num_samples=2000, seed=0, progress=False)
         >>> posterior = mcmc.run(torch.tensor(10.0))
         >>> posterior["n"].shape, bool((posterior["n"] >= 10).all())
         (torch.Size([4, 2000]), True)
