@@ -16,7 +16,7 @@ from sursum.common.torch_private import DisableTorchFunction, NormBase
 from sursum.common.user_frame import calling_line, warn
 from sursum.core.messages import Param
 from sursum.core.primitives import read
-from sursum.core.scope import current_generator, hand_over, open_plates
+from sursum.core.scope import current_generator, hand_over, hold_buffer, open_plates
 from sursum.errors import ModuleWarning, SiteError
 
 M = TypeVar("M", bound=nn.Module)
@@ -27,7 +27,8 @@ def module(name: str, net: M) -> M:
 
     The result is a real module that holds these values, a copy that shares everything unchanged; `net` is never
     modified. Tied weights stay tied, parametrizations and buffers stay. Layers in training mode get copies of their
-    buffers, so that what a forward pass writes to them (batch norm's running averages) is dropped.
+    buffers: what a forward pass writes to them (batch norm's running averages) is kept in the state of a run of `SVI` or `Fit`,
+    whose result has it, and is otherwise dropped.
 
     Args:
         name: the prefix of the parameters' names; may be empty.
@@ -87,9 +88,13 @@ def module(name: str, net: M) -> M:
             )
         )
     for path, part in net.named_modules():
-        buffers = part.buffers(recurse=False)
-        memo |= {id(buffer): buffer.clone() if part.training else buffer for buffer in buffers}
-        if part.training and isinstance(part, NormBase) and part.track_running_stats:
+        kept = True
+        for leaf, buffer in part.named_buffers(recurse=False):
+            full = ".".join(one for one in (name, path, leaf) if one)
+            held_here = hold_buffer(full, buffer, part.training)
+            kept = kept and held_here is not None
+            memo[id(buffer)] = held_here if held_here is not None else buffer.clone() if part.training else buffer
+        if part.training and isinstance(part, NormBase) and part.track_running_stats and not kept:
             warn(
                 f"layer {path!r} of module {name!r} ({where}) is in training mode: it normalises by the batch, and the "
                 "updates of its running averages are dropped. Call .eval() on it to use its current averages.",

@@ -159,6 +159,10 @@ class Messenger(Wrapper, Generic[P, R]):
         """What the program gets where it reads the network `name`; `net` is a copy that holds the values."""
         return net
 
+    def buffer(self, name: str, own: Tensor, writes: bool) -> Tensor | None:
+        """The buffer `name` of a network, if this handler keeps it: `own` is the network's; `writes` if it is written to."""
+        return None
+
     def leave(self, step: Step) -> None:
         """Called when the last step of a scan inside this handler, `step`, has run."""
 

@@ -125,6 +125,16 @@ def recall(name: str) -> Tensor | None:
     return None
 
 
+def hold_buffer(name: str, own: Tensor, writes: bool) -> Tensor | None:
+    """The buffer `name` of a network in the innermost handler that keeps it."""
+    for messenger in reversed(STACK.get()):
+        value: Tensor | None = messenger.buffer(name, own, writes)
+        if value is not None:
+            return value
+        name = messenger.rename(name)
+    return None
+
+
 class at_site:
     """While this is active, `site` is the current one: captures and errors name it."""
 

@@ -29,6 +29,7 @@ from sursum.distributed.ranks import led
 from sursum.distributions.randomness import global_seed
 from sursum.errors import DensityError, DiagnosticWarning, EngineWarning, OptimisationError
 from sursum.handlers import ParamStore, lift, substitute
+from sursum.handlers.buffers import Buffers
 from sursum.optim import as_optim
 from sursum.optimise.checks import check_settings
 from sursum.optimise.evaluator import evaluator
@@ -225,14 +226,19 @@ class Fit:
             sites,
             fitted,
             ended.store,
-            started(self.model, values=sites),
+            _with_buffers(started(self.model, values=sites), ended.buffers),
             total,
             converged,
             _describe_steps(self.num_steps, rise, error, converged),
             self.num_steps,
             q,
             compiled,
+            ended.buffers,
         )
+
+
+def _with_buffers(program: Callable[..., Any], buffers: Mapping[str, Tensor]) -> Callable[..., Any]:
+    return Buffers(program, held=dict(buffers), live=False) if buffers else program
 
 
 @dataclass(frozen=True)

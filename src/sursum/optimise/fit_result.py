@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -53,6 +53,7 @@ class FitResult(Mapping[str, Tensor]):
         num_steps: the number of steps taken.
         unconstrained: the maximum in unconstrained coordinates, float64 (n,).
         density: the log density that was maximised; None where the program subsamples or cannot be compiled.
+        buffers: what layers in training mode have written, such as running averages, by name; `program` has them.
 
     A fit can be used wherever an `init` is taken.
     """
@@ -67,6 +68,7 @@ class FitResult(Mapping[str, Tensor]):
     num_steps: int
     unconstrained: Array
     density: CompiledDensity | None
+    buffers: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Tensor:
         try:

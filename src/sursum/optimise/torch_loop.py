@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ from sursum.density.unobserved import announce_unobserved, find_unobserved
 from sursum.distributions.bijections import bijection
 from sursum.errors import DensityError, OptimisationError
 from sursum.handlers import ParamStore, seed, trace
+from sursum.handlers.buffers import Buffers
 from sursum.optim import Optim, advance_schedule
 from sursum.optimise.fit_result import started
 from sursum.training import Step, seeds
@@ -90,6 +92,7 @@ class Ascended:
     subsampled: bool
     met: tuple[str, ...]
     last: Callable[[], tuple[Tensor, Trace]]
+    buffers: Mapping[str, Tensor]
 
     def values(self) -> dict[str, Tensor]:
         """Parameters and latent sites by name, constrained."""
@@ -137,10 +140,19 @@ def ascend(
     given: tuple[Any, ...] = args if batches is None else (*batches.peek(), *more)
     rows = Rows(frozenset(), 0)
 
-    def run(args: Any = None, params: ParamStore = store, latents: Ascent = ascent) -> tuple[Tensor, Trace]:
+    buffers: dict[str, Tensor] = {}
+
+    def run(
+        args: Any = None,
+        params: ParamStore = store,
+        latents: Ascent = ascent,
+        kept: Mapping[str, Tensor] | None = None,
+        live: bool = True,
+    ) -> tuple[Tensor, Trace]:
         called = given if args is None else args
         with (
             rows.here(called),
+            Buffers(held=buffers if kept is None else dict(kept), live=live),
             params,
             latents as running,
             trace() as recorder,
@@ -162,11 +174,11 @@ def ascend(
     def captured(step: Step, taken: int) -> dict[str, Tensor | None]:
         trained = {name: leaf.detach() for name, leaf in leaves.items()}
         number = seeds.derive(rng_seed, seeds.STEP, taken)
-        batch = step.prepare(trained, given, kwargs, seed=number)
+        batch = step.prepare(trained, given, kwargs, seed=number, state=buffers)
         if batch is None:
             return eagerly()
         try:
-            found = step.on(batch, trained, seed=number, state={})
+            found = step.on(batch, trained, seed=number, state=buffers)
         except DensityError:
             with step.seeded(number, trained):
                 eagerly()  # says what is wrong, in the program's words
@@ -184,11 +196,11 @@ def ascend(
         held = {name: trained.get(name, leaf) for name, leaf in store.unconstrained.items()}
         params.sites, params.unconstrained = store.sites, held
         latents = Ascent(values=values, leaves={name: trained[name] for name in ascent.leaves}, ontos={})
-        return -run(args, params, latents)[0]
+        return -run(args, params, latents, state)[0]
 
     with seed(rng_seed=rng_seed), torch.inference_mode(False), torch.enable_grad():
         with watch_originals() as originals:
-            _, first = run()
+            _, first = run(live=False)
         originals.check(first, trained=True)
         announce_unobserved(find_unobserved(first))
         leaves = {name: leaf for name, leaf in store.unconstrained.items() if leaf.requires_grad} | ascent.leaves
@@ -218,7 +230,7 @@ def ascend(
             optimiser.step(closure)
             advance_schedule(schedule, -climbed[-1])
     subsampled = batches is not None or any(frame.length != frame.size for site in first.values() for frame in site.plates)
-    return Ascended(store, ascent, np.array(climbed), subsampled, tuple(first), run)
+    return Ascended(store, ascent, np.array(climbed), subsampled, tuple(first), partial(run, live=False), buffers)
 
 
 def _not_finite(found: Trace, step: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from sursum.common.patterns import suggestion
 from sursum.core.messages import Param
 from sursum.errors import PredictionError
 from sursum.handlers import trace
+from sursum.handlers.buffers import Networks
 
 
 def network_draws(
@@ -52,8 +54,13 @@ def network_draws(
 
 def _find(name: str, run: Callable[[], Any]) -> tuple[nn.Module, dict[str, Tensor]]:
     """The network named `name` in an execution, and the values of its parameters that remained parameters."""
-    with trace() as recorder, torch.no_grad():
-        run()
+    with trace() as recorder, Networks() as networks, torch.no_grad():
+        try:
+            run()
+        except Exception:
+            if name not in networks.found:
+                raise
+            # It got the network and failed later, such as at a plate with all rows where it is called with those of a batch.
     names: dict[str, None] = {}
     net: nn.Module | None = None
     values: dict[str, Tensor] = {}
@@ -71,4 +78,15 @@ def _find(name: str, run: Callable[[], Any]) -> tuple[nn.Module, dict[str, Tenso
     if net is None:
         known = suggestion(name, names) if names else " It has none: networks are read by module(name, net)."
         raise PredictionError(f"the program has no network named {name!r}.{known}")
-    return net, values
+    return with_buffers(net, networks.found.get(name, {})), values
+
+
+def with_buffers(net: nn.Module, buffers: Mapping[str, Tensor]) -> nn.Module:
+    """The network with these buffers, those that a run has updated; itself where it has them already."""
+    own = dict(net.named_buffers())
+    changed = [path for path, value in buffers.items() if path in own and not torch.equal(own[path], value)]
+    if not changed:
+        return net
+    memo: dict[int, Any] = {id(own[path]): buffers[path] for path in changed}
+    memo |= {id(parameter): parameter for parameter in net.parameters()}
+    return copy.deepcopy(net, memo)

@@ -10,12 +10,21 @@ from typing import Any
 from torch import Tensor
 
 from sursum.handlers import ParamStore
+from sursum.handlers.buffers import Buffers
 from sursum.training.batch import Batch
 from sursum.training.packed import PackedLoss
 from sursum.training.rows import Rows
 from sursum.training.step import Loss
 from sursum.vi.elbo import ELBO
 from sursum.vi.particle import Pair, Program, needs_score, pair
+
+BUFFER = "buffer "
+"""What the name of a network's buffer begins with in the state of a run, beside the baselines."""
+
+
+def buffers_of(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The buffers of networks in the state of a run, by their names."""
+    return {name.removeprefix(BUFFER): value for name, value in state.items() if name.startswith(BUFFER)}
 
 
 @dataclass
@@ -60,8 +69,11 @@ class Bound:
         Raises:
             VariationalError: it is not finite; names the site.
         """
-        with self.here(args):
-            return self.loss.estimate(self.model, self.guide, args, kwargs, baselines)
+        buffers = buffers_of(baselines)
+        with self.here(args), Buffers(held=buffers):
+            found = self.loss.estimate(self.model, self.guide, args, kwargs, baselines)
+        baselines |= {f"{BUFFER}{name}": value for name, value in buffers.items()}
+        return found
 
     def here(self, args: Sequence[Any]) -> AbstractContextManager[Any]:
         """While it is entered, the rows of this batch stand for all."""
@@ -99,7 +111,7 @@ class Bound:
         ) -> Tensor:
             baselines = dict(state)
             given = called or (args, kwargs)
-            with self._with(trained), self.here(given[0]):
+            with self._with(trained), self.here(given[0]), Buffers(held=buffers_of(state)):
                 value = self.loss.weigh(self.model, self.guide, *given, baselines)
             for name, now in baselines.items():
                 if name in state and now is not state[name]:

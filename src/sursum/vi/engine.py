@@ -24,7 +24,7 @@ from sursum.training.packed import Packed, packed
 from sursum.training.step import Step
 from sursum.training.training import Training, check_depends
 from sursum.training.work import Work, is_large, on_cpu
-from sursum.vi.bound import Bound
+from sursum.vi.bound import Bound, buffers_of
 
 ENGINES = (None, "native", "torch", "eager")
 
@@ -341,7 +341,13 @@ class Engines:
 
     def _captured(self, args: Sequence[Any], kwargs: Mapping[str, Any], batch: Batch | None) -> Engine:
         bound, training = self.bound, self.training
-        if self.chosen == "native":
+        updates = bool(buffers_of(training.baselines))
+        if updates and self.asked == "native":
+            raise CaptureError(
+                "engine='native' cannot run this: layers in training mode update their buffers. Leave `engine` out, or call "
+                ".eval() on the network."
+            )
+        if self.chosen == "native" and not updates:
             reason = bound.scored
             if reason is not None:
                 raise CaptureError(

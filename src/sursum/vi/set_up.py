@@ -12,11 +12,12 @@ from sursum.density.bypassed_module import watch_originals
 from sursum.density.unobserved import announce_empty, announce_unobserved, find_unobserved
 from sursum.errors import EngineWarning
 from sursum.handlers import seed
+from sursum.handlers.buffers import Buffers
 from sursum.handlers.enumerate.enumerated import can_enumerate, listed
 from sursum.training import seeds
 from sursum.training.training import Training
 from sursum.training.work import Work
-from sursum.vi.bound import Bound
+from sursum.vi.bound import BUFFER, Bound, buffers_of
 from sursum.vi.elbo import ELBO, batch
 from sursum.vi.engine import Engines
 from sursum.vi.particle import Pair, pair
@@ -64,13 +65,17 @@ class SetUp:
 
     def first(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Pair:
         """Both programs, run together once."""
-        with valued(), self.training.store, self.seeded(seeds.SET_UP, 0):
-            return pair(self.bound.model, self.bound.guide, args, kwargs, averages=self.loss.averages)
+        state = self.training.baselines
+        with valued(), self.training.store, self.seeded(seeds.SET_UP, 0), Buffers(held=buffers_of(state), live=False) as kept:
+            found = pair(self.bound.model, self.bound.guide, args, kwargs, averages=self.loss.averages)
+        state |= {f"{BUFFER}{name}": value for name, value in kept.held.items()}
+        return found
 
     def choose_particles(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Determine once how the programs themselves draw particles: in a batch or one after another."""
         if not self._knows_particles:
-            with valued(), self.training.store, self.seeded(seeds.SET_UP, 0):
+            held = Buffers(held=buffers_of(self.training.baselines), live=False)
+            with valued(), self.training.store, self.seeded(seeds.SET_UP, 0), held:
                 self.bound.loss = batch(self.loss, self.bound.model, self.bound.guide, args, kwargs)
             self._knows_particles = True
 

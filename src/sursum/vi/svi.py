@@ -22,6 +22,7 @@ from sursum.core.calling import innermost, refuse_coroutines, refuse_misnamed, r
 from sursum.distributions.randomness import global_seed
 from sursum.errors import CallError, VariationalError
 from sursum.handlers import ParamStore
+from sursum.handlers.buffers import Buffers
 from sursum.optim import as_optim
 from sursum.posterior.posterior import Posterior
 from sursum.training import seeds
@@ -29,7 +30,7 @@ from sursum.training.loader import is_loader
 from sursum.training.training import Training
 from sursum.vi.autoguide.guide import AutoGuide
 from sursum.vi.batch_steps import BatchSteps
-from sursum.vi.bound import Bound
+from sursum.vi.bound import Bound, buffers_of
 from sursum.vi.draws import draw_posterior
 from sursum.vi.early_stopping import EarlyStopping
 from sursum.vi.elbo import ELBO
@@ -263,7 +264,9 @@ class SVI:
         guide = self.guide
         if isinstance(guide, AutoGuide):
             guide = guide.approximation(self.params, args, kwargs)
-        return draw_posterior(self.model, guide, self.params, args, kwargs, self._training.seed, num_samples)
+        held = {name: value.clone() for name, value in buffers_of(self._training.baselines).items()}
+        model = Buffers(self.model, held=held, live=False) if held else self.model
+        return draw_posterior(model, guide, self.params, args, kwargs, self._training.seed, num_samples)
 
     def __getstate__(self) -> dict[str, Any]:
         """All but what was captured, which is captured again, and the batches of a loader. `save` needs no pickle."""

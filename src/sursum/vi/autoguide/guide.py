@@ -28,6 +28,7 @@ from sursum.distributions.bijections import bijection
 from sursum.distributions.supports import inside
 from sursum.errors import GuideError
 from sursum.handlers import ParamStore, trace
+from sursum.handlers.buffers import Buffers
 from sursum.handlers.enumerate.enumerated import can_enumerate
 from sursum.handlers.enumerate.support import finite_support
 from sursum.vi.autoguide.init import InitLoc, starting_point
@@ -303,7 +304,8 @@ def run_answered(
     """The values of the latent sites of one run of `model`, given by `answer`; with `alone` no subsample site leaves it."""
     values: dict[str, Tensor] = {}
     answered = _Answered(answer=answer, values=values, alone=alone)
-    with answered, trace() as recorder, explain_torch_errors(lambda: recorder.trace, model, args, kwargs):
+    passive = Buffers(live=False)  # the model's own run updates the buffers of its networks
+    with answered, trace() as recorder, explain_torch_errors(lambda: recorder.trace, model, args, kwargs), passive:
         run_program(model, args, kwargs)
     return values
 
