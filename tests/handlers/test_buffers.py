@@ -1,4 +1,4 @@
-"""Batch norm in training: its averages are those of a plain loop, in the run's state and its results, and not in the network."""
+"""Batch norm in training: its averages are those of a plain loop, in the run and its results, and not in the network."""
 
 from __future__ import annotations
 
