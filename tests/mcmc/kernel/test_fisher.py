@@ -67,6 +67,18 @@ def test_coordinates_that_do_not_move_have_scale_one():
     assert fisher.low_rank(q, g).kind == DIAGONAL
 
 
+@pytest.mark.parametrize("noise", [0.0, 1e-16])
+def test_gradients_that_do_not_vary_say_nothing(noise):
+    """Of a log density that is flat by one coordinate and linear by another, as it is between walls."""
+    q, g = drawn(np.diag([1.0, 1.0, 9.0]), 200)
+    g[:, :2] = np.array([0.0, 1.0]) * (1.0 + noise * np.random.default_rng(1).choice([-1.0, 0.0, 1.0], size=(200, 1)))
+    found = fisher.low_rank(q, g)
+    assert found.kind == DIAGONAL
+    np.testing.assert_allclose(found.scale, [1.0, 1.0, 3.0], rtol=1e-6)
+    np.testing.assert_allclose(covariance_of(fisher.dense(q, g)), np.diag([1.0, 1.0, 9.0]), rtol=1e-6, atol=1e-6)
+    assert fisher.low_rank(q[:, :2], g[:, :2]).kind == DIAGONAL
+
+
 @pytest.mark.parametrize(("kind", "metric"), [("auto", LOW_RANK), ("low_rank", LOW_RANK), ("dense", DENSE)])
 def test_a_look_back_changes_the_metric_where_it_is_worth_it(kind, metric):
     adaptation = Adaptation(kind, 1000)

@@ -25,6 +25,9 @@ CUTOFF = 2.0
 
 MOST_VECTORS = 64
 
+ROUNDING = 1e-12
+"""Gradients that vary by less than this part of their size do not vary: of a flat or linear log density they say nothing."""
+
 
 def scales(draws: Array, gradients: Array) -> Array:
     r"""The diagonal solution :math:`(\mathrm{var}(q_i) / \mathrm{var}(g_i))^{1/4}`, 1 where there is none; (n,).
@@ -38,7 +41,7 @@ def scales(draws: Array, gradients: Array) -> Array:
         [3.0, 0.1]
     """
     with np.errstate(divide="ignore", invalid="ignore"):
-        found = (draws.var(axis=0) / gradients.var(axis=0)) ** 0.25
+        found = (draws.var(axis=0) / _variance(gradients)) ** 0.25
     return np.where((found > 1e-10) & (found < 1e10), found, 1.0)
 
 
@@ -50,7 +53,9 @@ def directions(draws: Array, gradients: Array, scale: Array) -> tuple[Array, Arr
     :math:`\sqrt{\mathrm{var}(u \cdot q) / \mathrm{var}(u \cdot g)}`, so that a direction that was found by chance
     has a value near 1. Only those that both halves see on one side of 1 are kept.
     """
-    x, g = draws / scale, gradients * scale
+    x, g = _whitened(draws, gradients, scale)
+    if not g.any():
+        return np.empty(0), np.empty((0, len(scale)))
     half = len(x) // 2
     first, second = (x[:half], g[:half]), (x[half:], g[half:])
     n = x.shape[1]
@@ -80,7 +85,7 @@ def dense(draws: Array, gradients: Array) -> Metric:
     if len(draws) < 2 * draws.shape[1]:
         return low_rank(draws, gradients)
     scale = scales(draws, gradients)
-    covariance = geometric_mean(_covariance(draws / scale), _covariance(gradients * scale))
+    covariance = geometric_mean(*map(_covariance, _whitened(draws, gradients, scale)))
     return Metric.dense(scale[:, None] * covariance * scale)
 
 
@@ -109,6 +114,18 @@ def geometric_mean(covariance: Array, precision: Array) -> Array:
     values, vectors = np.linalg.eigh(root @ covariance @ root)
     found: Array = inverse @ (vectors * np.sqrt(np.maximum(values, 0.0)) @ vectors.T) @ inverse
     return 0.5 * (found + found.T)
+
+
+def _variance(gradients: Array) -> Array:
+    """The variance of each column, 0 where it is that of rounding."""
+    found = gradients.var(axis=0)
+    return np.where(found > (ROUNDING * np.abs(gradients).max(axis=0)) ** 2, found, 0.0)
+
+
+def _whitened(draws: Array, gradients: Array, scale: Array) -> tuple[Array, Array]:
+    """Both in units of the scales; 0 by coordinates whose gradients do not vary, along which no covariance is known."""
+    varies = _variance(gradients) > 0.0
+    return draws / scale * varies, gradients * scale * varies
 
 
 def _covariance(x: Array) -> Array:
