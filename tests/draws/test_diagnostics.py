@@ -55,6 +55,9 @@ def test_divergences_that_lie_together_name_the_place(healthy, sign, side):
     diverging = sign * healthy.unconstrained[..., 0] < -1.5
     (text,) = diagnose(with_stat(healthy, "diverging", diverging))
     assert f"divergence, most of them at {side} values of `tau`: " in text
+    assert ("sample with `WALNUTS(model)`" in text) == (side == "low")
+    (text,) = diagnose(dataclasses.replace(with_stat(healthy, "diverging", diverging), hints=Hints(walnuts=True)))
+    assert "WALNUTS" not in text
 
 
 def test_divergences_everywhere(healthy):

@@ -37,17 +37,19 @@ class Hints:
     """What is known of the program and the sampler, so that a warning can name what helps.
 
     `networks` are the latent sites that are weights of layered networks; `scales` names, for latent sites that are scales,
-    the sites that `LocScaleReparam` would non-centre; `low_rank` is whether the sampler adapted to correlations.
+    the sites that `LocScaleReparam` would non-centre; `low_rank` is whether the sampler adapted to correlations, and
+    `walnuts` whether its steps become smaller where the density needs it.
     """
 
     networks: frozenset[str] = frozenset()
     scales: Mapping[str, Sequence[str]] = field(default_factory=dict)
     low_rank: bool = False
+    walnuts: bool = False
 
     def note(self) -> dict[str, Any]:
         """The same as JSON has it."""
         scales = {name: list(sites) for name, sites in self.scales.items()}
-        return {"networks": sorted(self.networks), "scales": scales, "low_rank": self.low_rank}
+        return {"networks": sorted(self.networks), "scales": scales, "low_rank": self.low_rank, "walnuts": self.walnuts}
 
     @classmethod
     def read(cls, note: Any) -> Self:
@@ -55,11 +57,14 @@ class Hints:
 
         Example:
             >>> Hints.read(Hints(frozenset(["w"]), {"tau": ("theta",)}).note())
-            Hints(networks=frozenset({'w'}), scales={'tau': ('theta',)}, low_rank=False)
+            Hints(networks=frozenset({'w'}), scales={'tau': ('theta',)}, low_rank=False, walnuts=False)
         """
         note = note if isinstance(note, Mapping) else {}
         return cls(
-            frozenset(words(note.get("networks", ()))), words_by_name(note.get("scales", {})), bool(note.get("low_rank", False))
+            frozenset(words(note.get("networks", ()))),
+            words_by_name(note.get("scales", {})),
+            bool(note.get("low_rank", False)),
+            bool(note.get("walnuts", False)),
         )
 
 
@@ -122,9 +127,11 @@ def _divergences(evidence: Evidence) -> Iterator[str]:
         site, side = _locate_divergences(evidence, diverging)
         where = f", most of them at {side} values of `{site}`" if site else ""
         helps = _non_centring(evidence, site) if side == "low" or not site else ""
+        neck = side == "low" and not evidence.hints.walnuts
         yield (
             f"{count} of {diverging.size} draws ended in a divergence{where}: part of the posterior may be missing. "
             + (f"{helps} Or raise `target_accept`." if helps else "Raise `target_accept`, or reparametrise (`su.reparam`).")
+            + (" Or sample with `WALNUTS(model)`, whose steps become smaller there." if neck else "")
         )
 
 

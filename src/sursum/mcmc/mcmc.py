@@ -369,7 +369,8 @@ class MCMC:
         sweeps: Sweeps | None,
     ) -> Launch:  # fmt: skip
         keep = Keep(None if self.keep is None else tuple(self.keep))
-        hints = Hints(compiled.density.networks, compiled.density.scales, adapts_correlations(self.kernel.metric))
+        walnuts = isinstance(self.kernel, WALNUTS)
+        hints = Hints(compiled.density.networks, compiled.density.scales, adapts_correlations(self.kernel.metric), walnuts)
         return Launch(
             *(compiled, states, adaptation, num_warmup, self.num_samples, self.thin),
             *(self.cores, self.progress, self.until, keep, hints, before),
