@@ -27,7 +27,7 @@ from sursum.optimise.checks import check_settings
 from sursum.optimise.curvature import Curvature, curvature
 from sursum.optimise.evaluator import evaluator
 from sursum.optimise.fit import NUM_STEPS, describe, start_point
-from sursum.optimise.ggn.approximate import Batches, approximate, latent_values
+from sursum.optimise.ggn.approximate import LayerBatches, approximate, latent_values
 from sursum.optimise.maximise import Maximum, maximise
 from sursum.optimise.size import check_size
 from sursum.posterior.assemble import Subject, assemble, draws_of
@@ -173,7 +173,7 @@ class Laplace:
         Warns:
             DiagnosticWarning: Pareto k-hat is above 0.7; with "ggn", the point is not the mode.
         """
-        data = Batches(args, kwargs)
+        data = LayerBatches(args, kwargs)
         first, named = data.first()
         density = LogDensity(rolled(self.model), first, named)
         announce_unobserved(density.unobserved)

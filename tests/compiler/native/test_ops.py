@@ -11,7 +11,7 @@ from sursum.compiler.native.helpers import read_helper
 from sursum.compiler.native.ir.affine import Affine
 from sursum.compiler.native.ir.expr import Exprs
 from sursum.compiler.native.lower import OPERATORS
-from sursum.compiler.native.ops import OPS, REDUCTIONS, VECTOR, Cost, is_plain
+from sursum.compiler.native.ops import OPS, REDUCTIONS, VECTOR, OperatorCost, is_plain
 
 GRID = torch.cat([torch.linspace(-30, 30, 601), torch.tensor([0.0, -0.0, 5e-324, 1e-310, 1e300, -1e300])]).double()
 NAMED = [op for op in OPS.values() if op.torch]
@@ -40,7 +40,7 @@ def test_functions_of_ours_have_a_file_and_others_have_none():
 
 def test_a_function_of_libmvec_is_a_call():
     assert {"exp", "log", "pow"} <= VECTOR
-    assert all(OPS[name].cost is Cost.CALL and OPS[name].form == "call" for name in VECTOR)
+    assert all(OPS[name].cost is OperatorCost.CALL and OPS[name].form == "call" for name in VECTOR)
 
 
 def test_instructions_are_plain_and_fmod_is_a_call():

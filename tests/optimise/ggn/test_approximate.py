@@ -14,8 +14,8 @@ import sursum as su
 import sursum.distributions as dist
 from sursum.density.log_density import LogDensity
 from sursum.errors import DiagnosticWarning, OptimisationError
-from sursum.optimise.ggn.approximate import Batches, approximate
-from sursum.optimise.ggn.structures import Blocks, Diagonal, Full, Subnetwork
+from sursum.optimise.ggn.approximate import LayerBatches, approximate
+from sursum.optimise.ggn.structures import Diagonal, Full, LayerBlocks, Subnetwork
 
 PRIOR = dist.Normal(0.0, 0.5**0.5)
 X = torch.linspace(-1, 1, 16, dtype=torch.float64).reshape(8, 2)
@@ -49,7 +49,7 @@ def classifier(net: nn.Module) -> Any:
 def at(model: Any, *args: Any, **settings: Any) -> Any:
     """The approximation where the program starts."""
     usual = {"hessian": "ggn", "structure": "full", "shared": "expand", "subnetwork": None, "init": None, "engine": None}
-    data = Batches(args, {})
+    data = LayerBatches(args, {})
     return approximate(LogDensity(model, *data.first()), data, **{**usual, "num_steps": 0, **settings})
 
 
@@ -184,7 +184,7 @@ CONVOLUTION_INPUTS = [
 @NOT_THE_MODE
 def test_kronecker_factors_are_those_of_laplace_torch() -> None:
     blocks = at(su.lift(classifier(mlp()), PRIOR), X, T, structure="kron").precision
-    assert isinstance(blocks, Blocks)
+    assert isinstance(blocks, LayerBlocks)
     for block, outputs, inputs in zip(blocks.layers, (FIRST, SECOND), (FIRST_INPUTS, SECOND_INPUTS), strict=True):
         torch.testing.assert_close(block.outputs, torch.tensor(outputs, dtype=torch.float64))
         torch.testing.assert_close(block.inputs[:-1, :-1], torch.tensor(inputs, dtype=torch.float64))
@@ -291,7 +291,7 @@ def test_a_frozen_backbone_is_evaluated_once_for_each_row() -> None:
     loader = DataLoader(TensorDataset(X, T), batch_size=4)
     density = LogDensity(lifted, (X[:4], T[:4]))
     Counting.rows = 0
-    data = Batches((loader,), {})
+    data = LayerBatches((loader,), {})
     settings: dict[str, Any] = {"subnetwork": None, "init": None, "num_steps": None, "engine": None}
     with pytest.warns(DiagnosticWarning, match=r"not at the mode.*Train on, or let it search: `num_steps=`"):
         approximate(density, data, hessian="ggn", structure="kron", shared="expand", **settings)

@@ -31,12 +31,6 @@ from sursum.errors import CaptureError
 
 aten = torch.ops.aten
 
-_DTYPES = frozenset(
-    (
-        *(torch.float64, torch.float32, torch.float16, torch.bfloat16),
-        *(torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool),
-    )
-)
 _NOWHERE = Where(None, None)
 
 
@@ -295,12 +289,7 @@ class Recorder(Computed):
 
     def _new_value(self, tensor: Tensor, name: str, where: Where) -> Value:
         """A new value: the storage of a tensor that was not seen before."""
-        if tensor.layout is not torch.strided or tensor.is_nested:
-            raise refusals.kind(name, f"not dense ({tensor.layout})", where)
-        if tensor.dtype not in _DTYPES:
-            raise refusals.kind(name, f"of dtype {tensor.dtype}", where)
-        if type(tensor).__torch_dispatch__ is not Tensor.__torch_dispatch__:
-            raise refusals.kind(name, f"a {type(tensor).__name__}, which dispatches operators itself", where)
+        refusals.check_kind(tensor, name, where)
         storage = tensor.untyped_storage()
         return self._version(storage, storage.nbytes() // tensor.itemsize, tensor.dtype)
 
@@ -312,16 +301,14 @@ class Recorder(Computed):
 
     def _constant(self, tensor: Tensor, name: str, where: Where) -> Value:
         """A new value that no operator makes: a copy of the whole storage of `tensor`."""
-        if tensor.is_neg():
-            raise refusals.kind(name, "a negated view of a complex one", where)
+        refusals.check_not_negated(tensor, name, where)
         value = self._new_value(tensor, name, where)
         self._constants[value.id] = tensor.detach().as_strided((value.numel,), (1,), 0).clone()
         return value
 
     def _from_outside(self, tensor: Tensor, name: str, where: Where) -> Value:
         """A new value in memory that the program did not create, and must not write to."""
-        if tensor.is_neg():
-            raise refusals.kind(name, "a negated view of a complex one", where)
+        refusals.check_not_negated(tensor, name, where)
         value = self._new_value(tensor, name, where)
         self._outside.add(value.id)
         self._borrowed.add(value.id, tensor)

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+import torch
+from torch import Tensor
+
 from sursum.compiler.graph.graph import Where
 from sursum.errors import BranchError, CaptureError, UncapturableError
+
+_DTYPES = frozenset(
+    (
+        *(torch.float64, torch.float32, torch.float16, torch.bfloat16),
+        *(torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool),
+    )
+)
 
 _AS_IT_IS = " Or sample the program as it is, many times slower: `engine='eager'`."
 
@@ -103,8 +113,23 @@ def reinterpretation(name: str, kept: object, seen: object, where: Where) -> Unc
     )
 
 
-def kind(name: str, found: str, where: Where) -> UncapturableError:
-    """A tensor of a kind that is not captured."""
+def check_kind(tensor: Tensor, name: str, where: Where) -> None:
+    """Raise for a tensor of a kind that is not captured, which the operator `name` handles."""
+    if tensor.layout is not torch.strided or tensor.is_nested:
+        raise _kind(name, f"not dense ({tensor.layout})", where)
+    if tensor.dtype not in _DTYPES:
+        raise _kind(name, f"of dtype {tensor.dtype}", where)
+    if type(tensor).__torch_dispatch__ is not Tensor.__torch_dispatch__:
+        raise _kind(name, f"a {type(tensor).__name__}, which dispatches operators itself", where)
+
+
+def check_not_negated(tensor: Tensor, name: str, where: Where) -> None:
+    """Raise for a tensor from outside whose memory has the numbers with the opposite sign."""
+    if tensor.is_neg():
+        raise _kind(name, "a negated view of a complex one", where)
+
+
+def _kind(name: str, found: str, where: Where) -> UncapturableError:
     return UncapturableError(
         f"{name} handles a tensor that is {found}{place(where)}: a capture knows dense real tensors. "
         "Write this part of the program with real and imaginary parts, or with .to_dense() tensors."

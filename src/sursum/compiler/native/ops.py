@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 
-class Cost(IntEnum):
+class OperatorCost(IntEnum):
     """What it costs to compute an operator once more."""
 
     FREE = 0  #: less than to store its result and load it
@@ -35,7 +35,7 @@ class Op:
     name: str
     arity: int
     form: str
-    cost: Cost
+    cost: OperatorCost
     c: str = ""
     vector: bool = False
     wraps: bool = False
@@ -43,7 +43,7 @@ class Op:
     sign: str = ""
 
 
-FREE, PLAIN, CALL = Cost.FREE, Cost.PLAIN, Cost.CALL
+FREE, PLAIN, CALL = OperatorCost.FREE, OperatorCost.PLAIN, OperatorCost.CALL
 
 
 def _infix(name: str, c: str, *, wraps: bool = False) -> Op:

@@ -34,7 +34,7 @@ class Unrollable(Exception):
 
 
 @dataclass(frozen=True)
-class Body:
+class ScanBody:
     """One step as a graph of the carry, of what differs between steps, and of what is fixed.
 
     `carry` are the values of the carry, in order; `rows` holds, for a value that differs between steps, the tensor of all of
@@ -61,7 +61,7 @@ class Body:
                 found.update(ref.value for ref in node.outputs if ref is not None)
                 yield node
 
-    def check_same(self, other: Body) -> None:
+    def check_same(self, other: ScanBody) -> None:
         """Raise Unrollable where two steps are not one graph."""
         found = difference(self.graph, other.graph)
         if found is not None or self.carry != other.carry:
@@ -121,7 +121,7 @@ class BodyRecorder(Recorder):
         """The value that a tensor is; one that is not known comes from outside."""
         return self._ref(tensor).value
 
-    def body(self, outputs: Sequence[Tensor]) -> Body:
+    def body(self, outputs: Sequence[Tensor]) -> ScanBody:
         """The step, with these outputs.
 
         Raises:
@@ -133,7 +133,7 @@ class BodyRecorder(Recorder):
             raise Unrollable("it continues after a check of arguments that failed")
         refs = tuple(map(self._ref, outputs))
         graph = Graph(self._values, -1, {}, tuple(self._nodes), tuple(self._guards), refs)
-        return Body(graph, tuple(self._carry), self._rows, self._unchanging, tuple(self._sites))
+        return ScanBody(graph, tuple(self._carry), self._rows, self._unchanging, tuple(self._sites))
 
     # What the recorder asks -------------------------------------------------------------------------------------------
 

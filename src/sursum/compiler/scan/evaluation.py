@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sursum.common.vmap import vmap
 from sursum.compiler.graph.graph import Node, Ref, refs_of
-from sursum.compiler.scan.body import Body
+from sursum.compiler.scan.body import ScanBody
 from sursum.compiler.scan.mapping import rewritten
 from sursum.compiler.scan.recurrence import Groups, LoopStep, run_node
 from sursum.core.scope import at_site
@@ -41,7 +41,7 @@ class Evaluation:
 
     def __init__(
         self,
-        body: Body,
+        body: ScanBody,
         init: Sequence[Tensor],
         following: Sequence[int],
         length: int,

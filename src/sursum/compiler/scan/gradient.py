@@ -13,7 +13,7 @@ from torch.autograd.function import once_differentiable
 
 from sursum.common.torch_private import without_dispatch_modes
 from sursum.compiler.graph.graph import Node, refs_of
-from sursum.compiler.scan.body import Body, BodyRecorder
+from sursum.compiler.scan.body import BodyRecorder, ScanBody
 from sursum.compiler.scan.evaluation import Evaluation
 from sursum.compiler.scan.expansion import expand_step, log_sum_exp
 from sursum.compiler.scan.recurrence import Groups, Loops, LoopStep, apply, operator
@@ -129,7 +129,7 @@ class _Gradient:
     those of the slopes of what differs between steps and of what is fixed; `kept` those of what the step keeps.
     """
 
-    body: Body
+    body: ScanBody
     floats: list[int]
     following: list[int]
     slopes: list[int | None]

@@ -18,7 +18,7 @@ from sursum.compiler.capture.refusals import place
 from sursum.compiler.capture.selection import SelectByTensor
 from sursum.compiler.graph.assumption import same_bits
 from sursum.compiler.graph.graph import Guard
-from sursum.compiler.scan.body import Body, BodyRecorder, Unrollable
+from sursum.compiler.scan.body import BodyRecorder, ScanBody, Unrollable
 from sursum.compiler.scan.evaluation import Evaluation
 from sursum.compiler.scan.gradient import recur
 from sursum.compiler.scan.mapping import mappable
@@ -150,7 +150,7 @@ class _Rolling:
         leave(step)
         return self.evaluation.last, [self.evaluation.stacked(value) for value in kept], shape
 
-    def _refuse_counting(self, body: Body, carry: Sequence[Tensor]) -> None:
+    def _refuse_counting(self, body: ScanBody, carry: Sequence[Tensor]) -> None:
         """Raise EscapeError where a body that remembers something does something else after more steps."""
         for _ in range(min(self.loop.length, _STEPS)):
             other = self._record(1, carry)[1]
@@ -163,7 +163,7 @@ class _Rolling:
                     f"counts the steps itself ({reason}). Put what varies into xs or into the carry."
                 ) from None
 
-    def _record(self, index: int, carry: Sequence[Tensor]) -> tuple[RolledStep, Body, Shape]:
+    def _record(self, index: int, carry: Sequence[Tensor]) -> tuple[RolledStep, ScanBody, Shape]:
         """One step as a graph, whose outputs are the next carry and what is kept."""
         loop, recorder = self.loop, BodyRecorder()
         step = RolledStep(loop.name, None, loop.length, index=index, loop=loop, rolling=self, recorder=recorder)

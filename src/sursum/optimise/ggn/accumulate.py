@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from sursum.errors import OptimisationError
-from sursum.optimise.ggn.rows import Layer, Observation, Parts, Run, layer_slopes, other_rows
-from sursum.optimise.ggn.structures import Blocks, Diagonal, Full, Kronecker
+from sursum.optimise.ggn.rows import Layer, Observation, RowParts, RowRun, layer_slopes, other_rows
+from sursum.optimise.ggn.structures import Diagonal, Full, Kronecker, LayerBlocks
 
 _CHUNK = 1 << 23
 """Numbers of a piece of the matrix of derivatives."""
 
 
-def places_of(run: Run) -> dict[str, slice]:
+def places_of(run: RowRun) -> dict[str, slice]:
     """The coordinates of each latent site."""
     return {latent.name: slice(latent.start, latent.stop) for latent in run.density.latents}
 
@@ -33,7 +33,7 @@ class Whole:
         n = self.dim if self.chosen is None else len(self.chosen)
         self.total = torch.zeros(n, n, dtype=torch.float64)
 
-    def add(self, run: Run, seen: Observation, parts: Parts) -> None:
+    def add(self, run: RowRun, seen: Observation, parts: RowParts) -> None:
         others, places = other_rows(run, seen, parts.others), places_of(run)
         inputs = [layer.inputs() for layer in parts.layers]
         step = max(1, _CHUNK // self.dim)
@@ -63,7 +63,7 @@ class OnlyDiagonal:
     def __post_init__(self) -> None:
         self.total = torch.zeros(self.dim, dtype=torch.float64)
 
-    def add(self, run: Run, seen: Observation, parts: Parts) -> None:
+    def add(self, run: RowRun, seen: Observation, parts: RowParts) -> None:
         others, places = other_rows(run, seen, parts.others), places_of(run)
         if others is not None:
             _place(self.total[None], others.square().sum((0, 1))[None], parts.others, places, add=True)
@@ -90,9 +90,9 @@ class Factors:
     inputs: dict[tuple[str, ...], Tensor] = field(default_factory=dict)
     places: dict[tuple[str, ...], int] = field(default_factory=dict)
     rest: Tensor | None = None
-    parts: Parts | None = None
+    parts: RowParts | None = None
 
-    def add(self, run: Run, seen: Observation, parts: Parts) -> None:
+    def add(self, run: RowRun, seen: Observation, parts: RowParts) -> None:
         self.parts = parts
         others = other_rows(run, seen, parts.others)
         if others is not None:
@@ -144,7 +144,7 @@ class PriorCurvature:
     matrix: Tensor | None
 
 
-def prior_curvature(run: Run, limit: int) -> PriorCurvature:
+def prior_curvature(run: RowRun, limit: int) -> PriorCurvature:
     """The negative Hessian of the log prior, with the log-Jacobians of the supports.
 
     Raises:
@@ -192,7 +192,7 @@ def diagonal_precision(found: OnlyDiagonal, prior: PriorCurvature) -> Diagonal:
     return Diagonal(found.total + prior.diagonal)
 
 
-def block_precision(found: Factors, prior: PriorCurvature, run: Run) -> Blocks:
+def block_precision(found: Factors, prior: PriorCurvature, run: RowRun) -> LayerBlocks:
     """The same for blocks.
 
     Raises:
@@ -218,7 +218,7 @@ def block_precision(found: Factors, prior: PriorCurvature, run: Run) -> Blocks:
         matrix = torch.zeros(len(chosen), len(chosen), dtype=torch.float64) if found.rest is None else found.rest.clone()
         matrix.diagonal().add_(prior.diagonal[chosen])
         rest = Full(matrix)
-    return Blocks(blocks, rest, parts.others, places)
+    return LayerBlocks(blocks, rest, parts.others, places)
 
 
 def _product(layer: Layer, precision: Tensor) -> tuple[Tensor, Tensor]:

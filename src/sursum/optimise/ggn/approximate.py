@@ -30,7 +30,7 @@ from sursum.optimise.ggn.accumulate import (
     prior_curvature,
     whole_precision,
 )
-from sursum.optimise.ggn.rows import Run, find_parts, observations
+from sursum.optimise.ggn.rows import RowRun, find_parts, observations
 from sursum.optimise.ggn.structures import Structure, Subnetwork
 from sursum.optimise.maximise import lbfgs
 from sursum.optimise.size import LARGEST, check_size
@@ -46,7 +46,7 @@ _SHIFT = 0.05
 
 
 @dataclass(frozen=True)
-class Batches:
+class LayerBatches:
     """The data of a program: one set of arguments, or those of each batch of a loader."""
 
     args: tuple[Any, ...]
@@ -74,7 +74,7 @@ class Batches:
 class Approximation:
     """A Gaussian around a point: where, its precision, the log density there, and what was compiled on the way."""
 
-    run: Run
+    run: RowRun
     q: Tensor
     precision: Structure
     log_density: float
@@ -83,7 +83,7 @@ class Approximation:
 
 def approximate(
     density: LogDensity,
-    data: Batches,
+    data: LayerBatches,
     *,
     hessian: str,
     structure: str,
@@ -139,16 +139,16 @@ def _point(density: LogDensity, init: Init, steps: int, engine: str | None) -> t
 
 
 def _curvature(
-    density: LogDensity, data: Batches, q: Tensor, hessian: str, structure: str, shared: str, subnetwork: int | None
-) -> tuple[Structure, Run, float, Tensor]:
+    density: LogDensity, data: LayerBatches, q: Tensor, hessian: str, structure: str, shared: str, subnetwork: int | None
+) -> tuple[Structure, RowRun, float, Tensor]:
     """The precision at q, a run there, the log density, and its gradient."""
 
-    def gathered(found: Any) -> tuple[Any, Run, float, Tensor]:
+    def gathered(found: Any) -> tuple[Any, RowRun, float, Tensor]:
         log_density, gradient = 0.0, torch.zeros(density.dim, dtype=torch.float64)
-        first: Run | None = None
+        first: RowRun | None = None
         for args, kwargs in data:
             args, kwargs = with_data(density.model, args, dict(kwargs))
-            run = Run.of(density.on_batch(args, kwargs), q)
+            run = RowRun.of(density.on_batch(args, kwargs), q)
             seen = observations(run, hessian)
             parts = find_parts(run, seen)
             for one in seen:
@@ -179,7 +179,7 @@ def _curvature(
     return block_precision(found, prior, run), run, log_density, gradient
 
 
-def _flat_gradient(term: Tensor, run: Run) -> Tensor:
+def _flat_gradient(term: Tensor, run: RowRun) -> Tensor:
     leaves = [run.leaves[latent.name] for latent in run.density.latents]
     if not term.requires_grad:
         return torch.zeros(run.density.dim, dtype=torch.float64)

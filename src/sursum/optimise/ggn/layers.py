@@ -19,7 +19,7 @@ _ARGUMENTS = ("input", "weight", "bias", "stride", "padding", "dilation", "group
 
 
 @dataclass(frozen=True, eq=False)
-class Call:
+class LayerCall:
     """One call: the output z = a W^T + b, with a of (…, inputs) and z of (…, outputs), once they are arranged so.
 
     Args:
@@ -59,10 +59,10 @@ class Call:
 
 
 @dataclass
-class Recorder(TorchFunctionMode):
+class LayerRecorder(TorchFunctionMode):
     """While it is active, the calls of layers are recorded."""
 
-    calls: list[Call] = field(default_factory=list)
+    calls: list[LayerCall] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -75,11 +75,11 @@ class Recorder(TorchFunctionMode):
             if func in _CONVOLUTIONS:
                 settings = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, "dims": _CONVOLUTIONS[func]} | given
                 settings = {name: settings[name] for name in (*_ARGUMENTS[3:], "dims")} | {"kernel": given["weight"].shape[2:]}
-            call = Call(given["weight"], given.get("bias"), given["input"], result, settings)
+            call = LayerCall(given["weight"], given.get("bias"), given["input"], result, settings)
             if settings is None or settings["groups"] == 1:
                 self.calls.append(call)
         elif func in _PRODUCTS and len(args) == 2 and not kwargs and isinstance(args[1], Tensor) and args[1].dim() <= 2:
-            self.calls.append(Call(args[1], None, args[0], result, transposed=True))
+            self.calls.append(LayerCall(args[1], None, args[0], result, transposed=True))
         return result
 
 

@@ -24,7 +24,7 @@ from sursum.density.unconstrain import is_identity
 from sursum.distributions.fluent import Masked
 from sursum.errors import OptimisationError
 from sursum.optimise.ggn.fisher import Column, Root, fisher_root
-from sursum.optimise.ggn.layers import Call, Recorder, matrix_shape
+from sursum.optimise.ggn.layers import LayerCall, LayerRecorder, matrix_shape
 
 MOST_OTHERS = 2000
 """The largest number of unknowns outside of layers."""
@@ -39,7 +39,7 @@ class Layer:
 
     weight: str | None
     bias: str | None
-    calls: tuple[Call, ...]
+    calls: tuple[LayerCall, ...]
 
     @property
     def sites(self) -> tuple[str, ...]:
@@ -89,18 +89,18 @@ class Layer:
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
+class RowRun:
     """One run of a program at a point of its coordinates, with the graph of what it computed."""
 
     density: LogDensity
     leaves: Mapping[str, Tensor]
     trace: Trace
     jacobians: Mapping[str, Any]
-    calls: tuple[Call, ...]
+    calls: tuple[LayerCall, ...]
     ontos: Mapping[str, Any]
 
     @classmethod
-    def of(cls, density: LogDensity, q: Tensor) -> Run:
+    def of(cls, density: LogDensity, q: Tensor) -> RowRun:
         """A run at `q`, float64 (n,)."""
         leaves: dict[str, Tensor] = {}
         ontos: dict[str, Any] = {}
@@ -112,7 +112,7 @@ class Run:
             leaves[site.name], ontos[site.name] = free, onto
             return free
 
-        with torch.inference_mode(False), torch.enable_grad(), in_double(), Recorder() as recorder:
+        with torch.inference_mode(False), torch.enable_grad(), in_double(), LayerRecorder() as recorder:
             found, jacobians = density.execute(choose)
         return cls(density, leaves, found, jacobians, tuple(recorder.calls), ontos)
 
@@ -145,7 +145,7 @@ class Observation:
     root: Root
 
 
-def observations(run: Run, hessian: str) -> list[Observation]:
+def observations(run: RowRun, hessian: str) -> list[Observation]:
     """The observed sites that depend on the unknowns.
 
     Raises:
@@ -196,7 +196,7 @@ def _unwrap(site: Sample) -> tuple[Any, Tensor]:
     return fn, weight
 
 
-def _score(site: Sample, run: Run) -> Root:
+def _score(site: Sample, run: RowRun) -> Root:
     """The derivative of each row's log likelihood, as one column: with it the sum of squares is the empirical Fisher matrix."""
     scale = torch.as_tensor(site.scale).detach().double()
     term = scored(site.but(scale=1.0))
@@ -221,21 +221,21 @@ def _positions(column: Column, batch: torch.Size) -> Iterator[Column]:
 
 
 @dataclass(frozen=True, eq=False)
-class Parts:
+class RowParts:
     """The unknowns of a run: those of layers, and all others by the name of their site."""
 
     layers: tuple[Layer, ...]
     others: tuple[str, ...]
 
 
-def find_parts(run: Run, seen: Sequence[Observation]) -> Parts:
+def find_parts(run: RowRun, seen: Sequence[Observation]) -> RowParts:
     """Which unknowns are used by layers alone, proved by the gradient of a random combination of the outputs.
 
     Raises:
         OptimisationError: rows that depend on one another, as in batch norm.
     """
     by_value = {id(run.value_of(name)): name for name in run.leaves if is_identity(run.ontos[name])}
-    groups: dict[tuple[str | None, str | None], list[Call]] = {}
+    groups: dict[tuple[str | None, str | None], list[LayerCall]] = {}
     for call in run.calls:
         weight, bias = by_value.get(id(call.weight)), by_value.get(id(call.bias))
         if (weight or bias) and call.result.requires_grad:
@@ -251,10 +251,10 @@ def find_parts(run: Run, seen: Sequence[Observation]) -> Parts:
     for one in seen:
         layers = _prove(run, one, layers)
     held = {name for layer in layers for name in layer.sites}
-    return Parts(tuple(layers), tuple(name for name in run.leaves if name not in held))
+    return RowParts(tuple(layers), tuple(name for name in run.leaves if name not in held))
 
 
-def _prove(run: Run, seen: Observation, layers: Sequence[Layer]) -> list[Layer]:
+def _prove(run: RowRun, seen: Observation, layers: Sequence[Layer]) -> list[Layer]:
     """The layers through which all derivatives of their weights go, with rows that do not depend on one another."""
     if not layers:
         return []
@@ -293,7 +293,7 @@ def layer_slopes(layers: Sequence[Layer], tensors: Sequence[Tensor], column: Seq
     return [[next(rest) for _ in layer.calls] for layer in layers]
 
 
-def other_rows(run: Run, seen: Observation, names: Sequence[str]) -> Tensor | None:
+def other_rows(run: RowRun, seen: Observation, names: Sequence[str]) -> Tensor | None:
     """The derivatives of every row in the unknowns outside of layers, (rows, columns, unknowns); None where there are none.
 
     Raises:

@@ -136,7 +136,7 @@ class Kronecker:
 
 
 @dataclass(frozen=True, eq=False)
-class Blocks:
+class LayerBlocks:
     """Blocks of layers, and one block of all other unknowns; `places` are the coordinates of each site."""
 
     layers: Sequence[Kronecker]

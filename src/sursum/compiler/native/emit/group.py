@@ -7,7 +7,7 @@ from typing import Protocol
 
 from sursum.compiler.graph.graph import Where
 from sursum.compiler.native.emit.comment import comment
-from sursum.compiler.native.emit.scalar import TYPES, VARIABLES, Body, bracket
+from sursum.compiler.native.emit.scalar import TYPES, VARIABLES, ScalarBody, bracket
 from sursum.compiler.native.ir.affine import Affine
 from sursum.compiler.native.ir.expr import Expr
 from sursum.compiler.native.ir.program import Call, Group, Loop, Operand
@@ -74,7 +74,7 @@ def straight(stages: Sequence[Loop], names: Names, where: Callable[[Where], list
         value, affine, strides = expr.data
         return names.element(value, affine, [_times(x, s) for x, s in zip(extra, strides, strict=True)]), None
 
-    body = Body(load, names.used, names.fresh)
+    body = ScalarBody(load, names.used, names.fresh)
     for stage in stages:
         lines += where(stage.where)
         text, _ = body.text(stage.expr)
@@ -119,7 +119,7 @@ class Nest:
         self.levels: dict[int, int] = {}
         self.block = -(-block // WIDEST_LANES) * WIDEST_LANES
         self.joints: list[tuple[str, str, int]] = []
-        self.body = Body(self._load, names.used, names.fresh, depth)
+        self.body = ScalarBody(self._load, names.used, names.fresh, depth)
         self.inner = self.body.lines[depth]
         # A few elements of plain arithmetic are not worth a vector: as scalars they stay in registers.
         plain = all(is_plain(x.op) for stage in group.stages if isinstance(stage, Loop) for x in stage.expr.walk())

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from sursum.compiler.native.ir.affine import Affine
 from sursum.compiler.native.ir.expr import Expr
-from sursum.compiler.native.ops import OPS, Cost
+from sursum.compiler.native.ops import OPS, OperatorCost
 
 TYPES = {"f": "double", "i": "int64_t", "b": "bool"}
 VARIABLES = ("i", "j", "k", "l", "m", "n", "o", "p", "r", "u")
@@ -48,7 +48,7 @@ def place(affine: Affine, extra: Sequence[str] = ()) -> str:
     return " + ".join(terms).replace("+ -", "- ")
 
 
-class Body:
+class ScalarBody:
     """The statements of a loop nest, each at the depth at which it varies. Equal texts are computed once.
 
     `lines[d]` stands inside d loops. `load(expr, indices)` writes a load and says at which depth it varies, if not as
@@ -99,7 +99,7 @@ class Body:
             else:
                 text, level = self._one(e, [t for t, _ in args], level)
             shared = parents.get(id(e), 0) > 1 and e.op not in ("const", "index")
-            call = OPS[e.op].cost is Cost.CALL
+            call = OPS[e.op].cost is OperatorCost.CALL
             if (shared or call or len(text) > 90) and (e is not expr or level < self.depth):
                 text = self.name(text, e.kind, level)
             elif (text, e.kind) in self._names:

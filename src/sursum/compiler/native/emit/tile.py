@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from sursum.compiler.graph.graph import Where
 from sursum.compiler.native.emit.group import Names, Nest
-from sursum.compiler.native.emit.scalar import Body
+from sursum.compiler.native.emit.scalar import ScalarBody
 from sursum.compiler.native.ir.affine import Affine
 from sursum.compiler.native.ir.expr import Expr
 from sursum.compiler.native.ir.program import Group, Loop, Panel
@@ -37,7 +37,7 @@ class Panels:
         columns = f"for (int64_t j = 0; j < {self.columns}; j++) {{"
         parts = "for (int p = 0; p < SU_PARTS; p++)"
         if 1 in stage.reduced:
-            body = Body(load, names.used, names.fresh, 2)
+            body = ScalarBody(load, names.used, names.fresh, 2)
             text, _ = body.text(panel.other)
             factor = body.name(text, "f", 2)
             self.head += body.lines[0]

@@ -14,7 +14,8 @@ from sursum.compiler.graph.windows import contiguous
 from sursum.compiler.native.ir.affine import Affine
 from sursum.compiler.native.ir.expr import Expr
 from sursum.compiler.native.ir.program import Call, Loop, LoopProgram, Operand
-from sursum.compiler.native.lower.context import Lowering, Made, Map, Patch
+from sursum.compiler.native.lower.context import Lowering
+from sursum.compiler.native.lower.definitions import Made, Map, Patch
 
 FLAT = Affine(0, (1,))
 

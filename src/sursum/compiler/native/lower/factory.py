@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from sursum.compiler.graph.graph import Node
-from sursum.compiler.native.lower.context import Lowering, kind_of
+from sursum.compiler.native.lower.context import Lowering
+from sursum.compiler.native.lower.definitions import kind_of
 from sursum.compiler.native.lower.reduction import axis
 from sursum.compiler.native.lower.table import Table, number
 

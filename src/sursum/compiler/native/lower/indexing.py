@@ -14,7 +14,8 @@ from sursum.compiler.native.ir.affine import Affine
 from sursum.compiler.native.ir.expr import Expr
 from sursum.compiler.native.ir.program import Data
 from sursum.compiler.native.lower import triangle
-from sursum.compiler.native.lower.context import Lowering, kind_of
+from sursum.compiler.native.lower.context import Lowering
+from sursum.compiler.native.lower.definitions import kind_of
 from sursum.compiler.native.lower.reduction import axis, broadcast
 from sursum.compiler.native.lower.scatter import scatter_at
 from sursum.compiler.native.lower.table import Table, arguments_of

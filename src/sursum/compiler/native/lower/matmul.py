@@ -8,7 +8,8 @@ from sursum.compiler.graph.graph import Node, Ref
 from sursum.compiler.native.ir.affine import Affine
 from sursum.compiler.native.ir.expr import Expr
 from sursum.compiler.native.lower import triangle
-from sursum.compiler.native.lower.context import Lowering, kind_of
+from sursum.compiler.native.lower.context import Lowering
+from sursum.compiler.native.lower.definitions import kind_of
 from sursum.compiler.native.lower.table import Table, number
 from sursum.compiler.native.machine import BLAS_PRODUCT
 

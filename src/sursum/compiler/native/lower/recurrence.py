@@ -12,7 +12,8 @@ from sursum.compiler.graph.windows import contiguous
 from sursum.compiler.native.ir.affine import Affine
 from sursum.compiler.native.ir.expr import Expr
 from sursum.compiler.native.ir.program import Call, Loop, LoopProgram, Operand, Recurrent
-from sursum.compiler.native.lower.context import Lowering, Made, kind_of
+from sursum.compiler.native.lower.context import Lowering
+from sursum.compiler.native.lower.definitions import Made, kind_of
 from sursum.compiler.native.lower.table import Table
 from sursum.compiler.native.passes.reciprocals import multiply_by_reciprocals
 

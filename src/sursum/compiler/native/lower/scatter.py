@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from sursum.compiler.native.ir.affine import Affine
 from sursum.compiler.native.ir.expr import Expr
 from sursum.compiler.native.ir.program import Data, Loop
-from sursum.compiler.native.lower.context import Lowering, Made, Map
+from sursum.compiler.native.lower.context import Lowering
+from sursum.compiler.native.lower.definitions import Made, Map
 from sursum.compiler.native.lower.narrow import NARROW
 from sursum.compiler.native.machine import SCATTER_COPIES
 

@@ -12,7 +12,8 @@ from sursum.compiler.native.ir.affine import Affine
 from sursum.compiler.native.ir.expr import Expr
 from sursum.compiler.native.ir.program import Data
 from sursum.compiler.native.lower.arithmetic import TABLE as ARITHMETIC
-from sursum.compiler.native.lower.context import Lowering, kind_of
+from sursum.compiler.native.lower.context import Lowering
+from sursum.compiler.native.lower.definitions import kind_of
 from sursum.compiler.native.lower.reduction import axis
 from sursum.compiler.native.lower.table import Lower, Table, arguments_of
 

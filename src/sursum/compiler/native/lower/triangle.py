@@ -14,7 +14,8 @@ from sursum.compiler.graph.graph import Ref
 from sursum.compiler.native.ir.affine import Affine
 from sursum.compiler.native.ir.expr import Expr
 from sursum.compiler.native.ir.program import Loop
-from sursum.compiler.native.lower.context import Lowering, Map, kind_of
+from sursum.compiler.native.lower.context import Lowering
+from sursum.compiler.native.lower.definitions import Map, kind_of
 from sursum.compiler.native.machine import TRIANGLE_ROWS
 
 

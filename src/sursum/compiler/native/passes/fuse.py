@@ -9,7 +9,7 @@ from sursum.compiler.native.ir.affine import solve
 from sursum.compiler.native.ir.expr import Expr, Exprs
 from sursum.compiler.native.ir.program import Call, Loop, LoopProgram, Operand
 from sursum.compiler.native.machine import FUSED_DEPTH
-from sursum.compiler.native.ops import OPS, Cost, is_plain
+from sursum.compiler.native.ops import OPS, OperatorCost, is_plain
 
 
 def fuse(program: LoopProgram) -> LoopProgram:
@@ -54,7 +54,7 @@ def _into(stage: Loop, single: dict[int, Loop], uses: Counter[int], kept: set[in
         made = single[value]
         if any(inner.data[0] in overwritten for inner in made.expr.loads()):
             return None  # a later version takes over that memory, perhaps before this stage runs
-        light = all(OPS[x.op].cost is Cost.FREE for x in (made.expr, *made.expr.args))
+        light = all(OPS[x.op].cost is OperatorCost.FREE for x in (made.expr, *made.expr.args))
         if not light:
             size = math.prod(made.shape)
             if uses[value] != 1 or value in kept or size == 1 or total > size:
