@@ -9,7 +9,8 @@ import torch
 
 from sursum.compiler.graph.graph import Node, Ref
 from sursum.compiler.native.ir.affine import Affine
-from sursum.compiler.native.lower.context import Lowering, kind_of
+from sursum.compiler.native.lower.context import Lowering
+from sursum.compiler.native.lower.definitions import kind_of
 from sursum.compiler.native.lower.reduction import axis
 from sursum.compiler.native.lower.scan import extents
 from sursum.compiler.native.lower.structure import narrow, select
