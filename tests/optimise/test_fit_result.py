@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 
 import numpy as np
@@ -158,3 +159,13 @@ def test_a_fit_that_was_saved_is_the_same_without_its_density(tmp_path):
     assert torch.equal(copied["mu"], fit["mu"])
     with pytest.raises(CallError, match="this fit was loaded without its program"):
         copied.program(torch.zeros(4))
+
+
+def test_a_pickled_fit_has_all_but_the_density(fit):
+    assert fit.density is not None
+    errors = fit.standard_errors
+    for found in (pickle.loads(pickle.dumps(fit)), copy.deepcopy(fit)):
+        assert {name: value.tolist() for name, value in found.items()} == {n: v.tolist() for n, v in fit.items()}
+        assert (found.log_density, found.converged, found.fitted) == (fit.log_density, fit.converged, fit.fitted)
+        assert found.density is None
+        assert {n: v.tolist() for n, v in found.standard_errors.items()} == {n: v.tolist() for n, v in errors.items()}

@@ -55,7 +55,7 @@ class FitResult(Mapping[str, Tensor]):
         density: the log density that was maximised; None where the program subsamples or cannot be compiled.
         buffers: what layers in training mode have written, such as running averages, by name; `program` has them.
 
-    A fit can be used wherever an `init` is taken.
+    A fit can be used wherever an `init` is taken. Pickled, it keeps all but the density, as `save` does.
     """
 
     sites: Mapping[str, Tensor]
@@ -82,6 +82,10 @@ class FitResult(Mapping[str, Tensor]):
             """For an attribute that does not exist, say what to write instead."""
             sites = self.__dict__.get("sites", {})
             refuse_name(self, name, {site: f"sites are read by name, `fit[{site!r}]`" for site in sites})
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled: everything but the density, which is compiled code of this process."""
+        return {**self.__dict__, "density": None}
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write values, parameters and how the fit ended to one file (NumPy's `.npz`, no pickles), all or nothing.
