@@ -372,7 +372,7 @@ def test_what_has_no_matrix() -> None:
     with pytest.raises(OptimisationError, match=r"couples unknowns.*\"full\""):
         at(hierarchical, X, T, structure="kron")
     uneven = {"net.0.weight": dist.Normal(0.0, torch.tensor([[1.0, 2.0], [2.0, 1.0], [1.0, 1.0]])), "net.**": PRIOR}
-    with pytest.raises(OptimisationError, match=r"'net\.0\.weight' and 'net\.0\.bias' is no product"):
+    with pytest.raises(OptimisationError, match=r"'net\.0\.weight' and 'net\.0\.bias' is not a product"):
         at(su.lift(classifier(net), uneven), X, T, structure="kron")
 
 
