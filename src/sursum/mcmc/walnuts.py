@@ -22,8 +22,8 @@ class WALNUTS:
     r"""The No-U-Turn sampler whose steps become smaller where the density needs it, for a program.
 
     Every step of a trajectory is made of 1, 2, 4, … leapfrog steps, the fewest over which the energy stays within
-    `tolerance`. A funnel is explored to its neck, where one step size for the whole space diverges; elsewhere it costs
-    about what `NUTS` costs.
+    `tolerance`. A funnel is explored to its neck, where one step size for the whole space diverges; elsewhere a
+    gradient is worth about three quarters of one of `NUTS`.
 
     Args:
         model: the program, with or without handlers around it.
