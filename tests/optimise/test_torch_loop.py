@@ -150,3 +150,29 @@ def test_a_point_mass_is_where_it_is():
 def test_what_cannot_be_climbed(program, error, said):
     with pytest.raises(error, match=said):
         climb(program)
+
+
+def mixture(y, size):
+    weight = su.param("weight", double(0.5), constraint=dist.constraints.unit_interval)
+    means = su.param("means", torch.tensor([-1.0, 1.0], dtype=torch.float64))
+    with su.plate("data", len(y), subsample_size=size) as present:
+        z = su.sample("z", dist.Bernoulli(weight)).long()
+        su.sample("y", dist.Normal(means[z], 1.0), obs=y[present])
+
+
+def test_discrete_sites_are_summed_out():
+    y = torch.tensor([-2.3, -1.8, -2.1, 2.2, 1.7, 2.4, -1.9], dtype=torch.float64)
+    optim = su.optim.Adam({"lr": 0.05})
+    exact = su.infer.Fit(mixture).run(y, 7)
+    found = su.infer.Fit(mixture, optim=optim, num_steps=600).run(y, 7)
+    for name in ("weight", "means"):
+        torch.testing.assert_close(found[name], exact[name], atol=1e-3, rtol=0.0)
+    # On all subsamples of six elements the mean of the scaled log density is that of all.
+    step = su.infer.Fit(mixture, optim=su.optim.Adam({"lr": 1e-12}), num_steps=400, seed=0).run(y, 6)
+    whole = torch.distributions.MixtureSameFamily(
+        torch.distributions.Categorical(probs=torch.tensor([0.5, 0.5], dtype=torch.float64)),
+        torch.distributions.Normal(torch.tensor([-1.0, 1.0], dtype=torch.float64), 1.0),
+    ).log_prob(y)
+    # The mean of the last 40 steps; each leaves out one element, of 7, with these sds.
+    error = float((7 / 6 * whole).std()) / 40**0.5
+    assert abs(step.log_density - float(whole.sum())) < 4 * error

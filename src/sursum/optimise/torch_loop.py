@@ -8,6 +8,7 @@ scale the gradient of a step is an unbiased estimate of that of the full log den
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -23,15 +24,18 @@ from sursum.core.plates import plate_scale, present, whole_shape
 from sursum.core.runtime import handler
 from sursum.core.scope import own_steps
 from sursum.core.trace import Trace
+from sursum.core.validation import enable_validation
 from sursum.density.bypassed_module import watch_originals
 from sursum.density.dtype_errors import explain_torch_errors
 from sursum.density.layout import site_dtype
+from sursum.density.survey import Survey, check_terms
 from sursum.density.unconstrain import Unconstrained, continuous_support
 from sursum.density.unobserved import announce_unobserved, find_unobserved
 from sursum.distributions.bijections import bijection
 from sursum.errors import DensityError, OptimisationError
 from sursum.handlers import ParamStore, seed, trace
 from sursum.handlers.buffers import Buffers
+from sursum.handlers.enumerate.enumerated import Enumerated, Plan
 from sursum.optim import Optim, advance_schedule
 from sursum.optimise.fit_result import started
 from sursum.training import Step, seeds
@@ -91,7 +95,7 @@ class Ascended:
     log_density: NDArray[np.float64]
     subsampled: bool
     met: tuple[str, ...]
-    last: Callable[[], tuple[Tensor, Trace]]
+    last: Callable[[], tuple[Tensor, Trace, Any]]
     buffers: Mapping[str, Tensor]
 
     def values(self) -> dict[str, Tensor]:
@@ -102,7 +106,7 @@ class Ascended:
     def scored(self) -> tuple[dict[str, Tensor], float]:
         """Parameters, latent and deterministic sites by name, and the log density, from one final run of the program."""
         with valued():
-            total, found = self.last()
+            total, found, _ = self.last()
         fixed = {name: torch.as_tensor(site.value).detach().clone() for name, site in found.deterministic.items()}
         return self.values() | fixed, float(total.detach())
 
@@ -141,6 +145,7 @@ def ascend(
     rows = Rows(frozenset(), 0)
 
     buffers: dict[str, Tensor] = {}
+    plan: Plan | None = None
 
     def run(
         args: Any = None,
@@ -148,24 +153,45 @@ def ascend(
         latents: Ascent = ascent,
         kept: Mapping[str, Tensor] | None = None,
         live: bool = True,
-    ) -> tuple[Tensor, Trace]:
+        summing: Survey | Enumerated | None = None,
+    ) -> tuple[Tensor, Trace, Survey | Enumerated | None]:
         called = given if args is None else args
+        summing = Enumerated(plan=plan) if summing is None and plan is not None else summing
         with (
             rows.here(called),
             Buffers(held=buffers if kept is None else dict(kept), live=live),
             params,
-            latents as running,
             trace() as recorder,
+            summing or nullcontext() as summed,
+            latents as running,
             explain_torch_errors(lambda: recorder.trace, program, called, kwargs),
         ):
             run_program(program, called, kwargs)
-        total = recorder.trace.log_prob_sum()
-        return total + running.log_jacobian() if jacobian else total, recorder.trace
+        if isinstance(summed, Survey):
+            return torch.zeros(()), recorder.trace, summed
+        total = recorder.trace.log_prob_sum(lambda site: summed is None or site.name not in summed.summed)
+        total = total if summed is None else total + summed.log_sum()
+        return total + running.log_jacobian() if jacobian else total, recorder.trace, summed
+
+    def find_plan() -> Plan | None:
+        """The discrete sites that can be summed out, at one value of each; and a check that all values may be had at once."""
+        nonlocal plan
+        # At that value the data may be impossible. The same rows of subsampled plates are present in both.
+        with enable_validation(False), seed(rng_seed=rng_seed):
+            _, plain, surveyed = run(live=False, summing=Survey())
+        assert isinstance(surveyed, Survey)  # it was entered
+        plan = surveyed.plan()
+        if plan is not None:
+            with seed(rng_seed=rng_seed):
+                _, found, summed = run(live=False)
+            assert isinstance(summed, Enumerated)
+            check_terms(plain, surveyed, found, summed)
+        return plan
 
     climbed: list[float] = []
 
     def eagerly() -> dict[str, Tensor | None]:
-        total, found = run()
+        total, found, _ = run()
         if not bool(torch.isfinite(total)):
             raise OptimisationError(_not_finite(found, len(climbed)))
         climbed.append(float(total.detach()))
@@ -200,7 +226,8 @@ def ascend(
 
     with seed(rng_seed=rng_seed), torch.inference_mode(False), torch.enable_grad():
         with watch_originals() as originals:
-            _, first = run(live=False)
+            plan = find_plan()
+            _, first, _ = run(live=False)
         originals.check(first, trained=True)
         announce_unobserved(find_unobserved(first))
         leaves = {name: leaf for name, leaf in store.unconstrained.items() if leaf.requires_grad} | ascent.leaves
