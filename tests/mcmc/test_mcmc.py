@@ -57,7 +57,7 @@ def test_the_metric_of_a_posterior_and_of_variances(monkeypatch, native_gaussian
         MCMC(NUTS(lambda: density, metric=[1.0, 1.0, 1.0]), **settings).run()
     with pytest.raises(SamplingError, match="variances that are not positive"):
         MCMC(NUTS(lambda: density, metric=[1.0, 0.0]), **settings).run()
-    with pytest.raises(SamplingError, match="no covariance"):
+    with pytest.raises(SamplingError, match="not a covariance"):
         MCMC(NUTS(lambda: density, metric=[[1.0, 2.0], [2.0, 1.0]]), **settings).run()
 
 

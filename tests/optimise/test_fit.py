@@ -345,7 +345,7 @@ class TestBadInput:
     def test_a_discrete_site(self):
         model = lambda: su.sample("k", dist.Poisson(1.0))
         for optim in (None, ADAM):
-            with pytest.raises(DensityError, match="latent site 'k' .* is discrete .Poisson.*Sum it out"):
+            with pytest.raises(DensityError, match="latent site 'k' .* is discrete .Poisson.*sum it out by hand"):
                 Fit(model, optim=optim).run()
 
     def test_a_subsampled_plate_needs_steps(self, y):
