@@ -36,7 +36,16 @@ UNUSED = [
     "sursum.compat",
 ]
 FOREIGN = ["nutpie", "arviz", "xarray", "pandas", "pyarrow", "arro3", "zarr", "numcodecs", "scipy", "matplotlib", "IPython"]
-FOREIGN += ["loky", "ray", "cloudpickle", "opt_einsum", "sympy", "torch._dynamo", "torch._inductor", "torch.fx.experimental"]
+FOREIGN += [
+    "loky",
+    "ray",
+    "cloudpickle",
+    "opt_einsum",
+    "sympy",
+    "torch._dynamo",
+    "torch._inductor",
+    "torch.fx.experimental.symbolic_shapes",
+]
 
 
 @pytest.fixture(scope="module")
