@@ -300,7 +300,9 @@ def test_weights_that_disagree_and_predictions_that_agree() -> None:
     y = (torch.tanh(3.0 * x) - 2.0 * torch.tanh(0.5 * x)).squeeze(-1)
     program = su.lift(regression(net), {"net.**": dist.Normal(0.0, 3.0)})
     modes = np.array([[3.0, 0.5, 1.0, -2.0], [0.5, 3.0, -2.0, 1.0]])
-    mcmc = su.infer.MCMC(su.infer.NUTS(program), num_warmup=500, num_samples=500, num_chains=2, seed=0, init=modes)
+    # Short steps: otherwise the chains diverge in the neck of a funnel, and what they are worth depends on the machine.
+    kernel = su.infer.NUTS(program, target_accept=0.99)
+    mcmc = su.infer.MCMC(kernel, num_warmup=500, num_samples=1000, num_chains=2, seed=0, init=modes)
     with pytest.warns(DiagnosticWarning) as caught:
         posterior = mcmc.run(x, y)
     text = next(str(w.message) for w in caught if "R-hat" in str(w.message))
@@ -316,5 +318,5 @@ def test_weights_that_disagree_and_predictions_that_agree() -> None:
     bound = 1 + 2 * chi2.isf(1e-4, 3) / 3 / worth
     assert table["f (predicted)"]["r_hat"].max() < bound < 1.1
     np.testing.assert_allclose(table["f (predicted)"]["ess_bulk"], prediction.summary()["f"]["ess_bulk"])
-    with pytest.raises(PredictionError, match=r"draws of x \(predicted\) have shape \(3,\).*begin with \(2, 500\)"):
+    with pytest.raises(PredictionError, match=r"draws of x \(predicted\) have shape \(3,\).*begin with \(2, 1000\)"):
         posterior.summary(predictions={"x": torch.zeros(3)})
