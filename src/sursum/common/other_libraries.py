@@ -75,7 +75,11 @@ def explain_call(
     if unknown and not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         return " ".join(_explain_option(option, name, parameters, otherwise, theirs) for option in unknown)
     try:
-        signature.bind(*args, **kwargs)
+        bound = signature.bind(*args, **kwargs).arguments
+        # Python 3.13 binds the name of a positional-only parameter to `**kwargs`, and does not miss the parameter.
+        for n, p in signature.parameters.items():
+            if n not in bound and p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
+                raise TypeError(f"missing a required argument: {n!r}")
     except TypeError as error:
         places = [n for n, p in parameters.items() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
         named = [f"{n}=" for n, p in parameters.items() if p.kind is p.KEYWORD_ONLY]
