@@ -141,7 +141,7 @@ def picture(path: Path, net: nn.Module, sigma: float, posterior: su.Posterior, d
     points = lambda value: data.centre + data.scale * value.detach().numpy()
     prediction = posterior.predict(x, seed=0)
     low, high = prediction.interval(0.9)
-    f = prediction["f"].flatten(0, 1).quantile(torch.tensor([0.05, 0.5, 0.95]), dim=0)
+    f = prediction["f"].flatten(0, 1).quantile(torch.tensor([0.05, 0.5, 0.95], dtype=torch.float64), dim=0)
     with torch.no_grad():
         fitted = net(x).squeeze(-1)
 
