@@ -277,7 +277,7 @@ def test_c_computes_what_torch_does(group: list[str], tmp_path_factory: pytest.T
         for name in group:
             row = ROWS[name]
             t = su.sample(f"t {name}", dist.Normal(torch.zeros(row.count, dtype=D), 1.0).to_event(1))
-            value = row.values[row.reference(np.zeros(row.count), row.values.numpy()) > -1e3]
+            value = row.values[row.reference(np.full(row.count, 0.1), row.values.numpy()) > -1e3]
             fn = row.make(t)
             batch = fn.batch_shape
             value = value.reshape(len(value), *[1] * len(batch), *fn.event_shape).expand(len(value), *batch, *fn.event_shape)
@@ -302,11 +302,11 @@ def test_nuts_draws_the_prior(name: str) -> None:
     """With nothing observed, draws of NUTS are those of the sampler: the medians of both, in each other's errors."""
     row = ROWS[name]
     fn = row.make(unknowns(row, 9))
+    # Short steps: kinks and walls end some draws of long ones in divergences.
+    kernel = su.infer.NUTS(lambda: su.sample("x", fn), target_accept=0.95)
     with pytest.warns(match="observed"):
-        posterior = su.infer.MCMC(
-            su.infer.NUTS(lambda: su.sample("x", fn)), num_warmup=500, num_samples=1000, num_chains=2, seed=1, progress=False
-        ).run()
-    found = posterior["x"].flatten(0, 1).reshape(2000, -1)
+        posterior = su.infer.MCMC(kernel, num_warmup=500, num_samples=2000, num_chains=2, seed=1, progress=False).run()
+    found = posterior["x"].flatten(0, 1).reshape(4000, -1)
     exact = draws(fn, 20_000).reshape(20_000, -1)
     for k in range(found.shape[1]):
         if float(exact[:, k].std()) > 0:
