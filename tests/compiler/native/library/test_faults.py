@@ -431,6 +431,7 @@ def test_a_quotation_mark_too_few_is_a_compiler_that_is_not_there(monkeypatch, c
 
 def test_the_compiler_of_a_package_is_the_last_that_is_tried(tmp_path, monkeypatch, cached):
     """`pip install 'sursum[compiler]'` brings the package ziglang, whose program is a C compiler when called with cc."""
+    monkeypatch.delenv("CC", raising=False)
     real = find_compiler()[0]
     package = tmp_path / "ziglang"
     package.mkdir()
@@ -438,7 +439,6 @@ def test_the_compiler_of_a_package_is_the_last_that_is_tried(tmp_path, monkeypat
     text = f'[ "$1" = cc ] || exit 1; shift; PATH={os.environ["PATH"]} exec {real} "$@"'
     program_of_it = script(package / "zig", text)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delenv("CC", raising=False)
     assert find_compiler() == (real,)
     monkeypatch.setenv("PATH", "/nowhere")
     assert find_compiler() == (program_of_it, "cc")
