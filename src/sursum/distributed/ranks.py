@@ -6,6 +6,7 @@ draws random numbers and decides, so that processors which round differently can
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import dataclasses
 import functools
@@ -56,6 +57,17 @@ class Session:
     begun: bool = field(default=False, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
+    def _all_have_read(self) -> None:
+        """Wait, some seconds at most, until every rank has what was gathered: one that leaves closes the connection."""
+        store = default_store()
+        with contextlib.suppress(RuntimeError):  # the store is gone with a rank that has seen all
+            count = store.add(f"sursum/read/{self.number}", 1)
+            for _ in range(200):
+                if count >= self.size:
+                    return
+                time.sleep(0.05)
+                count = store.add(f"sursum/read/{self.number}", 0)
+
     def agree(self, here: ValueAndGradient, names: Sequence[str], title: str) -> ValueAndGradient:
         """The sum over all ranks, for the leader to call.
 
@@ -70,6 +82,7 @@ class Session:
         self._safely(lambda: dist.all_gather_object(everyone, (title, tuple(names))))
         for rank, (other, theirs) in enumerate(everyone):
             if theirs != everyone[0][1]:
+                self._all_have_read()
                 differing = sorted(set(theirs) ^ set(everyone[0][1]))
                 raise ShardError(
                     f"rank {rank} has a different program than rank 0: {other} with {len(theirs)} unknowns, and not "
