@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import nn
@@ -23,12 +23,28 @@ class Wrapper:
     fn: Callable[..., Any] | None = None
 
 
+class OfThisProcess:
+    """What belongs to the process that made it: a copy is itself, and pickled as part of another object it is None."""
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    def __reduce__(self) -> tuple[Callable[[], None], tuple[()]]:
+        return _leave_behind, ()
+
+
+def _leave_behind() -> None:
+    """What such an object is restored as."""
+
+
 @dataclass(frozen=True, eq=False)
-class Program:
+class Program(OfThisProcess):
     """A model, with or without handlers around it, and its arguments.
 
-    It belongs to the process that made it: pickled as part of another object it becomes None, since a model may be any
-    function and its arguments may be the whole data set.
+    It is not pickled, since a model may be any function and its arguments may be the whole data set.
 
     Example:
         >>> Program(lambda x: 2 * x, (3,))()
@@ -41,19 +57,6 @@ class Program:
 
     def __call__(self) -> Any:
         return self.model(*self.args, **self.kwargs)
-
-    def __copy__(self) -> Program:
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Program:
-        return self
-
-    def __reduce__(self) -> tuple[Callable[[], None], tuple[()]]:
-        return _leave_behind, ()
-
-
-def _leave_behind() -> None:
-    """What a pickled program is restored as."""
 
 
 class valued:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from sursum.common.patterns import lookup, suggestion
-from sursum.core.calling import Program
+from sursum.core.calling import OfThisProcess, Program
 from sursum.core.messages import Sample
 from sursum.distributions.supports import inside, support_of
 from sursum.draws.psis import LIMIT, Smoothed, smooth
@@ -28,26 +28,10 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Refit:
-    """How a posterior was made, to make that of another program: `Refit(run)(model)` calls `run(model, posterior)`.
-
-    It belongs to the process, like `Program`: pickled as part of another object it becomes None.
-    """
+class Refit(OfThisProcess):
+    """How a posterior was made: `run(model, posterior)` makes that of another program, starting from this one."""
 
     run: Callable[[Callable[..., Any], Any], Any]
-
-    def __copy__(self) -> Refit:
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Refit:
-        return self
-
-    def __reduce__(self) -> tuple[Callable[[], None], tuple[()]]:
-        return _leave_behind, ()
-
-
-def _leave_behind() -> None:
-    """What it is pickled as."""
 
 
 def reprior(posterior: Any, program: Program, prior: Mapping[str, Distribution]) -> Any:
