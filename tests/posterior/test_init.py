@@ -1,4 +1,4 @@
-"""What may be given as `init`: each kind as values by name. (What chains do with them is in `mcmc/test_init.py`.)"""
+"""What may be given as `init`: each kind as values by name. (What chains do with them is in `mcmc/test_chain_starts.py`.)"""
 
 from __future__ import annotations
 

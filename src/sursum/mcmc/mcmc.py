@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -25,7 +25,8 @@ from sursum.density.log_density import LogDensity
 from sursum.density.unobserved import announce_empty, announce_unobserved
 from sursum.distributed.ranks import led
 from sursum.draws.diagnostics import Hints
-from sursum.errors import DensityError, DiagnosticWarning, EngineWarning, SamplingError
+from sursum.errors import DiagnosticWarning, EngineWarning, SamplingError
+from sursum.mcmc.chain_starts import find_chain_starts
 from sursum.mcmc.discrete_gibbs import DiscreteGibbs
 from sursum.mcmc.extend import check_same, join, states_after
 from sursum.mcmc.first_state import first_states
@@ -39,13 +40,12 @@ from sursum.mcmc.recording import StoreRecorder
 from sursum.mcmc.run import Interrupted, Run
 from sursum.mcmc.seeds import ChainSeed, chain_seed, draw_seed
 from sursum.mcmc.site_filter import Keep
-from sursum.mcmc.start import LOOKS, check_given_start, depends_on_all, find_named_start, find_start, of_free
 from sursum.mcmc.stored_run import StoredRun, identity
 from sursum.mcmc.sweeps import Sweeps, sweeps_of
 from sursum.mcmc.thinning import Thinning
 from sursum.mcmc.until import Until
 from sursum.mcmc.walnuts import WALNUTS
-from sursum.posterior.init import Init, Started, check_names, each_draw, is_named, values_by_name
+from sursum.posterior.init import Init
 from sursum.posterior.posterior import Posterior
 from sursum.posterior.reprior import Refit
 
@@ -235,15 +235,8 @@ class MCMC:
 
     def prepared(self, compiled: Any) -> Run:
         """A run of an already compiled density, ignoring the kernel's program; it starts with `work`."""
-        begin = self._begin(compiled)
         sources = self._sources(self.num_chains)
-        try:
-            starts = [begin(k, source.start) for k, source in enumerate(sources)]
-        except DensityError:
-            density, value_and_grad = compiled.density, of_free(compiled)
-            if self.init is not None or not depends_on_all(density, value_and_grad, sources[0].start):
-                raise
-            starts = [find_start(density, value_and_grad, one.start, LOOKS, flat=True) for one in sources]
+        starts = find_chain_starts(compiled, self.init, [source.start for source in sources])
         free = compiled.density.num_free
         metric = given_metric(self.kernel.metric, free, compiled.value_and_grad, compiled.dim - free)
         seeds = [source.sampler for source in sources]
@@ -377,49 +370,6 @@ class MCMC:
             on=self.on,
             sweeps=sweeps,
         )
-
-    def _begin(self, compiled: Any) -> Callable[[int, np.random.Generator], NDArray[np.float64]]:
-        """Where chain k starts, by the randomness of its start."""
-        density, value_and_grad, init = compiled.density, of_free(compiled), each_draw(self.init, self.num_chains)
-        if init is None:
-            return lambda k, rng: find_start(density, value_and_grad, rng)
-        each = isinstance(init, (list, tuple)) and any(is_named(one) for one in init)
-        if not each and not is_named(init):
-            given = self._given_starts(compiled.dim)
-            return lambda k, rng: check_given_start(density, value_and_grad, given[k])
-        ones: Sequence[Any] = init if each else [init] * self.num_chains
-        if len(ones) != self.num_chains:
-            raise SamplingError(
-                f"`init` has values for {len(ones)} chains, but must have them for {self.num_chains}, or be one for all of "
-                "them: `num_chains` says how many there are."
-            )
-        for one in ones:
-            check_names(one, density.dims)
-
-        def start(k: int, rng: np.random.Generator) -> NDArray[np.float64]:
-            one = ones[k]
-            # A complete state leaves nothing to chance, in any parameterisation.
-            exact = {} if isinstance(one, dict) and not isinstance(one, Started) else {"jitter": 0.0}
-            return find_named_start(density, value_and_grad, values_by_name(one, rng), rng, **exact)
-
-        return start
-
-    def _given_starts(self, n: int) -> NDArray[np.float64]:
-        """The starting points of all chains, (num_chains, n)."""
-        try:
-            given = np.array(self.init, dtype=np.float64)
-        except (TypeError, ValueError):
-            raise SamplingError(
-                f"`init` is {type(self.init).__name__}, but must be values by site name (a mapping, a FitResult, a "
-                "Posterior, a ParamStore), or unconstrained coordinates: leave it out to start at the program's own values."
-            ) from None
-        if given.shape not in ((n,), (self.num_chains, n)):
-            raise SamplingError(
-                f"`init` has shape {given.shape}, but must have shape ({n},) or ({self.num_chains}, {n}): the "
-                "unconstrained coordinates of one start, or of one for each chain. Give "
-                "`posterior.unconstrained[:, -1]`, or leave it out."
-            )
-        return np.array(np.broadcast_to(given, (self.num_chains, n)), order="C")
 
 
 def _compile(kernel: Any, args: tuple[Any, ...], kwargs: dict[str, Any], engine: str | None) -> Any:

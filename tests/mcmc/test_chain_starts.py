@@ -11,6 +11,7 @@ import sursum.distributions as dist
 from sursum.distributions import constraints
 from sursum.errors import DensityError, SamplingError
 from sursum.infer.reparam import LocScaleReparam
+from sursum.mcmc.chain_starts import find_chain_starts
 from sursum.mcmc.seeds import chain_seed
 
 EFFECT = torch.tensor([28.0, 8.0, -3.0, 7.0, -1.0, 1.0, 18.0, 12.0], dtype=torch.float64)
@@ -28,13 +29,11 @@ def schools():
 decentred = su.reparam(schools, {"theta": LocScaleReparam(0.0)})
 
 
-def starts(model, init, num_chains=2, seed=0, **settings):
+def starts(model, init, num_chains=2, seed=0):
     """Where the chains of a run start, one dictionary of the program's own sites for each."""
-    mcmc = su.infer.MCMC(su.infer.NUTS(model), num_chains=num_chains, seed=seed, init=init, **settings)
     compiled = su.compile(model)
-    begin = mcmc._begin(compiled)
-    seeds = [chain_seed(seed, k).start for k in range(num_chains)]
-    return [{k: v[0] for k, v in compiled.expand(begin(i, rng)[None]).items()} for i, rng in enumerate(seeds)]
+    points = find_chain_starts(compiled, init, [chain_seed(seed, k).start for k in range(num_chains)])
+    return [{k: v[0] for k, v in compiled.expand(point[None]).items()} for point in points]
 
 
 VALUES = {"mu": 3.0, "tau": 2.0, "theta": np.linspace(-1.0, 6.0, 8)}
