@@ -70,6 +70,21 @@ def layout(found: Trace, leaves: Mapping[str, Tensor]) -> tuple[Latent, ...]:
     return tuple(latents)
 
 
+def latent_of(latents: Mapping[str, Latent], site: Sample, free_shape: torch.Size) -> Latent:
+    """The slice of q of a latent site whose coordinates have this shape.
+
+    Raises:
+        DensityError: the first run of the program had no such site.
+    """
+    latent = latents.get(site.name)
+    if latent is None or latent.free_shape != tuple(free_shape):
+        raise DensityError(
+            f"latent site {site} did not exist, or had a different shape, when the program was first run. "
+            "A density needs the same latent sites in every execution."
+        )
+    return latent
+
+
 def coordinate_names(free_shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, ...]:
     """A name for every coordinate of q, by the unconstrained shapes of the latent sites in order.
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from types import MappingProxyType
 from typing import Any
 
@@ -32,18 +31,18 @@ from sursum.core.validation import check_value
 from sursum.density import explanation
 from sursum.density.execution import Execution
 from sursum.density.first_run import first_run
-from sursum.density.init_values import JITTER, SPREAD, carry_over, place_given
-from sursum.density.layout import Latent, coordinate_names, layout, observed_values, site_dims
+from sursum.density.init_values import JITTER, SPREAD
+from sursum.density.layout import Latent, coordinate_names, latent_of, layout, observed_values, site_dims
+from sursum.density.limits import find_limits
 from sursum.density.networks import module_parameters, network_weights
 from sursum.density.scales import scaled_sites
-from sursum.density.search import TRIES
-from sursum.density.unconstrain import Placed, Recalled
+from sursum.density.starting_point import starting_point
+from sursum.density.unconstrain import Placed
 from sursum.density.unobserved import find_unobserved
 from sursum.density.unused_sites import announce_unconnected, find_unconnected
-from sursum.density.whole import Whole
 from sursum.distributions.delta import Delta
 from sursum.distributions.fluent import unwrap
-from sursum.errors import ArgumentError, DensityError, HeldParameterWarning, ObservationError, SursumError
+from sursum.errors import DensityError, HeldParameterWarning, SursumError
 from sursum.handlers.enumerate.elimination import Reduce
 from sursum.handlers.enumerate.enumerated import Enumerated
 
@@ -105,7 +104,7 @@ class LogDensity:
             self.scales = scaled_sites(found, leaves)
             self.unobserved = find_unobserved(found, leaves)
             _announce_held(found)
-            self.limits = self._limits()
+            self.limits = find_limits(self.latents, self._first, self._run)
             if self.unobserved is None:
                 announce_unconnected(find_unconnected(found, leaves, self._run))
 
@@ -177,7 +176,7 @@ class LogDensity:
         free: dict[str, Tensor] = {}
 
         def choose(site: Sample, free_shape: torch.Size, onto: Any) -> Tensor:
-            latent = self._known(site, free_shape)
+            latent = latent_of(self._by_name, site, free_shape)
             value = torch.as_tensor(values[site.name])
             if tuple(value.shape) != latent.shape:
                 raise DensityError(
@@ -235,58 +234,7 @@ class LogDensity:
         self, rng: np.random.Generator, values: Mapping[str, Any], jitter: float, spread: float
     ) -> tuple[np.ndarray, Trace, Placed]:
         """A starting point, and the execution there."""
-        q = np.empty(self.dim)
-
-        def choose(site: Sample, free_shape: torch.Size, onto: Any) -> Tensor:
-            latent = self._known(site, free_shape)
-            width = latent.stop - latent.start
-            carried = carry_over(site, onto)
-            if carried is not None:  # in a scan it is the value of each step
-                carried = carried.expand(free_shape)
-            if values and carried is not None and site.infer.get("is_recalled"):
-                # The replacement of a site may also have a value by name, but from different coordinates.
-                free = carried.double().reshape(-1).numpy()
-            elif site.name in values:
-                free = place_given(site, values[site.name], onto, latent.shape)
-            elif isinstance(onto, Whole):
-                drawn = onto.drawn(site, rng, free_shape) if carried is None else carried
-                free = drawn.double().reshape(-1).numpy()
-            elif carried is None:
-                free = rng.uniform(-spread, spread, width)
-            else:
-                free = carried.double().reshape(-1).numpy() + rng.uniform(-jitter, jitter, width)
-            q[latent.start : latent.stop] = free
-            return torch.as_tensor(free, dtype=latent.dtype).reshape(free_shape)
-
-        dtype = max((latent.dtype for latent in self.latents), key=lambda dtype: dtype.itemsize)
-        recalled = {n: torch.as_tensor(value, dtype=dtype) for n, value in values.items() if n not in self._by_name}
-        at = Placed(choose=choose)
-        with valued(), Recalled(values=recalled):
-            return q, self._run(at), at
-
-    def _limits(self) -> np.ndarray:
-        """The least and the largest value of each discrete coordinate, (dim - num_free, 2); infinite where that varies."""
-        found: list[np.ndarray] = []
-        if self.num_free == self.dim:
-            return np.empty((0, 2))
-        for seed in range(TRIES):
-            rng, limits = np.random.default_rng(seed), np.empty((self.dim, 2))
-
-            def choose(site: Sample, free_shape: torch.Size, onto: Any, rng: Any = rng, limits: np.ndarray = limits) -> Tensor:
-                latent = self._known(site, free_shape)
-                if isinstance(onto, Whole):
-                    limits[latent.start : latent.stop] = onto.limits(tuple(free_shape))
-                    return onto.drawn(site, rng, free_shape).to(latent.dtype).requires_grad_()
-                near = self._first[latent.start : latent.stop] + rng.uniform(-JITTER, JITTER, latent.stop - latent.start)
-                return torch.as_tensor(near, dtype=latent.dtype).reshape(free_shape).requires_grad_()
-
-            with suppress(ArgumentError, ObservationError, ValueError, torch.linalg.LinAlgError):
-                self._run(Placed(choose=choose))
-                found.append(limits[self.num_free :])
-            if len(found) > 3:
-                break
-        first = np.full((self.dim - self.num_free, 2), [-np.inf, np.inf])
-        return np.where(np.all(found == found[0], axis=0), found[0], first) if len(found) > 1 else first
+        return starting_point(self._by_name, self._run, rng, values, jitter=jitter, spread=spread)
 
     def with_data(self, *args: Any, **kwargs: Any) -> LogDensity:
         """The density of the same program called with different data."""
@@ -362,21 +310,12 @@ class LogDensity:
 
     # Runs.
 
-    def _known(self, site: Sample, free_shape: torch.Size) -> Latent:
-        latent = self._by_name.get(site.name)
-        if latent is None or latent.free_shape != tuple(free_shape):
-            raise DensityError(
-                f"latent site {site} did not exist, or had a different shape, when the program was first run. "
-                "A density needs the same latent sites in every execution."
-            )
-        return latent
-
     def _at(self, q: Tensor) -> Placed:
         if tuple(q.shape) != (self.dim,):
             raise DensityError(f"q has shape {tuple(q.shape)}, and this density has {self.dim} coordinates: ({self.dim},).")
 
         def choose(site: Sample, free_shape: torch.Size, onto: Any) -> Tensor:
-            latent = self._known(site, free_shape)
+            latent = latent_of(self._by_name, site, free_shape)
             return q[latent.start : latent.stop].to(latent.dtype).reshape(free_shape)
 
         return Placed(choose=choose)
