@@ -163,6 +163,21 @@ def test_guessing(run: Run) -> None:
     near(posterior["difficulty"], module.DIFFICULTY.numpy(), share=3.5)
 
 
+@pytest.mark.slow
+def test_topics(run: Run) -> None:
+    """A word's topic given shares and topics is by Bayes' rule, and the bars are found."""
+    module, posterior = run("topics", 150)
+    words = module.simulate()
+    share, topic = posterior["share"][1, 7], posterior["topic"][1, 7]
+    joint = share * topic[:, words].permute(1, 2, 0)
+    exact = joint / joint.sum(-1, keepdim=True)
+    found = su.infer.discrete_probabilities(posterior)["which"]
+    np.testing.assert_allclose(found[1, 7], exact, atol=1e-6)
+    # Of some 600 words of a topic the share of a pixel is known to 0.018 (one deviation); half of four errors of three
+    # deviations is 0.11, and the prior adds 12 · 1.1 / 600 = 0.02 on pixels outside the bar.
+    assert float(module.nearest(posterior["topic"].mean((0, 1)))[1].max()) < 0.15
+
+
 def test_eight_schools(run: Run) -> None:
     """Everything is normal given tau: a sum over a grid of it."""
     module, posterior = run("eight_schools", 500)
