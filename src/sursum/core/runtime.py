@@ -100,6 +100,7 @@ class Messenger(Wrapper, Generic[P, R]):
 
     _at_first: ClassVar[tuple[tuple[str, Callable[[], Any]], ...]] = ()
     of_capture: ClassVar[bool] = False  # whether it belongs to a capture, and not to the program
+    keeps_buffers: ClassVar[bool] = True  # whether what `buffer` gives is final, and not where one outside may start
 
     fn: Callable[P, R] | None = None
 

@@ -127,12 +127,15 @@ def recall(name: str) -> Tensor | None:
 
 def hold_buffer(name: str, own: Tensor, writes: bool) -> Tensor | None:
     """The buffer `name` of a network in the innermost handler that keeps it."""
+    found: Tensor | None = None
     for messenger in reversed(STACK.get()):
         value: Tensor | None = messenger.buffer(name, own, writes)
-        if value is not None:
+        if value is not None and messenger.keeps_buffers:
             return value
+        if value is not None:
+            own = found = value
         name = messenger.rename(name)
-    return None
+    return found
 
 
 class at_site:

@@ -28,7 +28,9 @@ _VERSION = 1
 class ParamStore(Messenger[P, R]):
     """Keep an unconstrained leaf for every parameter that a program reads, starting at the program's own value.
 
-    There is no global store: run a program inside one, ``with store:``, and give ``store.leaves()`` to an optimiser.
+    There is no global store: run a program inside one, ``with store:``, and give ``store.leaves()`` to an optimiser. Its
+    `buffers`, by dotted name, are what layers in training mode have written in a run of `Fit` or `SVI`, such as running
+    averages; networks have them inside the store.
 
     Args:
         double: keep the leaves in float64 for any dtype of the parameters; the program still reads values in its own dtype.
@@ -43,8 +45,11 @@ class ParamStore(Messenger[P, R]):
         (2.0, ['s'])
     """
 
+    keeps_buffers = False
+
     double: bool = field(default=False, kw_only=True)
 
+    buffers: dict[str, Tensor] = field(init=False, repr=False, default_factory=dict)
     unconstrained: dict[str, Tensor] = field(init=False, repr=False, default_factory=dict)
     sites: dict[str, Param] = field(init=False, repr=False, default_factory=dict)
     waiting: dict[str, tuple[Tensor, Tensor]] = field(init=False, repr=False, default_factory=dict)  # loaded, and not yet read
@@ -55,13 +60,21 @@ class ParamStore(Messenger[P, R]):
     def fresh(self) -> Self:
         """A copy that shares the leaves: the store outlives the executions inside it."""
         copy = super().fresh()
-        copy.unconstrained, copy.sites, copy.waiting = self.unconstrained, self.sites, self.waiting
+        self._share(copy)
         return copy
 
     def around(self, fn: Callable[..., Any]) -> Self:
         bound = super().around(fn)
-        bound.unconstrained, bound.sites, bound.waiting = self.unconstrained, self.sites, self.waiting
+        self._share(bound)
         return bound
+
+    def _share(self, other: ParamStore) -> None:
+        other.unconstrained, other.sites, other.waiting = self.unconstrained, self.sites, self.waiting
+        other.buffers = self.buffers
+
+    def buffer(self, name: str, own: Tensor, writes: bool) -> Tensor | None:
+        value = self.buffers.get(name)
+        return value.clone() if value is not None and writes else value
 
     def handle(self, site: Site) -> Any:
         if isinstance(site, Param) and site.value is None:
@@ -126,7 +139,7 @@ class ParamStore(Messenger[P, R]):
         return {name: self[name].detach().clone() for name in self}
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the values of all parameters to one file (NumPy's `.npz`, no pickles), all or nothing.
+        """Write the values of all parameters, and the buffers, to one file (NumPy's `.npz`, no pickles), all or nothing.
 
         Raises:
             StorageError: the file system reports an error, or the suffix is that of another format.
@@ -134,6 +147,7 @@ class ParamStore(Messenger[P, R]):
         npz.check_suffix(path, {})
         tensors = {f"value/{name}": value for name, value in self.state_dict().items()}
         tensors |= {f"free/{name}": leaf for name, leaf in self._free().items()}
+        tensors |= {f"buffer/{name}": value for name, value in self.buffers.items()}
         dtypes = {name: str(tensor.dtype).removeprefix("torch.") for name, tensor in tensors.items()}
         npz.write(path, _KIND, _VERSION, {"dtypes": dtypes}, {name: npz.as_array(tensor) for name, tensor in tensors.items()})
 
@@ -168,6 +182,7 @@ class ParamStore(Messenger[P, R]):
             every = {name: npz.as_tensor(array, note["dtypes"][name]) for name, array in arrays.items()}
             names = [name.removeprefix("free/") for name in every if name.startswith("free/")]
             found = {name: (every[f"free/{name}"], every[f"value/{name}"]) for name in names}
+            buffers = {name.removeprefix("buffer/"): value for name, value in every.items() if name.startswith("buffer/")}
         for name, (free, value) in found.items():
             leaf = self.unconstrained.get(name)
             if leaf is not None and leaf.shape != free.shape:
@@ -181,6 +196,7 @@ class ParamStore(Messenger[P, R]):
                     self.unconstrained[name].copy_(free)
                 else:
                     self.waiting[name] = free, value
+        self.buffers.update(buffers)
 
     def leaves(self) -> list[Tensor]:
         """The unconstrained tensors to optimise."""

@@ -20,7 +20,7 @@ from sursum.errors import OptimisationError
 from sursum.networks.target import Target
 from sursum.optim import as_optim
 from sursum.optimise.fit import Fit
-from sursum.posterior.assemble import assemble, draws_of
+from sursum.posterior.assemble import assemble, draws_of, stack_buffers
 from sursum.posterior.posterior import Posterior
 from sursum.training.seeds import SET_UP, derive
 
@@ -101,7 +101,8 @@ class DeepEnsemble:
         sites = {name: torch.stack([fit[name].double() for fit in fits])[None] for name in first.leaves}
         free = torch.stack([first.coordinates(fit) for fit in fits]).double().cpu().numpy()
         stats = {"lp": np.array([[fit.log_density for fit in fits]])}
-        return assemble(first.subject(), draws_of(sites, stats, free[None]))
+        buffers = stack_buffers([[fit.buffers for fit in fits]])
+        return assemble(first.subject(), draws_of(sites, stats, free[None]), buffers=buffers)
 
 
 def _anew(target: Target, stream: int) -> dict[str, Tensor]:

@@ -22,7 +22,7 @@ from sursum.errors import DiagnosticWarning, SamplingError
 from sursum.networks.dynamics import SGHMC, SGLD, SGNHT, Normal
 from sursum.networks.preconditioner import Preconditioner
 from sursum.networks.target import Target
-from sursum.posterior.assemble import assemble, draws_of
+from sursum.posterior.assemble import assemble, draws_of, stack_buffers
 from sursum.posterior.init import Init
 from sursum.posterior.posterior import Posterior
 from sursum.training.seeds import NOISE, derive
@@ -50,7 +50,7 @@ class SGMCMC:
     A step takes a batch: of a subsampled plate, or of a data loader that is the first argument of `run`; with all data at once
     it is a step of Langevin dynamics. It is captured once for each shape of the batch and run without handlers, in the
     program's own dtype and on its device. There is no Metropolis correction: the draws have a bias that falls with the step
-    size (see the dynamics).
+    size (see the dynamics). The running averages of batch norm belong to a chain, and each draw has those of its time.
 
     With `cycles` the step size starts again in every cycle and falls as a cosine,
     :math:`h_k = \tfrac h2 (1 + \cos \pi k / K)` for step k of K: the first part of a cycle moves without noise to
@@ -149,8 +149,8 @@ class SGMCMC:
         model = self.dynamics.model
         target = Target(model, args, kwargs, init=self.init, rng_seed=rng_seed, title=title, engine=self.engine)
         chains = [self._chain(target, derive(rng_seed, NOISE, chain)) for chain in range(self.num_chains)]
-        q = torch.stack([draws for draws, _ in chains])
-        stats = {"lp": np.stack([values for _, values in chains])}
+        q = torch.stack([draws for draws, _, _ in chains])
+        stats = {"lp": np.stack([values for _, values, _ in chains])}
         sites = target.sites(q)
         subject = target.subject()
         found = draws_of(sites, stats, q.double().cpu().numpy())
@@ -159,11 +159,11 @@ class SGMCMC:
         said = diagnose_mixing(evidence)
         for text in said:
             warn(text, DiagnosticWarning)
-        return assemble(subject, found, warnings=said)
+        return assemble(subject, found, warnings=said, buffers=stack_buffers([buffers for *_, buffers in chains]))
 
-    def _chain(self, target: Target, rng_seed: int) -> tuple[Tensor, np.ndarray]:
-        """The draws of one chain, (draw, n), and the estimates of the log density there."""
-        q = target.vector().clone()
+    def _chain(self, target: Target, rng_seed: int) -> tuple[Tensor, np.ndarray, list[dict[str, Tensor]]]:
+        """The draws of one chain, (draw, n), the estimates of the log density there, and the buffers of networks."""
+        q, buffers = target.vector().clone(), target.buffers()
         generator = torch.Generator(q.device).manual_seed(rng_seed % 2**63)
         normal: Normal = lambda like: torch.randn(like.shape, generator=generator, dtype=like.dtype, device=like.device)
         if self.jitter:
@@ -172,8 +172,9 @@ class SGMCMC:
         state = self.dynamics.begin(q, normal)
         kept = torch.empty(self.num_samples, len(q), dtype=q.dtype, device=q.device)
         values = torch.empty(self.num_samples, dtype=torch.float64)
+        held: list[dict[str, Tensor]] = []
         for number, (h, noisy, place) in enumerate(self._plan()):
-            value, gradient = target.gradient(q, take(), rng_seed, number)
+            value, gradient = target.gradient(q, take(), rng_seed, number, buffers)
             if self.dynamics.precondition and number < self.num_warmup:
                 scale.see(gradient)
             self.dynamics.move(q, gradient, scale.root, state, h, normal if noisy else None)
@@ -181,7 +182,8 @@ class SGMCMC:
                 target.check_finite(q)
             if place is not None:
                 kept[place], values[place] = q, float(value)
-        return kept, values.numpy()
+                held.append({name: value.clone() for name, value in buffers.items()})
+        return kept, values.numpy(), held
 
     def _plan(self) -> Iterator[tuple[float, bool, int | None]]:
         """For each step its size, whether it has noise, and which draw it is."""

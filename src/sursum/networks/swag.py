@@ -18,7 +18,7 @@ from sursum.distributions.randomness import global_seed
 from sursum.errors import OptimisationError
 from sursum.networks.target import Target
 from sursum.optim import advance_schedule, as_optim
-from sursum.posterior.assemble import assemble, draws_of
+from sursum.posterior.assemble import assemble, draws_of, stack_buffers
 from sursum.posterior.init import Init
 from sursum.posterior.posterior import Posterior
 from sursum.training.seeds import DRAW, STEP, derive
@@ -36,7 +36,7 @@ class SWAG:
 
     It starts from a trained network, with a learning rate that keeps the iterates moving; what they spread over is as wide as
     that learning rate and the noise of the batches make it. All parameters and latent sites of the program take part, those
-    that are lifted with their prior.
+    that are lifted with their prior. The running averages of batch norm are made anew for every draw, by a pass over the data.
 
     Args:
         model: the program.
@@ -109,21 +109,24 @@ class SWAG:
         target = Target(
             self.model, args, kwargs, init=self.init, rng_seed=rng_seed, title="SWAG", engine=self.engine, parameters=True
         )
-        moments = self._iterates(target, rng_seed)
+        moments, buffers = self._iterates(target, rng_seed)
         generator = torch.Generator().manual_seed(derive(rng_seed, DRAW, 0))
         draws = moments.draw(self.num_samples, generator)
         sites = {name: value[None] for name, value in target.sites(draws).items()}
         found = draws_of(sites, {}, np.asarray(draws.double().cpu())[None])
-        return assemble(target.subject(), found)
+        if not buffers:
+            return assemble(target.subject(), found)
+        rows = [target.buffers_at(target.views(q), buffers, derive(rng_seed, DRAW, k + 1)) for k, q in enumerate(draws)]
+        return assemble(target.subject(), found, buffers=stack_buffers([rows]))
 
-    def _iterates(self, target: Target, rng_seed: int) -> Moments:
+    def _iterates(self, target: Target, rng_seed: int) -> tuple[Moments, dict[str, Tensor]]:
         leaves = {name: leaf.clone().requires_grad_() for name, leaf in target.leaves.items()}
         optimizer = self.optim.build(leaves)
         schedule = None if self.optim.scheduler is None else self.optim.scheduler(optimizer)
-        take, moments = target.batches(rng_seed), Moments(self.rank)
+        take, moments, buffers = target.batches(rng_seed), Moments(self.rank), target.buffers()
         for number in range(self.num_warmup + self.num_steps):
             held = {name: leaf.detach() for name, leaf in leaves.items()}
-            found = target.graded(held, take(), derive(rng_seed, STEP, number))
+            found = target.graded(held, take(), derive(rng_seed, STEP, number), buffers)
             for name, leaf in leaves.items():
                 leaf.grad = found.gradients[name]
             self.optim.clip(leaves.values())
@@ -134,7 +137,7 @@ class SWAG:
                 q = target.vector({name: leaf.detach() for name, leaf in leaves.items()})
                 target.check_finite(q)
                 moments.add(q)
-        return moments
+        return moments, buffers
 
 
 @dataclass(eq=False)

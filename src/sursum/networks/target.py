@@ -6,6 +6,7 @@ gradient is an unbiased estimate of that of the log density of all data.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -26,10 +27,12 @@ from sursum.density.unconstrain import is_identity
 from sursum.density.unobserved import announce_unobserved, find_unobserved
 from sursum.errors import DensityError, HeldParameterWarning, SamplingError
 from sursum.handlers import lift, seed, trace
+from sursum.handlers.buffers import Averaging, Buffers
 from sursum.optimise.fit import Everything
+from sursum.optimise.fit_result import with_buffers
 from sursum.optimise.torch_loop import Ascent
 from sursum.posterior.assemble import Subject
-from sursum.posterior.init import Init, check_names, values_by_name
+from sursum.posterior.init import Init, buffers_by_name, check_names, values_by_name
 from sursum.training import Graded, Step
 from sursum.training.loader import Batches, count_rows, is_loader
 from sursum.training.seeds import SET_UP, STEP, derive
@@ -37,6 +40,9 @@ from sursum.training.seeds import SET_UP, STEP, derive
 
 class Target:
     """A program and its data, whose latent sites are one vector.
+
+    What layers in training mode write, such as the running averages of batch norm, is the state of a run, `buffers`, and
+    never in the user's network.
 
     Args:
         model: the program.
@@ -65,6 +71,7 @@ class Target:
     ) -> None:
         self.model, self.kwargs, self.title = model, dict(kwargs), title
         self._everything = Everything() if parameters else None
+        model = with_buffers(model, buffers_by_name(init, np.random.default_rng(rng_seed)))
         self._program = model if self._everything is None else lift(model, self._everything)
         self.loader = args[0] if args and is_loader(args[0]) else None
         self.rest = args[1:] if self.loader is not None else args
@@ -77,13 +84,15 @@ class Target:
         first = args if self.loader is None else (*Batches(self.loader, rng_seed).take(), *self.rest)
         values = values_by_name(init, np.random.default_rng(rng_seed))
         self._ascent = Ascent(values=values)
+        passive = Buffers(live=False)
         with seed(rng_seed=derive(rng_seed, SET_UP, 0)), torch.inference_mode(False), torch.enable_grad():
-            with watch_originals() as originals:
+            with watch_originals() as originals, passive as kept:
                 found, _ = self._run(self._ascent, first, self.kwargs)
             originals.check(found)
         check_names(init, tuple(found))
         self.first, self.trace = first, found
         self.leaves = {name: leaf.detach() for name, leaf in self._ascent.leaves.items()}
+        self._buffers = {name: value.detach().clone() for name, value in kept.held.items()}
         if not self.leaves:
             raise DensityError(
                 f"the program has no latent site, so there is nothing for {title} to draw. Lift its parameters: "
@@ -119,19 +128,41 @@ class Target:
         source = Batches(self.loader, rng_seed)
         return lambda: (*source.take(), *self.rest)
 
-    def gradient(self, q: Tensor, args: tuple[Any, ...], rng_seed: int, number: int) -> tuple[Tensor, Tensor]:
-        """An estimate of the log density and of its gradient at q, from one batch."""
-        found = self.graded(self.views(q), args, derive(rng_seed, STEP, number))
+    def buffers(self) -> dict[str, Tensor]:
+        """What layers in training mode write, as it is at the start of a run."""
+        return {name: value.clone() for name, value in self._buffers.items()}
+
+    def buffers_at(self, values: Mapping[str, Tensor], buffers: Mapping[str, Tensor], rng_seed: int) -> dict[str, Tensor]:
+        """The buffers of networks with other weights, from those of a run: the averages of normalising layers over one epoch.
+
+        Args:
+            values: the unconstrained coordinates by site.
+        """
+        held = {name: value.clone() for name, value in buffers.items()}
+        take = self.batches(rng_seed)
+        for number in range(self._epoch):
+            step_seed = derive(rng_seed, STEP, number)
+            with torch.no_grad(), self.step.seeded(step_seed, values), Buffers(held=held), Averaging(first=not number):
+                self._run(Ascent(leaves=dict(values)), take(), self.kwargs)
+        return held
+
+    def gradient(
+        self, q: Tensor, args: tuple[Any, ...], rng_seed: int, number: int, buffers: Mapping[str, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """An estimate of the log density and of its gradient at q, from one batch; the buffers are updated."""
+        found = self.graded(self.views(q), args, derive(rng_seed, STEP, number), buffers)
         return -found.loss, -self.vector(found.gradients)
 
-    def graded(self, values: Mapping[str, Tensor], args: tuple[Any, ...], step_seed: int) -> Graded:
-        """The negative log density and its gradient, by site."""
+    def graded(
+        self, values: Mapping[str, Tensor], args: tuple[Any, ...], step_seed: int, buffers: Mapping[str, Tensor]
+    ) -> Graded:
+        """The negative log density and its gradient, by site; the buffers are updated."""
         # A capture needs tensors that share no memory, as views of one vector do.
-        batch = self.step.prepare(self.leaves, args, self.kwargs, seed=step_seed)
+        batch = self.step.prepare(self.leaves, args, self.kwargs, seed=step_seed, state=buffers)
         try:
             if batch is None:
-                return self.step.run(values, args, self.kwargs, seed=step_seed)
-            return self.step.on(batch, values, seed=step_seed, state={})
+                return self.step.run(values, args, self.kwargs, seed=step_seed, state=buffers)
+            return self.step.on(batch, values, seed=step_seed, state=buffers)
         except DensityError as error:
             raise SamplingError(
                 f"{self.title} left the parameters at which the log density is defined: {error} The step size, or the learning "
@@ -185,6 +216,14 @@ class Target:
         )
 
     @property
+    def _epoch(self) -> int:
+        """How many batches have all of the data."""
+        if self.rows is not None:
+            return max(1, math.ceil(self.rows / max(rows_of(self.first) or 1, 1)))
+        frames = [frame for site in self.trace.values() for frame in site.plates]
+        return max((math.ceil(frame.size / max(frame.length, 1)) for frame in frames), default=1)
+
+    @property
     def networks(self) -> frozenset[str]:
         """The latent sites that are weights of networks."""
         return network_weights(self.trace)
@@ -199,7 +238,8 @@ class Target:
     def _loss(
         self, trained: Mapping[str, Tensor], state: Mapping[str, Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Tensor:
-        _, total = self._run(Ascent(leaves=dict(trained)), args, kwargs)
+        with Buffers(held=dict(state)):
+            _, total = self._run(Ascent(leaves=dict(trained)), args, kwargs)
         return -total
 
     def _run(self, ascent: Ascent, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Trace, Tensor]:

@@ -29,14 +29,13 @@ from sursum.distributed.ranks import led
 from sursum.distributions.randomness import global_seed
 from sursum.errors import DensityError, DiagnosticWarning, EngineWarning, OptimisationError
 from sursum.handlers import ParamStore, lift, substitute
-from sursum.handlers.buffers import Buffers
 from sursum.optim import as_optim
 from sursum.optimise.checks import check_settings
 from sursum.optimise.evaluator import evaluator
-from sursum.optimise.fit_result import FitResult, started
+from sursum.optimise.fit_result import FitResult, started, with_buffers
 from sursum.optimise.maximise import Iterate, Maximum, maximise
 from sursum.optimise.torch_loop import ascend
-from sursum.posterior.init import Init, check_names, values_by_name
+from sursum.posterior.init import Init, buffers_by_name, check_names, values_by_name
 from sursum.priors import flat
 
 Array = NDArray[np.float64]
@@ -197,6 +196,7 @@ class Fit:
             args,
             kwargs,
             values=values,
+            held=buffers_by_name(self.init, np.random.default_rng(0)),
             jacobian=self.jacobian,
             optim=self.optim,
             num_steps=self.num_steps,
@@ -226,7 +226,7 @@ class Fit:
             sites,
             fitted,
             ended.store,
-            _with_buffers(started(self.model, values=sites), ended.buffers),
+            with_buffers(started(self.model, values=sites), ended.buffers),
             total,
             converged,
             _describe_steps(self.num_steps, rise, error, converged),
@@ -235,10 +235,6 @@ class Fit:
             compiled,
             ended.buffers,
         )
-
-
-def _with_buffers(program: Callable[..., Any], buffers: Mapping[str, Tensor]) -> Callable[..., Any]:
-    return Buffers(program, held=dict(buffers), live=False) if buffers else program
 
 
 @dataclass(frozen=True)

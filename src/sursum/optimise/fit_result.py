@@ -21,6 +21,7 @@ from sursum.core.runtime import Messenger, handler, perform, required
 from sursum.draws.diagnostics import element_name
 from sursum.errors import CallError
 from sursum.handlers import ParamStore
+from sursum.handlers.buffers import StartingBuffers
 from sursum.io import npz
 from sursum.io.files import interpreting
 from sursum.optimise.curvature import Curvature, curvature
@@ -88,7 +89,7 @@ class FitResult(Mapping[str, Tensor]):
         return {**self.__dict__, "density": None}
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write values, parameters and how the fit ended to one file (NumPy's `.npz`, no pickles), all or nothing.
+        """Write values, parameters, buffers and how the fit ended to one file (NumPy's `.npz`, no pickles), all or nothing.
 
         Standard errors are written if they have been computed. The density is not: `load` gives a fit without one.
 
@@ -101,6 +102,7 @@ class FitResult(Mapping[str, Tensor]):
         tensors |= {f"value/{name}": value for name, value in self.params.state_dict().items()}
         tensors |= {f"free/{name}": leaf for name, leaf in self.params.unconstrained.items()}
         tensors |= {f"error/{name}": value for name, value in errors.items()}
+        tensors |= {f"buffer/{name}": value for name, value in self.buffers.items()}
         note = {
             "fitted": list(self.fitted),
             "dtypes": {name: str(tensor.dtype).removeprefix("torch.") for name, tensor in tensors.items()},
@@ -141,17 +143,21 @@ class FitResult(Mapping[str, Tensor]):
             sites, values, free = of("site/"), of("value/"), of("free/")
             store = ParamStore()
             store.waiting.update({name: (free[name], values[name]) for name in free})
+            buffers = of("buffer/")
+            store.buffers.update(buffers)
+            program = with_buffers(started(_absent if model is None else model, values=sites), buffers)
             found = cls(
                 sites,
                 tuple(note["fitted"]),
                 store,
-                started(_absent if model is None else model, values=sites),
+                program,
                 float(note["log_density"]),
                 bool(note["converged"]),
                 str(note["message"]),
                 int(note["num_steps"]),
                 arrays["unconstrained"],
                 None,
+                buffers,
             )
         errors = of("error/")
         if errors:
@@ -251,6 +257,11 @@ class FitResult(Mapping[str, Tensor]):
 
 def _absent(*args: Any, **kwargs: Any) -> NoReturn:
     raise CallError("this fit was loaded without its program: FitResult.load(path, model) takes it.")
+
+
+def with_buffers(program: Callable[..., Any], buffers: Mapping[str, Tensor]) -> Callable[..., Any]:
+    """The program with other buffers of its networks, if there are any."""
+    return StartingBuffers(program, held=dict(buffers)) if buffers else program
 
 
 @handler

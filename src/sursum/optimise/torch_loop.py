@@ -37,7 +37,7 @@ from sursum.handlers import ParamStore, seed, trace
 from sursum.handlers.buffers import Buffers
 from sursum.handlers.enumerate.enumerated import Enumerated, Plan
 from sursum.optim import Optim, advance_schedule
-from sursum.optimise.fit_result import started
+from sursum.optimise.fit_result import started, with_buffers
 from sursum.training import Step, seeds
 from sursum.training.loader import Batches, count_rows, is_loader
 from sursum.training.rows import Rows, check_global, find_rows
@@ -130,21 +130,22 @@ def ascend(
     optim: Optim,
     num_steps: int,
     rng_seed: int,
+    held: Mapping[str, Tensor] | None = None,
 ) -> Ascended:
-    """Take `num_steps` steps of an optimiser up the log density of a program.
+    """Take `num_steps` steps of an optimiser up the log density of a program; `held` are buffers of networks at the start.
 
     Raises:
         DensityError: the program has nothing to fit, or a latent site that has no gradient.
         OptimisationError: an optimiser that cannot be constructed; a log density that is NaN.
     """
     store, ascent = ParamStore(), Ascent(values=values)
-    program = started(model, values=values)
+    program = with_buffers(started(model, values=values), held or {})
     batches = Batches(args[0], rng_seed) if args and is_loader(args[0]) else None
     more = args[1:] if batches is not None else ()
     given: tuple[Any, ...] = args if batches is None else (*batches.peek(), *more)
     rows = Rows(frozenset(), 0)
 
-    buffers: dict[str, Tensor] = {}
+    buffers: dict[str, Tensor] = {}  # what layers in training mode write
     plan: Plan | None = None
 
     def run(
@@ -256,6 +257,7 @@ def ascend(
 
             optimiser.step(closure)
             advance_schedule(schedule, -climbed[-1])
+    store.buffers.update(buffers)
     subsampled = batches is not None or any(frame.length != frame.size for site in first.values() for frame in site.plates)
     return Ascended(store, ascent, np.array(climbed), subsampled, tuple(first), partial(run, live=False), buffers)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -43,6 +44,12 @@ def draws_of(sites: Mapping[str, Tensor], stats: Mapping[str, NDArray[Any]], unc
     return Draws(real, dict(stats), np.ascontiguousarray(unconstrained, dtype=np.float64))
 
 
+def stack_buffers(rows: Sequence[Sequence[Mapping[str, Tensor]]]) -> dict[str, Tensor]:
+    """Buffers of networks, given by chain and draw, as (chain, draw, *shape) by name; real ones become float64."""
+    stacked = {name: torch.stack([torch.stack([row[name] for row in chain]) for chain in rows]) for name in rows[0][0]}
+    return {name: value.double() if value.is_floating_point() else value for name, value in stacked.items()}
+
+
 def assemble(
     subject: Subject,
     draws: Draws,
@@ -50,12 +57,14 @@ def assemble(
     warmup: Draws | None = None,
     warnings: Sequence[str] = (),
     pareto_k: float | None = None,
+    buffers: Mapping[str, Tensor] | None = None,
 ) -> Posterior:
-    """The posterior that has these draws, of chains of one length."""
+    """The posterior that has these draws, of chains of one length; `buffers` are those of networks, (chain, draw, *shape)."""
     told = {item.name: getattr(subject, item.name) for item in fields(subject)}
     if warmup is not None:
         told["warmup"] = warmup
-    return Posterior(draws.sites, draws.stats, draws.unconstrained, warnings=tuple(warnings), pareto_k=pareto_k, **told)
+    told |= {"warnings": tuple(warnings), "pareto_k": pareto_k, "buffers": buffers or {}}
+    return Posterior(draws.sites, draws.stats, draws.unconstrained, **told)
 
 
 def assemble_independent(

@@ -66,6 +66,19 @@ def values_by_name(init: Any, rng: np.random.Generator) -> dict[str, Tensor]:
     )
 
 
+def buffers_by_name(init: Any, rng: np.random.Generator) -> dict[str, Tensor]:
+    """The buffers of networks that `init` has besides its values: those of the same draw, of a generator in the same state.
+
+    Example:
+        >>> buffers_by_name({"s": 2.0}, np.random.default_rng(0))
+        {}
+    """
+    if isinstance(init, Draws):
+        chain, draw = rng.integers(init.num_chains), rng.integers(init.num_samples)
+        return {name: value[chain, draw] for name, value in getattr(init, "buffers", {}).items()}
+    return dict(getattr(init, "buffers", None) or {}) if is_named(init) else {}
+
+
 def check_names(init: Any, known: Iterable[str]) -> None:
     """Check that a dictionary names only existing sites; a fit or a posterior may contain more sites than the program has.
 

@@ -61,6 +61,8 @@ class Posterior(Draws):
             program does.
         log_evidence: for Laplace's approximation, that of the log marginal likelihood of the data. It stays in the process.
         refit: how to make the posterior of another program in the same way, for `reprior`. It stays in the process.
+        buffers: what layers in training mode had written at each draw, such as the running averages of batch norm, by dotted
+            name, (chain, draw, *shape): `module` and `predict` take the network with them.
 
     Example:
         >>> import numpy as np, torch
@@ -86,6 +88,7 @@ class Posterior(Draws):
     log_evidence: float | None = None
     states: tuple[bytes, ...] = ()
     refit: Refit | None = None
+    buffers: Mapping[str, Tensor] = field(default_factory=dict)
 
     def predict(
         self,
@@ -253,8 +256,9 @@ class Posterior(Draws):
             PredictionError: the network does not exist, or none of it was lifted.
         """
         first = {site: self[site][0, 0] for site in self.latents or self if site in self}
+        first |= {path: value[0, 0] for path, value in self.buffers.items()}
         run = None if self.program is None else partial(run_at_draw, self.program, first)
-        found, draws = network_draws(name, net, self, run)
+        found, draws = network_draws(name, net, self, run, self.buffers)
         if members is not None:
             rows = evenly_spaced(members, self.num_chains * self.num_samples)
             draws = {path: value[rows] for path, value in draws.items()}
@@ -377,7 +381,7 @@ class Posterior(Draws):
         instead = {".nc": "write `posterior.to_arviz().to_netcdf(path)`", ".zarr": "run with `store=path`"}
         npz.check_suffix(path, instead)
         note = note_of(self) | {"warnings": self.warnings, "pareto_k": self.pareto_k, "notes": self.notes}
-        saving.write(path, self, self.warmup, observed=self.observed, groups=self.groups, note=note)
+        saving.write(path, self, self.warmup, observed=self.observed, groups=self.groups, buffers=self.buffers, note=note)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, sites: Iterable[str] | None = None) -> Self:

@@ -118,6 +118,7 @@ def _resample(posterior: Any, program: Program, weights: Smoothed, ratio: Array)
         return found
 
     sites = {name: torch.from_numpy(taken(value)) for name, value in arrays_of(posterior.sites).items()}
+    buffers = {name: torch.from_numpy(taken(value)) for name, value in arrays_of(posterior.buffers).items()}
     stats = {"lp": taken(posterior.stats["lp"] + ratio)} if "lp" in posterior.stats else {}
     k = "not defined, as the weights are nearly equal" if np.isnan(weights.pareto_k) else f"{weights.pareto_k:.2f}"
     note = f"Weighted to other priors: worth {weights.ess:,.0f} of {ratio.size:,} draws; Pareto k is {k}."
@@ -128,6 +129,7 @@ def _resample(posterior: Any, program: Program, weights: Smoothed, ratio: Array)
         unconstrained=taken(posterior.unconstrained),
         warmup=type(posterior.warmup)({}, {}, np.empty((0, 0, 0))),
         groups={},
+        buffers=buffers,
         notes=(*posterior.notes, note),
         program=program,
         pareto_k=weights.pareto_k,

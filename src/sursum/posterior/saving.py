@@ -27,11 +27,13 @@ def write(
     *,
     observed: Mapping[str, Tensor],
     groups: Mapping[str, Mapping[str, Tensor]],
+    buffers: Mapping[str, Tensor],
     note: Mapping[str, Any],
 ) -> None:
     """Write draws, those of the warm-up, data and added groups to one file, with a note for what is not an array."""
     arrays = {**_groups("", draws), **_groups("warmup ", warmup), "observed": numpy_of(observed)}
     arrays |= {f"added {group}": arrays_of(values) for group, values in groups.items()}
+    arrays |= {"buffers": numpy_of(buffers)} if buffers else {}
     # Draws in a store are read array by array.
     flat = {f"{group}/{name}": array for group, named in arrays.items() for name, array in named.items()}
     npz.write(path, KIND, VERSION, {**note, "groups": {group: list(named) for group, named in arrays.items()}}, flat)
@@ -61,6 +63,7 @@ def read(path: str | os.PathLike[str], sites: Iterable[str] | None) -> dict[str,
         "warmup": Draws(**_from_groups("warmup ", groups)),
         "observed": _tensors(groups["observed"]),
         "warnings": words(note["warnings"]),
+        "buffers": _tensors(groups.get("buffers", {})),
         "groups": {name[6:]: _tensors(arrays) for name, arrays in groups.items() if name.startswith("added ")},
         **describe(note, found["unconstrained"].shape),
     }

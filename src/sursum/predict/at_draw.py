@@ -46,6 +46,10 @@ class AtDraw(Answering):
             site = site.but(value=value if like is None else value.to(dtype=like.dtype, device=like.device))
         return super().handle(site)
 
+    def buffer(self, name: str, own: Tensor, writes: bool) -> Tensor | None:
+        value = None if writes else self.values.get(name)  # in training mode a layer goes by the batch, and says so
+        return None if value is None else value.to(dtype=own.dtype, device=own.device)
+
     def knows(self, site: Sample) -> bool:
         return True
 

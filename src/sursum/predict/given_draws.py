@@ -18,7 +18,10 @@ from sursum.predict.vectorise import Sliceable
 
 @runtime_checkable
 class Sampled(Protocol):
-    """What is needed of a `Posterior` here: draws of (chain, draw, *shape), and the names of the latent sites."""
+    """What is needed of a `Posterior` here: draws of (chain, draw, *shape), and the names of the latent sites.
+
+    Its `buffers`, if it has any, are draws of buffers of networks.
+    """
 
     @property
     def latents(self) -> tuple[str, ...]: ...
@@ -34,6 +37,7 @@ class GivenDraws:
 
     values: Mapping[str, Sliceable]
     shape: torch.Size
+    buffers: frozenset[str] = frozenset()  # the names among them that are buffers of networks
 
     @property
     def count(self) -> int:
@@ -71,14 +75,16 @@ class GivenDraws:
                 )
         if not shape.numel():
             raise PredictionError(f"there are no draws: the first {leading} dimensions of the samples are {tuple(shape)}.")
+        buffers: Mapping[str, Tensor] = getattr(samples, "buffers", {}) if isinstance(samples, Sampled) else {}
+        values |= {name: torch.as_tensor(value) for name, value in buffers.items()}
         flat = {n: Rows(v) if isinstance(v, StoredArray) else v.flatten(0, leading - 1) for n, v in values.items()}
-        return cls(flat, shape)
+        return cls(flat, shape, frozenset(buffers))
 
     def announce_unused(self, met: Iterable[str]) -> None:
         """Warn about draws of sites that the program does not have: its other sites were drawn without them."""
         met = list(met)
         for name in self.values:
-            if name not in met:
+            if name not in met and name not in self.buffers:
                 warn(
                     f"the draws of {name!r} were not used: the program reached no site of that name.{suggestion(name, met)}",
                     UnusedSiteWarning,

@@ -34,7 +34,7 @@ class ModuleEnsemble(nn.Module):
 
     Args:
         net: the network. It is copied and not changed.
-        weights: draws of its parameters by path, each (member, *shape); parameters that are not named keep their value.
+        weights: draws of its parameters, and buffers, by path, each (member, *shape); what is not named keeps its value.
         chunk: how many members to evaluate at once; None chooses by the memory of one.
 
     Raises:
@@ -57,7 +57,7 @@ class ModuleEnsemble(nn.Module):
         self.chunk = optional_number("chunk", chunk, 1)
         while isinstance(original := getattr(net, "_orig_mod", None), nn.Module):
             net = original
-        own = dict(net.named_parameters())
+        own = {**dict(net.named_parameters()), **dict(net.named_buffers())}
         _check(weights, own)
         given = {
             path: value.detach().to(dtype=own[path].dtype, device=own[path].device, copy=True)
@@ -73,7 +73,7 @@ class ModuleEnsemble(nn.Module):
 
     @property
     def weights(self) -> dict[str, Tensor]:
-        """The members' parameters by path, (member, *shape): the module's own buffers."""
+        """The members' parameters, and the buffers that differ, by path, (member, *shape): the module's own buffers."""
         return {path: self.net.get_buffer(path) for path in self._paths}
 
     def __len__(self) -> int:
@@ -206,6 +206,8 @@ class ModuleEnsemble(nn.Module):
         return outputs[0].stacked([torch.stack(column) for column in zip(*(o.tensors for o in outputs), strict=True)])
 
     def _at(self, values: Mapping[str, Tensor]) -> nn.Module:
+        if any(part.training for part in self.net.modules()):  # a layer may write into its buffers
+            values = {path: value if path in self._origin.trained else value.clone() for path, value in values.items()}
         return at_values(self.net, values)
 
     def _traced(self, args: Any, kwargs: Any) -> Any:

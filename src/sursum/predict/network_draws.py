@@ -17,15 +17,20 @@ from sursum.handlers.buffers import Networks
 
 
 def network_draws(
-    name: str, net: nn.Module | None, sites: Mapping[str, Tensor], run: Callable[[], Any] | None
+    name: str,
+    net: nn.Module | None,
+    sites: Mapping[str, Tensor],
+    run: Callable[[], Any] | None,
+    buffers: Mapping[str, Tensor],
 ) -> tuple[nn.Module, dict[str, Tensor]]:
-    """The network named `name` in a program, and the draws of its parameters by path, (draw, *shape).
+    """The network named `name` in a program, and the draws of its parameters and buffers by path, (draw, *shape).
 
     Args:
         name: the name in ``module(name, net)``.
         net: the network; None looks for it in an execution of the program.
         sites: draws of (chain, draw, *shape).
         run: one execution of the program, at one of the draws.
+        buffers: draws of the buffers of networks, likewise.
 
     Raises:
         PredictionError: the network does not exist, or none of it was lifted.
@@ -48,6 +53,11 @@ def network_draws(
         )
     # Parameters that were not lifted have one value for all draws: a handler's, or the network's own.
     count = len(next(iter(draws.values())))
+    named = ((path, f"{name}.{path}" if name else path) for path, _ in net.named_buffers())
+    written = {path: buffers[full].flatten(0, 1) for path, full in named if full in buffers}
+    differ = {path for path, value in written.items() if not torch.equal(value, value[:1].expand_as(value))}
+    draws |= {path: value for path, value in written.items() if path in differ}
+    net = with_buffers(net, {path: value[0] for path, value in written.items() if path not in differ})
     kept = {path: value for path, value in held.items() if path not in draws and value is not own[path]}
     return net, draws | {path: value.detach().expand(count, *value.shape) for path, value in kept.items()}
 
@@ -84,9 +94,10 @@ def _find(name: str, run: Callable[[], Any]) -> tuple[nn.Module, dict[str, Tenso
 def with_buffers(net: nn.Module, buffers: Mapping[str, Tensor]) -> nn.Module:
     """The network with these buffers, those that a run has updated; itself where it has them already."""
     own = dict(net.named_buffers())
-    changed = [path for path, value in buffers.items() if path in own and not torch.equal(own[path], value)]
+    given = {path: value.to(own[path]) for path, value in buffers.items() if path in own}
+    changed = [path for path, value in given.items() if not torch.equal(own[path], value)]
     if not changed:
         return net
-    memo: dict[int, Any] = {id(own[path]): buffers[path] for path in changed}
+    memo: dict[int, Any] = {id(own[path]): given[path] for path in changed}
     memo |= {id(parameter): parameter for parameter in net.parameters()}
     return copy.deepcopy(net, memo)

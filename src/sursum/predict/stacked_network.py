@@ -42,7 +42,7 @@ def stack(net: nn.Module, draws: Mapping[str, Tensor]) -> nn.Module:
         id(value): draws[path] if path in draws else nn.Parameter(value.detach().clone(), requires_grad=False)
         for path, value in own.items()
     }
-    memo |= {id(buffer): buffer.detach().clone() for buffer in net.buffers()}
+    memo |= {id(value): draws[path] if path in draws else value.detach().clone() for path, value in net.named_buffers()}
     copied = _replace(net, memo, {path: memo[id(value)] for path, value in own.items()})
     stacked = {id(value) for value in draws.values()}
     for part in copied.modules():
@@ -68,8 +68,9 @@ def at_values(stacked: nn.Module, values: Mapping[str, Tensor]) -> nn.Module:
 def as_network(stacked: nn.Module, values: Mapping[str, Tensor], origin: Origin) -> nn.Module:
     """A copy of a stacked network with one value for each stacked path, as parameters that can be trained further."""
     fresh = lambda value, path: nn.Parameter(value.detach().clone(), requires_grad=origin.trained[path])
-    memo: dict[int, Any] = {id(stacked.get_buffer(path)): fresh(value, path) for path, value in values.items()}
-    drawn = {id(value) for value in memo.values()}
+    one = lambda value, path: fresh(value, path) if path in origin.trained else value.detach().clone()
+    memo: dict[int, Any] = {id(stacked.get_buffer(path)): one(value, path) for path, value in values.items()}
+    drawn = {id(memo[id(stacked.get_buffer(path))]) for path in values if path in origin.trained}
     memo |= {id(value): fresh(value, path) for path, value in stacked.named_parameters()}
     memo |= {id(buffer): buffer.detach().clone() for buffer in stacked.buffers() if id(buffer) not in memo}
     copied = copy_network(stacked, memo, copied_leaves=True)

@@ -66,7 +66,9 @@ class SetUp:
     def first(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Pair:
         """Both programs, run together once."""
         state = self.training.baselines
-        with valued(), self.training.store, self.seeded(seeds.SET_UP, 0), Buffers(held=buffers_of(state), live=False) as kept:
+        loaded = {name: value.clone() for name, value in self.training.store.buffers.items()}
+        passive = Buffers(held={**loaded, **buffers_of(state)}, live=False)
+        with valued(), self.training.store, self.seeded(seeds.SET_UP, 0), passive as kept:
             found = pair(self.bound.model, self.bound.guide, args, kwargs, averages=self.loss.averages)
         state |= {f"{BUFFER}{name}": value for name, value in kept.held.items()}
         return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,9 @@ from sursum.core.calling import innermost, refuse_coroutines, refuse_misnamed, r
 from sursum.distributions.randomness import global_seed
 from sursum.errors import CallError, VariationalError
 from sursum.handlers import ParamStore
-from sursum.handlers.buffers import Buffers
+from sursum.handlers.buffers import StartingBuffers
 from sursum.optim import as_optim
+from sursum.posterior.assemble import stack_buffers
 from sursum.posterior.posterior import Posterior
 from sursum.training import seeds
 from sursum.training.loader import is_loader
@@ -147,7 +149,9 @@ class SVI:
     @property
     def params(self) -> ParamStore:
         """The parameters: ``svi.params["s"]`` is the current value, ``with svi.params:`` runs a program with them."""
-        return self._training.store
+        store = self._training.store
+        store.buffers.update(buffers_of(self._training.baselines))
+        return store
 
     @property
     def losses(self) -> Tensor:
@@ -265,8 +269,9 @@ class SVI:
         if isinstance(guide, AutoGuide):
             guide = guide.approximation(self.params, args, kwargs)
         held = {name: value.clone() for name, value in buffers_of(self._training.baselines).items()}
-        model = Buffers(self.model, held=held, live=False) if held else self.model
-        return draw_posterior(model, guide, self.params, args, kwargs, self._training.seed, num_samples)
+        model = StartingBuffers(self.model, held=held) if held else self.model
+        found = draw_posterior(model, guide, self.params, args, kwargs, self._training.seed, num_samples)
+        return replace(found, buffers=stack_buffers([[held] * num_samples])) if held else found
 
     def __getstate__(self) -> dict[str, Any]:
         """All but what was captured, which is captured again, and the batches of a loader. `save` needs no pickle."""
