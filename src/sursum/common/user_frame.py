@@ -6,6 +6,7 @@ import dis
 import os
 import sys
 import warnings
+from functools import lru_cache
 from types import CodeType, FrameType
 
 import torch
@@ -28,6 +29,7 @@ def is_ours(filename: str) -> bool:
     return filename.startswith(_PACKAGE)
 
 
+@lru_cache(maxsize=4096)
 def is_users(filename: str) -> bool:
     """Whether code of a file is neither ours nor torch's, nor contextlib's, functools' or their like."""
     return not filename.startswith((_PACKAGE, _TORCH, _FROZEN)) and os.path.dirname(filename) != _STANDARD

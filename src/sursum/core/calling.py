@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from sursum.common.settings import check_setting
+from sursum.common.shown import abbreviate
 from sursum.core.arguments import with_data
 from sursum.core.failure import explain
 from sursum.errors import CallError, HandlerError, OptionError, SursumError
@@ -232,6 +233,20 @@ def _refuse_deferred(inner: Any, what: str) -> HandlerError:
         f"the program {getattr(inner, '__qualname__', repr(inner))} {what}: its body would run after the handlers around "
         "it have exited. Write it as a plain function that returns its result."
     )
+
+
+def check_wrapped(program: Any, verb: str) -> None:
+    """That what the handler `verb` is put around is a program.
+
+    Raises:
+        HandlerError: it is not a callable, or it is a coroutine or a generator.
+    """
+    if not callable(program):
+        raise HandlerError(
+            f"{verb} got {abbreviate(program)} as its program. A callable was expected, a function or a module: "
+            f"{verb}(model, …), or as a decorator or in a `with` block {verb}(…) with its arguments by keyword."
+        )
+    refuse_coroutines(program)
 
 
 def check_program(name: str, program: Any, error: type[SursumError]) -> None:

@@ -18,8 +18,7 @@ from torch import Tensor
 from typing_extensions import ParamSpec, TypeVar  # torch needs it as well, so it is there
 
 from sursum.common.reprs import call_text
-from sursum.common.shown import abbreviate
-from sursum.core.calling import Wrapper, refuse_coroutines, run_program
+from sursum.core.calling import Wrapper, check_wrapped, run_program
 from sursum.core.messages import Frame, Site, Step
 from sursum.errors import HandlerError, OptionError
 
@@ -50,7 +49,8 @@ def perform(site: Site) -> Any:
 def handler(cls: type[T]) -> type[T]:
     """Make a class of a handler's fields; handlers compare by identity."""
     made: Any = dataclass(eq=False, repr=False)(cls)
-    made._at_first = tuple((item.name, make) for item in dataclasses.fields(made) if not item.init and (make := _maker(item)))
+    kept = [item for item in dataclasses.fields(made) if not item.init and item.name not in ("origin", "noted")]
+    made._at_first = tuple((item.name, make) for item in kept if (make := _maker(item)))
     return cast(type[T], made)
 
 
@@ -113,13 +113,7 @@ class Messenger(Wrapper, Generic[P, R]):
                 verb = type(self).__name__
                 raise OptionError(f"{verb} needs `{item.name}`: {verb}(model, {item.name}=…) or with {verb}({item.name}=…)")
         if self.fn is not None:
-            if not callable(self.fn):
-                verb = type(self).__name__
-                raise HandlerError(
-                    f"{verb} got {abbreviate(self.fn)} as its program. A callable was expected, a function or a module: "
-                    f"{verb}(model, …), or as a decorator or in a `with` block {verb}(…) with its arguments by keyword."
-                )
-            refuse_coroutines(self.fn)
+            check_wrapped(self.fn, type(self).__name__)
 
     def __repr__(self) -> str:
         return call_text(self)

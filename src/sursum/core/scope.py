@@ -49,10 +49,12 @@ def full_name(name: str) -> str:
 
 def reopen(name: str) -> Frame | None:
     """The plate `name` outside the current `Global`, to be reopened."""
-    name = full_name(name)
     scope = next((messenger for messenger in reversed(STACK.get()) if isinstance(messenger, Global)), None)
-    found = next((frame for frame in scope.plates if frame.name == name), None) if scope else None
-    if scope and found:
+    if scope is None:
+        return None
+    name = full_name(name)
+    found = next((frame for frame in scope.plates if frame.name == name), None)
+    if found:
         scope.entered.add(name)
     return found
 

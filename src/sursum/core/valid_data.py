@@ -13,7 +13,8 @@ from torch.distributions import constraints
 
 from sursum.common.torch_private import DisableTorchFunction
 
-_HERE: ContextVar[ValidData | None] = ContextVar("valid_data", default=None)
+VALID: ContextVar[ValidData | None] = ContextVar("valid_data", default=None)
+"""What is known of data here."""
 
 
 class ValidData:
@@ -45,12 +46,12 @@ class ValidData:
 
     @contextmanager
     def here(self) -> Iterator[None]:
-        """While this is entered, `valid_data` gives it."""
-        token = _HERE.set(self)
+        """While this is entered, `VALID` has it."""
+        token = VALID.set(self)
         try:
             yield
         finally:
-            _HERE.reset(token)
+            VALID.reset(token)
 
     def add(self, value: Tensor, support: Any) -> None:
         """Note that a value lies in a support."""
@@ -62,11 +63,6 @@ class ValidData:
         """Whether the same numbers were found in the same support."""
         key = _key(value, support) if self._found else None
         return key is not None and key in self._found and self._found[key][0] is _base(support)
-
-
-def valid_data() -> ValidData | None:
-    """What is known of data here."""
-    return _HERE.get()
 
 
 def _base(support: Any) -> Any:

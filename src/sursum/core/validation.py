@@ -20,7 +20,7 @@ from torch.distributions.utils import lazy_property
 from sursum.common.torch_private import DisableTorchFunction, is_all_true
 from sursum.core.messages import Factor, Frame, Sample
 from sursum.core.scope import own_batch, plate_nesting
-from sursum.core.valid_data import valid_data
+from sursum.core.valid_data import VALID
 from sursum.distributions.fluent import Masked, unwrap
 from sursum.distributions.shapes import broadcast_shapes
 from sursum.distributions.supports import holds, support_of
@@ -128,10 +128,12 @@ def check_shape(site: Sample) -> None:
     They may broadcast to the value's shape, or to that of the plates. Anything else is a density with more terms than
     values: a column (n, 1) in a plate of n against n values has n · n.
     """
-    check_fits(site)
     value, fn = site.value, site.fn
     if not isinstance(fn, Distribution):
         return
+    if isinstance(value, Tensor) and value.shape == fn.batch_shape + fn.event_shape and not value.is_complex():
+        return  # nothing broadcasts
+    check_fits(site)
     own = value.shape[: value.dim() - len(fn.event_shape)]
     joint = broadcast_shapes(fn.batch_shape, own)
     if _stray(joint, own, site.plates):
@@ -263,7 +265,7 @@ def check_value(site: Sample) -> None:
         support: Any = support_of(fn) if isinstance(core, TransformedDistribution) else fn.support
     except NotImplementedError:
         support = None
-    known = valid_data() if mask is None else None
+    known = VALID.get() if mask is None else None
     if known is not None and known.holds(value, support):
         return
     everything = not value.is_floating_point() or getattr(support, "accepts_nonfinite", False)  # missing values, no bounds

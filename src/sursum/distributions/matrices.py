@@ -73,10 +73,8 @@ def drawable(fn: td.Distribution) -> td.Distribution:
     return new
 
 
-def _has(part: Any) -> bool:
-    if type(part) in _OURS:
-        return True
-    return isinstance(part, td.Distribution) and any(map(_has, vars(part).values()))
+def _has(part: td.Distribution) -> bool:
+    return type(part) in _OURS or any(_has(value) for value in vars(part).values() if isinstance(value, td.Distribution))
 
 
 def _mend(part: Any) -> None:

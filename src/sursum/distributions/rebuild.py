@@ -103,10 +103,15 @@ def tensors(part: Any) -> Iterator[Tensor]:
         yield from tensors(list(part.values()))
     elif isinstance(part, (Distribution, Transform, constraints.Constraint)):
         for name, value in vars(part).items():
-            if type(value) not in _LEAVES and name not in (KEY, "_cached_x_y"):
+            if isinstance(value, Tensor):
+                yield value
+            elif type(value) not in _LEAVES and name not in (KEY, "_cached_x_y"):
                 yield from tensors(value)
 
 
 def floating_dtype(part: Any) -> torch.dtype | None:
     """The dtype in which `part` computes: that of its first floating tensor, None if it has none."""
-    return next((tensor.dtype for tensor in tensors(part) if tensor.is_floating_point()), None)
+    for tensor in tensors(part):
+        if tensor.is_floating_point():
+            return tensor.dtype
+    return None

@@ -16,7 +16,7 @@ from sursum.core.plates import place
 from sursum.core.runtime import Messenger, P, R, handler, perform, required
 from sursum.distributions.rebuild import tensors
 from sursum.errors import PriorShapeError, PriorTypeError, UnusedPriorWarning
-from sursum.handlers.lift.resolve import broadcasts, check_support, expand, recast_to, with_events
+from sursum.handlers.lift.fit import broadcasts, check_support, expand, recast_to, with_events
 from sursum.handlers.unused import find_unused
 
 

@@ -124,6 +124,13 @@ def test_the_cache_lives_for_one_execution_of_each() -> None:
     assert inner != a
 
 
+def test_a_prior_that_was_used_is_not_unused_where_an_inner_lift_has_the_same_name() -> None:
+    lifted = su.lift(lambda: su.param("s", torch.tensor(0.0)), dist.Delta(torch.tensor(2.0)))
+    with su.lift(prior=dist.Delta(torch.tensor(3.0))):  # warnings are errors
+        own, inner = su.param("s", torch.tensor(0.0)), lifted()
+    assert (float(own), float(inner)) == (3.0, 2.0)
+
+
 def test_used_as_decorator_and_as_context() -> None:
     @su.lift(prior=dist.Delta(torch.tensor(2.0)))
     def program() -> Tensor:

@@ -10,7 +10,7 @@ from torch import nn
 from torch.distributions import Distribution
 
 from sursum.common.other_libraries import answers
-from sursum.common.patterns import matches
+from sursum.common.patterns import lookup, matches
 from sursum.common.settings import check_setting
 from sursum.common.user_frame import warn
 from sursum.core.messages import Deterministic, Param, Sample, Site
@@ -18,8 +18,9 @@ from sursum.core.module import Forward
 from sursum.core.runtime import Messenger, P, R, handler, perform, required
 from sursum.errors import OptionError, UnusedPriorWarning
 from sursum.handlers.lift.constrained import view_of
-from sursum.handlers.lift.resolve import Prior, check_kind, entry_for
-from sursum.handlers.lift.site import again, derived, make_initial, propose, settle
+from sursum.handlers.lift.fit import check_answer
+from sursum.handlers.lift.resolve import Prior, check_kind
+from sursum.handlers.lift.site import again, derived, make_initial, propose
 from sursum.handlers.unused import find_unused
 
 _UNREAD = "no parameter of that name was read"
@@ -79,33 +80,30 @@ class lift(Messenger[P, R]):
             self.fn = Forward(self.fn)
 
     def handle(self, site: Site) -> Any:
-        param = site.param if isinstance(site, (Sample, Deterministic)) else site
-        view = view_of(site) if self.on == "constrained" and isinstance(site, Param) and site.name not in self.answers else None
-        if isinstance(param, Param):
-            name = param.name if view is None else view.param.name
-            self.met[name] = _INSIDE if param is not site else _FROZEN if self.leaves(param) else ""
-        # A parameter that an inner handler has given a value keeps it; one that an inner lift has answered is a Sample.
-        if not isinstance(site, Param) or site.value is not None or self.leaves(site):
+        if isinstance(site, (Sample, Deterministic)) and site.param is not None:
+            self.met.setdefault(site.param.name, _INSIDE)
+        if not isinstance(site, Param):
             return perform(site)
-        if site.name in self.answers:
+        if site.value is None and site.name in self.answers:
             return again(self.answers[site.name], site)
-        asked = make_initial(site) if view is None else view.param
-        entry = entry_for(self.prior, asked.name)
-        if entry is None:
+        view = view_of(site) if self.on == "constrained" else None
+        asked = site if view is None else view.param
+        frozen = site.frozen and not self.frozen
+        self.met[asked.name] = _FROZEN if frozen else ""
+        found: tuple[str | None, Any] | None = (None, self.prior)
+        if isinstance(self.prior, Mapping):
+            found = lookup(self.prior, asked.name)
+        if found is None or frozen or site.value is not None:  # one that an inner handler has given a value keeps it
             return perform(site)
-        proposed = propose(asked, *entry, self.hypers, view)
+        proposed = propose(make_initial(asked), *found, self.hypers, view)
         if proposed is None:
             return perform(site)
         answer = perform(proposed) if isinstance(proposed, Sample) else proposed
-        settle(answer, asked)
+        check_answer(answer, asked)
         if view is not None:
             answer = perform(derived(answer, site, view))
         self.answers[site.name] = answer
         return answer
-
-    def leaves(self, site: Param) -> bool:
-        """Whether `site` stays a parameter because it is frozen in its network."""
-        return site.frozen and not self.frozen
 
     def finish(self) -> None:
         """Warn about priors that were not used."""

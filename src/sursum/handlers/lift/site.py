@@ -11,14 +11,15 @@ from torch.distributions import Distribution
 
 from sursum.common.torch_private import DisableTorchFunction, without_dispatch_modes
 from sursum.core.messages import Deterministic, Param, Sample, Site
-from sursum.core.plates import local_plates, place, plate_scale, take_present
+from sursum.core.plates import local_plates, place, plate_scale, present, take_present
 from sursum.core.runtime import Messenger, handler, perform
 from sursum.core.scope import Global, at_site, recall
 from sursum.distributions.rebuild import floating_dtype
 from sursum.distributions.supports import support_of
 from sursum.errors import DuplicateSiteError, PlateError
 from sursum.handlers.lift.constrained import View
-from sursum.handlers.lift.resolve import check_answer, consult, fit, fit_draw, truncated
+from sursum.handlers.lift.fit import fit, fit_draw, truncated
+from sursum.handlers.lift.resolve import consult
 
 
 def propose(
@@ -33,8 +34,11 @@ def propose(
     """
     value = _current(site)
     plates = () if value is None else local_plates(site, value)
-    with Global(plates=site.plates) as scope, _Once(known=hypers):
-        prior = consult(entry, site, value, {} if view is None else {"registered": view.registered})
+    prior, entered = entry, set[str]()
+    if not isinstance(entry, Distribution):
+        with Global(plates=site.plates) as scope, _Once(known=hypers):
+            prior = consult(entry, site, value, {} if view is None else {"registered": view.registered})
+        entered = scope.entered
     if prior is None:
         return None
     draw = fit_draw(prior, site, value) if isinstance(prior, Tensor) else None
@@ -42,7 +46,7 @@ def propose(
         return site.but(value=draw)
     if view is not None and isinstance(prior, Distribution):
         prior = truncated(prior, site, always=prior is view.registered)
-    fn = entry if draw is not None else fit(prior, site, value, plates, key, scope.entered)
+    fn = entry if draw is not None else fit(prior, site, value, plates, key, entered)
     return place(
         Sample(
             name=site.name,
@@ -51,17 +55,11 @@ def propose(
             plates=plates,
             scale=plate_scale(plates),
             param=site,
-            init=value if value is None else _start_value(take_present(site, value), fn),
+            init=value if value is None else _start_value(present(value, plates, value.dim() - (site.event_dim or 0)), fn),
             generator=site.generator,
             where=site.where,
         )
     )
-
-
-def settle(answer: Site, site: Param) -> None:
-    """Check `answer`, the message that came back for a lifted parameter."""
-    if isinstance(answer, Sample) and isinstance(answer.fn, Distribution):
-        check_answer(answer, site, answer.init)
 
 
 def derived(answer: Site, site: Param, view: View) -> Deterministic:
