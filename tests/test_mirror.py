@@ -81,6 +81,7 @@ COVERED = {
     "density/backwards.py": ["posterior/test_discrete.py", "mcmc/test_discrete_gibbs.py"],
     "density/starting_point.py": ["density/test_init_values.py", "density/test_log_density.py", "mcmc/test_chain_starts.py"],
     "density/whole.py": ["mcmc/test_discrete_gibbs.py", "mcmc/kernel/test_gibbs.py"],
+    "handlers/enumerate/step_pattern.py": ["handlers/enumerate/test_steps.py"],
     "handlers/enumerate/held.py": ["mcmc/test_discrete_gibbs.py"],
     "mcmc/first_state.py": ["mcmc/test_mcmc.py"],
     "mcmc/hmc.py": ["mcmc/test_mcmc.py", "mcmc/kernel/test_twin.py"],

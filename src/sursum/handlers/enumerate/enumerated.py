@@ -22,7 +22,8 @@ from sursum.errors import DensityError
 from sursum.handlers.enumerate.elimination import Reduce, eliminate, log_sum, too_large, total
 from sursum.handlers.enumerate.held import HELD, is_discrete
 from sursum.handlers.enumerate.potentials import LARGEST_TABLE, Potential, Variable, possible, tabulated
-from sursum.handlers.enumerate.steps import Pattern, Stepped, sum_steps
+from sursum.handlers.enumerate.step_pattern import Pattern, Stepped
+from sursum.handlers.enumerate.steps import sum_steps
 from sursum.handlers.enumerate.support import LARGEST, Support, support_of_site
 
 _MOST_DIMENSIONS = 40

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
@@ -24,11 +24,18 @@ from sursum.core.scan import Scan, Stepping
 from sursum.errors import ScanError
 from sursum.handlers.enumerate.elimination import Reduce, eliminate, product
 from sursum.handlers.enumerate.potentials import Potential, Variable, possible, tabulated
-
-_SCALAR = torch.Size()
-
-Place = tuple[str, int]
-"""A state: its site, and how many steps back it was drawn."""
+from sursum.handlers.enumerate.step_pattern import (
+    Leaf,
+    Message,
+    Pattern,
+    Place,
+    Stepped,
+    earlier,
+    merge,
+    move_back,
+    spread,
+    where_equal,
+)
 
 
 class Summing(Protocol):
@@ -46,71 +53,6 @@ class Summing(Protocol):
     def visible(self) -> dict[int, Variable]: ...
     def reserve(self, count: int, name: str, /) -> list[int]: ...
     def stepping(self, step: Stepped, /) -> AbstractContextManager[None]: ...
-
-
-@dataclass
-class Stepped:
-    """One step while it runs: the states by dimension, and the terms so far."""
-
-    now: Mapping[str, Variable]
-    visible: dict[int, Variable]
-    reserved: frozenset[int]
-    terms: list[Potential] = field(default_factory=list)
-    states: dict[int, tuple[Tensor, Variable]] = field(default_factory=dict)
-
-    def current(self, site: str) -> Variable | None:
-        """The variable of a site in this step."""
-        return self.now.get(site)
-
-    def made(self, variable: Variable, value: Tensor) -> None:
-        """Note that `value` is all the values of a variable."""
-        self.visible[variable.dim] = variable
-        self.states[id(value)] = value, variable
-
-    def of(self, tensor: Any) -> Variable | None:
-        """The variable whose values a tensor is."""
-        found = self.states.get(id(tensor))
-        return None if found is None else found[1]
-
-
-@dataclass(frozen=True)
-class Leaf:
-    """How a part of the carry depends on states: it is the values of one, `state`; or it has dimensions for `states`.
-
-    `shape` is its own shape, right of those dimensions, and `events` how many of its dimensions are not batch dimensions.
-    """
-
-    state: Place | None = None
-    states: frozenset[Place] = frozenset()
-    shape: torch.Size = _SCALAR
-    events: int = 0
-
-    @property
-    def all(self) -> frozenset[Place]:
-        return self.states if self.state is None else frozenset((self.state,))
-
-
-@dataclass(frozen=True)
-class Message:
-    """A message: a term of the states that it is over, and of variables outside the scan."""
-
-    states: tuple[Place, ...]
-    outer: tuple[Variable, ...]
-    batch: torch.Size
-    dtype: torch.dtype
-    scale: Tensor | float
-    names: tuple[str, ...]
-    plates: Mapping[int, float]
-
-
-@dataclass(frozen=True)
-class Pattern:
-    """How the states of a scan go from step to step: `leaves` of the carry, and `messages`."""
-
-    variables: Mapping[Place, Variable]
-    values: Mapping[str, Callable[[], Tensor]]
-    leaves: tuple[Leaf, ...]
-    messages: tuple[Message, ...] = ()
 
 
 @dataclass
@@ -202,9 +144,9 @@ class _Summed:
         known = {}
         for leaf, init in zip(self.pattern.leaves, self.loop.init, strict=True):
             if leaf.state in message.states:
-                matches = _matches(self._values(leaf.state), init, self.pattern.variables[leaf.state], leaf.events)
+                same = where_equal(self._values(leaf.state), init, self.pattern.variables[leaf.state], leaf.events)
                 visible = self.to.visible() | {self.pattern.variables[leaf.state].dim: self.pattern.variables[leaf.state]}
-                table, over = tabulated(matches, visible, len(message.batch))
+                table, over = tabulated(same, visible, len(message.batch))
                 log = possible(torch.where(table, 0.0, -math.inf).to(dtype))
                 value = value + Potential(log, over).over(variables)
                 known[leaf.state] = True
@@ -248,12 +190,9 @@ class _Summed:
             if back == loop.history:
                 raise ScanError(
                     f"{loop.name}: the carry depends on the discrete site {site!r} of {back + 1} steps back and more, and "
-                    "states "
-                    f"are summed out that are more than {loop.history} step{'s' * (loop.history > 1)} back. Say how far "
-                    "back the "
-                    f"carry looks, su.scan(…, history={loop.history + 1}); a carry that depends on all states before it, "
-                    "such as "
-                    "a sum of them, has too many values."
+                    f"states are summed out that are more than {loop.history} step{'s' * (loop.history > 1)} back. Say how far "
+                    f"back the carry looks, su.scan(…, history={loop.history + 1}); a carry that depends on all states before "
+                    "it, such as a sum of them, has too many values."
                 )
         outside = [variable for variable in around.values() if variable not in self.place_of]
         kept = frozenset((*(pattern.variables[place] for place in keep), *outside))
@@ -274,7 +213,7 @@ class _Summed:
         return [
             next(rest)
             if leaf.state is None
-            else _spread(self._values(leaf.state), self.pattern.variables[leaf.state], leaf.events)
+            else spread(self._values(leaf.state), self.pattern.variables[leaf.state], leaf.events)
             for leaf in self.pattern.leaves
         ]
 
@@ -306,7 +245,7 @@ class _Summed:
         if not one.all:
             return leaf
         base = max(self.to.plan.nesting + events, len(one.shape))  # what lies to the right of the states
-        to = {variables[place].dim - events: variables[_earlier(place)].dim - events for place in one.all}
+        to = {variables[place].dim - events: variables[earlier(place)].dim - events for place in one.all}
         rank = max(-min(to.values()), leaf.dim())
         wide = leaf.reshape([1] * (rank - leaf.dim()) + list(leaf.shape))
         left = [dim for dim in range(-rank, -base) if wide.shape[dim] != 1]
@@ -332,7 +271,7 @@ class _Summed:
 
     def _moved(self, one: Potential) -> Potential:
         """A term of the next step: its states one step further back."""
-        renamed = {v: self.pattern.variables[_earlier(self.place_of[v])] for v in one.variables if v in self.place_of}
+        renamed = {v: self.pattern.variables[earlier(self.place_of[v])] for v in one.variables if v in self.place_of}
         variables = [renamed.get(v, v) for v in one.variables]
         order = sorted(range(len(variables)), key=lambda k: variables[k])
         value = one.value.permute([*order, *range(len(order), one.value.dim())])
@@ -375,7 +314,7 @@ class _Summed:
 
 def _find_pattern(to: Summing, names: Sequence[str], loop: Scan) -> Pattern:
     """Run the first step until nothing more of the carry turns out to depend on states."""
-    variables, values = _all_variables(to, names, loop)
+    variables, values = _list_variables(to, names, loop)
     pattern = Pattern(variables, values, tuple(Leaf(shape=one.shape) for one in loop.init))
     for _ in range(3 + len(loop.init) + 2 * loop.history * len(names)):
         summed = _Summed(to, loop, pattern)
@@ -384,7 +323,7 @@ def _find_pattern(to: Summing, names: Sequence[str], loop: Scan) -> Pattern:
         with Stepping(step):
             after = summed.after(carry, loop.xs_shape.build([row[0] for row in loop.xs]))
         leaves = tuple(
-            _merged(old, _moved_back(new), init, variables, values)
+            merge(old, move_back(new), init, variables, values)
             for old, new, init in zip(pattern.leaves, after.found, loop.init, strict=True)
         )
         wider = replace(pattern, leaves=leaves, messages=summed.grouped(after.messages))
@@ -398,23 +337,23 @@ def _kind(message: Message) -> Any:
     return message.states, message.outer, message.batch, message.names
 
 
-def _merged(
-    old: Leaf, new: Leaf, init: Tensor, variables: Mapping[Place, Variable], values: Mapping[str, Callable[[], Tensor]]
-) -> Leaf:
-    """What a part of the carry is, if it is the first of two before a step and the second after it."""
-    if not old.all and new.state is not None:
-        matches = _matches(values[new.state[0]](), init, variables[new.state], new.events)
-        dim = matches.dim() + variables[new.state].dim
-        if bool(matches.any(dim).all()):
-            return new
-    if old.state is not None and old.state == new.state:
-        return old
-    if not old.all and not new.all:
-        return old
-    return Leaf(states=old.all | new.all, shape=init.shape, events=max(old.events, new.events))
+def _checked(loop: Scan, result: Any) -> list[Any]:
+    """The leaves of the next carry, if it has the structure of the one before."""
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise ScanError(
+            f"{loop.name}: the body returned a {type(result).__name__}. It must return two things, the next carry and the "
+            "output of the step: return carry, None."
+        )
+    leaves, shape = flatten(result[0])
+    if shape != loop.carry_shape:
+        raise ScanError(
+            f"{loop.name}: the carry has the structure {loop.carry_shape} before a step, and {shape} after it. "
+            "Return a carry like the one that comes in."
+        )
+    return leaves
 
 
-def _all_variables(
+def _list_variables(
     to: Summing, names: Sequence[str], loop: Scan
 ) -> tuple[dict[Place, Variable], dict[str, Callable[[], Tensor]]]:
     """A variable for every state, now and up to `history` steps back."""
@@ -427,41 +366,3 @@ def _all_variables(
             dim = dims[place * (loop.history + 1) + back]
             variables[name, back] = Variable(f"{name}@{back}", name, support.size, inside, dim)
     return variables, {name: to.plan.supports[name].values for name in names}
-
-
-def _matches(values: Tensor, init: Tensor, variable: Variable, events: int) -> Tensor:
-    """Where each value of a state is that of the first carry: (size at the state's dimension, …)."""
-    same = _spread(values, variable, events) == init
-    return same.flatten(same.dim() - events).all(-1) if events else same
-
-
-def _spread(values: Tensor, variable: Variable, events: int) -> Tensor:
-    """Values of (size, *event shape) along the dimension of a variable."""
-    return values.reshape([len(values), *[1] * (-variable.dim - 1), *values.shape[values.dim() - events :]])
-
-
-def _checked(loop: Scan, result: Any) -> list[Any]:
-    """The leaves of the next carry, if it has the structure of the one before."""
-    if not isinstance(result, tuple) or len(result) != 2:
-        raise ScanError(
-            f"{loop.name}: the body returned a {type(result).__name__}. It must return two things, the next carry and the "
-            "output "
-            "of the step: return carry, None."
-        )
-    leaves, shape = flatten(result[0])
-    if shape != loop.carry_shape:
-        raise ScanError(
-            f"{loop.name}: the carry has the structure {loop.carry_shape} before a step, and {shape} after it. "
-            "Return a carry like the one that comes in."
-        )
-    return leaves
-
-
-def _earlier(place: Place) -> Place:
-    return place[0], place[1] + 1
-
-
-def _moved_back(leaf: Leaf) -> Leaf:
-    """How a part of the carry depends on states one step later."""
-    state = None if leaf.state is None else _earlier(leaf.state)
-    return replace(leaf, state=state, states=frozenset(map(_earlier, leaf.states)))
