@@ -83,6 +83,8 @@ COVERED = {
     "density/whole.py": ["mcmc/test_discrete_gibbs.py", "mcmc/kernel/test_gibbs.py"],
     "handlers/enumerate/step_pattern.py": ["handlers/enumerate/test_steps.py"],
     "handlers/enumerate/held.py": ["mcmc/test_discrete_gibbs.py"],
+    "mcmc/coordinates.py": ["studies/test_reparam_search.py"],
+    "mcmc/pilots.py": ["studies/test_reparam_search.py"],
     "mcmc/first_state.py": ["mcmc/test_mcmc.py"],
     "mcmc/hmc.py": ["mcmc/test_mcmc.py", "mcmc/kernel/test_twin.py"],
     "mcmc/walnuts.py": ["mcmc/test_mcmc.py", "mcmc/kernel/test_twin.py"],

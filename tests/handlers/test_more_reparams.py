@@ -11,8 +11,9 @@ from scipy import integrate
 
 import sursum as su
 import sursum.distributions as dist
-from sursum.errors import HandlerError, OptionError, SiteError
+from sursum.errors import ArgumentError, HandlerError, OptionError, SiteError
 from sursum.infer.reparam import (
+    AffineReparam,
     AutoReparam,
     CircularReparam,
     LocScaleReparam,
@@ -161,3 +162,59 @@ def test_wrong_settings_are_errors():
         SplitReparam([1], 0)
     with pytest.raises(HandlerError, match="a function from a site"):
         su.reparam(lambda: None, AutoReparam)
+
+
+class TestCentringsOfElements:
+    C = torch.tensor([0.0, 0.3, 1.0], dtype=torch.float64)
+
+    def model(self):
+        with su.plate("p", 3):
+            su.sample("x", dist.Normal(torch.tensor(2.0, dtype=torch.float64), 3.0))
+
+    def test_the_density_is_that_of_each_centring_alone(self):
+        value = torch.tensor([0.5, -1.0, 4.0], dtype=torch.float64)
+        together = su.reparam(self.model, {"x": LocScaleReparam(self.C)})
+        trace = su.trace(su.substitute(together, data={"x_decentered": value})).get_trace()
+        for place, c in enumerate(self.C.tolist()):
+            alone = su.reparam(self.model, {"x": LocScaleReparam(c)})
+            one = su.trace(su.substitute(alone, data={"x_decentered": value})).get_trace()
+            assert float(trace["x"].value[place]) == pytest.approx(float(one["x"].value[place]), rel=1e-14)
+            terms = [found["x_decentered"].log_prob()[place] for found in (trace, one)]
+            assert float(terms[0]) == pytest.approx(float(terms[1]), rel=1e-14)
+
+    def test_a_centring_of_float32_takes_the_sites_dtype(self):
+        found = su.trace(su.reparam(self.model, {"x": LocScaleReparam(self.C.float())})).get_trace()
+        assert found["x"].value.dtype == torch.float64
+
+    @pytest.mark.parametrize(
+        "wrong", [torch.tensor([0.5, 1.5]), torch.tensor([float("nan")]), torch.tensor([1, 0]), True, -0.1]
+    )
+    def test_what_is_none_is_refused(self, wrong):
+        with pytest.raises(ArgumentError, match="between 0 and 1"):
+            LocScaleReparam(wrong)
+
+    def test_one_that_does_not_fit_is_refused(self):
+        with pytest.raises(SiteError, match="does not broadcast"):
+            su.reparam(self.model, {"x": LocScaleReparam(torch.ones(2))})()
+
+
+def test_fixed_units_keep_the_density():
+    fn = dist.StudentT(4.0, torch.tensor(1.0, dtype=torch.float64), 2.0)
+    model = su.reparam(lambda: su.sample("x", fn), {"x": AffineReparam(3.0, 0.5)})
+    x = torch.tensor(2.2, dtype=torch.float64)
+    assert at(model, x_standardized=(x - 3.0) / 0.5) - math.log(0.5) == pytest.approx(float(fn.log_prob(x)), rel=1e-12)
+    with pytest.raises(ArgumentError, match="scale positive"):
+        AffineReparam(0.0, 0.0)
+    with pytest.raises(SiteError, match="location-scale"):
+        su.reparam(lambda: su.sample("x", dist.Gamma(1.0, 1.0)), {"x": AffineReparam(0.0, 1.0)})()
+    with pytest.raises(SiteError, match="do not broadcast"):
+        su.reparam(lambda: su.sample("x", fn), {"x": AffineReparam(torch.zeros(2), 1.0)})()
+
+
+def test_the_base_of_an_image_has_coordinates_of_its_own():
+    """A log-normal, drawn as exp(μ + σz)."""
+    fn = dist.LogNormal(torch.tensor(0.5, dtype=torch.float64), 2.0)
+    model = su.reparam(lambda: su.sample("x", fn), {"x": TransformReparam(LocScaleReparam(0.0))})
+    trace = su.trace(su.substitute(model, data={"x_base_decentered": torch.tensor(-0.7, dtype=torch.float64)})).get_trace()
+    assert float(trace["x"].value) == pytest.approx(math.exp(0.5 - 1.4), rel=1e-14)
+    assert float(trace.log_prob_sum()) == pytest.approx(-0.5 * 0.49 - 0.5 * math.log(2 * math.pi), rel=1e-14)

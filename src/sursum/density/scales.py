@@ -26,6 +26,8 @@ def scaled_sites(found: Trace, leaves: Mapping[str, Tensor]) -> dict[str, tuple[
     known: dict[Any, int] = {}
     scaled: dict[str, list[str]] = {}
     for name in leaves:
+        if name.endswith("_decentered"):  # it is what `LocScaleReparam` made
+            continue
         site = found[name]
         fn: Any = unwrap(site.fn) if isinstance(site, Sample) else None
         while (inner := getattr(fn, "base_dist", None)) is not None and hasattr(fn, "reinterpreted_batch_ndims"):

@@ -24,3 +24,16 @@ def broadcast_shapes(*shapes: Sequence[int]) -> torch.Size:
             raise RuntimeError(f"shapes {', '.join(str(tuple(s)) for s in shapes)} do not broadcast")
         joint.append(sizes.pop() if sizes else 1)
     return torch.Size(reversed(joint))
+
+
+def broadcasts(small: Sequence[int], large: Sequence[int]) -> bool:
+    """Whether a tensor of shape `small` expands to `large`.
+
+    Example:
+        >>> broadcasts((1, 4), (3, 4)), broadcasts((3, 4), (4,))
+        (True, False)
+    """
+    try:
+        return broadcast_shapes(small, large) == torch.Size(large)
+    except RuntimeError:
+        return False

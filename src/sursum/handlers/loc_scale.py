@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, constraints
 
+from sursum.common.shown import abbreviate
 from sursum.core.messages import Param, Sample
 from sursum.core.primitives import read
 from sursum.core.runtime import perform
 from sursum.core.scope import at_site
+from sursum.distributions.shapes import broadcasts
 from sursum.distributions.supports import peel, support_of
 from sursum.errors import ArgumentError, SiteError
 from sursum.handlers.reparam import base_of
@@ -27,13 +29,15 @@ class LocScaleReparam:
     unchanged, c = 0 standardises it. The auxiliary site is named ``<name>_decentered``.
 
     Args:
-        centered: the centring c, between 0 and 1. None learns it: a parameter ``<name>_centered`` in (0, 1), one per
+        centered: the centring c, between 0 and 1: a number, or a tensor that broadcasts to the site, with one for each
+            element. None learns it: a parameter ``<name>_centered`` in (0, 1), one per
             element, which starts at ½. SVI trains it to improve the guide: c changes the coordinates, not the
             posterior. It can be lifted like any parameter, ``lift(reparam(model, …), {"theta_centered": dist.Beta(2, 2)})``;
-            its posterior is then its prior.
+            its posterior is then its prior. `su.infer.ReparamSearch` learns it for MCMC, from short runs.
 
     Raises:
-        ArgumentError: a centring that is not a number between 0 and 1.
+        ArgumentError: a centring that is not between 0 and 1.
+        SiteError: a site of another form, or a tensor that does not broadcast to it.
 
     References:
         Gorinova, Moore, Hoffman, "Automatic Reparameterisation of Probabilistic Programs" (2020), section 4.
@@ -45,25 +49,26 @@ class LocScaleReparam:
         ['theta_centered', 'theta_decentered', 'theta']
     """
 
-    centered: float | None = 0.0
+    centered: float | Tensor | None = 0.0
 
     def __post_init__(self) -> None:
         c: Any = self.centered
-        if c is not None and (isinstance(c, bool) or not isinstance(c, Real) or not 0.0 <= float(c) <= 1.0):
+        within = (isinstance(c, Real) and not isinstance(c, bool) and 0.0 <= float(c) <= 1.0) or (
+            isinstance(c, Tensor) and c.is_floating_point() and bool(((c >= 0.0) & (c <= 1.0)).all())
+        )
+        if c is not None and not within:
             raise ArgumentError(
-                f"LocScaleReparam: centered must lie between 0 and 1, but is {c!r}. Give such a number, or None to learn it."
+                f"LocScaleReparam: centered must lie between 0 and 1, but is {abbreviate(c)}. Give such a number, a tensor of "
+                "them, or None to learn it."
             )
 
     def __call__(self, site: Sample) -> Tensor:
         base, events = base_of(site.fn)
-        arguments = {name: getattr(base, name) for name in base.arg_constraints if name in vars(base)}
-        if not {"loc", "scale"} <= arguments.keys() or peel(support_of(base)) is not constraints.real:
-            raise SiteError(
-                f"site {site} has no location-scale form: LocScaleReparam needs a real-valued distribution with "
-                f"arguments loc and scale, such as Normal, and this is {type(base).__name__}."
-            )
+        arguments = location_and_scale(base)
+        if arguments is None:
+            raise no_location_and_scale(site, "LocScaleReparam")
         loc, scale = base.loc, base.scale
-        c: Any = _learnt(site, scale) if self.centered is None else self.centered
+        c: Any = _learnt(site, scale) if self.centered is None else self._given(site, scale)
         whole = isinstance(c, float) and c == 0.0
         # Fully non-centred, the auxiliary site depends on nothing: every gradient is spared 0·μ and σ⁰.
         part = (torch.zeros_like(loc.detach()), torch.ones_like(scale.detach())) if whole else (c * loc, scale**c)
@@ -78,6 +83,38 @@ class LocScaleReparam:
         with at_site(auxiliary):
             value = perform(auxiliary).value
         return torch.as_tensor(loc + rest * (value if whole else value - part[0]))
+
+    def _given(self, site: Sample, like: Tensor) -> float | Tensor:
+        """The centring that was given, a number or of the site's dtype."""
+        c = self.centered
+        if not isinstance(c, Tensor):
+            return float(c)  # type: ignore[arg-type]  # None is learnt
+        shape = site.fn.batch_shape + site.fn.event_shape
+        if not broadcasts(c.shape, shape):
+            raise SiteError(
+                f"site {site} has shape {tuple(shape)}, to which a centring of shape {tuple(c.shape)} does not broadcast. "
+                "Give LocScaleReparam one number for each element, or one for all."
+            )
+        return c.to(like)
+
+
+def location_and_scale(fn: Distribution) -> dict[str, Any] | None:
+    """The arguments of a real-valued distribution that has a location and a scale among them; None if `fn` is none."""
+    arguments = {name: getattr(fn, name) for name in fn.arg_constraints if name in vars(fn)}
+    if not {"loc", "scale"} <= arguments.keys():
+        return None
+    try:
+        return arguments if peel(support_of(fn)) is constraints.real else None
+    except NotImplementedError:
+        return None
+
+
+def no_location_and_scale(site: Sample, verb: str) -> SiteError:
+    """What is wrong with a site of another form."""
+    return SiteError(
+        f"site {site} has no location-scale form: {verb} needs a real-valued distribution with arguments loc and scale, such "
+        f"as Normal, and this is {type(base_of(site.fn)[0]).__name__}."
+    )
 
 
 def _learnt(site: Sample, like: Tensor) -> Tensor:

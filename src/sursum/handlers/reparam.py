@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import field
-from typing import Any, Protocol, Self
+from typing import Any, Literal, Protocol, Self
 
 from torch import Tensor
 from torch.distributions import Distribution, Independent
@@ -48,10 +48,12 @@ class reparam(Messenger[P, R]):
 
     Args:
         config: a mapping from names or patterns to reparameterisers, e.g. ``{"theta": LocScaleReparam(0.0)}``; or a strategy,
-            a function from a site to its reparameteriser or to None, such as `AutoReparam()`.
+            a function from a site to its reparameteriser or to None, such as `AutoReparam()`; or "auto", for
+            `MCMC`, which measures by short runs what serves each site best, as `su.infer.ReparamSearch` does.
 
     Raises:
-        HandlerError: a configuration that is neither, or that contains something other than a reparameteriser.
+        HandlerError: a configuration that is none of these, or that contains something other than a reparameteriser; "auto"
+            where the program is run by anything but `MCMC`.
         SiteError: a site whose distribution does not have the required form, or that is observed and named exactly.
 
     Warns:
@@ -65,16 +67,17 @@ class reparam(Messenger[P, R]):
         ['theta_decentered', 'theta']
     """
 
-    config: Mapping[str, Reparam] | Callable[[Sample], Reparam | None] = required()
+    config: Mapping[str, Reparam] | Callable[[Sample], Reparam | None] | Literal["auto"] = required()
 
     met: dict[str, None] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if isinstance(self.config, type) or not (isinstance(self.config, Mapping) or callable(self.config)):
+        known = isinstance(self.config, Mapping) or callable(self.config) or self.is_measured
+        if isinstance(self.config, type) or not known:
             raise HandlerError(
                 f"the configuration of reparam is {self.config!r}, but must be a mapping from names or patterns to "
-                'reparameterisers, {"theta": LocScaleReparam(0.0)}, or a function from a site to one, AutoReparam().'
+                'reparameterisers, {"theta": LocScaleReparam(0.0)}, a function from a site to one, AutoReparam(), or "auto".'
             )
         for key, strategy in self.config.items() if isinstance(self.config, Mapping) else ():
             if isinstance(strategy, type) or not callable(strategy):
@@ -84,7 +87,18 @@ class reparam(Messenger[P, R]):
                     f"{{{key!r}: LocScaleReparam(0.0)}}."
                 )
 
+    @property
+    def is_measured(self) -> bool:
+        """Whether short runs are to find the configuration."""
+        return isinstance(self.config, str) and self.config == "auto"
+
     def fresh(self) -> Self:
+        if self.is_measured:
+            raise HandlerError(
+                'reparam(…, "auto") is settled by short runs, which MCMC makes if it is the outermost handler: '
+                'MCMC(NUTS(reparam(model, "auto"))).run(…). Elsewhere give the program that the search finds, '
+                "su.infer.ReparamSearch(model).run(…).model."
+            )
         copy = super().fresh()
         if not isinstance(self.config, Mapping):
             return copy
@@ -134,6 +148,7 @@ class reparam(Messenger[P, R]):
             return lookup(self.config, site.name) or ("", None)
         if site.infer.get("is_subsample") or not isinstance(site.fn, Distribution):
             return "", None
+        assert callable(self.config)  # "auto" does not run
         found = self.config(site)
         settled = (site.is_observed or site.value is not None) and not getattr(found, "takes_observed", False)
         return "", None if settled else found

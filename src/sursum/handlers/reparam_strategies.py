@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch.distributions import Distribution, StudentT, TransformedDistribution, VonMises, constraints
+from torch.distributions import StudentT, TransformedDistribution, VonMises
 
 from sursum.core.messages import Sample
-from sursum.distributions.supports import peel, support_of
 from sursum.handlers.circular_reparam import CircularReparam
-from sursum.handlers.loc_scale import LocScaleReparam
+from sursum.handlers.loc_scale import LocScaleReparam, location_and_scale
 from sursum.handlers.projected_normal_reparam import ProjectedNormalReparam
 from sursum.handlers.reparam import Reparam, base_of
 from sursum.handlers.student_t_reparam import StudentTReparam
@@ -65,13 +64,6 @@ class AutoReparam:
             return StudentTReparam()
         if isinstance(fn, TransformedDistribution):
             return TransformReparam() if all(transform.bijective for transform in fn.transforms) else None
-        if {"loc", "scale"} <= fn.arg_constraints.keys() and _is_real(fn):
+        if location_and_scale(fn) is not None and not isinstance(fn, VonMises):
             return LocScaleReparam(self.centered)
         return MinimalReparam()(site)
-
-
-def _is_real(fn: Distribution) -> bool:
-    try:
-        return peel(support_of(fn)) is constraints.real and not isinstance(fn, VonMises)
-    except NotImplementedError:
-        return False

@@ -15,8 +15,9 @@ from sursum.core.messages import Sample, Site
 from sursum.core.plates import place
 from sursum.core.runtime import Messenger, P, R, handler, perform, required
 from sursum.distributions.rebuild import tensors
+from sursum.distributions.shapes import broadcasts
 from sursum.errors import PriorShapeError, PriorTypeError, UnusedPriorWarning
-from sursum.handlers.lift.fit import broadcasts, check_support, expand, recast_to, with_events
+from sursum.handlers.lift.fit import check_support, expand, recast_to, with_events
 from sursum.handlers.unused import find_unused
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -19,8 +20,11 @@ from sursum.handlers.reparam import base_of
 class TransformReparam:
     r"""A site with a `TransformedDistribution`, :math:`x = T(x')` with :math:`x' \sim F`, drawn from F.
 
-    The auxiliary site is named ``<name>_base``. This helps where T depends on other latent sites, and lets an outer `reparam`
-    transform the base: ``reparam(reparam(model, {"x": TransformReparam()}), {"x_base": LocScaleReparam()})``.
+    The auxiliary site is named ``<name>_base``. This helps where T depends on other latent sites, or where F does and is
+    itself written in other coordinates: ``TransformReparam(LocScaleReparam(0.0))`` non-centres a `LogNormal`.
+
+    Args:
+        base: the reparameteriser of the auxiliary site; None draws that as it is.
 
     Raises:
         SiteError: a site whose distribution is not a transformed one, or whose transform is not one-to-one.
@@ -31,6 +35,8 @@ class TransformReparam:
         >>> list(su.poutine.trace(su.reparam(model, {"x": TransformReparam()})).get_trace())
         ['x_base', 'x']
     """
+
+    base: Callable[[Sample], Tensor | Sample] | None = None
 
     def __call__(self, site: Sample) -> Tensor:
         fn, events = base_of(site.fn)
@@ -49,7 +55,8 @@ class TransformReparam:
             init=None if start is None else start.detach(),
         )
         with at_site(auxiliary):
-            value: Tensor = perform(auxiliary).value
+            made = auxiliary if self.base is None else self.base(auxiliary)
+            value: Tensor = perform(made).value if isinstance(made, Sample) else made
         for transform in fn.transforms:
             value = transform(value)
         return torch.as_tensor(value)

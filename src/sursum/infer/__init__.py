@@ -14,6 +14,7 @@ from sursum.common.other_libraries import refuse_name
 from sursum.density.log_density import LogDensity
 from sursum.handlers.config_enumerate import config_enumerate
 from sursum.mcmc import HMC, MCMC, NUTS, WALNUTS, DiscreteGibbs, Interrupted, Progress, Run, Until, ess, minutes, rhat
+from sursum.mcmc.coordinates import ReparamChoice
 from sursum.posterior.discrete import discrete_probabilities, infer_discrete
 from sursum.posterior.prior_sensitivity import PriorSensitivity
 from sursum.predict.log_likelihood import log_likelihood
@@ -31,6 +32,7 @@ if TYPE_CHECKING:  # the others are imported when they are asked for: no run nee
     from sursum.studies.ladder import Ladder
     from sursum.studies.ladder_result import LadderResult, Rung
     from sursum.studies.many import many
+    from sursum.studies.reparam_search import ReparamSearch
     from sursum.studies.sbc import SBC
     from sursum.studies.sbc_result import SBCResult
     from sursum.studies.study import Study, StudyFailure, StudyInterrupted
@@ -71,6 +73,8 @@ __all__ = [
     "PriorSensitivity",
     "Progress",
     "RenyiELBO",
+    "ReparamChoice",
+    "ReparamSearch",
     "Run",
     "Rung",
     "SBCResult",
@@ -109,6 +113,7 @@ if not TYPE_CHECKING:
             "sursum.studies.ladder": ("Ladder",),
             "sursum.studies.ladder_result": ("LadderResult", "Rung"),
             "sursum.studies.many": ("many",),
+            "sursum.studies.reparam_search": ("ReparamSearch",),
             "sursum.studies.sbc": ("SBC",),
             "sursum.studies.sbc_result": ("SBCResult",),
             "sursum.studies.study": ("Study", "StudyFailure", "StudyInterrupted"),

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from sursum.common.late_names import LateNames
 from sursum.common.other_libraries import refuse_name
+from sursum.handlers.affine_reparam import AffineReparam
 from sursum.handlers.circular_reparam import CircularReparam
 from sursum.handlers.loc_scale import LocScaleReparam
 from sursum.handlers.projected_normal_reparam import ProjectedNormalReparam
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from sursum.vi.neutra import NeuTraReparam
 
 __all__ = [
+    "AffineReparam",
     "AutoReparam",
     "CircularReparam",
     "LocScaleReparam",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from sursum.cluster import Workers
 from sursum.common.other_libraries import answers, refuse_name
+from sursum.common.progress import display_for
 from sursum.common.reprs import call_text
 from sursum.common.settings import check_setting, optional_seed, settle, whole_number
 from sursum.common.user_frame import warn
@@ -27,6 +28,7 @@ from sursum.distributed.ranks import led
 from sursum.draws.diagnostics import Hints
 from sursum.errors import DiagnosticWarning, EngineWarning, SamplingError
 from sursum.mcmc.chain_starts import find_chain_starts
+from sursum.mcmc.coordinates import ReparamChoice
 from sursum.mcmc.discrete_gibbs import DiscreteGibbs
 from sursum.mcmc.extend import check_same, join, states_after
 from sursum.mcmc.first_state import first_states
@@ -36,6 +38,7 @@ from sursum.mcmc.kernel.state import State
 from sursum.mcmc.kernel_settings import adapts_correlations, given_metric, metric_of_draws
 from sursum.mcmc.launch import Launch
 from sursum.mcmc.nuts import NUTS
+from sursum.mcmc.pilots import choose_coordinates, runs_of, unmeasured
 from sursum.mcmc.recording import StoreRecorder
 from sursum.mcmc.run import Interrupted, Run
 from sursum.mcmc.seeds import ChainSeed, chain_seed, draw_seed
@@ -48,6 +51,9 @@ from sursum.mcmc.walnuts import WALNUTS
 from sursum.posterior.init import Init
 from sursum.posterior.posterior import Posterior
 from sursum.posterior.reprior import Refit
+
+PILOT = 500
+"""Draws of the warm-up and after it, of a run that measures coordinates."""
 
 EXTENSION_WARMUP = 200
 """Warm-up draws of `extend`."""
@@ -206,9 +212,11 @@ class MCMC:
             Interrupted: Ctrl-C ended the run; its `posterior` has the draws so far.
             Exception: any exception of the program.
         """
-        run = self._prepared(args, kwargs)
+        measured, notes = self._measured(args, kwargs)
+        run = measured._prepared(args, kwargs)
         run.work()
-        return replace(run.announced(), refit=Refit(partial(self._again, args, kwargs)))
+        found = run.announced()
+        return replace(found, notes=(*found.notes, *notes), refit=Refit(partial(measured._again, args, kwargs)))
 
     def _again(self, args: tuple[Any, ...], kwargs: dict[str, Any], model: Any, posterior: Posterior) -> Posterior:
         """Run another program, with its latent sites, on the same data, from where that of this posterior is."""
@@ -224,7 +232,23 @@ class MCMC:
             SursumError: the program cannot be sampled.
             Exception: any exception of the program.
         """
-        return self._prepared(args, kwargs).begin()
+        return self._measured(args, kwargs)[0]._prepared(args, kwargs).begin()
+
+    def _measured(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[MCMC, tuple[str, ...]]:
+        """The same sampler, of a program whose coordinates have been chosen if they are to be measured, and what was found."""
+        model = unmeasured(self.kernel, self.init)
+        if model is None:
+            return self, ()
+        # What is found depends on program and data alone, so that a run can be resumed and extended.
+        pilots = replace(self, num_warmup=PILOT, num_samples=PILOT, num_chains=4, seed=0)
+        found = pilots.choose_coordinates(model, args, kwargs)
+        kernel: Any = self.kernel
+        return replace(self, kernel=replace(kernel, model=found.model)), (found.note(),)
+
+    def choose_coordinates(self, model: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> ReparamChoice:
+        """Which coordinates of a program this sampler does best in, by runs of its length; see `ReparamSearch`."""
+        draw = runs_of(self, lambda kernel: _compile(kernel, args, kwargs, self.engine))
+        return choose_coordinates(model, args, kwargs, draw, display_for(self.progress))
 
     def _prepared(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Run:
         """A run with all work on the program already done, so that errors in the program are raised here."""
@@ -269,10 +293,11 @@ class MCMC:
         num_samples = whole_number("num_samples", num_samples, 1, SamplingError, "1000 is usual")
         if not args and not kwargs and posterior.program is not None:
             args, kwargs = posterior.program.args, dict(posterior.program.kwargs)
+        measured, _ = self._measured(args, kwargs)
         longer = replace(
-            self, num_samples=num_samples, num_chains=posterior.num_chains, keep=tuple(posterior), init=None, until=None
+            measured, num_samples=num_samples, num_chains=posterior.num_chains, keep=tuple(posterior), init=None, until=None
         )
-        compiled = _compile(self.kernel, args, kwargs, self.engine)
+        compiled = _compile(measured.kernel, args, kwargs, self.engine)
         check_same(compiled, posterior)
         states = states_after(posterior, self.kernel.fields())
         num_warmup = 0 if states else min(self.num_warmup, EXTENSION_WARMUP)
@@ -313,7 +338,8 @@ class MCMC:
         """
         refuse_shadowed(self.kernel.model, "resume", ["path"])
         stored = StoredRun.read(path)
-        compiled = _compile(self.kernel, args, kwargs, self.engine)
+        measured, _ = self._measured(args, kwargs)
+        compiled = _compile(measured.kernel, args, kwargs, self.engine)
         stored.check(compiled)
         sweeps = sweeps_of(compiled)
         if stored.identity != identity(compiled, sweeps):
@@ -324,7 +350,13 @@ class MCMC:
             )
         chains = len(stored.states)
         same = replace(
-            self, num_samples=stored.num_samples, num_chains=chains, thin=stored.thin, keep=stored.names, init=None, until=None
+            measured,
+            num_samples=stored.num_samples,
+            num_chains=chains,
+            thin=stored.thin,
+            keep=stored.names,
+            init=None,
+            until=None,
         )
         recording = StoreRecorder(stored.store, compiled, stored.names, [Thinning(stored.thin) for _ in range(chains)])
         launch = same._launch(compiled, stored.states, stored.adaptation, stored.num_warmup, stored.before, sweeps)

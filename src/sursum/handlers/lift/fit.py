@@ -19,7 +19,7 @@ from sursum.distributions.improper import ImproperUniform
 from sursum.distributions.randomness import drawing_from
 from sursum.distributions.rebuild import floating_dtype, recast
 from sursum.distributions.select import select
-from sursum.distributions.shapes import broadcast_shapes
+from sursum.distributions.shapes import broadcasts
 from sursum.distributions.supports import bounds, inside, suggestions, support_of
 from sursum.distributions.truncated import Truncated
 from sursum.errors import DensityError, PriorShapeError, PriorSupportError, PriorTypeError
@@ -169,16 +169,6 @@ def expand(prior: Distribution, batch: torch.Size, named: str) -> Distribution:
 def with_events(prior: Distribution, count: int) -> Distribution:
     """`prior` with `count` more event dimensions."""
     return Independent(prior, count) if count else prior
-
-
-def broadcasts(small: torch.Size, large: torch.Size) -> bool:
-    """Whether a tensor of shape `small` expands to `large`."""
-    if small == large:
-        return True
-    try:
-        return bool(broadcast_shapes(small, large) == large)
-    except RuntimeError:
-        return False
 
 
 def check_support(prior: Distribution, constraint: constraints.Constraint, named: str) -> None:
