@@ -14,7 +14,7 @@ from sursum.common.other_libraries import refuse_name
 from sursum.density.log_density import LogDensity
 from sursum.handlers.config_enumerate import config_enumerate
 from sursum.mcmc import HMC, MCMC, NUTS, WALNUTS, DiscreteGibbs, Interrupted, Progress, Run, Until, ess, minutes, rhat
-from sursum.mcmc.coordinates import ReparamChoice
+from sursum.mcmc.coordinates import Pilot, ReparamChoice, SiteChoice
 from sursum.posterior.discrete import discrete_probabilities, infer_discrete
 from sursum.posterior.prior_sensitivity import PriorSensitivity
 from sursum.predict.log_likelihood import log_likelihood
@@ -68,6 +68,7 @@ __all__ = [
     "MCDropout",
     "ModuleEnsemble",
     "Pathfinder",
+    "Pilot",
     "Prediction",
     "Predictive",
     "PriorSensitivity",
@@ -79,6 +80,7 @@ __all__ = [
     "Rung",
     "SBCResult",
     "SVIResult",
+    "SiteChoice",
     "Study",
     "StudyFailure",
     "StudyInterrupted",
