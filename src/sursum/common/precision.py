@@ -23,6 +23,7 @@ from torch.nn import Parameter
 from torch.overrides import TorchFunctionMode
 
 from sursum.common.special.incomplete_gamma import INCOMPLETE_GAMMA
+from sursum.common.special.normal_cdf import NORMAL_CDF
 from sursum.common.torch_private import (
     DisableTorchDispatch,
     DisableTorchFunction,
@@ -53,7 +54,9 @@ _OF_TORCH = (BuiltinFunctionType, MethodDescriptorType, WrapperDescriptorType)
 _ONLY_CALLING: frozenset[Any] = frozenset(
     (torch.broadcast_tensors, Tensor.__pow__, Tensor.__rsub__, Tensor.__rdiv__, Tensor.__rpow__)
 )
-_NOT_AS_THEY_ARE: frozenset[Any] = frozenset((Tensor.clamp, torch.binary_cross_entropy_with_logits, *INCOMPLETE_GAMMA))
+# torch's functions whose digits, or those of their derivatives, are fewer than a double has.
+_OURS: Mapping[Any, Callable[..., Any]] = {**INCOMPLETE_GAMMA, **NORMAL_CDF}
+_NOT_AS_THEY_ARE: frozenset[Any] = frozenset((Tensor.clamp, torch.binary_cross_entropy_with_logits, *_OURS))
 _NUMBERS = frozenset((int, float, bool, type(None), slice, EllipsisType, torch.Size))
 
 
@@ -147,6 +150,8 @@ class _Seen(TorchFunctionMode):
                 found = func(*args, **kwargs)
             if not _is_narrow(found):  # else that is asked for, or made of truth values
                 return found
+        if func in _OURS and "out" not in kwargs:
+            return _OURS[func](*args, *(kwargs[name] for name in ("input", "other") if name in kwargs))
         if not kwargs and len(args) == 1 and isinstance(args[0], Tensor):  # no two dtypes can meet
             found = func(args[0])
             if type(found) is not torch.dtype or found not in NARROW:
@@ -157,8 +162,6 @@ class _Seen(TorchFunctionMode):
             args, kwargs = widen(args), widen(dict(kwargs))
         elif func is Tensor.clamp and caller().f_code is clamp_probs.__code__:
             kwargs = {"min": _LEAST, "max": _MOST}
-        elif func in INCOMPLETE_GAMMA:
-            return INCOMPLETE_GAMMA[func](*args, **kwargs)
         elif func in _FROM_NUMBERS:
             place, dtype = _FROM_NUMBERS[func], kwargs.get("dtype")
             args = tuple(wide(item) if isinstance(item, torch.dtype) else item for item in args)

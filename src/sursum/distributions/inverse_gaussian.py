@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
+from sursum.common.special.functions import log_normal_cdf
 from sursum.distributions.family import Family, normal, uniform
-from sursum.distributions.tails import Tails
+from sursum.distributions.tails import Tails, log_tilted
 
 
 class InverseGaussian(Family):
@@ -64,8 +65,8 @@ class InverseGaussian(Family):
 
     def _log_tails(self, value: Tensor) -> Tails:
         root = torch.sqrt(self.concentration / value)
-        low, high = root * (value / self.loc - 1), root * (value / self.loc + 1)
-        more = 2 * self.concentration / self.loc + torch.special.log_ndtr(-high)
-        above = torch.special.log_ndtr(-low)
+        low = root * (value / self.loc - 1)
+        more = log_tilted(-low, 2 * root)  # 2 λ / μ + log Φ(−low − 2 root), whose large terms cancel
+        above = log_normal_cdf(-low)
         gap = torch.clamp(more - above, max=-torch.finfo(value.dtype).tiny)
-        return torch.logaddexp(torch.special.log_ndtr(low), more), above + torch.log(-torch.expm1(gap))
+        return torch.logaddexp(log_normal_cdf(low), more), above + torch.log(-torch.expm1(gap))

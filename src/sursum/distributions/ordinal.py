@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.distributions import Categorical, constraints
 from torch.nn.functional import logsigmoid
 
+from sursum.common.special.functions import log_normal_cdf
 from sursum.distributions.constraints import ordered
 from sursum.distributions.family import Family
 from sursum.distributions.tails import log_one_minus_exp
@@ -132,4 +133,4 @@ class OrderedProbit(_Ordinal):
         return self._logs((self.cutpoints - self.predictor.unsqueeze(-1)) / self.scale.unsqueeze(-1))
 
     def _tails(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        return torch.special.log_ndtr(z), torch.special.log_ndtr(-z)
+        return log_normal_cdf(z), log_normal_cdf(-z)

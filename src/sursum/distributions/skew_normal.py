@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
+from sursum.common.special.functions import log_normal_cdf
 from sursum.distributions.family import Family, normal, uniform
 from sursum.distributions.tails import Tails, log_tilted
 
@@ -69,7 +70,7 @@ class SkewNormal(Family):
 
     def _log_density(self, value: Tensor) -> Tensor:
         z = (value - self.loc) / self.scale
-        tail: Tensor = torch.special.log_ndtr(self.skewness * z)
+        tail: Tensor = log_normal_cdf(self.skewness * z)
         return tail - z.square() / 2 + 0.5 * math.log(2 / math.pi) - self.scale.log()
 
 
@@ -130,5 +131,5 @@ class ExGaussian(Family):
     def _log_tails(self, value: Tensor) -> Tails:
         z = (value - self.loc) / self.scale
         more = self._exponent(value)
-        below, above = torch.special.log_ndtr(z), torch.special.log_ndtr(-z)
+        below, above = log_normal_cdf(z), log_normal_cdf(-z)
         return below + torch.log(-torch.expm1(torch.clamp(more - below, max=0.0))), torch.logaddexp(above, more)

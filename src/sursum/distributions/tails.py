@@ -17,8 +17,10 @@ from sursum.common.special.functions import (
     log_betaincc,
     log_gammainc,
     log_gammaincc,
+    log_normal_cdf,
     log_student_t_cdf,
 )
+from sursum.common.special.normal_cdf import inverse_mills
 from sursum.distributions.family import Family
 from sursum.errors import DensityError
 
@@ -118,8 +120,7 @@ def log_ndtri(log_p: Tensor) -> Tensor:
     deep = torch.where(far, log_p, -6.0)
     z = -torch.sqrt(-2 * deep - torch.log(-2 * deep) - math.log(2 * math.pi))
     for _ in range(4):
-        tail = torch.special.log_ndtr(z)
-        z = z - (tail - deep) * torch.exp(tail + z.square() / 2 + 0.5 * math.log(2 * math.pi))
+        z = z - (log_normal_cdf(z) - deep) / inverse_mills(z)
     return torch.where(far, z, torch.special.ndtri(torch.where(far, -1.0, log_p).exp()))
 
 
@@ -161,7 +162,7 @@ def _bisect(base: Any, log_below: Tensor, log_above: Tensor) -> Tensor:
 
 def _normal(base: Any, value: Tensor) -> Tails:
     z = (value - base.loc) / base.scale
-    return torch.special.log_ndtr(z), torch.special.log_ndtr(-z)
+    return log_normal_cdf(z), log_normal_cdf(-z)
 
 
 def _log_normal(base: Any, value: Tensor) -> Tails:
@@ -169,7 +170,7 @@ def _log_normal(base: Any, value: Tensor) -> Tails:
 
 
 def _half_normal(base: Any, value: Tensor) -> Tails:
-    above = math.log(2.0) + torch.special.log_ndtr(-value / base.scale)
+    above = math.log(2.0) + log_normal_cdf(-value / base.scale)
     return torch.log(torch.erf(value / (base.scale * math.sqrt(2.0)))), above
 
 
@@ -271,8 +272,8 @@ def log_tilted(z: Tensor, rate: Tensor) -> Tensor:
 
     It is the logarithm of :math:`\int_0^\infty \varphi(z - t)\, e^{-r t}\, dt`.
     """
-    away = (rate - z) * math.sqrt(0.5)
-    left = away > 0
-    far = torch.log(torch.special.erfcx(torch.where(left, away, 1.0)) / 2) - z.square() / 2
-    near = torch.special.log_ndtr(torch.where(left, 0.0, z - rate)) + rate * (rate / 2 - z)
+    below = z - rate
+    left = below < 0
+    far = -torch.log(inverse_mills(torch.where(left, below, -1.0))) - z.square() / 2 - 0.5 * math.log(2 * math.pi)
+    near = log_normal_cdf(torch.where(left, 0.0, below)) + rate * (rate / 2 - z)
     return torch.where(left, far, near)

@@ -17,6 +17,7 @@ from sursum.common.special.incomplete_beta import INCOMPLETE_BETA
 from sursum.common.special.incomplete_gamma import INCOMPLETE
 from sursum.common.special.log_beta import LOG_BETA
 from sursum.common.special.log_incomplete_gamma import LOG_INCOMPLETE
+from sursum.common.special.normal_cdf import INVERSE_MILLS
 from sursum.common.special.student_cdf import STUDENT
 
 Case = Callable[[Tensor, Tensor], Tensor | tuple[Tensor, ...] | list[Tensor]]
@@ -153,6 +154,7 @@ SPECIAL: dict[str, list[Case]] = {
     "sursum.log_beta": [lambda x, y, k=k: LOG_BETA.operator(x, y, k) for k in range(3)],
     "sursum.student_cdf": [lambda x, y, k=k: STUDENT.operator(x, y, k) for k in range(6)]
         + [lambda x, y, k=k: STUDENT.operator(WEIGHTS * 3, y * 5, k) for k in range(6)],
+    "sursum.inverse_mills": [lambda x, y, k=k: INVERSE_MILLS.operator(x * 4, k) for k in range(3)],
     "aten.mvlgamma": [lambda x, y: torch.mvlgamma(x.abs() + 3, 3), lambda x, y: torch.mvlgamma(x.abs() + 3, 1)],
     "aten.special_zeta": [lambda x, y: torch.special.zeta(x.clamp(max=500), y.abs().clamp(0.5, 50) + 0.25), lambda x, y: torch.special.zeta(2.5, y),
                           lambda x, y: torch.special.zeta(x, 1.0)],

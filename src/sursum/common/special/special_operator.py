@@ -77,6 +77,17 @@ class SpecialOperator:
         return found, 0
 
 
+@dataclass(frozen=True, eq=False)
+class TensorOperator(SpecialOperator):
+    """One whose function is computed in torch, on the device of its arguments."""
+
+    kernel: Callable[[tuple[Tensor, ...], int], Tensor]  # type: ignore[assignment]
+
+    def _run(self, *args: Any) -> Tensor:
+        *tensors, which = args
+        return self.kernel(tuple(torch.broadcast_tensors(*tensors)), which)
+
+
 class _Function(torch.autograd.Function):
     generate_vmap_rule = True
 

@@ -13,6 +13,8 @@ from sursum.common.special.gamma_series import gamma_ratio
 from sursum.common.special.incomplete_beta import BetaWhich, incomplete_beta
 from sursum.common.special.special_operator import Array, SpecialOperator
 
+_MOST = 1e150
+
 
 class StudentWhich(IntEnum):
     """What is computed: F, or its derivative by the degrees of freedom or by t; or log F, or the derivatives of that."""
@@ -30,11 +32,12 @@ def student_cdf(df: Array, t: Array, which: StudentWhich) -> Array:
     part, logs = which % 3, which >= StudentWhich.LOG
     with np.errstate(all="ignore"):
         r = np.abs(t) / np.sqrt(df)
-        s = r * r
-        huge = np.isinf(s)
-        x, y = np.where(huge, 1 / r / r, 1 / (1 + s)), np.where(huge, 1.0, s / (1 + s))
+        s = np.square(np.minimum(r, _MOST))
+        # Further out the tail is a power of r.
+        beyond = np.where(r > _MOST, np.log(np.abs(t)) - 0.5 * np.log(df) - np.log(_MOST), 0.0)
+        x, y = 1 / (1 + s), s / (1 + s)
         half = np.full_like(df, 0.5)
-        log_tail = np.where(t == 0, 0.0, incomplete_beta(df / 2, half, x, y, BetaWhich.LOG)) - np.log(2)
+        log_tail = np.where(t == 0, 0.0, incomplete_beta(df / 2, half, x, y, BetaWhich.LOG) - df * beyond) - np.log(2)
         log_rest = np.log1p(-np.exp(log_tail))
         log_whole = np.where(t <= 0, log_tail, log_rest)
         if part == 0:
@@ -42,14 +45,14 @@ def student_cdf(df: Array, t: Array, which: StudentWhich) -> Array:
             edge = np.where(t > 0, 0.0, -np.inf) if logs else np.where(t > 0, 1.0, 0.0)
         elif part == 2:
             density = gamma_ratio(half, df / 2) - 0.5 * np.log(np.pi) - 0.5 * np.log(df)
-            density -= (df / 2 + 0.5) * np.where(huge, 2 * np.log(r), np.log1p(s))
+            density -= (df / 2 + 0.5) * (np.log1p(s) + 2 * beyond)
             found, edge = np.exp(density - log_whole if logs else density), np.zeros_like(df)
             if logs:
                 tail = incomplete_beta(df / 2, half, x, y, BetaWhich.LOG_BY_X) * 2 * x * y / -t
                 found = np.where((t < 0) & (s > 1), tail, found)
         else:
             slope = 0.5 * incomplete_beta(df / 2, half, x, y, BetaWhich.LOG_BY_A)
-            slope = slope + incomplete_beta(df / 2, half, x, y, BetaWhich.LOG_BY_X) * x * y / df
+            slope = slope + incomplete_beta(df / 2, half, x, y, BetaWhich.LOG_BY_X) * x * y / df - beyond
             share = np.exp(log_tail - log_whole if logs else log_tail)
             found = np.where(t == 0, 0.0, np.where(t < 0, slope, -slope) * share)
             edge = np.where((t < 0) & logs, -np.inf, 0.0)

@@ -127,6 +127,7 @@ _ALL = (
     _own("trigamma", 1),
     _own("erfinv", 1, torch="erfinv"),
     _own("erfcx", 1),
+    _own("inverse_mills", 2),
     _own("ndtri", 1),
     _own("zeta", 2),
     _own("bessel", 3),
