@@ -3,17 +3,18 @@ of a Cholesky factorisation needs none that it is a factor."""
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from sursum.compiler.graph.assumption import about
-from sursum.compiler.graph.graph import Graph, Node, Ref
+from sursum.compiler.graph.graph import Graph, Ref
+from sursum.compiler.graph.patterns import NodeTerms
 from sursum.compiler.graph.signs import is_nonnegative
-
-aten = torch.ops.aten
+from sursum.compiler.rules import Rule, Var, apply_first, match, op
 
 
 def eliminate_proved_guards(graph: Graph) -> Graph:
@@ -25,27 +26,26 @@ def eliminate_proved_guards(graph: Graph) -> Graph:
     density, and a density that is not finite is rejected as well. A factor is trusted if another guard checks that its
     factorisation succeeded: a NaN anywhere in a row makes its pivot NaN.
     """
-    nonnegative, true = _Proved(), _Proved()
+    known, terms = _Known(), NodeTerms({})
+    nonnegative, true = known.nonnegative, known.true
     for id, constant in graph.constants.items():
         if _is_nonnegative(constant):
             nonnegative.of[id] = frozenset([id])
             if constant.dtype is torch.bool and _is_all(constant):
                 true.of[id] = frozenset([id])
     succeeded = {guard.ref for guard in graph.guards if guard.kind == "zero"}
-    factors: dict[int, Ref] = {}
-    triangles: set[tuple[Ref, Ref]] = set()  # a factor's lower triangle, and the factor
     for node in graph.nodes:
         nonnegative.forget()
         true.forget()
         output = node.outputs[0] if node.outputs else None
         if output is None or node.writes:
             continue
-        if node.op is aten.linalg_cholesky_ex.default and node.outputs[1] in succeeded and _is_lower(node):
-            factors[output.value] = output
-        elif node.op is aten.tril.default and node.args[0] == factors.get(node.args[0].value) and len(node.args) == 1:
-            triangles.add((output, node.args[0]))
+        terms.makers[output.value] = node
+        factor = match(op("linalg_cholesky_ex", Var("A")), output, terms)
+        if factor is not None and node.outputs[1] in succeeded:
+            known.factors[output.value] = output
         elif output.dtype is torch.bool:
-            if _is_true(node, nonnegative, true) or _is_of_factor(node, factors, triangles):
+            if apply_first(TRUE, known, output, terms):
                 true.add(output.value, nonnegative)
         elif len(node.outputs) == 1 and output.dtype.is_floating_point and is_nonnegative(node, nonnegative):
             nonnegative.add(output.value, true)
@@ -93,30 +93,73 @@ def _is_all(constant: Tensor) -> bool:
     return bool(constant.all())
 
 
-def _is_lower(node: Node) -> bool:
-    return not (node.kwargs.get("upper", False) or any(node.args[1:2]))
+def _is_number(item: Any) -> bool:
+    return isinstance(item, (int, float))
 
 
-def _is_of_factor(node: Node, factors: Mapping[int, Ref], triangles: Container[tuple[Ref, Ref]]) -> bool:
-    """Whether `node` asks if a factor equals its lower triangle, or if its diagonal is positive."""
-    if node.op is aten.eq.Tensor:
-        return tuple(node.args[:2]) in triangles
-    if node.op is not aten.gt.Scalar or node.args[1] > 0:
-        return False
-    seen = node.args[0]
-    factor = factors.get(seen.value)
-    return factor is not None and seen == replace(
-        factor, size=factor.size[:-1], stride=(*factor.stride[:-2], sum(factor.stride[-2:]))
-    )
+def _yes(known: object, bound: object) -> bool:
+    return True
 
 
-def _is_true(node: Node, nonnegative: Container[int], true: Container[int]) -> bool:
-    """Whether the result of `node` is true everywhere, if the values in `true` are."""
-    op, args = node.op, node.args
-    if op in (aten._is_all_true.default, aten.all.default, aten.all.dim, aten.min.dim):
-        return args[0].value in true
-    if op in (aten.bitwise_and.Tensor, aten.logical_and.default):
-        return all(isinstance(item, Ref) and item.value in true for item in args)
-    if op is aten.ge.Scalar:
-        return args[0].value in nonnegative and args[1] <= 0
-    return op is aten.gt.Scalar and args[0].value in nonnegative and args[1] < 0
+@dataclass(frozen=True)
+class _Known:
+    """What is known of the values so far; `factors` are lower Cholesky factors, whose factorisations succeeded."""
+
+    nonnegative: _Proved = field(default_factory=_Proved)
+    true: _Proved = field(default_factory=_Proved)
+    factors: dict[int, Ref] = field(default_factory=dict)
+
+    def is_true(self, item: Any) -> bool:
+        return isinstance(item, Ref) and item.value in self.true
+
+    def is_nonnegative(self, item: Any) -> bool:
+        return isinstance(item, Ref) and item.value in self.nonnegative
+
+    def is_factor(self, item: Any) -> bool:
+        return isinstance(item, Ref) and self.factors.get(item.value) == item
+
+    def is_diagonal(self, item: Any) -> bool:
+        """Whether these are the diagonals of factors."""
+        factor = self.factors.get(item.value) if isinstance(item, Ref) else None
+        return factor is not None and item == replace(
+            factor, size=factor.size[:-1], stride=(*factor.stride[:-2], sum(factor.stride[-2:]))
+        )
+
+
+_X, _Y, _F = Var("x"), Var("y"), Var("F")
+
+#: What is true everywhere, and needs no guard.
+TRUE: Sequence[Rule[_Known, bool]] = (
+    Rule("all of what is true", op("_is_all_true all", _X, ...), lambda known, b: known.is_true(b["x"]), _yes),
+    Rule(
+        "the least of what is true, along a dimension",
+        op("min", _X, _Y, ...),
+        lambda known, b: isinstance(b["y"], int) and known.is_true(b["x"]),
+        _yes,
+    ),
+    Rule(
+        "x and y, both true",
+        op("bitwise_and logical_and", _X, _Y),
+        lambda known, b: known.is_true(b["x"]) and known.is_true(b["y"]),
+        _yes,
+    ),
+    Rule(
+        "x ≥ c, x never negative, c ≤ 0",
+        op("ge", _X, _Y),
+        lambda known, b: _is_number(b["y"]) and b["y"] <= 0 and known.is_nonnegative(b["x"]),
+        _yes,
+    ),
+    Rule(
+        "x > c, x never negative, c < 0",
+        op("gt", _X, _Y),
+        lambda known, b: _is_number(b["y"]) and b["y"] < 0 and known.is_nonnegative(b["x"]),
+        _yes,
+    ),
+    Rule(
+        "diagonal of F > c, F a Cholesky factor, c ≤ 0",
+        op("gt", _F, _Y),
+        lambda known, b: _is_number(b["y"]) and b["y"] <= 0 and known.is_diagonal(b["F"]),
+        _yes,
+    ),
+    Rule("tril(F) = F, F a Cholesky factor", op("eq", op("tril", _F), _F), lambda known, b: known.is_factor(b["F"]), _yes),
+)

@@ -8,12 +8,14 @@ from typing import Any
 import torch
 
 from sursum.compiler.graph.graph import Node, Ref
+from sursum.compiler.graph.patterns import NodeTerms, transposed
 from sursum.compiler.native.lower.context import Lowering
-from sursum.compiler.native.lower.factor import cholesky_backward, factor_gradient
-from sursum.compiler.native.lower.matrices import expand, transposed
+from sursum.compiler.native.lower.factor import FACTOR
+from sursum.compiler.native.lower.matrices import expand
 from sursum.compiler.native.lower.reduction import axis, broadcast
 from sursum.compiler.native.lower.table import Table
 from sursum.compiler.native.machine import LAPACK_ROWS
+from sursum.compiler.rules import apply_first
 
 
 def cholesky(low: Lowering, node: Node) -> None:
@@ -78,8 +80,9 @@ def solve_triangular(low: Lowering, node: Node) -> None:
     upper = bool(node.kwargs["upper"])
     left, unit = node.kwargs.get("left", True), bool(node.kwargs.get("unitriangular", False))
     out = low.output(node)
-    if (of := cholesky_backward(low, node)) is not None:
-        low.define(out, low.load(factor_gradient(low, *of)))
+    gradient = apply_first(FACTOR, low, out, NodeTerms(low.makers)) if out.size == a.size else None
+    if gradient is not None:
+        low.define(out, low.load(gradient))
         return
     found = solve(low, a, b, upper, unit) if left else transposed(solve(low, transposed(a), transposed(b), not upper, unit))
     low.define(out, low.load(found, out.size))

@@ -7,11 +7,12 @@ import math
 import torch
 
 from sursum.compiler.graph.graph import Node, Ref
+from sursum.compiler.graph.patterns import transposed
 from sursum.compiler.graph.windows import contiguous
 from sursum.compiler.native.ir.affine import Affine
 from sursum.compiler.native.ir.expr import Expr
 from sursum.compiler.native.lower.context import Lowering
-from sursum.compiler.native.lower.matrices import expand, transposed
+from sursum.compiler.native.lower.matrices import expand
 from sursum.compiler.native.lower.reduction import axis, broadcast
 from sursum.compiler.native.lower.table import Table, arguments_of
 

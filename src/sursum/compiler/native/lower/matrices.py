@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from sursum.compiler.graph.graph import Ref
 from sursum.compiler.graph.windows import contiguous
-
-
-def transposed(ref: Ref) -> Ref:
-    """The transpose of the last two dimensions, as a window."""
-    size, stride = list(ref.size), list(ref.stride)
-    size[-2:], stride[-2:] = size[-2:][::-1], stride[-2:][::-1]
-    return Ref(ref.value, tuple(size), tuple(stride), ref.offset, ref.dtype)
 
 
 def expand(ref: Ref, batch: tuple[int, ...]) -> Ref:
@@ -21,14 +13,6 @@ def expand(ref: Ref, batch: tuple[int, ...]) -> Ref:
     lead = len(batch) - (len(ref.size) - 2)
     stride = [0] * lead + [0 if n == 1 else s for s, n in zip(ref.stride[:-2], ref.size[:-2], strict=True)]
     return Ref(ref.value, (*batch, *ref.size[-2:]), (*stride, *ref.stride[-2:]), ref.offset, ref.dtype)
-
-
-def one_batch(ref: Ref) -> Ref:
-    """A batch of matrices with one dimension in the place of several that lie one after the other, as `bmm` has it."""
-    size, stride = ref.size[:-2], ref.stride[:-2]
-    if len(size) < 2 or any(a != b * n for a, b, n in zip(stride, stride[1:], size[1:], strict=False)):
-        return ref
-    return Ref(ref.value, (math.prod(size), *ref.size[-2:]), (stride[-1], *ref.stride[-2:]), ref.offset, ref.dtype)
 
 
 def split_batch(ref: Ref, size: Sequence[int]) -> Ref:

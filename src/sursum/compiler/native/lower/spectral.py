@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from sursum.compiler.graph.graph import Node, Ref
+from sursum.compiler.graph.patterns import transposed
 from sursum.compiler.native.lower.context import Lowering
-from sursum.compiler.native.lower.matrices import transposed
 from sursum.compiler.native.lower.table import Table, arguments_of
 
 

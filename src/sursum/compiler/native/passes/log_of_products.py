@@ -11,9 +11,22 @@ added to them; and p, at most 2ⁿ − 1, does not overflow while n is the numbe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sursum.compiler.native.ir.expr import Expr, Exprs
+from sursum.compiler.native.ir.patterns import EXPRS
 from sursum.compiler.native.ir.program import Group, Loop, LoopProgram
 from sursum.compiler.native.machine import JOINT_BLOCK, JOINT_ROWS, JOINT_TERMS
+from sursum.compiler.rules import Rule, Var, apply_first, op
+
+LOGS: Sequence[Rule[tuple[Group, Expr], Expr]] = (
+    Rule(
+        "Σ log1p(exp(−|x|)) → log1p(Π − 1), Π of 1 + exp(−|x|)",
+        op("log1p", op("exp", op("neg", op("fabs", Var("x"))))),
+        guard=lambda use, bound: _occurrences(*use) == 1,
+        replacement=lambda use, bound: use[1].args[0],
+    ),
+)
 
 
 def take_logs_of_products(program: LoopProgram) -> LoopProgram:
@@ -34,20 +47,12 @@ def _split(group: Group, e: Exprs) -> bool:
         if not isinstance(stage, Loop) or stage.mode != "sum" or stage.reduced != {0} or stage.joint is not None:
             continue
         for sign, term in _terms(stage.expr):
-            if _softplus(term) and _occurrences(group, term) == 1:
-                stage.expr, stage.joint = _without(stage.expr, term, e) or e.const(0.0), (sign, term.args[0])
+            factor = apply_first(LOGS, (group, term), term, EXPRS)
+            if factor is not None:
+                stage.expr, stage.joint = _without(stage.expr, term, e) or e.const(0.0), (sign, factor)
                 found = True
                 break
     return found
-
-
-def _softplus(term: Expr) -> bool:
-    """Whether a term is log1p(exp(−|x|))."""
-    for op in ("log1p", "exp", "neg"):
-        if term.op != op:
-            return False
-        term = term.args[0]
-    return term.op == "fabs"
 
 
 def _terms(expr: Expr) -> list[tuple[int, Expr]]:
