@@ -44,7 +44,8 @@ COVERED = {
     "density/execution.py": ["density/test_log_density.py", "handlers/enumerate/test_enumerated.py"],
     "density/explanation.py": ["density/test_log_density.py"],
     "density/first_run.py": ["density/test_log_density.py", "handlers/enumerate/test_enumerated.py"],
-    "distributed/*.py": ["distributed/test_shard.py", "distributed/test_ranks.py"],
+    "distributed/*.py": ["distributed/test_shard.py", "distributed/test_ranks.py", "distributed/test_training_over_ranks.py"],
+    "vi/ranks.py": ["distributed/test_training_over_ranks.py"],
     # Every family: its samplers against its own density, its support and bijection, its log density in C against torch.
     "distributions/*.py": [
         "distributions/test_families.py",

@@ -19,6 +19,7 @@ from sursum.compiler.scan import rolled
 from sursum.core.messages import Deterministic
 from sursum.density.log_density import LogDensity
 from sursum.distributed import ranks
+from sursum.distributed.group import shown_data
 from sursum.distributed.rows import cut, divide, plate_size, terms
 from sursum.errors import ShardError
 from sursum.handlers import trace
@@ -83,7 +84,13 @@ def compile_parts(
                 warnings.simplefilter("ignore")
             parts.append(part(rows, k + first == 0))
     here = _by_threads([one.value_and_grad for one in parts], threads or (available_cores() if session is None else 1))
-    total = here if session is None else session.agree(here, density.coordinate_names(), density.title)
+    total = (
+        here
+        if session is None
+        else session.agree(
+            here, density.coordinate_names(), density.title, [] if own else shown_data(density.args, density.kwargs)
+        )
+    )
     sites = parts[0].sites if not _has_local_values(density, plate) else None
     found = ShardedDensity(density, None, parts[0].points, sites, tuple(parts), total)
     if session is None or session.rank == 0:

@@ -6,15 +6,12 @@ draws random numbers and decides, so that processors which round differently can
 
 from __future__ import annotations
 
-import contextlib
 import contextvars
 import dataclasses
 import functools
 import threading
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Any, TypeVar
 
 import numpy as np
@@ -23,7 +20,7 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 
 from sursum.cluster.transport import pack, unpack
-from sursum.common.torch_private import default_store
+from sursum.distributed.group import SAME_DATA, Group, RankEnded, is_distributed
 from sursum.errors import ShardError
 
 Array = NDArray[np.float64]
@@ -32,14 +29,7 @@ T = TypeVar("T")
 
 STOP, EVALUATE = 0.0, 1.0
 
-GRACE = 10.0
-"""Seconds that the ranks have to report after a failure; those that do not are named as the ones that ended."""
-
 _ACTIVE: contextvars.ContextVar[Session | None] = contextvars.ContextVar("sursum_session", default=None)
-
-
-class RankEnded(ShardError):
-    """A rank is not there any more, so that nothing can be agreed with it."""
 
 
 class Released(BaseException):
@@ -47,49 +37,34 @@ class Released(BaseException):
 
 
 @dataclass(eq=False)
-class Session:
-    """One run of a method by all ranks."""
+class Session(Group):
+    """One run of a method that rank 0 leads."""
 
-    rank: int
-    size: int
-    number: int
     program: Any = field(default=None, init=False)
     begun: bool = field(default=False, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
-    def _all_have_read(self) -> None:
-        """Wait, some seconds at most, until every rank has what was gathered: one that leaves closes the connection."""
-        store = default_store()
-        with contextlib.suppress(RuntimeError):  # the store is gone with a rank that has seen all
-            count = store.add(f"sursum/read/{self.number}", 1)
-            for _ in range(200):
-                if count >= self.size:
-                    return
-                time.sleep(0.05)
-                count = store.add(f"sursum/read/{self.number}", 0)
-
-    def agree(self, here: ValueAndGradient, names: Sequence[str], title: str) -> ValueAndGradient:
+    def agree(self, here: ValueAndGradient, names: Sequence[str], title: str, data: Sequence[str]) -> ValueAndGradient:
         """The sum over all ranks, for the leader to call.
 
         Raises:
-            ShardError: a rank has a different program.
+            ShardError: a rank has a different program, or different data.
         """
         if self.begun:
             raise ShardError(
                 "a second density is compiled in one run under `torch.distributed`, which only the leader would know."
             )
-        everyone: list[Any] = [None] * self.size
-        self._safely(lambda: dist.all_gather_object(everyone, (title, tuple(names))))
+        everyone = self.gather((title, tuple(names)))
         for rank, (other, theirs) in enumerate(everyone):
             if theirs != everyone[0][1]:
-                self._all_have_read()
+                self.all_have_read()
                 differing = sorted(set(theirs) ^ set(everyone[0][1]))
                 raise ShardError(
                     f"rank {rank} has a different program than rank 0: {other} with {len(theirs)} unknowns, and not "
                     f"{everyone[0][0]} with {len(everyone[0][1])}{f' (differing: {differing[0]!r})' if differing else ''}. Run "
                     "the same script, with the same settings, on every rank."
                 )
-
+        self.compare({"data": list(data)}, SAME_DATA)
         self.begun = True
 
         def total(q: Array) -> tuple[float, Array]:
@@ -137,22 +112,22 @@ class Session:
         return dataclasses.replace(found, program=self.program) if getattr(found, "program", self) is None else found
 
     def _exchange(self, box: list[Any]) -> list[Any]:
-        self._safely(lambda: dist.broadcast_object_list(box, src=0))
+        self.safely(lambda: dist.broadcast_object_list(box, src=0))
         return box
 
     def _broadcast(self, word: float, q: Array) -> None:
         head = torch.tensor([word, len(q)], dtype=torch.float64)
-        self._safely(lambda: dist.broadcast(head, src=0))
+        self.safely(lambda: dist.broadcast(head, src=0))
         if len(q):
-            self._safely(lambda: dist.broadcast(torch.from_numpy(np.ascontiguousarray(q).copy()), src=0))
+            self.safely(lambda: dist.broadcast(torch.from_numpy(np.ascontiguousarray(q).copy()), src=0))
 
     @property
     def _received(self) -> tuple[float, Array]:
         head = torch.empty(2, dtype=torch.float64)
-        self._safely(lambda: dist.broadcast(head, src=0))
+        self.safely(lambda: dist.broadcast(head, src=0))
         q = torch.empty(int(head[1]), dtype=torch.float64)
         if len(q):
-            self._safely(lambda: dist.broadcast(q, src=0))
+            self.safely(lambda: dist.broadcast(q, src=0))
         return float(head[0]), q.numpy()
 
     def _sum(self, here: ValueAndGradient, q: Array) -> tuple[float, Array]:
@@ -165,55 +140,17 @@ class Session:
         except Exception as error:
             failure = error
             buffer[-1] = 1.0
-        self._safely(lambda: dist.all_reduce(buffer))
+        self.safely(lambda: dist.all_reduce(buffer))
         if failure is not None:
-            default_store().set(self._key("error", self.rank), f"{type(failure).__name__}: {failure}")
+            self.tell(failure)
         if buffer[-1] and failure is None:
-            raise ShardError(f"{int(buffer[-1])} of {self.size} ranks cannot evaluate the density: {self._told('error')}")
+            raise ShardError(f"{int(buffer[-1])} of {self.size} ranks cannot evaluate the density: {self.told()}")
         if failure is not None:
             raise failure
         total = float(buffer[0])
         if not np.isfinite(total):
             return -np.inf, np.zeros(len(q))
         return total, buffer[1:-1].numpy()
-
-    def _safely(self, collective: Callable[[], Any]) -> None:
-        try:
-            collective()
-        except RuntimeError as error:
-            ended = self._ended()
-            who = f"rank {', '.join(map(str, ended))}" if ended else "a rank"
-            raise RankEnded(
-                f"{who} of {self.size} ended, and with it the run: {str(error).splitlines()[0]}. What a store has of it stays; "
-                "start the ranks again to continue."
-            ) from error
-
-    def _ended(self) -> list[int]:
-        """The ranks that do not report within the time of grace."""
-        try:
-            store = default_store()
-            store.set(self._key("alive", self.rank), "1")
-            deadline, missing = time.monotonic() + GRACE, set(range(self.size))
-            while missing and time.monotonic() < deadline:
-                missing = {rank for rank in missing if not store.check([self._key("alive", rank)])}
-                time.sleep(0.05)
-        except RuntimeError:  # the store was a part of rank 0
-            return [0]
-        return sorted(missing)
-
-    def _told(self, what: str) -> str:
-        store = default_store()
-        for rank in range(self.size):
-            key = self._key(what, rank)
-            try:
-                store.wait([key], timedelta(seconds=0.5))
-            except RuntimeError:
-                continue
-            return f"rank {rank}: {store.get(key).decode()}"
-        return "no rank said why"
-
-    def _key(self, what: str, rank: int) -> str:
-        return f"sursum/{self.number}/{what}/{rank}"
 
 
 def _portable(result: Any) -> Any:
@@ -229,7 +166,7 @@ def session() -> Session | None:
         ShardError: there is a process group, and no method that all ranks run.
     """
     active = _ACTIVE.get()
-    if active is None and _is_distributed():
+    if active is None and is_distributed():
         raise ShardError(
             "a sharded program is compiled under `torch.distributed` outside of a method: call `run` of MCMC, Fit, Laplace or "
             "Pathfinder on every rank, or `su.compile` before the process group is initialised."
@@ -242,10 +179,9 @@ def led(run: Callable[..., T]) -> Callable[..., T]:
 
     @functools.wraps(run)
     def wrapper(*args: Any, **kwargs: Any) -> T:
-        if not _is_distributed() or _ACTIVE.get() is not None:
+        if not is_distributed() or _ACTIVE.get() is not None:
             return run(*args, **kwargs)
-        rank = dist.get_rank()
-        current = Session(rank, dist.get_world_size(), default_store().add(f"sursum/sessions/{rank}", 1))
+        current = Session()
         token = _ACTIVE.set(current)
         try:
             found = run(*args, **kwargs)
@@ -262,7 +198,3 @@ def led(run: Callable[..., T]) -> Callable[..., T]:
         return current.end(found) if current.rank == 0 else found
 
     return wrapper
-
-
-def _is_distributed() -> bool:
-    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1

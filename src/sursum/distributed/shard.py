@@ -42,14 +42,19 @@ def shard(
     so that every rank continues with the same draws. Otherwise the parts are evaluated by threads of this process: up to 16
     parts whatever the number of threads, summed in a fixed order, so that results do not depend on it.
 
-    Used as the program of `NUTS`, `Fit`, `Laplace` or `Pathfinder`. What the program computes from its data must be by rows: a
-    mean over all rows inside it would be that of a part, and is an error.
+    SVI, SGMCMC and SWAG take the same steps on every rank: each has the terms of its rows of the data, of a subsample, or of a
+    batch of a loader, draws come from the same seed, and the sums of losses and gradients are those of one process, to
+    rounding. Gradients are sent in buckets while others are still being computed. Every rank calls the methods, `svi.sample`
+    included.
+
+    Used as the program of `NUTS`, `Fit`, `Laplace`, `Pathfinder`, `SVI`, `SGMCMC` or `SWAG`. What the program computes from its
+    data must be by rows: a mean over all rows inside it would be that of a part, and is an error.
 
     Args:
         model: the program, handlers and `lift` included. Its data are arguments, and the size of the plate comes from them.
         plate: the name of the plate whose rows are divided. Unknowns in it are refused.
         split: which arguments are cut, by position or by name; None cuts every tensor whose first dimension is as long as the
-            plate. Empty: none is, since each rank is called with its own rows.
+            plate. Empty: none is, since each rank is called with its own rows, or with a loader of its own.
         threads: how many threads evaluate the parts; without a process group all cores, with one a single thread each.
 
     Raises:

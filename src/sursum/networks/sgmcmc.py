@@ -15,6 +15,8 @@ from sursum.common.other_libraries import answers
 from sursum.common.reprs import call_text
 from sursum.common.settings import check_setting, optional_seed, real_number, settle, whole_number
 from sursum.common.user_frame import warn
+from sursum.distributed.division import seed_of_all
+from sursum.distributed.gradients import together
 from sursum.distributions.randomness import global_seed
 from sursum.draws.diagnostics import Evidence, Hints, diagnose_mixing
 from sursum.draws.ess_rhat import mixing
@@ -144,11 +146,12 @@ class SGMCMC:
             DiagnosticWarning: R-hat or effective sample sizes say that the chains have not mixed.
             HeldParameterWarning: parameters that are not lifted are held.
         """
-        rng_seed = global_seed() if self.seed is None else self.seed
+        rng_seed = seed_of_all(self.dynamics.model, global_seed() if self.seed is None else self.seed)
         title = type(self.dynamics).__name__
         model = self.dynamics.model
-        target = Target(model, args, kwargs, init=self.init, rng_seed=rng_seed, title=title, engine=self.engine)
-        chains = [self._chain(target, derive(rng_seed, NOISE, chain)) for chain in range(self.num_chains)]
+        target = Target(model, args, kwargs, init=self.init, rng_seed=rng_seed, title=title, engine=self.engine, divides=True)
+        with together(lambda: target.gradients):
+            chains = [self._chain(target, derive(rng_seed, NOISE, chain)) for chain in range(self.num_chains)]
         q = torch.stack([draws for draws, _, _ in chains])
         stats = {"lp": np.stack([values for _, values, _ in chains])}
         sites = target.sites(q)
@@ -179,6 +182,7 @@ class SGMCMC:
                 scale.see(gradient)
             self.dynamics.move(q, gradient, scale.root, state, h, normal if noisy else None)
             if number % _LOOKED == 0 or place is not None:
+                target.agree(q)
                 target.check_finite(q)
             if place is not None:
                 kept[place], values[place] = q, float(value)

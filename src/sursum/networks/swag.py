@@ -14,6 +14,8 @@ from torch import Tensor
 from sursum.common.reprs import call_text
 from sursum.common.settings import optional_seed, settle, whole_number
 from sursum.core.calling import check_program
+from sursum.distributed.division import seed_of_all
+from sursum.distributed.gradients import together
 from sursum.distributions.randomness import global_seed
 from sursum.errors import OptimisationError
 from sursum.networks.target import Target
@@ -105,11 +107,20 @@ class SWAG:
         Raises:
             SamplingError: the iterates left the numbers: the learning rate is too large.
         """
-        rng_seed = global_seed() if self.seed is None else self.seed
+        rng_seed = seed_of_all(self.model, global_seed() if self.seed is None else self.seed)
         target = Target(
-            self.model, args, kwargs, init=self.init, rng_seed=rng_seed, title="SWAG", engine=self.engine, parameters=True
+            self.model,
+            args,
+            kwargs,
+            init=self.init,
+            rng_seed=rng_seed,
+            title="SWAG",
+            engine=self.engine,
+            parameters=True,
+            divides=True,
         )
-        moments, buffers = self._iterates(target, rng_seed)
+        with together(lambda: target.gradients):
+            moments, buffers = self._iterates(target, rng_seed)
         generator = torch.Generator().manual_seed(derive(rng_seed, DRAW, 0))
         draws = moments.draw(self.num_samples, generator)
         sites = {name: value[None] for name, value in target.sites(draws).items()}

@@ -25,7 +25,10 @@ from sursum.density.layout import coordinate_names, observed_values, site_dims
 from sursum.density.networks import network_weights
 from sursum.density.unconstrain import is_identity
 from sursum.density.unobserved import announce_unobserved, find_unobserved
-from sursum.errors import DensityError, HeldParameterWarning, SamplingError
+from sursum.distributed.division import Division, division_of
+from sursum.distributed.gradients import Gradients, check_sum, together
+from sursum.distributed.group import SAME_DATA, Group, shown_data
+from sursum.errors import DensityError, HeldParameterWarning, SamplingError, ShardError
 from sursum.handlers import lift, seed, trace
 from sursum.handlers.buffers import Averaging, Buffers
 from sursum.optimise.fit import Everything
@@ -52,6 +55,7 @@ class Target:
         title: the method, for warnings.
         engine: "torch" or "eager"; None: the captured operators where the program can be captured.
         parameters: whether parameters are coordinates too, with a flat prior and no Jacobian.
+        divides: whether the method is run by all ranks together, where the program is divided over ranks.
 
     Raises:
         DensityError: there is no latent site, or a plate of latent sites with a data loader.
@@ -68,11 +72,15 @@ class Target:
         title: str,
         engine: str | None = None,
         parameters: bool = False,
+        divides: bool = False,
     ) -> None:
         self.model, self.kwargs, self.title = model, dict(kwargs), title
+        self._divides = divides
         self._everything = Everything() if parameters else None
         model = with_buffers(model, buffers_by_name(init, np.random.default_rng(rng_seed)))
         self._program = model if self._everything is None else lift(model, self._everything)
+        self.division: Division | None = None
+        self.gradients: Gradients | None = None
         self.loader = args[0] if args and is_loader(args[0]) else None
         self.rest = args[1:] if self.loader is not None else args
         self.rows = None if self.loader is None else count_rows(self.loader)
@@ -104,6 +112,7 @@ class Target:
         self.shapes = {name: tuple(leaf.shape) for name, leaf in self.leaves.items()}
         self.subsampled = any(frame.length != frame.size for site in found.values() for frame in site.plates)
         self.step = Step(self._loss, engine=engine, title=title)
+        self._divide(first, rng_seed)
 
     @property
     def dim(self) -> int:
@@ -159,15 +168,56 @@ class Target:
         """The negative log density and its gradient, by site; the buffers are updated."""
         # A capture needs tensors that share no memory, as views of one vector do.
         batch = self.step.prepare(self.leaves, args, self.kwargs, seed=step_seed, state=buffers)
+        over = self.gradients
         try:
             if batch is None:
-                return self.step.run(values, args, self.kwargs, seed=step_seed, state=buffers)
-            return self.step.on(batch, values, seed=step_seed, state=buffers)
+                found = self.step.run(values, args, self.kwargs, seed=step_seed, state=buffers)
+            else:
+                ready = None if over is None else over.ready
+                found = self.step.on(batch, values, seed=step_seed, state=buffers, ready=ready)
         except DensityError as error:
             raise SamplingError(
                 f"{self.title} left the parameters at which the log density is defined: {error} The step size, or the learning "
                 "rate, is too large for the gradients: lower it."
             ) from error
+        if over is None:
+            return found
+        loss, slopes = over.total(float(found.loss), found.gradients)
+        return Graded(found.loss.new_tensor(loss), slopes)
+
+    def agree(self, q: Tensor) -> None:
+        """Over ranks, whose processors may round differently: take the point of rank 0."""
+        if self.gradients is not None:
+            found = self.vector(self.gradients.leading(self.views(q)))
+            if self.gradients.group.rank:
+                q.copy_(found)
+
+    def _divide(self, args: tuple[Any, ...], rng_seed: int) -> None:
+        """Over ranks: that they are about to do the same, and the terms that this one has.
+
+        Raises:
+            ShardError: a rank has a different program or other data, or the program cannot be divided.
+        """
+        division = division_of(self.model, self.trace, args, self.kwargs)
+        if division is None:
+            return
+        if not self._divides:
+            raise ShardError(
+                f"{self.title} does not divide the rows of a program over ranks. Give it the program itself, with all its rows."
+            )
+        group = Group()
+        shapes = {name: tuple(leaf.shape) for name, leaf in self.leaves.items()}
+        group.compare({"program": repr(self.model), "set of unknowns": shapes, "seed": rng_seed})
+        if division.places is not None:
+            group.compare({"data": shown_data(args, self.kwargs)}, SAME_DATA)
+        self.gradients = Gradients(self.leaves)
+        with together(lambda: self.gradients):
+            self.leaves = self.gradients.leading(self.leaves)
+            whole = self.step.run(self.leaves, args, self.kwargs, seed=rng_seed, state=self.buffers()).loss
+            self.division = division
+            part = float(self.step.run(self.leaves, args, self.kwargs, seed=rng_seed, state=self.buffers()).loss)
+            if division.places is not None:
+                check_sum(self.gradients, part, whole)
 
     def check_finite(self, q: Tensor) -> None:
         """That a point consists of numbers.
@@ -245,8 +295,9 @@ class Target:
     def _run(self, ascent: Ascent, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Trace, Tensor]:
         known = len(ascent.leaves)
         said = explain_torch_errors(lambda: recorder.trace, self._program, tuple(args), dict(kwargs))
+        program = self._program if self.division is None else self.division.model(self._program)
         with ascent as running, trace() as recorder, said:
-            run_program(self._program, args, kwargs)
+            run_program(program, args, kwargs)
         found = recorder.trace
         if known and len(running.leaves) != known:
             new = list(running.leaves)[known]
@@ -256,7 +307,7 @@ class Target:
         if self._everything is not None:
             kept = {name: term for name, term in running.jacobians.items() if self._everything.has_jacobian(term[0])}
             running.jacobians = kept
-        jacobian = running.log_jacobian()
+        jacobian = running.log_jacobian() if self.division is None or self.division.leads else torch.zeros(())
         if self.rows is None:
             return found, found.log_prob_sum() + jacobian
         latent = found.log_prob_sum(lambda site: isinstance(site, Sample) and not site.is_observed)

@@ -25,9 +25,11 @@ from sursum.core.messages import Site
 from sursum.density.log_density import LogDensity
 from sursum.density.search import runs
 from sursum.density.unobserved import announce_unobserved
+from sursum.distributed.group import is_distributed
 from sursum.distributed.ranks import led
+from sursum.distributed.shard import Sharded
 from sursum.distributions.randomness import global_seed
-from sursum.errors import DensityError, DiagnosticWarning, EngineWarning, OptimisationError
+from sursum.errors import DensityError, DiagnosticWarning, EngineWarning, OptimisationError, ShardError
 from sursum.handlers import ParamStore, lift, substitute
 from sursum.optim import as_optim
 from sursum.optimise.checks import check_settings
@@ -190,6 +192,11 @@ class Fit:
         )
 
     def _by_steps(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> FitResult:
+        if isinstance(self.model, Sharded) and is_distributed():
+            raise ShardError(
+                "`Fit` with `optim` does not divide the rows of a program over ranks. Leave `optim` out, or use SVI with "
+                "AutoDelta."
+            )
         values = values_by_name(self.init, np.random.default_rng(0))
         ended = ascend(
             self.model,

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, DistributedSampler
 
 from sursum.common.batches import as_arguments
 from sursum.errors import CallError
@@ -28,8 +28,11 @@ def is_loader(value: Any) -> bool:
     return isinstance(value, Iterable) and not data and not callable(value)
 
 
-def count_rows(loader: Any) -> int | None:
-    """How many rows one epoch has; None if that is not known."""
+def count_rows(loader: Any) -> float | None:
+    """How many rows one epoch has; None if that is not known. Of a sampler that has a part of the rows it is that part exactly,
+    and not with the rows that it repeats to be as long as others."""
+    if isinstance(sampler := getattr(loader, "sampler", None), DistributedSampler):
+        return len(sampler.dataset) / sampler.num_replicas  # type: ignore[arg-type]
     for of in ("sampler", "dataset") if isinstance(loader, DataLoader) else ("",):
         if of == "sampler" and getattr(loader, "batch_size", None) is None:
             continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,6 +21,9 @@ from sursum.training.simplify import simplify
 #: How many units in the last place a replay may differ from the program, relative to the largest element.
 _UNITS = 256.0
 
+#: Told of the gradient by one trained input, by its number.
+Told = Callable[[int, Tensor], None]
+
 
 @dataclass(frozen=True)
 class Point:
@@ -34,22 +38,32 @@ class Replayed:
 
     Args:
         recording: its first recording.
+        trained: by how many of its first inputs it has gradients.
         state: how many of its last inputs it writes into.
     """
 
-    def __init__(self, recording: Recording, state: int, device: torch.device) -> None:
-        self.inputs, self._state = recording.inputs, state
+    def __init__(self, recording: Recording, trained: int, state: int, device: torch.device) -> None:
+        self.inputs, self._trained, self._state = recording.inputs, trained, state
         self.graph = simplify(merge_equal_nodes(fold_steps(recording.graph, recording.inputs, device)))
         self.source, self._run = step_line(self.graph, recording.inputs)
+        self._telling: Callable[..., Any] | None = None
         self._generator = torch.Generator(device)
 
-    def __call__(self, inputs: Sequence[Tensor], seed: int) -> tuple[Tensor, ...]:
+    def __call__(self, inputs: Sequence[Tensor], seed: int, told: Told | None = None) -> tuple[Tensor, ...]:
         """The loss, its gradient by each trained input, and the other results; the state is updated.
+
+        Args:
+            told: called with the number of each trained input and the gradient by it, as soon as that is known.
 
         Raises:
             DensityError: a check of arguments fails.
         """
-        return self._finish(inputs, *self._run(self._generator.manual_seed(seed), *inputs))
+        generator = self._generator.manual_seed(seed)
+        if told is None:
+            return self._finish(inputs, *self._run(generator, *inputs))
+        if self._telling is None:
+            _, self._telling = step_line(self.graph, self.inputs, range(1, 1 + self._trained))
+        return self._finish(inputs, *self._telling(generator, lambda number, slope: told(number - 1, slope), *inputs))
 
     def _finish(self, inputs: Sequence[Tensor], failed: int | None, outputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         if failed is not None:
@@ -80,7 +94,7 @@ def replayed(
     kept = [tensor.clone() for tensor in points[1].inputs[len(points[1].inputs) - state :]]
     second = at(points[1])
     compare(first.graph, second.graph)
-    step = Replayed(first, state, device)
+    step = Replayed(first, trained, state, device)
     inputs = (*points[1].inputs[: len(points[1].inputs) - state], *kept)
     unit = max((torch.finfo(one.dtype).eps for one in first.graph.values.values() if one.dtype.is_floating_point), default=0.0)
     check_same(step(inputs, points[1].seed), second.found, unit)

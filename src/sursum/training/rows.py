@@ -22,7 +22,7 @@ class Rows:
     """The plates over the rows of a batch, and how many rows there are in all."""
 
     plates: frozenset[str]
-    total: int
+    total: float
 
     def here(self, args: Sequence[Any]) -> AbstractContextManager[Any]:
         """While it is entered, sites in these plates count for all rows."""
@@ -45,7 +45,7 @@ class Representing(Messenger):
         return perform(site)
 
 
-def find_rows(run: Callable[[Sequence[Any]], Iterable[Site]], args: Sequence[Any], total: int | None) -> Rows:
+def find_rows(run: Callable[[Sequence[Any]], Iterable[Site]], args: Sequence[Any], total: float | None) -> Rows:
     """Which plates are over the rows of a batch: those whose size is another where the batch has a row less.
 
     Args:

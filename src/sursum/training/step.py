@@ -20,6 +20,9 @@ from sursum.training.replayed import Point, Replayed, replayed
 #: From the trained tensors, the state and the arguments to the loss, of one element.
 Loss = Callable[[Mapping[str, Tensor], Mapping[str, Tensor], tuple[Any, ...], dict[str, Any]], Tensor]
 
+#: Told of the gradient by one trained tensor, by its name.
+Ready = Callable[[str, Tensor], None]
+
 #: How many shapes of batches are captured; from then on a new shape is run as it is.
 SHAPES = 8
 _JITTER = 0.05
@@ -94,11 +97,26 @@ class Step:
             return self.run(trained, args, kwargs, seed=seed, state=state)
         return self.on(batch, trained, seed=seed, state=state)
 
-    def on(self, batch: Batch, trained: Mapping[str, Tensor], *, seed: int, state: Mapping[str, Tensor]) -> Graded:
-        """The loss and its gradient by the operators that were captured for this shape; see `__call__`."""
+    def on(
+        self,
+        batch: Batch,
+        trained: Mapping[str, Tensor],
+        *,
+        seed: int,
+        state: Mapping[str, Tensor],
+        ready: Ready | None = None,
+    ) -> Graded:
+        """The loss and its gradient by the operators that were captured for this shape; see `__call__`.
+
+        Args:
+            ready: called with each gradient as soon as it is known, while others are still being computed.
+        """
         captured = self._known[batch.key]
         indices = draw_indices(captured.requests, seed, next(iter(trained.values())).device)
-        loss, *slopes = captured.replay((*trained.values(), *batch.tensors, *indices, *state.values()), seed)
+        inputs = (*trained.values(), *batch.tensors, *indices, *state.values())
+        names = list(trained)
+        told = None if ready is None else lambda number, slope: ready(names[number], slope)
+        loss, *slopes = captured.replay(inputs, seed, told)
         return Graded(loss.reshape(()), dict(zip(trained, slopes, strict=True)))
 
     def prepare(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from array import array
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sursum.distributed.gradients import Gradients
 from sursum.errors import StorageError, VariationalError
 from sursum.handlers import ParamStore
 from sursum.io import npz
@@ -20,6 +22,9 @@ from sursum.optim import Optim, Scheduler, advance_schedule
 
 KIND = "sursum SVI"
 VERSION = 1
+
+AGREE = 100
+"""Steps after which ranks, whose processors may round differently, take the parameters of rank 0."""
 
 
 class Training:
@@ -38,6 +43,7 @@ class Training:
         self.losses = array("d")  # as doubles: a list of millions of them takes four times the memory, and seconds to convert
         self.baselines: dict[str, Tensor] = {}
         self.taken = 0  # batches that loaders have given
+        self.gradients: Gradients | None = None  # over ranks, which take the same steps
         self._held: dict[str, Tensor] = {}
         self._loaded: tuple[Mapping[str, Any], Mapping[str, NDArray[Any]]] | None = None
 
@@ -85,9 +91,11 @@ class Training:
         return self.optimizer
 
     def descend(self, loss: float, gradients: Mapping[str, Tensor | None]) -> None:
-        """One step of the optimiser along these gradients."""
+        """One step of the optimiser along these gradients; over ranks along their sums."""
         optimizer = self.ready()
         leaves = self.leaves
+        if self.gradients is not None:
+            loss, gradients = self._total(loss, gradients, self.gradients)
         for name, leaf in leaves.items():
             leaf.grad = gradients.get(name)
         self.optim.clip(leaves.values())
@@ -95,6 +103,28 @@ class Training:
         optimizer.zero_grad()
         self.losses.append(loss)
         self.schedule(loss)
+        if self.steps % AGREE == 0:
+            self.agree()
+
+    def agree(self) -> None:
+        """Take the parameters of rank 0; alone, do nothing."""
+        if self.gradients is not None:
+            with torch.no_grad():
+                for name, value in self.gradients.leading(self.gradients.leaves).items():
+                    self.store.unconstrained[name].copy_(value)
+
+    def _total(
+        self, loss: float, gradients: Mapping[str, Tensor | None], over: Gradients
+    ) -> tuple[float, Mapping[str, Tensor | None]]:
+        if list(over.leaves) != list(self.leaves):  # parameters that were not there when the ranks met
+            over = self.gradients = Gradients(self.leaves)
+        total, slopes = over.total(loss, gradients)
+        if not math.isfinite(total):
+            raise VariationalError(
+                f"the loss of all ranks together is {total}, although that of each is finite. The parameters are those before "
+                "this step. Lower the learning rate, or scale the data."
+            )
+        return total, slopes
 
     def schedule(self, loss: float) -> None:
         """One step of the learning-rate schedule, if there is one."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from sursum.distributed.division import Division
 from sursum.handlers import ParamStore
 from sursum.handlers.buffers import Buffers
 from sursum.training.batch import Batch
@@ -36,6 +37,7 @@ class Bound:
         scored: a site of the guide whose draws cannot be differentiated, once the programs have run.
         averaged: whether a site of the guide asks for a running average as its baseline.
         rows: the plates over the rows of a batch, where the batches of a loader stand for all.
+        division: how the rows of a plate are divided over ranks, of which each has a part of the loss.
     """
 
     loss: ELBO
@@ -45,11 +47,19 @@ class Bound:
     scored: str | None = None
     averaged: bool = False
     rows: Rows | None = None
+    division: Division | None = None
 
     @property
     def title(self) -> str:
         """What the loss is called in messages."""
         return f"loss of {getattr(self.guide, '__name__', type(self.guide).__name__)}"
+
+    @property
+    def programs(self) -> tuple[Program, Program]:
+        """Model and guide, with the terms that this process has."""
+        if self.division is None:
+            return self.model, self.guide
+        return self.division.model(self.model), self.division.guide(self.guide)
 
     @property
     def custom(self) -> str | None:
@@ -71,7 +81,7 @@ class Bound:
         """
         buffers = buffers_of(baselines)
         with self.here(args), Buffers(held=buffers):
-            found = self.loss.estimate(self.model, self.guide, args, kwargs, baselines)
+            found = self.loss.estimate(*self.programs, args, kwargs, baselines)
         baselines |= {f"{BUFFER}{name}": value for name, value in buffers.items()}
         return found
 
@@ -86,7 +96,7 @@ class Bound:
             VariationalError: with `check`, it is not finite; names the site.
         """
         with self.here(args):
-            drawn = pair(self.model, self.guide, args, kwargs, averages=self.loss.averages)
+            drawn = pair(*self.programs, args, kwargs, averages=self.loss.averages)
         bound = self.loss.log_weight(drawn, None)
         if check:
             drawn.check_finite(bound)
@@ -112,7 +122,7 @@ class Bound:
             baselines = dict(state)
             given = called or (args, kwargs)
             with self._with(trained), self.here(given[0]), Buffers(held=buffers_of(state)):
-                value = self.loss.weigh(self.model, self.guide, *given, baselines)
+                value = self.loss.weigh(*self.programs, *given, baselines)
             for name, now in baselines.items():
                 if name in state and now is not state[name]:
                     state[name].copy_(now)

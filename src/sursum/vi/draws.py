@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -29,8 +30,17 @@ from sursum.vi.particle import Pair, is_settled, must_be_eager, pair
 from sursum.vi.pushforward import PlacedDelta, Pushforward
 
 _CHUNK = 1000
+_LOG_P, _LOG_Q, _LOG_JACOBIAN = "/log_p", "/log_q", "/log_jacobian"
 #: From this number of latent values on draws are in the program's own precision.
 _LARGE = 1_000_000
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The terms of this rank where each has its own rows, and what adds columns up over all ranks."""
+
+    programs: tuple[Callable[..., Any], Callable[..., Any]]
+    total: Callable[[dict[str, Tensor]], dict[str, Tensor]]
 
 
 def draw_posterior(
@@ -41,8 +51,12 @@ def draw_posterior(
     kwargs: Mapping[str, Any],
     number: int,
     num_samples: int,
+    parts: Parts | None = None,
 ) -> Posterior:
     """`num_samples` independent draws of the guide as one chain; `number` is the seed.
+
+    Args:
+        parts: where each rank has its own rows.
 
     Warns:
         DiagnosticWarning: the Pareto k of the importance weights is above 0.7.
@@ -50,19 +64,24 @@ def draw_posterior(
     fixed = _detach(store)
 
     def one() -> Pair:
-        return pair(model, guide, args, kwargs)
+        return pair(*(parts.programs if parts else (model, guide)), args, kwargs)
 
     with valued(), fixed, seed(rng_seed=seeds.derive(number, seeds.DRAW, 0)):
         first = one()
     count = sum(site.value.numel() for site in _latents(first).values())
     program = Program(snapshot(store)(model), snapshot_of(tuple(args)), snapshot_of(dict(kwargs)))
     if count > _LARGE:  # in the program's own precision: double takes twice the time and the memory
-        return assemble(first, _one_by_one(one, fixed, number, num_samples, wide=False), program)
+        return assemble(first, _whole(_one_by_one(one, fixed, number, num_samples, wide=False), parts), program)
     with in_double():
         with valued(), fixed, seed(rng_seed=seeds.derive(number, seeds.DRAW, 0)):
             first = one()
         columns = None if must_be_eager(first) else _draw_captured(one, fixed, number, num_samples)
-        return assemble(first, columns or _one_by_one(one, fixed, number, num_samples), program)
+        return assemble(first, _whole(columns or _one_by_one(one, fixed, number, num_samples), parts), program)
+
+
+def _whole(columns: dict[str, Tensor], parts: Parts | None) -> dict[str, Tensor]:
+    """The columns with the log densities of all ranks together."""
+    return columns if parts is None else columns | parts.total({name: columns[name] for name in (_LOG_P, _LOG_Q)})
 
 
 def _detach(store: ParamStore) -> ParamStore:
@@ -120,7 +139,7 @@ def _row(drawn: Pair, *, wide: bool = True) -> dict[str, Tensor]:
     log_p = sum((term.sum().double() for term in drawn.log_p.values()), torch.zeros((), dtype=torch.float64))
     log_q = sum((term.sum().double() for term in drawn.log_q.values()), torch.zeros((), dtype=torch.float64))
     q = torch.cat([*(value.double().reshape(-1) for value in free.values()), torch.zeros(0, dtype=torch.float64)])
-    return row | {"": q, "/lp": log_p + log_jacobian, "/log_weight": log_p - log_q}
+    return row | {"": q, _LOG_P: log_p, _LOG_Q: log_q, _LOG_JACOBIAN: log_jacobian}
 
 
 def _latents(drawn: Pair) -> dict[str, Sample]:
@@ -185,7 +204,8 @@ def assemble(first: Pair, columns: Mapping[str, Tensor], program: Program) -> Po
         program=program,
     )
     sites = {name: columns[name] for name in _sites(first)}
-    stats = {"lp": columns["/lp"].numpy(), "log_weight": columns["/log_weight"].numpy()}
+    log_p, log_q = columns[_LOG_P], columns[_LOG_Q]
+    stats = {"lp": (log_p + columns[_LOG_JACOBIAN]).numpy(), "log_weight": (log_p - log_q).numpy()}
     return assemble_independent(subject, sites, stats, columns[""].numpy(), pareto_k=pareto_k(stats["log_weight"]))
 
 

@@ -103,9 +103,10 @@ class ByTorch:
         training = self.training
         for k in range(steps):
             batch = batches[k] if batches else self.batch
+            ready = None if training.gradients is None else training.gradients.ready
             number = seeds.derive(training.seed, seeds.STEP, training.steps)
             try:
-                found = self.step.on(batch, self._trained(), seed=number, state=training.baselines)
+                found = self.step.on(batch, self._trained(), seed=number, state=training.baselines, ready=ready)
             except DensityError:
                 self._explain(batch, number)
                 raise
@@ -149,7 +150,7 @@ class InC:
         rule = self._rule = rule_of(optimizer)
         plateau = isinstance(training.scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)
         self._loop: TrainingLoop | None = None
-        if goal.function.native is not None and rule is not None and not plateau:
+        if goal.function.native is not None and rule is not None and not plateau and training.gradients is None:
             clip = (training.optim.clip_value or 0.0, training.optim.clip_norm or 0.0)
             self._loop = TrainingLoop(goal, self.particles, bound.loss.order, rule, clip)
 

@@ -21,6 +21,7 @@ from sursum.vi.bound import BUFFER, Bound, buffers_of
 from sursum.vi.elbo import ELBO, batch
 from sursum.vi.engine import Engines
 from sursum.vi.particle import Pair, pair
+from sursum.vi.ranks import join, meet
 
 
 class SetUp:
@@ -43,6 +44,7 @@ class SetUp:
         `trains`."""
         self.called = (args, kwargs)
         if self.training.optimizer is None:
+            group = meet(self.bound, self.training, args, kwargs) if self.training.gradients is None else None
             with Work() as work:
                 first = self.first(args, kwargs)
             sites = [*first.guide.values(), *first.model.values()]
@@ -62,6 +64,8 @@ class SetUp:
                 if self.training.leaves:
                     self.engines.choose(work)
                 self.training.ready()
+            if group is not None:
+                join(self.bound, self.training, group, first, args, kwargs)
 
     def first(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Pair:
         """Both programs, run together once."""

@@ -20,6 +20,8 @@ from sursum.common.shown import abbreviate
 from sursum.compiler.engine import check_engine
 from sursum.core.arguments import with_data
 from sursum.core.calling import innermost, refuse_coroutines, refuse_misnamed, refuse_shadowed, valued
+from sursum.distributed.gradients import together
+from sursum.distributed.group import RankEnded
 from sursum.distributions.randomness import global_seed
 from sursum.errors import CallError, VariationalError
 from sursum.handlers import ParamStore
@@ -37,6 +39,7 @@ from sursum.vi.draws import draw_posterior
 from sursum.vi.early_stopping import EarlyStopping
 from sursum.vi.elbo import ELBO
 from sursum.vi.engine import ENGINES, Eager, Engine, Engines
+from sursum.vi.ranks import own_rows
 from sursum.vi.set_up import SetUp
 from sursum.vi.svi_result import SVIResult
 from sursum.vi.trace_elbo import Trace_ELBO
@@ -185,6 +188,10 @@ class SVI:
             ObservationWarning: no site is observed, and there is no factor.
         """
         num_steps = _at_least_one("num_steps", num_steps)
+        with together(lambda: self._training.gradients):
+            return self._run(num_steps, args, kwargs)
+
+    def _run(self, num_steps: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> SVIResult:
         training = self._training
         if args and is_loader(args[0]):
             advance = self._batch_steps.from_loader(args[0], args[1:], kwargs)
@@ -192,6 +199,8 @@ class SVI:
             args, kwargs = with_data(self.model, args, kwargs)
             self._set_up.prepare(args, kwargs)
             advance = _fixed(self._engine_for(args, kwargs))
+        if training.gradients is not None:
+            training.gradients.group.compare({"number of steps": num_steps})
         before = training.steps
         display, stopped, engine = display_for(self.progress), False, ""
         chunk = self._chunk
@@ -207,11 +216,14 @@ class SVI:
                 chunk = min(2 * chunk, _CHUNK) if time.monotonic() - began < _GLANCE / 2 else max(chunk // 2, 1)
                 stopped = self._pause()
                 display.update(present)
+        except RankEnded:
+            self._save_checkpoint()
+            raise
         finally:
             self._chunk = chunk
             display.close()
-        if self.checkpoint is not None:
-            self.save(self.checkpoint)
+        training.agree()
+        self._save_checkpoint()
         values = {name: self.params[name].detach() for name in self.params}
         return SVIResult(self.losses[before:], values, stopped, engine)
 
@@ -221,8 +233,9 @@ class SVI:
         The first call with a batch of a new shape captures the step; its tensors are inputs.
         """
         args, kwargs = with_data(self.model, args, kwargs)
-        self._set_up.prepare(args, kwargs)
-        self._batch_steps.step(args, kwargs)
+        with together(lambda: self._training.gradients):
+            self._set_up.prepare(args, kwargs)
+            self._batch_steps.step(args, kwargs)
         return self._training.losses[-1]
 
     def evaluate_loss(self, *args: Any, **kwargs: Any) -> float:
@@ -233,8 +246,10 @@ class SVI:
         args, kwargs = with_data(self.model, args, kwargs)
         self._set_up.prepare(args, kwargs, trains=False)
         self._set_up.choose_particles(args, kwargs)
-        with valued(), self.params, self._set_up.seeded(seeds.EVALUATE, self._training.steps):
-            return float(self._bound.estimate(args, kwargs, {}).detach())
+        over = self._training.gradients
+        with together(lambda: over), valued(), self.params, self._set_up.seeded(seeds.EVALUATE, self._training.steps):
+            loss = float(self._bound.estimate(args, kwargs, {}).detach())
+            return loss if over is None else over.total(loss, {})[0]
 
     def sample(self, num_samples: int = 1000, *args: Any, **kwargs: Any) -> Posterior:
         """Draws from the guide as a posterior: latent and deterministic sites, as in `MCMC`.
@@ -270,7 +285,8 @@ class SVI:
             guide = guide.approximation(self.params, args, kwargs)
         held = {name: value.clone() for name, value in buffers_of(self._training.baselines).items()}
         model = StartingBuffers(self.model, held=held) if held else self.model
-        found = draw_posterior(model, guide, self.params, args, kwargs, self._training.seed, num_samples)
+        parts = own_rows(self._bound.division, model, guide)
+        found = draw_posterior(model, guide, self.params, args, kwargs, self._training.seed, num_samples, parts)
         return replace(found, buffers=stack_buffers([[held] * num_samples])) if held else found
 
     def __getstate__(self) -> dict[str, Any]:
@@ -320,10 +336,16 @@ class SVI:
     def _pause(self) -> bool:
         """Do what is due between two steps, and return whether the run ends here."""
         steps = self._training.steps
-        if self.checkpoint is not None and steps % self.checkpoint_every == 0:
-            self.save(self.checkpoint)
+        if steps % self.checkpoint_every == 0:
+            self._save_checkpoint()
         stopping = self.early_stopping
         return stopping is not None and steps % stopping.window == 0 and stopping.stops(self._training.losses)
+
+    def _save_checkpoint(self) -> None:
+        """Write the checkpoint, if there is to be one; over ranks the first does."""
+        over = self._training.gradients
+        if self.checkpoint is not None and (over is None or over.group.rank == 0):
+            self.save(self.checkpoint)
 
 
 def _identity(tree: Any) -> Any:

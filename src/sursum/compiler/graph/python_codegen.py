@@ -53,11 +53,17 @@ def split_line(
     return windows, writer.scope["replay"]
 
 
-def step_line(graph: Graph, inputs: Sequence[Ref]) -> tuple[str, Callable[..., tuple[int | None, tuple[Tensor, ...]]]]:
+def step_line(
+    graph: Graph, inputs: Sequence[Ref], told: Sequence[int] = ()
+) -> tuple[str, Callable[..., tuple[int | None, tuple[Tensor, ...]]]]:
     """Python source that executes a graph of several inputs, and the function: of a generator, from which its operators draw,
-    and of the inputs, tensors of these windows. An input that nothing reads may be any tensor, or None."""
+    and of the inputs, tensors of these windows. An input that nothing reads may be any tensor, or None.
+
+    With `told`, numbers of outputs, the function's second argument is a function of a number and of that output, called as
+    soon as it is known.
+    """
     writer = _Writer(graph, True, True, inputs)
-    source = writer.write_step(inputs)
+    source = writer.write_step(inputs, told)
     exec(compile(source, "<step>", "exec"), writer.scope)
     return source, writer.scope["step"]
 
@@ -119,8 +125,11 @@ class _Writer:
         given = ", ".join([*names, *(f"q{k}" for k in range(len(windows or ())))])
         return f"def replay({given}):\n" + "".join(f"    {line}\n" for line in self.lines)
 
-    def _body(self) -> None:
+    def _body(self, told: Sequence[int] = ()) -> None:
         """The lines of all operators, and of the result."""
+        telling: dict[int, list[int]] = defaultdict(list)
+        for number in told:
+            telling[self.graph.outputs[number].value].append(number)
         for value in self.graph.constants:
             self._guards_of(value)
         for position, node in enumerate(self.graph.nodes):
@@ -128,11 +137,16 @@ class _Writer:
             dead = {ref.value for ref in refs_of(node)} | {ref.value for ref in node.outputs if ref is not None}
             dead |= {write.value for write in node.writes}
             self._drop([value for value in sorted(dead) if self.last[value] == position])
+            made = {ref.value for ref in node.outputs if ref is not None} | {write.value for write in node.writes}
+            for number in [number for value in sorted(made) for number in telling.pop(value, [])]:
+                self.lines.append(f"ready({number}, {self._output(self.graph.outputs[number])})")
+        for number in [number for numbers in telling.values() for number in numbers]:
+            self.lines.append(f"ready({number}, {self._output(self.graph.outputs[number])})")
         outputs = [self._output(ref) for ref in self.graph.outputs]
         self.lines.append(f"return None, ({''.join(item + ', ' for item in outputs)})")
 
-    def write_step(self, inputs: Sequence[Ref]) -> str:
-        """The source of a function of a generator and of several inputs."""
+    def write_step(self, inputs: Sequence[Ref], told: Sequence[int] = ()) -> str:
+        """The source of a function of a generator and of several inputs, which tells of some outputs."""
         for k, ref in enumerate(inputs):
             if ref.value not in self.graph.values:
                 continue
@@ -141,8 +155,8 @@ class _Writer:
             check = _strided_as if self.windows[ref.value] <= {ref} and ref.value not in self.written else laid_out
             self.lines.append(f"p{k} = {self._bind('laid_out', check(ref))}(p{k})")
             self._guards_of(ref.value)
-        self._body()
-        given = ", ".join(["generator", *(f"p{k}" for k in range(len(inputs)))])
+        self._body(told)
+        given = ", ".join(["generator", *(["ready"] if told else []), *(f"p{k}" for k in range(len(inputs)))])
         return f"def step({given}):\n" + "".join(f"    {line}\n" for line in self.lines)
 
     def _node(self, position: int, node: Node) -> None:
