@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from sursum.draws.arviz import _arviz
-from sursum.draws.ess_rhat import e_bfmi, mixing, mixing_by_name
+from sursum.draws.ess_rhat import e_bfmi, mixing
 
 arviz = _arviz()
 
@@ -114,20 +114,3 @@ def test_e_bfmi_equals_arviz():
     assert (e_bfmi(energy) < 0.3).all()
     assert (e_bfmi(np.random.default_rng(0).normal(size=(2, 500))) > 1.5).all()
     assert np.isnan(e_bfmi(np.zeros((2, 3)))).all()
-
-
-def test_sites_are_diagnosed_together_as_they_are_apart(monkeypatch):
-    """Whatever the blocks, and however many threads compute them."""
-    sites = {"a": autoregressive(0.5, (4, 60)), "b": autoregressive(0.9, (4, 60, 3, 5)), "c": np.zeros((4, 60, 0))}
-    sites["d"] = (autoregressive(0.2, (4, 60, 7)) > 0).astype(np.int64)
-    for block in (1, 1000, 1 << 18):
-        monkeypatch.setattr("sursum.draws.ess_rhat.BLOCK", block)
-        for cores in (1, 3):
-            monkeypatch.setattr("sursum.draws.ess_rhat.available_cores", lambda cores=cores: cores)
-            together = mixing_by_name(sites)
-            assert list(together) == list(sites)
-            for name, draws in sites.items():
-                alone = mixing(draws)
-                np.testing.assert_allclose(together[name].r_hat, alone.r_hat, rtol=1e-12)
-                np.testing.assert_allclose(together[name].ess_bulk, alone.ess_bulk, rtol=1e-12)
-                np.testing.assert_allclose(together[name].ess_tail, alone.ess_tail, rtol=1e-12)

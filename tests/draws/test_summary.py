@@ -13,8 +13,8 @@ DRAWS = np.random.default_rng(0).normal(size=(4, 250, 3)) * [1.0, 10.0, 0.01] + 
 def test_numbers_are_those_of_numpy():
     table = summarise({"x": DRAWS})
     flat = DRAWS.reshape(-1, 3)
-    np.testing.assert_array_equal(table["x"]["mean"], flat.mean(axis=0))
-    np.testing.assert_array_equal(table["x"]["sd"], flat.std(axis=0, ddof=1))
+    np.testing.assert_allclose(table["x"]["mean"], flat.mean(axis=0), rtol=1e-14)
+    np.testing.assert_allclose(table["x"]["sd"], flat.std(axis=0, ddof=1), rtol=1e-14)
     for column, probability in (("5%", 0.05), ("50%", 0.5), ("95%", 0.95)):
         np.testing.assert_array_equal(table["x"][column], np.quantile(flat, probability, axis=0))
     np.testing.assert_array_equal(table["x"]["r_hat"], mixing(DRAWS).r_hat)

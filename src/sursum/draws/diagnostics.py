@@ -6,7 +6,7 @@ Betancourt (2016) for E-BFMI. A run without problems gets no message.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Self
@@ -24,6 +24,9 @@ ESS_PER_CHAIN = 100
 E_BFMI = 0.3
 LONG, STRETCHED = 60, 100.0
 """Steps of a mean trajectory, and a ratio of variances along directions, for which another metric pays."""
+
+PART = 1 << 15
+"""Numbers that are looked at in one go."""
 
 _UNIDENTIFIED = (
     "It is a weight of a network, and those are not identified: units can be permuted and signs flipped without any "
@@ -140,12 +143,15 @@ def _locate_divergences(evidence: Evidence, diverging: NDArray[np.bool_]) -> tup
     draws = evidence.unconstrained
     if diverging.all() or draws.shape[2] == 0:
         return "", ""
-    mean = sum(part.sum(axis=(0, 1)) for part in _parts(draws)) / diverging.size
-    spread = np.sqrt(sum(((part - mean) ** 2).sum(axis=(0, 1)) for part in _parts(draws)) / diverging.size)
-    place, there = 0, np.zeros(draws.shape[2])
-    for part in _parts(draws):
-        there += part[diverging[:, place : place + part.shape[1]]].sum(axis=0)
-        place += part.shape[1]
+    total, there = np.zeros(draws.shape[2]), np.zeros(draws.shape[2])
+    for part, begin in _parts(draws):
+        total += part.sum(axis=(0, 1))
+        there += part[diverging[:, begin : begin + part.shape[1]]].sum(axis=0)
+    mean, squares = total / diverging.size, np.zeros(draws.shape[2])
+    for part, _ in _parts(draws):
+        off = (part - mean).reshape(-1, len(mean))
+        squares += np.einsum("dn,dn->n", off, off)
+    spread = np.sqrt(squares / diverging.size)
     shift = (there / diverging.sum() - mean) / np.where(spread > 0, spread, np.inf)
     shift = np.nan_to_num(shift)
     worst = int(np.abs(shift).argmax())
@@ -155,9 +161,17 @@ def _locate_divergences(evidence: Evidence, diverging: NDArray[np.bool_]) -> tup
     return evidence.coordinates[worst], "low" if shift[worst] < 0 else "high"
 
 
-def _parts(draws: NDArray[np.float64]) -> Iterable[NDArray[np.float64]]:
-    """The draws; those in a store in chunks of bounded size."""
-    return draws.blocks() if isinstance(draws, StoredArray) else (draws,)
+def _parts(draws: NDArray[np.float64]) -> Iterator[tuple[NDArray[np.float64], int]]:
+    """Some draws of every chain after others, and the number of the first: as many as a processor's cache holds, or a store's chunk."""
+    if isinstance(draws, StoredArray):
+        begin = 0
+        for part in draws.blocks():
+            yield part, begin
+            begin += part.shape[1]
+        return
+    step = max(1, PART // max(1, draws.shape[0] * draws.shape[2]))
+    for begin in range(0, draws.shape[1], step):
+        yield draws[:, begin : begin + step], begin
 
 
 def _r_hat(evidence: Evidence) -> Iterator[str]:

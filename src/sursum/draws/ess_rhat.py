@@ -12,29 +12,17 @@ References:
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sursum.common.cores import available_cores
-from sursum.draws.geyer import effective_size
-from sursum.draws.ranks import Sorted
+from sursum.draws.measure import measure_by_name
+from sursum.draws.measures import MIN_DRAWS
 
 Array = NDArray[np.float64]
-
-MIN_DRAWS = 4
-"""With fewer draws the two halves of a chain have no variance."""
-
-BLOCK = 1 << 18
-"""Draws per block: keeps the working arrays of a thread inside its cache, for any number of unknowns."""
-
-TAILS = (0.05, 0.95)
-"""The quantiles whose indicators the tail size is of."""
 
 
 @dataclass(frozen=True)
@@ -82,57 +70,7 @@ def mixing_by_name(sites: Mapping[str, NDArray[Any]]) -> dict[str, Mixing]:
     Args:
         sites: by name, each of shape (chain, draw, *shape).
     """
-    found = {name: np.full((3, math.prod(draws.shape[2:])), np.nan) for name, draws in sites.items()}
-    blocks = list(_blocks(sites))
-
-    def work(block: Sequence[_Columns]) -> None:
-        rows = [np.ascontiguousarray(np.moveaxis(part.draws, -1, 0), dtype=np.float64) for part in block]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            result = _mixing(np.concatenate(rows) if len(rows) > 1 else rows[0])
-        begin = 0
-        for part, row in zip(block, rows, strict=True):
-            found[part.name][:, part.begin : part.begin + len(row)] = result[:, begin : begin + len(row)]
-            begin += len(row)
-
-    workers = min(available_cores(), len(blocks))
-    if workers > 1:  # NumPy computes without the interpreter's lock
-        with ThreadPoolExecutor(workers) as pool:
-            list(pool.map(work, blocks))
-    else:
-        for block in blocks:
-            work(block)
-    return {name: Mixing(*(row.reshape(sites[name].shape[2:]) for row in rows)) for name, rows in found.items()}
-
-
-@dataclass(frozen=True, eq=False)
-class _Columns:
-    """Some unknowns of a site, from number `begin` on: (chain, draw, unknown)."""
-
-    name: str
-    begin: int
-    draws: NDArray[Any]
-
-
-def _blocks(sites: Mapping[str, NDArray[Any]]) -> Iterator[list[_Columns]]:
-    """All unknowns that have diagnostics, about `BLOCK` draws at once."""
-    block, room = list[_Columns](), 0
-    for name, draws in sites.items():
-        chains, length, *shape = draws.shape
-        if length < MIN_DRAWS or chains < 1:
-            continue
-        flat, most = draws.reshape(chains, length, math.prod(shape)), max(1, BLOCK // (chains * length))
-        begin = 0
-        while begin < flat.shape[2]:
-            if not block:
-                room = most
-            part = _Columns(name, begin, flat[:, :, begin : begin + room])
-            block.append(part)
-            begin, room = begin + part.draws.shape[2], room - part.draws.shape[2]
-            if not room:
-                yield block
-                block = []
-    if block:
-        yield block
+    return {name: Mixing(*found[:3]) for name, found in measure_by_name(sites).items()}
 
 
 def e_bfmi(energy: NDArray[Any]) -> Array:
@@ -153,36 +91,3 @@ def e_bfmi(energy: NDArray[Any]) -> Array:
     with np.errstate(divide="ignore", invalid="ignore"):
         fraction: Array = np.square(np.diff(energy, axis=1)).mean(axis=1) / energy.var(axis=1, ddof=1)
     return fraction
-
-
-def _mixing(block: Array) -> Array:
-    """R-hat, bulk and tail size, shape (3, p), of a block of shape (p, chain, draw)."""
-    p, chains, length = block.shape
-    flat = block.reshape(p, -1)
-    halves = _split(block)
-    ranked = Sorted.of(halves.reshape(p, -1))
-    scores = ranked.scores().reshape(halves.shape)
-    r_hat = np.full(p, np.nan)
-    if chains > 1:
-        r_hat = np.maximum(_r_hat(scores), _r_hat(ranked.folded_scores().reshape(halves.shape)))
-    whole = ranked if length % 2 == 0 else Sorted.of(flat)  # the halves of an odd number leave one draw out
-    low, high = (whole.quantile(probability)[:, None, None] for probability in TAILS)
-    bulk = effective_size(scores)
-    tail = np.minimum(effective_size(_split(block <= low)), effective_size(_split(block <= high)))
-    unknown = np.isnan(whole.values[:, -1])  # sorted last
-    return np.where(unknown, np.nan, np.stack([r_hat, bulk, tail]))
-
-
-def _split(block: NDArray[Any]) -> NDArray[Any]:
-    """Each chain as two; the middle draw of an odd number is left out."""
-    half = block.shape[2] // 2
-    return np.concatenate([block[:, :, :half], block[:, :, -half:]], axis=1)
-
-
-def _r_hat(halves: Array) -> Array:
-    """The potential scale reduction factor of split chains, shape (p, chain, draw) to (p,)."""
-    length = halves.shape[2]
-    between = length * halves.mean(axis=2).var(axis=1, ddof=1)
-    within = halves.var(axis=2, ddof=1).mean(axis=1)
-    r_hat: Array = np.sqrt((between / within + length - 1) / length)
-    return r_hat

@@ -34,7 +34,7 @@ class Sorted:
             >>> Sorted.of(np.array([[3.0, 1.0, 2.0, 1.0]])).scores().round(2).tolist()
             [[1.05, -0.63, 0.3, -0.63]]
         """
-        return self._place(_table(self.values.shape[1])[_sum_of_ends(self.values)])
+        return self._place(scores_of_ranks(self.values.shape[1])[_sum_of_ends(self.values)])
 
     def folded_scores(self) -> Array:
         """The same of the distances from the median of the row, |x − median|."""
@@ -42,7 +42,7 @@ class Sorted:
         distance = np.abs(self.values - self.median()[:, None])
         # A falling run and a rising one: a stable sort, which looks for runs, only merges them.
         places = _everywhere(np.argsort(distance, axis=1, kind="stable"))
-        return self._place(_scatter(places, _table(size)[_sum_of_ends(distance.ravel()[places])]))
+        return self._place(_scatter(places, scores_of_ranks(size)[_sum_of_ends(distance.ravel()[places])]))
 
     def median(self) -> Array:
         """The median of each row, to the last bit NumPy's."""
@@ -83,8 +83,8 @@ def _scatter(places: NDArray[np.intp], values: Array) -> Array:
     return found.reshape(values.shape)
 
 
-def _table(size: int) -> Array:
-    """The normal score of each average rank, which is a multiple of 1/2: there are few different ones."""
+def scores_of_ranks(size: int) -> Array:
+    """The normal score of each average rank among `size` numbers, for each sum of the first and last place of equal ones."""
     found: Array = torch.special.ndtri(torch.from_numpy((np.arange(2 * size - 1) / 2.0 + 0.625) / (size + 0.25))).numpy()
     return found
 

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from sursum.common.tables import html_table
 from sursum.draws.diagnostics import element_name
-from sursum.draws.ess_rhat import Mixing, mixing_by_name
+from sursum.draws.measure import measure_by_name
+from sursum.draws.measures import NUMBERS
 from sursum.io.lazy_draws import batches
 
-QUANTILES = (0.05, 0.5, 0.95)
 COLUMNS = ("mean", "sd", "5%", "50%", "95%", "ess_bulk", "ess_tail", "r_hat")
 
 Statistics = Mapping[str, NDArray[np.float64]]
@@ -91,23 +91,10 @@ def summarise(sites: Mapping[str, NDArray[Any]], *, warnings: tuple[str, ...] = 
     arrays = {name: draws for name, draws in sites.items() if 0 not in draws.shape[2:]}
     statistics: dict[str, Statistics] = {}
     for some in batches(arrays):
-        found = mixing_by_name(some)
-        statistics |= {name: _statistics(draws, found[name]) for name, draws in some.items()}
+        for name, numbers in measure_by_name(some, with_moments=True).items():
+            by_name = dict(zip(NUMBERS, numbers, strict=True))
+            statistics[name] = {column: by_name[column] for column in COLUMNS}
     return Summary(statistics, warnings, limit)
-
-
-def _statistics(draws: NDArray[Any], found: Mixing) -> Statistics:
-    shape = draws.shape[2:]
-    flat = draws.reshape(-1, *shape).astype(np.float64)
-    if len(flat) < 2:
-        nothing = np.full(shape, np.nan)
-        mean = flat[0] if len(flat) else nothing
-        sd, quantiles = nothing, np.broadcast_to(mean, (len(QUANTILES), *shape))
-    else:
-        with np.errstate(invalid="ignore"):
-            mean, sd, quantiles = flat.mean(axis=0), flat.std(axis=0, ddof=1), np.quantile(flat, QUANTILES, axis=0)
-    values = (mean, sd, *quantiles, found.ess_bulk, found.ess_tail, found.r_hat)
-    return {column: np.asarray(value, dtype=np.float64) for column, value in zip(COLUMNS, values, strict=True)}
 
 
 def _decimals(sd: NDArray[np.float64]) -> int:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import ctypes
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sursum.compiler.native.library.loaded import Loaded, load
+from sursum.compiler.native.library.loaded import Loaded
+from sursum.compiler.native.library.own import INCLUDES, open_own
 from sursum.errors import SamplingError
 from sursum.mcmc.kernel.gibbs import Sweep
 from sursum.mcmc.kernel.state import State, header_in_c
@@ -20,11 +22,10 @@ Array = NDArray[np.float64]
 PARTS = ("random", "metric", "leapfrog", "turning", "step_size", "walnuts", "tree", "hmc", "warmup", "advance", "gibbs")
 """The files of `c/`, in the order in which they need one another."""
 
-INCLUDES = "".join(f"#include <{name}.h>\n" for name in ("math", "stddef", "stdint", "stdlib", "string"))
-
 NO_MEMORY = -1000
 
 
+@cache
 def source() -> str:
     """The C of the kernels."""
     folder = files(__package__).joinpath("c")
@@ -49,7 +50,7 @@ class NativeKernel:
         Raises:
             CompileError: there is no compiler, or it failed.
         """
-        return cls(load(source(), ("sursum_advance", "sursum_gibbs")))
+        return cls(open_own(source(), ("sursum_advance", "sursum_gibbs")))
 
     def advance(
         self, state: State, draws: int, density: Any, instance: Any, stop: NDArray[np.int64], positions: Array,
