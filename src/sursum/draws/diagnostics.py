@@ -162,7 +162,7 @@ def _locate_divergences(evidence: Evidence, diverging: NDArray[np.bool_]) -> tup
 
 
 def _parts(draws: NDArray[np.float64]) -> Iterator[tuple[NDArray[np.float64], int]]:
-    """Some draws of every chain after others, and the number of the first: as many as a processor's cache holds, or a store's chunk."""
+    """Draws of every chain in parts, and the number of the first: as many as a cache holds, or a store's chunk."""
     if isinstance(draws, StoredArray):
         begin = 0
         for part in draws.blocks():
