@@ -79,7 +79,7 @@ class Gaussian:
         return rng.uniform(-0.1, 0.1, self.dim)
 
     def near(self, rng: np.random.Generator) -> np.ndarray:
-        return rng.uniform(-0.1, 0.1, self.dim)
+        return self.start(rng)
 
     def value_and_grad(self, q: np.ndarray) -> tuple[float, np.ndarray]:
         if len(self.evaluations) < 10:

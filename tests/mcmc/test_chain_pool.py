@@ -250,14 +250,15 @@ class Ahead:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("speeds", [(100, 100), (100, 3)])
-def test_a_chain_that_is_ahead_of_its_store_waits_for_it(speeds):
+def test_a_chain_that_is_ahead_of_its_store_waits_for_it(speeds, monkeypatch):
     """No chain has more than a few looks' worth of draws beyond the limit, and all are stored."""
+    monkeypatch.setattr("sursum.mcmc.chain_pool.LONGEST_NAP", 0.0)
     chains = [Ahead(speed) for speed in speeds]
 
     def collect(k: int, chain: Any, ended: bool) -> None:
         chain.stored = chain.drawn if ended else min(chain.drawn, chain.stored + 64)
 
-    outcome = Schedule(lambda k: chains[k], 2, 2, Line(3000), collect).run()
+    outcome = Schedule(lambda k, ended: chains[k], 2, 2, Line(3000), collect).run()
     assert outcome.happened == ""
     assert [chain.stored for chain in chains] == [3000, 3000]
     assert max(chain.most for chain in chains) <= BEHIND + 100

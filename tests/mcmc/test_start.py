@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 import sursum as su
 import sursum.distributions as dist
 from sursum.distributions import constraints
 from sursum.errors import DensityError, DiagnosticWarning, UnusedSiteWarning
-from sursum.mcmc.start import TRIES, check_given_start, find_start
+from sursum.mcmc.start import TRIES, check_given_start, find_near, find_start
 
 
 @pytest.mark.filterwarnings("ignore::sursum.errors.DiagnosticWarning")
@@ -113,3 +115,48 @@ def test_a_density_between_walls_is_sampled_though_it_is_flat_by_a_coordinate():
     error = np.sqrt(1.0 / 72.0 / summary["ess_bulk"])
     assert (np.abs(summary["mean"] - np.array([1 / 6, 1 / 3])) < 5.0 * error).all()
     assert posterior.coordinates == ("pair[0]", "pair[1]")
+
+
+def lifted(runs=None):
+    """A site in units of a scale, whose initial value in these depends on that of the scale."""
+
+    def program():
+        if runs is not None:
+            runs.append(1)
+        theta = su.param("theta", torch.tensor([6.0, 1.0]))
+        su.sample("y", dist.Normal(theta, 1.0).to_event(1), obs=torch.tensor([3.0, 4.0]))
+
+    def alike(theta):
+        return dist.Normal(su.sample("mu", dist.Normal(0.0, 5.0)), su.sample("tau", dist.HalfNormal(5.0)))
+
+    return su.reparam(su.lift(program, {"theta": alike}), {"theta": su.handlers.LocScaleReparam(0.0)})
+
+
+def test_chains_of_a_compiled_program_start_without_running_it():
+    runs: list[int] = []
+    compiled = su.compile(lifted(runs))
+    count = len(runs)
+    starts = np.array([find_near(compiled, np.random.default_rng(seed)) for seed in range(20)])
+    assert len(runs) == count
+    names = compiled.density.coordinate_names()
+    there = [k for k, name in enumerate(names) if name.startswith("theta")]
+    # In units of a scale of 1 around 0, as in the first run of the program, and around that by 0.1.
+    assert np.abs(starts[:, there] - [6.0, 1.0]).max() <= 0.1
+    assert np.abs(starts).max(axis=0)[[k for k in range(4) if k not in there]].max() <= 2.0
+    assert len(np.unique(starts, axis=0)) == 20
+
+
+def test_where_no_chain_can_start_near_the_randomness_is_left_as_it_was():
+    compiled = su.compile(lifted())
+    broken = SimpleNamespace(
+        engine=compiled.engine, density=compiled.density, value_and_grad=lambda q: (-np.inf, np.zeros(len(q)))
+    )
+    rng = np.random.default_rng(3)
+    assert find_near(broken, rng) is None
+    assert rng.uniform() == np.random.default_rng(3).uniform()
+
+
+def test_no_program_is_started_near_that_is_run_for_every_gradient():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert find_near(su.compile(lifted(), engine="eager"), np.random.default_rng(0)) is None

@@ -40,7 +40,7 @@ class Outcome:
 
 @dataclass(eq=False)
 class Schedule:
-    """Chains 0 to `num_chains` - 1, at most `cores` at once; `start(k)` starts chain k.
+    """Chains 0 to `num_chains` - 1, at most `cores` at once; `start(k, ended)` starts chain k, which calls `ended` when it has.
 
     `run` blocks its thread until all have ended; the other methods may be called from any thread.
 
@@ -50,7 +50,7 @@ class Schedule:
         num_warmup: draws of each chain that do not count for it.
     """
 
-    start: Callable[[int], KernelChain]
+    start: Callable[[int, Callable[[], None]], KernelChain]
     num_chains: int
     cores: int
     display: Watcher
@@ -144,7 +144,7 @@ class Schedule:
                     return not self._running and len(self._chains) == self.num_chains
                 while not self.paused and len(self._chains) < self.num_chains and len(self._running) < self.cores:
                     self._running.append(len(self._chains))
-                    self._chains.append(self.start(len(self._chains)))
+                    self._chains.append(self.start(len(self._chains), self._wake.set))
                 self._running = [k for k in self._running if not self._finished(k)]
                 behind = self.collect is not None and self._store_some()
                 done = not self._running and len(self._chains) == self.num_chains
@@ -156,8 +156,9 @@ class Schedule:
                     return True
             if done:
                 return True
-            # Polling costs the chains only the GIL; a long run need not be polled as often as a short one.
-            self._wake.wait(0.0 if behind else min(LONGEST_NAP, 0.02 * (time.monotonic() - began)))
+            # A chain that ends says so. Where a condition may end the run sooner, a short one is looked at more often.
+            nap = LONGEST_NAP if self.ending is None else min(LONGEST_NAP, 0.02 * (time.monotonic() - began))
+            self._wake.wait(0.0 if behind else nap)
             self._wake.clear()
 
     def _store_some(self) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sursum.errors import DensityError, SamplingError
-from sursum.mcmc.start import LOOKS, check_given_start, depends_on_all, find_named_start, find_start, of_free
+from sursum.mcmc.start import LOOKS, check_given_start, depends_on_all, find_named_start, find_near, find_start, of_free
 from sursum.posterior.init import Started, check_names, each_draw, is_named, values_by_name
 
 Array = NDArray[np.float64]
@@ -36,7 +36,12 @@ def starting(compiled: Any, init: Any, num_chains: int) -> Callable[[int, np.ran
     """Where chain k starts, by the randomness of its start."""
     density, value_and_grad, init = compiled.density, of_free(compiled), each_draw(init, num_chains)
     if init is None:
-        return lambda k, rng: find_start(density, value_and_grad, rng)
+
+        def near(k: int, rng: np.random.Generator) -> Array:
+            found = find_near(compiled, rng)
+            return find_start(density, value_and_grad, rng) if found is None else found
+
+        return near
     each = isinstance(init, (list, tuple)) and any(is_named(one) for one in init)
     if not each and not is_named(init):
         given = _given_points(init, num_chains, compiled.dim)

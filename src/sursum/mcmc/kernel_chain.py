@@ -121,6 +121,7 @@ class KernelChain:
         total: the number of its draws, those of the warm-up and those made before included.
         spool: for one whose draws are stored; they are kept until `blocks` has handed them over.
         multiple: snapshots of the state are taken after this many draws, or a multiple.
+        ended: called in its thread when it has nothing more to do.
     """
 
     advance: Advance
@@ -129,6 +130,8 @@ class KernelChain:
     total: int
     spool: Handed | None = None
     multiple: int = 1
+    ended: Callable[[], None] | None = None
+    _done: bool = field(default=False, init=False)
     _error: BaseException | None = field(default=None, init=False)
     _stop: NDArray[np.int64] = field(default_factory=lambda: np.zeros(1, dtype=np.int64), init=False)
     _stopping: bool = field(default=False, init=False)
@@ -158,6 +161,10 @@ class KernelChain:
                     self._make(self._segment(draw))
         except BaseException as error:
             self._error = error
+        finally:
+            self._done = True
+            if self.ended is not None:
+                self.ended()
 
     def _has_room(self) -> bool:
         """Whether not too many blocks wait to be stored; waits a little where they do."""
@@ -221,15 +228,13 @@ class KernelChain:
         return Progress(draws, int(head["divergences"]), int(head["steps"]), float(head["step_size"]), warming)
 
     def finished(self) -> bool:
-        """Whether it has drawn everything; waits about a millisecond, without the GIL.
+        """Whether it has drawn everything.
 
         Raises:
             BaseException: the original exception of the log density.
         """
-        if self._thread is not None:
-            self._thread.join(0.001)
         self._raise()
-        return self._thread is None or not self._thread.is_alive()
+        return self._done or self._thread is None
 
     def pause(self) -> None:
         """Pause after the current draw."""

@@ -68,9 +68,9 @@ class Launch:
         total = self.before + self.num_warmup + self.num_samples
         stored = [int(state.head["draw"]) for state in self.states] if taken is None else taken
 
-        def start(k: int) -> KernelChain:
+        def start(k: int, ended: Callable[[], None]) -> KernelChain:
             spool = None if recording is None else Handed(stored[k])
-            return KernelChain(makes(), self.states[k], self.adaptation, total, spool, self.thin).start()
+            return KernelChain(makes(), self.states[k], self.adaptation, total, spool, self.thin, ended).start()
 
         apart = self.until is not None or self.on is not None
         cores = min(self.cores or count, count) if apart else min(self.cores or available_cores(), count)

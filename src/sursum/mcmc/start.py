@@ -59,6 +59,25 @@ def of_free(compiled: Any) -> ValueAndGradient:
     return run
 
 
+def find_near(compiled: Any, rng: np.random.Generator) -> Array | None:
+    """A point around the program's own values by no run of it, at which a chain can start; None, with `rng` as before, if it
+    is none.
+
+    Where the value of one site depends on that of another, such as that of a site in units of a scale, it is the one that
+    belongs to the others' own values.
+    """
+    density = compiled.density
+    if compiled.engine == "eager" or density.num_free < density.dim:
+        return None
+    before = rng.bit_generator.state
+    q: Array = density.near(rng)
+    value, gradient = compiled.value_and_grad(q)
+    if np.isfinite(value) and np.isfinite(gradient).all() and gradient.all():
+        return q
+    rng.bit_generator.state = before
+    return None
+
+
 def find_start(
     density: Startable, value_and_grad: ValueAndGradient, rng: np.random.Generator, tries: int = TRIES, *, flat: bool = False
 ) -> Array:
