@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Bernoulli, HalfCauchy, Independent, Normal, Poisson, biject_to, constraints
 
+import sursum as su
+import sursum.distributions as dist
 from sursum.compiler import passes
 from sursum.compiler.capture.capture import capture
-from sursum.compiler.graph.graph import Graph, made_by, refs_of
+from sursum.compiler.graph.graph import Graph, is_inner, made_by, refs_of
 from sursum.compiler.graph.replay import BatchReplay, Replay
 from sursum.compiler.native.build import translate
 from sursum.compiler.passes import optimise
@@ -369,6 +372,55 @@ def test_every_pass_leaves_its_text_where_it_is_asked_for(tmp_path: Path, monkey
         names = [path.name for path in sorted(folder.iterdir())]
         assert names == [f"{k:02}-{name}.txt" for k, name in enumerate(["begin", *(step.__name__ for step in steps)])]
     assert sorted(first.iterdir())[-1].read_text() == f"{graph}\n"
+
+
+def straight(y: Tensor) -> None:
+    su.sample("y", dist.Normal(su.sample("mu", dist.Normal(0.0, 1.0)), 1.0).expand([len(y)]).to_event(1), obs=y)
+
+
+def steps(y: Tensor) -> None:
+    s = su.sample("s", dist.HalfNormal(1.0))
+
+    def body(x: Tensor, seen: Tensor) -> tuple[Tensor, None]:
+        x = 0.9 * x + s * seen.sin()
+        su.sample("y", dist.Normal(x, 1.0), obs=seen)
+        return x, None
+
+    su.scan(body, torch.tensor(0.0), y)
+
+
+def hidden_states(y: Tensor) -> None:
+    p = su.sample("p", dist.Dirichlet(torch.ones(2, 2)).to_event(1))
+
+    def body(z: Tensor, seen: Tensor) -> tuple[Tensor, None]:
+        z = su.sample("z", dist.Categorical(p[z]))
+        su.sample("y", dist.Normal(z.double(), 1.0), obs=seen)
+        return z, None
+
+    su.scan(body, torch.tensor(0), y)
+
+
+def decay(y: Tensor) -> None:
+    rate = su.sample("rate", dist.HalfNormal(1.0))
+    z = su.odeint(lambda t, z: -rate * z, torch.ones(1), torch.linspace(0.0, 2.0, len(y)))
+    su.sample("y", dist.Normal(z[:, 0], 0.1).to_event(1), obs=y)
+
+
+@pytest.mark.parametrize("program", [straight, steps, hidden_states, pytest.param(decay, marks=pytest.mark.slow)])
+def test_graphs_and_loop_programs_of_every_kind_are_text(
+    program: Callable[[Tensor], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also those of the steps inside: a line an operator, no address of an object; each pass is verified (conftest.py)."""
+    monkeypatch.setenv("SURSUM_DUMP", str(tmp_path))
+    density = su.compile(program, torch.linspace(-1.0, 1.0, 30), engine="torch")
+    _, loops = translate(density.graph, "program")
+    texts = [path.read_text() for path in tmp_path.rglob("*.txt")]
+    assert texts
+    assert not any("object at" in text or re.search(r"\b0x[0-9a-f]{6}", text) for text in texts)
+    assert str(density.graph).count(" = aten.") >= len([n for n in density.graph.nodes if not is_inner(n.op)])
+    assert all(f"{loop.call.function}: {loop.length} steps" in str(loops) for loop in loops.loops)
+    inner = {kind for kind in ("graph", "loops") for folder in tmp_path.glob(f"*-{kind}") if len(list(folder.iterdir())) < 10}
+    assert inner == (set() if program is straight else {"graph", "loops"})
 
 
 def test_nothing_is_left_where_nobody_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
