@@ -8,7 +8,8 @@ import torch
 
 import sursum as su
 import sursum.distributions as dist
-from sursum.compiler import recent
+from sursum.compiler import build_density, recent
+from sursum.compiler.capture.capture import Capture
 from sursum.compiler.recent import RECENT, Recent
 from sursum.errors import EscapeError
 
@@ -39,6 +40,27 @@ def test_other_data_have_the_same_library():
     q = torch.tensor([0.4], dtype=torch.float64)
     for compiled in (first, second):
         assert compiled.value_and_grad(q)[0] == pytest.approx(float(compiled.density(q)), rel=1e-14)
+
+
+def test_a_density_that_is_not_finite_where_it_is_first_tried_is_recorded_there_once(monkeypatch):
+    """And where it has been searched for a point, an earlier density serves as well."""
+    points = torch.tensor([1e200], dtype=torch.float64), torch.tensor([2e200], dtype=torch.float64)
+    monkeypatch.setattr(build_density, "nearby_points", lambda density: points)
+    recorded = []
+    record = Capture._record
+
+    def counting(self, point, *args, **options):
+        recorded.append(float(point))
+        return record(self, point, *args, **options)
+
+    monkeypatch.setattr(Capture, "_record", counting)
+    first = su.compile(model, Y + 3.0)
+    assert (recorded[0], len(recorded)) == (1e200, 3)
+    second = su.compile(model, Y + 3.0)
+    assert (recorded[3], len(recorded)) == (1e200, 5)
+    assert second.native is first.native
+    assert np.isfinite(recorded[4])
+    assert abs(recorded[4]) < 100
 
 
 def test_closures_and_globals_are_looked_at_by_recording():

@@ -89,9 +89,10 @@ def build_density(density: LogDensity, engine: str | None) -> Built:
 
     earlier: tuple[Function, Sites] | None = None
 
-    def is_known(graph: Graph) -> bool:
+    def is_known(program: Capture) -> bool:
         nonlocal earlier
-        earlier = None if density.exit is not None or engine == "torch" else _again(graph, (density.title, *names))
+        known = program.is_plain and density.exit is None and engine != "torch"
+        earlier = _again(program.graph, (density.title, *names)) if known else None
         return earlier is not None
 
     try:
@@ -156,18 +157,22 @@ def _build_eager(density: LogDensity) -> tuple[Built, str]:
 
 
 def _capture(
-    density: LogDensity, evaluate: Callable[[Tensor], Beside], is_known: Callable[[Graph], bool]
+    density: LogDensity, evaluate: Callable[[Tensor], Beside], is_known: Callable[[Capture], bool]
 ) -> tuple[tuple[Tensor, Tensor], Capture]:
     """Two points at which the density is finite, and its capture at these; they are searched for if need be.
 
     A recording is a run of the program, so that a point is tried by recording there.
     """
     points = nearby_points(density)
+
+    def enough(program: Capture) -> bool:
+        return not bool(program.found[0][0].isfinite()) or is_known(program)
+
     try:
-        program = Capture(evaluate, points, gradient=True, is_known=is_known)
+        program = Capture(evaluate, points, gradient=True, enough=enough)
         if all(bool(value.isfinite()) for value, *_ in program.found):
             return points, program
     except (ArgumentError, ObservationError, ValueError, torch.linalg.LinAlgError):
         pass  # it may run elsewhere
     points = points_of(density)
-    return points, Capture(evaluate, points, gradient=True)
+    return points, Capture(evaluate, points, gradient=True, enough=is_known)

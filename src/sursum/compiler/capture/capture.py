@@ -112,7 +112,7 @@ class Capture:
     """A function and its graph; see `capture`, whose arguments these are.
 
     `found` are the results at the two points, and `python_backward` is whether autograd runs Python for its gradient.
-    If the first recording is one that `is_known`, there is no second, and `found` has the results at the first point only.
+    If the first recording is `enough`, there is no second, and `found` has the results at the first point only.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class Capture:
         *,
         gradient: bool,
         current_site: Callable[[], Where] = site_at_work,
-        is_known: Callable[[Graph], bool] = lambda _: False,
+        enough: Callable[[Capture], bool] = lambda _: False,
     ) -> None:
         self._fn, self._gradient, self._current_site = fn, gradient, current_site
         first = self._record(points[0], Answers(doubts=True))
@@ -134,7 +134,7 @@ class Capture:
         self.found: tuple[tuple[Tensor, ...], ...] = (first.found,)
         # Whether a check is a branch, and what Python does backwards, no graph shows.
         self.is_plain = not first.doubts and not first.python_backward
-        if not (self.is_plain and is_known(self.graph)):
+        if not enough(self):
             self.found = first.found, self.compare_at(points[1])
 
     def compare_at(self, point: Tensor) -> tuple[Tensor, ...]:
