@@ -74,6 +74,8 @@ COVERED = {
     "studies/study.py": ["studies/test_many.py"],
     "studies/ladder_result.py": ["studies/test_ladder.py"],
     "studies/cross_validation.py": ["studies/test_cross_validate.py"],
+    "studies/again.py": ["studies/test_sbc.py"],
+    "studies/uniformity.py": ["studies/test_sbc_result.py"],
     "studies/hold_out.py": ["studies/test_cross_validate.py"],
     "training/*.py": ["training/test_step.py", "vi/test_engines.py", "vi/test_svi.py"],
     # Every file of the kernels is a part of a transition, which C and NumPy make together.

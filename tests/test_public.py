@@ -63,6 +63,7 @@ PUBLIC = {
         *("Fit", "FitResult", "Laplace", "Pathfinder", "Importance", "ImportanceSamples"),
         *("Predictive", "Prediction", "ModuleEnsemble", "log_likelihood", "log_prior", "PriorSensitivity", "SBC", "SBCResult"),
         *("Ladder", "LadderResult", "Rung", "ReparamSearch", "ReparamChoice", "Pilot", "SiteChoice"),
+        *("compare", "Comparison", "loo_pit", "LooPit", "reliability", "coverage", "Calibrated", "Recovery", "RecoveryResult"),
         *("many", "cross_validate", "CrossValidation", "Study", "StudyFailure", "StudyInterrupted"),
         *("SVI", "SVIResult", "ELBO", "EarlyStopping", "Trace_ELBO", "TraceMeanField_ELBO", "RenyiELBO", "autoguide"),
         *("TraceEnum_ELBO", "config_enumerate", "infer_discrete", "discrete_probabilities"),

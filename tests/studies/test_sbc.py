@@ -14,6 +14,7 @@ import sursum as su
 import sursum.distributions as dist
 from sursum.errors import SamplingError
 from sursum.mcmc.chain_pool import Schedule
+from sursum.studies.again import observed_again
 
 ZEROS = torch.zeros(5)
 
@@ -171,3 +172,97 @@ def test_workers_give_the_same_ranks():
     np.testing.assert_array_equal(elsewhere.ranks["mu"], here.ranks["mu"])
     with pytest.raises(SamplingError, match="`on` is 'cluster'"):
         su.infer.SBC(model, on="cluster")
+
+
+OBSERVED = torch.tensor([0.4, 1.3, 0.9, 1.6, 0.2])
+
+
+class TestAroundAPosterior:
+    """The posterior of the data in place of the prior: everything known in closed form."""
+
+    def posterior(self, scale=1.0):
+        """Draws of N(Σy / 6, 1/6), or of one whose sd is wrong by a factor."""
+        mu = OBSERVED.sum() / 6 + scale * torch.randn(1, 500, generator=torch.Generator().manual_seed(0)).double() / 6**0.5
+        empty = np.zeros((1, 500, 1))
+        return su.Posterior({"mu": mu, "twice": 2 * mu}, {}, empty, latents=("mu",))
+
+    def test_both_data_are_observed(self):
+        """The posterior of mu by 5 data and 5 more is N((Σy + Σy′) / 11, 1/11)."""
+        beside = observed_again(model)
+        density = su.infer.LogDensity(beside, ({"y": OBSERVED + 1.0}, OBSERVED))
+        q = torch.tensor([0.3], dtype=torch.float64)
+        normal = lambda y: -0.5 * ((y - 0.3) ** 2).sum() - 2.5 * np.log(2 * np.pi)
+        expected = normal(OBSERVED) + normal(OBSERVED + 1.0) - 0.5 * 0.09 - 0.5 * np.log(2 * np.pi)
+        assert float(density(q)) == pytest.approx(float(expected), rel=1e-6)
+        assert list(density.observed) == ["y", "y_again"]
+
+    def test_a_right_posterior_passes_and_a_wrong_one_does_not(self):
+        short = QUICK | {"num_simulations": 30, "num_warmup": 80, "num_samples": 100, "num_chains": 1}
+        right = su.infer.SBC(model, posterior=self.posterior(), **short).run(OBSERVED)
+        assert right.passed()
+        # Draws three times as wide as the posterior: what is drawn from them lies far out in the posterior of both data.
+        wrong = su.infer.SBC(model, posterior=self.posterior(3.0), **short).run(OBSERVED)
+        assert not wrong.passed()
+        assert (wrong.ranks["mu"] / 49).std() > 0.33
+
+    def test_each_simulation_has_a_draw_of_its_own(self):
+        few = self.posterior()
+        short = su.Posterior({"mu": few["mu"][:, :30]}, {}, np.zeros((1, 30, 1)), latents=("mu",))
+        with pytest.raises(SamplingError, match="`posterior` has 30 draws, and each of 40 simulations"):
+            su.infer.SBC(model, posterior=short, **QUICK).run(OBSERVED)
+
+    def test_steps_of_a_scan_and_other_coordinates(self):
+        """A local level: its states are latent, and what is observed again belongs to the same states."""
+
+        def level(y):
+            spread = su.sample("spread", dist.HalfNormal(1.0))
+
+            def step(x, value):
+                x = su.sample("x", dist.Normal(x, spread))
+                su.sample("y", dist.Normal(x, 1.0), obs=value)
+                return x, x
+
+            su.scan(step, torch.tensor(0.0), y)
+
+        program = su.reparam(level, {"x": su.infer.reparam.LocScaleReparam(0.0)})
+        q = torch.tensor([0.2, 0.1, -0.4, 0.3], dtype=torch.float64)
+        y, again = torch.tensor([0.5, 1.0, -0.2]), torch.tensor([0.1, 0.9, 0.4])
+        both = su.infer.LogDensity(observed_again(program), ({"y": again}, y))
+        x = both.transform(q)["x"]
+        alone = su.infer.LogDensity(program, (y,))
+        more = torch.distributions.Normal(x, 1.0).log_prob(again.double()).sum()
+        assert float(both(q)) == pytest.approx(float(alone(q) + more), rel=1e-12)
+
+
+def exact(program, seed, scale=1.0):
+    """Draws of the posterior of `model` in closed form: what a fit without an error, or too narrow by `scale`, gives."""
+    y = su.trace(su.seed(program, 0)).get_trace()["y"].value.double()
+    noise = torch.randn(1, 200, generator=torch.Generator().manual_seed(seed)).double()
+    mu = y.sum() / 6 + scale * noise / 6**0.5
+    return su.Posterior({"mu": mu, "twice": 2 * mu}, {}, np.zeros((1, 200, 1)), latents=("mu",))
+
+
+def test_any_method_with_draws_can_be_checked():
+    settings = {"seed": 0, "num_simulations": 100, "max_rank": 49}
+    assert su.infer.SBC(model, method=exact, **settings).run(ZEROS).passed()
+    narrow = su.infer.SBC(model, method=lambda program, seed: exact(program, seed, 0.5), **settings).run(ZEROS)
+    assert not narrow.passed()
+    laplace = lambda program, seed: su.infer.Laplace(program, num_samples=200, seed=seed).run()
+    found = su.infer.SBC(model, method=laplace, seed=0, num_simulations=5, max_rank=49).run(ZEROS)
+    assert found.ranks["mu"].shape == (5,)
+    with pytest.raises(SamplingError, match="gave 200 draws, fewer than `max_rank`, 300"):
+        su.infer.SBC(model, method=exact, seed=0, num_simulations=2, max_rank=300).run(ZEROS)
+    with pytest.raises(SamplingError, match="must return a Posterior"):
+        su.infer.SBC(model, method=lambda program, seed: 3, seed=0, num_simulations=2).run(ZEROS)
+
+
+@pytest.mark.slow
+def test_variational_inference_with_a_gaussian_guide_is_right_here():
+    def fit(program, seed):
+        guide = su.infer.autoguide.AutoNormal(program)
+        svi = su.infer.SVI(program, guide, su.optim.Adam({"lr": 0.02}), seed=seed, progress=False)
+        svi.run(1500)
+        return svi.sample(500)
+
+    found = su.infer.SBC(model, method=fit, seed=0, num_simulations=60, max_rank=49).run(ZEROS)
+    assert found.passed(), found

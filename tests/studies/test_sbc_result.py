@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import kstest
 
-from sursum.studies import sbc_result
+from sursum.studies import sbc_result, uniformity
 from sursum.studies.sbc_result import SBCResult
 
 
@@ -56,7 +56,7 @@ def test_the_statistic_by_hand():
             z, below = i / 6, int((row <= i / 6).sum())
             tails += [cdf(below, 6, z), 1 - (cdf(below - 1, 6, z) if below else 0.0)]
         expected.append(2 * min(tails))
-    np.testing.assert_allclose(sbc_result._statistic(rows), expected, rtol=1e-12)
+    np.testing.assert_allclose(uniformity.unevenness(rows), expected, rtol=1e-12)
 
 
 def test_ranks_are_spread_over_their_share():
@@ -68,7 +68,7 @@ def test_ranks_are_spread_over_their_share():
 
 def test_p_values_of_uniform_ranks_are_uniform():
     rng = np.random.default_rng(5)
-    p = sbc_result.p_values(rng.integers(0, 100, size=(80, 400)), 99)
+    p = sbc_result.rank_p_values(rng.integers(0, 100, size=(80, 400)), 99)
     assert kstest(p, "uniform").pvalue > 0.001
 
 
@@ -76,20 +76,20 @@ def test_p_values_of_other_ranks_are_small():
     rng = np.random.default_rng(5)
     uneven = {"narrow": rng.beta(0.5, 0.5, 100), "wide": rng.beta(3, 3, 100), "biased": rng.beta(2, 1, 100)}
     for name, u in uneven.items():
-        assert sbc_result.p_values((100 * u).astype(int), 99) < 0.005, name
+        assert sbc_result.rank_p_values((100 * u).astype(int), 99) < 0.005, name
 
 
 def test_p_values_have_the_shape_of_the_site():
     ranks = np.random.default_rng(0).integers(0, 10, size=(20, 2, 3))
-    p = sbc_result.p_values(ranks, 9)
+    p = sbc_result.rank_p_values(ranks, 9)
     assert p.shape == (2, 3)
-    assert p[1, 2] == sbc_result.p_values(ranks[:, 1, 2], 9)
+    assert p[1, 2] == sbc_result.rank_p_values(ranks[:, 1, 2], 9)
 
 
 def test_the_band_holds_what_it_says():
     """Of other samples of uniform numbers 95 % stay inside as a whole; 1000 of them, so four standard errors are 2.8 %."""
     count = 60
-    z, low, up = sbc_result.band(count)
+    z, low, up = uniformity.band(count)
     np.testing.assert_allclose(z, np.arange(1, 60) / 60)
     u = np.random.default_rng(9).uniform(size=(1000, count))
     ecdf = (u[:, :, None] <= z).mean(axis=1)

@@ -27,11 +27,15 @@ if TYPE_CHECKING:  # the others are imported when they are asked for: no run nee
     from sursum.infer import autoguide, reparam
     from sursum.networks import SGHMC, SGLD, SGMCMC, SGNHT, SWAG, DeepEnsemble, MCDropout
     from sursum.optimise import Fit, FitResult, Laplace, Pathfinder
+    from sursum.studies.calibration import Calibrated, coverage, reliability
+    from sursum.studies.compare import Comparison, compare
     from sursum.studies.cross_validate import cross_validate
     from sursum.studies.cross_validation import CrossValidation
     from sursum.studies.ladder import Ladder
     from sursum.studies.ladder_result import LadderResult, Rung
+    from sursum.studies.loo_pit import LooPit, loo_pit
     from sursum.studies.many import many
+    from sursum.studies.recovery import Recovery, RecoveryResult
     from sursum.studies.reparam_search import ReparamSearch
     from sursum.studies.sbc import SBC
     from sursum.studies.sbc_result import SBCResult
@@ -52,6 +56,8 @@ __all__ = [
     "SVI",
     "SWAG",
     "WALNUTS",
+    "Calibrated",
+    "Comparison",
     "CrossValidation",
     "DeepEnsemble",
     "DiscreteGibbs",
@@ -65,6 +71,7 @@ __all__ = [
     "LadderResult",
     "Laplace",
     "LogDensity",
+    "LooPit",
     "MCDropout",
     "ModuleEnsemble",
     "Pathfinder",
@@ -73,6 +80,8 @@ __all__ = [
     "Predictive",
     "PriorSensitivity",
     "Progress",
+    "Recovery",
+    "RecoveryResult",
     "RenyiELBO",
     "ReparamChoice",
     "ReparamSearch",
@@ -89,15 +98,19 @@ __all__ = [
     "Trace_ELBO",
     "Until",
     "autoguide",
+    "compare",
     "config_enumerate",
+    "coverage",
     "cross_validate",
     "discrete_probabilities",
     "ess",
     "infer_discrete",
     "log_likelihood",
     "log_prior",
+    "loo_pit",
     "many",
     "minutes",
+    "reliability",
     "reparam",
     "rhat",
 ]
@@ -110,11 +123,15 @@ if not TYPE_CHECKING:
             "sursum.infer.reparam": ("reparam",),
             "sursum.networks": ("SGHMC", "SGLD", "SGMCMC", "SGNHT", "SWAG", "DeepEnsemble", "MCDropout"),
             "sursum.optimise": ("Fit", "FitResult", "Laplace", "Pathfinder"),
+            "sursum.studies.calibration": ("Calibrated", "coverage", "reliability"),
+            "sursum.studies.compare": ("Comparison", "compare"),
             "sursum.studies.cross_validate": ("cross_validate",),
             "sursum.studies.cross_validation": ("CrossValidation",),
             "sursum.studies.ladder": ("Ladder",),
             "sursum.studies.ladder_result": ("LadderResult", "Rung"),
+            "sursum.studies.loo_pit": ("LooPit", "loo_pit"),
             "sursum.studies.many": ("many",),
+            "sursum.studies.recovery": ("Recovery", "RecoveryResult"),
             "sursum.studies.reparam_search": ("ReparamSearch",),
             "sursum.studies.sbc": ("SBC",),
             "sursum.studies.sbc_result": ("SBCResult",),

@@ -5,15 +5,20 @@ r"""Simulation-based calibration: check that a program and the sampler are consi
 makes the rank of each :math:`\tilde z_i` among its L draws uniform on 0, …, L. Ranks that are not uniform show an error in the
 program or in the sampler, and their shape which: ∪ for posteriors that are too narrow, ∩ for too wide, a slope for biased ones.
 
+The prior may be far from any posterior that matters. Posterior SBC asks the same near the one at hand: with :math:`p(z \mid y)`
+in place of the prior, and :math:`p(z \mid y, \tilde y)` in place of the posterior.
+
 References:
-    Talts, Betancourt, Simpson, Vehtari, Gelman (2018), arXiv:1804.06788.
+    Talts, Betancourt, Simpson, Vehtari, Gelman (2018), arXiv:1804.06788. Säilynoja, Schmitt, Bürkner, Vehtari (2025), Posterior
+    SBC: simulation-based calibration checking conditional on data.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,12 +27,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sursum.cluster import Lost, Workers
-from sursum.cluster.workers import Here
 from sursum.common.other_libraries import answers
 from sursum.common.patterns import suggestion
 from sursum.common.precision import in_double
+from sursum.common.progress import State, display_for
 from sursum.common.reprs import call_text
 from sursum.common.settings import check_setting, optional_seed, settle, whole_number
+from sursum.common.shown import abbreviate
 from sursum.compiler.compiled import compile_density
 from sursum.compiler.scan import rolled
 from sursum.core.calling import check_program
@@ -39,7 +45,9 @@ from sursum.handlers import condition, trace, uncondition
 from sursum.handlers import seed as seeded
 from sursum.mcmc import MCMC, NUTS
 from sursum.posterior.posterior import Posterior
-from sursum.studies.sbc_result import SBCResult, p_values
+from sursum.predict.predictive import Predictive
+from sursum.studies.again import observed_again
+from sursum.studies.sbc_result import SBCResult, rank_p_values
 
 CHUNKS = 32
 """Into how many parts a study is divided for workers."""
@@ -65,11 +73,17 @@ class SBC:
     Args:
         model: the program, with priors for everything unknown.
         fitted: the program whose posterior is sampled, if different.
+        posterior: of the program and the data that `run` is called with: parameters are drawn from it, and data that the
+            program draws there are observed beside the given ones (posterior SBC). None draws parameters from the prior, and
+            data in place of the given ones.
+        method: what is checked, if it is not NUTS: a function from a program, which has its data and takes no arguments, and a
+            seed, to a `Posterior`, such as ``lambda program, seed: su.infer.Laplace(program, seed=seed).run()``.
         num_simulations: the number of data sets; more of them make the test more powerful.
         max_rank: L, the number of draws that a rank is among; they are taken evenly from all draws, to be nearly independent.
         num_warmup, num_samples, num_chains, target_accept: of the sampler, for each data set; chains run in parallel.
         seed: the same seed gives the same ranks; None takes one from torch's global generator, which is otherwise left alone.
         engine: as in `MCMC`. The compiled density is reused for all data.
+        progress: whether to show it; None shows it on a terminal or in a notebook.
         on: where the simulations run: None for this process, `su.cluster.Local()` for its cores, `su.cluster.Ray()` for a
             cluster. The ranks are the same.
 
@@ -90,6 +104,8 @@ class SBC:
 
     model: Callable[..., Any]
     fitted: Callable[..., Any] | None = field(default=None, kw_only=True)
+    posterior: Posterior | None = field(default=None, kw_only=True)
+    method: Callable[[Callable[..., Any], int], Posterior] | None = field(default=None, kw_only=True)
     num_simulations: int = field(default=100, kw_only=True)
     max_rank: int = field(default=99, kw_only=True)
     num_warmup: int = field(default=500, kw_only=True)
@@ -98,6 +114,7 @@ class SBC:
     target_accept: float = field(default=0.9, kw_only=True)
     seed: int | None = field(default=None, kw_only=True)
     engine: str | None = field(default=None, kw_only=True)
+    progress: bool | None = field(default=None, kw_only=True)
     on: Workers | None = field(default=None, kw_only=True)
 
     def __repr__(self) -> str:
@@ -114,7 +131,13 @@ class SBC:
         settle(self, whole | {"seed": optional_seed(self.seed, SamplingError)})
         mcmc = self._mcmc(self.model)
         settle(self, {name: getattr(mcmc, name) for name in ("num_warmup", "num_samples", "num_chains")})
-        if self.max_rank > self._total:
+        drawn = self.posterior is None or isinstance(self.posterior, Posterior)
+        check_setting("posterior", drawn, self.posterior, "a Posterior", SamplingError, "give that of the data")
+        own = self.method is None or callable(self.method)
+        check_setting(
+            "method", own, self.method, "a function", SamplingError, "give one from a program and a seed to a Posterior"
+        )
+        if self.method is None and self.max_rank > self._total:
             raise SamplingError(
                 f"`max_rank` is {self.max_rank}, but must be from 1 to the {self._total} draws of {self.num_chains} chains of "
                 f"{self.num_samples}: lower it, or raise `num_samples`."
@@ -142,37 +165,130 @@ class SBC:
             KeyboardInterrupt: Ctrl-C, which ends the study and not only the current run.
             SamplingError: nothing is observed, or only one of the two programs has a site.
         """
-        simulator = uncondition(self.model)
         first = _simulate(self.model, args, kwargs, 0)
-        observed = list(first.observed)
+        observed = tuple(first.observed)
         if not observed:
             raise SamplingError(
                 "the program observes nothing with these arguments, so there is nothing to simulate. Call it with data; "
                 "only their shapes matter."
             )
-
-        picked = np.linspace(0, self._total - 1, self.max_rank).round().astype(int)
         seeds = np.random.SeedSequence(global_seed() if self.seed is None else self.seed)
         numbers = list(enumerate(seeds.generate_state(self.num_simulations, np.uint64).tolist()))
-        fitted = uncondition(self.fitted or self.model)
-        task = _Simulations(self._mcmc(fitted), simulator, fitted, args, kwargs, tuple(observed), picked)
-        places: Workers = Here() if self.on is None else self.on
-        # A worker translates the program once for all that it is given together.
-        size = self.num_simulations if self.on is None else max(1, self.num_simulations // CHUNKS)
-        chunks = [numbers[i : i + size] for i in range(0, len(numbers), size)]
-        done: dict[int, Sequence[_Ranks]] = {}
-        for number, found in places.map(task, chunks):
-            if isinstance(found, Lost):
-                these = f"{chunks[number][0][0]} to {chunks[number][-1][0]}"
-                raise SamplingError(f"simulations {these} have no result: {found.reason}")
-            done[number] = found
-        results = [one for number in sorted(done) for one in done[number]]
+        if self.posterior is None:
+            truth: _FromPrior | _FromPosterior = _FromPrior(uncondition(self.model), args, kwargs, observed)
+            fitted: _conditioned | _beside = _conditioned(uncondition(self.fitted or self.model), observed)
+        else:
+            truth = _FromPosterior.drawn(self.model, self.posterior, args, kwargs, observed, numbers)
+            fitted = _beside(self.fitted or self.model, observed)
+        task = _Simulations(self._mcmc(fitted), self.method, fitted, args, kwargs, truth, self.max_rank)
+        results = self._results(task, numbers)
         divergences = sum(one.diverged for one in results)
         ranks = {name: [one.ranks[name] for one in results] for name in results[0].ranks}
         stacked = {name: np.stack(rows) for name, rows in ranks.items()}
         # A constant site has no rank: it is neither below nor above any of its draws.
-        uneven = {name: p_values(rows, self.max_rank) for name, rows in stacked.items()}
+        uneven = {name: rank_p_values(rows, self.max_rank) for name, rows in stacked.items()}
         return SBCResult(stacked, self.max_rank, uneven, divergences)
+
+    def _results(self, task: _Simulations, numbers: Sequence[tuple[int, int]]) -> list[_Ranks]:
+        display, found = display_for(self.progress), dict[int, Sequence[_Ranks]]()
+
+        def show() -> State:
+            done = sum(map(len, found.values()))
+            return State(done, len(numbers), (f"{done}/{len(numbers)} simulations",))
+
+        try:
+            if self.on is None:
+                for k, one in enumerate(task.each(numbers)):
+                    found[k] = [one]
+                    display.update(show)
+            else:
+                # A worker translates the program once for all that it is given together.
+                size = max(1, self.num_simulations // CHUNKS)
+                chunks = [numbers[i : i + size] for i in range(0, len(numbers), size)]
+                for number, results in self.on.map(task, chunks):
+                    if isinstance(results, Lost):
+                        these = f"{chunks[number][0][0]} to {chunks[number][-1][0]}"
+                        raise SamplingError(f"simulations {these} have no result: {results.reason}")
+                    found[number] = results
+                    display.update(show)
+        finally:
+            display.close()
+        return [one for number in sorted(found) for one in found[number]]
+
+
+@dataclass(frozen=True)
+class _FromPrior:
+    """Parameters from the prior, and data in place of the given ones."""
+
+    simulator: Callable[..., Any]
+    args: Sequence[Any]
+    kwargs: Mapping[str, Any]
+    observed: Sequence[str]
+
+    def __call__(self, k: int, seed: int) -> tuple[Mapping[str, Tensor], list[Tensor]]:
+        drawn = _simulate(self.simulator, self.args, self.kwargs, seed % 2**63)
+        return {name: torch.as_tensor(drawn[name].value) for name in drawn if drawn[name].value is not None}, [
+            drawn[name].value for name in self.observed
+        ]
+
+
+@dataclass(frozen=True)
+class _FromPosterior:
+    """Parameters from a posterior, evenly over its draws, and data that the program gives there."""
+
+    truths: Sequence[Mapping[str, Tensor]]
+    data: Sequence[Sequence[Tensor]]
+
+    @classmethod
+    def drawn(
+        cls,
+        model: Callable[..., Any],
+        posterior: Posterior,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        observed: Sequence[str],
+        numbers: Sequence[tuple[int, int]],
+    ) -> _FromPosterior:
+        total = posterior.num_chains * posterior.num_samples
+        if total < len(numbers):
+            raise SamplingError(
+                f"`posterior` has {total} draws, and each of {len(numbers)} simulations starts from a different one. Draw "
+                "more, or lower `num_simulations`."
+            )
+        rows = torch.from_numpy(np.linspace(0, total - 1, len(numbers)).round().astype(np.int64))
+        draws = {name: value.flatten(0, 1)[rows] for name, value in posterior.items()}
+        latents = {name: draws[name] for name in posterior.latents or draws}
+        seed = numbers[0][1] % 2**31
+        found = Predictive(model, latents, replicate=True, seed=seed, sites=observed)(*args, **kwargs)
+        return cls(
+            [{name: value[k] for name, value in draws.items()} for k in range(len(numbers))],
+            [[found[name][k] for name in observed] for k in range(len(numbers))],
+        )
+
+    def __call__(self, k: int, seed: int) -> tuple[Mapping[str, Tensor], list[Tensor]]:
+        return self.truths[k], list(self.data[k])
+
+
+@dataclass(frozen=True)
+class _conditioned:
+    """The fitted program on simulated data, which come first."""
+
+    fitted: Callable[..., Any]
+    observed: Sequence[str]
+
+    def __call__(self, values: Sequence[Tensor], *args: Any, **kwargs: Any) -> Any:
+        return condition(self.fitted, data=dict(zip(self.observed, values, strict=True)))(*args, **kwargs)
+
+
+@dataclass(frozen=True)
+class _beside:
+    """The fitted program on its data and on simulated ones, which come first."""
+
+    fitted: Callable[..., Any]
+    observed: Sequence[str]
+
+    def __call__(self, values: Sequence[Tensor], *args: Any, **kwargs: Any) -> Any:
+        return observed_again(self.fitted)(dict(zip(self.observed, values, strict=True)), *args, **kwargs)
 
 
 @dataclass(frozen=True)
@@ -188,38 +304,51 @@ class _Simulations:
     """What is done for some simulations, each with its number and a seed; here or in a worker."""
 
     mcmc: MCMC
-    simulator: Callable[..., Any]
+    method: Callable[[Callable[..., Any], int], Posterior] | None
     fitted: Callable[..., Any]
     args: Sequence[Any]
     kwargs: Mapping[str, Any]
-    observed: Sequence[str]
-    picked: NDArray[np.int64]
+    truth: _FromPrior | _FromPosterior
+    max_rank: int
 
     def __call__(self, numbers: Sequence[tuple[int, int]]) -> list[_Ranks]:
+        return list(self.each(numbers))
+
+    def each(self, numbers: Sequence[tuple[int, int]]) -> Iterator[_Ranks]:
+        """The ranks of each simulation."""
         compiled = None
-        results = []
         for k, number in numbers:
-            drawn = _simulate(self.simulator, self.args, self.kwargs, number % 2**63)
-            data = [drawn[name].value for name in self.observed]
+            drawn, data = self.truth(k, number)
             with warnings.catch_warnings():
                 if k:
                     # Warnings about the program have been issued for the first data.
                     warnings.simplefilter("ignore")
-                if compiled is None:
-                    compiled = compile_density(LogDensity(rolled(self.conditioned), data), self.mcmc.engine)
+                if self.method is not None:
+                    found = self.method(partial(self.fitted, data, *self.args, **self.kwargs), k)
+                    if not isinstance(found, Posterior):
+                        raise SamplingError(f"`method` returned {abbreviate(found)}, but must return a Posterior.")
                 else:
-                    compiled = compiled.with_data(*data)
-                run = replace(self.mcmc, seed=k).prepared(compiled)
-            run.work()
-            results.append(self.ranks(run.silently(), drawn))
-        return results
+                    if compiled is None:
+                        compiled = compile_density(LogDensity(rolled(self.program), data), self.mcmc.engine)
+                    else:
+                        compiled = compiled.with_data(*data)
+                    run = replace(self.mcmc, seed=k).prepared(compiled)
+                    run.work()
+                    found = run.silently()
+            yield self.ranks(found, drawn)
 
-    def conditioned(self, *values: Tensor) -> Any:
+    def program(self, *values: Tensor) -> Any:
         """The fitted program on simulated data."""
-        return condition(self.fitted, data=dict(zip(self.observed, values, strict=True)))(*self.args, **self.kwargs)
+        return self.fitted(values, *self.args, **self.kwargs)
 
-    def ranks(self, posterior: Posterior, drawn: Trace) -> _Ranks:
+    def ranks(self, posterior: Posterior, drawn: Mapping[str, Tensor]) -> _Ranks:
         """Of what was drawn, in the posterior of its data."""
+        total = posterior.num_chains * posterior.num_samples
+        if total < self.max_rank:
+            raise SamplingError(
+                f"`method` gave {total} draws, fewer than `max_rank`, {self.max_rank}. Draw more, or lower that."
+            )
+        picked = np.linspace(0, total - 1, self.max_rank).round().astype(int)
         ranks = {}
         for name, draws in posterior.items():
             if name not in drawn:
@@ -228,10 +357,10 @@ class _Simulations:
                     f"{suggestion(name, drawn)} Use the same names in both for what is to be compared."
                 )
             if draws.is_floating_point():
-                chosen = draws.flatten(0, 1).numpy()[self.picked]
-                true = torch.as_tensor(drawn[name].value).double().numpy()
-                ranks[name] = (chosen < true).sum(axis=0)
-        return _Ranks(ranks, bool(posterior.stats["diverging"].any()))
+                chosen = draws.flatten(0, 1).numpy()[picked]
+                ranks[name] = (chosen < drawn[name].detach().double().numpy()).sum(axis=0)
+        diverging = posterior.stats.get("diverging")
+        return _Ranks(ranks, diverging is not None and bool(diverging.any()))
 
 
 @in_double()

@@ -7,6 +7,7 @@ References:
 
 from __future__ import annotations
 
+import html
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -18,12 +19,10 @@ from numpy.typing import NDArray
 from sursum.common.optional_packages import require
 from sursum.common.tables import Table
 from sursum.draws.diagnostics import element_name
-
-REFERENCES = 2000
-"""Number of uniform samples from which the distribution of the test statistic is estimated."""
+from sursum.studies.uniformity import p_values, panels, plot_ecdf
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SBCResult:
     """The ranks of simulation-based calibration, and whether they are uniform.
 
@@ -52,24 +51,33 @@ class SBCResult:
         every = np.concatenate([values.ravel() for values in self.p_values.values()])
         return float(every.min()), every.size
 
-    def __str__(self) -> str:
+    def _table(self) -> Table:
         rows = [("site", "p", "mean rank / L", "sd")]
         for name, values in self.p_values.items():
             for place in np.ndindex(values.shape):
                 scaled = self.ranks[name][(slice(None), *place)] / self.max_rank
-                # The smallest p-value that this many reference samples can resolve is 1 / (REFERENCES + 1).
+                # The smallest p-value that so many reference samples can resolve is 1 / 2,001.
                 cells = (
                     "<0.001" if values[place] < 0.001 else f"{values[place]:.3f}",
                     f"{scaled.mean():.3f}",
                     f"{scaled.std():.3f}",
                 )
                 rows.append((element_name(name, place), *cells))
+        return Table(rows)
+
+    def _head(self) -> str:
         verdict = "passed" if self.passed() else "FAILED: the ranks are not uniform"
         head = f"{self.num_simulations} simulations, ranks among {self.max_rank} draws: {verdict}."
         wrong = f" {self.divergences} of them had divergences." if self.divergences else ""
-        return f"{head}{wrong} If all is well, mean ranks are near 0.5 and their sd near 0.289.\n\n{Table(rows)}"
+        return f"{head}{wrong} If all is well, mean ranks are near 0.5 and their sd near 0.289."
+
+    def __str__(self) -> str:
+        return f"{self._head()}\n\n{self._table()}"
 
     __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return f"<p>{html.escape(self._head())}</p>{self._table()._repr_html_()}"
 
     def plot(self, path: str | os.PathLike[str] | None = None, *, sites: Iterable[str] | None = None) -> Any:
         """A plot of each quantity: the ECDF of its ranks minus that of uniform ones, and the band that contains 95 % of these.
@@ -86,16 +94,10 @@ class SBCResult:
         wide = min(4, len(columns))
         high = -(-len(columns) // wide)
         figure = figures.Figure(figsize=(3.0 * wide + 0.6, 2.3 * high + 0.6), layout="constrained")
-        grid = figure.subplots(high, wide, squeeze=False, sharex=True, sharey=True).ravel()
-        z, low, up = band(self.num_simulations)
-        for axes, (name, place) in zip(grid, columns, strict=False):
-            u = _uniform(self.ranks[name][(slice(None), *place)], self.max_rank)
-            axes.fill_between(z, low - z, up - z, color="0.85", linewidth=0, label="95 % of uniform ranks")
-            axes.step(z, (u[:, None] <= z).mean(axis=0) - z, where="mid", color="C0", label="ranks")
-            axes.axhline(0.0, color="0.5", linewidth=0.8)
+        grid = panels(figure, len(columns))
+        for axes, (name, place) in zip(grid, columns, strict=True):
+            plot_ecdf(axes, _uniform(self.ranks[name][(slice(None), *place)], self.max_rank), "ranks")
             axes.set_title(f"{element_name(name, place)}   p = {self.p_values[name][place]:.2f}", fontsize=9)
-        for axes in grid[len(columns) :]:
-            axes.set_visible(False)
         grid[0].legend(frameon=False, fontsize=7)
         figure.supxlabel("rank / (L + 1)")
         figure.supylabel("ECDF − uniform")
@@ -111,50 +113,6 @@ def _uniform(ranks: NDArray[np.int64], max_rank: int) -> NDArray[np.float64]:
     return uniform
 
 
-def p_values(ranks: NDArray[np.int64], max_rank: int) -> NDArray[np.float64]:
+def rank_p_values(ranks: NDArray[np.int64], max_rank: int) -> NDArray[np.float64]:
     """For each quantity of (simulation, *shape), the fraction of uniform ranks that are at least as uneven."""
-    count, *shape = ranks.shape
-    reference = np.sort(_statistic(np.random.default_rng(0).uniform(size=(REFERENCES, count))))
-    uniform = _uniform(ranks, max_rank).reshape(count, -1).T
-    found = np.searchsorted(reference, _statistic(uniform), side="right")
-    p: NDArray[np.float64] = ((found + 1) / (REFERENCES + 1)).reshape(shape)
-    return p
-
-
-def _places(count: int) -> NDArray[np.float64]:
-    """The points at which an ECDF of `count` numbers is evaluated."""
-    return np.arange(1, count) / count
-
-
-def _statistic(uniform: NDArray[np.float64]) -> NDArray[np.float64]:
-    r"""For rows of N numbers, the probability of the ECDF at its most improbable point: small for uneven ones.
-
-    .. math:: \gamma = 2 \min_i \min\{\mathrm{Bin}(N F(z_i) \mid N, z_i), 1 - \mathrm{Bin}(N F(z_i) - 1 \mid N, z_i)\}
-    """
-    from scipy.stats import binom  # type: ignore[import-untyped]
-
-    count = uniform.shape[1]
-    z = _places(count)
-    below = np.stack([np.searchsorted(np.sort(row), z, side="right") for row in uniform])
-    # There are few distinct values: one table of the distribution for each point.
-    k = np.arange(count + 1)
-    lower = binom.cdf(k[:, None], count, z)
-    upper = binom.sf(k[:, None] - 1, count, z)
-    column = np.arange(len(z))
-    gamma: NDArray[np.float64] = 2.0 * np.minimum(lower[below, column], upper[below, column]).min(axis=1)
-    return gamma
-
-
-def band(count: int, coverage: float = 0.95) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Points z, and the band that contains the whole ECDF of `count` uniform numbers with probability `coverage`.
-
-    Example:
-        >>> z, low, up = band(100)
-        >>> bool((low <= z).all() and (z <= up).all())
-        True
-    """
-    from scipy.stats import binom
-
-    gamma = np.quantile(_statistic(np.random.default_rng(0).uniform(size=(REFERENCES, count))), 1.0 - coverage)
-    z = _places(count)
-    return z, binom.ppf(gamma / 2.0, count, z) / count, binom.ppf(1.0 - gamma / 2.0, count, z) / count
+    return p_values(_uniform(ranks, max_rank))

@@ -1,0 +1,149 @@
+r"""`compare`: which of several programs predicts best what it has not seen, and how to weight them.
+
+References:
+    Vehtari, Gelman, Gabry (2017), Practical Bayesian model evaluation using leave-one-out cross-validation and WAIC, Statistics
+    and Computing 27. Yao, Vehtari, Simpson, Gelman (2018), Using stacking to average Bayesian predictive distributions,
+    Bayesian Analysis 13.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sursum.common.optional_packages import require
+from sursum.common.shown import abbreviate
+from sursum.common.tables import Table
+from sursum.errors import OptionError
+from sursum.studies.cross_validation import CrossValidation
+
+Array = NDArray[np.float64]
+
+STEPS = 20_000
+"""The most steps in which the weights are found."""
+
+
+@dataclass(frozen=True, repr=False)
+class Comparison:
+    """Programs in the order of their expected log predictive density, the best first.
+
+    Args:
+        names: of the programs.
+        elpd: of each, with its standard error `se`.
+        difference: how much lower it is than that of the best, with its standard error `difference_se`: of the differences of
+            single elements, in which most of the noise cancels.
+        weights: of each, at which the mixture of their predictions is best (stacking); they sum to 1.
+        refitted: how many elements or groups needed a fit of their own.
+    """
+
+    names: tuple[str, ...]
+    elpd: Array
+    se: Array
+    difference: Array
+    difference_se: Array
+    weights: Array
+    refitted: tuple[int, ...]
+
+    def _table(self) -> Table:
+        rows: list[tuple[str, ...]] = [("program", "elpd", "se", "difference", "se", "weight", "refitted")]
+        for k, name in enumerate(self.names):
+            numbers = (f"{column[k]:.1f}" for column in (self.elpd, self.se, self.difference, self.difference_se))
+            rows.append((name, *numbers, f"{self.weights[k]:.2f}", str(self.refitted[k])))
+        return Table(rows)
+
+    def __str__(self) -> str:
+        return str(self._table())
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return self._table()._repr_html_()
+
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
+        """A plot of the differences, with one standard error.
+
+        Returns:
+            The matplotlib figure, which is also written to `path`, if there is one.
+
+        Raises:
+            MissingPackageError: matplotlib is not installed.
+        """
+        figures = require("matplotlib.figure", "A picture")
+        figure = figures.Figure(figsize=(5.2, 0.45 * len(self.names) + 1.0), layout="constrained")
+        axes = figure.subplots()
+        rows = np.arange(len(self.names))[::-1]
+        axes.axvline(0.0, color="0.8", linewidth=0.8)
+        axes.errorbar(-self.difference, rows, xerr=self.difference_se, fmt="o", color="C0", markersize=5, linewidth=1.4)
+        axes.set_yticks(rows, self.names)
+        axes.set_ylim(-0.6, len(self.names) - 0.4)
+        axes.set_xlabel("log predictive density of new data, beside the best")
+        if path is not None:
+            figure.savefig(path, dpi=120)
+        return figure
+
+
+def compare(programs: Mapping[str, CrossValidation]) -> Comparison:
+    r"""Compare cross-validations of programs on the same data.
+
+    .. math:: \mathrm{elpd}_k = \sum_i \log p_k(y_i \mid y_{-i}), \qquad
+        w = \arg\max_w \sum_i \log \sum_k w_k\, p_k(y_i \mid y_{-i})
+
+    A difference is worth talking about where it is above 4 and a few of its standard errors; below, prefer the simpler program.
+
+    Args:
+        programs: results of `cross_validate` by name, of the same data left out in the same way. Where importance sampling
+            fails they have refits, so that every number is exact up to the noise of its draws.
+
+    Raises:
+        OptionError: fewer than two, or something else.
+        SamplingError: they are of different data, or of different folds.
+
+    Example:
+        >>> import numpy as np, sursum as su
+        >>> rng = np.random.default_rng(0)
+        >>> ones = {name: su.infer.CrossValidation(rng.normal(-1.0 - k, 0.1, 50), {}, (), tuple(range(50)))
+        ...         for k, name in enumerate(["good", "bad"])}
+        >>> su.infer.compare(ones)
+        program  elpd   se   difference  se   weight  refitted
+        ───────  ─────  ───  ──────────  ───  ──────  ────────
+        good     -49.4  0.7  0.0         0.0  1.00    0
+        bad      -99.8  0.7  50.5        1.0  0.00    0
+    """
+    whole = isinstance(programs, Mapping) and all(isinstance(one, CrossValidation) for one in programs.values())
+    if not whole or len(programs) < 2:
+        raise OptionError(
+            f"`compare` got {abbreviate(programs)}, but needs at least two results of `cross_validate` by name: "
+            '{"pooled": su.infer.cross_validate(…), "hierarchical": su.infer.cross_validate(…)}.'
+        )
+    names = sorted(programs, key=lambda name: -programs[name].elpd)
+    ones = [programs[name] for name in names]
+    against = [ones[0].difference(one) for one in ones]
+    return Comparison(
+        tuple(names),
+        np.array([one.elpd for one in ones]),
+        np.array([one.se for one in ones]),
+        np.array([difference for difference, _ in against]),
+        np.array([se for _, se in against]),
+        stacking_weights(np.stack([one.elpd_each for one in ones])),
+        tuple(len(one.refitted) for one in ones),
+    )
+
+
+def stacking_weights(elpd: Array) -> Array:
+    """The weights of a mixture, given the log predictive densities (program, element): the maximum is global, found by EM."""
+    density = np.exp(elpd - elpd.max(axis=0))
+    weights = np.full(len(elpd), 1.0 / len(elpd))
+    for _ in range(STEPS):
+        share = density / (weights @ density)
+        # Where all mean ratios are at most 1 the weights are the best: Karush, Kuhn and Tucker.
+        gain = share.mean(axis=1)
+        weights = weights * gain
+        if gain.max() < 1.0 + 1e-7:
+            break
+    found: Array = weights / weights.sum()
+    return found
