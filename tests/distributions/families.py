@@ -266,6 +266,85 @@ def nan_normal(t: Array, x: Array) -> float:
     return float(stats.multivariate_normal(t[:3][there], covariance).logpdf(x[there])) if there.any() else 0.0
 
 
+def real(x: Any) -> Any:
+    return mp.mpf(float(x))
+
+
+def dagum(p: float, a: float, b: float, x: Any) -> Any:
+    p, a, b = real(p), real(a), real(b)
+    return mp.log(a * p / x) + a * p * mp.log(x / b) - (p + 1) * mp.log((x / b) ** a + 1)
+
+
+def frechet(s: float, a: float, x: Any) -> Any:
+    s, a = real(s), real(a)
+    return mp.log(a / s) - (1 + a) * mp.log(x / s) - (x / s) ** -a
+
+
+def power_law(alpha: float, low: float, high: float, x: Any) -> Any:
+    power, ends = real(alpha) + 1, (real(low), real(high))
+    return (power - 1) * mp.log(x) - mp.log((ends[1] ** power - ends[0] ** power) / power)
+
+
+def rice(nu: float, s: float, x: Any) -> Any:
+    nu, s = real(nu), real(s)
+    return mp.log(x / s**2) - (x**2 + nu**2) / (2 * s**2) + mp.log(mp.besseli(0, x * nu / s**2))
+
+
+def skellam(a: float, b: float, k: Any) -> Any:
+    a, b = real(a), real(b)
+    return -a - b + k / 2 * mp.log(a / b) + mp.log(mp.besseli(abs(k), 2 * mp.sqrt(a * b)))
+
+
+def skew_t(a: float, b: float, z: Any) -> Any:
+    a, b, r = real(a), real(b), z / mp.sqrt(real(a) + real(b) + z**2)
+    norm = (a + b - 1) * mp.log(2) + mp.log(mp.beta(a, b)) + mp.log(a + b) / 2
+    return (a + mp.mpf(0.5)) * mp.log(1 + r) + (b + mp.mpf(0.5)) * mp.log(1 - r) - norm
+
+
+def diffusion(t: Array, x: Array) -> float:
+    total = stats.norm(t[2], 1.0).logpdf(x[0])
+    for k, (time, step) in enumerate([(0.0, 0.5), (0.5, 0.7 - 0.5)]):
+        mean = x[k] + (-exp(t[0]) * x[k] + time) * step
+        total += stats.norm(mean, exp(t[1]) * step**0.5).logpdf(x[k + 1])
+    return float(total)
+
+
+def garch(t: Array, x: Array) -> float:
+    total, variance = 0.0, exp(2 * t[3])
+    for value in x:
+        total += stats.norm(t[4], variance**0.5).logpdf(value)
+        variance = exp(t[0]) + 0.5 * sig(t[1]) * (value - t[4]) ** 2 + 0.4 * sig(t[2]) * variance
+    return float(total)
+
+
+def corr(t: Tensor) -> Tensor:
+    r = 0.9 * t.tanh()
+    return torch.stack([torch.stack([torch.ones_like(r), r]), torch.stack([r, torch.ones_like(r)])])
+
+
+def copula(marginals: Any, t: float, x: Array) -> float:
+    z = np.array(
+        [stats.norm.ppf(m.cdf(v)) if m.cdf(v) < 0.5 else stats.norm.isf(m.sf(v)) for m, v in zip(marginals, x, strict=True)]
+    )
+    joint = stats.multivariate_normal(np.zeros(2), corr(torch.as_tensor(t)).numpy()).logpdf(z)
+    return float(joint - stats.norm.logpdf(z).sum() + sum(m.logpdf(v) for m, v in zip(marginals, x, strict=True)))
+
+
+def grouped(t: Array, x: Array) -> float:
+    member = np.array([1, 0, 1])
+    spread = exp(2 * t[2:4])[member]
+    covariance = np.where(member[:, None] == member, spread[:, None], 0.0) + exp(2 * t[4]) * np.eye(3)
+    return float(stats.multivariate_normal(t[:2][member], covariance).logpdf(x))
+
+
+def noisy_counts(r: float, logit: float, noise: float, x: Array) -> Array:
+    """The integral over the noise by the trapezoid rule, whose error is below rounding for normal weights."""
+    e = np.linspace(-9, 9, 2001)[:, None]
+    logits = logit + noise * e
+    terms = stats.norm.logpdf(e) + r * log_expit(-logits) + x * log_expit(logits)
+    return np.log(exp(terms).sum(0) * 18 / 2000) + gammaln(r + x) - gammaln(r) - gammaln(x + 1)
+
+
 X = tensor(0.5, -1.0, 2.0, 0.3).reshape(4, 1)
 SERIES = torch.stack(
     [tensor(0.3, -1.0, 2.0, math.nan, 0.5, 1.0, math.nan, math.nan), torch.arange(8.0, dtype=D).cos()]
@@ -490,4 +569,80 @@ ROWS: dict[str, Row] = {
     "ZeroSumNormal": Row(
         1, lambda t: dist.ZeroSumNormal(t[0].exp(), (3,)), torch.stack([tensor(1, -1, 0), tensor(-30, 10, 20)]),
         lambda t, x: rows(lambda one: zero_sum(t, one, 2), x), "ratios"),
+    "AffineBeta": Row(
+        4, lambda t: dist.AffineBeta(3 * t[0].exp(), 3 * t[1].exp(), t[2] - 3, 6 + t[3].exp()), tensor(-1.4, 0.0, 0.5, 2.3),
+        lambda t, x: stats.beta(3 * exp(t[0]), 3 * exp(t[1]), t[2] - 3, 6 + exp(t[3])).logpdf(x)),
+    "Dagum": Row(
+        3, lambda t: dist.Dagum(t[0].exp(), 6 * t[1].exp(), t[2].exp()), POSITIVES[1:],
+        lambda t, x: by_mpmath(lambda v: dagum(exp(t[0]), 6 * exp(t[1]), exp(t[2]), v), x)),
+    "DoublyTruncatedPowerLaw": Row(
+        3, lambda t: dist.DoublyTruncatedPowerLaw(t[0] - 1, 0.1 * t[1].sigmoid(), 5 + t[2].exp()), tensor(0.11, 0.5, 4.9),
+        lambda t, x: by_mpmath(lambda v: power_law(t[0] - 1, 0.1 * sig(t[1]), 5 + exp(t[2]), v), x)),
+    "EulerMaruyama": Row(
+        3, lambda t: dist.EulerMaruyama(
+            tensor(0.0, 0.5, 0.7), lambda x, time: (-t[0].exp() * x + time, t[1].exp() * torch.ones_like(x)), dist.Normal(t[2], 1.0)),
+        THREE, lambda t, x: rows(lambda one: diffusion(t, one), x), "ratios", moments=False, joined=True),
+    "ExtendedBetaBinomial": Row(
+        2, lambda t: dist.ExtendedBetaBinomial(t[0].exp(), t[1].exp(), 12), tensor(-1, 0, 5, 12, 13),
+        lambda t, x: stats.betabinom(12, exp(t[0]), exp(t[1])).logpmf(x), "counts"),
+    "ExtendedBinomial": Row(
+        1, lambda t: dist.ExtendedBinomial(9, logits=t[0]), tensor(-1, 0, 5, 9, 10),
+        lambda t, x: stats.binom(9, sig(t[0])).logpmf(x), "counts"),
+    "Frechet": Row(
+        2, lambda t: dist.Frechet(t[0].exp(), 4 * t[1].exp()), POSITIVES[1:],
+        lambda t, x: by_mpmath(lambda v: frechet(exp(t[0]), 4 * exp(t[1]), v), x)),
+    "GARCH11": Row(
+        5, lambda t: dist.GARCH11(t[0].exp(), 0.5 * t[1].sigmoid(), 0.4 * t[2].sigmoid(), t[3].exp(), 3, t[4]), THREE,
+        lambda t, x: rows(lambda one: garch(t, one), x), "ratios", moments=False),
+    "GaussianCopula": Row(
+        5, lambda t: dist.GaussianCopula(dist.Logistic(t[:2], t[2:4].exp()), corr(t[4])),
+        torch.stack([tensor(0.3, 2.0), tensor(1e-3, -9.0), tensor(40.0, 1e-6)]),
+        lambda t, x: rows(lambda one: copula([stats.logistic(t[k], exp(t[2 + k])) for k in range(2)], t[4], one), x), "ratios",
+        precision=1e-9),
+    "GaussianCopulaBeta": Row(
+        5, lambda t: dist.GaussianCopulaBeta(2 * t[:2].exp(), 3 * t[2:4].exp(), corr(t[4])),
+        torch.stack([tensor(0.3, 0.2), tensor(1e-3, 0.9), tensor(0.99, 1e-6)]),
+        lambda t, x: rows(lambda one: copula([stats.beta(2 * exp(t[k]), 3 * exp(t[2 + k])) for k in range(2)], t[4], one), x), "ratios",
+        precision=1e-9),
+    "GeneralizedExtremeValue": Row(
+        3, lambda t: dist.GeneralizedExtremeValue(t[0], t[1].exp(), 0.6 * t[2]), tensor(-1.2, -1e-9, 0.3, 1.0, 2.5, 4.0),
+        lambda t, x: stats.genextreme(-0.6 * t[2], t[0], exp(t[1])).logpdf(x)),
+    "Gompertz": Row(
+        2, lambda t: dist.Gompertz(t[0].exp(), t[1].exp()), POSITIVES[:6],
+        lambda t, x: stats.gompertz(exp(t[0]), scale=exp(-t[1])).logpdf(x), moments=False),
+    "GroupedNormalNormal": Row(
+        5, lambda t: dist.GroupedNormalNormal(t[:2], t[2:4].exp(), t[4].exp(), torch.tensor([1, 0, 1])), THREE,
+        lambda t, x: rows(lambda one: grouped(t, one), x), "ratios"),
+    "Interpolated": Row(
+        5, lambda t: dist.Interpolated(tensor(-2, -1.5, 0, 1, 2), t.exp()), tensor(-1.9, -1.5, 0.3, 1.0, 2.0),
+        lambda t, x: np.log(np.interp(x, [-2, -1.5, 0, 1, 2], exp(t)) / np.trapezoid(exp(t), [-2, -1.5, 0, 1, 2])),
+        differentiable=False),
+    "Levy": Row(
+        2, lambda t: dist.Levy(t[0] - 3, t[1].exp()), tensor(-1.2, 0.3, 12.0, 900.0, 1e9),
+        lambda t, x: stats.levy(t[0] - 3, exp(t[1])).logpdf(x), moments=False),
+    "LogLogistic": Row(
+        2, lambda t: dist.LogLogistic(t[0].exp(), 6 * t[1].exp()), POSITIVES,
+        lambda t, x: stats.fisk(6 * exp(t[1]), scale=exp(t[0])).logpdf(x)),
+    "LogNormalNegativeBinomial": Row(
+        3, lambda t: dist.LogNormalNegativeBinomial(t[0].exp(), t[1], 0.3 * t[2].exp(), num_quad_points=12), COUNTS[:6],
+        lambda t, x: noisy_counts(exp(t[0]), t[1], 0.3 * exp(t[2]), x), "counts", precision=1e-4),
+    "LogitNormal": Row(
+        2, lambda t: dist.LogitNormal(t[0], t[1].exp()), UNITS,
+        lambda t, x: stats.norm(t[0], exp(t[1])).logpdf(np.log(x) - np.log1p(-x)) - np.log(x) - np.log1p(-x), moments=False),
+    "LowerTruncatedPowerLaw": Row(
+        2, lambda t: dist.LowerTruncatedPowerLaw(-5 - t[0].exp(), t[1].exp()), tensor(2.5, 12.0, 900.0),
+        lambda t, x: stats.pareto(4 + exp(t[0]), scale=exp(t[1])).logpdf(x)),
+    "Moyal": Row(
+        2, lambda t: dist.Moyal(t[0], t[1].exp()), REALS[2:], lambda t, x: stats.moyal(t[0], exp(t[1])).logpdf(x)),
+    "Rayleigh": Row(
+        1, lambda t: dist.Rayleigh(t[0].exp()), POSITIVES, lambda t, x: stats.rayleigh(scale=exp(t[0])).logpdf(x)),
+    "Rice": Row(
+        2, lambda t: dist.Rice(2 * t[0].exp(), t[1].exp()), POSITIVES,
+        lambda t, x: by_mpmath(lambda v: rice(2 * exp(t[0]), exp(t[1]), v), x)),
+    "Skellam": Row(
+        2, lambda t: dist.Skellam(4 * t[0].exp(), 3 * t[1].exp()), tensor(-200, -30, -1, 0, 1, 2, 57, 58, 62, 900),
+        lambda t, x: by_mpmath(lambda v: skellam(4 * exp(t[0]), 3 * exp(t[1]), v), x), "counts"),
+    "SkewStudentT": Row(
+        4, lambda t: dist.SkewStudentT(3 * t[0].exp(), 3 * t[1].exp(), t[2], t[3].exp()), REALS,
+        lambda t, x: by_mpmath(lambda v: skew_t(3 * exp(t[0]), 3 * exp(t[1]), (v - t[2]) / exp(t[3])), x) - t[3]),
 }  # fmt: skip

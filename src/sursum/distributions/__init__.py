@@ -14,7 +14,7 @@ from sursum.common.other_libraries import refuse_name
 from sursum.distributions import constraints
 from sursum.distributions.asymmetric_laplace import AsymmetricLaplace, AsymmetricLaplaceQuantile, SoftAsymmetricLaplace
 from sursum.distributions.beta_binomial import BetaBinomial, BetaNegativeBinomial, DirichletMultinomial
-from sursum.distributions.bounded import BetaProportion, LogUniform, Triangular
+from sursum.distributions.bounded import AffineBeta, BetaProportion, LogitNormal, LogUniform, Triangular
 from sursum.distributions.car import CAR, ICAR
 from sursum.distributions.censored import (
     Censored,
@@ -28,16 +28,26 @@ from sursum.distributions.delta import Delta
 from sursum.distributions.directional import ProjectedNormal, SineBivariateVonMises, SineSkewed, VonMises3D
 from sursum.distributions.discrete_uniform import DiscreteUniform
 from sursum.distributions.empirical import Empirical
+from sursum.distributions.euler_maruyama import EulerMaruyama
+from sursum.distributions.extended import ExtendedBetaBinomial, ExtendedBinomial
+from sursum.distributions.extreme_value import GeneralizedExtremeValue
 from sursum.distributions.fluent import Independent, Masked
 from sursum.distributions.folded import FoldedDistribution
 from sursum.distributions.gamma_poisson import GammaPoisson, NegativeBinomial2
+from sursum.distributions.garch import GARCH11
+from sursum.distributions.gaussian_copula import GaussianCopula, GaussianCopulaBeta
 from sursum.distributions.glm import BernoulliLogitGLM, NormalGLM, OrderedLogisticGLM, PoissonLogGLM
+from sursum.distributions.grouped_normal_normal import GroupedNormalNormal
 from sursum.distributions.half_student_t import HalfStudentT
 from sursum.distributions.hidden_markov import DiscreteHMM
 from sursum.distributions.improper import ImproperUniform
+from sursum.distributions.interpolated import Interpolated
 from sursum.distributions.inverse_gaussian import InverseGaussian
 from sursum.distributions.kalman import GaussianHMM, GaussianStateSpace
+from sursum.distributions.levy import Levy, Moyal
+from sursum.distributions.lifetimes import Dagum, Frechet, Gompertz, LogLogistic
 from sursum.distributions.lkj import LKJ
+from sursum.distributions.log_normal_negative_binomial import LogNormalNegativeBinomial
 from sursum.distributions.logistic import Logistic, SkewLogistic, SoftLaplace
 from sursum.distributions.matrices import LKJCholesky, Wishart
 from sursum.distributions.matrix_normal import InverseWishart, MatrixNormal
@@ -46,8 +56,12 @@ from sursum.distributions.multivariate_student_t import MultivariateStudentT
 from sursum.distributions.nan_masked import NanMaskedMultivariateNormal, NanMaskedNormal
 from sursum.distributions.ordinal import OrderedLogistic, OrderedProbit
 from sursum.distributions.other_libraries import MISSING
+from sursum.distributions.power_law import DoublyTruncatedPowerLaw, LowerTruncatedPowerLaw
 from sursum.distributions.random_walk import AR, GaussianRandomWalk
+from sursum.distributions.rice import Rayleigh, Rice
+from sursum.distributions.skellam import Skellam
 from sursum.distributions.skew_normal import ExGaussian, SkewNormal
+from sursum.distributions.skew_student_t import SkewStudentT
 from sursum.distributions.sorted import InducedDirichlet, Sorted
 from sursum.distributions.standard import (
     Bernoulli,
@@ -107,8 +121,10 @@ from sursum.distributions.zero_sum_normal import ZeroSumNormal
 __all__ = [
     "AR",
     "CAR",
+    "GARCH11",
     "ICAR",
     "LKJ",
+    "AffineBeta",
     "AsymmetricLaplace",
     "AsymmetricLaplaceQuantile",
     "Bernoulli",
@@ -124,6 +140,7 @@ __all__ = [
     "Chi2",
     "ContinuousBernoulli",
     "CustomDist",
+    "Dagum",
     "Delta",
     "Dirichlet",
     "DirichletMultinomial",
@@ -131,19 +148,29 @@ __all__ = [
     "DiscreteUniform",
     "DiscreteWeibull",
     "Distribution",
+    "DoublyTruncatedPowerLaw",
     "Empirical",
+    "EulerMaruyama",
     "ExGaussian",
     "Exponential",
+    "ExtendedBetaBinomial",
+    "ExtendedBinomial",
     "FisherSnedecor",
     "FoldedDistribution",
+    "Frechet",
     "Gamma",
     "GammaPoisson",
+    "GaussianCopula",
+    "GaussianCopulaBeta",
     "GaussianHMM",
     "GaussianRandomWalk",
     "GaussianStateSpace",
+    "GeneralizedExtremeValue",
     "GeneralizedPareto",
     "GeneralizedPoisson",
     "Geometric",
+    "Gompertz",
+    "GroupedNormalNormal",
     "Gumbel",
     "HalfCauchy",
     "HalfNormal",
@@ -157,6 +184,7 @@ __all__ = [
     "ImproperUniform",
     "Independent",
     "InducedDirichlet",
+    "Interpolated",
     "IntervalCensoredDistribution",
     "InverseGamma",
     "InverseGaussian",
@@ -165,15 +193,21 @@ __all__ = [
     "LKJCholesky",
     "Laplace",
     "LeftCensoredDistribution",
+    "Levy",
+    "LogLogistic",
     "LogNormal",
+    "LogNormalNegativeBinomial",
     "LogUniform",
     "Logistic",
     "LogisticNormal",
+    "LogitNormal",
     "LowRankMultivariateNormal",
+    "LowerTruncatedPowerLaw",
     "Masked",
     "MatrixNormal",
     "MixtureGeneral",
     "MixtureSameFamily",
+    "Moyal",
     "Multinomial",
     "MultivariateNormal",
     "MultivariateStudentT",
@@ -192,13 +226,17 @@ __all__ = [
     "Poisson",
     "PoissonLogGLM",
     "ProjectedNormal",
+    "Rayleigh",
     "RelaxedBernoulli",
     "RelaxedOneHotCategorical",
+    "Rice",
     "RightCensoredDistribution",
     "SineBivariateVonMises",
     "SineSkewed",
+    "Skellam",
     "SkewLogistic",
     "SkewNormal",
+    "SkewStudentT",
     "SoftAsymmetricLaplace",
     "SoftLaplace",
     "Sorted",

@@ -1,7 +1,8 @@
-"""`LogUniform`, `Triangular`, `BetaProportion`: simple densities on an interval."""
+"""`LogUniform`, `Triangular`, `BetaProportion`, `AffineBeta`, `LogitNormal`: simple densities on an interval."""
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 import torch
@@ -10,9 +11,9 @@ from torch.distributions import Beta as TorchBeta
 from torch.distributions import constraints
 
 from sursum.common.torch_private import is_all_true
-from sursum.distributions.family import Family, inside, uniform
+from sursum.distributions.family import Family, inside, normal, uniform
 from sursum.distributions.standard import Beta
-from sursum.distributions.tails import Tails
+from sursum.distributions.tails import Tails, log_tails
 
 
 class LogUniform(Family):
@@ -184,3 +185,116 @@ class BetaProportion(Family):
 
     def _log_density(self, value: Tensor) -> Tensor:
         return self._beta().log_prob(value)
+
+    def _log_tails(self, value: Tensor) -> Tails:
+        return log_tails(self._beta(), value)
+
+
+class AffineBeta(Family):
+    r"""A Beta distribution that is stretched and moved: :math:`(x - l) / s \sim \mathrm{Beta}(a, b)`.
+
+    Args:
+        concentration1: a > 0.
+        concentration0: b > 0.
+        loc: l, the lower end.
+        scale: s > 0, the width.
+
+    Example:
+        >>> AffineBeta(2.0, 2.0, -1.0, 2.0).log_prob(torch.tensor(0.0)).exp()
+        tensor(0.7500)
+    """
+
+    arg_constraints: ClassVar[dict[str, Any]] = {
+        "concentration1": constraints.positive,
+        "concentration0": constraints.positive,
+        "loc": constraints.real,
+        "scale": constraints.positive,
+    }
+    has_rsample = True
+    concentration1: Tensor
+    concentration0: Tensor
+    loc: Tensor
+    scale: Tensor
+
+    def __init__(
+        self,
+        concentration1: Tensor | float,
+        concentration0: Tensor | float,
+        loc: Tensor | float,
+        scale: Tensor | float,
+        validate_args: bool | None = None,
+    ) -> None:
+        self._keep((), validate_args, concentration1=concentration1, concentration0=concentration0, loc=loc, scale=scale)
+
+    @property
+    def low(self) -> Tensor:
+        return self.loc
+
+    @property
+    def high(self) -> Tensor:
+        return self.loc + self.scale
+
+    @constraints.dependent_property(is_discrete=False, event_dim=0)
+    def support(self) -> Any:
+        return constraints.interval(self.low, self.high)
+
+    def _beta(self) -> Beta:
+        return Beta(self.concentration1, self.concentration0, validate_args=False)
+
+    @property
+    def mean(self) -> Tensor:
+        return self.loc + self.scale * torch.as_tensor(self._beta().mean)
+
+    @property
+    def variance(self) -> Tensor:
+        return self.scale.square() * torch.as_tensor(self._beta().variance)
+
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        share: Tensor = TorchBeta.rsample(self._beta(), torch.Size(sample_shape))
+        return self.loc + self.scale * share
+
+    def _log_density(self, value: Tensor) -> Tensor:
+        return self._beta().log_prob((value - self.loc) / self.scale) - torch.log(self.scale)
+
+    def _log_tails(self, value: Tensor) -> Tails:
+        return log_tails(self._beta(), (value - self.loc) / self.scale)
+
+
+class LogitNormal(Family):
+    r"""A number in (0, 1) whose logit is normal: :math:`\log \frac{x}{1 - x} \sim N(\mu, \sigma^2)`.
+
+    Args:
+        loc: μ.
+        scale: σ > 0.
+
+    Example:
+        >>> LogitNormal(0.0, 1.0).log_prob(torch.tensor(0.5))
+        tensor(0.4674)
+    """
+
+    arg_constraints: ClassVar[dict[str, Any]] = {"loc": constraints.real, "scale": constraints.positive}
+    support = constraints.unit_interval
+    has_rsample = True
+    loc: Tensor
+    scale: Tensor
+
+    def __init__(self, loc: Tensor | float = 0.0, scale: Tensor | float = 1.0, validate_args: bool | None = None) -> None:
+        self._keep((), validate_args, loc=loc, scale=scale)
+
+    def _standard(self, value: Tensor) -> Tensor:
+        return (torch.log(value) - torch.log1p(-value) - self.loc) / self.scale
+
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        return torch.sigmoid(self.loc + self.scale * normal(self.loc, self._extended_shape(torch.Size(sample_shape))))
+
+    def icdf(self, value: Tensor) -> Tensor:
+        return torch.sigmoid(self.loc + self.scale * torch.special.ndtri(value))
+
+    def _log_density(self, value: Tensor) -> Tensor:
+        z = self._standard(value)
+        change = torch.log(value) + torch.log1p(-value)
+        return -z.square() / 2 - torch.log(self.scale) - 0.5 * math.log(2 * math.pi) - change
+
+    def _log_tails(self, value: Tensor) -> Tails:
+        z = self._standard(value)
+        return torch.special.log_ndtr(z), torch.special.log_ndtr(-z)

@@ -55,6 +55,7 @@ __all__ = [
     "greater_than_eq",
     "half_open_interval",
     "independent",
+    "integer",
     "integer_interval",
     "interval",
     "is_dependent",
@@ -212,6 +213,18 @@ class SoftplusLowerCholesky(type(lower_cholesky)):  # type: ignore[misc]
         return "SoftplusLowerCholesky()"
 
 
+class Integer(Constraint):
+    """Whole numbers, negative ones too."""
+
+    is_discrete = True
+
+    def __repr__(self) -> str:
+        return "Integer()"
+
+    def check(self, value: Tensor) -> Tensor:
+        return value % 1 == 0
+
+
 class WithZero(Constraint):
     """A set and the number 0, of a distribution that gives 0 a probability of its own: none that has gradients."""
 
@@ -288,6 +301,7 @@ class RealOrNan(Constraint):
         return usual.flatten(value.dim() - self._dims).all(-1) if self._dims else usual
 
 
+integer = Integer()
 ordered = ordered_vector = Ordered()
 positive_ordered = positive_ordered_vector = Ordered(positive)
 corr_matrix = CorrelationMatrix()

@@ -151,13 +151,29 @@ def _bisect(base: Any, log_below: Tensor, log_above: Tensor) -> Tensor:
                 break
             width = torch.where(long, 2 * width, width)
             low = torch.where(long, low - width, low)
-    for _ in range(200):
-        middle = low + (high - low) / 2
-        if bool(((middle == low) | (middle == high)).all()):
+    return _refine(base, log_below, log_above, low, high)
+
+
+def _refine(base: Any, log_below: Tensor, log_above: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """The quantile between two bounds, by Newton's steps on the smaller tail's logarithm, and halves where they leave those."""
+    right = log_above < log_below
+    eps = torch.finfo(log_below.dtype).eps
+    rounding = 4 * eps * (1 + torch.minimum(log_above, log_below).abs())
+    x, found = low + (high - low) / 2, torch.zeros_like(right)
+    last = torch.full_like(x, torch.inf)
+    for _ in range(400):
+        below, above = log_tails(base, x)
+        gap = torch.where(right, above - log_above, log_below - below)
+        found = found | (gap.abs() <= rounding)
+        low, high = torch.where(gap > 0, x, low), torch.where(gap > 0, high, x)
+        new = x + gap / torch.exp(base.log_prob(x) - torch.where(right, above, below))
+        usable = (new >= low) & (new <= high) & (gap.abs() <= last / 2)  # else they creep
+        new = torch.where(found, x, torch.where(usable, new, low + (high - low) / 2))
+        found = found | ((new - x).abs() <= 2 * eps * x.abs()) | ~(low < high)
+        x, last = new, gap.abs()
+        if bool(found.all()):
             break
-        right = reaches(middle)
-        low, high = torch.where(right, low, middle), torch.where(right, middle, high)
-    return high
+    return x
 
 
 def _normal(base: Any, value: Tensor) -> Tails:
