@@ -15,6 +15,7 @@ import sursum.distributions as dist
 from sursum.distributions import constraints
 from tests.support.monte_carlo import standard_error
 from tests.support.paths import ROOT
+from tests.support.peer_distributions import NUMPYRO, PYMC, PYRO
 
 PAGE = (ROOT / "docs" / "porting.md").read_text()
 NAMED = sorted(set(re.findall(r"`(su(?:\.\w+)+)`", PAGE)))
@@ -38,6 +39,28 @@ def test_the_page_has_every_name_that_is_much_used() -> None:
     first = " ".join(line.split("|")[1] for line in PAGE.splitlines() if line.startswith("| `"))
     assert {name for name in THERE if f"`{name}`" not in first} == set()
     assert len(NAMED) > 50
+
+
+def distributions() -> tuple[set[str], dict[str, tuple[str, str]]]:
+    """The names that the page says are the same, and for each other one what is there, and the note."""
+    section = PAGE.split("\n## Distributions\n")[1].split("\nOf Stan's:\n")[0]
+    same, table = section.split("| there | here | note |")
+    rows = [line.split(" | ") for line in table.splitlines() if line.startswith("| `")]
+    others = {name: (row[1], row[2].strip(" |")) for row in rows for name in re.findall(r"`(\w+)`", row[0])}
+    listed = same.split("`su.distributions`:")[1].split("Arguments are")[0]
+    return set(re.findall(r"`(\w+)`", listed)), others
+
+
+@pytest.mark.parametrize("library", [PYRO, NUMPYRO, PYMC], ids=["pyro", "numpyro", "pymc"])
+def test_the_page_answers_every_distribution_of_other_libraries(library: list[str]) -> None:
+    same, others = distributions()
+    assert same <= set(dist.__all__)
+    assert not same & others.keys()
+    assert set(library) - same - others.keys() == set()
+    for name in set(library) & others.keys():
+        assert name not in dist.__all__
+        here, note = others[name]
+        assert "`su." in here or here == "the name without its ending" or (here == "—" and len(note) > 10)
 
 
 def sampled(program: object, *args: object, draws: int = 1000) -> su.Posterior:

@@ -351,3 +351,19 @@ def test_discrete_executions_are_gone_through():
     for _ in range(4):
         found.add(tuple(runner().tolist()))
     assert found == {(0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0)}
+
+
+def test_mixtures_of_diagonal_normals_have_pyros_densities():
+    """Pyro 1.9.2's numbers."""
+    locs = torch.tensor([[0.5, -1.0], [0.0, 2.0], [-0.3, 0.4]])
+    scales = torch.tensor([[0.6, 1.0], [1.3, 0.7], [0.9, 1.1]])
+    logits, x = torch.tensor([0.2, -0.5, 1.0]), torch.tensor([0.3, -0.7])
+    assert float(dist.MixtureOfDiagNormals(locs, scales, logits).log_prob(x)) == pytest.approx(-2.196916, abs=1e-5)
+    shared = dist.MixtureOfDiagNormalsSharedCovariance(locs, scales[0], logits)
+    assert float(shared.log_prob(x)) == pytest.approx(-2.138812, abs=1e-5)
+    around = dist.GaussianScaleMixture(scales[0], logits, scales[:, 0])
+    assert float(around.log_prob(x)) == pytest.approx(-1.552773, abs=1e-5)
+    factor = torch.tensor([[1.0, 0.0], [0.4, 0.8]])
+    normal = torch.distributions.MultivariateNormal(locs[0], scale_tril=factor).log_prob(x)
+    assert torch.equal(dist.OMTMultivariateNormal(locs[0], factor).log_prob(x), normal)
+    assert torch.equal(dist.AVFMultivariateNormal(locs[0], factor, torch.zeros(2, 1, 2)).log_prob(x), normal)

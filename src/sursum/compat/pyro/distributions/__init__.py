@@ -10,6 +10,13 @@ from torch.distributions import Distribution
 import sursum.distributions as ours
 from sursum.compat.pyro._refuse import refusing
 from sursum.compat.pyro.distributions import constraints, torch_distribution, transforms, util
+from sursum.compat.pyro.distributions.diagonal_mixtures import (
+    AVFMultivariateNormal,
+    GaussianScaleMixture,
+    MixtureOfDiagNormals,
+    MixtureOfDiagNormalsSharedCovariance,
+    OMTMultivariateNormal,
+)
 from sursum.compat.pyro.distributions.torch_distribution import TorchDistribution, TorchDistributionMixin
 from sursum.compat.pyro.distributions.unit import Unit
 from sursum.compat.pyro.distributions.util import enable_validation, is_validation_enabled, validation_enabled
@@ -26,7 +33,15 @@ MISSING = {
     "TransformModule": "a transform with parameters is a torch.nn.Module that makes one: pyro.module(name, net)",
     "ComposeTransformModule": "a transform with parameters is a torch.nn.Module that makes one: pyro.module(name, net)",
     "LinearHMM": "write su.scan, a loop in C",
+    "IndependentHMM": "write GaussianHMM in a plate",
+    "GammaGaussianHMM": "write su.scan, a loop in C",
+    "GaussianMRF": "write GaussianHMM, which has the same joint distribution",
+    "MaskedMixture": "write torch.where(mask, a, b) of the two values, or of the two log densities in pyro.factor",
     "Stable": "its density has no closed form",
+    "StableWithLogProb": "its density has no closed form",
+    "TruncatedPolyaGamma": "NUTS needs no auxiliary variable: write Bernoulli(logits=…)",
+    "RelaxedBernoulliStraightThrough": "write RelaxedBernoulli, or sum the site out",
+    "RelaxedOneHotCategoricalStraightThrough": "write OneHotCategoricalStraightThrough",
 }
 
 
@@ -50,6 +65,11 @@ def _advise(name: str) -> dict[str, str]:
 
 
 __all__ = [
+    "AVFMultivariateNormal",
+    "GaussianScaleMixture",
+    "MixtureOfDiagNormals",
+    "MixtureOfDiagNormalsSharedCovariance",
+    "OMTMultivariateNormal",
     "Delta",
     "Distribution",
     "Empirical",
