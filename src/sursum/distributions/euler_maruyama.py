@@ -106,4 +106,5 @@ class EulerMaruyama(Family):
         away = ((after - before - drift * step) / scale).square()
         terms = -0.5 * away - torch.log(scale.abs()) - 0.5 * math.log(2 * math.pi)
         path: Tensor = terms.flatten(axis).sum(-1) if events > 1 else terms.sum(-1)
-        return path + self.init_dist.log_prob(value.select(axis, 0))
+        first: Tensor = self.init_dist.log_prob(value.select(axis, 0))
+        return path + first

@@ -96,8 +96,9 @@ class GaussianCopula(Family):
         z = torch.where(left, size, -size)
         factor = self.correlation_cholesky
         white = torch.linalg.solve_triangular(factor, z.unsqueeze(-1), upper=False).squeeze(-1)
-        joint = (z.square() - white.square()).sum(-1) / 2 - torch.log(factor.diagonal(dim1=-2, dim2=-1)).sum(-1)
-        return joint + self._marginal.log_prob(value).sum(-1)
+        joint: Tensor = (z.square() - white.square()).sum(-1) / 2 - torch.log(factor.diagonal(dim1=-2, dim2=-1)).sum(-1)
+        single: Tensor = self._marginal.log_prob(value)
+        return joint + single.sum(-1)
 
 
 class GaussianCopulaBeta(GaussianCopula):

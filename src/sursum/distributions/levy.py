@@ -68,7 +68,8 @@ class Levy(_OfSquare):
         return self.loc + self.scale / normal(self.loc, self._extended_shape(torch.Size(sample_shape))).square()
 
     def icdf(self, value: Tensor) -> Tensor:
-        return self.loc + self.scale / torch.special.ndtri(value / 2).square()
+        size: Tensor = torch.special.ndtri(value / 2)
+        return self.loc + self.scale / size.square()
 
     def _log_density(self, value: Tensor) -> Tensor:
         away = value - self.loc

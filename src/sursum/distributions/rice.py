@@ -85,7 +85,8 @@ class Rice(Family):
     def mean(self) -> Tensor:
         y = (self.loc / self.scale).square() / 4
         bessel = (1 + 2 * y) * torch.special.i0e(y) + 2 * y * torch.special.i1e(y)
-        return self.scale * math.sqrt(math.pi / 2) * bessel
+        found: Tensor = self.scale * math.sqrt(math.pi / 2) * bessel
+        return found
 
     @property
     def variance(self) -> Tensor:
@@ -93,7 +94,8 @@ class Rice(Family):
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         shape = self._extended_shape(torch.Size(sample_shape))
-        return torch.hypot(self.loc + self.scale * normal(self.loc, shape), self.scale * normal(self.loc, shape))
+        length: Tensor = torch.hypot(self.loc + self.scale * normal(self.loc, shape), self.scale * normal(self.loc, shape))
+        return length
 
     def _log_density(self, value: Tensor) -> Tensor:
         z, nu = value / self.scale, self.loc / self.scale
