@@ -26,6 +26,24 @@ class _Lifetime(Family):
         return self.icdf(uniform(self.concentration, self._extended_shape(torch.Size(sample_shape))))
 
 
+class _HeavyTailed(_Lifetime):
+    """One of which moments up to some order are finite."""
+
+    def _raw(self, order: int) -> Tensor:
+        """The expectation of that power, or infinity."""
+        raise NotImplementedError
+
+    @property
+    def mean(self) -> Tensor:
+        return self._raw(1)
+
+    @property
+    def variance(self) -> Tensor:
+        first, second = self._raw(1), self._raw(2)
+        finite = torch.isfinite(second)
+        return torch.where(finite, second - torch.where(finite, first, 0.0) ** 2, torch.inf)
+
+
 def _moment(shape: Tensor, order: int, value: Any) -> Tensor:
     """`value` of the shapes above `order`, of which the moment is finite."""
     finite = shape > order
@@ -33,7 +51,7 @@ def _moment(shape: Tensor, order: int, value: Any) -> Tensor:
     return found
 
 
-class Frechet(_Lifetime):
+class Frechet(_HeavyTailed):
     r"""The Fréchet, or inverse Weibull, distribution, of large maxima:
 
     .. math:: P(X \le x) = \exp\left(-(x / s)^{-\alpha}\right), \qquad
@@ -55,15 +73,6 @@ class Frechet(_Lifetime):
 
     def _raw(self, order: int) -> Tensor:
         return self.scale**order * _moment(self.concentration, order, lambda a: torch.exp(torch.lgamma(1 - order / a)))
-
-    @property
-    def mean(self) -> Tensor:
-        return self._raw(1)
-
-    @property
-    def variance(self) -> Tensor:
-        finite = self.concentration > 2
-        return torch.where(finite, self._raw(2) - torch.where(finite, self._raw(1), 0.0).square(), torch.inf)
 
     def icdf(self, value: Tensor) -> Tensor:
         return self.scale * torch.exp(-torch.log(-torch.log(value)) / self.concentration)
@@ -110,7 +119,7 @@ class Gompertz(_Lifetime):
         return log_one_minus_exp(above), above
 
 
-class LogLogistic(_Lifetime):
+class LogLogistic(_HeavyTailed):
     r"""A number whose logarithm is logistic:
 
     .. math:: P(X \le x) = \frac{1}{1 + (x / s)^{-\beta}}, \quad x > 0
@@ -136,15 +145,6 @@ class LogLogistic(_Lifetime):
 
         return self.scale**order * _moment(self.concentration, order, value)
 
-    @property
-    def mean(self) -> Tensor:
-        return self._raw(1)
-
-    @property
-    def variance(self) -> Tensor:
-        finite = self.concentration > 2
-        return torch.where(finite, self._raw(2) - torch.where(finite, self._raw(1), 0.0).square(), torch.inf)
-
     def _log_odds(self, value: Tensor) -> Tensor:
         return self.concentration * (torch.log(value) - torch.log(self.scale))
 
@@ -159,7 +159,7 @@ class LogLogistic(_Lifetime):
         return logistic_tails(self._log_odds(value))
 
 
-class Dagum(_Lifetime):
+class Dagum(_HeavyTailed):
     r"""The Dagum distribution, of incomes:
 
     .. math:: P(X \le x) = \left(1 + (x / s)^{-a}\right)^{-p}, \quad x > 0
@@ -201,15 +201,6 @@ class Dagum(_Lifetime):
             return torch.exp(torch.lgamma(p + part) + torch.lgamma(1 - part) - torch.lgamma(p))
 
         return self.scale**order * _moment(self.sharpness, order, value)
-
-    @property
-    def mean(self) -> Tensor:
-        return self._raw(1)
-
-    @property
-    def variance(self) -> Tensor:
-        finite = self.sharpness > 2
-        return torch.where(finite, self._raw(2) - torch.where(finite, self._raw(1), 0.0).square(), torch.inf)
 
     def _log_odds(self, value: Tensor) -> Tensor:
         return self.sharpness * (torch.log(value) - torch.log(self.scale))
