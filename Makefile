@@ -18,7 +18,7 @@ demo: $(READY)
 test: lint tests
 
 tests: $(READY)
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 	$(MAKE) test-widths
 
 # torch picks its kernels by the width of the processor's vectors: what in C, or in numbers, is compared with them, at the

@@ -97,6 +97,7 @@ def test_change_point_sums_over_all_years() -> None:
     assert float(density(torch.zeros(2).double())) == pytest.approx(by_hand - np.log(len(y) - 1) + prior, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_hidden_markov(run: Run) -> None:
     """The probabilities of the states at a draw are those of the forward and backward algorithms, and the path is found."""
     module, posterior = run("hidden_markov", 150)
@@ -115,6 +116,7 @@ def test_hidden_markov(run: Run) -> None:
     near(posterior["rates"], module.RATES.numpy(), 3.0)
 
 
+@pytest.mark.slow
 def test_capture_recapture(run: Run) -> None:
     """The density is that of Cormack, Jolly and Seber: survival between sightings, and not being seen after the last."""
     module, posterior = run("capture_recapture", 200)

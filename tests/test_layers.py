@@ -3,6 +3,7 @@
 import ast
 import importlib
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -58,9 +59,15 @@ def imports(node, path):
 MODULES = {name_of(path) for path in FILES}
 
 
+@cache
+def parsed(path):
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
 def statements(path):
     """Every import statement of a file, with whether it stands at module level."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = parsed(path)
     top = {id(node) for node in tree.body}
     if "LateNames" in path.read_text(encoding="utf-8"):  # those that are imported when asked for, told to type checkers
         top |= {id(inner) for node in tree.body if isinstance(node, ast.If) for inner in node.body}
@@ -77,32 +84,34 @@ def test_every_module_is_in_a_layer():
     assert sum(len(layer) for layer in LAYERS) == len(RANK), "a module stands in two layers"
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if path.name == "__init__.py" and path.parent != PACKAGE], ids=short)
-def test_every_room_says_who_may_import_it(path):
-    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-    assert re.search(r"\b[Ii]mport", text), f"{short(path)}: say what is inside, what it imports, and what may import it"
+def test_every_room_says_who_may_import_it():
+    """What is inside, what it imports, and what may import it."""
+    rooms = [path for path in FILES if path.name == "__init__.py" and path.parent != PACKAGE]
+    assert [short(path) for path in rooms if not re.search(r"\b[Ii]mport", ast.get_docstring(parsed(path)) or "")] == []
 
 
-@pytest.mark.parametrize("path", FILES, ids=short)
-def test_imports_go_downwards(path):
-    here = entry(name_of(path))
-    for node, _ in statements(path):
-        for target in imports(node, path):
-            if target.split(".")[0] != "sursum":
-                continue
-            there = entry(target)
-            inside_a_folder = here == there and (PACKAGE / here).is_dir()
-            assert inside_a_folder or RANK[there] < RANK[here], f"{short(path)}:{node.lineno} imports {target}"
+def test_imports_go_downwards():
+    def wrong(path, target):
+        if target.split(".")[0] != "sursum":
+            return False
+        here, there = entry(name_of(path)), entry(target)
+        inside_a_folder = here == there and (PACKAGE / here).is_dir()
+        return not inside_a_folder and RANK[there] >= RANK[here]
+
+    found = [(path, node, target) for path in FILES for node, _ in statements(path) for target in imports(node, path)]
+    assert [f"{short(path)}:{node.lineno} imports {target}" for path, node, target in found if wrong(path, target)] == []
 
 
-@pytest.mark.parametrize("path", FILES, ids=short)
-def test_imports_stand_at_module_level(path):
-    for node, at_top in statements(path):
-        for target in imports(node, path):
-            late = target.split(".")[0] in LATE
-            assert at_top != late, f"{short(path)}:{node.lineno} imports {target} " + (
-                "at module level: it is slow or optional" if late else "inside a function or a condition"
-            )
+def test_imports_stand_at_module_level():
+    """Those of slow or optional packages excepted, which stand where they are needed."""
+    wrong = [
+        f"{short(path)}:{node.lineno} imports {target} {'at module level' if at_top else 'inside a function or a condition'}"
+        for path in FILES
+        for node, at_top in statements(path)
+        for target in imports(node, path)
+        if at_top == (target.split(".")[0] in LATE)
+    ]
+    assert wrong == []
 
 
 # What a surface of another library may import of the package.
@@ -120,9 +129,13 @@ def importing(path, module):
             yield node.module, tuple(alias.name for alias in node.names)
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if "compat" in path.relative_to(PACKAGE).parts], ids=short)
-def test_surfaces_of_other_libraries_stand_on_public_names(path):
-    for module, names in importing(path, "sursum"):
+def in_compat(path):
+    return "compat" in path.relative_to(PACKAGE).parts
+
+
+def test_surfaces_of_other_libraries_stand_on_public_names():
+    found = [(path, *taken) for path in FILES if in_compat(path) for taken in importing(path, "sursum")]
+    for path, module, names in found:
         if module.startswith("sursum.compat"):
             continue
         assert module in FACES, f"{short(path)} imports {module}, which is not public"
@@ -132,20 +145,20 @@ def test_surfaces_of_other_libraries_stand_on_public_names(path):
         assert set(names) <= public, f"{short(path)} imports {sorted(set(names) - public)} of {module}, which are not public"
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if "compat" not in path.relative_to(PACKAGE).parts], ids=short)
-def test_nothing_stands_on_surfaces_of_other_libraries(path):
-    found = [module for module, _ in importing(path, "sursum") if module.startswith("sursum.compat")]
-    assert not found or path.name == "__main__.py", f"{short(path)} imports {found}"
+def test_nothing_stands_on_surfaces_of_other_libraries():
+    below = [path for path in FILES if not in_compat(path) and path.name != "__main__.py"]
+    found = [(short(path), module) for path in below for module, _ in importing(path, "sursum")]
+    assert [(path, module) for path, module in found if module.startswith("sursum.compat")] == []
 
 
 def private_names(path):
     """What a file takes of torch that begins with an underscore, by import or as an attribute."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "torch":
             dotted = [f"{node.module}.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.Import):
             dotted = [alias.name for alias in node.names if alias.name.split(".")[0] == "torch"]
-        elif isinstance(node, ast.Attribute) and ast.unparse(node).startswith("torch."):
+        elif isinstance(node, ast.Attribute) and node.attr.startswith("_") and ast.unparse(node).startswith("torch."):
             dotted = [ast.unparse(node)]
         else:
             continue

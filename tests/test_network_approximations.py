@@ -12,6 +12,7 @@ from torch.func import functional_call
 
 import sursum as su
 import sursum.distributions as dist
+from tests.support.few import few
 
 PRIOR = dist.Normal(0.0, 1.0)
 X = torch.linspace(-1.0, 1.0, 24, dtype=torch.float64).reshape(12, 2)
@@ -36,12 +37,12 @@ def by_svi(model: Callable[..., Any]) -> tuple[su.Posterior, dict[str, Tensor]]:
 
 
 WAYS: dict[str, Approximate] = {"Laplace": by_laplace, "Pathfinder": by_pathfinder, "SVI": by_svi}
+EACH = [(way, lifted) for way in WAYS for lifted in ("net.**", "net.2.*")]
 
 
 @pytest.mark.filterwarnings("ignore::sursum.errors.DiagnosticWarning")  # five draws judge nothing
 @pytest.mark.filterwarnings("ignore::sursum.errors.HeldParameterWarning")
-@pytest.mark.parametrize("lifted", ["net.**", "net.2.*"], ids=["whole", "last layer"])
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(("way", "lifted"), few(EACH, [("Laplace", "net.**"), ("SVI", "net.**"), ("Pathfinder", "net.2.*")]))
 def test_the_ensemble_is_torchs_functional_call_at_every_draw(way: str, lifted: str) -> None:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(2, 2), nn.Tanh(), nn.Linear(2, 1)).double()

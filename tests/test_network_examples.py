@@ -34,6 +34,7 @@ def gp() -> ModuleType:
 
 
 @SHORT
+@pytest.mark.slow
 def test_intervals_of_the_lifted_network_cover_what_they_promise(diabetes: ModuleType) -> None:
     data = diabetes.read_patients()
     assert (data.x.shape, data.x_new.shape) == ((331, 10), (111, 10))
@@ -78,6 +79,7 @@ def test_scores_of_a_network_that_is_right(diabetes: ModuleType) -> None:
 
 
 @SHORT
+@pytest.mark.slow
 def test_the_last_layer_of_a_classifier(digits: ModuleType) -> None:
     data = digits.read_digits()
     net = digits.train(data)
@@ -119,6 +121,7 @@ def test_calibration_error_by_hand(digits: ModuleType) -> None:
 
 
 @SHORT
+@pytest.mark.slow
 def test_saas_finds_the_inputs_that_matter(gp: ModuleType) -> None:
     data = gp.measure()
     posterior = gp.sample(data, draws=80, chains=2)

@@ -50,7 +50,7 @@ def stopped(path: Path, **settings: object) -> None:
     run.stop()
 
 
-@pytest.mark.parametrize("thin", [1, 7])
+@pytest.mark.parametrize("thin", [pytest.param(1, marks=pytest.mark.slow), 7])
 def test_a_stopped_run_becomes_the_one_that_was_not(tmp_path, thin):
     path = tmp_path / "run.zarr"
     stopped(path, thin=thin, cores=2)

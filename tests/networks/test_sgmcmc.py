@@ -88,6 +88,7 @@ def test_batches_of_the_data_with_sgld(loader: bool) -> None:
     assert float(mean) < 2.0 * (noisy / PRECISION / 40 * (1 + kept**10) / (1 - kept**10)) ** 0.5
 
 
+@pytest.mark.slow
 def test_the_thermostat_meets_noise_that_friction_alone_does_not() -> None:
     h = 0.06
     heated, met = (
@@ -151,6 +152,7 @@ def regression(net: nn.Module) -> Any:
 X = torch.linspace(-1.0, 1.0, 40).reshape(20, 2)
 
 
+@pytest.mark.slow
 def test_the_posterior_of_a_network() -> None:
     net = mlp()
     before = {name: value.clone() for name, value in net.state_dict().items()}

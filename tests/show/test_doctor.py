@@ -58,6 +58,7 @@ def test_all_is_well_and_then_the_cache_is_cleared(cache, monkeypatch, capsys):
     assert [file.name for file in cache.iterdir()] == ["letter.txt"]
 
 
+@pytest.mark.slow
 def test_without_a_compiler(cache):
     done = call("doctor", SURSUM_CACHE=str(cache), CC="no-such-compiler")
     assert done.returncode == 1

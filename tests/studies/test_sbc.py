@@ -165,6 +165,7 @@ def test_a_lifted_network():
     assert p.min() > 0.01 / p.size, found
 
 
+@pytest.mark.slow
 def test_workers_give_the_same_ranks():
     few = QUICK | {"num_simulations": 6}
     here = su.infer.SBC(model, **few).run(ZEROS)

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from tests.support.few import few
 from torch.optim.lr_scheduler import ExponentialLR
 
 import sursum as su
@@ -118,9 +119,13 @@ def moments(posterior, name="w"):
     return draws.mean(0), torch.cov(draws.T)
 
 
-@pytest.mark.parametrize("guide", GAUSSIAN)
-@pytest.mark.parametrize("loss", [Trace_ELBO(), RenyiELBO(0.5, num_particles=2)], ids=["trace", "renyi"])
-def test_guides_with_a_covariance_find_the_exact_posterior(normal_normal, guide, loss):
+BOUNDS = {"trace": Trace_ELBO(), "renyi": RenyiELBO(0.5, num_particles=2)}
+JOINED = [(name, guide) for name in BOUNDS for guide in GAUSSIAN]
+
+
+@pytest.mark.parametrize(("name", "guide"), few(JOINED, [*JOINED[: len(GAUSSIAN)], ("renyi", "multivariate")]))
+def test_guides_with_a_covariance_find_the_exact_posterior(normal_normal, name, guide):
+    loss = BOUNDS[name]
     model, args, mean, precision, evidence = normal_normal
     svi = fitted(model, GAUSSIAN[guide](model), loss, args, steps=40000)
     # There every draw gives the evidence, so that the noise of the gradient goes to zero as well.
@@ -211,7 +216,7 @@ def test_importance_weighting_tightens_the_bound(normal_normal):
     assert bounds[0] + 0.05 < bounds[1] < bounds[2] < float(evidence) + 0.01
 
 
-@pytest.mark.parametrize("name", ["gamma", "beta"])
+@pytest.mark.parametrize("name", ["gamma", pytest.param("beta", marks=pytest.mark.slow)])
 def test_guides_with_draws_that_only_torch_can_differentiate_find_the_posterior(name):
     """Gamma and Beta draw by rejection, with implicit derivatives: the programs run at every step."""
     one = torch.tensor(1.0, dtype=D)

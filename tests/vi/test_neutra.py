@@ -76,7 +76,7 @@ assert torch.distributions.Distribution._validate_args
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
-@pytest.mark.parametrize("flow", [default, spline])
+@pytest.mark.parametrize("flow", [default, pytest.param(spline, marks=pytest.mark.slow)])
 def test_a_flow_is_such_a_map(flow):
     guide, params = fitted(lambda program: autoguide.AutoNormalizingFlow(program, flow=flow), steps=20)
     neutra = NeuTraReparam(guide, params)

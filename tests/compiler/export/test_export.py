@@ -11,6 +11,7 @@ import bridgestan
 import numpy as np
 import pytest
 import torch
+from tests.support.few import few
 
 import sursum as su
 import sursum.distributions as dist
@@ -273,7 +274,7 @@ def compiled_driver(tmp_path, path, *options):
     return target
 
 
-@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize("name", few(PROGRAMS, ["schools", "scanned"]))
 def test_a_c_program_needs_no_python_and_is_clean_under_sanitizers(exported, name, tmp_path):
     density, path = exported[name]
     options = ["-O1", "-g", "-Wall", "-Wextra", "-Werror", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]

@@ -9,6 +9,7 @@ import pytest
 import torch
 from tests.compiler.native.densities import CONSTRAINTS, DISTRIBUTIONS, NETWORKS, constrained, latent, network, observed
 from tests.distributions.families import ROWS as FAMILY_ROWS
+from tests.support.few import few
 
 import sursum as su
 import sursum.distributions as dist
@@ -100,7 +101,12 @@ def test_observed(name: str) -> None:
     check(observed(name), tolerance=precision(name))
 
 
-@pytest.mark.parametrize("name", [name for name in DISTRIBUTIONS if continuous(name)])
+LATENT = [name for name in DISTRIBUTIONS if continuous(name)]
+# A family by its first parametrisation; by the others in the slow suite.
+FIRST = list({name.split(" of ")[0]: name for name in reversed(LATENT)}.values())
+
+
+@pytest.mark.parametrize("name", few(LATENT, FIRST))
 def test_latent(name: str) -> None:
     check(latent(name), tolerance=precision(name))
 

@@ -505,6 +505,7 @@ print("done", flush=True)
 """
 
 
+@pytest.mark.slow
 def test_two_processes_may_compile_one_density_at_once(cached):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(Path(su.__file__).parents[1])])}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
