@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
 from tests.support.row_regression import PLACES, regression
 
 import sursum as su
+import sursum.distributions as dist
 from sursum.common.mapped_files import is_mapped, map_file
 from sursum.core.arguments import with_data
 
@@ -66,3 +70,92 @@ def test_what_cannot_be_mapped_is_copied(files, tmp_path):
 def test_nothing_is_written_to_the_file(files, tmp_path):
     map_file(files[1]).zero_()
     np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), Y)
+
+
+def _column(path, **options):
+    pa, feather = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.feather")
+    rng = np.random.default_rng(1)
+    table = pa.table({"y": rng.normal(size=20_000), "k": np.arange(20_000)})
+    feather.write_feather(table, path, **{"compression": "uncompressed", "chunksize": len(table), **options})
+    return pa.ipc.open_file(pa.memory_map(str(path))).read_all()["y"]
+
+
+def mean(y):
+    mu = su.sample("mu", dist.Normal(torch.zeros((), dtype=torch.float64), 10.0))
+    with su.plate("data", len(y)):
+        su.sample("y", dist.Normal(mu, 1.0), obs=y)
+
+
+def test_arrow_columns_are_read_from_their_file(tmp_path):
+    column = _column(tmp_path / "y.arrow")
+    (y,), _ = with_data(mean, [column], {})
+    assert is_mapped(y)
+    np.testing.assert_array_equal(y, column.to_numpy())
+    (part,), _ = with_data(mean, [column.slice(5_000, 10_000)], {})
+    assert is_mapped(part)
+    np.testing.assert_array_equal(part, column.to_numpy()[5_000:15_000])
+    # The tensor's memory is the file's: a byte that is written to the file is read by the tensor.
+    density = su.compile(mean, y)
+    assert any(reads(constant, y) for constant in density.graph.constants.values())
+    before = float(y[0])
+    content = (tmp_path / "y.arrow").read_bytes()
+    place = content.index(np.float64(before).tobytes())
+    with (tmp_path / "y.arrow").open("r+b") as file:
+        file.seek(place)
+        file.write(np.float64(2.5).tobytes())
+    assert float(y[0]) == 2.5
+    y.zero_()
+    assert (tmp_path / "y.arrow").read_bytes()[place : place + 8] == np.float64(2.5).tobytes()
+
+
+def test_arrow_columns_in_pieces_are_copied_with_a_warning(tmp_path):
+    column = _column(tmp_path / "y.arrow", chunksize=12_000)
+    with pytest.warns(su.errors.EngineWarning, match="in 2 pieces"):
+        (y,), _ = with_data(mean, [column], {})
+    assert not is_mapped(y)
+    np.testing.assert_array_equal(y, column.to_numpy())
+    (compressed,), _ = with_data(mean, [_column(tmp_path / "z.arrow", compression="lz4")], {})
+    assert not is_mapped(compressed)
+    np.testing.assert_array_equal(compressed, y)
+
+
+RESIDENT = """
+import sys
+import numpy as np, torch
+import sursum as su, sursum.distributions as dist
+
+def mean(y):
+    mu = su.sample("mu", dist.Normal(torch.zeros((), dtype=torch.float64), 10.0))
+    with su.plate("data", len(y)):
+        su.sample("y", dist.Normal(mu, 1.0), obs=y)
+
+def anonymous():
+    lines = open("/proc/self/status").read().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) * 1024
+
+def columns():
+    if sys.argv[1].endswith(".npy"):
+        return np.load(sys.argv[1], mmap_mode="r")
+    import pyarrow as pa
+    return pa.ipc.open_file(pa.memory_map(sys.argv[1])).read_all()["y"]
+
+su.compile(mean, torch.ones(100, dtype=torch.float64)).value_and_grad([0.3])  # what is loaded once
+density = su.compile(mean, columns())
+before = anonymous()
+density.value_and_grad([0.3])
+print(anonymous() - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["npy", "arrow"])
+def test_memory_does_not_grow_where_data_are_read(kind, tmp_path):
+    y = np.random.default_rng(0).normal(size=4_000_000)  # 32 MB
+    path = tmp_path / f"y.{kind}"
+    if kind == "npy":
+        np.save(path, y)
+    else:
+        pa, feather = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.feather")
+        feather.write_feather(pa.table({"y": y}), path, compression="uncompressed", chunksize=len(y))
+    grown = subprocess.run([sys.executable, "-c", RESIDENT, str(path)], capture_output=True, text=True, check=True)
+    assert int(grown.stdout) < y.nbytes / 8

@@ -10,10 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sursum.common.mapped_files import map_file
-from sursum.errors import CallError, SursumError
+from sursum.common.mapped_files import map_file, map_memory
+from sursum.common.user_frame import warn
+from sursum.errors import CallError, EngineWarning, SursumError
 
 _PLAIN = frozenset((Tensor, int, float, bool, str, complex, type(None)))
+#: Bytes from which on it is asked whether an array that cannot be written to lies in a mapped file.
+_LARGE = 2**16
 _LARGEST = torch.iinfo(torch.int64).max
 
 
@@ -113,6 +116,9 @@ def _tensor(value: Any, named: Callable[[], str], error: type[SursumError]) -> T
     array = array.astype(_dtype(array.dtype), copy=False)
     if isinstance(array, np.memmap) and (mapped := map_file(array)) is not None:
         return mapped
+    if not array.flags.writeable and array.nbytes >= _LARGE and (mapped := map_memory(array)) is not None:
+        return mapped
+    _warn_of_copy(value, array)
     fits = array.flags.writeable and all(step >= 0 and step % array.itemsize == 0 for step in array.strides)
     return torch.from_numpy(array if fits else np.array(array, order="C", subok=False))
 
@@ -131,6 +137,8 @@ def _find_missing(value: Any) -> np.ndarray[Any, Any]:
         return np.ma.getmaskarray(value)
     if isinstance(value, np.ndarray):
         return np.array([item is None for item in value.ravel()]).reshape(value.shape) if value.dtype.hasobject else np.array(0)
+    if getattr(value, "null_count", None) == 0:  # of Arrow, which has counted
+        return np.array(False)
     of_columns = getattr(value, "dtype", None)
     may = not isinstance(of_columns, np.dtype) or of_columns.hasobject
     test = getattr(value, "isna", None) if may else None
@@ -143,10 +151,27 @@ def _numpy(value: Any) -> np.ndarray[Any, Any]:
         return value
     if isinstance(value, np.ndarray):
         return np.asarray(value)
+    chunks = getattr(value, "chunks", None)  # of Arrow: a column, where it lies if there is one piece
+    if isinstance(chunks, list) and len(chunks) == 1:
+        value = chunks[0]
     plain = getattr(getattr(value, "dtype", None), "numpy_dtype", None)
     if isinstance(plain, np.dtype) and plain.kind in "fiub":
         return np.asarray(value.to_numpy(dtype=plain))
     return np.asarray(value)
+
+
+def _warn_of_copy(value: Any, array: np.ndarray[Any, Any]) -> None:
+    """Warn where a column is copied that could be read where it lies."""
+    chunks = getattr(value, "chunks", None)
+    if not isinstance(chunks, list) or len(chunks) < 2 or array.nbytes < _LARGE:
+        return
+    first = np.asarray(chunks[0])
+    if not first.flags.writeable and first.size and map_memory(first) is not None:
+        warn(
+            f"a column of a mapped Arrow file is in {len(chunks)} pieces, so that all of it is copied to memory. Write "
+            "the file with one piece: feather.write_feather(table, path, compression='uncompressed', chunksize=len(table)).",
+            EngineWarning,
+        )
 
 
 def _what(array: np.ndarray[Any, Any]) -> str:
