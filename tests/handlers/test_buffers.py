@@ -110,6 +110,24 @@ def test_a_step_with_buffers_is_captured_and_says_nothing() -> None:
     assert svi.losses[0] != svi.losses[1]
 
 
+class Layers(nn.Module):
+    """A batch norm that is applied three times, of which once for nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.last = nn.BatchNorm1d(3), nn.Linear(3, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.norm(x)
+        return self.last(self.norm(x) + self.norm(x))
+
+
+def test_a_layer_that_is_applied_again_sees_the_batch_again() -> None:
+    found = fitted(Layers(), 2)
+    assert int(found.buffers["net.norm.num_batches_tracked"]) == 6
+    torch.testing.assert_close(found.buffers["net.norm.running_mean"], X.mean(0) * (1.0 - 0.9**6))
+
+
 def test_alone_a_network_in_training_mode_is_told_of() -> None:
     with pytest.warns(ModuleWarning, match="dropped"):
         su.module("net", network())(X)

@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from sursum.compiler.capture.operators import updates_statistics
 from sursum.compiler.graph.constant_folding import fill_of
 from sursum.compiler.graph.dce import eliminate_dead_code
 from sursum.compiler.graph.graph import Graph, Guard, Node, Ref, Value, made_by, map_refs, refs_of
@@ -24,13 +25,13 @@ def fold_steps(graph: Graph, inputs: Sequence[Ref], device: torch.device) -> Gra
     A constant whose elements are all the same number, such as the logarithm of the scale of a prior of a million weights, takes
     one number of memory.
     """
-    graph = _with_fills(eliminate_dead_code(graph, draws), device)
+    graph = _with_fills(eliminate_dead_code(graph, acts), device)
     varying = {ref.value for ref in inputs}
     kept: list[Node] = []
     fixed: list[Node] = []
     for node in graph.nodes:
         empty = "empty" in node.op._schema.name  # memory that is written to afterwards
-        if draws(node) or node.writes or empty or any(ref.value in varying for ref in refs_of(node)):
+        if acts(node) or node.writes or empty or any(ref.value in varying for ref in refs_of(node)):
             varying.update(made_by(node))
             kept.append(node)
         else:
@@ -72,7 +73,7 @@ def fold_steps(graph: Graph, inputs: Sequence[Ref], device: torch.device) -> Gra
     guards = tuple(replace(guard, ref=current(guard.ref)) for guard in graph.guards if not known(guard))
     outputs = tuple(map(current, graph.outputs))
     changed = replace(graph, values=values, constants=constants, nodes=tuple(renewed), guards=guards, outputs=outputs)
-    return eliminate_dead_code(changed, draws)
+    return eliminate_dead_code(changed, acts)
 
 
 def _with_fills(graph: Graph, device: torch.device) -> Graph:
@@ -106,6 +107,11 @@ def _with_fills(graph: Graph, device: torch.device) -> Graph:
 def draws(node: Node) -> bool:
     """Whether an operator draws. One whose result nothing needs draws all the same: those after it depend on that."""
     return torch.Tag.nondeterministic_seeded in node.op.tags
+
+
+def acts(node: Node) -> bool:
+    """Whether an operator is needed even where nothing needs its result: it draws, or updates running averages."""
+    return draws(node) or updates_statistics(node)
 
 
 def _makers(nodes: Sequence[Node], values: set[int], known: Mapping[int, Tensor]) -> list[Node]:

@@ -16,7 +16,7 @@ from torch import Tensor
 from sursum.compiler.graph.cse import merge_equal_nodes
 from sursum.compiler.graph.dce import eliminate_dead_code
 from sursum.compiler.graph.graph import Graph, Node, Ref, Value, map_refs, refs_of
-from sursum.training.folding import draws
+from sursum.training.folding import acts
 
 aten = torch.ops.aten
 
@@ -46,7 +46,7 @@ def simplify(graph: Graph) -> Graph:
     outputs = tuple(pass_.made(ref) for ref in graph.outputs)
     guards = tuple(replace(guard, ref=pass_.made(guard.ref)) for guard in graph.guards)
     changed = replace(graph, values=pass_.values, nodes=tuple(pass_.nodes), guards=guards, outputs=outputs)
-    return merge_equal_nodes(eliminate_dead_code(changed, draws))
+    return merge_equal_nodes(eliminate_dead_code(changed, acts))
 
 
 class _Pass:

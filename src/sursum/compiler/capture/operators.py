@@ -10,7 +10,7 @@ import torch
 from torch import Tag
 
 from sursum.common.torch_private import OpOverload
-from sursum.compiler.graph.graph import Ref
+from sursum.compiler.graph.graph import Node, Ref
 
 _BATCH_NORMS = frozenset(
     f"aten::{name}"
@@ -118,6 +118,11 @@ class Operator:
         if not self.batch_norm or self.argument("running_mean", args, kwargs) is None:
             return False
         return "training" not in self.parameters or bool(self.argument("training", args, kwargs))
+
+
+def updates_statistics(node: Node) -> bool:
+    """Whether a node is a batch norm that updates its running statistics, in place and without a write in the graph."""
+    return node.op._schema.name in _BATCH_NORMS and Operator.of(node.op).updates_statistics(node.args, node.kwargs)
 
 
 def results_of(out: Any) -> list[Any]:

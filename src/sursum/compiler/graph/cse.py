@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sursum.compiler.capture.operators import updates_statistics
 from sursum.compiler.graph.assumption import equal_pair
 from sursum.compiler.graph.graph import Graph, Guard, Node, Ref, is_inner, map_refs, refs_of
 from sursum.compiler.graph.windows import same_geometry
@@ -20,7 +21,7 @@ def merge_equal_nodes(graph: Graph) -> Graph:
     """`graph` with equal nodes, constants and guards merged.
 
     Every operator of a graph is a function of its arguments, since those that write make a new version; two that draw are
-    two draws.
+    two draws, and a batch norm that is applied twice takes the batch into its running averages twice.
     """
     same: dict[int, int] = {}  # value → the equal one that stays
     kept: dict[Any, int] = {}
@@ -44,8 +45,7 @@ def merge_equal_nodes(graph: Graph) -> Graph:
             args, kwargs = map_refs(node.args, current), map_refs(node.kwargs, current)
             writes = tuple(replace(write, window=current(write.window)) for write in node.writes)
             renewed = Node(node.op, args, kwargs, node.outputs, writes, node.where)
-        draws = not is_inner(node.op) and torch.Tag.nondeterministic_seeded in node.op.tags
-        first = renewed if draws else known.setdefault((node.op, _key(renewed.args), _key(renewed.kwargs)), renewed)
+        first = renewed if _acts(node) else known.setdefault((node.op, _key(renewed.args), _key(renewed.kwargs)), renewed)
         if first is not renewed and _same_results(first, renewed):
             for one, other in zip(first.outputs, renewed.outputs, strict=True):
                 if one is not None and other is not None:
@@ -65,6 +65,13 @@ def merge_equal_nodes(graph: Graph) -> Graph:
         outputs=tuple(current(output) for output in graph.outputs),
         assumed=tuple(assumed),
     )
+
+
+def _acts(node: Node) -> bool:
+    """Whether an operator does more than its results and writes tell."""
+    if is_inner(node.op):
+        return False
+    return torch.Tag.nondeterministic_seeded in node.op.tags or updates_statistics(node)
 
 
 def _same_results(one: Node, other: Node) -> bool:
