@@ -108,14 +108,14 @@ def test_members_of_an_ensemble_have_those_of_their_fits() -> None:
     net = network()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", EngineWarning)  # there are no standard errors in training mode
-        ensemble = DeepEnsemble(program(net), 2, optim=su.optim.SGD({"lr": 1e-5}), num_steps=40, seed=0)
+        ensemble = DeepEnsemble(program(net), 2, optim=su.optim.SGD({"lr": 1e-5}), num_steps=10, seed=0)
         posterior = ensemble.run(X, Y)
-    # At a rate this small the weights hardly move, so that the averages are those of the batch after 40 steps.
+    # At a rate this small the weights hardly move, so that the averages are those of the batch after 10 steps.
     for member in range(2):
         with torch.no_grad():
             hidden = with_weights(net, posterior, member)[0](X)
         found = posterior.buffers["net.1.running_mean"][0, member].float()
-        torch.testing.assert_close(found, hidden.mean(0) * (1.0 - 0.9**40), rtol=1e-2, atol=1e-2)
+        torch.testing.assert_close(found, hidden.mean(0) * (1.0 - 0.9**10), rtol=1e-2, atol=1e-2)
     assert not torch.allclose(*posterior.buffers["net.1.running_mean"][0])
 
 

@@ -174,6 +174,44 @@ def test_the_posterior_of_a_network() -> None:
     torch.testing.assert_close(eager["net.2.weight"], posterior["net.2.weight"], rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("kind", [SGLD, SGHMC, SGNHT])
+def test_chains_together_are_the_chains_in_turn(kind: Any) -> None:
+    """Each has its own batches, of which the last is smaller, and its own noise."""
+    lifted = su.lift(regression(mlp()), {"net.**": dist.Normal(0.0, 1.0)})
+    loader = DataLoader(TensorDataset(X, X[:, 0]), batch_size=8, shuffle=True)
+    runs = {
+        together: SGMCMC(
+            kind(lifted, 0.01, precondition=True),
+            num_samples=4,
+            num_warmup=6,
+            num_chains=3,
+            seed=1,
+            jitter=0.1,
+            together=together,
+        ).run(loader)
+        for together in (True, False, None)
+    }
+    for name, value in runs[True].items():
+        torch.testing.assert_close(value, runs[False][name], rtol=1e-4, atol=1e-5)
+        assert torch.equal(value, runs[None][name])
+    torch.testing.assert_close(runs[True].stats["lp"], runs[False].stats["lp"], rtol=1e-4, atol=1e-3)
+    assert len(torch.unique(runs[True]["sigma"])) == 12
+
+
+@pytest.mark.parametrize(
+    ("layer", "why"), [(nn.Dropout(0.5), "the program draws numbers"), (nn.BatchNorm1d(3), "a batch norm in training mode")]
+)
+def test_what_makes_chains_run_in_turn(layer: nn.Module, why: str) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(2, 3), layer, nn.Linear(3, 1))
+    lifted = su.lift(regression(net), {"net.**": dist.Normal(0.0, 1.0)})
+    settings: dict[str, Any] = {"num_samples": 2, "num_warmup": 0, "num_chains": 2, "seed": 0}
+    with pytest.raises(SamplingError, match=f"cannot take their steps together: {why}"):
+        SGMCMC(SGHMC(lifted, 0.01), together=True, **settings).run(X, X[:, 0])
+    found, alone = (SGMCMC(SGHMC(lifted, 0.01), together=one, **settings).run(X, X[:, 0]) for one in (None, False))
+    assert torch.equal(found["net.0.weight"], alone["net.0.weight"])
+
+
 def test_what_is_refused() -> None:
     lifted = su.lift(regression(mlp()), {"net.2.*": dist.Normal(0.0, 1.0)})
     with pytest.warns(HeldParameterWarning, match=r"'net\.0\.weight', 'net\.0\.bias' are not lifted"):
@@ -194,6 +232,7 @@ def test_what_is_refused() -> None:
         ({"cycles": 3}, "`cycles` is 3, but must be a divisor of 1000 draws"),
         ({"exploration": 1.0}, "`exploration` is 1.0"),
         ({"engine": "c"}, "`engine` is 'c'"),
+        ({"together": 1.5}, "`together` is 1.5"),
     ):
         with pytest.raises(SamplingError, match=text):
             SGMCMC(SGLD(local, 0.1), **settings)  # type: ignore[arg-type]

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from sursum.common.reprs import call_text
@@ -21,10 +22,10 @@ from sursum.errors import SamplingError
 
 @dataclass(eq=False)
 class Momentum:
-    """The state of a chain besides its point: momenta and the thermostat, where a method has them."""
+    """The state of chains besides their points: momenta, (chain, n), and thermostats, (chain, 1), where a method has them."""
 
     velocity: Tensor
-    friction: float
+    friction: Tensor
 
 
 Scale = Tensor | float
@@ -61,13 +62,13 @@ class Dynamics:
         check_setting("precondition", isinstance(self.precondition, bool), self.precondition, usual, SamplingError, usual)
 
     def begin(self, q: Tensor, normal: Normal) -> Momentum:
-        """The state at the start of a chain."""
-        return Momentum(normal(q) if self.second_order else q[:0], 0.0)
+        """The state at the start of chains, whose points q are (chain, n)."""
+        return Momentum(normal(q) if self.second_order else q[:0], q[:0])
 
     def move(
         self, q: Tensor, gradient: Tensor, scale: Tensor | float, state: Momentum, h: float, normal: Normal | None
     ) -> None:
-        """One step: q and the state are written into. Without noise it is a step of descent, with momentum."""
+        """One step of chains at q, (chain, n): q and the state are written into. Without noise it is descent, with momentum."""
         raise NotImplementedError
 
 
@@ -160,7 +161,8 @@ class SGNHT(Dynamics):
         _positive("diffusion", self.diffusion, "1 is usual")
 
     def begin(self, q: Tensor, normal: Normal) -> Momentum:
-        return Momentum(normal(q), self.diffusion)
+        wide = torch.promote_types(q.dtype, torch.float32)
+        return Momentum(normal(q), torch.full((len(q), 1), self.diffusion, dtype=wide, device=q.device))
 
     def move(
         self, q: Tensor, gradient: Tensor, scale: Tensor | float, state: Momentum, h: float, normal: Normal | None
@@ -168,16 +170,20 @@ class SGNHT(Dynamics):
         v = state.velocity
         v.add_(gradient * scale, alpha=h)
         q.add_(v * scale, alpha=0.5 * h)
-        state.friction += 0.5 * h * (float(v.square().mean()) - 1.0)
-        kept = math.exp(-state.friction * h)
-        v.mul_(kept)
+        self._heat(state, h)
+        v.mul_((state.friction * -h).exp())
         if normal is not None:
-            x = 2.0 * state.friction * h
+            x = 2.0 * h * state.friction
             # (1 - e^-x) / x, which is 1 at 0: the noise that friction and diffusion leave after a time h.
-            share = -math.expm1(-x) / x if abs(x) > 1e-12 else 1.0
-            v.add_(normal(v), alpha=math.sqrt(2.0 * self.diffusion * h * share))
-        state.friction += 0.5 * h * (float(v.square().mean()) - 1.0)
+            share = torch.where(x.abs() > 1e-12, -torch.expm1(-x) / x, 1.0)
+            v.add_(normal(v) * (2.0 * self.diffusion * h * share).sqrt())
+        self._heat(state, h)
         q.add_(v * scale, alpha=0.5 * h)
+
+    def _heat(self, state: Momentum, h: float) -> None:
+        """Half a step of the thermostats."""
+        energy = state.velocity.square().mean(-1, keepdim=True, dtype=state.friction.dtype)
+        state.friction.add_(energy - 1.0, alpha=0.5 * h)
 
 
 def _positive(name: str, value: Any, remedy: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor
 
 _DECAY = 0.99
@@ -19,6 +18,7 @@ class Preconditioner:
     whose gradients are a hundredth of the average, or less, counts as if they were that.
 
     Example:
+        >>> import torch
         >>> found = Preconditioner()
         >>> for _ in range(3000):
         ...     found.see(torch.tensor([1.0, 100.0]))
@@ -30,10 +30,10 @@ class Preconditioner:
     root: Tensor | float = field(default=1.0, init=False)
 
     def see(self, gradient: Tensor) -> None:
-        """Take a gradient into account."""
+        """Take a gradient, or those of several chains, (chain, n), into account."""
         if self._average is None:
-            self._average = torch.full_like(gradient, float(gradient.square().mean()))
+            self._average = gradient.square().mean(-1, keepdim=True).expand_as(gradient).clone()
         self._average.mul_(_DECAY).addcmul_(gradient, gradient, value=1.0 - _DECAY)
         size = self._average.sqrt()
-        logs = size.add(_FLOOR * float(size.mean()) + 1e-30).log()
-        self.root = (logs.mean() - logs).exp()
+        logs = (size + _FLOOR * size.mean(-1, keepdim=True) + 1e-30).log()
+        self.root = (logs.mean(-1, keepdim=True) - logs).exp()

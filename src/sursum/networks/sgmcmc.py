@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,8 +20,8 @@ from sursum.distributed.gradients import together
 from sursum.distributions.randomness import global_seed
 from sursum.draws.diagnostics import Evidence, Hints, diagnose_mixing
 from sursum.draws.ess_rhat import mixing
-from sursum.errors import DiagnosticWarning, SamplingError
-from sursum.networks.dynamics import SGHMC, SGLD, SGNHT, Normal
+from sursum.errors import CaptureError, DiagnosticWarning, SamplingError
+from sursum.networks.dynamics import SGHMC, SGLD, SGNHT
 from sursum.networks.preconditioner import Preconditioner
 from sursum.networks.target import Target
 from sursum.posterior.assemble import assemble, draws_of, stack_buffers
@@ -31,6 +31,9 @@ from sursum.training.seeds import NOISE, derive
 
 _LOOKED = 25
 """Steps between checks of the point."""
+
+TOGETHER = 200_000
+"""Up to this number of unknowns chains take their steps together."""
 
 
 @answers(
@@ -42,6 +45,7 @@ _LOOKED = 25
     rng_seed="seed",
     rng_key="a seed is a whole number here: `seed=0`",
     chains="num_chains",
+    chain_method="`together=True` or `together=False`",
     num_cycles="cycles",
     lr="`step_size` of the dynamics: `SGLD(model, 0.01)`",
 )
@@ -63,7 +67,10 @@ class SGMCMC:
         num_samples: draws of each chain.
         num_warmup: steps before the first draw, in which the preconditioner is found.
         thinning: one draw is kept of this many steps.
-        num_chains: chains that run one after another, from different jitters around the start.
+        num_chains: chains, from different jitters around the start.
+        together: whether the chains take each step in one pass of torch, mapped over them, or run one after another; None takes
+            them together up to 200,000 unknowns, where torch takes longer for an operator than for its numbers. Their
+            draws are the same either way, up to rounding.
         seed: an integer of at least 0; None takes one from torch's global generator, which is otherwise left alone.
         init: where chains start, as for `MCMC`; the trained weights otherwise.
         jitter: the width of U(-jitter, jitter), added to the start of every chain, in unconstrained coordinates.
@@ -102,6 +109,7 @@ class SGMCMC:
     cycles: int | None = field(default=None, kw_only=True)
     exploration: float = field(default=0.8, kw_only=True)
     engine: str | None = field(default=None, kw_only=True)
+    together: bool | None = field(default=None, kw_only=True)
 
     def __repr__(self) -> str:
         return call_text(self)
@@ -130,6 +138,8 @@ class SGMCMC:
             settle(self, {"cycles": cycles})
         real_number("exploration", self.exploration, SamplingError, "0.8 is usual", least=0, below=1)
         real_number("jitter", self.jitter, SamplingError, "0 starts at the trained weights", least=0)
+        whether = "True, False or None"
+        check_setting("together", self.together in (None, True, False), self.together, whether, SamplingError, "leave it out")
         engines = (None, "torch", "eager")
         check_setting("engine", self.engine in engines, self.engine, '"torch", "eager" or None', SamplingError, "leave it out")
 
@@ -150,10 +160,12 @@ class SGMCMC:
         title = type(self.dynamics).__name__
         model = self.dynamics.model
         target = Target(model, args, kwargs, init=self.init, rng_seed=rng_seed, title=title, engine=self.engine, divides=True)
+        streams = [derive(rng_seed, NOISE, chain) for chain in range(self.num_chains)]
         with together(lambda: target.gradients):
-            chains = [self._chain(target, derive(rng_seed, NOISE, chain)) for chain in range(self.num_chains)]
-        q = torch.stack([draws for draws, _, _ in chains])
-        stats = {"lp": np.stack([values for _, values, _ in chains])}
+            at_once = self._at_once(target)
+            blocks = [self._block(target, one, at_once) for one in ([streams] if at_once else [[one] for one in streams])]
+        q = torch.cat([draws for draws, _, _ in blocks])
+        stats = {"lp": np.concatenate([values for _, values, _ in blocks])}
         sites = target.sites(q)
         subject = target.subject()
         found = draws_of(sites, stats, q.double().cpu().numpy())
@@ -162,31 +174,58 @@ class SGMCMC:
         said = diagnose_mixing(evidence)
         for text in said:
             warn(text, DiagnosticWarning)
-        return assemble(subject, found, warnings=said, buffers=stack_buffers([buffers for *_, buffers in chains]))
+        return assemble(subject, found, warnings=said, buffers=stack_buffers([rows for *_, held in blocks for rows in held]))
 
-    def _chain(self, target: Target, rng_seed: int) -> tuple[Tensor, np.ndarray, list[dict[str, Tensor]]]:
-        """The draws of one chain, (draw, n), the estimates of the log density there, and the buffers of networks."""
-        q, buffers = target.vector().clone(), target.buffers()
-        generator = torch.Generator(q.device).manual_seed(rng_seed % 2**63)
-        normal: Normal = lambda like: torch.randn(like.shape, generator=generator, dtype=like.dtype, device=like.device)
+    def _at_once(self, target: Target) -> bool:
+        """Whether the chains take their steps in one pass."""
+        if self.num_chains == 1 or self.together is False:
+            return False
+        if target.gradients is not None:  # over ranks, which add the gradients of one chain up
+            return False
+        if self.together is None and target.dim > TOGETHER:
+            return False
+        chains = [target.chain(derive(0, NOISE, chain)) for chain in range(self.num_chains)]
+        try:
+            target.at_points(target.vector().repeat(self.num_chains, 1), chains, 0, at_once=True)
+        except CaptureError as error:
+            if self.together:
+                raise SamplingError(f"the chains cannot take their steps together: {error}. Leave `together` out.") from error
+            return False
+        return True
+
+    def _block(
+        self, target: Target, streams: Sequence[int], at_once: bool
+    ) -> tuple[Tensor, np.ndarray, list[list[dict[str, Tensor]]]]:
+        """The draws of some chains, (chain, draw, n), the estimates of the log density there, and the buffers of networks."""
+        q = target.vector().repeat(len(streams), 1)
+        chains = [target.chain(stream) for stream in streams]
+        generators = [torch.Generator(q.device).manual_seed(stream % 2**63) for stream in streams]
+        options: Any = {"dtype": q.dtype, "device": q.device}
+
+        def normal(like: Tensor) -> Tensor:
+            rows = [torch.randn(like.shape[1:], generator=generator, **options) for generator in generators]
+            return rows[0][None] if len(rows) == 1 else torch.stack(rows)
+
         if self.jitter:
-            q += (2.0 * torch.rand(q.shape, generator=generator, dtype=q.dtype, device=q.device) - 1.0) * self.jitter
-        take, scale = target.batches(rng_seed), Preconditioner()
-        state = self.dynamics.begin(q, normal)
-        kept = torch.empty(self.num_samples, len(q), dtype=q.dtype, device=q.device)
-        values = torch.empty(self.num_samples, dtype=torch.float64)
-        held: list[dict[str, Tensor]] = []
+            rows = [torch.rand(q.shape[1:], generator=generator, **options) for generator in generators]
+            q += (2.0 * torch.stack(rows) - 1.0) * self.jitter
+        scale, state = Preconditioner(), self.dynamics.begin(q, normal)
+        kept = q.new_empty(len(q), self.num_samples, q.shape[1])
+        values = torch.empty(len(q), self.num_samples, dtype=torch.float64)
+        held: list[list[dict[str, Tensor]]] = [[] for _ in chains]
         for number, (h, noisy, place) in enumerate(self._plan()):
-            value, gradient = target.gradient(q, take(), rng_seed, number, buffers)
+            value, gradient = target.at_points(q, chains, number, at_once=at_once)
             if self.dynamics.precondition and number < self.num_warmup:
                 scale.see(gradient)
             self.dynamics.move(q, gradient, scale.root, state, h, normal if noisy else None)
             if number % _LOOKED == 0 or place is not None:
-                target.agree(q)
+                if not at_once:
+                    target.agree(q[0])
                 target.check_finite(q)
             if place is not None:
-                kept[place], values[place] = q, float(value)
-                held.append({name: value.clone() for name, value in buffers.items()})
+                kept[:, place], values[:, place] = q, value
+                for rows_held, chain in zip(held, chains, strict=True):
+                    rows_held.append({name: kept_one.clone() for name, kept_one in chain.buffers.items()})
         return kept, values.numpy(), held
 
     def _plan(self) -> Iterator[tuple[float, bool, int | None]]:

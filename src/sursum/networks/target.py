@@ -7,7 +7,9 @@ gradient is an unbiased estimate of that of the log density of all data.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,7 +30,7 @@ from sursum.density.unobserved import announce_unobserved, find_unobserved
 from sursum.distributed.division import Division, division_of
 from sursum.distributed.gradients import Gradients, check_sum, together
 from sursum.distributed.group import SAME_DATA, Group, shown_data
-from sursum.errors import DensityError, HeldParameterWarning, SamplingError, ShardError
+from sursum.errors import CaptureError, DensityError, HeldParameterWarning, SamplingError, ShardError
 from sursum.handlers import lift, seed, trace
 from sursum.handlers.buffers import Averaging, Buffers
 from sursum.optimise.fit import Everything
@@ -39,6 +41,15 @@ from sursum.posterior.init import Init, buffers_by_name, check_names, values_by_
 from sursum.training import Graded, Step
 from sursum.training.loader import Batches, count_rows, is_loader
 from sursum.training.seeds import SET_UP, STEP, derive
+
+
+@dataclass(frozen=True)
+class Chain:
+    """What a chain has to itself: its seed, its batches, and what layers in training mode have written in it."""
+
+    rng_seed: int
+    take: Callable[[], tuple[Any, ...]]
+    buffers: dict[str, Tensor]
 
 
 class Target:
@@ -123,10 +134,13 @@ class Target:
         return torch.cat([leaf.reshape(-1) for leaf in (self.leaves if values is None else values).values()])
 
     def views(self, q: Tensor) -> dict[str, Tensor]:
-        """The sites' coordinates, which share memory with the vector where they have its dtype."""
+        """The sites' coordinates at a point, (n,), or at several, (chain, n): (*shape) or (chain, *shape).
+
+        They share memory with it where they have its dtype, unless there are several.
+        """
         found, at = {}, 0
         for name, leaf in self.leaves.items():
-            found[name] = q[at : at + leaf.numel()].view(leaf.shape).to(leaf.dtype)
+            found[name] = q[..., at : at + leaf.numel()].reshape((*q.shape[:-1], *leaf.shape)).to(leaf.dtype)
             at += leaf.numel()
         return found
 
@@ -140,6 +154,10 @@ class Target:
     def buffers(self) -> dict[str, Tensor]:
         """What layers in training mode write, as it is at the start of a run."""
         return {name: value.clone() for name, value in self._buffers.items()}
+
+    def chain(self, rng_seed: int) -> Chain:
+        """A chain at its start."""
+        return Chain(rng_seed, self.batches(rng_seed), self.buffers())
 
     def buffers_at(self, values: Mapping[str, Tensor], buffers: Mapping[str, Tensor], rng_seed: int) -> dict[str, Tensor]:
         """The buffers of networks with other weights, from those of a run: the averages of normalising layers over one epoch.
@@ -155,12 +173,38 @@ class Target:
                 self._run(Ascent(leaves=dict(values)), take(), self.kwargs)
         return held
 
-    def gradient(
-        self, q: Tensor, args: tuple[Any, ...], rng_seed: int, number: int, buffers: Mapping[str, Tensor]
-    ) -> tuple[Tensor, Tensor]:
-        """An estimate of the log density and of its gradient at q, from one batch; the buffers are updated."""
-        found = self.graded(self.views(q), args, derive(rng_seed, STEP, number), buffers)
-        return -found.loss, -self.vector(found.gradients)
+    def at_points(self, q: Tensor, chains: Sequence[Chain], number: int, *, at_once: bool) -> tuple[Tensor, Tensor]:
+        """Estimates of the log densities and of their gradients at points q, (chain, n), each from a batch of its own.
+
+        The buffers of the chains are updated.
+
+        Raises:
+            CaptureError: with `at_once`, the step draws numbers, or cannot be mapped.
+        """
+        seeds = [derive(chain.rng_seed, STEP, number) for chain in chains]
+        if not at_once:
+            found = [
+                self.graded(self.views(row), chain.take(), one, chain.buffers)
+                for row, chain, one in zip(q, chains, seeds, strict=True)
+            ]
+            rows = [self.vector(one.gradients) for one in found]
+            return torch.stack([-one.loss for one in found]), -(rows[0][None] if len(rows) == 1 else torch.stack(rows))
+        batches = [
+            self.step.prepare(self.leaves, chain.take(), self.kwargs, seed=one, state=chain.buffers)
+            for chain, one in zip(chains, seeds, strict=True)
+        ]
+        if any(batch is None for batch in batches):
+            raise CaptureError(f"the program is not captured: {self.step.why}")
+        shapes = {batch.key for batch in batches if batch is not None}
+        if len(shapes) > 1:
+            raise CaptureError("the batches of the chains have different shapes in one step")
+        held = {name: torch.stack([chain.buffers[name] for chain in chains]) for name in self._buffers}
+        with self._explained():
+            at = self.step.at_all([batch for batch in batches if batch is not None], self.views(q), seeds=seeds, state=held)
+        for name, values in held.items():
+            for chain, value in zip(chains, values, strict=True):
+                chain.buffers[name].copy_(value)
+        return -at.loss, -torch.cat([value.reshape(len(q), -1) for value in at.gradients.values()], -1)
 
     def graded(
         self, values: Mapping[str, Tensor], args: tuple[Any, ...], step_seed: int, buffers: Mapping[str, Tensor]
@@ -169,21 +213,27 @@ class Target:
         # A capture needs tensors that share no memory, as views of one vector do.
         batch = self.step.prepare(self.leaves, args, self.kwargs, seed=step_seed, state=buffers)
         over = self.gradients
-        try:
+        with self._explained():
             if batch is None:
                 found = self.step.run(values, args, self.kwargs, seed=step_seed, state=buffers)
             else:
                 ready = None if over is None else over.ready
                 found = self.step.on(batch, values, seed=step_seed, state=buffers, ready=ready)
+        if over is None:
+            return found
+        loss, slopes = over.total(float(found.loss), found.gradients)
+        return Graded(found.loss.new_tensor(loss), slopes)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Say that a step is too large, where the log density is not defined any more."""
+        try:
+            yield
         except DensityError as error:
             raise SamplingError(
                 f"{self.title} left the parameters at which the log density is defined: {error} The step size, or the learning "
                 "rate, is too large for the gradients: lower it."
             ) from error
-        if over is None:
-            return found
-        loss, slopes = over.total(float(found.loss), found.gradients)
-        return Graded(found.loss.new_tensor(loss), slopes)
 
     def agree(self, q: Tensor) -> None:
         """Over ranks, whose processors may round differently: take the point of rank 0."""

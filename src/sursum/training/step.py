@@ -16,6 +16,7 @@ from sursum.errors import CaptureError, EngineWarning
 from sursum.training.batch import Batch
 from sursum.training.indices import Request, Subsamples, draw_indices
 from sursum.training.replayed import Point, Replayed, replayed
+from sursum.training.together import Together
 
 #: From the trained tensors, the state and the arguments to the loss, of one element.
 Loss = Callable[[Mapping[str, Tensor], Mapping[str, Tensor], tuple[Any, ...], dict[str, Any]], Tensor]
@@ -64,6 +65,7 @@ class Step:
     def __init__(self, loss: Loss, *, engine: str | None = None, title: str = "the program") -> None:
         self._loss, self._asked, self._title = loss, engine, title
         self._known: dict[Hashable, _Captured] = {}
+        self._together: dict[Hashable, Together] = {}
         self.engine = "eager" if engine == "eager" else "torch"
         self.why: str | None = None
 
@@ -118,6 +120,34 @@ class Step:
         told = None if ready is None else lambda number, slope: ready(names[number], slope)
         loss, *slopes = captured.replay(inputs, seed, told)
         return Graded(loss.reshape(()), dict(zip(trained, slopes, strict=True)))
+
+    def at_all(
+        self, batches: Sequence[Batch], trained: Mapping[str, Tensor], *, seeds: Sequence[int], state: Mapping[str, Tensor]
+    ) -> Graded:
+        """The losses and gradients at several points in one pass, (point, *shape), by the operators captured for this shape.
+
+        Args:
+            batches: of each point, all of one shape; those that are the same tensor are read once.
+            trained, state: (point, *shape); the state is updated.
+            seeds: of the subsamples of each point.
+
+        Raises:
+            CaptureError: the step draws numbers, or an operator cannot be mapped.
+            DensityError: a check of arguments fails.
+        """
+        captured, device = self._known[batches[0].key], next(iter(trained.values())).device
+        columns = list(zip(*(batch.tensors for batch in batches), strict=True))
+        same = [all(tensor is column[0] for tensor in column) for column in columns]
+        data = [column[0] if one else torch.stack(column) for column, one in zip(columns, same, strict=True)]
+        rows = [draw_indices(captured.requests, seed, device) for seed in seeds]
+        indices = [torch.stack(column) for column in zip(*rows, strict=True)]
+        inputs = (*trained.values(), *data, *indices, *state.values())
+        key = (batches[0].key, len(batches), tuple(same))
+        if key not in self._together:
+            mapped = [*(True for _ in trained), *(not one for one in same), *(True for _ in indices), *(True for _ in state)]
+            self._together[key] = Together(captured.replay, inputs, mapped, len(state))
+        losses, *slopes = self._together[key](inputs)
+        return Graded(losses.reshape(-1), dict(zip(trained, slopes, strict=True)))
 
     def prepare(
         self,

@@ -68,6 +68,18 @@ def step_line(
     return source, writer.scope["step"]
 
 
+def mapped_step_line(graph: Graph, inputs: Sequence[Ref], mapped: Sequence[int]) -> Callable[..., tuple[Tensor, ...]]:
+    """The outputs of a graph of several inputs, without its guards, as a function for vmap.
+
+    Its arguments are any tensor that is mapped, and the inputs, of which those at the places `mapped` are mapped.
+    """
+    writer = _Writer(graph, False, False, inputs)
+    writer.varying = {inputs[k].value for k in mapped}
+    exec(compile(writer.write_step(inputs), "<step>", "exec"), writer.scope)
+    run = writer.scope["step"]
+    return lambda *given: run(*given)[1]
+
+
 class _Writer:
     """Writes the source of one graph. `scope` binds what the source names: operators, constants, layouts."""
 
@@ -150,13 +162,22 @@ class _Writer:
         for k, ref in enumerate(inputs):
             if ref.value not in self.graph.values:
                 continue
-            self._hold(ref, f"p{k}")
-            # A window other than the whole is a place in memory: an input that lies elsewhere is copied then.
-            check = _strided_as if self.windows[ref.value] <= {ref} and ref.value not in self.written else laid_out
-            self.lines.append(f"p{k} = {self._bind('laid_out', check(ref))}(p{k})")
+            plain = self.windows[ref.value] <= {ref} and ref.value not in self.written
+            if self.strided:
+                self._hold(ref, f"p{k}")
+                # A window other than the whole is a place in memory: an input that lies elsewhere is copied then.
+                check = _strided_as if plain else laid_out
+                self.lines.append(f"p{k} = {self._bind('laid_out', check(ref))}(p{k})")
+            elif plain:
+                self._hold(ref, f"p{k}")
+            else:
+                numel = self.graph.values[ref.value].numel
+                self._hold(flat(ref.value, numel, ref.dtype), f"p{k}")
+                self.lines.append(f"p{k} = {self._bind('flatten', flatten(ref, numel))}(p{k})")
             self._guards_of(ref.value)
         self._body(told)
-        given = ", ".join(["generator", *(["ready"] if told else []), *(f"p{k}" for k in range(len(inputs)))])
+        leading = [*(["generator"] if self.strided else ["q"]), *(["ready"] if told else [])]
+        given = ", ".join([*leading, *(f"p{k}" for k in range(len(inputs)))])
         return f"def step({given}):\n" + "".join(f"    {line}\n" for line in self.lines)
 
     def _node(self, position: int, node: Node) -> None:
