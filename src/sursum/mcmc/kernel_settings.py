@@ -50,8 +50,8 @@ def check_positive(name: str, value: Any, remedy: str) -> None:
 def check_metric(value: Any) -> None:
     """Whether `value` is a kind of metric, or has the form of one."""
     remedy = "leave it out, and the warm-up chooses"
-    expected = "'auto', 'diagonal', 'low_rank', 'dense', variances (n,), a covariance (n, n), or a Posterior"
-    if isinstance(value, Draws):
+    expected = "'auto', 'diagonal', 'low_rank', 'dense', variances (n,), a covariance (n, n), a Posterior, or an SVI"
+    if isinstance(value, Draws) or _samples(value):
         return
     if isinstance(value, str):
         check_setting("metric", value in KINDS, value, expected, SamplingError, remedy)
@@ -62,6 +62,19 @@ def check_metric(value: Any) -> None:
     except (TypeError, ValueError):
         holds = False
     check_setting("metric", holds, value, expected, SamplingError, remedy)
+
+
+def draws_behind(fit: Any) -> Draws | None:
+    """The draws of a posterior, or some of a fitted `SVI`; None of anything else."""
+    if isinstance(fit, Draws):
+        return fit
+    found = fit.sample(MOST_DRAWS) if _samples(fit) else None
+    return found if isinstance(found, Draws) else None
+
+
+def _samples(fit: Any) -> bool:
+    """Whether it is an `SVI`: tables have a method of that name too."""
+    return callable(getattr(fit, "sample", None)) and hasattr(fit, "guide")
 
 
 def adapts_correlations(metric: Any) -> bool:
@@ -77,8 +90,9 @@ def given_metric(metric: Any, n: int, value_and_grad: Callable[[Array], tuple[fl
     """
     if isinstance(metric, str):
         return None
-    if isinstance(metric, Draws):
-        return metric_of_draws(metric, n, value_and_grad, held)
+    draws = draws_behind(metric)
+    if draws is not None:
+        return metric_of_draws(draws, n, value_and_grad, held)
     found = np.asarray(metric, dtype=np.float64)
     if found.shape not in ((n,), (n, n)):
         raise SamplingError(

@@ -30,6 +30,7 @@ from sursum.errors import DiagnosticWarning, EngineWarning, SamplingError
 from sursum.mcmc.chain_starts import find_chain_starts
 from sursum.mcmc.coordinates import ReparamChoice
 from sursum.mcmc.discrete_gibbs import DiscreteGibbs
+from sursum.mcmc.earlier_fit import WARMUP, find_earlier_fit
 from sursum.mcmc.extend import check_same, join, states_after
 from sursum.mcmc.first_state import first_states
 from sursum.mcmc.hmc import HMC
@@ -55,8 +56,8 @@ from sursum.posterior.reprior import Refit
 PILOT = 500
 """Draws of the warm-up and after it, of a run that measures coordinates."""
 
-EXTENSION_WARMUP = 200
-"""Warm-up draws of `extend`."""
+USUAL_WARMUP = 1000
+"""Draws of a warm-up that finds a metric."""
 
 THEIRS = dict.fromkeys(
     ("get_samples", "get_extra_fields", "samples", "print_summary", "summary", "diagnostics", "posterior", "last_state"),
@@ -110,7 +111,8 @@ class MCMC:
     Args:
         kernel: `NUTS(program)`, `HMC(program)` or `WALNUTS(program)`; `DiscreteGibbs` of one of these where there are discrete
             sites that cannot be summed out.
-        num_warmup: draws of each chain in which step size and scales are adapted; they are kept in `posterior.warmup`.
+        num_warmup: draws of each chain in which step size and scales are adapted; they are kept in `posterior.warmup`. None
+            is 1000, or 200 where `init` has a metric.
         num_samples: draws of each chain after warm-up.
         num_chains: the number of chains, each with a different start.
         thin: k keeps every k-th of the `num_samples` draws, `num_samples // k` of each chain, for memory where draws are large.
@@ -126,9 +128,11 @@ class MCMC:
         engine: "native" or "torch"; None is the faster one that is available. "eager" runs the program itself for every
             gradient, many times slower: for one that branches on a value, or has an iterative solver.
         init: where chains start, without jitter: constrained values by site name (a mapping, a `FitResult`, a
-            `ParamStore`), other sites starting as usual; a `Posterior` or a fitted `SVI`, from which each chain
-            takes a different draw; a sequence of these, one per chain; or unconstrained coordinates, (n,) for all
-            chains or (num_chains, n). None starts at the program's own values with a jitter of ±0.1.
+            `ParamStore`), other sites starting as usual; a `Posterior` (of an earlier run, of `Laplace`) or a fitted `SVI`,
+            from which each chain takes a different draw; a sequence of these, one per chain; or unconstrained coordinates,
+            (n,) for all chains or (num_chains, n). None starts at the program's own values with a jitter of ±0.1. A posterior
+            or an SVI in the same coordinates also gives its metric and step size, and the warm-up is short, unless
+            `num_warmup` or the kernel's `metric` says otherwise, or the Pareto k of an approximation is above 0.7.
         store: a folder that must not exist yet, to which draws are written as they are made, and from which `Posterior.load`
             reads them, also while the run is going and after it was killed. None keeps them in memory.
         keep: names of the sites to keep, or patterns (`"net.**"`); None keeps all.
@@ -147,7 +151,7 @@ class MCMC:
     """
 
     kernel: NUTS | HMC | WALNUTS | DiscreteGibbs
-    num_warmup: int = field(default=1000, kw_only=True)
+    num_warmup: int | None = field(default=None, kw_only=True)
     num_samples: int = field(default=1000, kw_only=True)
     num_chains: int = field(default=4, kw_only=True)
     thin: int = field(default=1, kw_only=True)
@@ -173,7 +177,7 @@ class MCMC:
 
         check("kernel", isinstance(self.kernel, (NUTS, HMC, WALNUTS, DiscreteGibbs)), "a kernel", "give `NUTS(program)`")
         whole = {
-            "num_warmup": positive("num_warmup", "1000 is usual, and the sampler requires it"),
+            "num_warmup": None if self.num_warmup is None else positive("num_warmup", "leave it out: 1000 is usual"),
             "num_samples": positive("num_samples", "1000 is usual"),
             "num_chains": positive("num_chains", "4 is usual"),
             "thin": positive("thin", "1 keeps every draw"),
@@ -262,11 +266,18 @@ class MCMC:
         sources = self._sources(self.num_chains)
         starts = find_chain_starts(compiled, self.init, [source.start for source in sources])
         free = compiled.density.num_free
-        metric = given_metric(self.kernel.metric, free, compiled.value_and_grad, compiled.dim - free)
+        metric, step_size = given_metric(self.kernel.metric, free, compiled.value_and_grad, compiled.dim - free), None
+        num_warmup = self.num_warmup
+        if num_warmup is None:
+            chosen = metric is None and self.kernel.metric == "auto"
+            earlier = find_earlier_fit(self.init, compiled) if chosen else None
+            num_warmup = USUAL_WARMUP
+            if earlier is not None:
+                num_warmup, metric, step_size = WARMUP, earlier.metric, earlier.step_size
         seeds = [source.sampler for source in sources]
-        states = first_states(self.kernel, compiled, starts, seeds, self.num_warmup, metric)
-        adaptation = Adaptation("given" if metric is not None else self.kernel.metric, self.num_warmup)
-        return self._launched(compiled, states, adaptation, self.num_warmup)
+        states = first_states(self.kernel, compiled, starts, seeds, num_warmup, metric, step_size)
+        adaptation = Adaptation("given" if metric is not None else self.kernel.metric, num_warmup)
+        return self._launched(compiled, states, adaptation, num_warmup)
 
     def extend(self, posterior: Posterior, num_samples: int, *args: Any, **kwargs: Any) -> Posterior:
         """Add draws to a posterior: each chain continues from its last draw.
@@ -300,7 +311,7 @@ class MCMC:
         compiled = _compile(measured.kernel, args, kwargs, self.engine)
         check_same(compiled, posterior)
         states = states_after(posterior, self.kernel.fields())
-        num_warmup = 0 if states else min(self.num_warmup, EXTENSION_WARMUP)
+        num_warmup = 0 if states else min(self.num_warmup or WARMUP, WARMUP)
         if not states:
             free = compiled.density.num_free
             metric = metric_of_draws(posterior, free, compiled.value_and_grad, compiled.dim - free)

@@ -48,8 +48,9 @@ class NUTS:
         max_tree_depth: a trajectory has at most 2^max_tree_depth steps.
         metric: the scales of the unconstrained coordinates in which trajectories are run. "auto" adapts scales, and
             correlations too where they shorten trajectories; "diagonal", "low_rank" and "dense" adapt that kind.
-            Variances (n,), a covariance (n, n), or a `Posterior` of the same program (of an earlier run, of `Laplace`) are
-            taken as given, and only the step size is adapted.
+            Variances (n,), a covariance (n, n), or a `Posterior` of the same program (of an earlier run, of `Laplace`), or a
+            fitted `SVI` are taken as given, and only the step size is adapted. A run with `init=posterior` takes the
+            metric of that posterior by itself.
 
     Raises:
         SamplingError: a setting outside its range, or of the wrong type.
