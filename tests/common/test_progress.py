@@ -6,15 +6,15 @@ import types
 
 import pytest
 
-from sursum.common.progress import Notebook, Silent, State, Terminal, display_for
+from sursum.common.progress import NoProgress, Notebook, ProgressState, Terminal, display_for
 
-HALF = State(300, 800, ("4 chains", "300/800 draws", "3 divergences"))
-DONE = State(800, 800, ("4 chains", "800/800 draws", "0 divergences"))
+HALF = ProgressState(300, 800, ("4 chains", "300/800 draws", "3 divergences"))
+DONE = ProgressState(800, 800, ("4 chains", "800/800 draws", "0 divergences"))
 
 
 def test_the_line():
     assert str(HALF) == "━━━━━━━━━───────────────  4 chains  300/800 draws  3 divergences"
-    assert str(State(0, 0)) == "─" * 24
+    assert str(ProgressState(0, 0)) == "─" * 24
     assert str(DONE).startswith("━" * 24 + "  ")
 
 
@@ -55,12 +55,12 @@ def test_a_narrow_terminal_gets_one_line(monkeypatch):
 
 
 def test_off_unless_someone_looks(monkeypatch):
-    assert isinstance(display_for(None), Silent)
-    assert isinstance(display_for(False), Silent)
+    assert isinstance(display_for(None), NoProgress)
+    assert isinstance(display_for(False), NoProgress)
     assert isinstance(display_for(True), Terminal)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     assert isinstance(display_for(None), Terminal)
-    assert isinstance(display_for(False), Silent)
+    assert isinstance(display_for(False), NoProgress)
 
 
 @pytest.fixture
@@ -98,4 +98,4 @@ def test_in_a_notebook(notebook):
 
 def test_an_ipython_without_a_kernel_is_a_terminal(notebook, monkeypatch):
     monkeypatch.setattr(sys.modules["IPython"], "get_ipython", lambda: types.SimpleNamespace())
-    assert isinstance(display_for(None), Silent)
+    assert isinstance(display_for(None), NoProgress)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sursum.io import lazy_draws
-from sursum.io.lazy_draws import Rows, StoredArray, StoredArrays, StoredSites, arrays_of, batches, shape_of
+from sursum.io.lazy_draws import LazyRows, StoredArray, StoredArrays, StoredSites, arrays_of, batches, shape_of
 from sursum.io.zarr_store import Column
 
 CHAINS, DRAWS = 3, 7
@@ -103,7 +103,7 @@ def test_what_it_looks_like_is_known_without_reading():
     assert shape_of(StoredSites({"x": array}), "x") == (3, 7, 2)
     assert shape_of(StoredSites({"x": array}, flat=True), "x") == (7, 2)
     assert shape_of({"x": torch.zeros(4, 2)}, "x") == (4, 2)
-    assert Rows(array).shape == (21, 2)
+    assert LazyRows(array).shape == (21, 2)
     assert array.store.read_ == []
 
 
@@ -132,9 +132,9 @@ def test_rows_of_chains_one_after_the_other(one, other):
     begin, end = min(one, other), max(one, other)
     flat = whole().reshape(-1, 2)
     np.testing.assert_array_equal(stored().rows(begin, end), flat[begin:end])
-    assert torch.equal(Rows(stored())[begin:end:2], torch.from_numpy(flat[begin:end:2]))
+    assert torch.equal(LazyRows(stored())[begin:end:2], torch.from_numpy(flat[begin:end:2]))
     if begin < 21:
-        assert torch.equal(Rows(stored())[begin], torch.from_numpy(flat[begin]))
+        assert torch.equal(LazyRows(stored())[begin], torch.from_numpy(flat[begin]))
 
 
 def test_what_leaves_the_process_are_the_draws():

@@ -7,7 +7,7 @@ from torch import nn
 import sursum as su
 import sursum.distributions as dist
 from sursum.errors import CaptureError, DensityError, EngineWarning
-from sursum.training import Step
+from sursum.training import TrainingStep
 from sursum.training.folding import draws
 
 X = torch.randn(50, 3, generator=torch.Generator().manual_seed(0))
@@ -37,7 +37,7 @@ def batch(rows, seed):
 
 
 def test_a_captured_step_is_the_function_in_every_batch_and_draw():
-    step = Step(network, engine="torch")
+    step = TrainingStep(network, engine="torch")
     trained, state = inputs()
     for seed, rows in ((0, 6), (1, 6), (2, 4), (3, 6)):
         mine, theirs = ({name: value.clone() for name, value in state.items()} for _ in range(2))
@@ -57,7 +57,7 @@ def test_a_captured_step_is_the_function_in_every_batch_and_draw():
 
 
 def test_a_seed_gives_the_same_draws_and_another_seed_others():
-    step = Step(network, engine="torch")
+    step = TrainingStep(network, engine="torch")
     trained, state = inputs()
 
     def loss(seed):
@@ -77,7 +77,7 @@ def test_subsamples_are_unbiased():
         with su.plate("rows", 10, subsample_size=3) as rows:
             return (trained["w"] * x[rows] ** 2).sum() * 10 / 3
 
-    step = Step(loss, engine="torch")
+    step = TrainingStep(loss, engine="torch")
     w = {"w": torch.tensor(1.0, dtype=torch.float64)}
     found = torch.stack([step(w, seed=seed).gradients["w"] for seed in range(1000)])
     assert abs(float(found.mean()) - float((x**2).sum())) < 4 * float(found.std()) / 1000**0.5
@@ -88,7 +88,7 @@ def test_a_step_stays_in_the_dtype_of_the_program(dtype):
     def loss(trained, state, args, kwargs):
         return (args[0] @ trained["w"]).square().mean()
 
-    step = Step(loss, engine="torch")
+    step = TrainingStep(loss, engine="torch")
     w, x = {"w": torch.ones(3, 2, dtype=dtype)}, torch.ones(4, 3, dtype=dtype)
     found = step(w, (x,), seed=0)
     assert found.loss.dtype is found.gradients["w"].dtype is dtype
@@ -98,7 +98,7 @@ def test_a_step_stays_in_the_dtype_of_the_program(dtype):
 
 
 def test_no_operator_of_a_step_moves_data():
-    step = Step(network, engine="torch")
+    step = TrainingStep(network, engine="torch")
     trained, state = inputs()
     step(trained, batch(6, 0), {"weight": 2.0}, seed=0, state=state)
     graph = next(iter(step._known.values())).replay.graph
@@ -110,13 +110,13 @@ def test_what_changes_from_run_to_run_is_run_as_it_is_with_a_note():
     def branching(trained, state, args, kwargs):
         return trained["w"] if trained["w"] > 0 else -trained["w"]
 
-    step = Step(branching)
+    step = TrainingStep(branching)
     with pytest.warns(EngineWarning, match=r"the program is run by Python at every step, which is slow: .*looked at a value"):
         found = step({"w": torch.tensor(2.0)}, seed=0)
     assert (float(found.loss), float(found.gradients["w"]), step.engine) == (2.0, 1.0, "eager")
     assert "looked at a value" in step.why
     with pytest.raises(CaptureError, match="looked at a value"):
-        Step(branching, engine="torch")({"w": torch.tensor(2.0)}, seed=0)
+        TrainingStep(branching, engine="torch")({"w": torch.tensor(2.0)}, seed=0)
 
     numbers = iter(range(100))
 
@@ -124,7 +124,7 @@ def test_what_changes_from_run_to_run_is_run_as_it_is_with_a_note():
         return trained["w"] * next(numbers)
 
     with pytest.raises(CaptureError, match="arguments"):
-        Step(counting, engine="torch")({"w": torch.tensor(2.0)}, seed=0)
+        TrainingStep(counting, engine="torch")({"w": torch.tensor(2.0)}, seed=0)
 
 
 def test_a_check_of_arguments_that_fails_in_a_later_batch_raises():
@@ -132,7 +132,7 @@ def test_a_check_of_arguments_that_fails_in_a_later_batch_raises():
         su.sample("y", dist.Normal(0.0, args[0] * trained["w"].exp()), obs=torch.tensor(1.0))
         return trained["w"] * args[0].sum()
 
-    step = Step(scored, engine="torch")
+    step = TrainingStep(scored, engine="torch")
     w = {"w": torch.tensor(0.0)}
     step(w, (torch.tensor(1.0),), seed=0)
     with pytest.raises(DensityError, match=r"a check of arguments fails .*test_step\.py:\d+"):
@@ -143,7 +143,7 @@ def test_a_constant_of_one_number_takes_one_number():
     def prior(trained, state, args, kwargs):
         return -dist.Normal(torch.zeros(1000), 3.0 * torch.ones(1000)).log_prob(trained["w"]).sum()
 
-    step = Step(prior, engine="torch")
+    step = TrainingStep(prior, engine="torch")
     w = {"w": torch.linspace(-1, 1, 1000)}
     torch.testing.assert_close(step(w, seed=0).gradients["w"], w["w"] / 9)
     graph = next(iter(step._known.values())).replay.graph

@@ -118,7 +118,7 @@ class External:
         if not isinstance(x, Tensor):
             raise DensityError(f"{self.__name__} takes one tensor, and got {abbreviate(x)}: concatenate what it depends on.")
         with DisableTorchFunction():
-            found: Tensor = _Function.apply(self, x.to(torch.float64).reshape(-1))
+            found: Tensor = _ExternalFunction.apply(self, x.to(torch.float64).reshape(-1))
         return found[0]
 
     def run(self, x: Tensor) -> Tensor:
@@ -168,7 +168,7 @@ class External:
         return torch.from_numpy(found).to(x.device)
 
 
-class _Function(torch.autograd.Function):
+class _ExternalFunction(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod

@@ -98,7 +98,7 @@ def enforce_double(computed: Computed | None = None, instead: Instead | None = N
         instead: does what a call from Python does, or gives NotImplemented: then it is made.
     """
     computed = Computed() if computed is None else computed
-    with _Seen(computed, instead), computed:
+    with _SeenByPython(computed, instead), computed:
         yield
 
 
@@ -130,7 +130,7 @@ def caller() -> FrameType:
     return frame
 
 
-class _Seen(TorchFunctionMode):
+class _SeenByPython(TorchFunctionMode):
     """What Python sees: dtypes, and tensors of numbers."""
 
     def __init__(self, computed: Computed, instead: Instead | None = None) -> None:

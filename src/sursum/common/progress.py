@@ -13,7 +13,7 @@ BAR = 24
 
 
 @dataclass(frozen=True)
-class State:
+class ProgressState:
     """How much of a whole is done, and what else there is to say.
 
     Example:
@@ -30,7 +30,7 @@ class State:
         return "  ".join(("━" * filled + "─" * (BAR - filled), *self.words))
 
 
-Present = Callable[[], State]
+Present = Callable[[], ProgressState]
 """The present state, which is asked for when it is shown."""
 
 
@@ -45,7 +45,7 @@ class Display(Protocol):
 
 
 @dataclass(frozen=True)
-class Silent:
+class NoProgress:
     """Shows nothing."""
 
     def update(self, present: Present) -> None: ...
@@ -54,7 +54,7 @@ class Silent:
 
 
 @dataclass(eq=False)
-class Periodic:
+class PeriodicReport:
     """Shows the present state when `EVERY` seconds have passed since the last time, and when it has ended."""
 
     EVERY: ClassVar[float]
@@ -62,7 +62,7 @@ class Periodic:
     _last: float = field(default=0.0, init=False)
     _present: Present | None = field(default=None, init=False)
 
-    def show(self, state: State) -> None:
+    def show(self, state: ProgressState) -> None:
         raise NotImplementedError
 
     def update(self, present: Present) -> None:
@@ -77,14 +77,14 @@ class Periodic:
 
 
 @dataclass(eq=False)
-class Terminal(Periodic):
+class Terminal(PeriodicReport):
     """One line on a terminal, written over itself."""
 
     EVERY: ClassVar[float] = 0.2
 
     stream: TextIO
 
-    def show(self, state: State) -> None:
+    def show(self, state: ProgressState) -> None:
         width = shutil.get_terminal_size().columns - 1
         # "\x1b[K" clears what a longer line has left.
         self.stream.write("\r" + str(state)[:width] + "\x1b[K")
@@ -98,14 +98,14 @@ class Terminal(Periodic):
 
 
 @dataclass(eq=False)
-class Notebook(Periodic):
+class Notebook(PeriodicReport):
     """The same line under a notebook's cell, with a bar of HTML."""
 
     EVERY: ClassVar[float] = 0.5
 
     _handle: Any = field(default=None, init=False)
 
-    def show(self, state: State) -> None:
+    def show(self, state: ProgressState) -> None:
         from IPython.display import HTML, display  # type: ignore[import-not-found]  # there: we run in it
 
         bar = f'<progress value="{state.done}" max="{state.total}" style="width:16em"></progress>'
@@ -119,10 +119,10 @@ class Notebook(Periodic):
 def display_for(wanted: bool | None) -> Display:
     """Where to show progress: nowhere if `wanted` is False; if None, only in a notebook or on a terminal."""
     if wanted is False:
-        return Silent()
+        return NoProgress()
     if _in_notebook():
         return Notebook()
-    return Terminal(sys.stderr) if wanted or sys.stderr.isatty() else Silent()
+    return Terminal(sys.stderr) if wanted or sys.stderr.isatty() else NoProgress()
 
 
 def _in_notebook() -> bool:

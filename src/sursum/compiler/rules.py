@@ -32,7 +32,7 @@ class Var:
 
 
 @dataclass(frozen=True)
-class Op:
+class Applied:
     """The result of an operator that is called one of `names`.
 
     Arguments that are not told must have their defaults, unless it is `open`.
@@ -51,13 +51,13 @@ class Transposed:
     of: Pattern
 
 
-Pattern = Var | Op | Transposed | float
+Pattern = Var | Applied | Transposed | float
 
 
-def op(names: str, *args: Pattern | EllipsisType, **options: Pattern) -> Op:
+def op(names: str, *args: Pattern | EllipsisType, **options: Pattern) -> Applied:
     """The pattern of an operator; `names` are alternatives, separated by spaces, and `...` is any other arguments."""
     told = tuple(arg for arg in args if not isinstance(arg, EllipsisType))
-    return Op(tuple(names.split()), told, options, open=len(told) < len(args))
+    return Applied(tuple(names.split()), told, options, open=len(told) < len(args))
 
 
 class Terms(Protocol):
@@ -100,7 +100,7 @@ def match(pattern: Pattern, term: Any, terms: Terms, bound: Bound | None = None)
     if isinstance(pattern, Transposed):
         view = terms.transposed(term)
         return None if view is None else match(pattern.of, view, terms, found)
-    if not isinstance(pattern, Op):
+    if not isinstance(pattern, Applied):
         return found if terms.same(term, pattern) else None
     parts = terms.parts(term, pattern.names, len(pattern.args))
     if parts is None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from sursum.core.calling import Wrapper, run_program
 from sursum.core.messages import Factor, Frame, Param, Sample, Site
 from sursum.core.runtime import Messenger, P, R, handler, perform, required
-from sursum.distributed.group import Group, is_distributed
+from sursum.distributed.group import RankGroup, is_distributed
 from sursum.distributed.rows import divide
 from sursum.distributed.shard import Sharded
 from sursum.errors import ShardError
@@ -201,4 +201,4 @@ def division_of(program: Any, sites: Mapping[str, Site], args: Sequence[Any], kw
 
 def seed_of_all(program: Any, number: int) -> int:
     """The seed of rank 0, if a program is divided over ranks; otherwise `number`."""
-    return int(Group().gather(number)[0]) if isinstance(program, Sharded) and is_distributed() else number
+    return int(RankGroup().gather(number)[0]) if isinstance(program, Sharded) and is_distributed() else number

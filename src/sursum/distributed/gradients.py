@@ -16,7 +16,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from sursum.core.calling import OfThisProcess
-from sursum.distributed.group import Group, RankEnded
+from sursum.distributed.group import RankEnded, RankGroup
 from sursum.errors import ShardError
 
 BUCKET = 25 * 2**20
@@ -34,7 +34,7 @@ class Gradients(OfThisProcess):
     """
 
     def __init__(self, leaves: Mapping[str, Tensor]) -> None:
-        self.group = Group()
+        self.group = RankGroup()
         self.leaves = {name: leaf.detach() for name, leaf in leaves.items()}
         self.buckets = buckets(self.leaves)
         self._home = {name: number for number, names in enumerate(self.buckets) for name in names}

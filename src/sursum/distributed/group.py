@@ -39,7 +39,7 @@ def is_distributed() -> bool:
 
 
 @dataclass(eq=False)
-class Group:
+class RankGroup:
     """One run of a method by all ranks."""
 
     rank: int = field(default_factory=dist.get_rank)

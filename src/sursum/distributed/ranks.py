@@ -20,7 +20,7 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 
 from sursum.cluster.transport import pack, unpack
-from sursum.distributed.group import SAME_DATA, Group, RankEnded, is_distributed
+from sursum.distributed.group import SAME_DATA, RankEnded, RankGroup, is_distributed
 from sursum.errors import ShardError
 
 Array = NDArray[np.float64]
@@ -37,7 +37,7 @@ class Released(BaseException):
 
 
 @dataclass(eq=False)
-class Session(Group):
+class Session(RankGroup):
     """One run of a method that rank 0 leads."""
 
     program: Any = field(default=None, init=False)

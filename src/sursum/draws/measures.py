@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sursum.draws.geyer import effective_size
-from sursum.draws.ranks import Sorted
+from sursum.draws.ranks import SortedDraws
 
 Array = NDArray[np.float64]
 T = TypeVar("T", bound=np.generic)
@@ -46,10 +46,10 @@ def mixing_of(block: Array) -> Array:
         return np.full((3, p), np.nan)
     halves, r_hat = _split(block), np.full(p, np.nan)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        ranked = Sorted.of(halves.reshape(p, -1))
+        ranked = SortedDraws.of(halves.reshape(p, -1))
         scores = ranked.scores().reshape(halves.shape)
         # The halves of an odd number leave one draw out.
-        whole = ranked if length % 2 == 0 else Sorted.of(block.reshape(p, -1))
+        whole = ranked if length % 2 == 0 else SortedDraws.of(block.reshape(p, -1))
         low, high = (whole.quantile(probability)[:, None, None] for probability in TAILS)
         if chains > 1:
             r_hat = np.maximum(_r_hat(scores), _r_hat(ranked.folded_scores().reshape(halves.shape)))

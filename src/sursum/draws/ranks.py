@@ -12,7 +12,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Sorted:
+class SortedDraws:
     """Rows of numbers, sorted once.
 
     `places` are those of the sorted numbers in the array of all rows, and `values` the sorted numbers, both of shape (p, size).
@@ -22,7 +22,7 @@ class Sorted:
     values: Array
 
     @classmethod
-    def of(cls, rows: Array) -> Sorted:
+    def of(cls, rows: Array) -> SortedDraws:
         """The rows of an array of shape (p, size)."""
         places = _everywhere(np.argsort(rows, axis=1))
         return cls(places, rows.ravel()[places])

@@ -15,17 +15,17 @@ from sursum.errors import OptionError
 
 
 @dataclass(eq=False)
-class _Loop:
+class _MarkovLoop:
     """One loop: its name, and how many of its steps have begun."""
 
     name: str
     begun: int = 0
 
 
-class _Moment(Messenger):
+class _InMoment(Messenger):
     """Puts the sites inside it in one step of a loop."""
 
-    def __init__(self, loop: _Loop, index: int, history: int) -> None:
+    def __init__(self, loop: _MarkovLoop, index: int, history: int) -> None:
         super().__init__()
         self._frame = Moment(loop.name, None, 1, index=index, history=history, loop=loop)
 
@@ -72,8 +72,8 @@ class markov:
     steps: Iterable[Any] | None = None
     history: int = 1
 
-    _loop: _Loop = field(init=False, repr=False)
-    _open: list[_Moment] = field(init=False, repr=False, default_factory=list)
+    _loop: _MarkovLoop = field(init=False, repr=False)
+    _open: list[_InMoment] = field(init=False, repr=False, default_factory=list)
 
     def __post_init__(self) -> None:
         if self.steps is not None and not hasattr(self.steps, "__iter__"):
@@ -83,18 +83,18 @@ class markov:
                 "manager, `with` each step, it takes its `history` only."
             )
         self.history = whole_number("history", self.history, 0, OptionError, "it is how many steps back a step depends on")
-        self._loop = _Loop(f"markov ({calling_line()})")
+        self._loop = _MarkovLoop(f"markov ({calling_line()})")
 
     def __iter__(self) -> Iterator[Any]:
         if self.steps is None:
             raise OptionError("this markov has no steps to iterate over: `for t in su.markov(range(10)): …`.")
-        loop = _Loop(self._loop.name)
+        loop = _MarkovLoop(self._loop.name)
         for index, item in enumerate(self.steps):
-            with _Moment(loop, index, self.history):
+            with _InMoment(loop, index, self.history):
                 yield item
 
     def __enter__(self) -> Self:
-        moment = _Moment(self._loop, self._loop.begun, self.history)
+        moment = _InMoment(self._loop, self._loop.begun, self.history)
         self._loop.begun += 1
         moment.__enter__()
         self._open.append(moment)

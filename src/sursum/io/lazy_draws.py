@@ -205,7 +205,7 @@ class ComputedSites(Mapping[str, Tensor]):
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
+class LazyRows:
     """Draws of a site, all chains concatenated, that can be sliced like a tensor (draw, *shape); read on access."""
 
     array: StoredArray

@@ -10,15 +10,20 @@ from numpy.typing import NDArray
 
 from sursum.mcmc.kernel.metric import Metric
 from sursum.mcmc.kernel.state import State
-from sursum.mcmc.kernel_settings import Kernel
+from sursum.mcmc.kernel_settings import KernelSettings
 
 Array = NDArray[np.float64]
 
 
 def first_states(
-    kernel: Kernel, compiled: Any, starts: Sequence[Array], seeds: Sequence[int], num_warmup: int, metric: Metric | None,
+    kernel: KernelSettings,
+    compiled: Any,
+    starts: Sequence[Array],
+    seeds: Sequence[int],
+    num_warmup: int,
+    metric: Metric | None,
     step_size: float | None = None,
-) -> list[State]:  # fmt: skip
+) -> list[State]:
     """A state for each start.
 
     Args:

@@ -21,7 +21,7 @@ MOST_DRAWS = 400
 """Draws of a posterior at which gradients are evaluated for its metric."""
 
 
-class Kernel(Protocol):
+class KernelSettings(Protocol):
     """Settings of a sampler."""
 
     @property

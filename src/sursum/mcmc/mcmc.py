@@ -44,7 +44,7 @@ from sursum.mcmc.recording import StoreRecorder
 from sursum.mcmc.run import Interrupted, Run
 from sursum.mcmc.seeds import ChainSeed, chain_seed, draw_seed
 from sursum.mcmc.site_filter import Keep
-from sursum.mcmc.stored_run import StoredRun, identity
+from sursum.mcmc.stored_run import ResumableRun, identity
 from sursum.mcmc.sweeps import Sweeps, sweeps_of
 from sursum.mcmc.thinning import Thinning
 from sursum.mcmc.until import Until
@@ -348,7 +348,7 @@ class MCMC:
             Interrupted: Ctrl-C ended the run again.
         """
         refuse_shadowed(self.kernel.model, "resume", ["path"])
-        stored = StoredRun.read(path)
+        stored = ResumableRun.read(path)
         measured, _ = self._measured(args, kwargs)
         compiled = _compile(measured.kernel, args, kwargs, self.engine)
         stored.check(compiled)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sursum.common.progress import Display, State
+from sursum.common.progress import Display, ProgressState
 from sursum.density.log_density import LogDensity
 from sursum.draws.ess_rhat import mixing_by_name
 from sursum.errors import SamplingError, SursumError
@@ -159,7 +159,7 @@ class _Search:
         key = ways, length
         if key not in self.pilots:
             count = len(self.pilots) + 1
-            self.display.update(lambda: State(count - 1, max(count, self._forecast), (f"pilot run {count}",)))
+            self.display.update(lambda: ProgressState(count - 1, max(count, self._forecast), (f"pilot run {count}",)))
             self.pilots[key] = self._piloted(ways, length)
         return self.pilots[key]
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from sursum.common.progress import Display, Silent, State
+from sursum.common.progress import Display, NoProgress, ProgressState
 from sursum.mcmc.trace import Progress
 
 
@@ -26,7 +26,7 @@ class Line:
     """Shows all chains as one line, with the time that is left."""
 
     draws_per_chain: int
-    display: Display = field(default_factory=Silent)
+    display: Display = field(default_factory=NoProgress)
     _began: float = field(default_factory=time.monotonic, init=False)
 
     def update(self, chains: Sequence[Progress]) -> None:
@@ -35,7 +35,7 @@ class Line:
     def close(self) -> None:
         self.display.close()
 
-    def state(self, chains: Sequence[Progress]) -> State:
+    def state(self, chains: Sequence[Progress]) -> ProgressState:
         """The present state.
 
         Example:
@@ -55,7 +55,7 @@ class Line:
             words.append(f"step size {low}" if low == high else f"step size {low}–{high}")
         elapsed = time.monotonic() - self._began
         words.append(f"{_clock(elapsed)} gone" if done == total else f"{_time_left(elapsed, done, total)} left")
-        return State(done, total, tuple(words))
+        return ProgressState(done, total, tuple(words))
 
 
 def _clock(seconds: float) -> str:

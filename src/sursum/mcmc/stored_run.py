@@ -23,7 +23,7 @@ from sursum.mcmc.sweeps import Sweeps
 
 
 @dataclass(frozen=True, eq=False)
-class StoredRun:
+class ResumableRun:
     """What a run needs to go on.
 
     Args:

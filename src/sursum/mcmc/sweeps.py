@@ -28,7 +28,7 @@ from sursum.density.log_density import LogDensity
 from sursum.errors import CaptureError, CompileError, DensityError
 from sursum.handlers.enumerate.held import HELD
 from sursum.handlers.enumerate.support import LARGEST, VALUES, Support
-from sursum.mcmc.kernel.gibbs import STRIDES, WINDOW, Block, Sweep
+from sursum.mcmc.kernel.gibbs import STRIDES, WINDOW, HeldBlock, Sweep
 
 Array = NDArray[np.float64]
 
@@ -89,7 +89,7 @@ def sweeps_of(compiled: Any) -> Sweeps | None:
     by_torch = Sweep(
         lambda q: float(score(q)[0].nan_to_num(-torch.inf, torch.inf, -torch.inf)),  # a guard fails: NaN
         density.limits,
-        tuple(Block(first, count, noise, draw and _flat(draw)) for first, count, noise, draw in blocks),
+        tuple(HeldBlock(first, count, noise, draw and _flat(draw)) for first, count, noise, draw in blocks),
     )
     functions = [score, *(draw for *_, draw in blocks if draw is not None)]
     if engine != "native" or any(getattr(function, "native", None) is None for function in functions):
@@ -97,7 +97,7 @@ def sweeps_of(compiled: Any) -> Sweeps | None:
     native = Sweep(
         score.native,
         density.limits,
-        tuple(Block(first, count, noise, draw and draw.native) for first, count, noise, draw in blocks),
+        tuple(HeldBlock(first, count, noise, draw and draw.native) for first, count, noise, draw in blocks),
     )
     return Sweeps(by_torch, native)
 

@@ -29,7 +29,7 @@ from sursum.density.unconstrain import is_identity
 from sursum.density.unobserved import announce_unobserved, find_unobserved
 from sursum.distributed.division import Division, division_of
 from sursum.distributed.gradients import Gradients, check_sum, together
-from sursum.distributed.group import SAME_DATA, Group, shown_data
+from sursum.distributed.group import SAME_DATA, RankGroup, shown_data
 from sursum.errors import CaptureError, DensityError, HeldParameterWarning, SamplingError, ShardError
 from sursum.handlers import lift, seed, trace
 from sursum.handlers.buffers import Averaging, Buffers
@@ -38,7 +38,7 @@ from sursum.optimise.fit_result import with_buffers
 from sursum.optimise.torch_loop import Ascent
 from sursum.posterior.assemble import Subject
 from sursum.posterior.init import Init, buffers_by_name, check_names, values_by_name
-from sursum.training import Graded, Step
+from sursum.training import Graded, TrainingStep
 from sursum.training.loader import Batches, count_rows, is_loader
 from sursum.training.seeds import SET_UP, STEP, derive
 
@@ -122,7 +122,7 @@ class Target:
         self._check_loader(found)
         self.shapes = {name: tuple(leaf.shape) for name, leaf in self.leaves.items()}
         self.subsampled = any(frame.length != frame.size for site in found.values() for frame in site.plates)
-        self.step = Step(self._loss, engine=engine, title=title)
+        self.step = TrainingStep(self._loss, engine=engine, title=title)
         self._divide(first, rng_seed)
 
     @property
@@ -255,7 +255,7 @@ class Target:
             raise ShardError(
                 f"{self.title} does not divide the rows of a program over ranks. Give it the program itself, with all its rows."
             )
-        group = Group()
+        group = RankGroup()
         shapes = {name: tuple(leaf.shape) for name, leaf in self.leaves.items()}
         group.compare({"program": repr(self.model), "set of unknowns": shapes, "seed": rng_seed})
         if division.places is not None:

@@ -39,7 +39,7 @@ def advance(f: Slope, time: Tensor, value: Tensor, h: Tensor, first: Tensor) -> 
     return torch.addcmul(value, h, _combined(_STEP, slopes)), slopes
 
 
-class State(NamedTuple):
+class IntegratorState(NamedTuple):
     """Where a solution is: its time, value and slope, the exponent of the next size, and how many times it has passed."""
 
     time: Tensor
@@ -62,15 +62,15 @@ class Control(NamedTuple):
     rtol: float
     atol: float
 
-    def start(self, value: Tensor, slope: Tensor) -> State:
+    def start(self, value: Tensor, slope: Tensor) -> IntegratorState:
         """Before the first step, whose size is a hundredth of the time in which the solution would change by its own size."""
         scale = self.atol + self.rtol * value.abs()
         own, change = _root_mean_square(value / scale), _root_mean_square(slope / scale)
         seconds = torch.where((own > 1e-5) & (change > 1e-5), 0.01 * own / change, 1e-6)
         exponent = (8 * torch.log2(seconds)).clamp(-400.0, 400.0).floor().to(torch.int64)
-        return State(self.times[0], value, slope, exponent, torch.ones_like(exponent))
+        return IntegratorState(self.times[0], value, slope, exponent, torch.ones_like(exponent))
 
-    def step(self, state: State) -> tuple[State, Tensor]:
+    def step(self, state: IntegratorState) -> tuple[IntegratorState, Tensor]:
         """The state after a try, and the size of the step: 0 where it is not taken, or where all times are passed."""
         time, value, slope, exponent, passed = state
         over = passed >= len(self.times)
@@ -92,7 +92,7 @@ class Control(NamedTuple):
         own = (8 * torch.log2(torch.where(over, 1.0, size)) + _OFFSET).floor().to(torch.int64) + factor.floor().to(torch.int64)
         own = torch.where(taken, torch.maximum(own, exponent), own)
         there = taken & cut
-        moved = State(
+        moved = IntegratorState(
             torch.where(there, end, torch.where(taken, time + h, time)),
             torch.where(taken, after, value),
             torch.where(taken, last, slope),

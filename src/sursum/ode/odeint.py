@@ -14,7 +14,7 @@ from sursum.common.torch_private import dispatch_modes, is_batched
 from sursum.core.scan import scan
 from sursum.core.scope import current_roller
 from sursum.errors import IntegrationError
-from sursum.ode.dormand_prince import Control, State, advance
+from sursum.ode.dormand_prince import Control, IntegratorState, advance
 
 
 def odeint(
@@ -95,8 +95,8 @@ def odeint(
     if current_roller() is None and not dispatch_modes() and not is_batched(state.slope) and not is_batched(y0):
         return _one_by_one(control, state, y0, most)
 
-    def choose(state: Any, _: None) -> tuple[State, tuple[Tensor, Tensor, Tensor]]:
-        after, h = control.step(State(*state))
+    def choose(state: Any, _: None) -> tuple[IntegratorState, tuple[Tensor, Tensor, Tensor]]:
+        after, h = control.step(IntegratorState(*state))
         return after, (state[0], h, after.passed)
 
     def take(value: Tensor, step: Any) -> tuple[Tensor, Tensor]:
@@ -115,7 +115,7 @@ def odeint(
     return torch.cat([y0.unsqueeze(0), torch.where(reached, rows, math.nan)])
 
 
-def _one_by_one(control: Control, state: State, y0: Tensor, most: int) -> Tensor:
+def _one_by_one(control: Control, state: IntegratorState, y0: Tensor, most: int) -> Tensor:
     """The solution by as many steps as it needs."""
     times, f = control.times, control.f
     rows = [y0]

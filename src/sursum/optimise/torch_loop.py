@@ -38,7 +38,7 @@ from sursum.handlers.buffers import Buffers
 from sursum.handlers.enumerate.enumerated import Enumerated, Plan
 from sursum.optim import Optim, advance_schedule
 from sursum.optimise.fit_result import started, with_buffers
-from sursum.training import Step, seeds
+from sursum.training import TrainingStep, seeds
 from sursum.training.loader import Batches, count_rows, is_loader
 from sursum.training.rows import Rows, check_global, find_rows
 
@@ -198,7 +198,7 @@ def ascend(
         climbed.append(float(total.detach()))
         return dict(zip(leaves, torch.autograd.grad(-total, list(leaves.values()), allow_unused=True), strict=True))
 
-    def captured(step: Step, taken: int) -> dict[str, Tensor | None]:
+    def captured(step: TrainingStep, taken: int) -> dict[str, Tensor | None]:
         trained = {name: leaf.detach() for name, leaf in leaves.items()}
         number = seeds.derive(rng_seed, seeds.STEP, taken)
         batch = step.prepare(trained, given, kwargs, seed=number, state=buffers)
@@ -242,7 +242,7 @@ def ascend(
             check_global(first.values(), rows, "an optimiser")
         optimiser = optim.build(leaves)
         schedule = None if optim.scheduler is None else optim.scheduler(optimiser)
-        step = Step(loss, title="the program")
+        step = TrainingStep(loss, title="the program")
         for taken in range(num_steps):
             if batches is not None:
                 given = (*batches.take(), *more)

@@ -12,7 +12,7 @@ from torch import Tensor
 from sursum.common.patterns import suggestion
 from sursum.common.user_frame import warn
 from sursum.errors import PredictionError, UnusedSiteWarning
-from sursum.io.lazy_draws import Rows, StoredArray, StoredSites
+from sursum.io.lazy_draws import LazyRows, StoredArray, StoredSites
 from sursum.predict.vectorise import Sliceable
 
 
@@ -77,7 +77,7 @@ class GivenDraws:
             raise PredictionError(f"there are no draws: the first {leading} dimensions of the samples are {tuple(shape)}.")
         buffers: Mapping[str, Tensor] = getattr(samples, "buffers", {}) if isinstance(samples, Sampled) else {}
         values |= {name: torch.as_tensor(value) for name, value in buffers.items()}
-        flat = {n: Rows(v) if isinstance(v, StoredArray) else v.flatten(0, leading - 1) for n, v in values.items()}
+        flat = {n: LazyRows(v) if isinstance(v, StoredArray) else v.flatten(0, leading - 1) for n, v in values.items()}
         return cls(flat, shape, frozenset(buffers))
 
     def announce_unused(self, met: Iterable[str]) -> None:

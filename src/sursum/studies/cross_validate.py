@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from sursum.cluster import Lost, Workers
 from sursum.cluster.workers import Here
 from sursum.common.patterns import suggestion
-from sursum.common.progress import State, display_for
+from sursum.common.progress import ProgressState, display_for
 from sursum.common.settings import check_setting, whole_number
 from sursum.core.calling import refuse_shadowed
 from sursum.core.trace import Trace
@@ -97,7 +97,7 @@ def cross_validate(
         raise OptionError("`num_folds` and `groups` were both given. Give one: random folds, or one fold for each group.")
     size = _size(trace(program).get_trace(*args, **kwargs), plate)
     labels, members = _folds(size, num_folds, groups, cast(int, mcmc.seed))
-    fits = _Fits(replace(mcmc, progress=False, cores=mcmc.cores if on is None else 1), plate, size, args, kwargs)
+    fits = _PartFits(replace(mcmc, progress=False, cores=mcmc.cores if on is None else 1), plate, size, args, kwargs)
     if num_folds is None:
         elpd, k = fits.by_importance(members)
         left = [g for g in range(len(members)) if not k[g] <= LIMIT]
@@ -114,7 +114,7 @@ def cross_validate(
                 raise SamplingError(f"the fit without fold {labels[left[number]]!r} has no result: {found.reason}")
             elpd[left[number]], each[members[left[number]]] = found
             done.append(number)
-            display.update(lambda: State(len(done), len(left), (f"{len(done)}/{len(left)} fits",)))
+            display.update(lambda: ProgressState(len(done), len(left), (f"{len(done)}/{len(left)} fits",)))
     finally:
         display.close()
     alone = num_folds is not None
@@ -156,7 +156,7 @@ def _folds(size: int, num_folds: int | None, groups: Any, seed: int) -> tuple[Se
 
 
 @dataclass(frozen=True)
-class _Fits:
+class _PartFits:
     """The fits of one program to parts of its data; a call is one fit, here or in a worker."""
 
     mcmc: MCMC

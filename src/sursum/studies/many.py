@@ -16,7 +16,7 @@ import torch
 
 from sursum.cluster import Lost, Workers
 from sursum.cluster.workers import Here
-from sursum.common.progress import State, display_for
+from sursum.common.progress import ProgressState, display_for
 from sursum.common.settings import check_setting
 from sursum.core.calling import check_program
 from sursum.draws.summary import Summary
@@ -80,7 +80,7 @@ def many(
         raise SamplingError("`data_sets` is empty, and a study needs at least one data set. Give an iterable of them.")
     place = isinstance(on, Workers) or on is None
     check_setting("on", place, on, "a place for work or None", OptionError, "give `su.cluster.Local()` or `su.cluster.Ray()`")
-    saved = None if store is None else _Parts.opened(Path(store), mcmc, items)
+    saved = None if store is None else _StudyParts.opened(Path(store), mcmc, items)
     found: dict[int, Summary | StudyFailure] = {} if saved is None else dict(saved.read())
     chunks = list(_chunks([item for item in items if item[0] not in found], workers=0 if on is None else 64))
     task = _Fits(replace(mcmc, progress=False, cores=mcmc.cores if on is None else 1))
@@ -118,9 +118,9 @@ def _chunks(items: Sequence[Item], workers: int) -> Iterator[Sequence[Item]]:
     return (items[i : i + size] for i in range(0, len(items), size))
 
 
-def _state(found: Mapping[int, Any], total: int) -> State:
+def _state(found: Mapping[int, Any], total: int) -> ProgressState:
     failed = sum(isinstance(one, StudyFailure) for one in found.values())
-    return State(len(found), total, (f"{len(found)}/{total} data sets", *([f"{failed} failed"] if failed else [])))
+    return ProgressState(len(found), total, (f"{len(found)}/{total} data sets", *([f"{failed} failed"] if failed else [])))
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def _arguments(data: Any) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
 
 
 @dataclass(frozen=True)
-class _Parts:
+class _StudyParts:
     """The folder of a study: files of some summaries each, which appear when they are whole."""
 
     folder: Path
@@ -160,7 +160,7 @@ class _Parts:
     keys: Mapping[int, str]
 
     @classmethod
-    def opened(cls, folder: Path, mcmc: MCMC, items: Sequence[Item]) -> _Parts:
+    def opened(cls, folder: Path, mcmc: MCMC, items: Sequence[Item]) -> _StudyParts:
         settings = {name: getattr(mcmc, name) for name in ("num_warmup", "num_samples", "num_chains", "seed")}
         folder.mkdir(parents=True, exist_ok=True)
         return cls(folder, settings, {number: _key(data) for number, data in items})

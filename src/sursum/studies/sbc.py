@@ -30,7 +30,7 @@ from sursum.cluster import Lost, Workers
 from sursum.common.other_libraries import answers
 from sursum.common.patterns import suggestion
 from sursum.common.precision import in_double
-from sursum.common.progress import State, display_for
+from sursum.common.progress import ProgressState, display_for
 from sursum.common.reprs import call_text
 from sursum.common.settings import check_setting, optional_seed, settle, whole_number
 from sursum.common.shown import abbreviate
@@ -192,9 +192,9 @@ class SBC:
     def _results(self, task: _Simulations, numbers: Sequence[tuple[int, int]]) -> list[_Ranks]:
         display, found = display_for(self.progress), dict[int, Sequence[_Ranks]]()
 
-        def show() -> State:
+        def show() -> ProgressState:
             done = sum(map(len, found.values()))
-            return State(done, len(numbers), (f"{done}/{len(numbers)} simulations",))
+            return ProgressState(done, len(numbers), (f"{done}/{len(numbers)} simulations",))
 
         try:
             if self.on is None:

@@ -52,7 +52,7 @@ class _Task(ctypes.Structure):
 
 
 @dataclass(frozen=True)
-class Rule:
+class UpdateRule:
     """A torch optimiser for the C loop: its rule, its constants, and the names of its running averages."""
 
     number: int
@@ -65,7 +65,7 @@ class Rule:
     second: str | None
 
 
-def rule_of(optimizer: torch.optim.Optimizer) -> Rule | None:
+def rule_of(optimizer: torch.optim.Optimizer) -> UpdateRule | None:
     """The rule with exactly the arithmetic of a torch optimiser; None if the loop does not implement it."""
     if len(optimizer.param_groups) != 1:
         return None
@@ -79,16 +79,16 @@ def rule_of(optimizer: torch.optim.Optimizer) -> Rule | None:
     if kind is torch.optim.SGD:
         momentum = group["momentum"]
         average = "momentum_buffer" if momentum else None
-        return Rule(0, momentum, group["dampening"], 0.0, decay, group["nesterov"], average, None)
+        return UpdateRule(0, momentum, group["dampening"], 0.0, decay, group["nesterov"], average, None)
     if kind in (torch.optim.Adam, torch.optim.AdamW):
         decoupled = kind is torch.optim.AdamW or bool(group.get("decoupled_weight_decay"))
         first, second = group["betas"]
-        return Rule(1, first, second, group["eps"], decay, decoupled, "exp_avg", "exp_avg_sq")
+        return UpdateRule(1, first, second, group["eps"], decay, decoupled, "exp_avg", "exp_avg_sq")
     if kind is torch.optim.Adagrad:
-        return Rule(2, group["lr_decay"], 0.0, group["eps"], decay, False, None, "sum")
+        return UpdateRule(2, group["lr_decay"], 0.0, group["eps"], decay, False, None, "sum")
     if kind is torch.optim.RMSprop:
         average = "momentum_buffer" if group["momentum"] else None
-        return Rule(3, group["momentum"], group["alpha"], group["eps"], decay, False, average, "square_avg")
+        return UpdateRule(3, group["momentum"], group["alpha"], group["eps"], decay, False, average, "square_avg")
     return None
 
 
@@ -99,7 +99,7 @@ class TrainingLoop:
         CompileError: the loop cannot be compiled.
     """
 
-    def __init__(self, objective: Packed, particles: int, order: float, rule: Rule, clip: tuple[float, float]) -> None:
+    def __init__(self, objective: Packed, particles: int, order: float, rule: UpdateRule, clip: tuple[float, float]) -> None:
         native = objective.function.native
         assert native is not None
         self.objective, self.particles, self.rule = objective, particles, rule

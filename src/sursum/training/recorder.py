@@ -96,7 +96,7 @@ class StepRecorder(Recorder):
 
     def _version(self, storage: torch.UntypedStorage, numel: int, dtype: torch.dtype) -> Value:
         value = super()._version(storage, numel, dtype)
-        known = storage if isinstance(storage, _Known) else _Known(storage)
+        known = storage if isinstance(storage, _KeptStorage) else _KeptStorage(storage)
         self._storages[value.id] = known  # type: ignore[assignment]
         return value
 
@@ -129,7 +129,7 @@ class StepRecorder(Recorder):
         return super()._refs(item, reads, facts, where)
 
 
-class _Known:
+class _KeptStorage:
     """A storage whose address is not used again, and whose memory is freed where nothing else needs it.
 
     All that a step of a large network computes would not fit beside it.

@@ -26,7 +26,7 @@ Told = Callable[[int, Tensor], None]
 
 
 @dataclass(frozen=True)
-class Point:
+class TrainedPoint:
     """The inputs of one run of a step, and the seed of what it draws."""
 
     inputs: tuple[Tensor, ...]
@@ -77,7 +77,7 @@ class Replayed:
 
 
 def replayed(
-    loss: Callable[[Sequence[Tensor]], Sequence[Tensor]], points: tuple[Point, Point], trained: int, state: int
+    loss: Callable[[Sequence[Tensor]], Sequence[Tensor]], points: tuple[TrainedPoint, TrainedPoint], trained: int, state: int
 ) -> Replayed:
     """The step whose loss this is, recorded at two points, and held to the program at the second.
 
@@ -87,7 +87,7 @@ def replayed(
     device = points[0].inputs[0].device
     generator, lent = torch.Generator(device), Lent()
 
-    def at(point: Point) -> Recording:
+    def at(point: TrainedPoint) -> Recording:
         return record(loss, point.inputs, trained, state, generator.manual_seed(point.seed), lent)
 
     first = at(points[0])

@@ -26,7 +26,7 @@ _TOTALS = {aten.sum.default, aten.sum.dim_IntList}
 
 
 @dataclass(frozen=True)
-class _Affine:
+class _AffineMap:
     """A value that is `factor` times another, plus `shift`."""
 
     factor: float
@@ -55,7 +55,7 @@ class _Pass:
         self.nodes: list[Node] = []
         self._constants = graph.constants
         self._written = {write.window.value for node in graph.nodes for write in node.writes}
-        self._forms: dict[int, _Affine] = {}
+        self._forms: dict[int, _AffineMap] = {}
         self._made: dict[int, int] = {}
         self._shapes: dict[int, Ref] = {}  # value → its whole window, as its operator made it
         self._next = max(graph.values, default=0) + 1
@@ -149,7 +149,7 @@ class _Pass:
         """`out` as a multiple of what `source` is a multiple of, if both lie in memory alike."""
         form = self._form(source)
         whole = self._whole(source)
-        found = _Affine(form.factor * factor, form.shift * factor + shift, form.of)
+        found = _AffineMap(form.factor * factor, form.shift * factor + shift, form.of)
         if not found.usable or whole is None or (whole.size, whole.stride, whole.offset) != (out.size, out.stride, out.offset):
             return False
         if self.values[form.of].numel != self.values[out.value].numel:
@@ -164,7 +164,7 @@ class _Pass:
     def _again(self, node: Node, args: tuple[Any, ...], out: Ref, factor: float, shift: float) -> bool:
         """The same operator on other operands, of which `out` is a multiple."""
         value = self._next
-        found = _Affine(factor, shift, value)
+        found = _AffineMap(factor, shift, value)
         if not found.usable:
             return False
         self._next += 1
@@ -174,8 +174,8 @@ class _Pass:
         self._shapes[value] = replace(out, value=value)
         return True
 
-    def _form(self, ref: Ref) -> _Affine:
-        return self._forms.get(ref.value) or _Affine(1.0, 0.0, ref.value)
+    def _form(self, ref: Ref) -> _AffineMap:
+        return self._forms.get(ref.value) or _AffineMap(1.0, 0.0, ref.value)
 
     def _core(self, ref: Ref) -> Ref:
         return replace(ref, value=self._form(ref).of)

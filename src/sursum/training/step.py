@@ -1,4 +1,4 @@
-r"""`Step`: one loss and its gradient as a function of parameters, batch and seed, captured once for each shape of the batch."""
+r"""`TrainingStep`: a loss and its gradient by parameters, batch and seed, captured once for each shape of the batch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sursum.distributions.randomness import drawing_from
 from sursum.errors import CaptureError, EngineWarning
 from sursum.training.batch import Batch
 from sursum.training.indices import Request, Subsamples, draw_indices
-from sursum.training.replayed import Point, Replayed, replayed
+from sursum.training.replayed import Replayed, TrainedPoint, replayed
 from sursum.training.together import Together
 
 #: From the trained tensors, the state and the arguments to the loss, of one element.
@@ -43,7 +43,7 @@ class _Captured:
     requests: tuple[Request, ...]
 
 
-class Step:
+class TrainingStep:
     """A loss and its gradient, captured at the first call with a batch of a new shape.
 
     Args:
@@ -56,7 +56,7 @@ class Step:
     Example:
         >>> def loss(trained, state, args, kwargs):
         ...     return ((args[0] @ trained["w"]) ** 2).mean()
-        >>> step = Step(loss)
+        >>> step = TrainingStep(loss)
         >>> found = step({"w": torch.ones(2)}, (torch.tensor([[1.0, 2.0]]),), seed=0)
         >>> float(found.loss), found.gradients["w"].tolist(), step.engine
         (9.0, [6.0, 12.0], 'torch')
@@ -221,13 +221,13 @@ class Step:
 
         generator = torch.Generator(device).manual_seed(seed)
 
-        def point(number: int) -> Point:
+        def point(number: int) -> TrainedPoint:
             leaves = [tensor.detach() for tensor in trained.values()]
             if number:
                 leaves = [leaf + _JITTER * torch.empty_like(leaf).uniform_(-1, 1, generator=generator) for leaf in leaves]
             tensors = [_alone(tensor.roll(number, 0) if tensor.dim() else tensor) for tensor in batch.tensors]
             indices = draw_indices(asked, seed + number, device)
-            return Point((*leaves, *tensors, *indices, *(tensor.clone() for tensor in state.values())), seed + number)
+            return TrainedPoint((*leaves, *tensors, *indices, *(tensor.clone() for tensor in state.values())), seed + number)
 
         return _Captured(replayed(loss, (point(0), point(1)), len(names), len(state)), asked)
 

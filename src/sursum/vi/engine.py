@@ -21,7 +21,7 @@ from sursum.training.compiled_loop import TrainingLoop, rule_of
 from sursum.training.indices import Subsamples, draw_rows
 from sursum.training.noise import Noise, block
 from sursum.training.packed import Packed, packed
-from sursum.training.step import Step
+from sursum.training.step import TrainingStep
 from sursum.training.training import Training, check_depends
 from sursum.training.work import Work, is_large, on_cpu
 from sursum.vi.bound import Bound, buffers_of
@@ -84,7 +84,7 @@ class ByTorch:
 
     name = "torch"
 
-    def __init__(self, bound: Bound, step: Step, training: Training, batch: Batch, called: tuple[Any, Any]) -> None:
+    def __init__(self, bound: Bound, step: TrainingStep, training: Training, batch: Batch, called: tuple[Any, Any]) -> None:
         self.bound, self.step, self.training, self.batch, self.called = bound, step, training, batch, called
 
     def still_right(self, batch: Batch | None = None) -> bool:
@@ -361,7 +361,7 @@ class Engines:
             except CaptureError:
                 if self.asked is not None:
                     raise  # otherwise torch may run what is not a function of normal and uniform numbers
-        step = Step(bound.step(None if batch is not None else (args, kwargs)), engine="torch", title=bound.title)
+        step = TrainingStep(bound.step(None if batch is not None else (args, kwargs)), engine="torch", title=bound.title)
         number = seeds.derive(training.seed, seeds.SET_UP, 1)
         trained = {name: leaf.detach() for name, leaf in training.leaves.items()}
         given = batch.arguments(batch.tensors) if batch is not None else ((), {})

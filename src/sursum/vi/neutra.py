@@ -110,16 +110,16 @@ class NeuTraReparam(SharedReparam):
     def __call__(self, site: Sample) -> Tensor:
         raise SiteError(f"site {site} is written by NeuTraReparam through `reparam` only: su.reparam(model, {{'**': neutra}}).")
 
-    def fresh(self) -> _Execution:
+    def fresh(self) -> _NeutraRun:
         """One execution, in which all sites share a draw."""
-        return _Execution(self.transport)
+        return _NeutraRun(self.transport)
 
     def finish(self) -> None:
-        """Nothing: only an `_Execution` ends."""
+        """Nothing: only an `_NeutraRun` ends."""
 
 
 @dataclass(eq=False)
-class _Execution(SharedReparam):
+class _NeutraRun(SharedReparam):
     """The sites of one execution, each at its slice of u."""
 
     transport: Transport
@@ -180,8 +180,8 @@ class _Execution(SharedReparam):
             perform(Factor(name="neutra_log_det", value=correction, where=site.where))
         return u
 
-    def fresh(self) -> _Execution:
-        return _Execution(self.transport)
+    def fresh(self) -> _NeutraRun:
+        return _NeutraRun(self.transport)
 
     def finish(self) -> None:
         """Check that all coordinates of the noise are used: an unused one would be drawn from a flat density."""

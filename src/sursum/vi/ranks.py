@@ -11,7 +11,7 @@ import torch
 from sursum.core.calling import valued
 from sursum.distributed.division import Division, division_of
 from sursum.distributed.gradients import Gradients, check_sum
-from sursum.distributed.group import SAME_DATA, Group, is_distributed, shown_data
+from sursum.distributed.group import SAME_DATA, RankGroup, is_distributed, shown_data
 from sursum.distributed.shard import Sharded
 from sursum.errors import ShardError
 from sursum.handlers import seed
@@ -22,7 +22,7 @@ from sursum.vi.draws import Parts
 from sursum.vi.particle import Pair
 
 
-def meet(bound: Bound, training: Training, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Group | None:
+def meet(bound: Bound, training: Training, args: Sequence[Any], kwargs: Mapping[str, Any]) -> RankGroup | None:
     """Before anything is run: that the ranks have the same program and data. They take the seed of rank 0.
 
     Returns:
@@ -34,7 +34,7 @@ def meet(bound: Bound, training: Training, args: Sequence[Any], kwargs: Mapping[
     model = bound.model
     if not isinstance(model, Sharded) or not is_distributed():
         return None
-    group = Group()
+    group = RankGroup()
     group.compare({"program": repr(model), "bound": repr(bound.loss), "optimiser": repr(training.optim)})
     own = model.split is not None and not model.split
     if not own:
@@ -43,7 +43,9 @@ def meet(bound: Bound, training: Training, args: Sequence[Any], kwargs: Mapping[
     return group
 
 
-def join(bound: Bound, training: Training, group: Group, first: Pair, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+def join(
+    bound: Bound, training: Training, group: RankGroup, first: Pair, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> None:
     """After the first run: divide the loss, and take the parameters of rank 0.
 
     Raises:

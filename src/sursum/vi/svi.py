@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sursum.common.other_libraries import answers
-from sursum.common.progress import State, display_for
+from sursum.common.progress import ProgressState, display_for
 from sursum.common.reprs import call_text, text
 from sursum.common.settings import optional_seed, whole_number
 from sursum.common.shown import abbreviate
@@ -205,7 +205,7 @@ class SVI:
         display, stopped, engine = display_for(self.progress), False, ""
         chunk = self._chunk
 
-        def present() -> State:
+        def present() -> ProgressState:
             return _state(training.steps - before, num_steps, training.losses)
 
         try:
@@ -371,7 +371,7 @@ def _at_least_one(name: str, value: Any) -> int:
     return whole_number(name, value, 1, VariationalError, f"write `{name}=1000`, say")
 
 
-def _state(done: int, total: int, losses: Sequence[float]) -> State:
+def _state(done: int, total: int, losses: Sequence[float]) -> ProgressState:
     """How far a run has come, and the mean of its last 100 losses."""
     recent = losses[-max(min(len(losses), 100), 1) :]
-    return State(done, total, (f"{done}/{total} steps", *([f"loss {np.mean(recent):.6g}"] if recent else [])))
+    return ProgressState(done, total, (f"{done}/{total} steps", *([f"loss {np.mean(recent):.6g}"] if recent else [])))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import sursum as su
 import sursum.distributions as dist
-from sursum.compiler.check.slopes import Point
+from sursum.compiler.check.slopes import SlopePoint
 from sursum.compiler.compiled import CompiledDensity
 from sursum.errors import DensityError, GradientWarning
 
@@ -336,7 +336,7 @@ def slopes_of(value: Callable[[float], float], slope: float, at: float) -> tuple
     def run(q: np.ndarray) -> tuple[float, np.ndarray]:
         return value(float(q[0])), np.array([slope])
 
-    point = Point(run, lambda q: tuple(torch.as_tensor(part) for part in run(q.numpy())), np.array([at]))
+    point = SlopePoint(run, lambda q: tuple(torch.as_tensor(part) for part in run(q.numpy())), np.array([at]))
     return point.is_suspect(np.ones(1)), point.slope(np.ones(1)).wrong
 
 

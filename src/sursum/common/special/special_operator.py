@@ -44,7 +44,7 @@ class SpecialOperator:
         """The function of tensors that are broadcast, in float64, differentiable once by all of them."""
         with DisableTorchFunction():
             wide = torch.broadcast_tensors(*(arg.to(torch.float64) for arg in args))
-            found: Tensor = _Function.apply(self, which, *wide)
+            found: Tensor = _SpecialFunction.apply(self, which, *wide)
         return found
 
     @property
@@ -88,7 +88,7 @@ class TensorOperator(SpecialOperator):
         return self.kernel(tuple(torch.broadcast_tensors(*tensors)), which)
 
 
-class _Function(torch.autograd.Function):
+class _SpecialFunction(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
@@ -110,5 +110,5 @@ class _Function(torch.autograd.Function):
         if ctx.which not in ctx.special.slopes:
             raise NotImplementedError(f"the second derivative of sursum::{ctx.special.name} is not implemented")
         for slope, needed in zip(ctx.special.slopes[ctx.which], ctx.needs_input_grad[2:], strict=True):
-            found.append(above * slope[1] * _Function.apply(ctx.special, slope[0], *args) if slope and needed else None)
+            found.append(above * slope[1] * _SpecialFunction.apply(ctx.special, slope[0], *args) if slope and needed else None)
         return tuple(found)

@@ -95,7 +95,7 @@ class Beside:
 
 
 @dataclass(frozen=True)
-class _Recording:
+class _CapturedRun:
     """The graph of one run, its doubts, its results, and whether autograd runs Python for its gradient.
 
     `forward` is the graph without the backward pass, which torch derives from the operators before it.
@@ -147,7 +147,7 @@ class Capture:
         compare(self._forward or self.graph, other.graph)
         return other.found
 
-    def _record(self, point: Tensor, answers: Answers, *, backward: bool = True) -> _Recording:
+    def _record(self, point: Tensor, answers: Answers, *, backward: bool = True) -> _CapturedRun:
         with _plainly():
             return _record(self._fn, point, self._gradient, self._current_site, answers, backward)
 
@@ -159,7 +159,7 @@ def _record(
     current_site: Callable[[], Where],
     answers: Answers,
     backward: bool,
-) -> _Recording:
+) -> _CapturedRun:
     """One run of `fn` at `point`, recorded; its backward pass, too, if `backward`."""
     with torch.inference_mode(False), torch.enable_grad():
         q = point.detach().to(torch.float64, copy=True).requires_grad_(gradient)
@@ -192,7 +192,7 @@ def _record(
         forward = None
         if slopes and not python:
             forward = recorder.forward(replace(graph, outputs=(graph.outputs[0], *graph.outputs[2:])))
-        return _Recording(graph, recorder.doubts, tuple([output.detach() for output in recorded]), python, forward)
+        return _CapturedRun(graph, recorder.doubts, tuple([output.detach() for output in recorded]), python, forward)
 
 
 def _with_density(result: Any) -> tuple[Tensor, ...]:

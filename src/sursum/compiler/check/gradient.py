@@ -14,7 +14,7 @@ from torch import Tensor
 from sursum.common.tables import Table, html_table
 from sursum.common.user_frame import warn
 from sursum.compiler.capture.capture import is_written
-from sursum.compiler.check.slopes import Point, Run
+from sursum.compiler.check.slopes import Run, SlopePoint
 from sursum.density.layout import Latent
 from sursum.density.log_density import LogDensity
 from sursum.errors import DensityError, GradientWarning
@@ -89,7 +89,7 @@ def check_gradient(density: LogDensity, run: Run, replay: Replayed, points: Iter
     Raises:
         DensityError: it is not finite at any of them.
     """
-    near = [point for point in (Point(run, replay, q) for q in points) if point.finite]
+    near = [point for point in (SlopePoint(run, replay, q) for q in points) if point.finite]
     if not near:
         raise DensityError("the log density and its gradient are finite at none of the points. Check it at others, by `at`.")
     rng = np.random.default_rng(3)
@@ -113,7 +113,7 @@ def warn_of_gradient(density: LogDensity, run: Run, replay: Replayed, points: It
     rng = np.random.default_rng(3)
     for q in points:
         value, gradient = known(q)
-        point = Point(run, replay, q.numpy(), (float(value), gradient.numpy()))
+        point = SlopePoint(run, replay, q.numpy(), (float(value), gradient.numpy()))
         along = point.direction(rng)
         if not (point.finite and point.is_suspect(along)):
             continue
@@ -136,7 +136,7 @@ def warn_of_gradient(density: LogDensity, run: Run, replay: Replayed, points: It
         return
 
 
-def _worst(latent: Latent, points: Sequence[Point], rng: np.random.Generator) -> SiteSlope:
+def _worst(latent: Latent, points: Sequence[SlopePoint], rng: np.random.Generator) -> SiteSlope:
     slopes = [point.slope(point.direction(rng, latent.start, latent.stop)) for point in points]
     worst = max(slopes, key=lambda slope: (slope.wrong, -1.0 if np.isnan(slope.error) else slope.error))
     return SiteSlope(latent.name, latent.where, worst.claimed, worst.measured, worst.error, worst.wrong)

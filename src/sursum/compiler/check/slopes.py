@@ -46,7 +46,7 @@ class Slope:
     wrong: bool
 
 
-class Point:
+class SlopePoint:
     """A log density near one point.
 
     Args:

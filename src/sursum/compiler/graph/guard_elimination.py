@@ -26,7 +26,7 @@ def eliminate_proved_guards(graph: Graph) -> Graph:
     density, and a density that is not finite is rejected as well. A factor is trusted if another guard checks that its
     factorisation succeeded: a NaN anywhere in a row makes its pivot NaN.
     """
-    known, terms = _Known(), NodeTerms({})
+    known, terms = _Facts(), NodeTerms({})
     nonnegative, true = known.nonnegative, known.true
     for id, constant in graph.constants.items():
         if _is_nonnegative(constant):
@@ -102,7 +102,7 @@ def _yes(known: object, bound: object) -> bool:
 
 
 @dataclass(frozen=True)
-class _Known:
+class _Facts:
     """What is known of the values so far; `factors` are lower Cholesky factors, whose factorisations succeeded."""
 
     nonnegative: _Proved = field(default_factory=_Proved)
@@ -129,7 +129,7 @@ class _Known:
 _X, _Y, _F = Var("x"), Var("y"), Var("F")
 
 #: What is true everywhere, and needs no guard.
-TRUE: Sequence[Rule[_Known, bool]] = (
+TRUE: Sequence[Rule[_Facts, bool]] = (
     Rule("all of what is true", op("_is_all_true all", _X, ...), lambda known, b: known.is_true(b["x"]), _yes),
     Rule(
         "the least of what is true, along a dimension",

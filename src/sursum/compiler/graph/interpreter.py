@@ -61,11 +61,11 @@ class Interpreter:
         given = Counter(ref.value for ref in graph.outputs)
         self._mine = frozenset(ref for ref in graph.outputs if given[ref.value] == 1 and ref.value not in self._fixed)
 
-    def _step(self, position: int, node: Node, several: Container[int]) -> _Step:
+    def _step(self, position: int, node: Node, several: Container[int]) -> _Prepared:
         """A node, with the places of what has to be found in each run."""
         plain = node.outputs[0] if len(node.outputs) == 1 and not node.writes else None
         guards = [found for value in made_by(node) for found in self._guards.get(value, ())] if self._guards else []
-        step = _Step(position, node, list(node.args), dict(node.kwargs), plain, guards)
+        step = _Prepared(position, node, list(node.args), dict(node.kwargs), plain, guards)
         for place, item in enumerate(node.args):
             kind = type(item)
             if kind is Ref:
@@ -111,7 +111,7 @@ class Interpreter:
                 del tensors[value], homes[value]
         return None, tuple([self._output(ref, memory) for ref in self._graph.outputs])
 
-    def _write(self, step: _Step, memory: _Memory) -> None:
+    def _write(self, step: _Prepared, memory: _Memory) -> None:
         """Run an operator that writes: into the storage itself if that is dead afterwards, otherwise into a copy."""
         node = step.node
         following = {write.window.value: write.value for write in node.writes}
@@ -137,7 +137,7 @@ class Interpreter:
 
 
 @dataclass(slots=True)
-class _Step:
+class _Prepared:
     """A node that is to be run: its arguments with the constants in place, and where values and windows go."""
 
     position: int

@@ -12,7 +12,7 @@ from sursum.compiler.native.emit import Emitted, emit, emit_loop
 from sursum.compiler.native.ir.program import LoopProgram
 from sursum.compiler.native.library.cache import open_directory
 from sursum.compiler.native.library.library import NativeFunction
-from sursum.compiler.native.library.loaded import Held, load
+from sursum.compiler.native.library.loaded import HeldLibrary, load
 from sursum.compiler.native.library.toolchain import detect
 from sursum.compiler.native.lower import lower
 from sursum.compiler.passes import LOOPS, STEP_LOOPS, run
@@ -111,7 +111,7 @@ def build(graph: Graph, *, title: str, directory: Path | None = None) -> NativeF
     return NativeFunction(
         title=title,
         source=emitted.source,
-        library=Held(library),
+        library=HeldLibrary(library),
         dim=program.dim,
         size=program.dim if density else sum(math.prod(r.size) for r in graph.outputs),
         density=density,

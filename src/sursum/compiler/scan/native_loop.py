@@ -24,7 +24,7 @@ from sursum.compiler.native.build import build
 from sursum.compiler.native.library.library import NativeFunction
 from sursum.compiler.native.rounding import RUNS, Jitter
 from sursum.compiler.passes import optimise
-from sursum.compiler.scan.recurrence import Groups, Part, Recurrence
+from sursum.compiler.scan.recurrence import CarryPart, Groups, Recurrence
 from sursum.errors import CompileError
 
 aten = torch.ops.aten
@@ -175,7 +175,7 @@ def _built(op: Recurrence) -> NativeFunction:
     end = values[op.graph.input].numel
     for k, part in enumerate(op.carry):
         if part.dtype.is_floating_point:
-            moves.append(Part(end, end + part.stop - part.start, part.size, torch.float64))
+            moves.append(CarryPart(end, end + part.stop - part.start, part.size, torch.float64))
             moved = _new(values, part.size)
             nodes.append(
                 Node(aten.add.Tensor, (outputs[k], _window(op.graph.input, part.size, end)), {}, (moved,), (), _NOWHERE)

@@ -69,7 +69,7 @@ def run_node(function: Callable[..., Any], node: Node, values: Mapping[int, Tens
 
 
 @dataclass(frozen=True)
-class Part:
+class CarryPart:
     """A tensor's slice of the flat vector that a step's graph is a function of."""
 
     start: int
@@ -92,10 +92,10 @@ class Recurrence:
     """
 
     graph: Graph
-    carry: tuple[Part, ...]
-    each: tuple[Part, ...]
-    fixed: tuple[Part, ...]
-    kept: tuple[Part, ...]
+    carry: tuple[CarryPart, ...]
+    each: tuple[CarryPart, ...]
+    fixed: tuple[CarryPart, ...]
+    kept: tuple[CarryPart, ...]
     length: int
     reverse: bool
     loops: Loops | None = None
@@ -197,7 +197,7 @@ class Recurrence:
     def with_graph(self, graph: Graph) -> Recurrence:
         """This operator with a different graph for its step, in double precision."""
         carry, each, fixed, kept = (
-            tuple(Part(p.start, p.stop, p.size, torch.float64 if p.dtype.is_floating_point else p.dtype) for p in group)
+            tuple(CarryPart(p.start, p.stop, p.size, torch.float64 if p.dtype.is_floating_point else p.dtype) for p in group)
             for group in (self.carry, self.each, self.fixed, self.kept)
         )
         return Recurrence(graph, carry, each, fixed, kept, self.length, self.reverse, self.loops)
@@ -214,7 +214,7 @@ class _Window:
     offset: int
 
     @classmethod
-    def of(cls, ref: Ref, groups: Sequence[Sequence[Part]]) -> _Window:
+    def of(cls, ref: Ref, groups: Sequence[Sequence[CarryPart]]) -> _Window:
         """A window on the vector."""
         end = ref.offset + sum(s * (n - 1) for s, n in zip(ref.stride, ref.size, strict=True))
         for group, parts in enumerate(groups):
@@ -239,7 +239,7 @@ def _double(tensor: Tensor) -> Tensor:
     return tensor if tensor.is_contiguous() else tensor.contiguous()
 
 
-def _columns(rows: Sequence[Sequence[Tensor]], parts: Sequence[Part], reverse: bool) -> list[Tensor]:
+def _columns(rows: Sequence[Sequence[Tensor]], parts: Sequence[CarryPart], reverse: bool) -> list[Tensor]:
     """Rows of tensors, each stacked along a leading dimension; rows made from last to first are reversed."""
     columns = zip(*(rows[::-1] if reverse else rows), strict=True)
     return [
@@ -248,11 +248,11 @@ def _columns(rows: Sequence[Sequence[Tensor]], parts: Sequence[Part], reverse: b
     ]
 
 
-def _parts(tensors: Sequence[Tensor], start: int) -> tuple[tuple[Part, ...], int]:
+def _parts(tensors: Sequence[Tensor], start: int) -> tuple[tuple[CarryPart, ...], int]:
     """The slices of tensors in a vector from `start` on, and where the next one starts."""
     parts = []
     for tensor in tensors:
-        parts.append(Part(start, start + tensor.numel(), tuple(tensor.shape), tensor.dtype))
+        parts.append(CarryPart(start, start + tensor.numel(), tuple(tensor.shape), tensor.dtype))
         start += tensor.numel()
     return tuple(parts), start
 

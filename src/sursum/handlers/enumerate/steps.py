@@ -84,10 +84,10 @@ def sum_steps(
     pattern = to.plan.patterns.get(number) or to.patterns.get(number)
     if pattern is None:
         pattern = to.patterns[number] = _find_pattern(to, names, loop)
-    return _Summed(to, loop, pattern).run(run)
+    return _SummedScan(to, loop, pattern).run(run)
 
 
-class _Summed:
+class _SummedScan:
     """A scan with messages in its carry."""
 
     def __init__(self, to: Summing, loop: Scan, pattern: Pattern) -> None:
@@ -317,7 +317,7 @@ def _find_pattern(to: Summing, names: Sequence[str], loop: Scan) -> Pattern:
     variables, values = _list_variables(to, names, loop)
     pattern = Pattern(variables, values, tuple(Leaf(shape=one.shape) for one in loop.init))
     for _ in range(3 + len(loop.init) + 2 * loop.history * len(names)):
-        summed = _Summed(to, loop, pattern)
+        summed = _SummedScan(to, loop, pattern)
         carry = summed.start()
         step = Step(loop.name, None, loop.length, index=0, loop=summed)
         with Stepping(step):

@@ -23,7 +23,7 @@ LISTED, WINDOW, STRIDES = 64, 8, 10
 
 
 @dataclass(frozen=True, eq=False)
-class Block:
+class HeldBlock:
     """Coordinates `first` to `first + count` of those that are held.
 
     Args:
@@ -49,10 +49,10 @@ class Sweep:
 
     score: Any
     limits: Array
-    blocks: tuple[Block, ...]
+    blocks: tuple[HeldBlock, ...]
 
 
-class _Uniform:
+class _UniformStream:
     """The uniform numbers of one draw's sweep, in order."""
 
     def __init__(self, key: int, draw: int) -> None:
@@ -97,7 +97,7 @@ def renew(
 
 def sweep(how: Sweep, q: Array, n: int, value: float, key: int, draw: int) -> None:
     """Draw all coordinates of q after the first n, once each; the log density is `value` before."""
-    uniform = _Uniform(key, draw)
+    uniform = _UniformStream(key, draw)
     known = True
     for block in how.blocks:
         here = slice(n + block.first, n + block.first + block.count)

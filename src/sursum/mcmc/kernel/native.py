@@ -105,7 +105,7 @@ def _made(code: int) -> int:
     return code
 
 
-class _Block(ctypes.Structure):
+class _CBlock(ctypes.Structure):
     """`struct block` of the C text."""
 
     _fields_ = (
@@ -117,7 +117,7 @@ class _Block(ctypes.Structure):
     )
 
 
-class _Held(ctypes.Structure):
+class _HeldArrays(ctypes.Structure):
     """`struct held` of the C text."""
 
     _fields_ = (
@@ -126,7 +126,7 @@ class _Held(ctypes.Structure):
         ("user_data", ctypes.c_void_p),
         ("score_data", ctypes.c_void_p),
         *((name, ctypes.c_int64) for name in ("n", "m", "count")),
-        ("blocks", ctypes.POINTER(_Block)),
+        ("blocks", ctypes.POINTER(_CBlock)),
         *((name, ctypes.c_void_p) for name in ("limits", "q", "gradient", "out", "in")),
         *((name, ctypes.c_int64) for name in ("index", "failed")),
         *((name, ctypes.c_uint64) for name in ("key", "draw")),
@@ -141,9 +141,9 @@ class HeldInC:
         score, blocks = how.score, [(block, block.draw) for block in how.blocks]
         self._kept: list[Any] = [density, how]
         functions = [None if draw is None else self._instance(draw) for _, draw in blocks]
-        self._blocks = (_Block * max(len(blocks), 1))(
+        self._blocks = (_CBlock * max(len(blocks), 1))(
             *(
-                _Block(*((None, None) if f is None else f), block.first, block.count, block.noise)
+                _CBlock(*((None, None) if f is None else f), block.first, block.count, block.noise)
                 for (block, _), f in zip(blocks, functions, strict=True)
             )
         )
@@ -154,7 +154,7 @@ class HeldInC:
         instance = density.instance()
         of_score = self._instance(score)
         self._kept += [memory, limits, instance]
-        self.fields = _Held(
+        self.fields = _HeldArrays(
             density.address, of_score[0], instance.pointer, of_score[1], size - m, m, len(blocks), self._blocks,
             limits.ctypes.data, *(memory[name].ctypes.data for name in lengths),
         )  # fmt: skip

@@ -22,7 +22,7 @@ def places_of(run: RowRun) -> dict[str, slice]:
 
 
 @dataclass(eq=False)
-class Whole:
+class WholeMatrix:
     """The matrix of the coordinates `chosen`, all of them where it is None."""
 
     dim: int
@@ -176,7 +176,7 @@ def prior_curvature(run: RowRun, limit: int) -> PriorCurvature:
     return PriorCurvature(matrix.diagonal().clone(), (matrix + matrix.mT) / 2.0)
 
 
-def whole_precision(found: Whole, prior: PriorCurvature) -> Full:
+def whole_precision(found: WholeMatrix, prior: PriorCurvature) -> Full:
     """The likelihood's matrix and the prior's."""
     matrix = found.total.clone()
     if prior.matrix is not None:

@@ -24,7 +24,7 @@ from sursum.optimise.fit import start_point
 from sursum.optimise.ggn.accumulate import (
     Factors,
     OnlyDiagonal,
-    Whole,
+    WholeMatrix,
     block_precision,
     diagonal_precision,
     prior_curvature,
@@ -167,9 +167,9 @@ def _curvature(
         found, run, *_ = gathered(OnlyDiagonal(n))
         variances = diagonal_precision(found, prior_curvature(run, LARGEST))
         chosen = variances.values.argsort(stable=True)[:subnetwork].sort().values
-        whole, run, log_density, gradient = gathered(Whole(n, chosen))
+        whole, run, log_density, gradient = gathered(WholeMatrix(n, chosen))
         return Subnetwork(chosen, whole_precision(whole, prior_curvature(run, LARGEST))), run, log_density, gradient
-    gatherer = {"full": lambda: Whole(n), "diag": lambda: OnlyDiagonal(n), "kron": lambda: Factors(shared)}[structure]()
+    gatherer = {"full": lambda: WholeMatrix(n), "diag": lambda: OnlyDiagonal(n), "kron": lambda: Factors(shared)}[structure]()
     found, run, log_density, gradient = gathered(gatherer)
     prior = prior_curvature(run, LARGEST)
     if structure == "full":

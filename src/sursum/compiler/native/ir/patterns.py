@@ -8,7 +8,7 @@ from typing import Any
 from sursum.compiler.native.ir.expr import Expr
 
 
-class _Exprs:
+class _ExprTerms:
     """How rules look at expressions: equal ones are one object."""
 
     def parts(self, term: Any, names: tuple[str, ...], count: int) -> tuple[tuple[Any, ...], Mapping[str, Any]] | None:
@@ -25,4 +25,4 @@ class _Exprs:
         return None
 
 
-EXPRS = _Exprs()
+EXPRS = _ExprTerms()

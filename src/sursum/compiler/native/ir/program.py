@@ -113,7 +113,7 @@ class LoopProgram:
     parameters: dict[int, str] = field(default_factory=dict)  # values that a step is handed, and their names in C
     loops: list[Recurrent] = field(default_factory=list)
     vector: frozenset[str] = frozenset()  # the functions that have a vector form where this is to run
-    plan: Plan | None = None
+    plan: LoopPlan | None = None
     next: int = 0  # the number of the next value
 
     def fresh(self) -> int:
@@ -153,7 +153,7 @@ class LoopProgram:
         return show_program(self)
 
     @property
-    def planned(self) -> Plan:
+    def planned(self) -> LoopPlan:
         """How the stages run.
 
         Raises:
@@ -187,7 +187,7 @@ class Group:
 
 
 @dataclass(slots=True)
-class Plan:
+class LoopPlan:
     """Groups in order; which values live only inside one iteration of one; the groups that write and read the rest.
 
     `tiles` are runs of groups, (first, last, rows of a block), that go over their rows together: see `tile`.

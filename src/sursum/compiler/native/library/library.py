@@ -15,7 +15,7 @@ from torch import Tensor
 from sursum.compiler.graph.assumption import Assumption
 from sursum.compiler.native.ir.program import Compute
 from sursum.compiler.native.library import blas
-from sursum.compiler.native.library.loaded import Held
+from sursum.compiler.native.library.loaded import HeldLibrary
 
 Doubles = NDArray[np.float64]
 SIGNATURE = ctypes.CFUNCTYPE(
@@ -71,7 +71,7 @@ class NativeFunction:
     """
 
     def __init__(
-        self, *, title: str, source: str, library: Held, dim: int, size: int, density: bool, workspace: int,
+        self, *, title: str, source: str, library: HeldLibrary, dim: int, size: int, density: bool, workspace: int,
         arrays: Sequence[Tensor], routines: Sequence[str], shapes: Sequence[tuple[int, ...]],
         computed: Sequence[Compute | None] = (), assumed: Sequence[Assumption] = (),
     ) -> None:  # fmt: skip

@@ -25,7 +25,7 @@ class Loaded:
 
 
 @dataclass(frozen=True, eq=False)
-class Held:
+class HeldLibrary:
     """A library that several may share; it leaves memory once nothing refers to this."""
 
     library: Loaded

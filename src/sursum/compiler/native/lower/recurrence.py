@@ -19,7 +19,7 @@ from sursum.compiler.native.passes.reciprocals import multiply_by_reciprocals
 
 
 @dataclass(frozen=True)
-class _Segment:
+class _CarrySegment:
     """A part of the vector that a step is a function of, as an array of its own."""
 
     start: int
@@ -33,11 +33,11 @@ def recurrence(low: Lowering, node: Node) -> None:
     carry, each, fixed = node.args
     program = multiply_by_reciprocals(low.inner(op.graph, "a step", low.program.blas))
     width = sum(part.stop - part.start for part in op.carry)
-    segments = [_Segment(0, width, _parameter(program, "carry", (width,)))]
+    segments = [_CarrySegment(0, width, _parameter(program, "carry", (width,)))]
     for name, parts in (("row", op.each), ("fixed", op.fixed)):
         for k, part in enumerate(parts):
             size = (part.stop - part.start,)
-            segments.append(_Segment(part.start, part.stop, _parameter(program, f"{name}{k}", size)))
+            segments.append(_CarrySegment(part.start, part.stop, _parameter(program, f"{name}{k}", size)))
     _redirect(program, segments)
     program.dim = 0
     constants = sorted(program.constants.items(), key=lambda item: item[1])
@@ -108,11 +108,11 @@ def _operand(low: Lowering, ref: Ref) -> Operand:
     return Operand(low.alias.get(ref.value, ref.value), ref.offset, False)
 
 
-def _redirect(program: LoopProgram, segments: Sequence[_Segment]) -> None:
+def _redirect(program: LoopProgram, segments: Sequence[_CarrySegment]) -> None:
     """Reads of the step's vector become reads of the array that holds that part of it."""
     e = program.exprs
 
-    def place(low: int, high: int) -> _Segment:
+    def place(low: int, high: int) -> _CarrySegment:
         found = next((s for s in segments if s.start <= low and high < s.stop), None)
         if found is None:
             raise NotImplementedError("a step reads across two of its arguments")

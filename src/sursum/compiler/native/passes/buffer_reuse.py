@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from sursum.compiler.native.ir.program import Call, LoopProgram, Plan
+from sursum.compiler.native.ir.program import Call, LoopPlan, LoopProgram
 from sursum.compiler.native.machine import CACHE_LINE
 
 SIZES = {"f": 8, "i": 8, "b": 1}
@@ -65,7 +65,7 @@ class Pool:
         self._free = sorted(merged)
 
 
-def layout(program: LoopProgram, plan: Plan, spilled: set[int], outside: set[int]) -> Layout:
+def layout(program: LoopProgram, plan: LoopPlan, spilled: set[int], outside: set[int]) -> Layout:
     """Places every value that needs memory: neither local, nor a scalar that is not `spilled`, nor an output that is
     written straight to where it is wanted (`outside`)."""
     pool, found = Pool(), Layout()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 
-from sursum.compiler.native.ir.program import Call, Group, Loop, LoopProgram, Plan, Stage
+from sursum.compiler.native.ir.program import Call, Group, Loop, LoopPlan, LoopProgram, Stage
 from sursum.compiler.native.machine import GROUP_STAGES
 
 Key = tuple[object, ...]
@@ -35,7 +35,7 @@ class _Scheduler:
                 self.stages_of[value] = self.stages_of.get(value, 0) + 1
         self.escapes: set[int] = set(program.outputs) | set(program.in_place.values()) | set(program.in_place)
 
-    def run(self) -> Plan:
+    def run(self) -> LoopPlan:
         for stage in self.program.stages:
             if isinstance(stage, Call):
                 self._place(stage, ("call", len(self.groups)), (), self._earliest(stage, None))
@@ -51,7 +51,7 @@ class _Scheduler:
         last = {v: max(self.read.get(v, -1), g) for v, g in self.written.items()}
         for v, g in self.read.items():
             last.setdefault(v, g)
-        return Plan(self.groups, local, self.first, last, {v: self.written[v] for v in self.store})
+        return LoopPlan(self.groups, local, self.first, last, {v: self.written[v] for v in self.store})
 
     def _earliest(self, stage: Stage, key: Key | None) -> int:
         earliest = 0

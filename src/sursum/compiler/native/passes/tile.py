@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
 from sursum.compiler.native.ir.affine import Affine
-from sursum.compiler.native.ir.program import Call, Group, Loop, LoopProgram, Plan
+from sursum.compiler.native.ir.program import Call, Group, Loop, LoopPlan, LoopProgram
 from sursum.compiler.native.machine import TILE_ARRAY_BYTES, TILE_BLOCK_BYTES, TILE_ROWS
 
 
@@ -202,7 +202,7 @@ def _together(direct: list[set[int]], tiles: list[list[int]]) -> list[int] | Non
     return order if len(order) == len(direct) else None
 
 
-def _mark(plan: Plan, order: list[int], tiles: list[list[int]], blocks: list[int]) -> None:
+def _mark(plan: LoopPlan, order: list[int], tiles: list[list[int]], blocks: list[int]) -> None:
     """Puts the groups of a plan into another order, and says which are tiles.
 
     Within a tile everything lives at once: what begins in it begins at its start, and what dies in it dies at its end.
