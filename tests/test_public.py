@@ -155,7 +155,7 @@ INTERNAL = {
     *("Keep", "StoreRecorder", "Schedule", "ChainPool", "Hints", "Seen"),  # parts of a Run
     *("Cost", "PriorPredictive"),  # what a Report computes on request
     *("Row", "SiteSlope", "Smoothed"),  # rows of a Report and of a GradientCheck, weights of ImportanceSamples
-    *("Ledger", "_Execution", "JointGuide", "Sampled", "Table", "Program", "Refit"),
+    *("Ledger", "_NeutraRun", "JointGuide", "Sampled", "Table", "Program", "Refit"),
     "Momentum",  # the state of a chain of SGMCMC
     *("Pair", "Place"),  # what bounds and guides of the project's own are given
 }
