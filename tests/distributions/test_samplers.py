@@ -222,3 +222,15 @@ def test_the_inner_of_two_generators_draws(make):
         wanted = make().sample()
     with drawing_from(torch.Generator().manual_seed(2)), drawing_from(torch.Generator().manual_seed(1)):
         assert torch.equal(make().sample(), wanted)
+
+
+@pytest.mark.parametrize("concentration", [1e-8, 0.3, 2.0, 50.0, 1e9])
+def test_angles_have_their_distribution(concentration: float) -> None:
+    """By the test of Kolmogorov and Smirnov at 1 in 10⁵; a concentration of 10⁹ is a normal distribution."""
+    fn = dist.VonMises(torch.tensor(0.5, dtype=torch.float64), torch.tensor(concentration, dtype=torch.float64))
+    with drawing_from(torch.Generator().manual_seed(0)):
+        value = fn.sample((5000,))
+    assert bool((value.abs() <= torch.pi).all())
+    away = (value - 0.5 + torch.pi).remainder(2 * torch.pi) - torch.pi
+    reference = stats.vonmises(concentration) if concentration < 1e5 else stats.norm(0.0, concentration**-0.5)
+    assert stats.kstest(away.numpy(), reference.cdf).pvalue > 1e-5

@@ -270,6 +270,18 @@ def test_any_distribution_maps_and_draws_the_same_one_by_one(name: str, mapped: 
     assert fast["y"].reshape(25, -1).double().std(0).max() > 0.05
 
 
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
+def test_all_rows_of_any_distribution_are_drawn_at_once(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone: list[None] = []
+    monkeypatch.setattr(vectorise._Counters, "alone", lambda self: alone.append(None))
+
+    def program() -> None:
+        su.sample("y", DISTRIBUTIONS[name](su.sample("a", dist.LogNormal(0.0, 0.3))))
+
+    Predictive(program, num_samples=3, seed=1)()
+    assert alone == []
+
+
 def test_programs_that_vmap_cannot_map(mapped: list[bool]) -> None:
     def program() -> None:
         a = su.sample("a", dist.Normal(0.0, 1.0))

@@ -46,6 +46,7 @@ __all__ = [
     "next_sequence_number",
     "num_dispatch_modes",
     "parse_schema",
+    "sample_dirichlet",
     "standard_gamma",
     "tree_flatten",
     "tree_leaves",
@@ -67,6 +68,8 @@ class TorchDispatchMode(_TorchDispatchMode):
 
 is_all_true = torch._is_all_true
 """Whether a bool tensor is True everywhere, as an operator, which a capture can turn into a guard."""
+sample_dirichlet = torch._sample_dirichlet
+"""Draws of Dirichlet distributions, without a gradient."""
 standard_gamma = torch._standard_gamma
 """Draws of Gamma distributions of rate 1, differentiable by the shape."""
 

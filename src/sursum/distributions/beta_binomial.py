@@ -6,11 +6,12 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.distributions import Beta, Dirichlet, Multinomial, constraints
+from torch.distributions import Multinomial, constraints
 
 from sursum.common.torch_private import standard_gamma
 from sursum.distributions.family import Family
 from sursum.distributions.log_gamma import log_beta, log_choose, log_rising
+from sursum.distributions.standard import Beta, Dirichlet
 
 
 class BetaBinomial(Family):

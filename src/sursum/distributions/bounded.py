@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.distributions import Beta as TorchBeta
 from torch.distributions import constraints
 
 from sursum.common.torch_private import is_all_true
@@ -180,8 +179,7 @@ class BetaProportion(Family):
         return Beta(self.mu * self.concentration, (1 - self.mu) * self.concentration, validate_args=False)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        drawn: Tensor = TorchBeta.rsample(self._beta(), torch.Size(sample_shape))
-        return drawn
+        return self._beta().rsample(sample_shape)
 
     def _log_density(self, value: Tensor) -> Tensor:
         return self._beta().log_prob(value)
@@ -250,8 +248,7 @@ class AffineBeta(Family):
         return self.scale.square() * torch.as_tensor(self._beta().variance)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        share: Tensor = TorchBeta.rsample(self._beta(), torch.Size(sample_shape))
-        return self.loc + self.scale * share
+        return self.loc + self.scale * self._beta().rsample(sample_shape)
 
     def _log_density(self, value: Tensor) -> Tensor:
         return self._beta().log_prob((value - self.loc) / self.scale) - torch.log(self.scale)

@@ -7,11 +7,12 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.distributions import VonMises, constraints
+from torch.distributions import constraints
 
 from sursum.common.torch_private import is_all_true
 from sursum.distributions.constraints import circular, sphere
 from sursum.distributions.family import Family, normal, uniform
+from sursum.distributions.standard import VonMises
 from sursum.distributions.supports import support_of
 from sursum.distributions.tails import log_one_minus_exp
 from sursum.errors import DensityError, OptionError

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sursum.distributions.fluent import Fluent
 from sursum.distributions.rebuild import without_checks
+from sursum.distributions.standard import Dirichlet
 
 
 class LKJCholesky(Fluent, td.LKJCholesky):
@@ -43,9 +44,7 @@ class LKJCholesky(Fluent, td.LKJCholesky):
         radius = row.clamp(min=1.0) / 2  # the first row has none
         rest = concentration.unsqueeze(-1) + (self.dim - 1 - row) / 2
         # Draw both shares of the row's length 1: 1 minus the other one would round a diagonal element to 0.
-        share = td.Dirichlet(torch.stack([radius.expand_as(rest), rest], -1), validate_args=False).sample(
-            torch.Size(sample_shape)
-        )
+        share = Dirichlet(torch.stack([radius.expand_as(rest), rest], -1), validate_args=False).sample(torch.Size(sample_shape))
         off, diagonal = share.where(row.unsqueeze(-1) > 0, share.new_tensor([0.0, 1.0])).sqrt().unbind(-1)
         normal = torch.randn(shape, dtype=concentration.dtype, device=concentration.device).tril(-1)
         direction = normal / normal.norm(dim=-1, keepdim=True).clamp(min=torch.finfo(normal.dtype).tiny)

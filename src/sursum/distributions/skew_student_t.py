@@ -7,11 +7,12 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.distributions import Beta, constraints
+from torch.distributions import constraints
 
 from sursum.common.special.functions import log_betainc, log_betaincc
 from sursum.distributions.family import Family
 from sursum.distributions.log_gamma import log_beta
+from sursum.distributions.standard import Beta
 from sursum.distributions.tails import Tails
 
 

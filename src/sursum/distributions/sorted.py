@@ -7,11 +7,12 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.distributions import Dirichlet, Distribution, constraints
+from torch.distributions import Distribution, constraints
 from torch.nn.functional import logsigmoid
 
 from sursum.distributions.constraints import Ordered, ordered
 from sursum.distributions.family import Family
+from sursum.distributions.standard import Dirichlet
 from sursum.distributions.tails import log_one_minus_exp
 from sursum.errors import DensityError, OptionError
 

@@ -89,6 +89,13 @@ class counting(TorchDispatchMode):
         numbers = ((hashed >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
         return [part.reshape(shape) for part in np.split(numbers, parts, axis=1)]
 
+    def unflattened(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape with the rows in a dimension of their own, where `torch.vmap` has put them and the next one together."""
+        rows = len(self._streams)
+        if not self._rows or len(shape) < 2 or shape[0] == rows or shape[0] % rows:
+            return shape
+        return (rows, shape[0] // rows, *shape[1:])
+
 
 def _mix(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
     with np.errstate(over="ignore"):
@@ -208,7 +215,8 @@ def _multinomial(streams: counting, func: OpOverload, args: tuple[Any, ...], kwa
     weights, count = _array(given["self"]), int(given["num_samples"])
     if count > 1 and not given.get("replacement", False):
         raise CannotCount("without replacement")
-    (u,) = streams.uniform((*weights.shape[:-1], count))
+    (u,) = streams.uniform(streams.unflattened((*weights.shape[:-1], count)))
+    u = u.reshape(*weights.shape[:-1], count)
     bounds = weights.cumsum(axis=-1)
     # Of equal bounds, which are those of no weight, the first.
     found = (u[..., None] * bounds[..., None, -1:] >= bounds[..., None, :]).sum(axis=-1)
