@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from sursum.core.trace import Trace
 from sursum.errors import PredictionError
 from sursum.handlers.enumerate.enumerated import Enumerated
 from sursum.predict.given_draws import Sampled
-from sursum.predict.scores import scores
+from sursum.predict.scores import Settings, scores
 from sursum.predict.summed_likelihood import marginal_likelihoods
 
 
@@ -75,10 +75,7 @@ def pointwise(
     posterior_samples: Sampled | Mapping[str, Tensor],
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
-    *,
-    chunk: int | None = None,
-    batch_ndims: int | None = None,
-    store: str | os.PathLike[str] | None = None,
+    **settings: Unpack[Settings],
 ) -> Mapping[str, Tensor]:
     """`log_likelihood` of a program whose arguments stand apart from the options."""
 
@@ -89,5 +86,4 @@ def pointwise(
             )
         return marginal_likelihoods(found, at, plain)
 
-    settings: dict[str, Any] = {"chunk": chunk, "batch_ndims": batch_ndims, "store": store}
     return scores(read, model, posterior_samples, args, kwargs, group="log_likelihood", **settings)

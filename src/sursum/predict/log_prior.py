@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from sursum.core.trace import Trace, scored
 from sursum.errors import PredictionError
 from sursum.handlers.enumerate.enumerated import Enumerated
 from sursum.predict.given_draws import Sampled
-from sursum.predict.scores import scores
+from sursum.predict.scores import Settings, scores
 
 
 def log_prior(
@@ -75,9 +75,7 @@ def priors_at_draws(
     kwargs: Mapping[str, Any],
     *,
     scaled: bool = False,
-    chunk: int | None = None,
-    batch_ndims: int | None = None,
-    store: str | os.PathLike[str] | None = None,
+    **settings: Unpack[Settings],
 ) -> Mapping[str, Tensor]:
     """`log_prior` of a program whose arguments stand apart from the options; `scaled` if the scales of handlers apply."""
 
@@ -87,7 +85,6 @@ def priors_at_draws(
             raise PredictionError("the program has no latent site with a prior of its own, so there is no log prior.")
         return {name: scored(site if scaled else site.but(scale=1.0)).double() for name, site in latent.items()}
 
-    settings: dict[str, Any] = {"chunk": chunk, "batch_ndims": batch_ndims, "store": store}
     return scores(read, model, posterior_samples, args, kwargs, group="log_prior", **settings)
 
 

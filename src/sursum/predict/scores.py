@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import torch
 from torch import Tensor
@@ -30,6 +30,14 @@ Reader = Callable[[Trace, Enumerated | None, Callable[[str], torch.Size]], dict[
 """From an execution, the handler that gave discrete sites all their values, and the batch shapes of observed sites."""
 
 
+class Settings(TypedDict, total=False):
+    """The options of `log_likelihood` and `log_prior`, which say what they are."""
+
+    chunk: int | None
+    batch_ndims: int | None
+    store: str | os.PathLike[str] | None
+
+
 def scores(
     read: Reader,
     model: Callable[..., Any],
@@ -38,14 +46,12 @@ def scores(
     kwargs: Mapping[str, Any],
     *,
     group: str,
-    chunk: int | None = None,
-    batch_ndims: int | None = None,
-    store: str | os.PathLike[str] | None = None,
+    **settings: Unpack[Settings],
 ) -> Mapping[str, Tensor]:
     """What `read` finds in the execution at each draw, (chain, draw, …) by name; `group` is its name in a store."""
     refuse_coroutines(model)
-    chunk = optional_number("chunk", chunk, 1)
-    draws = GivenDraws.of(posterior_samples, batch_ndims)
+    chunk, store = optional_number("chunk", settings.get("chunk"), 1), settings.get("store")
+    draws = GivenDraws.of(posterior_samples, settings.get("batch_ndims"))
 
     choice = Choice(without=frozenset(draws.values))
     first = {name: value[0] for name, value in draws.values.items()}

@@ -13,32 +13,19 @@ from torch.autograd.function import once_differentiable
 
 from sursum.common.torch_private import without_dispatch_modes
 from sursum.compiler.graph.graph import Node, refs_of
+from sursum.compiler.native.ops import OPS, OperatorCost
 from sursum.compiler.scan.body import BodyRecorder, ScanBody
 from sursum.compiler.scan.evaluation import Evaluation
 from sursum.compiler.scan.expansion import expand_step, log_sum_exp
 from sursum.compiler.scan.recurrence import Groups, Loops, LoopStep, apply, operator
 
+_MATRIX = "matmul mm bmm inverse cholesky_solve cholesky_inverse"
+_OF_CALLS = "pow sqrt rsqrt logsumexp logaddexp softmax log_softmax sigmoid log_sigmoid softplus"
+
+#: What is kept for the way back, and not computed again: functions that C calls, and what is made of them.
 _COSTLY = frozenset(
-    (
-        *("exp", "exp2", "expm1", "log", "log1p", "log2", "logsumexp", "softmax", "log_softmax", "logaddexp", "pow"),
-        *(
-            "tanh",
-            "sigmoid",
-            "log_sigmoid",
-            "softplus",
-            "sin",
-            "cos",
-            "tan",
-            "atan",
-            "sqrt",
-            "rsqrt",
-            "lgamma",
-            "digamma",
-            "erf",
-        ),
-        *("cholesky_solve", "cholesky_inverse", "inverse", "matmul", "mm", "bmm"),
-    )
-)
+    (*(op.torch for op in OPS.values() if op.cost >= OperatorCost.CALL), *_OF_CALLS.split(), *_MATRIX.split())
+) - {""}
 
 
 def recur(loops: Loops, step: LoopStep, groups: Groups, length: int) -> list[Tensor]:
