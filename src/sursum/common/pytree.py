@@ -1,8 +1,8 @@
 """Trees: tensors in tuples, lists and dicts; None is a tree without leaves.
 
 They are what a scan carries. torch's trees (`torch_private.tree_flatten`) are for the arguments and results of programs and
-networks, which may hold whatever torch registers. A carry needs three things that those do not do: None has no leaf, where it is
-one of torch's; a dict of any class is a dict; and a shape prints as one reads it, for errors.
+networks, which may hold whatever torch registers. A carry needs three things that those do not do: None has no leaf;
+a dict of any class is a dict; and a shape prints as one reads it, for errors.
 """
 
 from __future__ import annotations
