@@ -116,13 +116,14 @@ def build_density(density: LogDensity, engine: str | None) -> Built:
     def check() -> None:
         if density.exit is None and not program.python_backward:
             recorded = zip(points, program.found, strict=True)
-            check_seen(function.recorded, function.known, gradient_of(density), value_of(density), recorded, far)
+            unseen = far[-1:] if torch.equal(points[1], far[0]) else far  # it was recorded there
+            check_seen(function.recorded, function.known, gradient_of(density), value_of(density), recorded, unseen)
         else:
             wide = far_points(points[0], WIDE) if density.exit is not None else []
             check_faithful(function.recorded, function.known, gradient_of(density), points, [*far, *wide])
             check_unseen(program, wide)
 
-    proofs = [*points, *far, *proof_points(points)]
+    proofs = [*points, *(q for q in far if not torch.equal(q, points[1])), *proof_points(points)]
     outputs = ("log density", "gradient")
     function = function.compiled(engine, title=density.title, outputs=outputs, proofs=proofs, check=check)
     # A guard may need the whole density: the factor of a covariance, again for each draw.
@@ -161,17 +162,21 @@ def _capture(
 ) -> tuple[tuple[Tensor, Tensor], Capture]:
     """Two points at which the density is finite, and its capture at these; they are searched for if need be.
 
-    A recording is a run of the program, so that a point is tried by recording there.
+    A recording is a run of the program, so that a point is tried by recording there. The second one is well away from the first
+    if the program has a density there: then it is also a look for a branch that is taken away from the start, and its result is
+    compared with the graph's like that of any other run.
     """
-    points = nearby_points(density)
+    one, other = nearby_points(density)
+    # Where numbers leave torch more points are looked at anyway; discrete coordinates are whole numbers.
+    away = far_points(one)[:1] if density.exit is None and density.num_free == density.dim else []
 
     def enough(program: Capture) -> bool:
         return not bool(program.found[0][0].isfinite()) or is_known(program)
 
     try:
-        program = Capture(evaluate, points, gradient=True, enough=enough)
+        program = Capture(evaluate, (one, *away, other), gradient=True, enough=enough)
         if all(bool(value.isfinite()) for value, *_ in program.found):
-            return points, program
+            return (one, program.points[1] if len(program.points) > 1 else other), program
     except (ArgumentError, ObservationError, ValueError, torch.linalg.LinAlgError):
         pass  # it may run elsewhere
     points = points_of(density)

@@ -296,7 +296,8 @@ def compile_whole(density: LogDensity, engine: str | None = None) -> CompiledDen
     """`compile_density` of a program as one graph."""
     built = build_density(density, engine)
     compiled = _of(built)
-    points, far = compiled.points, far_points(compiled.points[0])
+    points = compiled.points
+    far = [q for q in far_points(points[0]) if not torch.equal(q, points[1])]
     # Where C is fast there are more.
     looked = {"native": (*points, *far[:2]), "torch": (points[0], far[0]), "eager": points}[compiled.engine]
     warn_of_gradient(density, compiled.value_and_grad, compiled._run, looked, built.known)

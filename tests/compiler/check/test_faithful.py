@@ -14,6 +14,7 @@ from torch import Tensor
 
 import sursum as su
 import sursum.distributions as dist
+from sursum.compiler.check.points import far_points
 from sursum.errors import BranchError, CaptureError, EscapeError, SursumError
 
 DOUBLE = {"dtype": torch.float64}
@@ -329,7 +330,7 @@ def test_another_way_of_a_backward_of_python_is_found_far_out() -> None:
     def model() -> None:
         su.factor("f", Halved.apply(2.0 * normal()))
 
-    with pytest.raises(EscapeError, match="gradient"):
+    with pytest.raises(EscapeError, match="two graphs"):
         su.compile(model, engine="torch")
 
 
@@ -357,16 +358,57 @@ def test_another_way_of_a_distribution_that_is_scored_is_found_far_out() -> None
         su.compile(model, engine="torch")
 
 
-def test_a_program_whose_numbers_stay_in_torch_is_run_five_times() -> None:
-    """To find its sites, at the two points of the capture, and twice far out."""
+def test_a_program_whose_numbers_stay_in_torch_is_run_four_times() -> None:
+    """To find its sites, at the two points of the capture, of which one is away from the start, and once far out."""
     runs = itertools.count()
 
     def model() -> None:
         next(runs)
         su.factor("f", -(normal() ** 2))
 
-    su.compile(model, engine="torch")
-    assert next(runs) == 5
+    compiled = su.compile(model, engine="torch")
+    assert next(runs) == 4
+    one, other = compiled.points
+    assert torch.equal(other, far_points(one)[0])
+
+
+def test_the_second_recording_is_near_where_the_program_fails_away_from_the_start() -> None:
+    runs = itertools.count()
+
+    def model() -> None:
+        z = normal("z")
+        run = next(runs)
+        if run == 2:
+            raise torch.linalg.LinAlgError("not there")
+        su.factor("f", -(z**2))
+
+    compiled = su.compile(model, engine="torch")
+    assert next(runs) == 6  # sites, near, away in vain, near again, away again, farthest out
+    away = far_points(compiled.points[0])[0]
+    assert not torch.equal(compiled.points[1], away)
+    assert compiled.value_and_grad([0.5])[0] == pytest.approx(float(su.infer.LogDensity(model)(torch.tensor([0.5], **DOUBLE))))
+
+
+def test_an_error_that_is_caught_away_from_the_start_is_found_there() -> None:
+    def model() -> None:
+        z = normal("z")
+        try:
+            su.factor("root", torch.linalg.cholesky((z + 1.0) * torch.ones(1, 1, **DOUBLE)).log().sum())
+        except torch.linalg.LinAlgError:
+            su.factor("root", torch.zeros((), **DOUBLE))
+
+    with pytest.raises(CaptureError):
+        su.compile(model, engine="torch")
+
+
+def test_a_count_in_the_program_is_found_by_its_second_recording() -> None:
+    runs = itertools.count()
+
+    def model() -> None:
+        su.factor("f", -(normal("z") ** 2) * (1.0 + 1e-13 * next(runs)))
+
+    with pytest.raises(EscapeError, match=r"two graphs .*mul"):
+        su.compile(model, engine="torch")
 
 
 def test_points_are_searched_for_where_the_program_fails_at_the_first_ones() -> None:

@@ -111,14 +111,15 @@ class _CapturedRun:
 class Capture:
     """A function and its graph; see `capture`, whose arguments these are.
 
-    `found` are the results at the two points, and `python_backward` is whether autograd runs Python for its gradient.
-    If the first recording is `enough`, there is no second, and `found` has the results at the first point only.
+    Where there are more than two points the second recording is made at the first of the others at which `fn` runs and gives a
+    finite number, or at the last one. `points` are those of the recordings, `found` the results there, and `python_backward` is
+    whether autograd runs Python for its gradient. If the first recording is `enough`, there is no second.
     """
 
     def __init__(
         self,
         fn: Callable[[Tensor], Any],
-        points: tuple[Tensor, Tensor],
+        points: Sequence[Tensor],
         *,
         gradient: bool,
         current_site: Callable[[], Where] = site_at_work,
@@ -131,11 +132,28 @@ class Capture:
         if idle:
             first = self._record(points[0], self._answers)
         self.graph, self.python_backward, self._forward = first.graph, first.python_backward, first.forward
-        self.found: tuple[tuple[Tensor, ...], ...] = (first.found,)
+        self.points, self.found = (points[0],), (first.found,)
         # Whether a check is a branch, and what Python does backwards, no graph shows.
         self.is_plain = not first.doubts and not first.python_backward
         if not enough(self):
-            self.found = first.found, self.compare_at(points[1])
+            again = self._again(points[1:])
+            self.points, self.found = (points[0], again[0]), (first.found, again[1])
+
+    points: tuple[Tensor, ...]
+    found: tuple[tuple[Tensor, ...], ...]
+
+    def _again(self, points: Sequence[Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Where the second recording was made, and the result there."""
+        for point in points[:-1]:
+            try:
+                found = self.compare_at(point)
+            except CaptureError:
+                raise
+            except Exception:
+                continue  # it need not run there
+            if bool(found[0].isfinite().all()):
+                return point, found
+        return points[-1], self.compare_at(points[-1])
 
     def compare_at(self, point: Tensor) -> tuple[Tensor, ...]:
         """The result of the function at this point; an EscapeError if it has a different graph there.

@@ -99,21 +99,22 @@ def check_seen(
 ) -> None:
     """Like `check_faithful`, with fewer runs, for a program whose numbers all stay in torch, including the backward pass.
 
-    A recording is a run of the program, so at the points of the capture its results are the program's. Far
-    out the program runs once with its gradient, and once more, farthest out, for its log density only.
+    A recording is a run of the program, so at the points of the capture its results are the program's; the second one may be
+    well away from the first. Far out the program runs once with its gradient, unless it was recorded there, and once more,
+    farthest out, for its log density only.
 
     Args:
         captured, known, program: as in `check_faithful`.
         value: returns only the program's own log density.
-        recorded: the points of the capture, and the program's results there while it was recorded.
+        recorded: the points of the capture, the first one near the start, and the program's results there.
         far: points at which it may take a different branch, the farthest last.
 
     Raises:
         EscapeError, CaptureError: as in `check_faithful`.
     """
     own = _Own(captured)
-    for q, (density, gradient, *_) in recorded:
-        own.check(q, Numbers(float(density), gradient.double().numpy()), known, near=True)
+    for k, (q, (density, gradient, *_)) in enumerate(recorded):
+        own.check(q, Numbers(float(density), gradient.double().numpy()), known, near=k == 0)
     *nearer, farthest = far
     for q in nearer:
         wanted = Numbers.of(program, q)
