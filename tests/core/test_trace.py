@@ -7,6 +7,7 @@ import torch
 
 import sursum as su
 import sursum.distributions as dist
+from sursum.compiler.capture.capture import capture
 from sursum.errors import DuplicateSiteError, PlateError
 
 P = su.poutine
@@ -35,6 +36,27 @@ def test_the_views():
     assert tr.nodes["mu"] is tr["mu"]
     assert tr.result is tr["mu"].value
     assert [tr[name]["type"] for name in tr] == ["sample", "param", "deterministic", "sample", "factor"]
+
+
+def test_truth_values_and_integers_are_counted():
+    def counted():
+        for k in range(3):
+            su.factor(f"true {k}", torch.tensor(True))
+        su.factor("four", torch.tensor(4))
+
+    assert P.trace(counted).get_trace().log_prob_sum() == 7
+
+
+def test_scalar_terms_are_added_without_an_operator_each():
+    def loop():
+        for k in range(4):
+            z = su.sample(f"z{k}", dist.Normal(torch.zeros((), dtype=torch.float64), 1.0))
+            su.sample(f"y{k}", dist.Normal(z, 1.0).expand([2]), obs=torch.ones(2))
+
+    density = su.infer.LogDensity(loop)
+    points = torch.ones(4).double(), torch.zeros(4).double()
+    graph = capture(lambda q: (density(q),), points, gradient=False)
+    assert [node.op.__name__ for node in graph.nodes].count("sum.default") == 4  # those of two numbers
 
 
 def test_the_log_density_by_hand():

@@ -6,6 +6,7 @@ import re
 
 from torch import Tensor
 
+from sursum.common.torch_private import DisableTorchFunction
 from sursum.common.user_frame import raising_line
 from sursum.core.messages import Site
 from sursum.errors import SiteError
@@ -41,4 +42,7 @@ def changed_in_place_error(site: Site) -> SiteError:
 
 def version(value: object) -> int | None:
     """How often a tensor has been written to; None where torch does not count that."""
-    return value._version if isinstance(value, Tensor) and not value.is_inference() else None
+    if not isinstance(value, Tensor):
+        return None
+    with DisableTorchFunction():  # asked of every site, and nothing that a mode would answer
+        return None if value.is_inference() else value._version

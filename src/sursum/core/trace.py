@@ -127,7 +127,9 @@ class Trace(Mapping[str, Site]):
         total: Tensor | None = None
         for name, term in self.log_prob(keep).items():
             with at_site(self.nodes[name]):
-                total = term.sum() if total is None else total + term.sum()
+                # A sum of one number is an operator more for each of many scalar sites; that of a truth value counts.
+                one = term if term.dim() == 0 and term.is_floating_point() else term.sum()
+                total = one if total is None else total + one
         return torch.zeros(()) if total is None else total
 
     # Tables.

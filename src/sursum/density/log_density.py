@@ -130,7 +130,7 @@ class LogDensity:
             for site, log_jacobian in at.jacobians.values():
                 if not callable(self.jacobian) or self.jacobian(site):
                     with at_site(site):
-                        total = total + log_jacobian.sum()
+                        total = total + (log_jacobian.sum() if log_jacobian.dim() else log_jacobian)
         return total
 
     @in_double()
