@@ -66,7 +66,10 @@ KILLED = """
 import sys, torch, sursum as su
 sys.path.insert(0, sys.argv[2])
 from test_stored_run import mcmc, Y
-mcmc(store=sys.argv[1], cores=1).run(Y)
+if len(sys.argv) > 3:
+    mcmc(cores=1).resume(sys.argv[1], Y)
+else:
+    mcmc(store=sys.argv[1], cores=1).run(Y)
 """
 
 
@@ -82,6 +85,25 @@ def test_a_killed_run_becomes_the_one_that_was_not(tmp_path, after):
     time.sleep(after)
     process.send_signal(signal.SIGKILL)
     process.wait()
+    same(mcmc().resume(path, Y), mcmc().run(Y))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4))
+def test_a_run_that_is_killed_again_and_again_becomes_the_one_that_was_not(tmp_path, seed):
+    """At random moments from the first stored state on, in the warm-up and after it, and while it goes on from a store."""
+    path, rng = tmp_path / "run.zarr", np.random.default_rng(seed)
+    arguments = [sys.executable, "-c", KILLED, str(path), str(Path(__file__).parent)]
+    for again in range(3):
+        before = read_states(path, 2)
+        process = subprocess.Popen([*arguments, *(["resume"] if again else [])])
+        patience = time.monotonic() + 120
+        while process.poll() is None and read_states(path, 2) == before:
+            assert time.monotonic() < patience
+            time.sleep(0.002)
+        time.sleep(rng.uniform(0.0, 0.8))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
     same(mcmc().resume(path, Y), mcmc().run(Y))
 
 

@@ -1,4 +1,4 @@
-"""The C of every operator under AddressSanitizer and UndefinedBehaviorSanitizer."""
+"""The C of every operator, and of the diagnostics, under AddressSanitizer and UndefinedBehaviorSanitizer."""
 
 from __future__ import annotations
 
@@ -39,6 +39,7 @@ def test_the_contract_of_operators_holds_under_sanitizers(tmp_path: Path) -> Non
             "test_spectral.py",
         )
     ]
+    tests += [str(ROOT / "tests" / "draws" / name) for name in ("test_native_measures.py", "test_measure.py")]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "not width_of_vectors", *tests],
         env=environment, capture_output=True, text=True, check=False, cwd=ROOT,
