@@ -7,7 +7,7 @@ import ast
 import numpy as np
 import pytest
 import torch
-from benchmarks import run, sursum_models, timing
+from benchmarks import discrete, run, sursum_models, timing
 from benchmarks.kernels import KERNELS, Kernel
 from benchmarks.models import MODELS
 
@@ -73,3 +73,12 @@ def test_a_figure_that_a_system_lacks_is_a_dash():
     assert run.cell({"warm": None, "extrapolated": False}, "warm") == "–"
     assert run.cell({"extrapolated": True}, "sampling") == "–"
     assert run.cell({"sampling": 0.25, "extrapolated": True}, "sampling") == "≈ 0.25"
+
+
+@pytest.mark.parametrize("name", ["mixture", "hidden_markov", "factorial", "capture_recapture"])
+def test_discrete_sites_and_sums_by_hand_are_one_density(name):
+    program, by_hand, y = discrete.rows(quick=True)[name]
+    densities = [su.infer.LogDensity(each, (y[:6],)) for each in (program, by_hand)]
+    q = 0.3 * torch.from_numpy(np.random.default_rng(0).normal(size=densities[0].dim))
+    values = [float(density(q)) for density in densities]
+    assert values[0] == pytest.approx(values[1], rel=1e-10)
