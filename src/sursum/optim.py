@@ -88,8 +88,8 @@ class Optim:
         """The torch optimiser for these parameters, given by name."""
         if callable(self.options):
             groups = [{"params": [leaf], **_mapping(self.options(name), name)} for name, leaf in leaves.items()]
-            return self._made(groups, self.more)
-        return self._made(list(leaves.values()), {**(self.options or {}), **self.more})
+            return self._make(groups, self.more)
+        return self._make(list(leaves.values()), {**(self.options or {}), **self.more})
 
     def clip(self, leaves: Iterable[Tensor]) -> None:
         """Clip the gradients of these parameters, as the settings say."""
@@ -99,7 +99,7 @@ class Optim:
         if self.clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(graded, self.clip_norm)
 
-    def _made(self, params: Any, options: Mapping[str, Any]) -> torch.optim.Optimizer:
+    def _make(self, params: Any, options: Mapping[str, Any]) -> torch.optim.Optimizer:
         make = type(self).make
         known = [name for name in inspect.signature(make).parameters if name != "params"]
         unknown = [name for name in options if name not in known]
@@ -225,7 +225,7 @@ class _Wrapped(Optim):
     def _title(self) -> str:
         return text(self._function)
 
-    def _made(self, params: Any, options: Mapping[str, Any]) -> torch.optim.Optimizer:
+    def _make(self, params: Any, options: Mapping[str, Any]) -> torch.optim.Optimizer:
         found = self._function(params, **options)
         if not isinstance(found, torch.optim.Optimizer):
             raise self._error(

@@ -34,10 +34,10 @@ def show_graph(graph: Any) -> str:
         made = [_value(values[out.value]) for out in node.outputs if out is not None and out.value in values]
         made += [f"{_value(values[w.value])} = {w.window} of" for w in node.writes if w.value in values]
         args = [*map(_argument, node.args), *(f"{key}={_argument(item)}" for key, item in node.kwargs.items())]
-        lines.append(_noted(f"  {', '.join(made) or '_'} = {node.op}({', '.join(args)})", node.where))
+        lines.append(_note(f"  {', '.join(made) or '_'} = {node.op}({', '.join(args)})", node.where))
         if (inner := getattr(node.op, "graph", None)) is not None:
             lines += ["    " + line for line in show_graph(inner).splitlines()]
-    lines += [_noted(f"guard {guard.ref} {guard.kind}", guard.where) for guard in graph.guards]
+    lines += [_note(f"guard {guard.ref} {guard.kind}", guard.where) for guard in graph.guards]
     lines.append(f"output {', '.join(map(str, graph.outputs))}")
     return "\n".join(lines)
 
@@ -79,7 +79,7 @@ def show_program(program: Any) -> str:
         way = "backwards" if loop.reverse else "forwards"
         lines.append(f"  {loop.call.function}: {loop.length} steps {way}, rows of {loop.width}")
         lines += ["    " + line for line in show_program(loop.program).splitlines()]
-    lines += [_noted(f"guard v{value} {kind}", where) for value, _, kind, where in program.guards]
+    lines += [_note(f"guard v{value} {kind}", where) for value, _, kind, where in program.guards]
     lines.append(f"output {', '.join(f'v{value}' for value in program.outputs)}")
     return "\n".join(lines)
 
@@ -89,7 +89,7 @@ def show_stage(stage: Any, data: Mapping[int, Any]) -> list[str]:
     if not hasattr(stage, "expr"):
         args = [f"v{a.value}{f'+{a.offset}' if a.offset else ''}" if hasattr(a, "offset") else str(a) for a in stage.args]
         made = ", ".join(f"v{value}" for value in (stage.value, *stage.also))
-        return [_noted(f"  {made} = {stage.function}({', '.join(args)})", stage.where)]
+        return [_note(f"  {made} = {stage.function}({', '.join(args)})", stage.where)]
     texts, named = _expressions(stage.exprs())
     over = ", ".join(f"{_VARIABLES[d]} < {n}" for d, n in enumerate(stage.shape))
     place = _place(stage.store, texts[1 : 1 + len(stage.indices)], stage.strides)
@@ -98,7 +98,7 @@ def show_stage(stage: Any, data: Mapping[int, Any]) -> list[str]:
     if stage.joint is not None:
         text += f" {'+' if stage.joint[0] > 0 else '-'} log1p({texts[-1]})"
     head = f"  for {over}:" if over else "  do:"
-    line = _noted(f"{head} v{stage.value}[{place}] {sign} {text}", stage.where)
+    line = _note(f"{head} v{stage.value}[{place}] {sign} {text}", stage.where)
     return [line, *(f"      where {name} = {text}" for name, text in named)]
 
 
@@ -162,7 +162,7 @@ def _datum(value: int, data: Mapping[int, Any]) -> str:
     return f"v{value} {data[value].kind}[{','.join(map(str, data[value].shape))}]"
 
 
-def _noted(text: str, where: Any) -> str:
+def _note(text: str, where: Any) -> str:
     """A line with the site and the line of the program that it comes from."""
     notes = [*([f"site {where.site!r}"] if where.site else []), *([where.line] if where.line else [])]
     return f"{text:<{_COLUMN}}  # {', '.join(notes)}" if notes else text

@@ -167,7 +167,7 @@ def refuse_shadowed(fn: Any, verb: str, options: Iterable[str], instead: str = "
         sursum.errors.OptionError: `compile` has an option `engine`, and the program <lambda> a parameter of that name: ...
         >>> refuse_shadowed(partial(lambda y, engine="diesel": y, engine="diesel"), "compile", ["engine"])
     """
-    taken, _ = _taken(fn)
+    taken, _ = _parameters_of(fn)
     for option in options:
         if option in taken:
             inner = innermost(fn)
@@ -193,13 +193,13 @@ def refuse_misnamed(fn: Any, verb: str, kwargs: Iterable[str], theirs: Mapping[s
         Traceback (most recent call last):
         sursum.errors.OptionError: `sample` has no option `num_draws`, and the program no such parameter. Write `num_samples=`.
     """
-    taken, any_name = _taken(fn)
+    taken, any_name = _parameters_of(fn)
     for name in kwargs:
         if name in theirs and name not in taken and not any_name:
             raise OptionError(f"`{verb}` has no option `{name}`, and the program no such parameter. Write `{theirs[name]}=`.")
 
 
-def _taken(fn: Any) -> tuple[set[str], bool]:
+def _parameters_of(fn: Any) -> tuple[set[str], bool]:
     """The parameters that a program takes by name, without those that `functools.partial` has given a value to, and whether
     it takes any others."""
     bound: set[str] = set()

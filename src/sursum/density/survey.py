@@ -126,10 +126,10 @@ def check_terms(plain: Trace, survey: Survey, found: Trace, at: Enumerated) -> N
             term = scored(one).detach()
         except (SursumError, ValueError, RuntimeError):
             continue  # impossible at these values
-        _compare(one, term, _taken(many, scored(many).detach(), survey, at), at)
+        _compare(one, term, _take(many, scored(many).detach(), survey, at), at)
 
 
-def _taken(site: Sample | Factor, term: Tensor, survey: Survey, at: Enumerated) -> Tensor:
+def _take(site: Sample | Factor, term: Tensor, survey: Survey, at: Enumerated) -> Tensor:
     """The elements of a term at the values that were drawn; in the first steps of a scan, NaN."""
     variables, nesting = at.summed.get(site.name, ()), at.plan.nesting
     in_time = isinstance(site, (StackedSample, StackedFactor))

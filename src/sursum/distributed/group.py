@@ -92,7 +92,7 @@ class RankGroup:
         try:
             collective()
         except RuntimeError as error:
-            ended = self._ended()
+            ended = self._find_ended()
             who = f"rank {', '.join(map(str, ended))}" if ended else "a rank"
             raise RankEnded(
                 f"{who} of {self.size} ended, and with it the run: {str(error).splitlines()[0]}. What a store has of it stays; "
@@ -116,7 +116,7 @@ class RankGroup:
             return f"rank {rank}: {store.get(key).decode()}"
         return "no rank said why"
 
-    def _ended(self) -> list[int]:
+    def _find_ended(self) -> list[int]:
         """The ranks that do not report within the time of grace."""
         try:
             store = default_store()
@@ -142,10 +142,10 @@ def shown_data(args: Sequence[Any], kwargs: Mapping[str, Any], *, numbers: bool 
         ['argument 1: float32 of shape (2, 3)', 'argument 2: 5']
     """
     named = [(f"argument {k + 1}", value) for k, value in enumerate(args)] + [(name, value) for name, value in kwargs.items()]
-    return [f"{name}: {_shown(value, numbers)}" for name, value in named]
+    return [f"{name}: {_show(value, numbers)}" for name, value in named]
 
 
-def _shown(value: Any, numbers: bool) -> str:
+def _show(value: Any, numbers: bool) -> str:
     if not isinstance(value, Tensor):
         return repr(value) if isinstance(value, (int, float, str, bool, type(None))) else type(value).__name__
     said = f"{str(value.dtype).removeprefix('torch.')} of shape {tuple(value.shape)}"

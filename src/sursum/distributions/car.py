@@ -59,7 +59,7 @@ class CAR(Family):
     ) -> None:
         adj_matrix = torch.as_tensor(adj_matrix)
         n = adj_matrix.shape[-1]
-        if self._validated(validate_args) and not is_all_true(adj_matrix == adj_matrix.mT):
+        if self._validate(validate_args) and not is_all_true(adj_matrix == adj_matrix.mT):
             raise ValueError("the adj_matrix of a CAR must be symmetric")
         loc = torch.as_tensor(loc)
         self._keep(
@@ -72,7 +72,7 @@ class CAR(Family):
         )
 
     @staticmethod
-    def _validated(validate_args: bool | None) -> bool:
+    def _validate(validate_args: bool | None) -> bool:
         return bool(Distribution._validate_args if validate_args is None else validate_args)
 
     @property

@@ -114,13 +114,13 @@ class GaussianStateSpace(Family):
 
     def filter(self, value: Tensor) -> tuple[Tensor, Tensor]:
         """The means, shape (…, T, n), and covariances of each state given the values up to its time."""
-        _, means, covariances = self._filtered(value)
+        _, means, covariances = self._filter(value)
         return means, covariances
 
     def _log_density(self, value: Tensor) -> Tensor:
-        return self._filtered(value)[0]
+        return self._filter(value)[0]
 
-    def _filtered(self, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _filter(self, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         there = ~torch.isnan(value)
         eye = torch.eye(value.shape[-1], dtype=value.dtype, device=value.device)
         y = torch.where(there, torch.where(there, value, 0.0) - self.observation_loc.unsqueeze(-2), 0.0)

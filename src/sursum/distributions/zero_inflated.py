@@ -171,7 +171,7 @@ class HurdleDistribution(_Gated):
         return torch.where(value == 0, shut, open_ + self._away(value))
 
 
-def _made(kind: Any, arguments: dict[str, Any]) -> Any:
+def _make(kind: Any, arguments: dict[str, Any]) -> Any:
     """A distribution of promoted arguments."""
     return kind(**promote({name: value for name, value in arguments.items() if value is not None}))
 
@@ -185,7 +185,7 @@ class ZeroInflatedPoisson(ZeroInflatedDistribution):
     """
 
     def __init__(self, rate: Number, gate: Gate = None, gate_logits: Gate = None, validate_args: bool | None = None) -> None:
-        super().__init__(_made(Poisson, {"rate": rate}), gate, gate_logits, validate_args)
+        super().__init__(_make(Poisson, {"rate": rate}), gate, gate_logits, validate_args)
 
 
 class ZeroInflatedNegativeBinomial(ZeroInflatedDistribution):
@@ -205,7 +205,7 @@ class ZeroInflatedNegativeBinomial(ZeroInflatedDistribution):
         gate_logits: Gate = None,
         validate_args: bool | None = None,
     ) -> None:
-        base = _made(NegativeBinomial, {"total_count": total_count, "probs": probs, "logits": logits})
+        base = _make(NegativeBinomial, {"total_count": total_count, "probs": probs, "logits": logits})
         super().__init__(base, gate, gate_logits, validate_args)
 
 
@@ -237,7 +237,7 @@ class HurdlePoisson(HurdleDistribution):
     """
 
     def __init__(self, gate: Number, rate: Number = 1.0, validate_args: bool | None = None) -> None:
-        super().__init__(_made(Poisson, {"rate": rate}), gate, None, validate_args)
+        super().__init__(_make(Poisson, {"rate": rate}), gate, None, validate_args)
 
 
 class HurdleNegativeBinomial2(HurdleDistribution):
@@ -261,7 +261,7 @@ class HurdleGamma(HurdleDistribution):
     """
 
     def __init__(self, gate: Number, concentration: Number, rate: Number = 1.0, validate_args: bool | None = None) -> None:
-        super().__init__(_made(Gamma, {"concentration": concentration, "rate": rate}), gate, None, validate_args)
+        super().__init__(_make(Gamma, {"concentration": concentration, "rate": rate}), gate, None, validate_args)
 
 
 class HurdleLogNormal(HurdleDistribution):
@@ -273,4 +273,4 @@ class HurdleLogNormal(HurdleDistribution):
     """
 
     def __init__(self, gate: Number, loc: Number = 0.0, scale: Number = 1.0, validate_args: bool | None = None) -> None:
-        super().__init__(_made(LogNormal, {"loc": loc, "scale": scale}), gate, None, validate_args)
+        super().__init__(_make(LogNormal, {"loc": loc, "scale": scale}), gate, None, validate_args)

@@ -199,7 +199,7 @@ class Target:
         if len(shapes) > 1:
             raise CaptureError("the batches of the chains have different shapes in one step")
         held = {name: torch.stack([chain.buffers[name] for chain in chains]) for name in self._buffers}
-        with self._explained():
+        with self._explain():
             at = self.step.at_all([batch for batch in batches if batch is not None], self.views(q), seeds=seeds, state=held)
         for name, values in held.items():
             for chain, value in zip(chains, values, strict=True):
@@ -213,7 +213,7 @@ class Target:
         # A capture needs tensors that share no memory, as views of one vector do.
         batch = self.step.prepare(self.leaves, args, self.kwargs, seed=step_seed, state=buffers)
         over = self.gradients
-        with self._explained():
+        with self._explain():
             if batch is None:
                 found = self.step.run(values, args, self.kwargs, seed=step_seed, state=buffers)
             else:
@@ -225,7 +225,7 @@ class Target:
         return Graded(found.loss.new_tensor(loss), slopes)
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _explain(self) -> Iterator[None]:
         """Say that a step is too large, where the log density is not defined any more."""
         try:
             yield

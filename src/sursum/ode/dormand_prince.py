@@ -35,8 +35,8 @@ def advance(f: Slope, time: Tensor, value: Tensor, h: Tensor, first: Tensor) -> 
     """The value after a step of size h, and the slopes of its first six stages."""
     slopes = [first]
     for node, weights in zip(_NODES, _WEIGHTS, strict=True):
-        slopes.append(f(time + node * h, torch.addcmul(value, h, _combined(weights, slopes))))
-    return torch.addcmul(value, h, _combined(_STEP, slopes)), slopes
+        slopes.append(f(time + node * h, torch.addcmul(value, h, _combine(weights, slopes))))
+    return torch.addcmul(value, h, _combine(_STEP, slopes)), slopes
 
 
 class IntegratorState(NamedTuple):
@@ -82,7 +82,7 @@ class Control(NamedTuple):
         h = torch.where(over, 0.0, self.sign * size)
         after, slopes = advance(self.f, time, value, h, slope)
         last = self.f(time + h, after)
-        gap = h * _combined(_ERROR, [*slopes, last])
+        gap = h * _combine(_ERROR, [*slopes, last])
         error = _root_mean_square(gap / (self.atol + self.rtol * torch.maximum(value.abs(), after.abs())))
         taken = (error <= 1) & torch.isfinite(last).all() & ~over
         factor = (_SAFETY - 1.6 * torch.log2(error + 1e-30)).clamp(-_GROWTH, _GROWTH)
@@ -102,7 +102,7 @@ class Control(NamedTuple):
         return moved, torch.where(taken, h, 0.0)
 
 
-def _combined(weights: tuple[float, ...], slopes: list[Tensor]) -> Tensor:
+def _combine(weights: tuple[float, ...], slopes: list[Tensor]) -> Tensor:
     total = weights[0] * slopes[0]
     for w, slope in zip(weights[1:], slopes[1:], strict=True):
         if w:

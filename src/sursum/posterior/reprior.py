@@ -42,17 +42,17 @@ def reprior(posterior: Any, program: Program, prior: Mapping[str, Distribution])
     before, after = (_sites_at_first(posterior, one) for one in (program, other))
     moved = next((name for name in changed if not _same_support(before[name], after[name])), None)
     if moved is not None:
-        return _refitted(posterior, other, f"the new prior of {moved!r} has another support")
+        return _refit(posterior, other, f"the new prior of {moved!r} has another support")
     old, new = (priors_at_draws(one.model, posterior, one.args, one.kwargs, scaled=True) for one in (program, other))
     hidden = next((name for name in changed if name not in old), None)
     if hidden is not None:
-        return _refitted(posterior, other, f"the prior of {hidden!r} depends on a discrete site that is summed out")
+        return _refit(posterior, other, f"the prior of {hidden!r} depends on a discrete site that is summed out")
     ratio = _sum_by_draw(new) - _sum_by_draw(old)
     if not np.isfinite(ratio).any():
-        return _refitted(posterior, other, "no draw is possible under the new prior")
+        return _refit(posterior, other, "no draw is possible under the new prior")
     weights = smooth(ratio.ravel())
     if weights.pareto_k > LIMIT:
-        return _refitted(posterior, other, f"the Pareto k of the weights is {weights.pareto_k:.2f}, above {LIMIT}")
+        return _refit(posterior, other, f"the Pareto k of the weights is {weights.pareto_k:.2f}, above {LIMIT}")
     return _resample(posterior, other, weights, ratio)
 
 
@@ -97,7 +97,7 @@ def _sum_by_draw(terms: Mapping[str, Tensor]) -> Array:
     return total
 
 
-def _refitted(posterior: Any, program: Program, reason: str) -> Any:
+def _refit(posterior: Any, program: Program, reason: str) -> Any:
     if posterior.refit is None:
         raise PredictionError(
             f"the draws cannot be weighted, since {reason}, and this posterior cannot be fitted again: it was loaded from a "

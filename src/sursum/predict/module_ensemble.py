@@ -117,7 +117,7 @@ class ModuleEnsemble(nn.Module):
 
     def _run(self, args: Any, kwargs: Any) -> Any:
         if torch.compiler.is_compiling():
-            return self._traced(args, kwargs)
+            return self._trace_forward(args, kwargs)
         weights, count = self.weights, len(self)
         key = self._signature(args, kwargs)
         plan = self._plans.get(key)
@@ -131,7 +131,7 @@ class ModuleEnsemble(nn.Module):
         parts: list[Sequence[Tensor]] = []
         output: Output | None = None
         for begin in range(0, count, step):
-            output, values = self._mapped(args, kwargs, {p: v[begin : begin + step] for p, v in weights.items()})
+            output, values = self._map_members(args, kwargs, {p: v[begin : begin + step] for p, v in weights.items()})
             parts.append(values)
         assert output is not None
         return output.stacked(parts[0] if len(parts) == 1 else [torch.cat(pieces) for pieces in zip(*parts, strict=True)])
@@ -170,14 +170,14 @@ class ModuleEnsemble(nn.Module):
             return True, step
         try:
             with torch.no_grad():
-                output, values = self._mapped(args, kwargs, draws)
+                output, values = self._map_members(args, kwargs, draws)
         except Exception:
             # Running the members one by one either avoids the error or raises it in terms of the network.
             return False, 1
         right = alone.same_structure(output) and agree(_number(alone.tensors), _number([value[0] for value in values]))
         return right, step
 
-    def _mapped(self, args: Any, kwargs: Any, weights: Mapping[str, Tensor]) -> tuple[Output, Sequence[Tensor]]:
+    def _map_members(self, args: Any, kwargs: Any, weights: Mapping[str, Tensor]) -> tuple[Output, Sequence[Tensor]]:
         """The output of one of some members, and its tensors for all of them, stacked."""
         found: list[Output] = []
 
@@ -210,7 +210,7 @@ class ModuleEnsemble(nn.Module):
             values = {path: value if path in self._origin.trained else value.clone() for path, value in values.items()}
         return at_values(self.net, values)
 
-    def _traced(self, args: Any, kwargs: Any) -> Any:
+    def _trace_forward(self, args: Any, kwargs: Any) -> Any:
         """The forward pass for `torch.export` and `torch.compile`: all members at once, with nothing that looks at numbers."""
         weights = self.weights
         if self._referring:

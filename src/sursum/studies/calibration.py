@@ -130,7 +130,7 @@ def reliability(probabilities: Any, labels: Any, *, num_bins: int = 10) -> Calib
     flat = p.ravel()
     order = np.argsort(flat, kind="stable")
     bins = np.array_split(order, min(whole_number("num_bins", num_bins, 1, PredictionError, "10 is usual"), len(order)))
-    return _calibrated("reliability", bins, flat, true, np.random.default_rng(0), p if p.ndim == 2 else None)
+    return _calibrate("reliability", bins, flat, true, np.random.default_rng(0), p if p.ndim == 2 else None)
 
 
 def coverage(draws: Any, observed: Any, *, levels: Any = LEVELS) -> Calibrated:
@@ -177,7 +177,7 @@ def coverage(draws: Any, observed: Any, *, levels: Any = LEVELS) -> Calibrated:
     )
 
 
-def _calibrated(
+def _calibrate(
     kind: str, bins: list[NDArray[np.intp]], p: Array, true: Array, rng: np.random.Generator, table: Array | None
 ) -> Calibrated:
     """The groups; chance is simulated, since the classes of a case depend on each other."""

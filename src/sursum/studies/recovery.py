@@ -168,7 +168,7 @@ class Recovery:
         mcmc = sampler(self.model, self.seed)
         kernel: Any = mcmc.kernel.kernel if isinstance(mcmc.kernel, DiscreteGibbs) else mcmc.kernel
         program = kernel.model
-        truth, data = _simulated(program, dict(self.truth), args, kwargs, cast(int, mcmc.seed))
+        truth, data = _simulate(program, dict(self.truth), args, kwargs, cast(int, mcmc.seed))
         inner = replace(kernel, model=condition(uncondition(program), data=data))
         whole = replace(mcmc.kernel, kernel=inner) if isinstance(mcmc.kernel, DiscreteGibbs) else inner
         posterior = replace(mcmc, kernel=whole).run(*args, **kwargs)
@@ -176,7 +176,7 @@ class Recovery:
 
 
 @in_double()
-def _simulated(
+def _simulate(
     program: Callable[..., Any], truth: dict[str, Any], args: Any, kwargs: Any, number: int
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Values of all latent sites, and of those that are observed."""

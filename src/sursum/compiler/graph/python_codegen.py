@@ -166,7 +166,7 @@ class _Writer:
             if self.strided:
                 self._hold(ref, f"p{k}")
                 # A window other than the whole is a place in memory: an input that lies elsewhere is copied then.
-                check = _strided_as if plain else laid_out
+                check = _stride_as if plain else laid_out
                 self.lines.append(f"p{k} = {self._bind('laid_out', check(ref))}(p{k})")
             elif plain:
                 self._hold(ref, f"p{k}")
@@ -332,7 +332,7 @@ class _Writer:
         return name
 
 
-def _strided_as(ref: Ref) -> Callable[[Tensor], Tensor]:
+def _stride_as(ref: Ref) -> Callable[[Tensor], Tensor]:
     """A tensor unchanged if it has the recorded strides, wherever it lies; otherwise a copy that has them."""
     size, stride = ref.size, ref.stride
 

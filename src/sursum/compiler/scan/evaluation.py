@@ -209,14 +209,14 @@ class Evaluation:
 
         tensors = [self.values[id] for id in ids]
         with nullcontext() if site is None else at_site(site):
-            results = self._mapped(node, run, tensors, ids, bool(varying))
+            results = self._map_steps(node, run, tensors, ids, bool(varying))
         for ref, result in zip(node.outputs, results, strict=True):
             if ref is not None:
                 self.values[ref.value] = result
                 if varying:
                     self.each.add(ref.value)
 
-    def _mapped(
+    def _map_steps(
         self, node: Node, run: Callable[..., tuple[Any, ...]], tensors: list[Tensor], ids: list[int], varying: bool
     ) -> tuple[Any, ...]:
         if not varying:

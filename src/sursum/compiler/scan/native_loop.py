@@ -74,7 +74,7 @@ class NativeLoop:
     """
 
     def __init__(self, op: Recurrence) -> None:
-        self._native: NativeFunction | None = _built(op)
+        self._native: NativeFunction | None = _build(op)
         outputs = (*op.graph.outputs, *(guard.ref for guard in op.graph.guards))
         self._op, self._guarded = op, replace(op, graph=replace(op.graph, outputs=outputs))
         self._one = replace(op, length=1)
@@ -108,7 +108,7 @@ class NativeLoop:
         if not all(map(same_bits, starts, (tensor.reshape(row.shape) for tensor, row in zip(groups[0], starts, strict=True)))):
             return False
         try:
-            wanted = _taken(self._guarded, groups, before)
+            wanted = _take_steps(self._guarded, groups, before)
             checks = zip(op.graph.guards, wanted[count:], strict=True)
             if not all(bool((rows != 0 if guard.kind == "true" else rows == 0).all()) for guard, rows in checks):
                 return False
@@ -117,14 +117,14 @@ class NativeLoop:
             if not self._tried:
                 few = torch.tensor(sorted({0, op.length // 2, op.length - 1}))
                 self._tried = self._are_close(
-                    self._taken_plainly(groups, before, few), _rows(wanted[:count], few), *_at(groups, before, few)
+                    self._take_plainly(groups, before, few), _rows(wanted[:count], few), *_at(groups, before, few)
                 )
                 return self._tried
         except (RuntimeError, NotImplementedError):  # a step cannot be mapped, or fails where C says that it does not
             return False
         return True
 
-    def _taken_plainly(self, groups: Groups, before: Sequence[Tensor], few: Tensor) -> list[Tensor]:
+    def _take_plainly(self, groups: Groups, before: Sequence[Tensor], few: Tensor) -> list[Tensor]:
         """The results of these steps, taken one by one."""
         found = []
         for t in few:
@@ -144,7 +144,7 @@ class NativeLoop:
         runs = []
         for run in range(RUNS):
             with Jitter(run):
-                runs.append(_taken(self._op, groups, before))
+                runs.append(_take_steps(self._op, groups, before))
         blur = [torch.stack(column).double() for column in zip(*runs, strict=True)]
         spread = [rows.amax(0) - rows.amin(0) for rows in blur]
         return not _apart(_rows(found, far), _rows(wanted, far), before, spread).any()
@@ -153,7 +153,7 @@ class NativeLoop:
         """The result of the operator with perturbed rounding in each step, as in `Jitter`."""
         op, carries = self._op, len(self._op.carry)
         try:
-            taken = _taken(op, groups, _before(op, found))
+            taken = _take_steps(op, groups, _before(op, found))
             with without_dispatch_modes():
                 moves = [
                     torch.nan_to_num(rows.reshape(there.shape) - there, 0.0, 0.0, 0.0)
@@ -163,13 +163,13 @@ class NativeLoop:
                 moved = _sequences(native, op, groups, moves)
             if moved is None:
                 return None
-            kept = _taken(op, groups, _before(op, moved))[carries:] if op.kept else []
+            kept = _take_steps(op, groups, _before(op, moved))[carries:] if op.kept else []
         except (RuntimeError, NotImplementedError):
             return None
         return _type(op, [*moved[:carries], *kept])
 
 
-def _built(op: Recurrence) -> NativeFunction:
+def _build(op: Recurrence) -> NativeFunction:
     """The loop in C, with an optional perturbation of each part of the carry after every step."""
     values, nodes, outputs, moves = dict(op.graph.values), list(op.graph.nodes), list(op.graph.outputs), []
     end = values[op.graph.input].numel
@@ -222,7 +222,7 @@ def _sequences(
     return None if all(bool(rows.isnan().all()) for rows in found) else found
 
 
-def _taken(op: Recurrence, groups: Groups, before: Sequence[Tensor]) -> list[Tensor]:
+def _take_steps(op: Recurrence, groups: Groups, before: Sequence[Tensor]) -> list[Tensor]:
     """The outputs of all steps, each from its carry, in chunks of bounded memory."""
     count = max(1, _AT_ONCE // max(value.numel for value in op.graph.values.values()))
     carry, each, fixed = groups

@@ -114,7 +114,7 @@ class Recurrence:
             if mapped is not None:
                 rows = [tensor.unbind(0) for tensor in each]
                 return self._loop(
-                    carry, self.length, lambda t, state: self._mapped((state, [row[t] for row in rows], fixed), mapped)
+                    carry, self.length, lambda t, state: self._map_step((state, [row[t] for row in rows], fixed), mapped)
                 )
             found = None if self._fast is None else self._fast.run(groups)
             return self.by_steps(groups, self.length) if found is None else found
@@ -154,7 +154,7 @@ class Recurrence:
         if not all(has_rule(node.op) for node in self.graph.nodes if refs_of(node)):
             raise NotImplementedError("torch would map an operator step by step")
         _, each, fixed = groups
-        step = torch.vmap(lambda carry, row, fixed: self._mapped((carry, row, fixed), carry[0]), in_dims=(0, 0, None))
+        step = torch.vmap(lambda carry, row, fixed: self._map_step((carry, row, fixed), carry[0]), in_dims=(0, 0, None))
         return list(step(list(before), list(each), list(fixed)))
 
     def _loop(
@@ -168,7 +168,7 @@ class Recurrence:
         found = _columns(states, self.carry, self.reverse)
         return found + _columns(kept, self.kept, self.reverse) if self.kept else found
 
-    def _mapped(self, groups: Groups, mapped: Tensor) -> tuple[Tensor, ...]:
+    def _map_step(self, groups: Groups, mapped: Tensor) -> tuple[Tensor, ...]:
         """The outputs of one step under vmap, which maps `mapped`; without checks."""
         windows, reads, run = self._copying
         flat = [[tensor.reshape(-1).double() for tensor in group] for group in groups]

@@ -58,7 +58,7 @@ def eliminate(
         here = [one for one in pending if one.dims == dims]
         pending = [one for one in pending if one.dims != dims]
         local = {v for one in here for v in one.variables if v.dims == dims and v not in keep}
-        for group in _connected(here, local):
+        for group in _group_connected(here, local):
             left = _sum_out(group, local, reduce, named)
             for one in left:
                 outer = (dims & apart).union(*(v.dims for v in one.variables))
@@ -90,7 +90,7 @@ def total(terms: Sequence[Potential]) -> Tensor:
     return impossible(value)
 
 
-def _connected(terms: Sequence[Potential], variables: set[Variable]) -> list[list[Potential]]:
+def _group_connected(terms: Sequence[Potential], variables: set[Variable]) -> list[list[Potential]]:
     """The terms in groups that share none of the `variables`."""
     groups: list[tuple[set[Variable], list[Potential]]] = []
     for one in terms:
@@ -203,7 +203,7 @@ def _check_inside(one: Potential, named: Mapping[int, str]) -> None:
         if missing:
             where = ", ".join(named.get(dim, f"dimension {dim}") for dim in sorted(missing))
             raise DensityError(
-                f"the terms of {_listed(one.names)} depend on the discrete site {variable.site!r}, which is in {where}, "
+                f"the terms of {_list(one.names)} depend on the discrete site {variable.site!r}, which is in {where}, "
                 "and are not in it themselves: they depend on the values in all elements of the plate together, which "
                 "cannot be summed "
                 "out one by one. Put them into the plate, or move the discrete site out of it."
@@ -217,7 +217,7 @@ def _entangled(one: Potential, dims: frozenset[int], named: Mapping[int, str]) -
     )
     where = ", ".join(named.get(dim, f"dimension {dim}") for dim in sorted(dims))
     return DensityError(
-        f"the discrete sites {several} cannot be summed out: {_listed(one.names)} in {where} let every element of one plate "
+        f"the discrete sites {several} cannot be summed out: {_list(one.names)} in {where} let every element of one plate "
         "depend on every element of another, which takes time exponential in their sizes. Let them depend on a site "
         "in both plates, or write one of the plates as a few sites of different names."
     )
@@ -228,7 +228,7 @@ def _common_scale(terms: Sequence[Potential]) -> Tensor | float:
     first = terms[0].scale
     for one in terms[1:]:
         if one.scale is not first and not _equal(one.scale, first):
-            names = _listed(tuple(dict.fromkeys(name for each in terms for name in each.names)))
+            names = _list(tuple(dict.fromkeys(name for each in terms for name in each.names)))
             raise DensityError(
                 f"the sites {names} are summed together, and `scale` multiplies their log densities by different factors: the "
                 "factor of the sum is not defined. Put all of them, the discrete sites as well, into the `scale`."
@@ -243,5 +243,5 @@ def _equal(one: Tensor | float, other: Tensor | float) -> bool:
     return one == other
 
 
-def _listed(names: Sequence[str]) -> str:
+def _list(names: Sequence[str]) -> str:
     return ", ".join(map(repr, names))

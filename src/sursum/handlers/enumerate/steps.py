@@ -159,9 +159,9 @@ class _SummedScan:
         after = self.after(carry, x)
         self.others = [replace(one, value=torch.empty(0)) for one in after.others]
         parts = zip(after.leaves, after.found, self.pattern.leaves, strict=True)
-        rest = [self._moved_leaf(leaf, found) for leaf, found, kept in parts if kept.state is None]
+        rest = [self._move_leaf(leaf, found) for leaf, found, kept in parts if kept.state is None]
         carried = [leaf if leaf.shape == shape else leaf.expand(shape) for leaf, shape in zip(rest, self.shapes, strict=True)]
-        messages = [self._joined(message, after.messages) for message in self.pattern.messages]
+        messages = [self._join(message, after.messages) for message in self.pattern.messages]
         return (carried, messages), (after.ys, [one.value for one in after.others])
 
     # One step -------------------------------------------------------------------------------------------------------
@@ -180,7 +180,7 @@ class _SummedScan:
                 if leaf.state is not None:
                     step.states[id(value)] = value, pattern.variables[leaf.state]
             result = loop.body(loop.carry_shape.build(leaves), x)
-        following = _checked(loop, result)
+        following = _check_carry(loop, result)
         around = self.to.visible() | step.visible
         found = [self._depends(leaf, init, step, around) for leaf, init in zip(following, loop.init, strict=True)]
         keep = {(site, back - 1) for leaf in pattern.leaves for site, back in leaf.all} | {
@@ -202,7 +202,7 @@ class _SummedScan:
         return _After(
             following,
             found,
-            [self._moved(one) for one, mine in moved if mine],
+            [self._move(one) for one, mine in moved if mine],
             [one for one, mine in moved if not mine],
             result[1],
         )
@@ -239,7 +239,7 @@ class _SummedScan:
                 return Leaf(states=states, shape=init.shape, events=events if states else 0)
         return Leaf()
 
-    def _moved_leaf(self, leaf: Tensor, one: Leaf) -> Tensor:
+    def _move_leaf(self, leaf: Tensor, one: Leaf) -> Tensor:
         """A part of the next carry, its states one step further back."""
         variables, events = self.pattern.variables, one.events
         if not one.all:
@@ -269,7 +269,7 @@ class _SummedScan:
             for value, one in zip(messages, self.pattern.messages, strict=True)
         ]
 
-    def _moved(self, one: Potential) -> Potential:
+    def _move(self, one: Potential) -> Potential:
         """A term of the next step: its states one step further back."""
         renamed = {v: self.pattern.variables[earlier(self.place_of[v])] for v in one.variables if v in self.place_of}
         variables = [renamed.get(v, v) for v in one.variables]
@@ -277,7 +277,7 @@ class _SummedScan:
         value = one.value.permute([*order, *range(len(order), one.value.dim())])
         return replace(one, value=value, variables=tuple(variables[k] for k in order))
 
-    def _joined(self, message: Message, found: Sequence[Potential]) -> Tensor:
+    def _join(self, message: Message, found: Sequence[Potential]) -> Tensor:
         """The terms that a message is made of, as one table."""
         variables = self._variables(message)
         mine = {self.pattern.variables[place] for place in message.states}
@@ -337,7 +337,7 @@ def _kind(message: Message) -> Any:
     return message.states, message.outer, message.batch, message.names
 
 
-def _checked(loop: Scan, result: Any) -> list[Any]:
+def _check_carry(loop: Scan, result: Any) -> list[Any]:
     """The leaves of the next carry, if it has the structure of the one before."""
     if not isinstance(result, tuple) or len(result) != 2:
         raise ScanError(

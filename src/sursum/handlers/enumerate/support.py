@@ -70,11 +70,11 @@ def finite_support(fn: Any) -> Support | None:
         dtype = torch.get_default_dtype() if first is None else first.dtype
         return Support(size, lambda: torch.arange(size, dtype=dtype))
     if isinstance(fn, Distribution) and fn.has_enumerate_support:
-        return _listed(fn)
+        return _list_support(fn)
     return None
 
 
-def _listed(fn: Distribution) -> Support | None:
+def _list_support(fn: Distribution) -> Support | None:
     """What the distribution itself lists."""
     try:
         values = fn.enumerate_support(expand=False)

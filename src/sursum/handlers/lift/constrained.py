@@ -56,7 +56,7 @@ def view_of(site: Param) -> View | None:
         constraint=constraints.real if bounds is None else _support(bounds),
     )
     raw: Callable[[Tensor], Tensor] = _same if bounds is None else bounds.inverse_transform
-    return View(stands, raw, _registered(site.owner, path, site))
+    return View(stands, raw, _find_registered(site.owner, path, site))
 
 
 def _same(value: Tensor) -> Tensor:
@@ -87,15 +87,15 @@ def _support(bounds: Any) -> constraints.Constraint:
     return constraints.positive if isinstance(lower, float) and lower == 0.0 else constraints.greater_than(lower)
 
 
-def _registered(net: Any, path: str, site: Param) -> Distribution | None:
+def _find_registered(net: Any, path: str, site: Param) -> Distribution | None:
     """The prior that modules of `net` have registered for the parameter at `path`."""
-    found = [prior for at, prior in _registered_priors(net) if at == path]
+    found = [prior for at, prior in _list_registered(net) if at == path]
     if len(found) > 1:
         raise PriorTypeError(f"parameter {site} has {len(found)} registered priors. Give it one: lift(…, prior={{name: …}}).")
     return found[0] if found else None
 
 
-def _registered_priors(net: Any) -> Iterator[tuple[str, Distribution]]:
+def _list_registered(net: Any) -> Iterator[tuple[str, Distribution]]:
     """The priors that modules of a network have registered, each with the path of the parameter whose value it is of."""
     if not hasattr(net, "named_priors"):
         return
@@ -106,7 +106,7 @@ def _registered_priors(net: Any) -> Iterator[tuple[str, Distribution]]:
             leaves = _leaves(value)
         if not leaves and not value.requires_grad:
             continue  # of frozen parameters
-        same = len(leaves) == 1 and _constrained(net, paths[id(leaves[0])], leaves[0], value)
+        same = len(leaves) == 1 and _is_constrained(net, paths[id(leaves[0])], leaves[0], value)
         if not same or getattr(prior, "_transform", None) is not None:
             raise PriorTypeError(
                 f"the prior {name!r} that the network has registered is not of the constrained value of one parameter, but of "
@@ -130,7 +130,7 @@ def _plain(prior: Any) -> Distribution:
     return plain
 
 
-def _constrained(net: Any, path: str, own: Tensor, value: Tensor) -> bool:
+def _is_constrained(net: Any, path: str, own: Tensor, value: Tensor) -> bool:
     """Whether `value` is the constrained value of a parameter."""
     bounds = net.constraint_for_parameter_name(path)
     with torch.no_grad(), DisableTorchFunction(), without_dispatch_modes():

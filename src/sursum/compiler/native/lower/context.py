@@ -76,7 +76,7 @@ class Lowering(Reader):
     def define(self, ref: Ref, expr: Expr) -> None:
         """Gives a fresh tensor as an expression in (i₀, i₁, …) over its size."""
         self.declare(ref)
-        expr = self._held(expr, ref.dtype)
+        expr = self._hold(expr, ref.dtype)
         store = Affine.over(ref.size, ref.stride, ref.offset)
         key = (self.program.data[ref.value].numel, ref.size, store, expr)
         if key in self._known:  # the same computation once more
@@ -92,7 +92,7 @@ class Lowering(Reader):
                 expr = self.load(small, ref.size)
         self.definitions[ref.value] = Map(Loop(ref.value, ref.size, store, expr, "set", self.where))
 
-    def _held(self, expr: Expr, dtype: torch.dtype) -> Expr:
+    def _hold(self, expr: Expr, dtype: torch.dtype) -> Expr:
         """`expr` as memory of a dtype holds it."""
         return wrap(self.e, self.e.cast(expr, kind_of(dtype)), dtype, self._dtype_of)
 
@@ -154,7 +154,7 @@ class Lowering(Reader):
     def patch(self, new: int, old: int | Expr, window: Ref, expr: Expr, *, add: bool = False) -> None:
         """Gives the value `new` as `old` with `window` (its stride and offset, over its size) written or added to."""
         store = Affine.over(window.size, window.stride, window.offset)
-        expr = self._held(expr, window.dtype)
+        expr = self._hold(expr, window.dtype)
         count = self.program.data[new].numel
         if not isinstance(old, Expr):
             old = self.alias.get(old, old)

@@ -44,7 +44,7 @@ class _Hoister:
         normalise(trial, self.e)
         if trial.shape and trial.shape[-1] >= SHORT_LOOP:
             return
-        found = {id(call): self._taken(call, stage) for call in self._topmost(stage.expr)}
+        found = {id(call): self._take(call, stage) for call in self._topmost(stage.expr)}
         stage.expr = self._replace(stage.expr, {key: load for key, load in found.items() if load is not None})
 
     def _topmost(self, expr: Expr) -> Iterator[Expr]:
@@ -68,7 +68,7 @@ class _Hoister:
             done[id(x)] = found.get(id(x)) or (x if same else self.e.make(x.op, args, x.data, x.kind))
         return done[id(expr)]
 
-    def _taken(self, call: Expr, stage: Loop) -> Expr | None:
+    def _take(self, call: Expr, stage: Loop) -> Expr | None:
         """A load of the function's values, computed beforehand; None where that is not worth it."""
         shape = tuple(n if any(a.coefs[d] for a in call.affines()) else 1 for d, n in enumerate(stage.shape))
         count = math.prod(shape)
