@@ -3,7 +3,7 @@
 A trip is one call, followed by `sys.setprofile`: the files of the package that were entered, how often the next call was in
 another file than the last one, and how many calls there were. Names count as doubled where classes, or functions of a module,
 of that name are defined in more than one file. A table is a literal collection, at the top of a module of the compiler, that
-names at least two operators; the entries of lowerings (`TABLE`), one row an operator, are not counted.
+names at least two operators; the entries of lowerings (`TABLE`), one row an operator, and rules (`Rule`) are not counted.
 
     python benchmarks/structure.py [TREE …]         TREE is a checkout of the project, this one if none is named
 """
@@ -80,7 +80,8 @@ def operator_tables(compiler: Path) -> Iterator[tuple[str, str]]:
             else:
                 continue
             name = getattr(target, "id", "")
-            if not name or name in ("TABLE", "__all__"):
+            rules = any(isinstance(item, ast.Name) and item.id == "Rule" for item in ast.walk(value))
+            if not name or name in ("TABLE", "__all__") or rules or isinstance(value, ast.Constant):
                 continue
             words = {item.value for item in ast.walk(value) if isinstance(item, ast.Constant) and isinstance(item.value, str)}
             words |= {word for text in words for word in text.split()}

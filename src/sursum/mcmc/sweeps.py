@@ -34,7 +34,7 @@ Array = NDArray[np.float64]
 
 
 @handler
-class Released(Messenger):
+class ReleasedSite(Messenger):
     """Lets a discrete site be summed out that is held otherwise, over given `values` of each element, or all that it has."""
 
     site: str = required()
@@ -187,7 +187,7 @@ class _Listed:
 
     def model(self) -> Any:
         """The program, with the site to be summed out."""
-        return Released(self.density.model, site=self.latent.name)
+        return ReleasedSite(self.density.model, site=self.latent.name)
 
     def values(self) -> Tensor:
         """The values of the site, as coordinates."""
@@ -231,7 +231,7 @@ class _Windows(_Listed):
         super().__init__(density, latent)
 
     def model(self) -> Any:
-        return Released(self.density.model, site=self.latent.name, values=self.first)
+        return ReleasedSite(self.density.model, site=self.latent.name, values=self.first)
 
     def __call__(self, x: Tensor) -> tuple[Tensor]:
         q, noise = x[: self.density.dim], x[self.density.dim :]
@@ -242,6 +242,6 @@ class _Windows(_Listed):
         whole = here + stride * (numbers - (WINDOW * place).floor())
         values = whole.maximum(self.low).minimum(self.high)
         impossible = torch.where(values == whole, torch.zeros_like(whole), torch.full_like(whole, -torch.inf))
-        at = self.released.under(lambda model: Released(model, site=self.latent.name, values=values))
+        at = self.released.under(lambda model: ReleasedSite(model, site=self.latent.name, values=values))
         chosen = self._chosen(at, q, noise[self.noise :], {self.latent.name: impossible})
         return (values.gather(0, chosen.reshape(self.shape).unsqueeze(0))[0],)

@@ -20,12 +20,10 @@ from sursum.compiler.scan.expansion import expand_step, log_sum_exp
 from sursum.compiler.scan.recurrence import Groups, Loops, LoopStep, apply, operator
 
 _MATRIX = "matmul mm bmm inverse cholesky_solve cholesky_inverse"
-_OF_CALLS = "pow sqrt rsqrt logsumexp logaddexp softmax log_softmax sigmoid log_sigmoid softplus"
+_OF_CALLS = ("pow", "sqrt", "rsqrt", "logsumexp", "logaddexp", "softmax", "log_softmax", "sigmoid", "log_sigmoid", "softplus")
 
 #: What is kept for the way back, and not computed again: functions that C calls, and what is made of them.
-_COSTLY = frozenset(
-    (*(op.torch for op in OPS.values() if op.cost >= OperatorCost.CALL), *_OF_CALLS.split(), *_MATRIX.split())
-) - {""}
+_COSTLY = frozenset((*(op.torch for op in OPS.values() if op.cost >= OperatorCost.CALL), *_OF_CALLS, *_MATRIX.split())) - {""}
 
 
 def recur(loops: Loops, step: LoopStep, groups: Groups, length: int) -> list[Tensor]:
