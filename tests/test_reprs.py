@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 
@@ -108,3 +110,122 @@ def test_no_handler_shows_an_address(verb):
     for shown in (repr(made), "" if loops else repr(made.around(model))):
         assert " at 0x" not in shown
     assert loops or f"{verb}(model" in repr(made.around(model))
+
+
+def mcmc(**more):
+    return su.infer.MCMC(su.infer.NUTS(model), **{"num_warmup": 50, "num_samples": 50, "seed": 0, "progress": False, **more})
+
+
+@pytest.fixture(scope="module")
+def posterior():
+    return quietly(lambda: mcmc().run(Y))
+
+
+@pytest.fixture(scope="module")
+def folds():
+    """A cross-validation, whose numbers do not matter here."""
+    return su.infer.CrossValidation(np.array([-1.0, -2.0]), {0: 0.1, 1: 0.2}, (), (0, 1))
+
+
+def quietly(make):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return make()
+
+
+RESULTS = {
+    "Benchmark": lambda posterior, folds: su.Benchmark("native", 3, 0.5),
+    "CompiledDensity": lambda posterior, folds: su.compile(model, Y),
+    "GradientCheck": lambda posterior, folds: su.check(model, Y),
+    "Posterior": lambda posterior, folds: posterior,
+    "Draws": lambda posterior, folds: posterior.warmup,
+    "Rendering": lambda posterior, folds: su.render(model, Y),
+    "Report": lambda posterior, folds: su.report(model, Y),
+    "Summary": lambda posterior, folds: posterior.summary(),
+    "Trace": lambda posterior, folds: su.trace(model).get_trace(Y),
+    "ParamStore": lambda posterior, folds: store(),
+    "LogDensity": lambda posterior, folds: su.infer.LogDensity(model, (Y,)),
+    "SVIResult": lambda posterior, folds: svi(3),
+    "FitResult": lambda posterior, folds: su.infer.Fit(model).run(Y),
+    "ImportanceSamples": lambda posterior, folds: su.infer.Importance(model, num_samples=50, seed=0).run(Y),
+    "Prediction": lambda posterior, folds: posterior.predict(seed=0),
+    "Run": lambda posterior, folds: finished(mcmc().start(Y)),
+    "Progress": lambda posterior, folds: finished(mcmc().start(Y)).progress[0],
+    "PriorSensitivity": lambda posterior, folds: su.infer.PriorSensitivity({"mu": np.array(0.1)}, {"mu": np.array(0.2)}),
+    "CrossValidation": lambda posterior, folds: folds,
+    "Comparison": lambda posterior, folds: su.infer.compare({"one": folds, "other": folds}),
+    "LooPit": lambda posterior, folds: su.infer.loo_pit(posterior, seed=0),
+    "Calibrated": lambda posterior, folds: su.infer.reliability([0.1, 0.9], [0, 1]),
+    "RecoveryResult": lambda posterior, folds: su.infer.Recovery(mcmc(), seed=0).run(Y),
+    "SBCResult": lambda posterior, folds: su.infer.SBC(
+        model, num_simulations=3, num_warmup=50, num_samples=50, max_rank=9, seed=0
+    ).run(Y),
+    "LadderResult": lambda posterior, folds: ladder(),
+    "Rung": lambda posterior, folds: ladder().rungs[0],
+    "Study": lambda posterior, folds: su.infer.many(mcmc(), [Y]),
+    "StudyFailure": lambda posterior, folds: su.infer.StudyFailure("SamplingError", "no"),
+    "ReparamChoice": lambda posterior, folds: su.infer.ReparamSearch(model).run(Y),
+    "Pilot": lambda posterior, folds: su.infer.Pilot(("centred",), 10, 2.0, 0, 1.0, 20),
+    "SiteChoice": lambda posterior, folds: su.infer.SiteChoice("x", (2,), "centred", None, {"centred": 2.0}),
+    "ModuleEnsemble": lambda posterior, folds: networks(),
+}
+"""What methods return, by class."""
+
+PLAIN = {
+    "StudyFailure",
+    "Progress",
+    "LogDensity",
+    "CompiledDensity",
+    "ParamStore",
+    "ModuleEnsemble",
+    "Draws",
+    "Trace",
+    "Rendering",
+}
+"""What is a row of something else, or an object to be used, and has no view of its own in a notebook; a picture is one."""
+
+NOT_RESULTS = {
+    *("HMC", "MCMC", "NUTS", "WALNUTS", "DiscreteGibbs", "SBC", "SGMCMC", "SGHMC", "SGLD", "SGNHT", "SVI", "SWAG", "Fit"),
+    *("Laplace", "Pathfinder", "Importance", "Ladder", "Predictive", "Recovery", "ReparamSearch", "DeepEnsemble", "MCDropout"),
+    *("ELBO", "Trace_ELBO", "TraceEnum_ELBO", "TraceMeanField_ELBO", "RenyiELBO", "EarlyStopping", "Until"),
+    *("Interrupted", "StudyInterrupted"),
+}
+"""Settings, and exceptions."""
+
+
+def ladder():
+    return su.infer.Ladder(model, methods=["mode", "laplace"], num_samples=200, seed=0).run(Y)
+
+
+def finished(run):
+    run.wait(60)
+    return run
+
+
+def networks():
+    net = torch.nn.Linear(2, 1)
+    draws = {"weight": torch.zeros(1, 3, 1, 2), "bias": torch.zeros(1, 3, 1)}
+    return su.Posterior(draws, {}, np.zeros((1, 3, 3)), latents=tuple(draws)).module(net=net)
+
+
+def test_every_class_is_a_result_or_none():
+    classes = {
+        name
+        for module in (su, su.infer)
+        for name in module.__all__
+        if name[0].isupper() and isinstance(getattr(module, name), type)
+    }
+    assert classes - NOT_RESULTS == set(RESULTS)
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_a_result_says_what_it_is(name, posterior, folds):
+    made = quietly(lambda: RESULTS[name](posterior, folds))
+    assert type(made).__name__ in (name, "CompiledDensity")
+    for shown in (repr(made), str(made)):
+        assert " at 0x" not in shown
+        assert 3 < len(shown) < 5000
+    if name not in PLAIN:
+        page = made._repr_html_()
+        assert page.startswith("<")
+        assert " at 0x" not in page

@@ -6,7 +6,8 @@ import types
 
 import pytest
 
-from sursum.common.progress import NoProgress, Notebook, ProgressState, Terminal, display_for
+from sursum.common import progress
+from sursum.common.progress import Lines, NoProgress, Notebook, Patient, ProgressState, Terminal, display_for, waiting
 
 HALF = ProgressState(300, 800, ("4 chains", "300/800 draws", "3 divergences"))
 DONE = ProgressState(800, 800, ("4 chains", "800/800 draws", "0 divergences"))
@@ -55,7 +56,7 @@ def test_a_narrow_terminal_gets_one_line(monkeypatch):
 
 
 def test_off_unless_someone_looks(monkeypatch):
-    assert isinstance(display_for(None), NoProgress)
+    assert isinstance(display_for(None), Lines)
     assert isinstance(display_for(False), NoProgress)
     assert isinstance(display_for(True), Terminal)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
@@ -98,4 +99,51 @@ def test_in_a_notebook(notebook):
 
 def test_an_ipython_without_a_kernel_is_a_terminal(notebook, monkeypatch):
     monkeypatch.setattr(sys.modules["IPython"], "get_ipython", lambda: types.SimpleNamespace())
-    assert isinstance(display_for(None), NoProgress)
+    assert isinstance(display_for(None), Lines)
+
+
+def clock(monkeypatch, *times):
+    """Time that goes on as it is told."""
+    now = iter(times)
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(now))
+
+
+def test_a_log_gets_a_line_every_ten_seconds_and_the_last(monkeypatch):
+    clock(monkeypatch, 0.0, 4.0, 10.0, 15.0, 21.0)
+    stream = io.StringIO()
+    lines = Lines(stream)
+    for _ in range(3):
+        lines.update(lambda: HALF)
+    lines.close()
+    assert stream.getvalue().splitlines() == [
+        "4 chains  300/800 draws  3 divergences",
+        "4 chains  300/800 draws  3 divergences",
+    ]
+
+
+def test_a_log_has_nothing_of_what_is_short():
+    stream = io.StringIO()
+    lines = Lines(stream)
+    lines.update(lambda: HALF)
+    lines.close()
+    assert stream.getvalue() == ""
+
+
+def test_what_takes_two_seconds_is_not_shown(monkeypatch):
+    stream = io.StringIO()
+    clock(monkeypatch, 0.0, 1.9, 2.1, 2.1)
+    patient = Patient(Terminal(stream), 2.0)
+    patient.update(lambda: HALF)
+    assert stream.getvalue() == ""
+    patient.update(lambda: DONE)
+    assert "800/800" in stream.getvalue()
+
+
+def test_waiting_says_for_what():
+    stream = io.StringIO()
+    with waiting("compiling", Terminal(stream)):
+        progress.time.sleep(0.3)
+    assert "compiling  0 s" in stream.getvalue()
+    assert stream.getvalue().endswith("\n")
+    with pytest.raises(ZeroDivisionError), waiting("compiling", NoProgress()):
+        _ = 1 / 0

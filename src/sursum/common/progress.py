@@ -1,15 +1,20 @@
-"""How far something has come, on a terminal or in a notebook."""
+"""How far something has come: on a terminal, in a notebook, or as lines of a log."""
 
 from __future__ import annotations
 
 import shutil
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, TextIO
 
 BAR = 24
+
+SOON = 2.0
+"""Seconds after which work is shown that as a rule is over by then."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +22,7 @@ class ProgressState:
     """How much of a whole is done, and what else there is to say.
 
     Example:
-        >>> str(State(50, 100, ("50/100 steps", "loss 2")))
+        >>> str(ProgressState(50, 100, ("50/100 steps", "loss 2")))
         '━━━━━━━━━━━━────────────  50/100 steps  loss 2'
     """
 
@@ -98,6 +103,64 @@ class Terminal(PeriodicReport):
 
 
 @dataclass(eq=False)
+class Lines(PeriodicReport):
+    """A line every few seconds where nothing can be written over, such as a log; none of what is done before the first."""
+
+    EVERY: ClassVar[float] = 10.0
+
+    stream: TextIO
+    _last: float = field(default_factory=lambda: time.monotonic(), init=False)
+    _shown: bool = field(default=False, init=False)
+
+    def show(self, state: ProgressState) -> None:
+        self._shown = True
+        self.stream.write("  ".join(state.words) + "\n")
+        self.stream.flush()
+
+    def close(self) -> None:
+        if self._shown:
+            super().close()
+
+
+@dataclass(eq=False)
+class Patient:
+    """Shows nothing of what is done within some seconds."""
+
+    display: Display
+    seconds: float
+    _began: float = field(default_factory=lambda: time.monotonic(), init=False)
+
+    def update(self, present: Present) -> None:
+        if time.monotonic() - self._began >= self.seconds:
+            self.display.update(present)
+
+    def close(self) -> None:
+        self.display.close()
+
+
+@contextmanager
+def waiting(words: str, display: Display) -> Iterator[None]:
+    """Show `words` and the seconds that have gone, while something is done that does not say how far it is."""
+    began, ended = time.monotonic(), threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(0.25):
+            display.update(lambda: ProgressState(0, 0, (words, f"{time.monotonic() - began:.0f} s")))
+        display.close()
+
+    if isinstance(display, NoProgress):
+        yield
+        return
+    thread = threading.Thread(target=watch, name="sursum progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+@dataclass(eq=False)
 class Notebook(PeriodicReport):
     """The same line under a notebook's cell, with a bar of HTML."""
 
@@ -116,13 +179,22 @@ class Notebook(PeriodicReport):
             self._handle.update(page)
 
 
-def display_for(wanted: bool | None) -> Display:
-    """Where to show progress: nowhere if `wanted` is False; if None, only in a notebook or on a terminal."""
+def display_for(wanted: bool | None, after: float = 0.0) -> Display:
+    """Where to show progress: nowhere if `wanted` is False; elsewhere than in a notebook or on a terminal as lines of a log.
+
+    On a terminal and in a notebook a line is written over; True does so whatever standard error is. Nothing is shown of what is
+    done within `after` seconds.
+    """
+    if after and wanted is not False:
+        display = display_for(wanted)
+        return display if isinstance(display, NoProgress) else Patient(display, after)
     if wanted is False:
         return NoProgress()
     if _in_notebook():
         return Notebook()
-    return Terminal(sys.stderr) if wanted or sys.stderr.isatty() else NoProgress()
+    if sys.stderr is None:  # as in a program without a console
+        return NoProgress()
+    return Terminal(sys.stderr) if wanted or sys.stderr.isatty() else Lines(sys.stderr)
 
 
 def _in_notebook() -> bool:

@@ -40,6 +40,13 @@ class Table(str):
         return html_table(self.rows[0], self.rows[1:])
 
 
+class Shown:
+    """What prints as text and has no other view: a notebook shows the text as it is."""
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(str(self))}</pre>"
+
+
 def html_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """The HTML of a table; cells are escaped."""
     top = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)

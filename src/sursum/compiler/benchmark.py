@@ -11,6 +11,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from sursum.common.cores import available_cores
+from sursum.common.tables import Shown
 from sursum.compiler.native.library.clock import time_calls
 from sursum.compiler.native.library.library import NativeFunction
 
@@ -22,7 +23,7 @@ _DRAW = (0.5, 0.02)
 
 
 @dataclass(frozen=True)
-class Benchmark:
+class Benchmark(Shown):
     """Microseconds that one value and gradient take, and a forecast for runs; prints as a sentence.
 
     Args:

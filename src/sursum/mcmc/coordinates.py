@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sursum.common.tables import Table
+from sursum.common.tables import Shown, Table
 from sursum.handlers.reparam import Reparam
 
 CENTRED, NON_CENTRED, PARTIAL, AFFINE = WAYS = ("centred", "non-centred", "partially centred", "affine")
@@ -24,7 +24,7 @@ DIVERGENT = 0.005
 
 
 @dataclass(frozen=True, repr=False)
-class Pilot:
+class Pilot(Shown):
     """A short run of the program in some coordinates.
 
     Args:
@@ -47,6 +47,12 @@ class Pilot:
     failure: str = ""
     posterior: Any = None
 
+    def __repr__(self) -> str:
+        if self.failure:
+            return f"<Pilot: {', '.join(self.ways)}, failed: {self.failure}>"
+        found = f"{self.cost:.3g} gradients for each effective draw, R-hat {self.r_hat:.3f}, {self.divergences} divergences"
+        return f"<Pilot: {', '.join(self.ways)}: {found}>"
+
     @property
     def is_safe(self) -> bool:
         """Whether its draws can be trusted: the chains agree, and hardly any draw diverged."""
@@ -54,7 +60,7 @@ class Pilot:
 
 
 @dataclass(frozen=True, repr=False)
-class SiteChoice:
+class SiteChoice(Shown):
     """What was chosen for a site.
 
     Args:
@@ -70,6 +76,9 @@ class SiteChoice:
     way: str
     centring: NDArray[np.float64] | None
     cost: Mapping[str, float]
+
+    def __repr__(self) -> str:
+        return f"<SiteChoice: {self.name} {self.shape}, {_say_way(self)}>"
 
 
 @dataclass(frozen=True, repr=False)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sursum.cluster import Workers
 from sursum.common.other_libraries import answers, refuse_name
-from sursum.common.progress import display_for
+from sursum.common.progress import SOON, display_for, waiting
 from sursum.common.reprs import call_text
 from sursum.common.settings import check_setting, optional_seed, settle, whole_number
 from sursum.common.user_frame import warn
@@ -256,7 +256,8 @@ class MCMC:
 
     def _prepared(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Run:
         """A run with all work on the program already done, so that errors in the program are raised here."""
-        compiled = _compile(self.kernel, args, kwargs, self.engine)
+        with waiting("compiling", display_for(self.progress, SOON)):
+            compiled = _compile(self.kernel, args, kwargs, self.engine)
         announce_unobserved(compiled.density.unobserved)
         announce_empty(compiled.density.observed)
         return self.prepared(compiled)

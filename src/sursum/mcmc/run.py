@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from sursum.common.other_libraries import refuse_name
 from sursum.common.shown import abbreviate
+from sursum.common.tables import Shown
 from sursum.common.user_frame import warn
 from sursum.draws.diagnostics import Hints
 from sursum.errors import DiagnosticWarning, OptionError, SamplingError, StorageError
@@ -46,7 +47,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 @dataclass(eq=False, repr=False)
-class Run:
+class Run(Shown):
     """The handle of a run started by `MCMC.start`; any thread may call its methods.
 
     Example:

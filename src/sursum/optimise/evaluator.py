@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from sursum.common.progress import Display, NoProgress, ProgressState
 from sursum.compiler.compiled import CompiledDensity
 from sursum.compiler.native.library.library import SIGNATURE
 
@@ -37,3 +38,19 @@ def evaluator(compiled: CompiledDensity) -> Callable[[Array], tuple[float, Array
         return value.item(), slope.copy()
 
     return value_and_grad
+
+
+def watched(value_and_grad: Callable[[Array], tuple[float, Array]], display: Display) -> Callable[[Array], tuple[float, Array]]:
+    """The same function, which shows how often it was called, and the largest value."""
+    if isinstance(display, NoProgress):
+        return value_and_grad
+    calls, best = 0, -np.inf
+
+    def shown(q: Array) -> tuple[float, Array]:
+        nonlocal calls, best
+        found = value_and_grad(q)
+        calls, best = calls + 1, max(best, found[0])
+        display.update(lambda: ProgressState(0, 0, (f"{calls} gradients", f"log density {best:.6g}")))
+        return found
+
+    return shown

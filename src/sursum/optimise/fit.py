@@ -14,8 +14,9 @@ from torch.distributions import Distribution, constraints
 
 from sursum.common.other_libraries import answers
 from sursum.common.precision import in_double
+from sursum.common.progress import SOON, display_for, waiting
 from sursum.common.reprs import call_text
-from sursum.common.settings import settle
+from sursum.common.settings import check_setting, settle
 from sursum.common.shown import abbreviate
 from sursum.common.user_frame import warn
 from sursum.compiler.compiled import CompiledDensity, compile_density
@@ -33,7 +34,7 @@ from sursum.errors import DensityError, DiagnosticWarning, EngineWarning, Optimi
 from sursum.handlers import ParamStore, lift, substitute
 from sursum.optim import as_optim
 from sursum.optimise.checks import check_settings
-from sursum.optimise.evaluator import evaluator
+from sursum.optimise.evaluator import evaluator, watched
 from sursum.optimise.fit_result import FitResult, started, with_buffers
 from sursum.optimise.maximise import Iterate, Maximum, maximise
 from sursum.optimise.torch_loop import ascend
@@ -95,6 +96,7 @@ class Fit:
         num_steps: the number of steps, at most (L-BFGS) or exactly (`optim`).
         seed: for the subsamples; None takes one from torch's global generator, which is otherwise left alone.
         engine: "native" or "torch"; None is the fastest available.
+        progress: whether to show it; None shows it on a terminal or in a notebook, from the second second on.
 
     Raises:
         OptimisationError: an invalid setting.
@@ -122,12 +124,15 @@ class Fit:
     num_steps: int = field(default=NUM_STEPS, kw_only=True)
     seed: int | None = field(default=None, kw_only=True)
     engine: str | None = field(default=None, kw_only=True)
+    progress: bool | None = field(default=None, kw_only=True)
 
     def __repr__(self) -> str:
         return call_text(self)
 
     def __post_init__(self) -> None:
         check_settings(self, num_steps=NUM_STEPS)
+        flag = self.progress is None or isinstance(self.progress, bool)
+        check_setting("progress", flag, self.progress, "True, False or None", OptimisationError, "leave it out")
         if not isinstance(self.jacobian, bool):
             raise OptimisationError(f"`jacobian` is {abbreviate(self.jacobian)}, but must be True or False.")
         if self.optim is not None:
@@ -156,11 +161,16 @@ class Fit:
         return found
 
     def _compile(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> FitResult:
-        compiled, parameters = _density(self.model, args, kwargs, self.jacobian, self.engine)
+        display = display_for(self.progress, SOON)
+        with waiting("compiling", display):
+            compiled, parameters = _density(self.model, args, kwargs, self.jacobian, self.engine)
         announce_unobserved(compiled.density.unobserved)
         start = start_point(compiled, self.init)
         _check_data(compiled.density, parameters, start)
-        found = maximise(evaluator(compiled), start, self.num_steps)
+        try:
+            found = maximise(watched(evaluator(compiled), display), start, self.num_steps)
+        finally:
+            display.close()
         store = ParamStore()
         edge = _endless(compiled, found.point)
         try:
@@ -208,6 +218,7 @@ class Fit:
             optim=self.optim,
             num_steps=self.num_steps,
             rng_seed=global_seed() if self.seed is None else self.seed,
+            display=display_for(self.progress, SOON),
         )
         check_names(self.init, ended.met)
         sites = ended.values()

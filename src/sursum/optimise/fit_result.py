@@ -15,6 +15,7 @@ from torch import Tensor
 
 from sursum.common.other_libraries import refuse_name
 from sursum.common.site_names import no_site
+from sursum.common.tables import Shown
 from sursum.compiler.compiled import CompiledDensity
 from sursum.core.messages import Param, Sample, Site
 from sursum.core.runtime import Messenger, handler, perform, required
@@ -39,7 +40,7 @@ _SHOWN = 100
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class FitResult(Mapping[str, Tensor]):
+class FitResult(Mapping[str, Tensor], Shown):
     """A maximum of a program's log density: a mapping from names to values.
 
     Args:

@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sursum.common.progress import Display, NoProgress, ProgressState
 from sursum.core.calling import run_program, valued
 from sursum.core.messages import Factor, Sample
 from sursum.core.plates import plate_scale, present, whole_shape
@@ -41,6 +42,8 @@ from sursum.optimise.fit_result import started, with_buffers
 from sursum.training import TrainingStep, seeds
 from sursum.training.loader import Batches, count_rows, is_loader
 from sursum.training.rows import Rows, check_global, find_rows
+
+SILENT = NoProgress()
 
 
 @handler
@@ -131,6 +134,7 @@ def ascend(
     num_steps: int,
     rng_seed: int,
     held: Mapping[str, Tensor] | None = None,
+    display: Display = SILENT,
 ) -> Ascended:
     """Take `num_steps` steps of an optimiser up the log density of a program; `held` are buffers of networks at the start.
 
@@ -257,6 +261,9 @@ def ascend(
 
             optimiser.step(closure)
             advance_schedule(schedule, -climbed[-1])
+            words = f"{taken + 1}/{num_steps} steps", f"log density {climbed[-1]:.6g}"
+            display.update(partial(ProgressState, taken + 1, num_steps, words))
+    display.close()
     store.buffers.update(buffers)
     subsampled = batches is not None or any(frame.length != frame.size for site in first.values() for frame in site.plates)
     return Ascended(store, ascent, np.array(climbed), subsampled, tuple(first), partial(run, live=False), buffers)

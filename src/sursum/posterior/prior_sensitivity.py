@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sursum.common.optional_packages import require
-from sursum.common.tables import Table
+from sursum.common.tables import Shown, Table
 from sursum.draws.diagnostics import element_name
 
 Array = NDArray[np.float64]
@@ -27,7 +27,7 @@ DELTA = 0.01
 
 
 @dataclass(frozen=True, repr=False)
-class PriorSensitivity:
+class PriorSensitivity(Shown):
     r"""The power-scaling sensitivity of each quantity to the prior and to the likelihood.
 
     .. math:: p_\alpha(z \mid y) \propto p(y \mid z)\, p(z)^\alpha, \qquad

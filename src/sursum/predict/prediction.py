@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING, NoReturn
 
 import torch
@@ -15,6 +17,9 @@ from sursum.common.site_names import chosen_sites, no_site
 from sursum.draws.summary import Summary, summarise
 from sursum.errors import PredictionError
 from sursum.io.lazy_draws import arrays_of, shape_of
+
+MOST_SHOWN = 4_000_000
+"""Numbers up to which a notebook shows a summary."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -59,6 +64,11 @@ class Prediction(Mapping[str, Tensor]):
     def __repr__(self) -> str:
         sites = ", ".join(f"{name} {shape_of(self.sites, name)[self.batch_ndims :]}" for name in self.sites)
         return f"<Prediction: {' × '.join(map(str, self._draws_shape()))} draws of {sites}>"
+
+    def _repr_html_(self) -> str:
+        head = f"<p>{html.escape(repr(self))}</p>"
+        small = sum(prod(shape_of(self.sites, name)) for name in self.drawn if name in self.sites) <= MOST_SHOWN
+        return head + self.summary()._repr_html_() if small and self.drawn else head
 
     def _draws_shape(self) -> torch.Size:
         return next((torch.Size(shape_of(self.sites, name)[: self.batch_ndims]) for name in self.sites), torch.Size())

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from sursum.common.batches import rows_of
 from sursum.common.patterns import suggestion
 from sursum.common.precision import in_double, widen
+from sursum.common.progress import SOON, Display, display_for
 from sursum.common.reprs import call_text
 from sursum.common.settings import settle, whole_number
 from sursum.common.user_frame import warn
@@ -29,7 +30,7 @@ from sursum.predict.data_loaders import batches, generator_left_alone, join
 from sursum.predict.given_draws import GivenDraws, Sampled, two_dimensions
 from sursum.predict.prediction import Prediction
 from sursum.predict.stream import Stream
-from sursum.predict.vectorise import Draw, at_draws
+from sursum.predict.vectorise import Draw, Run, at_draws
 
 NUM_SAMPLES = 1000
 
@@ -61,6 +62,7 @@ class Predictive:
         batch_ndims: how many leading dimensions of the mapping's tensors count draws: 1 by default; a `Posterior` has 2.
         store: the store of a run. Predictions are written there as they are made, in bounded memory; the result is
             read from there lazily. After a kill, repeating the call continues from what was written.
+        progress: whether to show it; None shows it on a terminal or in a notebook, from the second second on.
         group: their name in the store: "posterior_predictive" by default, or "predictions" for those of other inputs.
             Predictions from the prior are divided into `prior` and `prior_predictive`.
 
@@ -95,6 +97,7 @@ class Predictive:
     batch_ndims: int | None = field(default=None, kw_only=True)
     store: str | os.PathLike[str] | None = field(default=None, kw_only=True)
     group: str | None = field(default=None, kw_only=True)
+    progress: bool | None = field(default=None, kw_only=True)
 
     def __repr__(self) -> str:
         return call_text(self)
@@ -194,20 +197,29 @@ class Predictive:
             given.update(dict.fromkeys(name for name in found.observed if name in kept))
             return {name: widen(torch.as_tensor(found[name].value)) for name in kept}
 
-        if stream is not None:
-            prior = self.posterior_samples is None
-            placed = (lambda name: "prior_predictive" if name in stream.observed else "prior") if prior else None
-            stored = stream.fill(run, draws.values, placed=placed, seed=seed, chunk=self.chunk)
-            sites: Mapping[str, Tensor] = stored.only(stored, flat=len(draws.shape) == 1)
-        else:
-            results = at_draws(run, draws.values, draws.count, seed=seed, chunk=self.chunk)
-            sites = {name: value.unflatten(0, draws.shape) for name, value in results.items()}
+        display = display_for(self.progress, SOON)
+        try:
+            sites = self._sites_at(run, draws, seed, stream, display)
+        finally:
+            display.close()
         draws.announce_unused(met)
         if given and not drawn:
             _announce_given(list(given))
         shapes = {name: tuple(shape_of(sites, name))[len(draws.shape) :] for name in drawn if name in sites}
         _announce_smaller(shapes, getattr(self.posterior_samples, "observed", {}))
         return Prediction(sites, len(draws.shape), tuple(drawn))
+
+    def _sites_at(
+        self, run: Run, draws: GivenDraws, seed: tuple[int, ...], stream: Stream | None, display: Display
+    ) -> Mapping[str, Tensor]:
+        """The results at all draws, in memory or in the store."""
+        if stream is not None:
+            prior = self.posterior_samples is None
+            placed = (lambda name: "prior_predictive" if name in stream.observed else "prior") if prior else None
+            stored = stream.fill(run, draws.values, placed=placed, seed=seed, chunk=self.chunk, display=display)
+            return stored.only(stored, flat=len(draws.shape) == 1)
+        results = at_draws(run, draws.values, draws.count, seed=seed, chunk=self.chunk, display=display)
+        return {name: value.unflatten(0, draws.shape) for name, value in results.items()}
 
 
 def _announce_given(names: Sequence[str]) -> None:

@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
+from sursum.common.progress import Display
 from sursum.core.calling import valued
 from sursum.draws.run_store import KIND, VERSION, check_absent, name_dims, table_sites
 from sursum.errors import StorageError
 from sursum.io.files import interpreting
 from sursum.io.lazy_draws import StoredArray, StoredSites
 from sursum.io.zarr_store import EXPECTED, Column, DrawTable, ZarrStore
-from sursum.predict.vectorise import Run, Sliceable, agree, at_draws, pieces
+from sursum.predict.vectorise import SILENT, Run, Sliceable, agree, at_draws, pieces
 
 HELD = 1 << 22
 """Bytes of results that are buffered before they are written together."""
@@ -84,11 +85,12 @@ class Stream:
         placed: Callable[[str], str] | None = None,
         seed: Sequence[int] | None = None,
         chunk: int | None = None,
+        display: Display = SILENT,
     ) -> StoredSites:
         """Run the program at all draws that are not stored yet, and return the stored results.
 
         Args:
-            run, values, seed, chunk: as in `at_draws`, with the draws of all chains concatenated.
+            run, values, seed, chunk, display: as in `at_draws`, with the draws of all chains concatenated.
             placed: the group for a site; None is the table's.
 
         Raises:
@@ -109,7 +111,9 @@ class Stream:
             held.clear()
 
         with valued():
-            for rows, piece in pieces(run, values, self.chains * self.draws, seed=seed, chunk=chunk, done=done):
+            for rows, piece in pieces(
+                run, values, self.chains * self.draws, seed=seed, chunk=chunk, done=done, display=display
+            ):
                 arrays = {name: value.detach().cpu().numpy() for name, value in piece.items()}
                 if not groups:
                     groups = {name: self.table if placed is None else placed(name) for name in arrays}

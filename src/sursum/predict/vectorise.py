@@ -16,6 +16,7 @@ from torch.distributions import Distribution, constraints
 from torch.overrides import TorchFunctionMode
 
 from sursum.common.precision import caller
+from sursum.common.progress import Display, NoProgress, ProgressState
 from sursum.common.torch_private import TorchDispatchMode, is_all_true, is_batched, tree_leaves
 from sursum.common.vmap import vmap
 from sursum.core.calling import valued
@@ -27,6 +28,8 @@ from sursum.errors import PredictionError
 
 BUDGET = 1 << 26
 """Maximum bytes of the tensors of one chunk; larger chunks fall out of the caches and gain nothing."""
+
+SILENT = NoProgress()
 
 Draw = Callable[[Sample], Tensor]
 """Draws the value of a site."""
@@ -45,7 +48,13 @@ class Sliceable(Protocol):
 
 
 def at_draws(
-    run: Run, values: Mapping[str, Sliceable], count: int, *, seed: Sequence[int] | None = None, chunk: int | None = None
+    run: Run,
+    values: Mapping[str, Sliceable],
+    count: int,
+    *,
+    seed: Sequence[int] | None = None,
+    chunk: int | None = None,
+    display: Display = SILENT,
 ) -> dict[str, Tensor]:
     """The results of `run` at each of `count` draws, stacked: tensors of shape (count, *shape).
 
@@ -55,6 +64,7 @@ def at_draws(
         count: the number of draws.
         seed: the random streams, one per draw, are derived from these; may be None if nothing is drawn.
         chunk: how many draws to evaluate at once; None is as many as fit into `BUDGET`.
+        display: where to show how many draws are done.
 
     Raises:
         PredictionError: a result whose shape differs between draws.
@@ -62,7 +72,7 @@ def at_draws(
     """
     results: dict[str, Tensor] = {}
     with valued():
-        for rows, piece in pieces(run, values, count, seed=seed, chunk=chunk):
+        for rows, piece in pieces(run, values, count, seed=seed, chunk=chunk, display=display):
             for name, value in piece.items():
                 if not rows.start:
                     results[name] = value.new_empty((count, *value.shape[1:]))
@@ -78,6 +88,7 @@ def pieces(
     seed: Sequence[int] | None = None,
     chunk: int | None = None,
     done: Sequence[int] = (0,),
+    display: Display = SILENT,
 ) -> Iterator[tuple[range, Mapping[str, Tensor]]]:
     """The chunks of `at_draws`, one after the other: which draws, and the results of `run` there, stacked.
 
@@ -89,7 +100,16 @@ def pieces(
     with Meter() as meter:
         first = _single(run, {name: value[:1] for name, value in values.items()}, 0, streams[0])
     step = chunk or max(1, min(each, BUDGET // max(1, meter.bytes)))
-    mapped, compared = count > 1, False
+    mapped, compared, ready = count > 1, False, 0
+
+    def show(more: int) -> None:
+        at = ready + more
+        display.update(lambda: ProgressState(at, count, (f"{at}/{count} draws",)))
+
+    def alone(k: int, part: Mapping[str, Tensor], start: int) -> Mapping[str, Tensor]:
+        show(k - start)
+        return first if k == 0 else _single(run, part, k - start, streams[k])
+
     for begin in range(0, each, step):
         for chain, had in enumerate(done):
             rows = range(chain * each + max(begin, had), chain * each + min(begin + step, each))
@@ -103,7 +123,9 @@ def pieces(
                 mapped = piece is not None and agree(one, {name: value[0] for name, value in piece.items()})
                 compared = True
             if not mapped or piece is None:
-                piece = _stack(first, ((k, first if k == 0 else _single(run, part, k - rows.start, streams[k])) for k in rows))
+                piece = _stack(first, ((k, alone(k, part, rows.start)) for k in rows))
+            ready += len(rows)
+            show(0)
             yield rows, piece
 
 

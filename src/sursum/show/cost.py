@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sursum.common.cores import available_cores
+from sursum.common.tables import Shown
 from sursum.compiler.compiled import compile_density
 from sursum.compiler.scan import rolled
 from sursum.core.calling import Program
@@ -22,7 +23,7 @@ CHAINS = 4
 
 
 @dataclass(frozen=True, repr=False)
-class Cost:
+class Cost(Shown):
     """What sampling takes, measured by four short chains.
 
     Args:

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sursum.common.tables import Shown
 from sursum.errors import SamplingError
 
 
 @dataclass(frozen=True, repr=False)
-class CrossValidation:
+class CrossValidation(Shown):
     """The log predictive density of each element, or of each group, given the others.
 
     Args:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sursum.common.optional_packages import require
-from sursum.common.tables import Table
+from sursum.common.tables import Shown, Table
 from sursum.draws.diagnostics import element_name
 from sursum.draws.psis import LIMIT
 from sursum.posterior.posterior import Posterior
@@ -23,7 +23,7 @@ SHOWN = 6
 
 
 @dataclass(frozen=True, repr=False)
-class Rung:
+class Rung(Shown):
     """One method of a ladder.
 
     Args:
@@ -47,6 +47,13 @@ class Rung:
     seconds: float
     failure: str = ""
 
+    def __repr__(self) -> str:
+        if self.failure:
+            return f"<Rung: {self.method}, failed: {self.failure}>"
+        k = "" if self.pareto_k is None else f", Pareto k {self.pareto_k:.2f}"
+        change = "" if self.change is None else f", change {self.change:.2f} sds"
+        return f"<Rung: {self.method}, {self.seconds:.2g} s{k}{change}>"
+
     def is_enough(self, tolerance: float) -> bool:
         """Whether a better method would not change the quantities by more than `tolerance`, as far as weights can tell."""
         if self.posterior is None or self.change is None or self.pareto_k is None:
@@ -55,7 +62,7 @@ class Rung:
 
 
 @dataclass(frozen=True, repr=False)
-class LadderResult:
+class LadderResult(Shown):
     """The rungs that were climbed.
 
     Args:

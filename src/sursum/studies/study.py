@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sursum.common.patterns import suggestion
+from sursum.common.tables import Shown
 from sursum.draws.summary import COLUMNS, Summary
 from sursum.errors import SamplingError
 
@@ -25,7 +26,7 @@ class StudyFailure:
 
 
 @dataclass(frozen=True, repr=False)
-class Study:
+class Study(Shown):
     """A summary of each data set's posterior.
 
     ``study[k]`` is the summary of data set k; ``study["mu", "mean"]`` is a column of a site over all data sets, float64 of

@@ -15,6 +15,7 @@ from torch import Tensor
 from sursum.common.reprs import call_text
 from sursum.common.settings import optional_seed, settle, whole_number
 from sursum.common.shown import abbreviate
+from sursum.common.tables import Shown
 from sursum.core.calling import refuse_coroutines
 from sursum.distributions.randomness import global_seed
 from sursum.draws.psis import Smoothed, resampled, smooth
@@ -101,7 +102,7 @@ class Importance:
 
 
 @dataclass(frozen=True, eq=False)
-class ImportanceSamples:
+class ImportanceSamples(Shown):
     """Weighted draws.
 
     Args:

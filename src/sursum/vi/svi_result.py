@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from sursum.common.reprs import shapes_text
+from sursum.common.tables import Shown
 
 
 @dataclass(frozen=True, repr=False)
-class SVIResult:
+class SVIResult(Shown):
     """The result of a run of `SVI`.
 
     Args:
