@@ -2,7 +2,9 @@
 
 The data come with scikit-learn (Efron, Hastie, Johnstone, Tibshirani 2004): ten measurements of a patient, and how far the
 disease has progressed a year later, on the study's own scale of 25 to 346 points. The trained network gives one curve and
-one noise level, the same wherever it is asked. Lifted, the same network, untouched, knows what the data leave open.
+one noise level, the same wherever it is asked. Lifted, the same network, untouched, knows what the data leave open. Beside NUTS
+the methods for networks of any size: Laplace's approximation of the last layer and of all by Kronecker factors, SGHMC, SWAG
+and a deep ensemble.
 
     python examples/diabetes_network.py      # trains, samples, prints coverage, writes out/diabetes_network.png
 """
@@ -10,7 +12,10 @@ one noise level, the same wherever it is asked. Lifted, the same network, untouc
 from __future__ import annotations
 
 import argparse
+import copy
 import math
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,8 +82,8 @@ def train(net: nn.Sequential, data: Data, steps: int = 2000) -> float:
     return math.sqrt(best)
 
 
-def program(net: nn.Module, sigma: float = 1.0) -> su.lift:
-    """The network with noise, as a program, and the priors that lift it."""
+def regression_of(net: nn.Module, sigma: float) -> Callable[..., None]:
+    """The network with noise, as a program."""
 
     def regression(x: Tensor, y: Tensor | None = None) -> None:
         f = su.deterministic("f", su.module("net", net)(x).squeeze(-1))
@@ -86,14 +91,63 @@ def program(net: nn.Module, sigma: float = 1.0) -> su.lift:
         with su.plate("patient", len(x)):
             su.sample("y", dist.Normal(f, noise), obs=y)
 
+    return regression
+
+
+def program(net: nn.Module, sigma: float = 1.0) -> su.lift:
+    """The network with noise, lifted."""
     priors = {"net.**.weight": su.priors.fan_in(), "net.**.bias": dist.Normal(0.0, 1.0), "sigma": dist.HalfNormal(1.0)}
-    return su.lift(regression, priors)
+    return su.lift(regression_of(net, sigma), priors)
+
+
+def last(net: nn.Sequential, sigma: float) -> su.lift:
+    """The network with noise, of which the last layer alone is lifted."""
+    frozen = copy.deepcopy(net)
+    frozen[0].requires_grad_(False)
+    priors = {"net.2.weight": su.priors.fan_in(), "net.2.bias": dist.Normal(0.0, 1.0), "sigma": dist.HalfNormal(1.0)}
+    return su.lift(regression_of(frozen, sigma), priors)
 
 
 def sample(lifted: su.lift, data: Data, draws: int = 500, chains: int = 4, seed: int = 0) -> su.Posterior:
     """Four chains that start at the trained weights."""
     kernel = su.infer.NUTS(lifted, target_accept=0.9)
     return su.infer.MCMC(kernel, num_warmup=draws, num_samples=draws, num_chains=chains, seed=seed).run(data.x, data.y)
+
+
+def methods(net: nn.Sequential, sigma: float, data: Data, draws: int = 100, seed: int = 0) -> dict[str, Callable[[], Scores]]:
+    """The scores of other posteriors of the same network, by name."""
+    lifted, given = program(net, sigma), (data.x, data.y)
+
+    def last_layer() -> Scores:
+        return score_posterior(su.infer.Laplace(last(net, sigma), num_samples=4 * draws, seed=seed).run(*given), data)
+
+    def kronecker() -> Scores:
+        found = su.infer.Laplace(lifted, hessian="ggn", structure="kron", num_samples=4 * draws, seed=seed).run(*given)
+        return score_posterior(found, data, linearised=True)
+
+    def sghmc() -> Scores:
+        dynamics = su.infer.SGHMC(lifted, 0.01, friction=2.0)
+        chains = su.infer.SGMCMC(dynamics, num_samples=draws, num_warmup=10 * draws, thinning=20, num_chains=4, seed=seed)
+        return score_posterior(chains.run(*given), data)
+
+    def swag() -> Scores:
+        optim = su.optim.SGD({"lr": 1e-3, "momentum": 0.9})
+        return score_posterior(
+            su.infer.SWAG(lifted, optim, num_steps=20 * draws, num_samples=4 * draws, seed=seed).run(*given), data
+        )
+
+    def ensemble() -> Scores:
+        optim = su.optim.Adam({"lr": 0.01})
+        members = su.infer.DeepEnsemble(lifted, 5, optim=optim, num_steps=10 * draws, seed=seed)
+        return score_posterior(members.run(*given), data)
+
+    return {
+        "Laplace, last layer": last_layer,
+        "Laplace, Kronecker factors": kronecker,
+        "SGHMC": sghmc,
+        "SWAG": swag,
+        "ensemble of 5": ensemble,
+    }
 
 
 @dataclass(frozen=True)
@@ -103,6 +157,11 @@ class Scores:
     coverage: tuple[float, ...]
     log_score: float
     rmse: float
+
+    @property
+    def calibration(self) -> float:
+        """The mean distance between the levels and the shares."""
+        return sum(abs(share - level) for share, level in zip(self.coverage, LEVELS, strict=True)) / len(LEVELS)
 
 
 def score_network(net: nn.Module, sigma: float, data: Data) -> Scores:
@@ -115,16 +174,18 @@ def score_network(net: nn.Module, sigma: float, data: Data) -> Scores:
     return Scores(inside, float(log_score), float((error * sigma).square().mean().sqrt()))
 
 
-def score_posterior(posterior: su.Posterior, data: Data, seed: int = 0) -> Scores:
+def score_posterior(posterior: su.Posterior, data: Data, seed: int = 0, *, linearised: bool | None = None) -> Scores:
     """The posterior predictive: intervals are quantiles of draws, the log score averages densities over draws."""
-    prediction = posterior.predict(data.x_new, seed=seed)
+    repeats = math.ceil(1000 / (posterior.num_chains * posterior.num_samples))  # five members are too few for quantiles
+    drawn = [posterior.predict(data.x_new, seed=seed + k, linearised=linearised)["y"] for k in range(repeats)]
+    y = torch.cat(drawn).flatten(0, 1)
     inside = []
     for level in LEVELS:
-        low, high = prediction.interval(level)
+        low, high = y.quantile(0.5 - level / 2.0, 0), y.quantile(0.5 + level / 2.0, 0)
         inside.append(float(((low < data.y_new) & (data.y_new < high)).float().mean()))
-    pointwise = posterior.log_likelihood(data.x_new, data.y_new)["y"].flatten(0, 1)
+    pointwise = posterior.log_likelihood(data.x_new, data.y_new, linearised=linearised)["y"].flatten(0, 1)
     log_score = (pointwise.logsumexp(0) - torch.tensor(float(len(pointwise))).log()).mean()
-    return Scores(tuple(inside), float(log_score), float((prediction.mean() - data.y_new).square().mean().sqrt()))
+    return Scores(tuple(inside), float(log_score), float((y.mean(0) - data.y_new).square().mean().sqrt()))
 
 
 def picture(path: Path, net: nn.Module, sigma: float, posterior: su.Posterior, data: Data) -> None:
@@ -191,7 +252,9 @@ def main() -> tuple[Scores, Scores]:
     sigma = train(net, data)
     lifted = program(net, sigma)
     print(su.report(lifted, data.x, data.y))
+    began = time.perf_counter()
     posterior = sample(lifted, data, options.draws)
+    seconds = time.perf_counter() - began
     print()
     print(posterior.predict(data.x_new[:5], seed=0).summary())
 
@@ -201,6 +264,13 @@ def main() -> tuple[Scores, Scores]:
         print(f"inside the {level:4.0%} interval            {one:7.1%}   {other:7.1%}")
     print(f"mean log score (nats)              {trained.log_score:8.3f}  {bayesian.log_score:8.3f}")
     print(f"root mean square error (points)    {trained.rmse * data.scale:8.1f}  {bayesian.rmse * data.scale:8.1f}")
+    print("\nother methods".ljust(31) + "log score  calibration  points  seconds")
+    rows: dict[str, Callable[[], Scores]] = {"NUTS": lambda: bayesian, **methods(net, sigma, data, max(options.draws // 5, 20))}
+    for name, run in rows.items():
+        began = time.perf_counter()
+        found = run()
+        took = seconds if name == "NUTS" else time.perf_counter() - began
+        print(f"{name:30}{found.log_score:9.3f}{found.calibration:13.3f}{found.rmse * data.scale:8.1f}{took:9.1f}", flush=True)
     path = options.out / "diabetes_network.png"
     picture(path, net, sigma, posterior, data)
     print(f"\nPicture: {path}")

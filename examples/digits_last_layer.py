@@ -5,13 +5,18 @@ of its 2,778 numbers, gets a prior and is sampled, the rest stays as it was trai
 point network, its probabilities are nearer to the truth, and it is less sure of what is not a digit: of noise, and of what lies
 between a 3 and a 4. Far out on that line both are sure: there the layers that were not lifted have nothing more to tell.
 
+Beside it the posterior of all 2,778 weights, by methods for networks of any size: a Kronecker-factored Laplace approximation,
+SGHMC, SWAG and a deep ensemble.
+
     python examples/digits_last_layer.py     # trains, samples, prints scores, writes out/digits_last_layer.png
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,6 +85,49 @@ def sample(lifted: su.lift, data: Data, draws: int = 250, chains: int = 4, seed:
 def laplace(lifted: su.lift, data: Data, draws: int = 500, seed: int = 0) -> su.Posterior:
     """The normal distribution at the mode, whose matrix is the Hessian itself for a last layer; wider than the posterior."""
     return su.infer.Laplace(lifted, hessian="ggn", num_samples=draws, seed=seed).run(data.x, data.y)
+
+
+def whole(net: nn.Module) -> su.lift:
+    """The same classifier with all of its weights lifted."""
+    free = copy.deepcopy(net).requires_grad_(True)
+
+    def classifier(x: Tensor, y: Tensor | None = None) -> None:
+        logits = su.module("net", free)(x)
+        su.deterministic("p", logits.softmax(-1))
+        with su.plate("image", len(x)):
+            su.sample("y", dist.Categorical(logits=logits), obs=y)
+
+    return su.lift(classifier, {"net.**": dist.Normal(0.0, 0.5)})
+
+
+def methods(net: nn.Module, data: Data, draws: int = 50, seed: int = 0) -> dict[str, Callable[[], tuple[su.Posterior, Tensor]]]:
+    """Posteriors of all weights, and the probabilities of held-out digits, by name."""
+    lifted, given = whole(net), (data.x, data.y)
+
+    def predicted(posterior: su.Posterior, *, linearised: bool = False) -> tuple[su.Posterior, Tensor]:
+        if not linearised:
+            return posterior, probabilities(posterior, data.x_new)
+        return posterior, posterior.predict(data.x_new, linearised=True, seed=seed)["p"].mean((0, 1))
+
+    def kronecker() -> tuple[su.Posterior, Tensor]:
+        at_net = su.infer.Laplace(lifted, hessian="ggn", structure="kron", num_steps=0, num_samples=4 * draws, seed=seed)
+        return predicted(at_net.run(*given), linearised=True)
+
+    def sghmc() -> tuple[su.Posterior, Tensor]:
+        dynamics = su.infer.SGHMC(lifted, 0.02)
+        chains = su.infer.SGMCMC(dynamics, num_samples=draws, num_warmup=10 * draws, thinning=20, num_chains=4, seed=seed)
+        return predicted(chains.run(*given))
+
+    def swag() -> tuple[su.Posterior, Tensor]:
+        optim = su.optim.SGD({"lr": 3e-4, "momentum": 0.9})
+        return predicted(su.infer.SWAG(lifted, optim, num_steps=20 * draws, num_samples=2 * draws, seed=seed).run(*given))
+
+    def ensemble() -> tuple[su.Posterior, Tensor]:
+        return predicted(
+            su.infer.DeepEnsemble(lifted, 5, optim=su.optim.Adam({"lr": 0.01}), num_steps=6 * draws, seed=seed).run(*given)
+        )
+
+    return {"Laplace, Kronecker factors": kronecker, "SGHMC": sghmc, "SWAG": swag, "ensemble of 5": ensemble}
 
 
 def probabilities(posterior: su.Posterior, x: Tensor) -> Tensor:
@@ -165,6 +213,12 @@ def picture(path: Path, net: nn.Module, posterior: su.Posterior, data: Data) -> 
     plt.close(figure)
 
 
+def show(name: str, scores: Scores, seconds: float | None) -> None:
+    """Print a row of the table; the seconds include predictions."""
+    took = "" if seconds is None else f"{seconds:9.1f}"
+    print(f"{name:42}{scores.accuracy:9.3f}{scores.log_score:11.3f}{scores.calibration:13.3f}{took}", flush=True)
+
+
 def main() -> tuple[Scores, Scores]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--draws", type=int, default=250, help="draws per chain, and as many of warm-up")
@@ -175,21 +229,21 @@ def main() -> tuple[Scores, Scores]:
     net = train(data)
     lifted = program(net)
     print(su.report(lifted, data.x, data.y))
-    began = time.perf_counter()
-    posterior = sample(lifted, data, options.draws)
-    between = time.perf_counter()
-    normal = laplace(lifted, data)
-    seconds = (between - began, time.perf_counter() - between)
-
     with torch.no_grad():
         trained = score(net(data.x_new).softmax(-1), data.y_new)
+    print(f"\n{len(data.y_new)} held-out images".ljust(43) + " accuracy  log score  calibration  seconds")
+    show("trained network", trained, None)
+    began = time.perf_counter()
+    posterior = sample(lifted, data, options.draws)
     bayesian = score(probabilities(posterior, data.x_new), data.y_new)
-    approximate = score(probabilities(normal, data.x_new), data.y_new)
-    print(f"\n{len(data.y_new)} held-out images    trained   lifted  Laplace")
-    for name in ("accuracy", "log_score", "calibration"):
-        values = (getattr(found, name) for found in (trained, bayesian, approximate))
-        print(f"{name.replace('_', ' '):23}" + "".join(f"{value:9.3f}" for value in values))
-    print(f"{'seconds':23}         {seconds[0]:9.1f}{seconds[1]:9.1f}")
+    show("last layer: NUTS", bayesian, time.perf_counter() - began)
+    began = time.perf_counter()
+    normal = score(probabilities(laplace(lifted, data), data.x_new), data.y_new)
+    show("last layer: Laplace", normal, time.perf_counter() - began)
+    for name, run in methods(net, data, max(options.draws // 5, 10)).items():
+        began = time.perf_counter()
+        _, p = run()
+        show(f"all weights: {name}", score(p, data.y_new), time.perf_counter() - began)
     path = options.out / "digits_last_layer.png"
     picture(path, net, posterior, data)
     print(f"\nPicture: {path}")

@@ -108,6 +108,32 @@ def test_the_last_layer_of_a_classifier(digits: ModuleType) -> None:
     assert digits.entropy(digits.probabilities(posterior, noise)).mean() > sure + 0.2
 
 
+@pytest.mark.slow
+@SHORT
+def test_methods_for_all_weights_stay_as_accurate(digits: ModuleType) -> None:
+    data = digits.read_digits()
+    net = digits.train(data)
+    with torch.no_grad():
+        trained = digits.score(net(data.x_new).softmax(-1), data.y_new)
+    for name, run in digits.methods(net, data, draws=20).items():
+        posterior, p = run()
+        assert posterior["net.0.weight"].shape[2:] == (32, 64)
+        found = digits.score(p, data.y_new)
+        assert found.accuracy > trained.accuracy - 0.02, name
+        assert found.log_score > -0.35, name
+
+
+@pytest.mark.slow
+@SHORT
+def test_other_methods_beside_nuts(diabetes: ModuleType) -> None:
+    data, net = diabetes.read_patients(), diabetes.network()
+    sigma = diabetes.train(net, data)
+    for name, run in diabetes.methods(net, sigma, data, draws=40).items():
+        found = run()
+        assert found.log_score > -1.15, name
+        assert found.calibration < 0.12, name
+
+
 def test_calibration_error_by_hand(digits: ModuleType) -> None:
     """Four rows at 0.9, of which half are right, and one at 0.55 that is right: 0.8 · 0.4 + 0.2 · 0.45."""
     p = torch.tensor([[0.9, 0.1]] * 4 + [[0.45, 0.55]])
