@@ -2,17 +2,22 @@
 
     python benchmarks/training.py [width ...]
 
-MAP and mean field of networks 784-width-width-10 on batches of 128 of 6,000 rows. The two loops alternate, and the median of
-each is taken, since other work on the machine would otherwise count against one of them. Pyro is measured if installed.
+MAP, mean field and SGLD of networks 784-width-width-10 on batches of 128 of 6,000 rows. The two loops alternate, and the median
+of each is taken, since other work on the machine would otherwise count against one of them. Pyro is measured if installed.
+After each network: seconds of `svi.sample(20)`, and what the mean-field loops add to the largest memory of their processes.
+`--only TEXT` runs the rows whose name has it.
 """
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
+import multiprocessing
+import resource
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -77,12 +82,72 @@ def plain_mean_field(net: nn.Module) -> Callable[[Tensor, Tensor], Any]:
 
 
 def ours(net: nn.Module, guide: Any) -> Callable[[Tensor, Tensor], Any]:
+    program = lifted(net)
+    return su.infer.SVI(program, guide(program), su.optim.Adam({"lr": 1e-3}), seed=0, progress=False).step
+
+
+def plain_sgd(net: nn.Module) -> Callable[[Tensor, Tensor], Any]:
+    weights = {name: p.detach().clone().requires_grad_() for name, p in net.named_parameters()}
+    optimizer, prior = torch.optim.SGD(weights.values(), lr=1e-8), torch.distributions.Normal(0.0, 1.0)
+
+    def step(x: Tensor, y: Tensor) -> None:
+        loss = nll(net, weights, x, y) - sum(prior.log_prob(w).sum() for w in weights.values())
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+    return step
+
+
+def lifted(net: nn.Module) -> su.lift:
     def program(x: Tensor, y: Tensor) -> None:
         with su.plate("rows", ROWS, subsample_size=len(x)):
             su.sample("y", dist.Categorical(logits=su.module("net", net)(x)), obs=y)
 
-    lifted = su.lift(program, {"net.**": dist.Normal(0.0, 1.0)})
-    return su.infer.SVI(lifted, guide(lifted), su.optim.Adam({"lr": 1e-3}), seed=0, progress=False).step
+    return su.lift(program, {"net.**": dist.Normal(0.0, 1.0)})
+
+
+def sgld(net: nn.Module) -> Callable[[Tensor, Tensor], Any]:
+    """A step of the chain itself: gradient, noise and move, as `SGMCMC` takes it."""
+    from sursum.networks.preconditioner import Preconditioner
+    from sursum.networks.target import Target
+
+    program, dynamics = lifted(net), su.infer.SGLD(lifted(net), 1e-4)
+    target = Target(program, next(batches()), {}, title="SGLD")
+    q, generator, number = target.vector()[None].clone(), torch.Generator().manual_seed(0), 0
+    normal = lambda like: torch.randn(like.shape, generator=generator, dtype=like.dtype)
+    state, scale, given = dynamics.begin(q, normal), Preconditioner(), target.first
+    chains = [replace(target.chain(0), take=lambda: given)]
+
+    def step(x: Tensor, y: Tensor) -> None:
+        nonlocal number, given
+        given, number = (x, y), number + 1
+        _, gradient = target.at_points(q, chains, number, at_once=False)
+        dynamics.move(q, gradient, scale.root, state, 1e-4, normal)
+
+    return step
+
+
+def peak(width: int, whose: str, queue: Any) -> None:
+    """Megabytes of the largest resident memory of a loop above what the process had before it."""
+    torch.set_num_threads(1)
+    net, data = network(width), batches()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    step = plain_mean_field(net) if whose == "plain" else ours(net, su.infer.autoguide.AutoNormal)
+    for _ in range(5):
+        step(*next(data))
+    queue.put((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+
+
+def memory(width: int) -> dict[str, float]:
+    context, found = multiprocessing.get_context("spawn"), dict[str, float]()
+    for whose in ("plain", "sursum"):
+        queue = context.Queue()
+        process = context.Process(target=peak, args=(width, whose, queue))
+        process.start()
+        found[whose] = queue.get()
+        process.join()
+    return found
 
 
 def pyros(net: nn.Module, guide: str) -> Callable[[Tensor, Tensor], Any]:
@@ -118,20 +183,45 @@ def compare(steps: dict[str, Callable[[Tensor, Tensor], Any]]) -> dict[str, floa
     return {name: statistics.median(found) for name, found in times.items()}
 
 
-def main(widths: list[int]) -> None:
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("widths", type=int, nargs="*", default=[110, 600, 2800])
+    parser.add_argument("--only", default="", help="rows whose name has this text")
+    chosen = parser.parse_args()
     torch.set_num_threads(1)
     with_pyro = importlib.util.find_spec("pyro") is not None
-    for width in widths:
+    for width in chosen.widths:
         net = network(width)
         count = sum(p.numel() for p in net.parameters())
-        for what, plain, guide in (("MAP", plain_map, "AutoDelta"), ("mean field", plain_mean_field, "AutoNormal")):
-            steps = {"plain": plain(net), "sursum": ours(net, getattr(su.infer.autoguide, guide))}
-            if with_pyro:
+        rows: list[tuple[str, Any, Any, str | None]] = [
+            ("MAP", plain_map, lambda net: ours(net, su.infer.autoguide.AutoDelta), "AutoDelta"),
+            ("mean field", plain_mean_field, lambda net: ours(net, su.infer.autoguide.AutoNormal), "AutoNormal"),
+            ("SGLD beside plain SGD", plain_sgd, sgld, None),
+        ]
+        for what, plain, made, guide in rows:
+            if chosen.only not in what:
+                continue
+            steps = {"plain": plain(net), "sursum": made(net)}
+            if with_pyro and guide is not None:
                 steps["pyro"] = pyros(net, guide)
             found = compare(steps)
             ratios = ", ".join(f"{name} {ms:.2f} ms ({ms / found['plain']:.2f})" for name, ms in found.items())
             print(f"{count:>9} weights, {what}: {ratios}", flush=True)
+        if chosen.only in "sample(20)":
+            program = lifted(net)
+            svi = su.infer.SVI(
+                program, su.infer.autoguide.AutoNormal(program), su.optim.Adam({"lr": 1e-3}), seed=0, progress=False
+            )
+            batch = next(batches())
+            svi.step(*batch)
+            began = time.process_time()
+            svi.sample(20, *batch)
+            print(f"{count:>9} weights, svi.sample(20): {time.process_time() - began:.2f} s", flush=True)
+        if chosen.only in "memory":
+            used = memory(width)
+            ratio = used["sursum"] / used["plain"]
+            print(f"{count:>9} weights, memory of mean field: plain {used['plain']:.0f} MB, ours {ratio:.2f} of it", flush=True)
 
 
 if __name__ == "__main__":
-    main([int(width) for width in sys.argv[1:]] or [110, 600, 2800])
+    main()
