@@ -33,13 +33,17 @@ SYSTEMS = {
     "PyMC + nutpie": [["pymc_side"]],
     "Pyro": [["pyro_side"]],
     "Stan": [["stan_side"]],
+    "walnutpie": [["walnutpie_side"]],
 }
+#: Systems that sample what sursum has compiled: their rows have no time from a program to a posterior, so ours has no rival.
+SAMPLERS = ("walnutpie",)
 PACKAGES = {
     "sursum": ("torch",),
     "NumPyro": ("numpyro", "jax"),
     "PyMC + nutpie": ("pymc", "numba"),
     "Pyro": ("pyro-ppl",),
     "Stan": ("pystan", "httpstan"),
+    "walnutpie": ("walnutpie",),
 }
 #: Under which name a package is imported, where it is another.
 IMPORTS = {"pyro-ppl": "pyro", "pystan": "stan"}
@@ -146,7 +150,7 @@ def table(model: str, figures: dict[str, dict[str, Any]]) -> None:
         kernel = f" (kernel {row['kernel']:.3g})" if row.get("kernel") else ""
         cells = [cell(row, key) + (kernel if key == "gradient" else "") for key in COLUMNS]
         print(f"| {model} | {name} | " + " | ".join(cells) + " |")
-    others = [row for name, row in figures.items() if name != "sursum"]
+    others = [row for name, row in figures.items() if name not in ("sursum", *SAMPLERS)]
     if "sursum" not in figures or not others:
         return
     ratios = []
@@ -172,9 +176,11 @@ def bounds(model: str, figures: dict[str, dict[str, Any]]) -> list[str]:
     for name, row in figures.items():
         if name != "sursum" and row.get("leapfrog"):
             bound = row["leapfrog"] * row["steps"] / (ours["leapfrog"] * ours["steps"])
-            reached = row["warm"] / ours["warm"]
+            column = "sampling" if name in SAMPLERS else "warm"
+            reached = row[column] / ours[column]
             said.append(
                 f"{model}: by its steps a run may be {bound:.2g} times as fast as {name}'s, and is {reached:.2g} times as fast"
+                + (" (sampling alone)" if name in SAMPLERS else "")
             )
     return said
 
