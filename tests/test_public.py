@@ -142,8 +142,9 @@ def test_the_public_list_is_what_is_there(where):
 
 def test_guides_are_listed():
     kinds = {"Delta", "Normal", "DiagonalNormal", "MultivariateNormal", "LowRankMultivariateNormal", "LaplaceApproximation"}
+    dependent = {"Structured", "HierarchicalNormal", "Regressive"}
     listed = {name for name in su.infer.autoguide.__all__ if name.startswith("Auto")}
-    assert listed == {f"Auto{kind}" for kind in (*kinds, "NormalizingFlow", "IAFNormal", "Guide", "GuideList")}
+    assert listed == {f"Auto{kind}" for kind in (*kinds, "NormalizingFlow", "IAFNormal", "Guide", "GuideList", *dependent)}
 
 
 def test_poutine_is_the_handlers():

@@ -41,7 +41,10 @@ DIFFERENCES: Mapping[str, str] = {
         "the step size and the scales are always adapted; `jit_compile` has no use, and `full_mass` adapts to "
         "correlations by a low rank"
     ),
-    "pyro.infer.HMC": "it is NUTS, which chooses the length of trajectories",
+    "pyro.infer.HMC": (
+        "trajectories are of half to one and a half times the given length, at random; the step size and the scales are "
+        "always adapted"
+    ),
     "pyro.infer.Predictive": "draws are evaluated together, in double precision, and come from a generator of their own",
     "pyro.infer.autoguide.AutoNormal": "a guide runs its model, so plates, subsamples and supports are the model's",
     "pyro.infer.autoguide.AutoMultivariateNormal": (

@@ -280,6 +280,7 @@ class MCMC:
         adaptation = Adaptation("given" if metric is not None else self.kernel.metric, num_warmup)
         return self._launched(compiled, states, adaptation, num_warmup)
 
+    @led
     def extend(self, posterior: Posterior, num_samples: int, *args: Any, **kwargs: Any) -> Posterior:
         """Add draws to a posterior: each chain continues from its last draw.
 
@@ -328,6 +329,7 @@ class MCMC:
             warnings.warn(text, DiagnosticWarning, stacklevel=2)
         return whole
 
+    @led
     def resume(self, path: str | os.PathLike[str], *args: Any, **kwargs: Any) -> Posterior:
         """Go on with a run whose `store` is incomplete: it was killed, stopped or interrupted.
 

@@ -133,7 +133,25 @@ def test_samplers_refuse_what_they_do_not_do():
     with pytest.raises(SamplingError, match="always adapted"):
         infer.NUTS(lambda: None, adapt_mass_matrix=False)
     assert infer.NUTS(lambda: None, full_mass=True).sampler(None).metric == "dense"
-    assert isinstance(infer.HMC(lambda: None, num_steps=3).sampler(None), su.infer.NUTS)
+
+
+def test_hamiltonian_monte_carlo_is_what_it_says():
+    lengths = [
+        infer.HMC(lambda: None, **settings).sampler(None).trajectory_length
+        for settings in ({}, {"num_steps": 3, "step_size": 0.5}, {"trajectory_length": 2.0, "num_steps": 3})
+    ]
+    assert lengths == [2.0 * torch.pi, 1.5, 2.0]
+    assert isinstance(infer.HMC(lambda: None).sampler(None), su.infer.HMC)
+    assert isinstance(infer.NUTS(lambda: None).sampler(None), su.infer.NUTS)
+    pyro.set_rng_seed(0)
+    mcmc = infer.MCMC(
+        infer.HMC(lambda: pyro.sample("x", dist.Normal(3.0, 2.0)), trajectory_length=2.0), 1000, disable_progbar=True
+    )
+    mcmc.run()
+    draws = mcmc.get_samples()["x"]
+    error = 2.0 / float(mcmc.diagnostics()["x"]["n_eff"]) ** 0.5
+    assert abs(float(draws.mean()) - 3.0) < 5 * error
+    assert "tree_depth" not in mcmc.posterior.stats or int(mcmc.posterior.stats["tree_depth"].max()) <= 1
 
 
 def test_predictions_do_not_depend_on_the_default_generators_use():

@@ -11,7 +11,20 @@ from torch import Tensor, nn
 
 import sursum as su
 from sursum.compat.pyro.infer.autoguide.initialization import by_default
-from sursum.compat.pyro.infer.autoguide.stored import _IAF, _Delta, _Diagonal, _Flow, _Full, _Laplace, _List, _LowRank, _Normal
+from sursum.compat.pyro.infer.autoguide.stored import (
+    _IAF,
+    _Delta,
+    _Diagonal,
+    _Flow,
+    _Full,
+    _Hierarchical,
+    _Laplace,
+    _List,
+    _LowRank,
+    _Normal,
+    _Regressive,
+    _Structured,
+)
 from sursum.compat.pyro.running import as_program
 from sursum.compat.pyro.store import STORE
 from sursum.errors import GuideError
@@ -138,6 +151,64 @@ class AutoNormal(_Started):
     def scales(self) -> SimpleNamespace:
         """The scales, by site."""
         return _namespace(f"{self.prefix}.scales.")
+
+
+class AutoNormalMessenger(AutoNormal):
+    """A normal distribution for every unconstrained coordinate, drawn in the order of the model."""
+
+
+class AutoHierarchicalNormalMessenger(AutoGuide):
+    """Normal distributions whose means follow the priors, given what a site's parents are.
+
+    Args:
+        init_weight: the initial weight of the prior's mean.
+        hierarchical_sites: the sites that follow their priors; all if left out.
+    """
+
+    kind = _Hierarchical
+
+    def __init__(
+        self,
+        model: Callable[..., Any],
+        *,
+        init_loc_fn: Callable[[Any], Any] = by_default,
+        init_scale: float = 0.1,
+        init_weight: float = 1.0,
+        hierarchical_sites: Sequence[str] | None = None,
+    ) -> None:
+        super().__init__(
+            model, init_loc_fn=init_loc_fn, init_scale=init_scale, init_weight=init_weight, sites=hierarchical_sites
+        )
+
+
+class AutoRegressiveMessenger(AutoGuide):
+    """Priors, shifted and scaled in unconstrained coordinates; it starts at the prior."""
+
+    kind = _Regressive
+
+
+class AutoStructured(AutoGuide):
+    """A distribution for each site, shifted by functions of the sites that it depends on.
+
+    Args:
+        conditionals: "delta", "normal" or "mvn", for all sites or by name.
+        dependencies: "linear", by which each site depends on all before it, or by name the sites that a site depends on.
+    """
+
+    kind = _Structured
+
+    def __init__(
+        self,
+        model: Callable[..., Any],
+        *,
+        conditionals: str | Mapping[str, str] = "mvn",
+        dependencies: str | Mapping[str, Mapping[str, Any]] = "linear",
+        init_loc_fn: Callable[[Any], Any] = by_default,
+        init_scale: float = 0.1,
+        create_plates: Any = None,
+    ) -> None:
+        settings: dict[str, Any] = {"conditionals": conditionals, "dependencies": dependencies}
+        super().__init__(model, create_plates=create_plates, init_loc_fn=init_loc_fn, init_scale=init_scale, **settings)
 
 
 def _namespace(begin: str) -> SimpleNamespace:

@@ -75,5 +75,17 @@ class _IAF(Stored, ours.AutoIAFNormal):
     pass
 
 
+class _Hierarchical(Stored, ours.AutoHierarchicalNormal):
+    renamed: ClassVar[Mapping[str, str]] = {"loc": "locs", "scale": "scales", "weight": "weights"}
+
+
+class _Regressive(Stored, ours.AutoRegressive):
+    renamed: ClassVar[Mapping[str, str]] = {"loc": "locs", "scale": "scales"}
+
+
+class _Structured(Stored, ours.AutoStructured):
+    renamed: ClassVar[Mapping[str, str]] = {"loc": "locs", "scale": "scales"}
+
+
 class _List(ours.AutoGuideList):
     pass

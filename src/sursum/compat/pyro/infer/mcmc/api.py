@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.distributions import biject_to
 
 import sursum as su
-from sursum.compat.pyro.infer.mcmc.kernels import NUTS
+from sursum.compat.pyro.infer.mcmc.kernels import HMC
 from sursum.compat.pyro.infer.mcmc.util import diagnostics_of, print_table, summary
 from sursum.errors import SamplingError
 
@@ -34,7 +34,7 @@ class MCMC:
         >>> def model(y):
         ...     pyro.sample("y", dist.Normal(pyro.sample("mu", dist.Normal(0.0, 1.0)), 1.0), obs=y)
         >>> pyro.set_rng_seed(0)
-        >>> mcmc = MCMC(NUTS(model), num_samples=500, warmup_steps=500, disable_progbar=True)
+        >>> mcmc = MCMC(pyro.infer.NUTS(model), num_samples=500, warmup_steps=500, disable_progbar=True)
         >>> mcmc.run(torch.tensor(2.0))
         >>> mcmc.get_samples()["mu"].shape
         torch.Size([500])
@@ -42,7 +42,7 @@ class MCMC:
 
     def __init__(
         self,
-        kernel: NUTS,
+        kernel: HMC,
         num_samples: int,
         warmup_steps: int | None = None,
         initial_params: Mapping[str, Tensor] | None = None,
@@ -54,7 +54,7 @@ class MCMC:
         transforms: Mapping[str, Any] | None = None,
         save_params: list[str] | None = None,
     ) -> None:
-        if not isinstance(kernel, NUTS):
+        if not isinstance(kernel, HMC):
             raise SamplingError(f"`kernel` is {kernel!r}, but must be a kernel: give NUTS(model).")
         if hook_fn is not None:
             raise SamplingError(
