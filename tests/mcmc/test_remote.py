@@ -12,9 +12,10 @@ import torch
 from tests.support.row_regression import X, Y, regression
 
 import sursum as su
+import sursum.distributions as dist
 from sursum.cluster import Local
 from sursum.errors import SamplingError, TransportError
-from sursum.infer import MCMC, NUTS
+from sursum.infer import MCMC, NUTS, DiscreteGibbs
 
 SETTINGS = {"num_warmup": 120, "num_samples": 150, "num_chains": 2, "seed": 0, "progress": False}
 WORKERS = Local(num_workers=2)
@@ -64,6 +65,26 @@ def test_a_stored_run_is_stopped_and_resumed(here, tmp_path):
     np.testing.assert_array_equal(there, whole.unconstrained[:, : there.shape[1]])
     resumed = MCMC(NUTS(regression), **SETTINGS, on=WORKERS).resume(tmp_path / "run.zarr", X, Y)
     np.testing.assert_array_equal(resumed.unconstrained, whole.unconstrained)
+
+
+def counts(y):
+    """Trials of which only the successes are seen: how many there were cannot be summed out."""
+    p = su.sample("p", dist.Beta(8.0, 8.0))
+    with su.plate("place", len(y)):
+        n = su.sample("n", dist.Poisson(6.0))
+        su.sample("y", dist.Binomial(n, p), obs=y)
+
+
+SEEN = torch.tensor([2.0, 0.0, 5.0])
+
+
+@pytest.mark.slow
+def test_discrete_sites_are_drawn_at_workers_too():
+    whole = MCMC(DiscreteGibbs(NUTS(counts)), **SETTINGS).run(SEEN)
+    there = MCMC(DiscreteGibbs(NUTS(counts)), **SETTINGS, on=WORKERS).run(SEEN)
+    same(there, whole)
+    assert torch.equal(there["n"], whole["n"])
+    assert len(whole["n"].unique()) > 5
 
 
 @pytest.mark.slow

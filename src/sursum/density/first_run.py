@@ -19,6 +19,7 @@ from sursum.density.init_values import JITTER, SPREAD, carry_over
 from sursum.density.layout import site_dtype
 from sursum.density.search import runs
 from sursum.density.survey import Survey, check_terms
+from sursum.density.table_limit import TableLimit
 from sursum.density.unconstrain import Placed, refuse_subsamples
 from sursum.density.whole import MOST_DOUBLINGS, Whole
 from sursum.errors import ArgumentError, DensityError, ObservationError, PlateError, SursumError
@@ -109,7 +110,8 @@ def _enumerate(execution: Execution, plain: Trace, survey: Survey, leaves: Mappi
 
     at = Placed(choose=choose)
     try:
-        found = execution.run(at)
+        with TableLimit(survey.plan_names()):
+            found = execution.run(at)
     except (RuntimeError, IndexError, TypeError, ObservationError, PlateError) as error:
         if isinstance(error, SursumError) and not isinstance(error, (ObservationError, PlateError)):
             raise
