@@ -28,6 +28,9 @@ def test_whole_numbers_of_numpy_become_pythons():
     assert (found, type(found)) == (7, int)
 
 
+METRICS = "'auto', 'diagonal', 'low_rank', 'dense', variances (n,), a covariance (n, n), a Posterior, or an SVI"
+
+
 @pytest.mark.parametrize(
     ("setting", "found", "expected"),
     [
@@ -37,8 +40,8 @@ def test_whole_numbers_of_numpy_become_pythons():
         ("target_accept", "0.8", "a probability strictly between 0 and 1"),
         ("max_tree_depth", 0, "an integer of at least 1"),
         ("max_tree_depth", 2.5, "an integer of at least 1"),
-        ("metric", "full", "'auto', 'diagonal', 'low_rank', 'dense', variances (n,), a covariance (n, n), or a Posterior"),
-        ("metric", 1.0, "'auto', 'diagonal', 'low_rank', 'dense', variances (n,), a covariance (n, n), or a Posterior"),
+        ("metric", "full", METRICS),
+        ("metric", 1.0, METRICS),
         ("model", 3, "a program, a callable"),
     ],
 )

@@ -70,7 +70,7 @@ def test_the_ensemble_is_every_network(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.testing.assert_close(nets[-1](X), expected[-1])
     torch.testing.assert_close(posterior.predict(X)["f"].flatten(0, 1).float(), expected.squeeze(-1))
     monkeypatch.setattr(vectorise, "_map", lambda *args: None)
-    monkeypatch.setattr(ModuleEnsemble, "_mapped", lambda *args: 1 / 0)
+    monkeypatch.setattr(ModuleEnsemble, "_map_members", lambda *args: 1 / 0)
     torch.testing.assert_close(posterior.module("net")(X), expected)
     few = posterior.module("net", members=4)
     torch.testing.assert_close(few(X), expected[[0, 7, 15, 22]])

@@ -86,7 +86,7 @@ def test_ctrl_c_ends_the_study(monkeypatch):
     def interrupted(schedule):
         begun.append(schedule)
         if len(begun) == 3:
-            schedule._chains.append(schedule.start(0))
+            schedule._chains.append(schedule.start(0, lambda: None))
             raise KeyboardInterrupt
         return watch(schedule)
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sursum.errors import CaptureError, DensityError
-from sursum.training import Step
+from sursum.training import TrainingStep
 
 W = torch.randn(3, 2, generator=torch.Generator().manual_seed(0))
 BATCHES = [torch.randn(5, 2, generator=torch.Generator().manual_seed(k)) for k in range(3)]
@@ -28,7 +28,7 @@ def loss(trained: Mapping[str, Tensor], state: Mapping[str, Tensor], args: tuple
 
 @pytest.mark.parametrize("shared", [False, True])
 def test_each_point_is_what_it_is_alone(shared: bool) -> None:
-    step = Step(loss)
+    step = TrainingStep(loss)
     data = [BATCHES[0]] * 3 if shared else BATCHES
     points = [{"w": W[k], "a": torch.tensor(0.1 * k)} for k in range(3)]
     states = [{"seen": torch.full((2,), float(k))} for k in range(3)]
@@ -47,7 +47,7 @@ def test_each_point_is_what_it_is_alone(shared: bool) -> None:
 
 
 def test_what_is_drawn_and_what_is_undefined() -> None:
-    noisy = Step(lambda trained, state, args, kwargs: (trained["w"] * torch.randn(2)).sum())
+    noisy = TrainingStep(lambda trained, state, args, kwargs: (trained["w"] * torch.randn(2)).sum())
     batch = noisy.prepare({"w": W[0]}, (), seed=0)
     assert batch is not None
     with pytest.raises(CaptureError, match="draws numbers"):
@@ -57,7 +57,7 @@ def test_what_is_drawn_and_what_is_undefined() -> None:
         fn = torch.distributions.Normal(trained["w"], trained["w"].exp() - 0.5, validate_args=True)
         return -fn.log_prob(torch.zeros(2)).sum()
 
-    step = Step(checked)
+    step = TrainingStep(checked)
     batch = step.prepare({"w": torch.ones(2)}, (), seed=0)
     assert batch is not None
     good = step.at_all([batch, batch], {"w": torch.ones(2, 2)}, seeds=[0, 1], state={})

@@ -179,7 +179,7 @@ def test_the_seed_of_a_fit(seed):
         su.infer.Fit(regression, seed=seed).run(torch.ones(2), torch.ones(2))
 
 
-@pytest.mark.parametrize("centered", ["a", True, 1.5, float("nan"), torch.tensor(0.5)])
+@pytest.mark.parametrize("centered", ["a", True, 1.5, float("nan"), torch.tensor(1.5), torch.tensor([0.5, float("nan")])])
 def test_a_centring_that_is_no_share(centered):
     with pytest.raises(ArgumentError, match="centered must lie between 0 and 1, but is"):
         LocScaleReparam(centered)

@@ -31,7 +31,7 @@ class SortedDraws:
         """Normal quantiles of the average ranks within each row, by Blom's offset of 3/8; in the rows' own order.
 
         Example:
-            >>> Sorted.of(np.array([[3.0, 1.0, 2.0, 1.0]])).scores().round(2).tolist()
+            >>> SortedDraws.of(np.array([[3.0, 1.0, 2.0, 1.0]])).scores().round(2).tolist()
             [[1.05, -0.63, 0.3, -0.63]]
         """
         return self._place(scores_of_ranks(self.values.shape[1])[_sum_of_ends(self.values)])
@@ -54,7 +54,7 @@ class SortedDraws:
         """A quantile of each row, between two numbers by a line: to the last bit NumPy's.
 
         Example:
-            >>> Sorted.of(np.array([[4.0, 0.0, 1.0]])).quantile(0.75).tolist()
+            >>> SortedDraws.of(np.array([[4.0, 0.0, 1.0]])).quantile(0.75).tolist()
             [2.5]
         """
         place = probability * (self.values.shape[1] - 1)

@@ -58,7 +58,7 @@ class SlopePoint:
     Example:
         >>> def wrong(q):
         ...     return -(q @ q), -3 * q
-        >>> point = Point(wrong, lambda q: (-(q @ q), -3 * q), np.ones(2))
+        >>> point = SlopePoint(wrong, lambda q: (-(q @ q), -3 * q), np.ones(2))
         >>> point.is_suspect(np.array([1.0, 0.0]))
         True
         >>> slope = point.slope(np.array([1.0, 0.0]))
