@@ -15,7 +15,7 @@ release = __version__
 
 extensions = [
     *("myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"),
-    *("mathml", "generated", "executed"),
+    *("mathml", "generated", "executed", "notebooks"),
 ]
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["_build", "_ext", "_static"]

@@ -12,7 +12,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 import sursum as su
 from tests.support.paths import ROOT
@@ -95,6 +97,40 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
         assert (page.parent / target).exists(), target
 
 
+def test_a_tutorial_becomes_a_notebook_with_the_same_program() -> None:
+    pytest.importorskip("sphinx")
+    convert = load("notebooks").notebook
+    page = "# T\n\nSee [lift](../lift.md#x), $a$.\n\n```python\nimport sursum\n\nprint(1)\n```\nend\n\n```py\nno\n```\n"
+    made = convert(page)
+    assert [(cell["cell_type"], "".join(cell["source"])) for cell in made["cells"]] == [
+        ("markdown", "# T\n\nSee lift, $a$."),
+        ("code", "import sursum\n\nprint(1)"),
+        ("markdown", "end\n\n```py\nno\n```"),
+    ]
+    assert (made["nbformat"], made["nbformat_minor"]) == (4, 5)
+    assert len({cell["id"] for cell in made["cells"]}) == 3
+    assert [cell.keys() >= {"outputs", "execution_count"} for cell in made["cells"]] == [False, True, False]
+    for tutorial in sorted((ROOT / "docs" / "tutorials").glob("*.md")):
+        cells = [cell for cell in convert(tutorial.read_text())["cells"] if cell["cell_type"] == "code"]
+        assert ["".join(cell["source"]) for cell in cells] == list(blocks.blocks(tutorial.read_text()))
+
+
+def test_the_picture_of_the_methods_has_a_panel_each_in_the_colours_of_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "docs" / "_ext")
+    picture = load("picture")
+    half, greatest = np.meshgrid(np.linspace(-4.0, 4.0, 81), np.linspace(-4.0, 4.0, 81))
+    height = np.exp(-0.5 * (half**2 + greatest**2))
+    for share, level in zip((0.95, 0.5), picture.contour_levels(height, (0.95, 0.5)), strict=True):
+        assert level == pytest.approx(1.0 - share, abs=0.01)  # of a standard normal in two dimensions
+    answers = {"one": np.zeros((1, 2)), "many": picture.pairs({"half": torch.zeros(2, 400), "greatest": torch.ones(2, 400)})}
+    assert answers["many"].shape == (160, 2)
+    svg = picture.draw(answers, half, greatest, height)
+    assert "currentColor" in svg
+    assert "var(--color-brand-primary)" in svg
+    assert not any(colour in svg for colour in picture.COLOURS)
+    assert [name for name in ("one", "many", "two") if f">{name}</text>" in svg] == ["one", "many"]
+
+
 @pytest.mark.slow
 def test_the_site_builds(tmp_path: Path) -> None:
     pytest.importorskip("sphinx")
@@ -103,3 +139,7 @@ def test_the_site_builds(tmp_path: Path) -> None:
     assert built.returncode == 0, built.stderr
     assert "greatest" in (tmp_path / "posteriors.html").read_text()
     assert "sursum_part" in (tmp_path / "native.html").read_text()
+    assert "<svg" in (tmp_path / "methods.html").read_text()
+    notebooks = {path.stem for path in (tmp_path / "notebooks").glob("*.ipynb")}
+    assert notebooks == {path.stem for path in (ROOT / "docs" / "tutorials").glob("*.md")}
+    assert all(f"notebooks/{name}.ipynb" in (tmp_path / "tutorials" / f"{name}.html").read_text() for name in notebooks)

@@ -1,13 +1,16 @@
-"""Parts of pages that are made from the library itself: a directive `{generated} name`, a function of `sections.py` each."""
+"""Parts of pages that are made from the library itself: a directive `{generated} name`, a function each."""
 
 from __future__ import annotations
 
 import re
 
 from docutils import nodes
+from picture import methods_picture
 from sections import FUNCTIONS, ROOT
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
+
+PARTS = {**FUNCTIONS, "methods_picture": methods_picture}
 
 
 class Generated(SphinxDirective):
@@ -16,7 +19,7 @@ class Generated(SphinxDirective):
     required_arguments = 1
 
     def run(self) -> list[nodes.Node]:
-        return self.parse_text_to_nodes(FUNCTIONS[self.arguments[0]](), allow_section_headings=True)
+        return self.parse_text_to_nodes(PARTS[self.arguments[0]](), allow_section_headings=True)
 
 
 class Details(SphinxDirective):
