@@ -23,7 +23,11 @@ def network(x, y):
         su.sample("y", dist.Normal(x @ w, s), obs=y)
 
 
-LIFTED = su.lift(network, prior={"w": dist.Normal(0.0, 1.0), "s": dist.Gamma(2.0, 1.0)})
+def lifting(program):
+    return su.lift(program, prior={"w": dist.Normal(0.0, 1.0), "s": dist.Gamma(2.0, 1.0)})
+
+
+LIFTED = lifting(network)
 
 
 @pytest.mark.parametrize("program", [regression, LIFTED], ids=["regression", "lifted"])
@@ -41,6 +45,21 @@ def test_the_parts_add_up_and_threads_change_nothing(program):
         other, again = two.value_and_grad(q)
         assert other == found
         np.testing.assert_array_equal(again, slope)
+
+
+def test_handlers_may_be_around_it():
+    inside, around = (
+        su.compile(one, X, Y)
+        for one in (shard(LIFTED, plate="data", threads=1), lifting(shard(network, plate="data", threads=1)))
+    )
+    assert around.engine == "native in 2 parts"
+    for q in PLACES:
+        assert around.value_and_grad(q)[0] == inside.value_and_grad(q)[0]
+
+
+def test_a_program_is_divided_once():
+    with pytest.raises(OptionError, match="by the rows of the plate 'data' already"):
+        shard(su.handlers.mask(shard(regression, plate="data"), mask=True), plate="data")
 
 
 def test_methods_take_a_sharded_program():

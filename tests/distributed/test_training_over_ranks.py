@@ -31,7 +31,10 @@ def network(x, y):
     with su.plate("data", len(y)):
         su.sample("y", dist.Normal(f, torch.tensor(1.0, dtype=torch.float64)), obs=y)
 
-lifted = su.lift(network, prior=lambda value: dist.Normal(torch.zeros_like(value), 1.0))
+def lifting(program):
+    return su.lift(program, prior=lambda value: dist.Normal(torch.zeros_like(value), 1.0))
+
+lifted = lifting(network)
 
 def loader():
     return torch.utils.data.DataLoader(torch.utils.data.TensorDataset(X, Y), 20, shuffle=True)
@@ -53,7 +56,7 @@ def numbers(run):
 STEPS = """
 gradients.BUCKET = 64  # so that there are several
 found = {"of a loader": numbers(svi(lifted, loader(), engine="torch", steps=8))}
-dynamics = su.infer.SGHMC(divided(lifted), 0.01, precondition=True)
+dynamics = su.infer.SGHMC(lifting(divided(network)), 0.01, precondition=True)  # `shard` inside of `lift`
 draws = su.infer.SGMCMC(dynamics, num_samples=4, num_warmup=6, num_chains=1, seed=1).run(loader())
 found["SGHMC"] = [draws.stats["lp"].tolist(), draws.unconstrained.tolist()]
 """
@@ -76,7 +79,12 @@ OWN = """
 own = slice(0, 51) if rank == 0 else slice(51, 101)
 rows = (slice(None),) if size == 1 else (own,)
 run = svi(regression, X[rows], Y[rows], steps=5, split=())
-found = {"steps": numbers(run), "draws": run.sample(5, X[rows], Y[rows]).stats["log_weight"].tolist()}
+within = su.infer.SVI(
+    su.handlers.scale(divided(regression, split=()), scale=0.5), su.infer.autoguide.AutoNormal(regression),
+    su.optim.Adam({"lr": 0.05}), seed=3,
+).run(5, X[rows], Y[rows])
+found = {"steps": numbers(run), "inside of a handler": [within.losses.tolist()]}
+found["draws"] = run.sample(5, X[rows], Y[rows]).stats["log_weight"].tolist()
 data = torch.utils.data.TensorDataset(X[:100], Y[:100])
 sampler = torch.utils.data.DistributedSampler(data, num_replicas=size, rank=rank)
 batches = torch.utils.data.DataLoader(data, 100 // size, sampler=sampler)

@@ -14,7 +14,7 @@ from sursum.core.messages import Factor, Frame, Param, Sample, Site
 from sursum.core.runtime import Messenger, P, R, handler, perform, required
 from sursum.distributed.group import RankGroup, is_distributed
 from sursum.distributed.rows import divide
-from sursum.distributed.shard import Sharded
+from sursum.distributed.shard import Sharded, sharded
 from sursum.errors import ShardError
 
 
@@ -196,9 +196,10 @@ def check(site: Site, plate: str) -> None:
 
 def division_of(program: Any, sites: Mapping[str, Site], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Division | None:
     """How a program is divided over ranks; None if it is not, or there is one process."""
-    return Division.of(program, sites, args, kwargs) if isinstance(program, Sharded) and is_distributed() else None
+    found = sharded(program) if is_distributed() else None
+    return None if found is None else Division.of(found, sites, args, kwargs)
 
 
 def seed_of_all(program: Any, number: int) -> int:
     """The seed of rank 0, if a program is divided over ranks; otherwise `number`."""
-    return int(RankGroup().gather(number)[0]) if isinstance(program, Sharded) and is_distributed() else number
+    return int(RankGroup().gather(number)[0]) if is_distributed() and sharded(program) is not None else number

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from sursum.common.settings import check_setting, whole_number
-from sursum.core.calling import Wrapper, check_program
+from sursum.core.calling import Wrapper, check_program, layers
 from sursum.density.log_density import LogDensity
 from sursum.distributed import density as divided
 from sursum.errors import OptionError
@@ -30,6 +30,11 @@ class Sharded(Wrapper):
         return divided.compile_parts(density, engine, self.plate, self.split, self.threads)
 
 
+def sharded(program: Callable[..., Any]) -> Sharded | None:
+    """How a program is divided, wherever `shard` is among its handlers; None if it is not."""
+    return next((one for one in layers(program) if isinstance(one, Sharded)), None)
+
+
 def shard(
     model: Callable[..., Any], *, plate: str, split: Sequence[str | int] | None = None, threads: int | None = None
 ) -> Sharded:
@@ -51,14 +56,16 @@ def shard(
     data must be by rows: a mean over all rows inside it would be that of a part, and is an error.
 
     Args:
-        model: the program, handlers and `lift` included. Its data are arguments, and the size of the plate comes from them.
+        model: the program. Its data are arguments, and the size of the plate comes from them. Handlers and `lift` may be
+            inside or around: ``lift(shard(model))`` is divided as ``shard(lift(model))`` is. A function that calls a program
+            which `shard` has marked is not.
         plate: the name of the plate whose rows are divided. Unknowns in it are refused.
         split: which arguments are cut, by position or by name; None cuts every tensor whose first dimension is as long as the
             plate. Empty: none is, since each rank is called with its own rows, or with a loader of its own.
         threads: how many threads evaluate the parts; without a process group all cores, with one a single thread each.
 
     Raises:
-        OptionError: an invalid setting.
+        OptionError: an invalid setting; the program is divided already.
 
     Example:
         >>> import sursum as su, sursum.distributions as dist, torch
@@ -72,6 +79,11 @@ def shard(
         True
     """
     check_program("model", model, OptionError)
+    if (inner := sharded(model)) is not None:
+        raise OptionError(
+            f"the program is divided by the rows of the plate {inner.plate!r} already, and can be by those of one plate only: "
+            "leave one `shard` out."
+        )
     check_setting("plate", isinstance(plate, str), plate, "the name of a plate", OptionError, "give the name in the program")
     names = split is None or (isinstance(split, Sequence) and all(isinstance(name, (str, int)) for name in split))
     names = names and not isinstance(split, str)

@@ -28,7 +28,7 @@ from sursum.density.search import runs
 from sursum.density.unobserved import announce_unobserved
 from sursum.distributed.group import is_distributed
 from sursum.distributed.ranks import led
-from sursum.distributed.shard import Sharded
+from sursum.distributed.shard import sharded
 from sursum.distributions.randomness import global_seed
 from sursum.errors import DensityError, DiagnosticWarning, EngineWarning, OptimisationError, ShardError
 from sursum.handlers import ParamStore, lift, substitute
@@ -202,7 +202,7 @@ class Fit:
         )
 
     def _by_steps(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> FitResult:
-        if isinstance(self.model, Sharded) and is_distributed():
+        if is_distributed() and sharded(self.model) is not None:
             raise ShardError(
                 "`Fit` with `optim` does not divide the rows of a program over ranks. Leave `optim` out, or use SVI with "
                 "AutoDelta."

@@ -12,7 +12,7 @@ from sursum.core.calling import valued
 from sursum.distributed.division import Division, division_of
 from sursum.distributed.gradients import Gradients, check_sum
 from sursum.distributed.group import SAME_DATA, RankGroup, is_distributed, shown_data
-from sursum.distributed.shard import Sharded
+from sursum.distributed.shard import sharded
 from sursum.errors import ShardError
 from sursum.handlers import seed
 from sursum.training import seeds
@@ -31,11 +31,11 @@ def meet(bound: Bound, training: Training, args: Sequence[Any], kwargs: Mapping[
     Raises:
         ShardError: a rank has a different program, settings or data.
     """
-    model = bound.model
-    if not isinstance(model, Sharded) or not is_distributed():
+    model = sharded(bound.model) if is_distributed() else None
+    if model is None:
         return None
     group = RankGroup()
-    group.compare({"program": repr(model), "bound": repr(bound.loss), "optimiser": repr(training.optim)})
+    group.compare({"program": repr(bound.model), "bound": repr(bound.loss), "optimiser": repr(training.optim)})
     own = model.split is not None and not model.split
     if not own:
         group.compare({"data": shown_data(args, kwargs)}, SAME_DATA)
