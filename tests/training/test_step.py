@@ -149,3 +149,24 @@ def test_a_constant_of_one_number_takes_one_number():
     graph = next(iter(step._known.values())).replay.graph
     assert max((constant.numel() for constant in graph.constants.values()), default=0) <= 1
     assert len(graph.nodes) == 7  # a check, a square, a sum, a factor and a summand, the gradient
+
+
+def test_running_averages_share_no_memory_with_other_constants():
+    """A batch norm updates them in place: a one among the constants of a gradient must stay a one."""
+    x, ones = torch.randn(20, 8, generator=torch.Generator().manual_seed(0)), torch.ones(8)
+
+    def loss(trained, state, args, kwargs):
+        mean, variance = torch.zeros(8).clone(), ones.clone()
+        other = ones.clone()
+        normed = nn.functional.batch_norm(x * trained["w"] + trained["b"], mean, variance, training=True)
+        nn.functional.batch_norm(3.0 * x * trained["w"], torch.zeros(8).clone(), other, training=True)
+        return (normed**3).sum() + (variance * trained["s"]).sum() + (other * trained["s"]).sum() + trained["s"].log().sum()
+
+    generator = torch.Generator().manual_seed(1)
+    trained = {name: torch.rand(8, generator=generator) + 0.5 for name in ("w", "b", "s")}
+    step = TrainingStep(loss, engine="torch")
+    for seed in range(3):
+        found, wanted = step(trained, seed=seed), step.run(trained, seed=seed)
+        torch.testing.assert_close(found.loss, wanted.loss, rtol=1e-5, atol=0.0)
+        torch.testing.assert_close(found.gradients["s"], wanted.gradients["s"], rtol=1e-5, atol=0.0)
+    assert torch.equal(ones, torch.ones(8))

@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from sursum.compiler.capture.operators import updates_statistics
+from sursum.compiler.capture.operators import running_averages, updates_statistics
 from sursum.compiler.graph.constant_folding import fill_of
 from sursum.compiler.graph.dce import eliminate_dead_code
 from sursum.compiler.graph.graph import Graph, Guard, Node, Ref, Value, made_by, map_refs, refs_of
@@ -27,11 +27,13 @@ def fold_steps(graph: Graph, inputs: Sequence[Ref], device: torch.device) -> Gra
     """
     graph = _with_fills(eliminate_dead_code(graph, acts), device)
     varying = {ref.value for ref in inputs}
+    averages = running_averages(graph.nodes)
     kept: list[Node] = []
     fixed: list[Node] = []
     for node in graph.nodes:
-        empty = "empty" in node.op._schema.name  # memory that is written to afterwards
-        if acts(node) or node.writes or empty or any(ref.value in varying for ref in refs_of(node)):
+        # Memory that is written to afterwards is new in every step.
+        memory = "empty" in node.op._schema.name or not averages.isdisjoint(made_by(node))
+        if acts(node) or node.writes or memory or any(ref.value in varying for ref in refs_of(node)):
             varying.update(made_by(node))
             kept.append(node)
         else:
@@ -78,7 +80,7 @@ def fold_steps(graph: Graph, inputs: Sequence[Ref], device: torch.device) -> Gra
 
 def _with_fills(graph: Graph, device: torch.device) -> Graph:
     """`graph` with one number for every `ones_like(x)` and its like, of which only the shape matters, unless it is written."""
-    written = {write.window.value for node in graph.nodes for write in node.writes}
+    written = running_averages(graph.nodes) | {write.window.value for node in graph.nodes for write in node.writes}
     constants, values = dict(graph.constants), dict(graph.values)
     one: set[int] = set()
     nodes: list[Node] = []

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sursum.compiler.capture.operators import running_averages
 from sursum.compiler.graph.cse import merge_equal_nodes
 from sursum.compiler.graph.dce import eliminate_dead_code
 from sursum.compiler.graph.graph import Graph, Node, Ref, Value, map_refs, refs_of
@@ -54,7 +55,7 @@ class _Pass:
         self.values: dict[int, Value] = dict(graph.values)
         self.nodes: list[Node] = []
         self._constants = graph.constants
-        self._written = {write.window.value for node in graph.nodes for write in node.writes}
+        self._written = running_averages(graph.nodes) | {write.window.value for node in graph.nodes for write in node.writes}
         self._forms: dict[int, _AffineMap] = {}
         self._made: dict[int, int] = {}
         self._shapes: dict[int, Ref] = {}  # value → its whole window, as its operator made it

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tag
 
 from sursum.common.torch_private import OpOverload
-from sursum.compiler.graph.graph import Node, Ref
+from sursum.compiler.graph.graph import Node, Ref, is_inner
 
 _BATCH_NORMS = frozenset(
     f"aten::{name}"
@@ -123,6 +123,17 @@ class Operator:
 def updates_statistics(node: Node) -> bool:
     """Whether a node is a batch norm that updates its running statistics, in place and without a write in the graph."""
     return node.op._schema.name in _BATCH_NORMS and Operator.of(node.op).updates_statistics(node.args, node.kwargs)
+
+
+def running_averages(nodes: Iterable[Node]) -> set[int]:
+    """The values that batch norms update in place: each is memory of its own in every run, and stands for no other value."""
+    found: set[int] = set()
+    for node in nodes:
+        if not is_inner(node.op) and updates_statistics(node):
+            facts = Operator.of(node.op)
+            averages = (facts.argument(name, node.args, node.kwargs) for name in ("running_mean", "running_var"))
+            found.update(ref.value for ref in averages if isinstance(ref, Ref))
+    return found
 
 
 def results_of(out: Any) -> list[Any]:

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sursum.compiler.capture.operators import updates_statistics
+from sursum.compiler.capture.operators import running_averages, updates_statistics
 from sursum.compiler.graph.assumption import equal_pair
-from sursum.compiler.graph.graph import Graph, Guard, Node, Ref, is_inner, map_refs, refs_of
+from sursum.compiler.graph.graph import Graph, Guard, Node, Ref, is_inner, made_by, map_refs, refs_of
 from sursum.compiler.graph.windows import same_geometry
 
 _COMPARED = 4096  # constants of more elements are not compared with each other
@@ -37,6 +37,7 @@ def merge_equal_nodes(graph: Graph) -> Graph:
         value = same.get(ref.value, ref.value)
         return ref if value == ref.value else Ref(value, ref.size, ref.stride, ref.offset, ref.dtype)
 
+    averages = running_averages(graph.nodes)
     nodes: list[Node] = []
     known: dict[Any, Node] = {}
     for node in graph.nodes:
@@ -45,7 +46,8 @@ def merge_equal_nodes(graph: Graph) -> Graph:
             args, kwargs = map_refs(node.args, current), map_refs(node.kwargs, current)
             writes = tuple(replace(write, window=current(write.window)) for write in node.writes)
             renewed = Node(node.op, args, kwargs, node.outputs, writes, node.where)
-        first = renewed if _acts(node) else known.setdefault((node.op, _key(renewed.args), _key(renewed.kwargs)), renewed)
+        alone = _acts(node) or not averages.isdisjoint(made_by(node))
+        first = renewed if alone else known.setdefault((node.op, _key(renewed.args), _key(renewed.kwargs)), renewed)
         if first is not renewed and _same_results(first, renewed):
             for one, other in zip(first.outputs, renewed.outputs, strict=True):
                 if one is not None and other is not None:
