@@ -56,10 +56,10 @@ class _Regression(Family):
 
 
 def predictor(design: Tensor, intercept: Any, coefficients: Tensor) -> Tensor:
-    """Xβ + α, for each row of X."""
-    given = promote({"X": design, "a": intercept, "b": coefficients})
-    found: Tensor = given["X"] @ given["b"] + given["a"]
-    return found
+    """Xβ + α, for each row of X; without α where it is None."""
+    given = promote({"X": design, "b": coefficients} | ({} if intercept is None else {"a": intercept}))
+    slopes: Tensor = given["X"] @ given["b"]
+    return slopes + given["a"] if "a" in given else slopes
 
 
 class NormalGLM(_Regression):
@@ -133,4 +133,4 @@ class OrderedLogisticGLM(_Regression):
     """
 
     def __init__(self, design: Tensor, coefficients: Tensor, cutpoints: Tensor, validate_args: bool | None = None) -> None:
-        self._take(OrderedLogistic(predictor(design, 0.0, coefficients), cutpoints, validate_args), validate_args)
+        self._take(OrderedLogistic(predictor(design, None, coefficients), cutpoints, validate_args), validate_args)
