@@ -8,13 +8,15 @@ import sys
 from pathlib import Path
 
 HEAD = """
-import datetime, os, sys
+import atexit, datetime, os, sys
 import torch
 import torch.distributed as td
 
 rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
 limit = datetime.timedelta(seconds=120)
 td.init_process_group("gloo", init_method="file://" + os.environ["MEET"], rank=rank, world_size=size, timeout=limit)
+# gloo's threads are ended first: one that still listens when the interpreter goes may abort the process.
+atexit.register(lambda: td.is_initialized() and td.destroy_process_group())
 """
 
 
