@@ -78,3 +78,31 @@ def test_the_pictures():
     pytest.importorskip("matplotlib")
     for found in (su.infer.reliability([0.1, 0.9], [0, 1]), su.infer.coverage(np.zeros((5, 3)), np.zeros(3))):
         assert found.plot().axes[0].get_ylabel()
+
+
+@pytest.mark.parametrize(
+    ("draws", "observed", "said"),
+    [
+        (torch.full((10, 3), torch.nan), torch.zeros(3), "`draws` has 30 NaN among 30"),
+        (torch.zeros(10, 3), torch.tensor([0.0, torch.nan, 1.0]), "`observed` has 1 NaN among 3"),
+        (torch.zeros(0, 3), torch.zeros(3), "shape"),
+        ({"y": torch.zeros(10, 3)}, torch.zeros(3), "(?s)`draws` is .*array of numbers"),
+    ],
+)
+def test_what_lies_in_no_interval_is_refused(draws, observed, said):
+    with pytest.raises(PredictionError, match=said):
+        su.infer.coverage(draws, observed)
+
+
+def test_labels_that_are_words_are_refused():
+    with pytest.raises(PredictionError, match="`labels` is .*array of numbers"):
+        su.infer.reliability([0.2, 0.8], ["cat", "dog"])
+
+
+def test_the_interval_of_chance_is_that_of_the_binomial():
+    """Where all probabilities of a bin are one number: within one count of the exact quantiles."""
+    found = su.infer.reliability(np.full(400, 0.3), np.zeros(400), num_bins=1)
+    for mine, level in ((found.low, 0.025), (found.high, 0.975)):
+        assert abs(mine[0] * 400 - stats.binom.ppf(level, 400, 0.3)) <= 1.0
+    table = su.infer.reliability(np.tile([0.3, 0.7], (400, 1)), np.zeros(400), num_bins=2)
+    assert np.allclose(table.low + table.high[::-1], 1.0)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from sursum.common.optional_packages import require
 from sursum.common.settings import whole_number
+from sursum.common.shown import abbreviate
 from sursum.common.tables import Table
 from sursum.errors import PredictionError
 
@@ -113,7 +114,7 @@ def reliability(probabilities: Any, labels: Any, *, num_bins: int = 10) -> Calib
         >>> su.infer.reliability(p, y).outside() <= 2, su.infer.reliability(p**3, y).outside() > 7
         (True, True)
     """
-    p, y = _array(probabilities), _array(labels)
+    p, y = _array("probabilities", probabilities), _array("labels", labels)
     if p.ndim not in (1, 2) or y.shape != p.shape[:1] or not len(y):
         raise PredictionError(
             f"`probabilities` has shape {p.shape} and `labels` {y.shape}, but (case,) or (case, class), and (case,), were "
@@ -151,16 +152,22 @@ def coverage(draws: Any, observed: Any, *, levels: Any = LEVELS) -> Calibrated:
         >>> su.infer.coverage(draws, y).outside(), su.infer.coverage(0.5 * draws, y).outside()
         (0, 10)
     """
-    samples, y, at = _array(draws), _array(observed), np.asarray(levels, dtype=np.float64)
+    samples, y, at = _array("draws", draws), _array("observed", observed), _array("levels", levels)
     if at.ndim != 1 or not len(at) or not ((at > 0) & (at < 1)).all():
         raise PredictionError(f"`levels` are {levels!r}, but must be numbers between 0 and 1: [0.5, 0.9].")
     if samples.ndim == y.ndim + 2:
         samples = samples.reshape(-1, *samples.shape[2:])
-    if samples.ndim != y.ndim + 1 or samples.shape[1:] != y.shape or not y.size:
+    if samples.ndim != y.ndim + 1 or samples.shape[1:] != y.shape or not samples.size:
         raise PredictionError(
             f"`draws` has shape {samples.shape} and `observed` {y.shape}, but (draw, *shape) or (chain, draw, *shape) was "
             "expected."
         )
+    for name, values in (("draws", samples), ("observed", y)):
+        if np.isnan(values).any():
+            raise PredictionError(
+                f"`{name}` has {int(np.isnan(values).sum())} NaN among {values.size} numbers, which lie in no interval. Leave "
+                "out the elements that were not observed, and look for the draws at which the program gives NaN."
+            )
     from scipy.stats import binom  # type: ignore[import-untyped]
 
     low, high = np.quantile(samples, (1 - at) / 2, axis=0), np.quantile(samples, (1 + at) / 2, axis=0)
@@ -181,22 +188,29 @@ def _calibrate(
     kind: str, bins: list[NDArray[np.intp]], p: Array, true: Array, rng: np.random.Generator, table: Array | None
 ) -> Calibrated:
     """The groups; chance is simulated, since the classes of a case depend on each other."""
-    if table is None:
-        drawn = (rng.uniform(size=(1000, len(p))) < p).astype(float)
-    else:
-        ends = np.cumsum(table, axis=1)
-        chosen = (rng.uniform(size=(1000, len(table), 1)) * ends[:, -1:] > ends).sum(2)
-        drawn = (np.arange(table.shape[1]) == chosen[:, :, None]).reshape(1000, -1).astype(float)
-    shares = np.stack([drawn[:, one].mean(1) for one in bins])
-    low, high = np.quantile(shares, [0.025, 0.975], axis=1)
+    count, group = np.array([len(one) for one in bins]), np.empty(len(p), dtype=np.int64)
+    for k, one in enumerate(bins):
+        group[one] = k
+    ends = None if table is None else np.cumsum(table, axis=1)
+    shares = np.empty((1000, len(bins)))
+    for row in shares:  # one at a time: all of them together may not fit into memory
+        if ends is None:
+            true_now = group[rng.uniform(size=len(p)) < p]
+        else:
+            chosen = (rng.uniform(size=(len(ends), 1)) * ends[:, -1:] > ends).sum(1)
+            true_now = group.reshape(ends.shape)[np.arange(len(ends)), chosen]
+        row[:] = np.bincount(true_now, minlength=len(bins)) / count
+    low, high = np.quantile(shares, [0.025, 0.975], axis=0)
     promised, happened = (np.array([values[one].mean() for one in bins]) for values in (p, true))
-    count = np.array([len(one) for one in bins])
     return Calibrated(kind, promised, happened, low, high, count, float(np.abs(promised - happened) @ count / count.sum()))
 
 
-def _array(values: Any) -> Array:
+def _array(name: str, values: Any) -> Array:
     detached = values.detach().cpu() if hasattr(values, "detach") else values
-    found: Array = np.asarray(detached, dtype=np.float64)
+    try:
+        found: Array = np.asarray(detached, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise PredictionError(f"`{name}` is {abbreviate(values)}, but must be a tensor or an array of numbers.") from None
     return found
 
 
