@@ -43,11 +43,16 @@ def rebuild(part: Any, change: Callable[[Tensor], Tensor]) -> Any:
             continue
         if isinstance(part, Transform) and name == "_cached_x_y":
             vars(new)[name] = (None, None)
-        elif isinstance(part, Transform) and name == "_inv" and not isinstance(part, InverseTransform):
+        elif _is_back(part, name):
             vars(new)[name] = None
         else:
             vars(new)[name] = rebuild(value, change)
     return new
+
+
+def _is_back(part: Any, name: str) -> bool:
+    """Whether it is a transform's inverse, once used, which refers back to the transform."""
+    return name == "_inv" and isinstance(part, Transform) and not isinstance(part, InverseTransform)
 
 
 def _constraint(part: constraints.Constraint, change: Callable[[Tensor], Tensor]) -> constraints.Constraint:
@@ -105,7 +110,7 @@ def tensors(part: Any) -> Iterator[Tensor]:
         for name, value in vars(part).items():
             if isinstance(value, Tensor):
                 yield value
-            elif type(value) not in _LEAVES and name not in (KEY, "_cached_x_y"):
+            elif type(value) not in _LEAVES and name not in (KEY, "_cached_x_y") and not _is_back(part, name):
                 yield from tensors(value)
 
 
