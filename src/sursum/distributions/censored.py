@@ -11,7 +11,7 @@ from torch.distributions import constraints
 from sursum.distributions.constraints import Clamped, Intervals
 from sursum.distributions.family import Family
 from sursum.distributions.shapes import broadcast_shapes
-from sursum.distributions.tails import log_mass, log_one_minus_exp, log_tails
+from sursum.distributions.tails import log_mass, log_one_minus_exp, tails_at
 from sursum.errors import DensityError
 
 
@@ -29,13 +29,13 @@ class _Censoring(Family):
     def _below(self, bound: Tensor) -> Tensor:
         """log P(X ≤ bound)"""
         if not self._is_discrete:
-            return log_tails(self.base_dist, bound)[0]
+            return tails_at(self.base_dist, bound)[0]
         return _sum_up_to(self.base_dist, bound)
 
     def _from(self, bound: Tensor) -> Tensor:
         """log P(X ≥ bound)"""
         if not self._is_discrete:
-            return log_tails(self.base_dist, bound)[1]
+            return tails_at(self.base_dist, bound)[1]
         return log_one_minus_exp(_sum_up_to(self.base_dist, torch.ceil(bound) - 1))
 
 

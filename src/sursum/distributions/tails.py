@@ -22,6 +22,7 @@ from sursum.common.special.functions import (
 )
 from sursum.common.special.normal_cdf import inverse_mills
 from sursum.distributions.family import Family
+from sursum.distributions.supports import support_of
 from sursum.errors import DensityError
 
 Tails = tuple[Tensor, Tensor]
@@ -68,17 +69,8 @@ def log_mass(base: Any, low: Tensor | None, high: Tensor | None) -> Tensor:
     if low is None and high is None:
         return torch.zeros(base.batch_shape)
     if low is None or high is None:
-        bound, side = (high, 0) if low is None else (low, 1)
-        assert bound is not None
-        none = torch.isinf(bound)
-        found = log_tails(base, torch.where(none, _middle(base, bound), bound))[side]
-        return torch.where(none, torch.where((bound > 0) == (side == 0), 0.0, -torch.inf), found)
-    unbounded, endless = low == -torch.inf, high == torch.inf
-    middle = _middle(base, low)
-    below = log_tails(base, torch.where(unbounded, middle, low))
-    above = log_tails(base, torch.where(endless, middle, high))
-    lower = torch.where(unbounded, -torch.inf, below[0]), torch.where(unbounded, 0.0, below[1])
-    upper = torch.where(endless, 0.0, above[0]), torch.where(endless, -torch.inf, above[1])
+        return tails_at(base, high)[0] if high is not None else tails_at(base, low)[1]
+    lower, upper = tails_at(base, low), tails_at(base, high)
     # The side on which the interval lies: there its ends are small numbers, and what is left of them has its digits.
     right = lower[0] > lower[1]
     large, small = torch.where(right, lower[1], upper[0]), torch.where(right, upper[1], lower[0])
@@ -89,12 +81,44 @@ def log_mass(base: Any, low: Tensor | None, high: Tensor | None) -> Tensor:
     return torch.where(empty, -torch.inf, large + torch.where(none, 0.0, cut))
 
 
-def _middle(base: Any, like: Tensor) -> Tensor:
+def tails_at(base: Any, bound: Any) -> Tails:
+    """`log_tails` at a bound, which may be infinite, or lie beyond the support, where the formulas of tails do not hold."""
+    lower, upper = _ends_of_support(base)
+    if lower is not None:
+        bound = torch.where(bound <= lower, -torch.inf, bound)
+    if upper is not None:
+        bound = torch.where(bound >= upper, torch.inf, bound)
+    none = torch.isinf(bound)
+    below, above = log_tails(base, torch.where(none, _inner_point(base, bound), bound))
+    return (
+        torch.where(none, torch.where(bound > 0, 0.0, -torch.inf), below),
+        torch.where(none, torch.where(bound > 0, -torch.inf, 0.0), above),
+    )
+
+
+def _ends_of_support(base: Any) -> tuple[Any, Any]:
+    """The lower and the upper one; None for none."""
+    try:
+        support = support_of(base)
+    except NotImplementedError:
+        return None, None
+    return getattr(support, "lower_bound", None), getattr(support, "upper_bound", None)
+
+
+def _inner_point(base: Any, like: Tensor) -> Tensor:
     """A point at which the tails and their derivatives are finite."""
+    lower, upper = (None if end is None else torch.as_tensor(end).detach().to(like) for end in _ends_of_support(base))
     loc = getattr(base, "loc", None)
-    if isinstance(loc, Tensor):
-        return loc.detach() + torch.zeros_like(like)
-    return torch.ones_like(like)
+    point = loc.detach() if isinstance(loc, Tensor) else torch.ones_like(like)
+    if lower is not None and upper is not None:
+        ends = torch.where(lower.isinf(), upper - 1, lower + 1)
+        bounded = torch.where(lower.isinf() | upper.isinf(), ends, lower + (upper - lower) / 2)
+        point = torch.where(lower.isinf() & upper.isinf(), point, bounded)
+    elif lower is not None:
+        point = lower + 1
+    elif upper is not None:
+        point = upper - 1
+    return point + torch.zeros_like(like)
 
 
 def quantile(base: Any, log_below: Tensor, log_above: Tensor) -> Tensor:

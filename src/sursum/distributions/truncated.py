@@ -12,7 +12,7 @@ from torch.distributions import Cauchy, Normal, constraints
 from sursum.common.torch_private import without_dispatch_modes
 from sursum.distributions.constraints import OpenedInterval
 from sursum.distributions.family import Family, inside, promote, uniform
-from sursum.distributions.tails import Tails, log_mass, log_one_minus_exp, log_tails, quantile
+from sursum.distributions.tails import Tails, log_mass, log_one_minus_exp, quantile, tails_at
 from sursum.errors import DensityError
 
 
@@ -117,8 +117,8 @@ class Truncated(Family):
     def _at(self, share: Tensor) -> Tensor:
         """The quantile at a share of the interval's mass: from either end, whichever tail is smaller."""
         zero, nothing = torch.zeros_like(share), torch.full_like(share, -torch.inf)
-        lower = (nothing, zero) if self.low is None else _ends(self.base_dist, self.low)
-        upper = (zero, nothing) if self.high is None else _ends(self.base_dist, self.high)
+        lower = (nothing, zero) if self.low is None else tails_at(self.base_dist, self.low)
+        upper = (zero, nothing) if self.high is None else tails_at(self.base_dist, self.high)
         less, more = torch.log1p(-share), torch.log(share)
         below = torch.logaddexp(less + lower[0], more + upper[0])
         above = torch.logaddexp(less + lower[1], more + upper[1])
@@ -247,15 +247,6 @@ def _tighter(own: Tensor | None, other: Any, better: Any) -> Any:
     if own is None or other is None:
         return other if own is None else own
     return better(own, torch.as_tensor(other, dtype=own.dtype, device=own.device))
-
-
-def _ends(base: Any, bound: Tensor) -> Tails:
-    none = torch.isinf(bound)
-    below, above = log_tails(base, torch.where(none, getattr(base, "loc", torch.ones_like(bound)), bound))
-    return (
-        torch.where(none, torch.where(bound > 0, 0.0, -torch.inf), below),
-        torch.where(none, torch.where(bound > 0, -torch.inf, 0.0), above),
-    )
 
 
 def _integers(low: Tensor | None, high: Tensor | None, ends: tuple[Any, Any]) -> Any:
