@@ -136,3 +136,10 @@ def test_a_trace_can_be_pickled():
     again = pickle.loads(pickle.dumps(tr))
     assert torch.equal(again.log_prob_sum(), tr.log_prob_sum())
     assert list(again) == list(tr)
+
+
+def test_the_total_of_one_number_is_not_the_programs_own() -> None:
+    own = torch.tensor(1.5)
+    total = su.trace(lambda: su.factor("f", own)).get_trace().log_prob_sum()
+    total += 1.0
+    assert float(own) == 1.5

@@ -125,10 +125,13 @@ class Trace(Mapping[str, Site]):
     def log_prob_sum(self, keep: Callable[[Site], bool] = lambda site: True) -> Tensor:
         r"""The joint log density :math:`\sum_i scale_i \cdot mask_i \cdot \log p(x_i \mid \ldots)` of the kept sites."""
         total: Tensor | None = None
-        for name, term in self.log_prob(keep).items():
+        terms = self.log_prob(keep)
+        for name, term in terms.items():
             with at_site(self.nodes[name]):
-                # A sum of one number is an operator more for each of many scalar sites; that of a truth value counts.
-                one = term if term.dim() == 0 and term.is_floating_point() else term.sum()
+                # A sum of one number is an operator more for each of many scalar sites; that of a truth value counts. A
+                # term that is alone is summed, so that the total is not a tensor of the program's.
+                plain = len(terms) > 1 and term.dim() == 0 and term.is_floating_point()
+                one = term if plain else term.sum()
                 total = one if total is None else total + one
         return torch.zeros(()) if total is None else total
 
