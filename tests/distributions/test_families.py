@@ -24,7 +24,7 @@ from sursum.distributions.randomness import drawing_from
 from sursum.distributions.rebuild import recast
 from sursum.distributions.select import select
 from sursum.distributions.supports import holds, support_of
-from sursum.errors import DensityError
+from sursum.errors import DensityError, OptionError
 
 N = 4000
 NUMBERS = [name for name, row in ROWS.items() if row.samples == "numbers"]
@@ -382,3 +382,66 @@ def test_numbers_with_infinite_bounds_are_not_censored_and_have_a_gradient(low: 
     (gradient,) = torch.autograd.grad(found.sum(), scale)
     by_hand = -1.3 / 1.5 + 1.3 / 1.5 * ((1.0 / 1.5) ** 1.3 + (2.0 / 1.5) ** 1.3)
     assert float(gradient) == pytest.approx(by_hand, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("make", "wanted", "rel"),
+    [
+        (lambda: dist.Rice(torch.tensor([1e2, 1e4]), 1.0).variance, [0.99994999, 1.0], 1e-6),
+        (lambda: dist.Rice(torch.tensor(99.0, dtype=D), 1.0).variance, 1 - 0.5 / 99.0**2 - 0.5 / 99.0**4, 1e-10),
+        (lambda: dist.Rice(torch.tensor(1e8, dtype=D), 2.0).variance, 4.0, 1e-12),
+        (lambda: dist.LowerTruncatedPowerLaw(-1000.0, 1.0).variance, stats.pareto(999.0).var(), 1e-5),
+        (lambda: dist.DoublyTruncatedPowerLaw(-2.0, 100.0, 101.0).variance, 1 / 12, 1e-4),
+        (lambda: dist.LogLogistic(1.0, 1000.0).variance, math.pi**2 / 3 / 1000.0**2, 1e-4),
+        (lambda: dist.Frechet(1.0, 1000.0).variance, stats.invweibull(1000.0).var(), 1e-4),
+        (lambda: dist.GeneralizedExtremeValue(0.0, 1.0, torch.tensor([1e-7, 1e-6])).mean, 0.5772161, 1e-5),
+        (lambda: dist.GeneralizedExtremeValue(0.0, 1.0, torch.tensor([1e-4, 3e-4])).variance, [1.6453645, 1.6462260], 2e-6),
+        (lambda: dist.GeneralizedExtremeValue(0.0, 1.0, torch.tensor([0.5, -0.5, 0.0])).icdf(torch.tensor(0.0)),
+         [-2.0, -torch.inf, -torch.inf], 1e-6),
+        (lambda: dist.GeneralizedExtremeValue(0.0, 1.0, torch.tensor([0.5, -0.5, 0.0])).icdf(torch.tensor(1.0)),
+         [torch.inf, 2.0, torch.inf], 1e-6),
+        (lambda: dist.SkewStudentT(torch.tensor([0.4, 0.4, 2.0]), torch.tensor([0.4, 2.0, 0.4])).mean,
+         [torch.nan, -torch.inf, torch.inf], 0),
+        (lambda: dist.SkewStudentT(torch.tensor([0.4, 0.4, 0.8]), torch.tensor([0.4, 2.0, 0.8])).variance,
+         [torch.nan, torch.inf, torch.inf], 0),
+        (lambda: dist.LogitNormal(0.0, 1.0).log_prob(torch.tensor([0.0, 1.0])), -torch.inf, 0),
+        (lambda: dist.GroupedNormalNormal(torch.zeros(1, dtype=D), 0.1, 0.3, [0]).prior_scale, 0.1, 1e-15),
+    ],
+)  # fmt: skip
+def test_moments_and_ends_where_formulas_lose_their_digits(make: Any, wanted: Any, rel: float) -> None:
+    found = make()
+    np.testing.assert_allclose(found.numpy(), np.broadcast_to(wanted, tuple(found.shape)), rtol=rel)
+
+
+def test_an_affine_beta_has_its_ends() -> None:
+    """(x − l)/s is rounded to more than 1 at some upper ends."""
+    low, scale = torch.rand(2, 1000, dtype=D, generator=torch.Generator().manual_seed(0)) + 0.1
+    fn = dist.AffineBeta(1.0, 1.0, low, scale)
+    torch.testing.assert_close(fn.log_prob(fn.high), -scale.log())
+    torch.testing.assert_close(fn.log_prob(fn.low), -scale.log())
+
+
+def test_draws_of_a_wide_logit_normal_have_a_density() -> None:
+    drawn = draws(dist.LogitNormal(0.0, 20.0), 1000)
+    assert bool(((drawn > 0) & (drawn < 1) & dist.LogitNormal(0.0, 20.0).log_prob(drawn).isfinite()).all())
+
+
+def test_draws_of_a_skew_t_reach_into_its_tails() -> None:
+    """In float32 too, where a Beta number has no digits next to 1: by the Kolmogorov-Smirnov test of log |z| far out."""
+    drawn = draws(dist.SkewStudentT(0.2, 0.2), N).double().abs()
+    far = drawn[drawn > 100.0]
+    assert float((far > 1e6).double().mean()) == pytest.approx(1e-4**0.4, abs=5 * (1e-4**0.4 / len(far)) ** 0.5)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "match"),
+    [
+        (lambda: dist.EulerMaruyama(torch.tensor([0.0, 2, 1]), lambda x, t: (x, x), dist.Normal(0, 1)), OptionError, "rise"),
+        (lambda: dist.GroupedNormalNormal(torch.tensor(0.0), 1.0, 1.0, torch.tensor([0])), OptionError, "each group"),
+        (lambda: dist.Interpolated(torch.tensor([0.0, 1.0]), torch.zeros(2)), ValueError, "one is positive"),
+        (lambda: dist.Interpolated(torch.tensor(0.0), torch.tensor(1.0)), ValueError, "at least two"),
+    ],
+)  # fmt: skip
+def test_arguments_that_make_no_distribution_are_refused(make: Any, error: type[Exception], match: str) -> None:
+    with pytest.raises(error, match=match):
+        make()

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
+from sursum.common.special.functions import log_normal_cdf
 from sursum.common.torch_private import is_all_true
 from sursum.distributions.family import Family, inside, normal, uniform
 from sursum.distributions.standard import Beta
@@ -251,7 +252,8 @@ class AffineBeta(Family):
         return self.loc + self.scale * self._beta().rsample(sample_shape)
 
     def _log_density(self, value: Tensor) -> Tensor:
-        return self._beta().log_prob((value - self.loc) / self.scale) - torch.log(self.scale)
+        share = ((value - self.loc) / self.scale).clamp(0.0, 1.0)  # of the ends too, which are rounded
+        return inside(value, self.low, self.high, self._beta().log_prob(share) - torch.log(self.scale))
 
     def _log_tails(self, value: Tensor) -> Tails:
         return log_tails(self._beta(), (value - self.loc) / self.scale)
@@ -282,16 +284,20 @@ class LogitNormal(Family):
         return (torch.log(value) - torch.log1p(-value) - self.loc) / self.scale
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        return torch.sigmoid(self.loc + self.scale * normal(self.loc, self._extended_shape(torch.Size(sample_shape))))
+        drawn = torch.sigmoid(self.loc + self.scale * normal(self.loc, self._extended_shape(torch.Size(sample_shape))))
+        limits = torch.finfo(drawn.dtype)
+        return drawn.clamp(limits.tiny, 1 - limits.eps / 2)  # the ends have no density
 
     def icdf(self, value: Tensor) -> Tensor:
         return torch.sigmoid(self.loc + self.scale * torch.special.ndtri(value))
 
     def _log_density(self, value: Tensor) -> Tensor:
-        z = self._standard(value)
-        change = torch.log(value) + torch.log1p(-value)
-        return -z.square() / 2 - torch.log(self.scale) - 0.5 * math.log(2 * math.pi) - change
+        within = (value > 0) & (value < 1)
+        x = torch.where(within, value, 0.5)
+        change = torch.log(x) + torch.log1p(-x)
+        term = -self._standard(x).square() / 2 - torch.log(self.scale) - 0.5 * math.log(2 * math.pi) - change
+        return torch.where(within, term, -torch.inf)
 
     def _log_tails(self, value: Tensor) -> Tails:
         z = self._standard(value)
-        return torch.special.log_ndtr(z), torch.special.log_ndtr(-z)
+        return log_normal_cdf(z), log_normal_cdf(-z)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
+from sursum.common.torch_private import is_all_true
 from sursum.distributions.family import Family, normal
 from sursum.errors import DensityError, OptionError
 
@@ -31,7 +32,7 @@ class EulerMaruyama(Family):
         init_dist: the distribution of the first state, a number or a vector.
 
     Raises:
-        OptionError: times that are not a vector of at least two.
+        OptionError: times that are not a rising vector of at least two.
         DensityError: `sde_fn` gives something else than two tensors that broadcast to the states.
 
     References:
@@ -49,6 +50,7 @@ class EulerMaruyama(Family):
     init_dist: Any
 
     def __init__(self, t: Tensor, sde_fn: Equation, init_dist: Distribution, validate_args: bool | None = None) -> None:
+        t = torch.as_tensor(t)
         if t.dim() != 1 or len(t) < 2:
             raise OptionError(f"`t` of `EulerMaruyama` must be a vector of at least two times, but has shape {tuple(t.shape)}.")
         if len(init_dist.event_shape) > 1:
@@ -58,6 +60,8 @@ class EulerMaruyama(Family):
         self.t, self.sde_fn = t, sde_fn
         self._keep((len(t), *init_dist.event_shape), validate_args, init_dist=init_dist)
         self.has_rsample = init_dist.has_rsample
+        if self._validate_args and not is_all_true(t[1:] > t[:-1]):
+            raise OptionError("the times `t` of `EulerMaruyama` must rise. Sort them, and leave out repeated ones.")
 
     @constraints.dependent_property(is_discrete=False)
     def support(self) -> Any:

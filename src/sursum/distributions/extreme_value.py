@@ -64,32 +64,34 @@ class GeneralizedExtremeValue(Family):
 
     @property
     def mean(self) -> Tensor:
-        xi, finite = self.concentration, self.concentration < 1
+        xi, finite = self.concentration.double(), self.concentration < 1  # a difference is divided by ξ
         small = xi.abs() < 1e-8
         safe = torch.where(small | ~finite, 0.5, xi)
         away = torch.where(small, _EULER, torch.expm1(torch.lgamma(1 - safe)) / safe)
-        return torch.where(finite, self.loc + self.scale * away, torch.inf)
+        return torch.where(finite, self.loc + self.scale * away.to(self.loc), torch.inf)
 
     @property
     def variance(self) -> Tensor:
-        xi, finite = self.concentration, self.concentration < 0.5
+        xi, finite = self.concentration.double(), self.concentration < 0.5
         small = xi.abs() < 1e-4
         safe = torch.where(small | ~finite, 0.25, xi)
         once, twice = torch.lgamma(1 - safe), torch.lgamma(1 - 2 * safe)
         far = torch.exp(2 * once) * torch.expm1(twice - 2 * once) / safe.square()
         near = math.pi**2 / 6 + xi * (2 * _ZETA3 + _EULER * math.pi**2 / 3)
-        return torch.where(finite, self.scale.square() * torch.where(small, near, far), torch.inf)
+        return torch.where(finite, self.scale.square() * torch.where(small, near, far).to(self.scale), torch.inf)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         return self.icdf(uniform(self.loc, self._extended_shape(torch.Size(sample_shape))))
 
     def icdf(self, value: Tensor) -> Tensor:
         y = -torch.log(-torch.log(value))
-        w = self.concentration * y
+        xi = self.concentration
+        none = xi == 0
+        w = torch.where(none, 0.0, xi * y)  # y is infinite at the ends
         small = w.abs() < 1e-5
-        far = torch.where(small, 1.0, w)
-        z = y * torch.where(small, 1 + w / 2 * (1 + w / 3), torch.expm1(far) / far)
-        return self.loc + self.scale * z
+        near = torch.where(small, w, 0.0)
+        far = torch.expm1(torch.where(small, 1.0, w)) / torch.where(none, 1.0, xi)
+        return self.loc + self.scale * torch.where(small, y * (1 + near / 2 * (1 + near / 3)), far)
 
     def _reduced(self, value: Tensor) -> tuple[Tensor, Tensor]:
         """log(1 + ξ z)/ξ, which is standard Gumbel, and whether the value lies in the support."""

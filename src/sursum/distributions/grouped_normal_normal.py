@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal, constraints
 
-from sursum.distributions.family import Family, normal
+from sursum.distributions.family import Family, normal, promote
 from sursum.errors import OptionError
 
 
@@ -27,7 +27,7 @@ class GroupedNormalNormal(Family):
         group_idx: the group of each number, integers of shape (n,).
 
     Raises:
-        OptionError: `group_idx` is not a vector of integers from 0 to groups − 1.
+        OptionError: `group_idx` is not a vector of integers from 0 to groups − 1, or `prior_loc` is no vector.
 
     Example:
         >>> fn = GroupedNormalNormal(torch.zeros(2), torch.ones(2), 1.0, torch.tensor([0, 0, 1]))
@@ -54,6 +54,11 @@ class GroupedNormalNormal(Family):
         group_idx: Tensor,
         validate_args: bool | None = None,
     ) -> None:
+        given = promote({"prior_loc": prior_loc, "prior_scale": prior_scale, "obs_scale": obs_scale})
+        prior_loc, taus, sigmas = given["prior_loc"], given["prior_scale"], given["obs_scale"]
+        group_idx = torch.as_tensor(group_idx)
+        if prior_loc.dim() == 0:
+            raise OptionError("`prior_loc` of `GroupedNormalNormal` must have an element for each group, but is one number.")
         groups = prior_loc.shape[-1]
         if group_idx.dim() != 1 or group_idx.is_floating_point() or group_idx.dtype == torch.bool:
             raise OptionError("`group_idx` of `GroupedNormalNormal` must be a vector of integers.")
@@ -63,13 +68,12 @@ class GroupedNormalNormal(Family):
             )
         self._groups = groups
         self._index = (group_idx.long(),)  # not an argument with batch dimensions, so not a tensor of the distribution's own
-        prior_scale, obs_scale = torch.as_tensor(prior_scale), torch.as_tensor(obs_scale)
         self._keep(
             (len(group_idx),),
             validate_args,
             prior_loc=prior_loc,
-            prior_scale=prior_scale.expand(*prior_scale.shape[:-1], groups),
-            obs_scale=obs_scale.expand(*obs_scale.shape[:-1], len(group_idx)),
+            prior_scale=taus.expand(*taus.shape[:-1], groups),
+            obs_scale=sigmas.expand(*sigmas.shape[:-1], len(group_idx)),
         )
 
     @property

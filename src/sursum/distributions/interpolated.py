@@ -23,7 +23,7 @@ class Interpolated(Family):
         pdf_points: the heights h ≥ 0 there, shape (…, n); those inside must be positive, so that the support has no gap.
 
     Raises:
-        ValueError: points that do not rise, or heights inside that are 0.
+        ValueError: points that do not rise, or heights inside, or all, that are 0.
 
     Example:
         >>> Interpolated(torch.tensor([0.0, 1.0, 2.0]), torch.tensor([0.0, 3.0, 0.0])).log_prob(torch.tensor(0.5)).exp()
@@ -39,7 +39,8 @@ class Interpolated(Family):
     pdf_points: Tensor
 
     def __init__(self, x_points: Tensor, pdf_points: Tensor, validate_args: bool | None = None) -> None:
-        if x_points.shape[-1:] != pdf_points.shape[-1:] or x_points.shape[-1] < 2:
+        x_points, pdf_points = torch.as_tensor(x_points), torch.as_tensor(pdf_points)
+        if not x_points.dim() or x_points.shape[-1:] != pdf_points.shape[-1:] or x_points.shape[-1] < 2:
             raise ValueError(
                 "Interpolated takes as many heights as points, at least two, but got shapes "
                 f"{tuple(x_points.shape)} and {tuple(pdf_points.shape)}"
@@ -49,6 +50,8 @@ class Interpolated(Family):
             raise ValueError("Interpolated is defined for points that rise only")
         if self._validate_args and not is_all_true(self.pdf_points[..., 1:-1] > 0):
             raise ValueError("Interpolated is defined for positive heights only, but for the first and the last")
+        if self._validate_args and not is_all_true((self.pdf_points > 0).any(-1)):
+            raise ValueError("Interpolated is defined for heights of which one is positive")
 
     @constraints.dependent_property(is_discrete=False, event_dim=0)
     def support(self) -> Any:

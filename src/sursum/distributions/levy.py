@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
+from sursum.common.special.functions import log_normal_cdf
 from sursum.distributions.family import Family, normal
 from sursum.distributions.tails import Tails
 
@@ -31,7 +32,7 @@ class _OfSquare(Family):
 
     def _log_tails(self, value: Tensor) -> Tails:
         size = self._size(value)
-        return math.log(2.0) + torch.special.log_ndtr(-size), torch.log(torch.erf(size * math.sqrt(0.5)))
+        return math.log(2.0) + log_normal_cdf(-size), torch.log(torch.erf(size * math.sqrt(0.5)))
 
 
 class Levy(_OfSquare):

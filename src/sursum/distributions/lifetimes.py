@@ -30,18 +30,18 @@ class _HeavyTailed(_Lifetime):
     """One of which moments up to some order are finite."""
 
     def _raw(self, order: int) -> Tensor:
-        """The expectation of that power, or infinity."""
+        """The expectation of that power, or infinity; in double precision, as a variance is a difference of two."""
         raise NotImplementedError
 
     @property
     def mean(self) -> Tensor:
-        return self._raw(1)
+        return self._raw(1).to(self.scale)
 
     @property
     def variance(self) -> Tensor:
         first, second = self._raw(1), self._raw(2)
         finite = torch.isfinite(second)
-        return torch.where(finite, second - torch.where(finite, first, 0.0) ** 2, torch.inf)
+        return torch.where(finite, second - torch.where(finite, first, 0.0) ** 2, torch.inf).to(self.scale)
 
 
 def _moment(shape: Tensor, order: int, value: Any) -> Tensor:
@@ -72,7 +72,9 @@ class Frechet(_HeavyTailed):
         self._keep((), validate_args, scale=scale, concentration=concentration)
 
     def _raw(self, order: int) -> Tensor:
-        return self.scale**order * _moment(self.concentration, order, lambda a: torch.exp(torch.lgamma(1 - order / a)))
+        return self.scale.double() ** order * _moment(
+            self.concentration.double(), order, lambda a: torch.exp(torch.lgamma(1 - order / a))
+        )
 
     def icdf(self, value: Tensor) -> Tensor:
         return self.scale * torch.exp(-torch.log(-torch.log(value)) / self.concentration)
@@ -143,7 +145,7 @@ class LogLogistic(_HeavyTailed):
             angle = order * math.pi / shape
             return angle / torch.sin(angle)
 
-        return self.scale**order * _moment(self.concentration, order, value)
+        return self.scale.double() ** order * _moment(self.concentration.double(), order, value)
 
     def _log_odds(self, value: Tensor) -> Tensor:
         return self.concentration * (torch.log(value) - torch.log(self.scale))
@@ -194,13 +196,13 @@ class Dagum(_HeavyTailed):
         self._keep((), validate_args, concentration=concentration, sharpness=sharpness, scale=scale)
 
     def _raw(self, order: int) -> Tensor:
-        p = self.concentration
+        p = self.concentration.double()
 
         def value(shape: Tensor) -> Tensor:
             part = order / shape
             return torch.exp(torch.lgamma(p + part) + torch.lgamma(1 - part) - torch.lgamma(p))
 
-        return self.scale**order * _moment(self.sharpness, order, value)
+        return self.scale.double() ** order * _moment(self.sharpness.double(), order, value)
 
     def _log_odds(self, value: Tensor) -> Tensor:
         return self.sharpness * (torch.log(value) - torch.log(self.scale))

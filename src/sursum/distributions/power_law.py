@@ -45,9 +45,8 @@ class LowerTruncatedPowerLaw(Family):
     @property
     def variance(self) -> Tensor:
         finite = self.alpha < -3
-        safe = torch.where(finite, self.alpha, -4.0)
-        second = self.low.square() * (safe + 1) / (safe + 3)
-        return torch.where(finite, second - (self.low * (safe + 1) / (safe + 2)).square(), torch.inf)
+        a = torch.where(finite, -1 - self.alpha, 3.0)  # the exponent of a Pareto distribution
+        return torch.where(finite, self.low.square() * a / ((a - 1).square() * (a - 2)), torch.inf)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         return self.icdf(uniform(self.low, self._extended_shape(torch.Size(sample_shape))))
@@ -101,16 +100,16 @@ class DoublyTruncatedPowerLaw(Family):
         return constraints.interval(self.low, self.high)
 
     def _raw(self, order: int) -> Tensor:
-        whole = _log_integral(self.alpha, self.low, self.high)
-        return torch.exp(_log_integral(self.alpha + order, self.low, self.high) - whole)
+        alpha, low, high = self.alpha.double(), self.low.double(), self.high.double()
+        return torch.exp(_log_integral(alpha + order, low, high) - _log_integral(alpha, low, high))
 
     @property
     def mean(self) -> Tensor:
-        return self._raw(1)
+        return self._raw(1).to(self.low)
 
     @property
     def variance(self) -> Tensor:
-        return self._raw(2) - self._raw(1).square()
+        return (self._raw(2) - self._raw(1).square()).to(self.low)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         return self.icdf(uniform(self.low, self._extended_shape(torch.Size(sample_shape))))

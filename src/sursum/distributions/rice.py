@@ -90,7 +90,14 @@ class Rice(Family):
 
     @property
     def variance(self) -> Tensor:
-        return 2 * self.scale.square() + self.loc.square() - self.mean.square()
+        # In double precision, and far out by the expansion in σ/ν, as the two squares cancel.
+        z = (self.loc / self.scale).double()
+        far = z > 100.0
+        near, over = torch.where(far, 0.0, z), torch.where(far, z, 100.0).square().reciprocal()
+        y = near.square() / 4
+        mean = (1 + 2 * y) * torch.special.i0e(y) + 2 * y * torch.special.i1e(y)
+        closed = 2 + near.square() - math.pi / 2 * mean.square()
+        return self.scale.square() * torch.where(far, 1 - over / 2 * (1 + over), closed).to(self.scale)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         shape = self._extended_shape(torch.Size(sample_shape))

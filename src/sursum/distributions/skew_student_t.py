@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from sursum.common.special.functions import log_betainc, log_betaincc
-from sursum.distributions.family import Family
+from sursum.common.torch_private import standard_gamma
+from sursum.distributions.family import Family, uniform
 from sursum.distributions.log_gamma import log_beta
-from sursum.distributions.standard import Beta
 from sursum.distributions.tails import Tails
 
 
@@ -66,7 +66,8 @@ class SkewStudentT(Family):
         finite = (a > 0.5) & (b > 0.5)
         a, b = torch.where(finite, a, 1.0), torch.where(finite, b, 1.0)
         ratio = torch.exp(torch.lgamma(a - 0.5) - torch.lgamma(a) + torch.lgamma(b - 0.5) - torch.lgamma(b))
-        return torch.where(finite, self.loc + self.scale * (a - b) * torch.sqrt(a + b) / 2 * ratio, torch.nan)
+        one_sided = torch.where(self.b > 0.5, -torch.inf, torch.where(self.a > 0.5, torch.inf, torch.nan))
+        return torch.where(finite, self.loc + self.scale * (a - b) * torch.sqrt(a + b) / 2 * ratio, one_sided)
 
     @property
     def variance(self) -> Tensor:
@@ -75,13 +76,15 @@ class SkewStudentT(Family):
         a, b = torch.where(finite, a, 2.0), torch.where(finite, b, 2.0)
         second = (a + b) / 4 * ((a + b - 1) * (a + b - 2) / ((a - 1) * (b - 1)) - 4)
         centred = (self.mean - self.loc) / self.scale
-        return torch.where(finite, self.scale.square() * (second - centred.square()), torch.inf)
+        return torch.where(
+            finite, self.scale.square() * (second - centred.square()), torch.where(self.mean.isnan(), torch.nan, torch.inf)
+        )
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        share = Beta(self.a, self.b, validate_args=False).rsample(torch.Size(sample_shape))
-        edge = torch.finfo(share.dtype).eps
-        share = share.clamp(edge, 1 - edge)
-        return self.loc + self.scale * torch.sqrt(self.a + self.b) * (share - 0.5) / torch.sqrt(share * (1 - share))
+        shape = self._extended_shape(torch.Size(sample_shape))
+        # z is √(a + b) sinh of half the logit of a Beta number, whose own digits end far before the tails of z.
+        half_logit = (_log_gamma_draw(self.a, shape) - _log_gamma_draw(self.b, shape)) / 2
+        return self.loc + self.scale * torch.sqrt(self.a + self.b) * torch.sinh(half_logit)
 
     def _sides(self, value: Tensor) -> tuple[Tensor, Tensor]:
         """log(1 + r) and log(1 − r); the smaller as that of (a + b)/(a + b + z²) less the larger."""
@@ -105,3 +108,9 @@ class SkewStudentT(Family):
         first, second = torch.where(left, self.a, self.b), torch.where(left, self.b, self.a)
         near, rest = log_betainc(first, second, share), log_betaincc(first, second, share)
         return torch.where(left, near, rest), torch.where(left, rest, near)
+
+
+def _log_gamma_draw(shape: Tensor, size: torch.Size) -> Tensor:
+    """The logarithm of a Gamma draw, which does not underflow: a draw for shape + 1, times U to the power of 1/shape."""
+    more = standard_gamma((shape + 1).expand(size).contiguous())
+    return torch.log(more) + torch.log(uniform(shape, size)) / shape
