@@ -77,6 +77,11 @@ def test_what_cannot_be_compared():
         su.infer.compare({"one": one})
     with pytest.raises(OptionError, match="at least two"):
         su.infer.compare([one, one])
+    for number in (np.nan, -np.inf):
+        with pytest.raises(SamplingError, match=rf"program 'odd' gives element 1 .* density of {number}, with which no other"):
+            su.infer.compare({"one": one, "odd": cross_validation([-1.0, number])})
+    with pytest.raises(OptionError, match="the name 1, but names are strings"):
+        su.infer.compare({1: one, 2: one})
     with pytest.raises(SamplingError, match="cannot be compared"):
         su.infer.compare({"one": one, "other": cross_validation([-1.0, -2.0, -3.0])})
 

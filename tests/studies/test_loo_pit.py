@@ -71,6 +71,21 @@ def test_places_of_counts_are_uniform_too():
     assert su.infer.loo_pit(sampled(counts, y), seed=0).p_values["y"] > 0.05
 
 
+def test_one_observation_is_not_uneven():
+    found = su.infer.loo_pit(sampled(normal, Y[:1]), seed=0)
+    assert found.values["y"].shape == (1,)
+    assert found.p_values["y"] == 1.0
+
+
+def test_without_a_seed_the_numbers_are_torchs(posterior):
+    torch.manual_seed(1)
+    one, two = su.infer.loo_pit(posterior), su.infer.loo_pit(posterior)
+    torch.manual_seed(1)
+    again = su.infer.loo_pit(posterior)
+    np.testing.assert_array_equal(one.values["y"], again.values["y"])
+    assert not np.array_equal(one.values["y"], two.values["y"])
+
+
 def test_vectors_have_no_place(posterior):
     def pairs(y):
         mu = su.sample("mu", dist.Normal(0.0, 1.0))

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from sursum.common.optional_packages import require
 from sursum.common.shown import abbreviate
 from sursum.common.tables import Table
-from sursum.errors import OptionError
+from sursum.errors import OptionError, SamplingError
 from sursum.studies.cross_validation import CrossValidation
 
 Array = NDArray[np.float64]
@@ -101,7 +101,7 @@ def compare(programs: Mapping[str, CrossValidation]) -> Comparison:
 
     Raises:
         OptionError: fewer than two, or something else.
-        SamplingError: they are of different data, or of different folds.
+        SamplingError: they are of different data, or of different folds; or a density of left-out data is NaN, or zero.
 
     Example:
         >>> import numpy as np, sursum as su
@@ -120,6 +120,8 @@ def compare(programs: Mapping[str, CrossValidation]) -> Comparison:
             f"`compare` got {abbreviate(programs)}, but needs at least two results of `cross_validate` by name: "
             '{"pooled": su.infer.cross_validate(…), "hierarchical": su.infer.cross_validate(…)}.'
         )
+    for name, one in programs.items():
+        _check(name, one)
     names = sorted(programs, key=lambda name: -programs[name].elpd)
     ones = [programs[name] for name in names]
     against = [ones[0].difference(one) for one in ones]
@@ -132,6 +134,18 @@ def compare(programs: Mapping[str, CrossValidation]) -> Comparison:
         stacking_weights(np.stack([one.elpd_each for one in ones])),
         tuple(len(one.refitted) for one in ones),
     )
+
+
+def _check(name: Any, one: CrossValidation) -> None:
+    if not isinstance(name, str):
+        raise OptionError(f"`compare` got a program with the name {name!r}, but names are strings.")
+    wrong = np.flatnonzero(~np.isfinite(one.elpd_each))
+    if len(wrong):
+        found = float(np.ravel(one.elpd_each)[wrong[0]])
+        raise SamplingError(
+            f"program {name!r} gives element {wrong[0]} of the data left out a log predictive density of {found}, with which "
+            "no other can be compared. Look at that element: it may lie outside of the support, or its fit may have failed."
+        )
 
 
 def stacking_weights(elpd: Array) -> Array:

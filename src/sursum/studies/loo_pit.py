@@ -21,6 +21,7 @@ from sursum.common.settings import optional_seed
 from sursum.common.tables import Table
 from sursum.draws.psis import LIMIT, smooth
 from sursum.errors import PredictionError
+from sursum.mcmc.seeds import draw_seed
 from sursum.posterior.posterior import Posterior
 from sursum.studies.uniformity import p_values, panels, plot_ecdf
 
@@ -111,7 +112,8 @@ def loo_pit(posterior: Posterior, *, seed: int | None = None) -> LooPit:
         >>> su.infer.loo_pit(posterior, seed=0).p_values["y"] > 0.05
         True
     """
-    seed = optional_seed(seed, PredictionError)
+    # One from torch's generator also for V, or two calls would use the same numbers.
+    seed = draw_seed() if optional_seed(seed, PredictionError) is None else seed
     scores = posterior.log_likelihood()
     replicated = posterior.predict(seed=seed)
     values, uneven, ks = {}, {}, {}
@@ -124,7 +126,7 @@ def loo_pit(posterior: Posterior, *, seed: int | None = None) -> LooPit:
                 f"an observation of site {name!r} has shape {observed.shape[ones.ndim - 1 :]}, and its place in a prediction "
                 "is defined for single numbers. Look at one of its elements by a program that observes it alone."
             )
-        random = np.random.default_rng(0 if seed is None else seed).uniform(size=observed.shape)
+        random = np.random.default_rng(seed).uniform(size=observed.shape)
         found, k = np.empty(observed.shape), np.empty(observed.shape)
         for place in np.ndindex(observed.shape):
             column = (slice(None), *place)

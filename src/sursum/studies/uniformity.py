@@ -28,7 +28,7 @@ def p_values(uniform: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _places(count: int) -> NDArray[np.float64]:
     """The points at which an ECDF of `count` numbers is evaluated."""
-    return np.arange(1, count) / count
+    return np.arange(1, count) / count if count > 1 else np.array([0.5])
 
 
 def unevenness(uniform: NDArray[np.float64]) -> NDArray[np.float64]:
