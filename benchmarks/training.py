@@ -49,9 +49,10 @@ def nll(net: nn.Module, weights: dict[str, Tensor], x: Tensor, y: Tensor) -> Ten
     return nn.functional.cross_entropy(out, y, reduction="sum") * (ROWS / BATCH)
 
 
-def plain_map(net: nn.Module) -> Callable[[Tensor, Tensor], Any]:
+def plain(net: nn.Module, kind: Callable[..., torch.optim.Optimizer], lr: float) -> Callable[[Tensor, Tensor], Any]:
+    """A step of an optimiser on the log density, as one writes it with torch alone."""
     weights = {name: p.detach().clone().requires_grad_() for name, p in net.named_parameters()}
-    optimizer, prior = torch.optim.Adam(weights.values(), lr=1e-3), torch.distributions.Normal(0.0, 1.0)
+    optimizer, prior = kind(weights.values(), lr=lr), torch.distributions.Normal(0.0, 1.0)
 
     def step(x: Tensor, y: Tensor) -> None:
         loss = nll(net, weights, x, y) - sum(prior.log_prob(w).sum() for w in weights.values())
@@ -60,6 +61,10 @@ def plain_map(net: nn.Module) -> Callable[[Tensor, Tensor], Any]:
         optimizer.step()
 
     return step
+
+
+def plain_map(net: nn.Module) -> Callable[[Tensor, Tensor], Any]:
+    return plain(net, torch.optim.Adam, lr=1e-3)
 
 
 def plain_mean_field(net: nn.Module) -> Callable[[Tensor, Tensor], Any]:
@@ -87,16 +92,7 @@ def ours(net: nn.Module, guide: Any) -> Callable[[Tensor, Tensor], Any]:
 
 
 def plain_sgd(net: nn.Module) -> Callable[[Tensor, Tensor], Any]:
-    weights = {name: p.detach().clone().requires_grad_() for name, p in net.named_parameters()}
-    optimizer, prior = torch.optim.SGD(weights.values(), lr=1e-8), torch.distributions.Normal(0.0, 1.0)
-
-    def step(x: Tensor, y: Tensor) -> None:
-        loss = nll(net, weights, x, y) - sum(prior.log_prob(w).sum() for w in weights.values())
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-
-    return step
+    return plain(net, torch.optim.SGD, lr=1e-8)
 
 
 def lifted(net: nn.Module) -> su.lift:
