@@ -302,3 +302,16 @@ def test_starts_that_depend_on_other_values_take_a_run_each() -> None:
         q = density.start(np.random.default_rng(k))
         values = density.unravel(torch.from_numpy(q))
         assert abs(float(values["x"]) - 3.0 * float(values["tau"])) <= 0.1 + 1e-5
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        ((torch.ones(3), torch.ones(3)), r"given as a tuple, and a Tensor was found: write \(x,\) for one"),
+        ((np.ones(3),), "a ndarray was found"),
+        (((torch.ones(3),), torch.ones(3)), r"given as a dict, and a Tensor was found: write all .* in one tuple"),
+    ],
+)
+def test_arguments_that_are_in_no_tuple(args, said) -> None:
+    with pytest.raises(DensityError, match=said):
+        LogDensity(lambda x, y: su.sample("a", dist.Normal(0.0, 1.0)), *args)

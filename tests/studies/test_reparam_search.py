@@ -156,3 +156,27 @@ def test_it_is_never_far_from_the_best_that_one_would_write() -> None:
     for name in HIERARCHIES:
         row = compare(name)
         assert row.share >= 0.9 - 3 * row.error, row
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings(
+    "ignore:the latent sites:sursum.errors.UnusedSiteWarning", "ignore::sursum.errors.DiagnosticWarning"
+)
+def test_it_measures_beside_discrete_sites_that_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sursum.mcmc.mcmc.PILOT", 100)
+
+    def counted(y):
+        v = su.sample("v", dist.Normal(0.0, 3.0))
+        with su.plate("elements", 4):
+            su.sample("x", dist.Normal(0.0, (v / 2).exp()))
+        su.sample("y", dist.Normal(su.sample("n", dist.Poisson(3.0)), 0.5), obs=y)
+
+    kernel = su.infer.DiscreteGibbs(su.infer.NUTS(su.reparam(counted, "auto")))
+    mcmc = su.infer.MCMC(kernel, num_warmup=200, num_samples=300, num_chains=2, seed=0, progress=False)
+    posterior = mcmc.run(torch.tensor(3.0))
+    assert "x_decentered" in posterior
+    assert posterior.notes == ("Coordinates found by short runs: x non-centred.",)
+    n = torch.arange(12.0).double()
+    weight = torch.distributions.Poisson(3.0).log_prob(n).double() - 2 * (n - 3.0) ** 2
+    exact = float((n * weight.softmax(0)).sum())
+    assert abs(float(posterior["n"].double().mean()) - exact) < 4.5 * 0.5 / 200**0.5

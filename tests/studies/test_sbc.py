@@ -267,3 +267,15 @@ def test_variational_inference_with_a_gaussian_guide_is_right_here():
 
     found = su.infer.SBC(model, method=fit, seed=0, num_simulations=60, max_rank=49).run(ZEROS)
     assert found.passed(), found
+
+
+def test_sites_of_different_shapes_are_not_compared():
+    def other(y):
+        mu = su.sample("mu", dist.Normal(0.0, 1.0))
+        su.deterministic("twice", 2 * mu.expand(3))
+        with su.plate("data", 5):
+            su.sample("y", dist.Normal(mu, 1.0), obs=y)
+
+    settings = QUICK | {"num_simulations": 2, "num_samples": 25, "num_warmup": 25}
+    with pytest.raises(SamplingError, match=r"'twice' has shape \(3,\) in the program that is fitted, and \(\) in the one"):
+        su.infer.SBC(model, fitted=other, **settings).run(ZEROS)

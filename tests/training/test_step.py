@@ -1,13 +1,16 @@
 """A captured step against the function itself: values, gradients, draws, subsamples, state, shapes of batches."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
 import sursum as su
 import sursum.distributions as dist
-from sursum.errors import CaptureError, DensityError, EngineWarning
+from sursum.errors import CaptureError, DensityError, EngineWarning, EscapeError
 from sursum.training import TrainingStep
+from sursum.training import replayed as replayed_module
 from sursum.training.folding import draws
 
 X = torch.randn(50, 3, generator=torch.Generator().manual_seed(0))
@@ -170,3 +173,23 @@ def test_running_averages_share_no_memory_with_other_constants():
         torch.testing.assert_close(found.loss, wanted.loss, rtol=1e-5, atol=0.0)
         torch.testing.assert_close(found.gradients["s"], wanted.gradients["s"], rtol=1e-5, atol=0.0)
     assert torch.equal(ones, torch.ones(8))
+
+
+def test_a_pass_that_loses_the_state_is_found(monkeypatch):
+    plain = replayed_module.simplify
+
+    def careless(graph):
+        graph = plain(graph)
+        return replace(graph, outputs=(*graph.outputs[:-1], replace(graph.outputs[-1], offset=0, value=graph.outputs[1].value)))
+
+    def loss(trained, state, args, kwargs):
+        hidden = args[0] * trained["w"]
+        state["mean"].mul_(0.9).add_(hidden.detach().mean(0), alpha=0.1)
+        return (hidden**2).sum()
+
+    given = {"w": torch.ones(3)}, (torch.arange(6.0).reshape(2, 3),)
+    step = TrainingStep(loss, engine="torch")
+    step(*given, seed=0, state={"mean": torch.zeros(3)})
+    monkeypatch.setattr(replayed_module, "simplify", careless)
+    with pytest.raises(EscapeError, match="result 2 of the captured step differs"):
+        TrainingStep(loss, engine="torch")(*given, seed=0, state={"mean": torch.zeros(3)})

@@ -36,6 +36,27 @@ def with_data(program: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> t
     )
 
 
+def check_arguments(args: Any, kwargs: Any, error: type[SursumError]) -> None:
+    """Raise `error` unless these are a sequence of positional arguments and a mapping of named ones.
+
+    Example:
+        >>> check_arguments(torch.zeros(2), None, CallError)
+        Traceback (most recent call last):
+        sursum.errors.CallError: arguments of the program are given as a tuple, and a Tensor was found: write (x,) for one, \
+and (x, y) for two.
+    """
+    if not isinstance(args, (tuple, list)):
+        raise error(
+            f"arguments of the program are given as a tuple, and a {type(args).__name__} was found: write (x,) for one, and "
+            "(x, y) for two."
+        )
+    if kwargs is not None and not isinstance(kwargs, Mapping):
+        raise error(
+            f"the named arguments of the program are given as a dict, and a {type(kwargs).__name__} was found: write all "
+            "arguments without a name in one tuple, (x, y)."
+        )
+
+
 def _name_argument(program: Any, place: int) -> str:
     """What to call a positional argument: by its name if known."""
     while callable(inner := getattr(program, "fn", None)):

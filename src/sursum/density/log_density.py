@@ -20,7 +20,7 @@ from sursum.common.gc_pause import pause_collection
 from sursum.common.precision import in_double
 from sursum.common.snapshot import snapshot_of
 from sursum.common.user_frame import warn
-from sursum.core.arguments import with_data
+from sursum.core.arguments import check_arguments, with_data
 from sursum.core.calling import Program, innermost, refuse_coroutines, valued
 from sursum.core.messages import Sample, Site
 from sursum.core.runtime import Messenger
@@ -57,7 +57,8 @@ class LogDensity:
             maximum likelihood and MAP on the constrained scale do not.
 
     Raises:
-        DensityError: no latent site, a discrete one, one that cannot be scored; a subsampled plate.
+        DensityError: no latent site, a discrete one, one that cannot be scored; a subsampled plate; arguments that are not
+            in a tuple.
 
     Warns:
         HeldParameterWarning: parameters that are not lifted stay at their value.
@@ -81,6 +82,7 @@ class LogDensity:
         jacobian: bool | Callable[[Site], bool] = True,
     ) -> None:
         refuse_coroutines(model)
+        check_arguments(args, kwargs, DensityError)
         # Data are copied now: a caller may reuse the buffers while a sampler runs, and after it.
         args, kwargs = with_data(model, args, kwargs or {})
         self.args, self.kwargs = tuple(map(snapshot_of, args)), {k: snapshot_of(v) for k, v in kwargs.items()}

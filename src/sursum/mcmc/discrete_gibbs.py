@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sursum.common.other_libraries import answers
@@ -126,3 +126,16 @@ class DiscreteGibbs:
                 "Sample it with the kernel alone, MCMC(NUTS(model)), or name the sites that are drawn: "
                 "DiscreteGibbs(NUTS(model), sites=['k'])."
             )
+
+
+def program_of(kernel: Any) -> Callable[..., Any]:
+    """The program that a kernel was given."""
+    program: Callable[..., Any] = kernel.kernel.model if isinstance(kernel, DiscreteGibbs) else kernel.model
+    return program
+
+
+def with_program(kernel: Any, model: Callable[..., Any]) -> Any:
+    """A kernel with the same settings, of another program."""
+    if isinstance(kernel, DiscreteGibbs):
+        return replace(kernel, kernel=replace(kernel.kernel, model=model))
+    return replace(kernel, model=model)

@@ -29,7 +29,7 @@ from sursum.draws.diagnostics import Hints
 from sursum.errors import DiagnosticWarning, EngineWarning, SamplingError
 from sursum.mcmc.chain_starts import find_chain_starts
 from sursum.mcmc.coordinates import ReparamChoice
-from sursum.mcmc.discrete_gibbs import DiscreteGibbs
+from sursum.mcmc.discrete_gibbs import DiscreteGibbs, with_program
 from sursum.mcmc.earlier_fit import WARMUP, find_earlier_fit
 from sursum.mcmc.extend import check_same, join, states_after
 from sursum.mcmc.first_state import first_states
@@ -224,7 +224,7 @@ class MCMC:
 
     def _again(self, args: tuple[Any, ...], kwargs: dict[str, Any], model: Any, posterior: Posterior) -> Posterior:
         """Run another program, with its latent sites, on the same data, from where that of this posterior is."""
-        return replace(self, kernel=replace(self.kernel, model=model), init=posterior, store=None).run(*args, **kwargs)
+        return replace(self, kernel=with_program(self.kernel, model), init=posterior, store=None).run(*args, **kwargs)
 
     def start(self, *args: Any, **kwargs: Any) -> Run:
         """Start sampling the program with these arguments, and return immediately.
@@ -246,13 +246,12 @@ class MCMC:
         # What is found depends on program and data alone, so that a run can be resumed and extended.
         pilots = replace(self, num_warmup=PILOT, num_samples=PILOT, num_chains=4, seed=0)
         found = pilots.choose_coordinates(model, args, kwargs)
-        kernel: Any = self.kernel
-        return replace(self, kernel=replace(kernel, model=found.model)), (found.note(),)
+        return replace(self, kernel=with_program(self.kernel, found.model)), (found.note(),)
 
     def choose_coordinates(self, model: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> ReparamChoice:
         """Which coordinates of a program this sampler does best in, by runs of its length; see `ReparamSearch`."""
         draw = runs_of(self, lambda kernel: _compile(kernel, args, kwargs, self.engine))
-        return choose_coordinates(model, args, kwargs, draw, display_for(self.progress))
+        return choose_coordinates(self.kernel, model, args, kwargs, draw, display_for(self.progress))
 
     def _prepared(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Run:
         """A run with all work on the program already done, so that errors in the program are raised here."""

@@ -20,6 +20,7 @@ from sursum.handlers.reparam import Reparam, reparam
 from sursum.handlers.transform_reparam import TransformReparam
 from sursum.mcmc.centring import MARKS, FindRelative, RecordRelative, Relative, learn_centring
 from sursum.mcmc.coordinates import AFFINE, CENTRED, NON_CENTRED, PARTIAL, Pilot, ReparamChoice, SiteChoice
+from sursum.mcmc.discrete_gibbs import program_of, with_program
 
 Array = NDArray[np.float64]
 Ways = tuple[str, ...]
@@ -41,11 +42,16 @@ Draw = Callable[[Callable[..., Any], int], Any]
 
 
 def choose_coordinates(
-    model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], draw: Draw, display: Display
+    kernel: Any,
+    model: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    draw: Draw,
+    display: Display,
 ) -> ReparamChoice:
-    """Measure coordinates of every site that depends on others, and choose."""
+    """Measure in which coordinates of every site that depends on others a kernel does best, and choose."""
     found: dict[str, Relative] = {}
-    density = LogDensity(FindRelative(model, found=found), args, kwargs)
+    density = LogDensity(with_program(kernel, FindRelative(model, found=found)).model, args, kwargs)
     names = [latent.name for latent in density.latents]
     sites = {name: found[name] for name in names if name in found}
     shapes = {latent.name: latent.shape for latent in density.latents}
@@ -71,7 +77,7 @@ def unmeasured(kernel: Any, init: Any) -> Callable[..., Any] | None:
     Raises:
         SamplingError: there is none, or something was given in coordinates that are yet to be found.
     """
-    model = getattr(kernel, "model", None)
+    model = program_of(kernel)
     if not isinstance(model, reparam) or not model.is_measured:
         return None
     if model.fn is None:
@@ -89,7 +95,7 @@ def runs_of(mcmc: Any, compiled: Callable[[Any], Any]) -> Draw:
     plain = replace(mcmc, thin=1, until=None, store=None, keep=None, init=None, on=None, progress=False)
 
     def draw(program: Callable[..., Any], length: int) -> Any:
-        kernel = replace(mcmc.kernel, model=program)
+        kernel = with_program(mcmc.kernel, program)
         one = replace(plain, kernel=kernel, num_samples=length * mcmc.num_samples, seed=(mcmc.seed or 0) + length)
         run = one.prepared(compiled(kernel))
         run.work()

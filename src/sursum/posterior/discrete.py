@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sursum.common.other_libraries import answers
 from sursum.common.settings import whole_number
 from sursum.compiler.capture.capture import capture
 from sursum.compiler.function import batch
@@ -25,6 +26,10 @@ from sursum.posterior.posterior import Posterior
 _CHUNK = 500
 
 
+@answers(
+    first_available_dim="dimensions are found by themselves",
+    rng_seed="seed",
+)
 def infer_discrete(posterior: Posterior, *, temperature: int = 1, seed: int | None = None) -> Posterior:
     r"""A posterior with draws of the discrete sites that were summed out, given each draw of the other sites.
 

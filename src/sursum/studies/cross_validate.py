@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from sursum.cluster import Lost, Workers
 from sursum.cluster.workers import Here
+from sursum.common.other_libraries import answers
 from sursum.common.patterns import suggestion
 from sursum.common.progress import ProgressState, display_for
 from sursum.common.settings import check_setting, whole_number
@@ -43,6 +44,7 @@ _OPTIONS = ("plate", "num_folds", "groups", "seed", "on", "progress")
 Array = NDArray[np.float64]
 
 
+@answers(k="num_folds", folds="num_folds", group="groups")
 def cross_validate(
     model: MCMC | Callable[..., Any],
     /,

@@ -14,16 +14,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sursum.common.optional_packages import require
+from sursum.common.other_libraries import answers
 from sursum.common.patterns import suggestion
 from sursum.common.precision import in_double
 from sursum.common.reprs import call_text
 from sursum.common.settings import check_setting, optional_seed, settle
+from sursum.common.shown import abbreviate
 from sursum.common.tables import Table
+from sursum.core.trace import Trace
 from sursum.draws.diagnostics import element_name
 from sursum.errors import SamplingError
-from sursum.handlers import condition, substitute, trace, uncondition
+from sursum.handlers import condition, reparam, substitute, trace, uncondition
 from sursum.handlers import seed as seeded
-from sursum.mcmc import MCMC, DiscreteGibbs
+from sursum.mcmc import MCMC
+from sursum.mcmc.discrete_gibbs import program_of, with_program
+from sursum.mcmc.pilots import unmeasured
 from sursum.posterior.posterior import Posterior
 from sursum.studies.many import sampler
 
@@ -120,6 +125,7 @@ class RecoveryResult:
         return figure
 
 
+@answers(truths="truth", values="truth", random_seed="seed", rng_seed="seed")
 @dataclass(frozen=True, repr=False)
 class Recovery:
     """Simulate data from a program, fit it to them, and compare what is found with what was put in.
@@ -128,7 +134,8 @@ class Recovery:
 
     Args:
         model: a sampler with its settings, or a program, which is sampled by NUTS with 2 chains of 500 + 500 draws.
-        truth: values of latent sites, by name; the others are drawn from their priors.
+        truth: values of latent sites, by name: of the site's shape, or one for all its elements. The others are drawn from
+            their priors.
         seed: of all that is drawn; None takes one from torch's global generator.
 
     Raises:
@@ -162,16 +169,16 @@ class Recovery:
         """Simulate and fit, with these arguments of the program. Data among them are replaced: only their shapes matter.
 
         Raises:
-            SursumError: the program has no such site, observes nothing, or cannot be sampled.
+            SursumError: the program has no such site, or one of another shape; it observes nothing, or cannot be sampled.
             Exception: any exception of the program.
         """
         mcmc = sampler(self.model, self.seed)
-        kernel: Any = mcmc.kernel.kernel if isinstance(mcmc.kernel, DiscreteGibbs) else mcmc.kernel
-        program = kernel.model
+        measured = unmeasured(mcmc.kernel, mcmc.init)
+        program = measured or program_of(mcmc.kernel)
         truth, data = _simulate(program, dict(self.truth), args, kwargs, cast(int, mcmc.seed))
-        inner = replace(kernel, model=condition(uncondition(program), data=data))
-        whole = replace(mcmc.kernel, kernel=inner) if isinstance(mcmc.kernel, DiscreteGibbs) else inner
-        posterior = replace(mcmc, kernel=whole).run(*args, **kwargs)
+        fitted: Callable[..., Any] = condition(uncondition(program), data=data)
+        kernel = with_program(mcmc.kernel, fitted if measured is None else reparam(fitted, "auto"))
+        posterior = replace(mcmc, kernel=kernel).run(*args, **kwargs)
         return RecoveryResult({name: value for name, value in truth.items() if name in posterior}, data, posterior)
 
 
@@ -180,14 +187,9 @@ def _simulate(
     program: Callable[..., Any], truth: dict[str, Any], args: Any, kwargs: Any, number: int
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Values of all latent sites, and of those that are observed."""
-    values = {name: torch.as_tensor(value, dtype=torch.float64) for name, value in truth.items()}
     with torch.no_grad():
         plain = trace(seeded(program, rng_seed=number)).get_trace(*args, **kwargs)
-        for name in values:
-            if name not in plain.stochastic:
-                raise SamplingError(
-                    f"`truth` has a value for {name!r}, which is no latent site.{suggestion(name, plain.stochastic)}"
-                )
+        values = {name: _given(name, value, plain) for name, value in truth.items()}
         held = substitute(uncondition(program), data=values)
         found = trace(seeded(held, rng_seed=number)).get_trace(*args, **kwargs)
     observed = list(plain.observed)
@@ -195,3 +197,25 @@ def _simulate(
         raise SamplingError("the program observes nothing with these arguments. Call it with data; only their shapes matter.")
     latent = {n: torch.as_tensor(s.value) for n, s in found.stochastic.items() if n not in observed}
     return latent, {name: found[name].value for name in observed}
+
+
+def _given(name: str, value: Any, plain: Trace) -> Tensor:
+    """A given value as one of its site: with its shape and dtype."""
+    latents = [site.name for site in plain.stochastic.values() if not site.is_observed]
+    if name not in latents:
+        raise SamplingError(f"`truth` has a value for {name!r}, which is no latent site.{suggestion(name, latents)}")
+    drawn = torch.as_tensor(plain[name].value)
+    try:
+        given = torch.as_tensor(value).detach()
+    except (TypeError, ValueError, RuntimeError):
+        raise SamplingError(
+            f"`truth` has {abbreviate(value)} for {name!r}, and values are numbers of shape {tuple(drawn.shape)}."
+        ) from None
+    if given.dim() and given.shape != drawn.shape:
+        raise SamplingError(
+            f"`truth` has a value of shape {tuple(given.shape)} for {name!r}, and that site has shape {tuple(drawn.shape)}. "
+            "Give that shape, or one number for all elements."
+        )
+    if not drawn.is_floating_point() and not torch.equal(given.to(drawn.dtype).double(), given.double()):
+        raise SamplingError(f"`truth` has {abbreviate(value)} for {name!r}, whose values are whole numbers.")
+    return given.to(drawn.dtype).expand(drawn.shape).clone()

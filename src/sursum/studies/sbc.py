@@ -357,8 +357,13 @@ class _Simulations:
                     f"{suggestion(name, drawn)} Use the same names in both for what is to be compared."
                 )
             if draws.is_floating_point():
-                chosen = draws.flatten(0, 1).numpy()[picked]
-                ranks[name] = (chosen < drawn[name].detach().double().numpy()).sum(axis=0)
+                chosen, true = draws.flatten(0, 1).numpy()[picked], drawn[name].detach().double().numpy()
+                if chosen.shape[1:] != true.shape:
+                    raise SamplingError(
+                        f"site {name!r} has shape {chosen.shape[1:]} in the program that is fitted, and {true.shape} in the "
+                        "one that simulates. Compare sites of the same shape, or give one of the two another name."
+                    )
+                ranks[name] = (chosen < true).sum(axis=0)
         diverging = posterior.stats.get("diverging")
         return _Ranks(ranks, diverging is not None and bool(diverging.any()))
 

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sursum.common.other_libraries import answers
 from sursum.common.reprs import call_text
 from sursum.common.settings import optional_seed, settle, whole_number
 from sursum.common.shown import abbreviate
@@ -27,6 +28,7 @@ from sursum.vi.draws import draw_posterior
 Array = NDArray[np.float64]
 
 
+@answers(draws="num_samples", num_draws="num_samples", random_seed="seed", rng_seed="seed")
 @dataclass(frozen=True, repr=False)
 class Importance:
     r"""Importance sampling: draws from a guide q, weighted to represent the posterior.
@@ -63,7 +65,7 @@ class Importance:
         return call_text(self)
 
     def __post_init__(self) -> None:
-        for what, program in (("model", self.model), ("guide", self.guide or self.model)):
+        for what, program in (("model", self.model), ("guide", self.model if self.guide is None else self.guide)):
             if not callable(program):
                 raise VariationalError(f"`{what}` is {abbreviate(program)}, but must be a program: a callable.")
             refuse_coroutines(program)
