@@ -13,13 +13,11 @@ from sursum.compiler.capture.refusals import place
 from sursum.compiler.graph.compare import compare
 from sursum.compiler.graph.cse import merge_equal_nodes
 from sursum.compiler.graph.python_codegen import step_line
-from sursum.errors import DensityError, EscapeError
+from sursum.errors import DensityError
+from sursum.training.agreement import check_same, movement_of
 from sursum.training.folding import fold_steps
 from sursum.training.recorder import Lent, Recording, record
 from sursum.training.simplify import simplify
-
-#: How many units in the last place a replay may differ from the program, relative to the largest element.
-_UNITS = 256.0
 
 #: Told of the gradient by one trained input, by its number.
 Told = Callable[[int, Tensor], None]
@@ -95,25 +93,10 @@ def replayed(
     second = at(points[1])
     compare(first.graph, second.graph)
     step = Replayed(first, trained, state, device)
-    inputs = (*points[1].inputs[: len(points[1].inputs) - state], *kept)
+    inputs, seed = points[1].inputs[: len(points[1].inputs) - state], points[1].seed
     unit = max((torch.finfo(one.dtype).eps for one in first.graph.values.values() if one.dtype.is_floating_point), default=0.0)
-    # A replay writes the state into `kept`, as the recorded run has written it into its own inputs.
-    after = points[1].inputs[len(points[1].inputs) - state :]
-    check_same((*step(inputs, points[1].seed), *kept), (*second.found, *after), unit)
+    # A replay writes the state into a copy, as the recorded run has written it into its own inputs.
+    mine, after = [tensor.clone() for tensor in kept], points[1].inputs[len(inputs) :]
+    found, wanted = (*step((*inputs, *mine), seed), *mine), (*second.found, *after)
+    check_same(found, wanted, unit, lambda: movement_of(step, (*inputs, *kept), seed, trained, state, found, unit))
     return step
-
-
-def check_same(found: Sequence[Tensor], wanted: Sequence[Tensor], coarsest: float = 0.0) -> None:
-    """Raise an EscapeError if a replay has other results than the program, beyond rounding in the `coarsest` dtype in it."""
-    for k, (mine, theirs) in enumerate(zip(found, wanted, strict=True)):
-        if not theirs.is_floating_point():
-            continue
-        unit = max(torch.finfo(theirs.dtype).eps, coarsest)
-        scale = torch.nan_to_num(theirs.detach().abs(), posinf=0.0).max() if theirs.numel() else torch.zeros(())
-        far = torch.nan_to_num((mine - theirs).abs(), nan=0.0, posinf=0.0).max() if theirs.numel() else torch.zeros(())
-        if not bool(far <= _UNITS * unit * torch.clamp(scale, min=1.0)) or not torch.equal(mine.isnan(), theirs.isnan()):
-            what = "loss" if k == 0 else f"result {k}"
-            raise EscapeError(
-                f"the {what} of the captured step differs from the program's by {float(far):.3g}: a number that the program "
-                "reads outside torch changes from run to run."
-            )
