@@ -10,6 +10,7 @@ from sursum.core.arguments import with_data
 from sursum.core.calling import valued
 from sursum.core.messages import Site
 from sursum.errors import CaptureError, EngineWarning
+from sursum.handlers.buffers import Buffers
 from sursum.training import seeds
 from sursum.training.batch import Batch
 from sursum.training.loader import Batches, count_rows
@@ -17,6 +18,7 @@ from sursum.training.rows import check_global, find_rows
 from sursum.training.step import SHAPES
 from sursum.training.surroundings import Surroundings
 from sursum.vi.autoguide.guide import AutoGuide
+from sursum.vi.bound import buffers_of
 from sursum.vi.engine import Eager, Engine, Engines
 from sursum.vi.particle import pair
 from sursum.vi.set_up import SetUp
@@ -101,7 +103,8 @@ class BatchSteps:
         """Find, at the first batch of a loader, which plates are over the rows."""
 
         def sites(batch: Sequence[Any]) -> list[Site]:
-            with valued(), self.training.store, self.set_up.seeded(seeds.SET_UP, 0):
+            passive = Buffers(held=buffers_of(self.training.baselines), live=False)
+            with valued(), self.training.store, self.set_up.seeded(seeds.SET_UP, 0), passive:
                 first = pair(self.bound.model, self.bound.guide, batch, kwargs)
             return [*first.model.values(), *first.guide.values()]
 
