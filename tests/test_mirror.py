@@ -43,6 +43,7 @@ COVERED = {
     "compiler/native/*/*.py": ["compiler/native/test_operators.py", "compiler/native/test_fuzz.py"],
     "density/execution.py": ["density/test_log_density.py", "handlers/enumerate/test_enumerated.py"],
     "density/explanation.py": ["density/test_log_density.py"],
+    "density/parents.py": ["show/test_render.py", "vi/test_dependent_guides.py"],
     "density/first_run.py": ["density/test_log_density.py", "handlers/enumerate/test_enumerated.py"],
     "distributed/*.py": ["distributed/test_shard.py", "distributed/test_ranks.py", "distributed/test_training_over_ranks.py"],
     "vi/ranks.py": ["distributed/test_training_over_ranks.py"],

@@ -142,7 +142,7 @@ def test_the_public_list_is_what_is_there(where):
 
 def test_guides_are_listed():
     kinds = {"Delta", "Normal", "DiagonalNormal", "MultivariateNormal", "LowRankMultivariateNormal", "LaplaceApproximation"}
-    dependent = {"Structured", "HierarchicalNormal", "Regressive"}
+    dependent = {"Structured", "Gaussian", "HierarchicalNormal", "Regressive"}
     listed = {name for name in su.infer.autoguide.__all__ if name.startswith("Auto")}
     assert listed == {f"Auto{kind}" for kind in (*kinds, "NormalizingFlow", "IAFNormal", "Guide", "GuideList", *dependent)}
 

@@ -64,6 +64,7 @@ GUIDES = {
     "low rank": autoguide.AutoLowRankMultivariateNormal,
     "flow": autoguide.AutoNormalizingFlow,
     "iaf": autoguide.AutoIAFNormal,
+    "gaussian": autoguide.AutoGaussian,
     "list": None,
     "by hand": None,
 }

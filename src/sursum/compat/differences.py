@@ -51,6 +51,15 @@ DIFFERENCES: Mapping[str, str] = {
         "its factor is `AutoMultivariateNormal.lower` below the diagonal, relative to the scales; `guide.scale_tril` "
         "is the whole"
     ),
+    "pyro.infer.autoguide.AutoStructured": (
+        "its factor is `AutoStructured.lower` below the diagonal, relative to the scales; 'linear' alone lets each site "
+        "depend on all before it"
+    ),
+    "pyro.infer.autoguide.AutoGaussian": (
+        "with the backend 'dense' alone; a `factor` relates the sites that it is computed from"
+    ),
+    "pyro.infer.autoguide.AutoNormalMessenger": "it starts at the prior's means given those of the sites before, not at draws",
+    "pyro.infer.autoguide.AutoDiscreteParallel": "a discrete site in a subsampled plate is an error",
     "pyro.infer.autoguide.AutoNormalizingFlow": "`init_transform_fn` gives a flow of zuko's",
     "pyro.infer.reparam.LocScaleReparam": "centered=None learns the centring in SVI, as in Pyro; sursum's own has 0.0",
     "pyro.optim.ClippedAdam": "without `centered_variance`",

@@ -3,6 +3,7 @@
 from sursum.vi.autoguide import (
     AutoDelta,
     AutoDiagonalNormal,
+    AutoGaussian,
     AutoGuide,
     AutoGuideList,
     AutoHierarchicalNormal,
@@ -25,6 +26,7 @@ from sursum.vi.autoguide import (
 __all__ = [
     "AutoDelta",
     "AutoDiagonalNormal",
+    "AutoGaussian",
     "AutoGuide",
     "AutoGuideList",
     "AutoHierarchicalNormal",

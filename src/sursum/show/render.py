@@ -18,8 +18,7 @@ from sursum.common.taint import Provenance
 from sursum.core.calling import run_program
 from sursum.core.messages import Deterministic, Factor, Param, Sample, Site, Step
 from sursum.core.plates import local_plates
-from sursum.core.runtime import Messenger, handler, perform, required
-from sursum.core.scope import at_site
+from sursum.density.parents import Parents
 from sursum.distributions.fluent import Independent
 from sursum.distributions.randomness import drawing_from
 from sursum.errors import ExportError
@@ -109,7 +108,7 @@ def render(program: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Renderi
         drawing_from(torch.Generator().manual_seed(0)),
         Provenance() as seen,
         StartImproper(),
-        _Parents(seen=seen) as found,
+        Parents(seen=seen) as found,
         trace() as recorder,
     ):
         run_program(program, args, kwargs)
@@ -124,41 +123,6 @@ def render(program: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Renderi
     edges = [f"{_quote(a)} -> {_quote(b)};" for b in shown for a in shown if a in found.parents[b]]
     body = [*root.lines([0]), *edges]
     return Rendering("\n".join(["digraph {", *(f"  {line}" for line in body), "}"]))
-
-
-@handler
-class _Parents(Messenger):
-    """Records which sites each site is computed from, and marks its value for later ones."""
-
-    seen: Provenance = required()
-
-    parents: dict[str, frozenset[str]] = field(init=False, repr=False, default_factory=dict)
-    first: dict[str, Site] = field(init=False, repr=False, default_factory=dict)
-    _known: dict[tuple[str, int], tuple[Tensor, Tensor]] = field(init=False, repr=False, default_factory=dict)
-
-    def handle(self, site: Site) -> Any:
-        out = perform(site)
-        with at_site(out):
-            scored = isinstance(out, Factor) or (isinstance(out, Sample) and isinstance(out.fn, Distribution))
-            names = self.seen.of(out.log_prob() if scored else out.value)
-        self.parents[out.name] = self.parents.get(out.name, frozenset()) | names
-        self.first.setdefault(out.name, out)
-        return out.but(value=self._mark(out)) if isinstance(out.value, Tensor) else out
-
-    def _mark(self, site: Site) -> Tensor:
-        """The site's value in separate memory, so that its mark is on nothing else."""
-        if isinstance(site, Param):
-            # Read again, a parameter is the same tensor.
-            key = (site.name, id(site.owner))
-            if key not in self._known or self._known[key][0] is not site.value:
-                self._known[key] = (site.value, self._copy(site))
-            return self._known[key][1]
-        return self._copy(site)
-
-    def _copy(self, site: Site) -> Tensor:
-        copy: Tensor = site.value.clone()
-        self.seen.mark(copy, site.name)
-        return copy
 
 
 @dataclass

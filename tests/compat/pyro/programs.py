@@ -318,6 +318,114 @@ def learnt_centring(p):
     return {"log_prob": float(held.log_prob_sum()), "sum": float(held.nodes["_RETURN"]["value"].sum())}
 
 
+def messenger_guides(p):
+    """Guides by `get_posterior`: parameters of the user's own, values before, amortised plates, and what is inherited."""
+    y = torch.tensor([0.5, 1.0, 2.0])
+
+    def model(y):
+        a = p.pyro.sample("a", p.dist.Normal(0.0, 1.0))
+        b = p.pyro.sample("b", p.dist.LogNormal(0.0, 0.5))
+        total = p.pyro.deterministic("total", a + b)
+        with p.pyro.plate("data", 3):
+            c = p.pyro.sample("c", p.dist.Normal(total, 1.0))
+            p.pyro.sample("obs", p.dist.Normal(c, b), obs=y)
+
+    class Mine(p.auto.AutoNormalMessenger):
+        def get_posterior(self, name, prior):
+            if name == "c":
+                weight = p.pyro.param("weight", torch.tensor(0.5), constraint=constraints.positive)
+                (data,), _ = self.args_kwargs
+                return p.dist.Normal(weight * self.upstream_value("total") + 0.1 * data, prior.scale)
+            if name == "a":
+                return p.pyro.param("a_point", torch.tensor(0.2))
+            return super().get_posterior(name, prior)
+
+    class Whole(p.auto.AutoMessenger):
+        def get_posterior(self, name, prior):
+            width = p.pyro.param(f"{name}_width", torch.tensor(0.5), constraint=constraints.positive)
+            return (p.dist.LogNormal if name == "b" else p.dist.Normal)(0.3, width)
+
+    found = {}
+    for at, guide in enumerate(
+        [
+            Mine(model),
+            Whole(model),
+            p.auto.AutoNormalMessenger(model, amortized_plates=("data",)),
+            p.auto.AutoHierarchicalNormalMessenger(model, hierarchical_sites=["c"]),
+            p.auto.AutoRegressiveMessenger(model),
+        ]
+    ):
+        p.pyro.clear_param_store()
+        guide(y)
+        store = p.pyro.get_param_store()
+        for k, name in enumerate(sorted(store.keys())):  # where Pyro's guides start depends on its draws
+            if name.partition(".")[0] in ("locs", "scales", "weights"):
+                store[name] = torch.full_like(store[name].detach(), 0.2 + 0.1 * k)
+        p.pyro.set_rng_seed(at)
+        svi = p.infer.SVI(model, guide, p.optim.Adam({"lr": 0.02}), p.infer.Trace_ELBO())
+        losses = [svi.step(y) for _ in range(8)]
+        found |= {f"first {at}": losses[0], f"last {at}": losses[-1]}
+        drawn = guide(y)
+        assert sorted(drawn) == ["a", "b", "c", "obs", "total"]
+        if isinstance(guide, p.auto.AutoNormalMessenger):
+            found[f"median {at}"] = float(guide.median(y)["c"].detach().sum())
+        if at == 2:
+            assert p.pyro.get_param_store()["locs.c"].shape == ()
+        if at == 3:
+            assert p.pyro.get_param_store()["weights.c"].shape == (3,)
+    names = {"locs.a", "locs.b", "locs.c", "scales.a", "scales.b", "scales.c"}
+    assert set(p.pyro.get_param_store().keys()) == names
+    return found
+
+
+def structured_guide(p):
+    """`AutoStructured` with noise and a dependence by functions of the user's own."""
+    y = torch.tensor([0.5, 1.0, 2.0])
+
+    def model():
+        a = p.pyro.sample("a", p.dist.Normal(0.0, 1.0))
+        b = p.pyro.sample("b", p.dist.LogNormal(a, 0.5))
+        with p.pyro.plate("data", 3):
+            p.pyro.sample("obs", p.dist.Normal(a, b), obs=y)
+
+    def noise():
+        width = p.pyro.param("width", torch.tensor([0.3]), constraint=constraints.positive)
+        return p.pyro.sample("e", p.dist.Normal(0.0, width).to_event(1), infer={"is_auxiliary": True})
+
+    guide = p.auto.AutoStructured(
+        model, conditionals={"a": noise, "b": "delta"}, dependencies={"b": {"a": lambda shift: torch.tanh(shift)}}
+    )
+    guide()
+    p.pyro.set_rng_seed(4)
+    svi = p.infer.SVI(model, guide, p.optim.Adam({"lr": 0.02}), p.infer.Trace_ELBO())
+    losses = [svi.step() for _ in range(8)]
+    median = guide.median()
+    return {"first": losses[0], "last": losses[-1], "a": float(median["a"]), "b": float(median["b"])}
+
+
+def discrete_guide(p):
+    """A mean field over discrete sites, whose averages are exact."""
+    y = torch.tensor([0.1, 2.0, 2.2])
+
+    def model():
+        up = p.pyro.sample("up", p.dist.Bernoulli(0.3))
+        with p.pyro.plate("data", 3):
+            z = p.pyro.sample("z", p.dist.Categorical(torch.tensor([0.2, 0.5, 0.3])))
+            p.pyro.sample("obs", p.dist.Normal(z.to(torch.float) + up, 0.7), obs=y)
+
+    guide = p.auto.AutoDiscreteParallel(model)
+    svi = p.infer.SVI(model, guide, p.optim.Adam({"lr": 0.05}), p.infer.TraceEnum_ELBO(max_plate_nesting=1))
+    first = svi.step()
+    store = p.pyro.get_param_store()
+    assert sorted(store.keys()) == ["AutoDiscreteParallel.up_probs", "AutoDiscreteParallel.z_probs"]
+    store["AutoDiscreteParallel.up_probs"] = torch.tensor(0.2)
+    store["AutoDiscreteParallel.z_probs"] = torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6], [0.2, 0.3, 0.5]])
+    held = svi.evaluate_loss()
+    for _ in range(10):
+        svi.step()
+    return {"first": first, "held": held, "up": float(store["AutoDiscreteParallel.up_probs"] < 0.2)}
+
+
 def importance_sampling(p):
     """Weighted executions, and the distribution of a site among them."""
 
@@ -428,6 +536,9 @@ PROGRAMS = [
     sequence_with_markov,
     effect_handlers,
     learnt_centring,
+    messenger_guides,
+    structured_guide,
+    discrete_guide,
     importance_sampling,
     elbo_as_a_module,
     partly_observed,

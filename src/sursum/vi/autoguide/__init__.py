@@ -5,6 +5,7 @@ One family a file. Imports `density` and below; the rest of `vi` imports it.
 
 from sursum.vi.autoguide.delta import AutoDelta
 from sursum.vi.autoguide.flow import AutoNormalizingFlow
+from sursum.vi.autoguide.gaussian import AutoGaussian
 from sursum.vi.autoguide.guide import AutoGuide
 from sursum.vi.autoguide.guide_list import AutoGuideList
 from sursum.vi.autoguide.hierarchical import AutoHierarchicalNormal, AutoRegressive
@@ -25,6 +26,7 @@ from sursum.vi.autoguide.structured import AutoStructured
 __all__ = [
     "AutoDelta",
     "AutoDiagonalNormal",
+    "AutoGaussian",
     "AutoGuide",
     "AutoGuideList",
     "AutoHierarchicalNormal",

@@ -21,6 +21,7 @@ from sursum.core.plates import present, whole_shape
 from sursum.core.primitives import read
 from sursum.core.runtime import handler, perform, required
 from sursum.core.scope import Global, open_plates
+from sursum.core.trace import Trace
 from sursum.density.answering import Answering
 from sursum.density.dtype_errors import explain_torch_errors
 from sursum.density.unconstrain import continuous_support
@@ -34,8 +35,8 @@ from sursum.handlers.enumerate.support import finite_support
 from sursum.vi.autoguide.init import InitLoc, starting_point
 
 AUXILIARY = "is_auxiliary"
-#: A function from a latent site and the scan steps around it to the site with its value for all steps.
-Answer = Callable[[Sample, "tuple[Step, ...]"], Sample]
+#: A function from a latent site, the scan steps around it and the sites before it, to the site with its value for all steps.
+Answer = Callable[[Sample, "tuple[Step, ...]", Trace], Sample]
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,10 @@ class AutoGuide:
         """The guide's site for a latent site of the model."""
         raise NotImplementedError
 
+    def conditional(self, site: Sample, before: Trace, outer: tuple[Frame, ...]) -> Sample | None:
+        """The guide's site where the user gives it, from what the sites before are; None leaves it to `draw`."""
+        return None
+
     def quantile_points(self, levels: Tensor) -> Mapping[str, Tensor]:
         """Marginal quantiles of the unconstrained coordinates of every site, (levels, *free shape)."""
         raise NotImplementedError
@@ -114,13 +119,21 @@ class AutoGuide:
         outer = open_plates()
         begun = self.begin(outer)
 
-        def answer(site: Sample, steps: tuple[Step, ...]) -> Sample:
-            place = self.known(site)
-            onto = bijection(continuous_support(site))
-            answered: Sample = perform(self.draw(place, site, onto, begun, outer))
+        def answer(site: Sample, steps: tuple[Step, ...], before: Trace) -> Sample:
+            answered: Sample = perform(self.sent(site, begun, outer, before))
             return answered
 
         return run_answered(self.model, args, kwargs, answer)
+
+    def sent(self, site: Sample, begun: Mapping[str, Tensor], outer: tuple[Frame, ...], before: Trace) -> Sample:
+        """The guide's site for a latent site of the model, by `conditional` or `draw`."""
+        place = self.known(site)
+        given = self.conditional(site, before, outer)
+        return self.draw(place, site, self.onto(site), begun, outer) if given is None else given
+
+    def onto(self, site: Sample) -> Any:
+        """The bijection from unconstrained coordinates onto the support of a latent site, at the sites that it depends on."""
+        return bijection(continuous_support(site))
 
     def set_up(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         """Find the model's latent sites, by one run at the values at which the guide starts; once."""
@@ -128,7 +141,7 @@ class AutoGuide:
             return
         found: dict[str, Place] = {}
 
-        def answer(site: Sample, steps: tuple[Step, ...]) -> Sample:
+        def answer(site: Sample, steps: tuple[Step, ...], before: Trace) -> Sample:
             place = found[site.name] = self.placed(site, steps)
             with torch.no_grad():
                 return site.but(value=place.onto(place.present(place.start, site)))
@@ -225,23 +238,26 @@ class AutoGuide:
             params: the store that has the guide's parameters, `svi.params`.
             levels: probabilities between 0 and 1.
         """
+        levels = levels.tolist() if isinstance(levels, Tensor) else levels
+        if not isinstance(levels, Sequence) or not levels or not all(0.0 < level < 1.0 for level in levels):
+            raise GuideError(f"`levels` is {levels!r}, but must be a list of probabilities between 0 and 1: [0.05, 0.95].")
+        return self.rows(params, lambda: self.quantile_points(torch.as_tensor(levels, dtype=torch.float64)), len(levels))
+
+    def rows(self, params: ParamStore, points: Callable[[], Mapping[str, Tensor]], count: int) -> dict[str, Tensor]:
+        """The values of every latent site, (count, *shape of the site), at unconstrained coordinates (count, *free shape)."""
         args, kwargs = self._called
         if not self.places:
             raise GuideError(f"this {type(self).__name__} has not been fitted yet: run SVI with it first.")
         if not isinstance(params, ParamStore):
             raise GuideError(f"`params` is {type(params).__name__}, but must be the store of a run: give `svi.params`.")
-        levels = levels.tolist() if isinstance(levels, Tensor) else levels
-        if not isinstance(levels, Sequence) or not levels or not all(0.0 < level < 1.0 for level in levels):
-            raise GuideError(f"`levels` is {levels!r}, but must be a list of probabilities between 0 and 1: [0.05, 0.95].")
         rows: list[dict[str, Tensor]] = []
         with torch.no_grad(), params:
-            points = self.quantile_points(torch.as_tensor(levels, dtype=torch.float64))
-            for k in range(len(levels)):
+            at = points()
+            for k in range(count):
 
-                def answer(site: Sample, steps: tuple[Step, ...], k: int = k) -> Sample:
+                def answer(site: Sample, steps: tuple[Step, ...], before: Trace, k: int = k) -> Sample:
                     place = self.known(site)
-                    onto = bijection(continuous_support(site))
-                    return site.but(value=onto(place.present(points[site.name][k].to(place.start.dtype), site)))
+                    return site.but(value=self.onto(site)(place.present(at[site.name][k].to(place.start.dtype), site)))
 
                 rows.append(run_answered(self.model, args, kwargs, answer, alone=True))
         return {name: torch.stack([row[name] for row in rows]).detach() for name in rows[0]}
@@ -255,10 +271,12 @@ class _Answered(Answering):
     values: dict[str, Tensor] = required()
     alone: bool = False
 
+    before: Trace = field(init=False, repr=False, default_factory=Trace)
+
     first: dict[str, Sample] = field(init=False, repr=False, default_factory=dict)
 
     def latent(self, site: Sample, steps: tuple[Step, ...]) -> Tensor:
-        value: Tensor = self.answer(site, steps).value
+        value: Tensor = self.answer(site, steps, self.before).value
         self.first[site.name], self.values[site.name] = site, value
         return value
 
@@ -305,7 +323,8 @@ def run_answered(
     values: dict[str, Tensor] = {}
     answered = _Answered(answer=answer, values=values, alone=alone)
     passive = Buffers(live=False)  # the model's own run updates the buffers of its networks
-    with answered, trace() as recorder, explain_torch_errors(lambda: recorder.trace, model, args, kwargs), passive:
+    with answered as running, trace() as recorder, explain_torch_errors(lambda: recorder.trace, model, args, kwargs), passive:
+        running.before = recorder.trace
         run_program(model, args, kwargs)
     return values
 

@@ -11,8 +11,7 @@ from sursum.core.calling import refuse_coroutines, run_program
 from sursum.core.messages import Sample, Step
 from sursum.core.runtime import perform
 from sursum.core.scope import open_plates
-from sursum.density.unconstrain import continuous_support
-from sursum.distributions.bijections import bijection
+from sursum.core.trace import Trace
 from sursum.errors import GuideError
 from sursum.handlers import trace
 from sursum.vi.autoguide.guide import AutoGuide, run_answered
@@ -85,12 +84,11 @@ class AutoGuideList(AutoGuide):
                     run_program(part, args, kwargs)
                 drawn |= by_hand.trace.stochastic
 
-        def answer(site: Sample, steps: tuple[Step, ...]) -> Sample:
+        def answer(site: Sample, steps: tuple[Step, ...], before: Trace) -> Sample:
             if site.name in drawn:
                 return site.but(value=drawn[site.name].value)
             k, part = self._owner(site)
-            onto = bijection(continuous_support(site))
-            answered: Sample = perform(part.draw(part.known(site), site, onto, begun[k], outer))
+            answered: Sample = perform(part.sent(site, begun[k], outer, before))
             return answered
 
         return run_answered(self.model, args, kwargs, answer)

@@ -90,6 +90,7 @@ class AutoHierarchicalNormal(_Following):
         self.init_weight = real_number("init_weight", init_weight, GuideError, "1 is usual", above=0)
 
     def laid_out(self, places: Mapping[str, Place]) -> None:
+        super().laid_out(places)
         unknown = sorted((self.sites or frozenset()) - places.keys())
         if unknown:
             raise GuideError(f"`sites` names {unknown[0]!r}, and the model's latent sites are {', '.join(map(repr, places))}.")

@@ -14,8 +14,10 @@ from sursum.common.settings import real_number
 from sursum.core.messages import Frame, Sample
 from sursum.core.plates import place as fit_to_plates
 from sursum.core.plates import plate_scale
+from sursum.core.trace import Trace
 from sursum.density.unconstrain import is_identity
 from sursum.errors import GuideError
+from sursum.vi.autoguide.conditionals import Conditional, asked
 from sursum.vi.autoguide.guide import AutoGuide, Place, join_plates
 from sursum.vi.autoguide.init import InitLoc
 from sursum.vi.particle import IN_SUPPORT
@@ -34,7 +36,13 @@ class AutoNormal(AutoGuide):
         model: the program.
         init_loc_fn: where the means start; see `AutoGuide`.
         init_scale: the initial standard deviation, above 0.
+        conditionals: by name, for sites that are to have another distribution, a function of the site's prior and of the values
+            of the sites before it, by name, that returns the distribution, on the site's support, or a tensor for a point. It
+            is called inside the site's plates, and may read parameters and draw auxiliary sites.
         prefix: prefix of the parameters' names.
+
+    Raises:
+        GuideError: a conditional of a site that does not exist, or that is in a scan; one that returns something else.
 
     References:
         Kucukelbir et al., "Automatic differentiation variational inference" (2017), section 2.4.
@@ -47,13 +55,48 @@ class AutoNormal(AutoGuide):
         >>> result = svi.run(300)
         >>> abs(float(svi.guide.median(svi.params)["mu"]) - 1.0) < 0.3
         True
+
+        A site that follows another:
+
+        >>> def pair():
+        ...     return su.sample("z", dist.Normal(su.sample("mu", dist.Normal(0.0, 1.0)), 1.0))
+        >>> follow = lambda prior, values: dist.Normal(su.param("w", torch.tensor(0.5)) * values["mu"], prior.scale)
+        >>> guide = AutoNormal(pair, conditionals={"z": follow})
+        >>> with su.ParamStore() as store:
+        ...     _ = guide()
+        >>> list(store.unconstrained)
+        ['auto.loc.mu', 'auto.scale.mu', 'w']
     """
 
     def __init__(
-        self, model: Any, *, init_loc_fn: InitLoc | None = None, init_scale: float = 0.1, prefix: str = "auto"
+        self,
+        model: Any,
+        *,
+        init_loc_fn: InitLoc | None = None,
+        init_scale: float = 0.1,
+        conditionals: Mapping[str, Conditional] | None = None,
+        prefix: str = "auto",
     ) -> None:
         super().__init__(model, init_loc_fn=init_loc_fn, prefix=prefix)
         self.init_scale = check_scale(init_scale)
+        self.conditionals = dict(conditionals or {})
+        for name, conditional in self.conditionals.items():
+            if not callable(conditional):
+                raise GuideError(
+                    f"the conditional of {name!r} is {conditional!r}, but must be a function of the prior and of the values "
+                    "before it: lambda prior, values: dist.Normal(…)."
+                )
+
+    def laid_out(self, places: Mapping[str, Place]) -> None:
+        for name in self.conditionals:
+            if name not in places:
+                raise GuideError(
+                    f"`conditionals` names {name!r}, and the model's latent sites are {', '.join(map(repr, places))}."
+                )
+
+    def conditional(self, site: Sample, before: Trace, outer: tuple[Frame, ...]) -> Sample | None:
+        given = self.conditionals.get(site.name)
+        return None if given is None else asked(given, site, before, outer)
 
     def draw(self, place: Place, site: Sample, onto: Any, begun: Mapping[str, Tensor], outer: tuple[Frame, ...]) -> Sample:
         loc, scale = (place.present(part, site) for part in self._parameters(place))
@@ -68,6 +111,8 @@ class AutoNormal(AutoGuide):
         return loc, scale
 
     def quantile_points(self, levels: Tensor) -> Mapping[str, Tensor]:
+        if self.conditionals:
+            raise GuideError("conditionals have no quantiles in closed form: use those of draws, `svi.sample(1000)`.")
         points = {}
         for name, place in self.places.items():
             loc, scale = self._parameters(place)

@@ -11,13 +11,16 @@ from torch import Tensor
 from torch.distributions import Distribution, Transform, constraints
 
 from sursum import distributions as dist
+from sursum.core.messages import Frame, Sample
 from sursum.errors import GuideError
+from sursum.handlers import ParamStore
 from sursum.vi.autoguide.guide import Place
 from sursum.vi.autoguide.init import InitLoc
-from sursum.vi.autoguide.joint import JointGuide
-from sursum.vi.pushforward import Pushforward
+from sursum.vi.autoguide.joint import JointGuide, normal_quantiles, unpack
+from sursum.vi.pushforward import PlacedDelta, Pushforward
 
 Dependency = str | Callable[[Tensor], Tensor]
+
 KINDS = ("delta", "normal", "mvn")
 
 
@@ -33,8 +36,9 @@ class AutoStructured(JointGuide):
 
     Args:
         model: the program.
-        conditionals: "delta" (a point), "normal" or "mvn" (a full covariance) for all sites, or by name; those that are not
-            named are "mvn".
+        conditionals: "delta" (a point on the support), "normal" or "mvn" (a full covariance) for all sites, or by name; those
+            that are not named are "mvn". By name also a function that draws the noise of a site, in place of
+            :math:`s_i \odot (…)`, as auxiliary sites: ``su.sample("e", dist.StudentT(…), infer={"is_auxiliary": True})``.
         dependencies: by name, the sites that a site depends on, each with "linear" or a function from its a to a shift, of the
             same number of elements as the site: ``{"z": {"mu": "linear"}}``. "linear" for all: each depends on all before it.
         init_loc_fn: where locations start; see `AutoGuide`.
@@ -63,7 +67,7 @@ class AutoStructured(JointGuide):
         self,
         model: Any,
         *,
-        conditionals: str | Mapping[str, str] = "mvn",
+        conditionals: str | Mapping[str, str | Callable[[], Tensor]] = "mvn",
         dependencies: str | Mapping[str, Mapping[str, Dependency]] = "linear",
         init_loc_fn: InitLoc | None = None,
         init_scale: float = 0.1,
@@ -72,8 +76,11 @@ class AutoStructured(JointGuide):
         super().__init__(model, init_loc_fn=init_loc_fn, init_scale=init_scale, prefix=prefix)
         kinds = [conditionals] if isinstance(conditionals, str) else list(conditionals.values())
         for kind in kinds:
-            if kind not in KINDS:
-                raise GuideError(f"`conditionals` has {kind!r}, and a conditional is one of {', '.join(map(repr, KINDS))}.")
+            if not callable(kind) and kind not in KINDS:
+                raise GuideError(
+                    f"`conditionals` has {kind!r}, and a conditional is one of {', '.join(map(repr, KINDS))}, or a function "
+                    "that draws noise."
+                )
         if isinstance(dependencies, str) and dependencies != "linear":
             raise GuideError(
                 f"`dependencies` is {dependencies!r}, but must be 'linear', or sites by name: {{'z': {{'mu': 'linear'}}}}."
@@ -100,30 +107,40 @@ class AutoStructured(JointGuide):
                     raise GuideError(f"site {name!r} depends on {up!r} by {how!r}, which is neither 'linear' nor a function.")
         self._order = _sorted(self._edges)
 
+    def draw(self, place: Place, site: Sample, onto: Any, begun: Mapping[str, Tensor], outer: tuple[Frame, ...]) -> Sample:
+        drawn = super().draw(place, site, onto, begun, outer)
+        if self._kind(place.name) != "delta":
+            return drawn
+        # A point is one on the support, as that of AutoDelta.
+        return drawn.but(fn=PlacedDelta(drawn.fn.free, drawn.fn.v, 0.0, len(site.fn.event_shape)))
+
     def posterior(self) -> Distribution:
         sizes = {name: self.slices[name].stop - self.slices[name].start for name in self._order}
-        free = {name: size for name, size in sizes.items() if self._kind(name) != "delta"}
+        free = {name: size for name, size in sizes.items() if self._kind(name) in ("normal", "mvn")}
         count = sum(free.values())
         base = dist.Normal(
             torch.zeros(count, dtype=self.start.dtype), torch.ones((), dtype=self.start.dtype), validate_args=False
         ).to_event(1)
         return Pushforward(base, self._blocks(sizes), torch.Size([self.dim]))
 
-    def _kind(self, name: str) -> str:
+    def _kind(self, name: str) -> str | Callable[[], Tensor]:
         return self.conditionals if isinstance(self.conditionals, str) else self.conditionals.get(name, "mvn")
 
     def _blocks(self, sizes: Mapping[str, int]) -> Blocks:
-        loc, scale, lower = dict[str, Tensor](), dict[str, Tensor](), dict[str, Tensor]()
+        loc, scale, lower, drawn = dict[str, Tensor](), dict[str, Tensor](), dict[str, Tensor](), dict[str, Tensor]()
         shifts: dict[str, list[tuple[str, Callable[[Tensor], Tensor]]]] = {}
         dtype = self.start.dtype
         for name, size in sizes.items():
             start = self.start[self.slices[name]]
             loc[name] = self.parameter(f"loc.{name}", start.clone)
-            if self._kind(name) != "delta":
+            kind = self._kind(name)
+            if callable(kind):
+                drawn[name] = _flat(name, kind(), size, dtype)
+            elif kind != "delta":
                 scale[name] = self.parameter(
                     f"scale.{name}", partial(torch.full_like, start, self.init_scale), constraints.positive
                 )
-            if self._kind(name) == "mvn" and size > 1:
+            if kind == "mvn" and size > 1:
                 below = self.parameter(f"lower.{name}", partial(torch.zeros, size * (size - 1) // 2, dtype=dtype))
                 rows, columns = torch.tril_indices(size, size, -1)
                 flat = torch.zeros(size * size, dtype=dtype).index_put((rows * size + columns,), below)
@@ -131,17 +148,37 @@ class AutoStructured(JointGuide):
             shifts[name] = []
             for up, how in self._edges[name].items():
                 if callable(how):
-                    shifts[name].append((up, how))
+                    shifts[name].append((up, partial(_by, how, name, up, size)))
                     continue
                 weight = self.parameter(f"weight.{name}.{up}", partial(torch.zeros, (size, sizes[up]), dtype=dtype))
                 shifts[name].append((up, partial(_times, weight)))
-        return Blocks(loc, scale, lower, shifts, self.slices)
+        return Blocks(loc, scale, lower, drawn, shifts, self.slices)
 
     def quantile_points(self, levels: Tensor) -> Mapping[str, Tensor]:
-        raise GuideError(
-            "AutoStructured has no marginal quantiles in closed form, since its sites depend on each other. Take those "
-            "of draws: svi.sample(1000)."
-        )
+        functions = any(callable(how) for ups in self._edges.values() for how in ups.values())
+        if functions or any(callable(self._kind(name)) for name in self._order):
+            raise GuideError(
+                "AutoStructured has no marginal quantiles in closed form where sites depend on each other by functions, or "
+                "draw their noise by them. Take those of draws: svi.sample(1000)."
+            )
+        blocks = self._blocks({name: self.slices[name].stop - self.slices[name].start for name in self._order})
+        count = sum(len(scale) for scale in blocks.scale.values())
+        centre = blocks(self.start.new_zeros(count))
+        sd = (blocks(torch.eye(count, dtype=self.start.dtype)) - centre).double().norm(dim=0)
+        return unpack(self, normal_quantiles(levels, centre, sd))
+
+    def centre(self, params: ParamStore) -> dict[str, Tensor]:
+        """The values of all sites at their locations μ: the medians, where sites depend on each other linearly.
+
+        Args:
+            params: the store with the guide's parameters, `svi.params`.
+        """
+
+        def points() -> dict[str, Tensor]:
+            loc = torch.cat([self.parameter(f"loc.{name}", self.start[part].clone) for name, part in self.slices.items()])
+            return unpack(self, loc.unsqueeze(0))
+
+        return {name: value[0] for name, value in self.rows(params, points, 1).items()}
 
 
 class Blocks(Transform):
@@ -156,11 +193,13 @@ class Blocks(Transform):
         loc: Mapping[str, Tensor],
         scale: Mapping[str, Tensor],
         lower: Mapping[str, Tensor],
+        drawn: Mapping[str, Tensor],
         shifts: Mapping[str, list[tuple[str, Callable[[Tensor], Tensor]]]],
         slices: Mapping[str, slice],
     ) -> None:
         super().__init__()
-        self.loc, self.scale, self.lower, self.shifts, self.slices = loc, scale, lower, shifts, slices
+        self.loc, self.scale, self.lower, self.drawn = loc, scale, lower, drawn
+        self.shifts, self.slices = shifts, slices
 
     def _call(self, x: Tensor) -> Tensor:
         at, apart, found = 0, dict[str, Tensor](), dict[str, Tensor]()
@@ -171,7 +210,7 @@ class Blocks(Transform):
                 turned = noise + (self.lower[name] @ noise.unsqueeze(-1)).squeeze(-1) if name in self.lower else noise
                 value = self.scale[name] * turned
             else:
-                value = torch.zeros_like(loc).expand(x.shape[:-1] + loc.shape)
+                value = self.drawn.get(name, torch.zeros_like(loc)).expand(x.shape[:-1] + loc.shape)
             for up, shift in self.shifts[name]:
                 value = value + shift(apart[up]).reshape(value.shape)
             apart[name] = value
@@ -194,6 +233,27 @@ class Blocks(Transform):
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
         total = sum((scale.log().sum() for scale in self.scale.values()), torch.zeros((), dtype=y.dtype))
         return total.expand(y.shape[:-1])
+
+
+def _flat(name: str, drawn: Tensor, size: int, dtype: torch.dtype) -> Tensor:
+    """What the user's function draws for a site, in one dimension."""
+    if not isinstance(drawn, Tensor) or (drawn.numel() != size and drawn.shape[-1:] != (size,)):
+        raise GuideError(
+            f"the conditional of site {name!r} returned {drawn!r}, but must return a tensor of {size} numbers, its noise in "
+            "unconstrained coordinates."
+        )
+    return (drawn.reshape(size) if drawn.numel() == size else drawn).to(dtype)
+
+
+def _by(how: Callable[[Tensor], Tensor], name: str, up: str, size: int, apart: Tensor) -> Tensor:
+    """The shift of a site by the user's function of another."""
+    shift = how(apart)
+    if not isinstance(shift, Tensor) or shift.numel() != apart.shape[:-1].numel() * size:
+        raise GuideError(
+            f"the function by which site {name!r} depends on {up!r} returned {shift!r}, but must return {size} numbers, the "
+            f"shift of the coordinates of {name!r}, for the {apart.shape[-1]} of {up!r}."
+        )
+    return shift
 
 
 def _times(weight: Tensor, vector: Tensor) -> Tensor:

@@ -4,24 +4,27 @@ Imports sursum's public names and the store; `sursum.compat.pyro.infer` imports 
 """
 
 from sursum.compat.pyro._refuse import refusing
-from sursum.compat.pyro.infer.autoguide import guides, initialization
+from sursum.compat.pyro.infer.autoguide import effect, guides, initialization, structured
+from sursum.compat.pyro.infer.autoguide.base import AutoGuide
+from sursum.compat.pyro.infer.autoguide.effect import (
+    AutoHierarchicalNormalMessenger,
+    AutoMessenger,
+    AutoNormalMessenger,
+    AutoRegressiveMessenger,
+)
 from sursum.compat.pyro.infer.autoguide.guides import (
     AutoCallable,
     AutoContinuous,
     AutoDelta,
     AutoDiagonalNormal,
-    AutoGuide,
+    AutoDiscreteParallel,
     AutoGuideList,
-    AutoHierarchicalNormalMessenger,
     AutoIAFNormal,
     AutoLaplaceApproximation,
     AutoLowRankMultivariateNormal,
     AutoMultivariateNormal,
     AutoNormal,
     AutoNormalizingFlow,
-    AutoNormalMessenger,
-    AutoRegressiveMessenger,
-    AutoStructured,
     mean_field_entropy,
 )
 from sursum.compat.pyro.infer.autoguide.initialization import (
@@ -33,24 +36,29 @@ from sursum.compat.pyro.infer.autoguide.initialization import (
     init_to_uniform,
     init_to_value,
 )
+from sursum.compat.pyro.infer.autoguide.structured import AutoGaussian, AutoStructured
 
 __all__ = [
     "AutoCallable",
     "AutoContinuous",
     "AutoDelta",
     "AutoDiagonalNormal",
+    "AutoDiscreteParallel",
+    "AutoGaussian",
     "AutoGuide",
     "AutoGuideList",
     "AutoHierarchicalNormalMessenger",
     "AutoIAFNormal",
     "AutoLaplaceApproximation",
     "AutoLowRankMultivariateNormal",
+    "AutoMessenger",
     "AutoMultivariateNormal",
     "AutoNormal",
     "AutoNormalMessenger",
     "AutoNormalizingFlow",
     "AutoRegressiveMessenger",
     "AutoStructured",
+    "effect",
     "guides",
     "init_to_feasible",
     "init_to_generated",
@@ -61,14 +69,7 @@ __all__ = [
     "init_to_value",
     "initialization",
     "mean_field_entropy",
+    "structured",
 ]
 
-__getattr__ = refusing(
-    "pyro.infer.autoguide",
-    __all__,
-    {
-        "AutoDiscreteParallel": "discrete sites are summed out, TraceEnum_ELBO; a guide of yours draws them",
-        "AutoGaussian": "write AutoMultivariateNormal(model)",
-        "AutoMessenger": "write a guide of yours",
-    },
-)
+__getattr__ = refusing("pyro.infer.autoguide", __all__, {})

@@ -1,15 +1,17 @@
-"""Automatic guides with Pyro's surface: modules whose parameters are in the global store, under Pyro's names."""
+"""Pyro's automatic guides: independent sites, all coordinates at once, points, lists, and discrete sites."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 import sursum as su
+from sursum.compat.pyro.infer.autoguide.base import AutoGuide, Started
 from sursum.compat.pyro.infer.autoguide.initialization import by_default
 from sursum.compat.pyro.infer.autoguide.stored import (
     _IAF,
@@ -17,117 +19,25 @@ from sursum.compat.pyro.infer.autoguide.stored import (
     _Diagonal,
     _Flow,
     _Full,
-    _Hierarchical,
     _Laplace,
     _List,
     _LowRank,
     _Normal,
-    _Regressive,
-    _Structured,
 )
+from sursum.compat.pyro.plates import plate
+from sursum.compat.pyro.primitives import param, sample
 from sursum.compat.pyro.running import as_program
 from sursum.compat.pyro.store import STORE
 from sursum.errors import GuideError
 
 
-class AutoGuide(nn.Module):
-    """The base of the guides here: called like the model, it draws every latent site.
-
-    Args:
-        model: the program.
-        create_plates: has no use: plates are the model's own.
-    """
-
-    kind: ClassVar[Any] = None
-
-    def __init__(self, model: Callable[..., Any], *, create_plates: Any = None, **settings: Any) -> None:
-        super().__init__()
-        if not callable(model):
-            raise GuideError(f"`model` is {model!r}, but must be a program: a callable.")
-        # Not an attribute of the module, of which the model's networks would become a part.
-        self.__dict__["model"] = model
-        if self.kind is None:
-            raise GuideError(f"{type(self).__name__} is a base class: write AutoNormal(model), say.")
-        self.__dict__["sursum"] = self.kind(as_program(self._shown(model)), prefix=type(self).__name__, **settings)
-
-    def _shown(self, model: Callable[..., Any]) -> Callable[..., Any]:
-        """The model without the sites that it did not have at first: data that are to be predicted are not the guide's."""
-
-        def later(site: Any) -> bool:
-            places = self.sursum.places
-            latent = isinstance(site, su.handlers.Sample) and not site.is_observed and not site.infer.get("is_subsample")
-            return bool(places) and latent and site.name not in places
-
-        return su.block(model, hide_fn=later)
-
-    model: Callable[..., Any]
-    sursum: Any
-
-    @property
-    def prefix(self) -> str:
-        return str(self.sursum.prefix)
-
-    def forward(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
-        """Draw every latent site; the values by name."""
-        if not args and not kwargs:
-            args, kwargs = self.__dict__.get("_first", ((), {}))
-        drawn: dict[str, Tensor] = self.sursum(*args, **kwargs)
-        self.__dict__.setdefault("_first", (args, kwargs))
-        return drawn
-
-    def named_parameters(  # type: ignore[override]
-        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
-    ) -> Iterator[tuple[str, Tensor]]:
-        """The guide's leaves in the store; none before its first call."""
-        begin = f"{self.prefix}."
-        for name, leaf in list(STORE.leaves.items()):
-            if name.startswith(begin):
-                yield f"{prefix}{'.' if prefix else ''}{name.removeprefix(begin)}", leaf
-
-    def _set_up(self, args: Any, kwargs: Any) -> None:
-        if not self.sursum.places:
-            self.sursum.set_up(args, kwargs)
-
-    def median(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
-        """The median of every latent site, by name."""
-        self._set_up(args, kwargs)
-        found: dict[str, Tensor] = self.sursum.median(su.ParamStore())
-        return found
-
-    def quantiles(self, quantiles: Any, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
-        """Marginal quantiles of every latent site, (quantiles, *shape), by name."""
-        self._set_up(args, kwargs)
-        levels = [float(quantiles)] if isinstance(quantiles, float) else list(map(float, quantiles))
-        found: dict[str, Tensor] = self.sursum.quantiles(su.ParamStore(), levels)
-        return found
-
-    def sample_posterior(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
-        """One draw of every latent site."""
-        with torch.no_grad(), su.block():
-            return self.forward(*args, **kwargs)
-
-
-class _Started(AutoGuide):
-    """A guide that starts at a value of every site."""
-
-    def __init__(
-        self,
-        model: Callable[..., Any],
-        *,
-        init_loc_fn: Callable[[Any], Any] = by_default,
-        create_plates: Any = None,
-        **settings: Any,
-    ) -> None:
-        super().__init__(model, create_plates=create_plates, init_loc_fn=init_loc_fn, **settings)
-
-
-class AutoDelta(_Started):
+class AutoDelta(Started):
     """A point for every site; its parameters are ``AutoDelta.<site>``."""
 
     kind = _Delta
 
 
-class AutoNormal(_Started):
+class AutoNormal(Started):
     """Independent normal distributions; the parameters are ``AutoNormal.locs.<site>`` and ``AutoNormal.scales.<site>``."""
 
     kind = _Normal
@@ -145,77 +55,19 @@ class AutoNormal(_Started):
     @property
     def locs(self) -> SimpleNamespace:
         """The locations, by site."""
-        return _namespace(f"{self.prefix}.locs.")
+        return namespace(f"{self.prefix}.locs.")
 
     @property
     def scales(self) -> SimpleNamespace:
         """The scales, by site."""
-        return _namespace(f"{self.prefix}.scales.")
+        return namespace(f"{self.prefix}.scales.")
 
 
-class AutoNormalMessenger(AutoNormal):
-    """A normal distribution for every unconstrained coordinate, drawn in the order of the model."""
-
-
-class AutoHierarchicalNormalMessenger(AutoGuide):
-    """Normal distributions whose means follow the priors, given what a site's parents are.
-
-    Args:
-        init_weight: the initial weight of the prior's mean.
-        hierarchical_sites: the sites that follow their priors; all if left out.
-    """
-
-    kind = _Hierarchical
-
-    def __init__(
-        self,
-        model: Callable[..., Any],
-        *,
-        init_loc_fn: Callable[[Any], Any] = by_default,
-        init_scale: float = 0.1,
-        init_weight: float = 1.0,
-        hierarchical_sites: Sequence[str] | None = None,
-    ) -> None:
-        super().__init__(
-            model, init_loc_fn=init_loc_fn, init_scale=init_scale, init_weight=init_weight, sites=hierarchical_sites
-        )
-
-
-class AutoRegressiveMessenger(AutoGuide):
-    """Priors, shifted and scaled in unconstrained coordinates; it starts at the prior."""
-
-    kind = _Regressive
-
-
-class AutoStructured(AutoGuide):
-    """A distribution for each site, shifted by functions of the sites that it depends on.
-
-    Args:
-        conditionals: "delta", "normal" or "mvn", for all sites or by name.
-        dependencies: "linear", by which each site depends on all before it, or by name the sites that a site depends on.
-    """
-
-    kind = _Structured
-
-    def __init__(
-        self,
-        model: Callable[..., Any],
-        *,
-        conditionals: str | Mapping[str, str] = "mvn",
-        dependencies: str | Mapping[str, Mapping[str, Any]] = "linear",
-        init_loc_fn: Callable[[Any], Any] = by_default,
-        init_scale: float = 0.1,
-        create_plates: Any = None,
-    ) -> None:
-        settings: dict[str, Any] = {"conditionals": conditionals, "dependencies": dependencies}
-        super().__init__(model, create_plates=create_plates, init_loc_fn=init_loc_fn, init_scale=init_scale, **settings)
-
-
-def _namespace(begin: str) -> SimpleNamespace:
+def namespace(begin: str) -> SimpleNamespace:
     return SimpleNamespace(**{name.removeprefix(begin): STORE[name] for name in STORE if name.startswith(begin)})
 
 
-class AutoContinuous(_Started):
+class AutoContinuous(Started):
     """The base of guides with one distribution over all unconstrained coordinates."""
 
     @property
@@ -405,6 +257,61 @@ class AutoGuideList(AutoGuide):
 
     def __getitem__(self, index: int) -> Any:
         return self.parts[index]
+
+
+class AutoDiscreteParallel(AutoGuide):
+    """Independent distributions of discrete sites, for `TraceEnum_ELBO`, which averages over them.
+
+    The parameters are ``AutoDiscreteParallel.<site>_probs``, and start at the prior's probabilities.
+
+    Raises:
+        GuideError: from the first call, for a site that is not Bernoulli, Categorical or OneHotCategorical, or that is in a
+            subsampled plate or a sequential one.
+    """
+
+    def __init__(self, model: Callable[..., Any], *, create_plates: Any = None) -> None:
+        nn.Module.__init__(self)
+        self.__dict__["model"] = model
+        self.__dict__["sursum"] = self._draw
+        self.__dict__["_sites"] = {}
+
+    @property
+    def prefix(self) -> str:
+        return type(self).__name__
+
+    def forward(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
+        return self._draw(*args, **kwargs)
+
+    def _draw(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
+        sites: dict[str, Any] = self.__dict__["_sites"]
+        if not sites:
+            with torch.no_grad(), su.block():
+                found = su.trace(as_program(self.model)).get_trace(*args, **kwargs).stochastic
+            sites |= {name: _discrete(site) for name, site in found.items() if not site.infer.get("is_subsample")}
+        drawn = {}
+        for name, site in sites.items():
+            start = site.fn.probs.detach().clone()
+            probs = param(f"{self.prefix}.{name}_probs", start, constraint=site.fn.arg_constraints["probs"])
+            with ExitStack() as stack:
+                for frame in site.plates:
+                    stack.enter_context(plate(frame.name, frame.size, dim=frame.dim))
+                drawn[name] = sample(name, type(site.fn)(probs=probs), infer={"enumerate": "parallel"})
+        return drawn
+
+
+def _discrete(site: Any) -> Any:
+    """A latent site that `AutoDiscreteParallel` has a distribution for."""
+    if not isinstance(site.fn, (su.distributions.Bernoulli, su.distributions.Categorical, su.distributions.OneHotCategorical)):
+        raise GuideError(
+            f"latent site {site}, a {type(site.fn).__name__}, is not one of AutoDiscreteParallel's: Bernoulli, Categorical or "
+            "OneHotCategorical. Hide it, poutine.block(model, hide=[…]), and give it a guide of its own in an AutoGuideList."
+        )
+    if any(frame.dim is None or frame.indices is not None for frame in site.plates):
+        raise GuideError(
+            f"latent site {site} is in a subsampled plate or a sequential one, in which AutoDiscreteParallel has no "
+            "distributions for it. Leave it out of the guide: TraceEnum_ELBO sums it out of the model."
+        )
+    return site
 
 
 class AutoCallable(AutoGuide):

@@ -66,3 +66,11 @@ def by_default(site: Any) -> Tensor | None:
         return None
     found: Tensor | None = init_to_median(site)
     return found
+
+
+def by_mean(site: Any) -> Tensor | None:
+    """Where a lifted parameter has a value of its own, there; otherwise the mean of the prior, or the middle of the support."""
+    if site.init is not None or site.param is not None:
+        return None
+    found: Tensor | None = init_to_mean(site, fallback=init_to_feasible)
+    return found

@@ -22,7 +22,8 @@ class Stored:
         self, name: str, initial: Callable[[], Tensor], constraint: constraints.Constraint = constraints.real
     ) -> Tensor:
         first, dot, rest = name.partition(".")
-        return param(f"{self.prefix}.{self.renamed.get(first, first)}{dot}{rest}", initial, constraint)
+        begin = f"{self.prefix}." if self.prefix else ""
+        return param(f"{begin}{self.renamed.get(first, first)}{dot}{rest}", initial, constraint)
 
 
 class _Normal(Stored, ours.AutoNormal):
@@ -75,16 +76,24 @@ class _IAF(Stored, ours.AutoIAFNormal):
     pass
 
 
-class _Hierarchical(Stored, ours.AutoHierarchicalNormal):
+class _Messenger(Stored, ours.AutoNormal):
+    """Each site by the `get_posterior` of its owner."""
+
     renamed: ClassVar[Mapping[str, str]] = {"loc": "locs", "scale": "scales", "weight": "weights"}
+    owner: Any = None
 
-
-class _Regressive(Stored, ours.AutoRegressive):
-    renamed: ClassVar[Mapping[str, str]] = {"loc": "locs", "scale": "scales"}
+    def conditional(self, site: Any, before: Any, outer: Any) -> Any:
+        self.owner.__dict__.update(trace=before, _at=site)
+        self.conditionals = {site.name: lambda prior, values: self.owner.get_posterior(site.name, prior)}
+        return super().conditional(site, before, outer)
 
 
 class _Structured(Stored, ours.AutoStructured):
     renamed: ClassVar[Mapping[str, str]] = {"loc": "locs", "scale": "scales"}
+
+
+class _Gaussian(Stored, ours.AutoGaussian):
+    renamed: ClassVar[Mapping[str, str]] = {"loc": "locs", "scale": "scales", "white": "white_vecs", "root": "prec_sqrts"}
 
 
 class _List(ours.AutoGuideList):
