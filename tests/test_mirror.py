@@ -67,6 +67,7 @@ COVERED = {
     "posterior/saving.py": ["posterior/test_posterior.py", "draws/test_run_store.py"],
     "io/zarr_metadata.py": ["io/test_zarr_store.py", "io/test_files.py"],
     "predict/at_draw.py": ["predict/test_predictive.py"],
+    "predict/free_sizes.py": ["predict/test_shipped_ensemble.py"],
     "predict/given_draws.py": ["predict/test_predictive.py"],
     "predict/network_draws.py": ["predict/test_module_ensemble.py"],
     "predict/network_outputs.py": ["predict/test_shipped_ensemble.py"],

@@ -126,7 +126,69 @@ def test_an_exported_ensemble_takes_batches_of_any_size(training: bool) -> None:
         torch.testing.assert_close(program.module()(x), by_hand(net, draws, x))
 
 
-@pytest.mark.skipif(torch.__version__ < "2.13", reason="torch 2.11 cannot write an exported vmap to a file")
+class Attending(nn.Module):
+    """Words, attention among them, and normalisation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.norm, self.out = nn.Embedding(7, 4), nn.LayerNorm(4), nn.Linear(4, 2)
+        self.attention = nn.MultiheadAttention(4, 2, batch_first=True)
+
+    def forward(self, words: Tensor) -> Tensor:
+        x = self.words(words)
+        return self.out(self.norm(x + self.attention(x, x, x, need_weights=False)[0])).mean(1)
+
+
+def convolving() -> nn.Module:
+    pooled = (nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(8, 2))
+    return nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.GroupNorm(1, 2), *pooled)
+
+
+IMAGES = torch.randn(5, 1, 6, 6, generator=torch.Generator().manual_seed(2))
+WORDS = torch.randint(7, (5, 3), generator=torch.Generator().manual_seed(3))
+LAYERS = [("mapped", mlp, X), ("images", convolving, IMAGES), ("words", Attending, WORDS)]
+
+
+@pytest.mark.parametrize(("make", "x"), [row[1:] for row in LAYERS[1:]], ids=[row[0] for row in LAYERS[1:]])
+def test_layers_whose_mapping_reads_sizes_are_exported_for_batches_of_any_size(make: Any, x: Tensor) -> None:
+    torch.manual_seed(0)
+    net = make().eval()
+    nets = ModuleEnsemble(net, draws_of(net, 3)).eval()
+    program = torch.export.export(nets, (x,), dynamic_shapes=({0: torch.export.Dim("rows", min=2)},))
+    for rows in (x, torch.cat([x, x, x[:1]]), x[:2]):
+        expected = torch.stack([one(rows) for one in nets])
+        torch.testing.assert_close(program.module()(rows), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_only_layers_whose_mapping_reads_sizes_are_exported_one_by_one() -> None:
+    rows = torch.export.Dim("rows", min=2)
+    count = lambda nets, **given: str(torch.export.export(nets, (X,), **given).graph).count("aten.tanh")
+    nets = ModuleEnsemble(mlp(), draws_of(mlp()))
+    assert count(nets, dynamic_shapes=({0: rows},)) == 1
+    normed = nn.Sequential(nn.Linear(2, 3), nn.LayerNorm(3), nn.Tanh()).eval()
+    nets = ModuleEnsemble(normed, draws_of(normed))
+    assert count(nets) == 1, "without free sizes"
+    assert count(nets, dynamic_shapes=({0: rows},)) == 5
+
+
+@pytest.mark.parametrize(("make", "x"), [row[1:] for row in LAYERS], ids=[row[0] for row in LAYERS])
+@pytest.mark.filterwarnings("ignore")  # the exporter's own
+def test_onnx_takes_batches_of_any_size(make: Any, x: Tensor, tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    runtime = pytest.importorskip("onnxruntime")
+    torch.manual_seed(0)
+    nets = ModuleEnsemble(make().eval(), draws_of(make(), 3)).eval()
+    shapes = ({0: torch.export.Dim("rows", min=2)},)
+    written = torch.onnx.export(nets, (x,), dynamo=True, dynamic_shapes=shapes, verbose=False)
+    assert written is not None
+    written.save(tmp_path / "nets.onnx")
+    session = runtime.InferenceSession(tmp_path / "nets.onnx")
+    assert session.get_inputs()[0].shape[0] == "rows"
+    for rows in (x, torch.cat([x, x, x[:1]]), x[:2]):
+        found = torch.from_numpy(session.run(None, {session.get_inputs()[0].name: rows.numpy()})[0])
+        torch.testing.assert_close(found, nets(rows), rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.skipif(torch.__version__ < "2.13", reason="torch 2.11 cannot write an exported vmap to a file")
 def test_the_files_load_where_there_is_no_sursum(tmp_path: Path) -> None:
     net = mlp()

@@ -5,11 +5,14 @@ A torch release that renames one of them breaks this file only. `tests/test_laye
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from importlib import import_module
+from typing import Any
 
 import torch
 from torch._decomp import decomposition_table
 from torch._ops import OpOverload
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd.function import BackwardCFunction
 from torch.distributions.transforms import _InverseTransform as InverseTransform
 from torch.multiprocessing.reductions import StorageWeakRef
@@ -24,6 +27,7 @@ __all__ = [
     "AutoDispatchBelowAutograd",
     "DisableTorchDispatch",
     "DisableTorchFunction",
+    "FreeSizes",
     "InverseTransform",
     "NormBase",
     "OpOverload",
@@ -58,10 +62,33 @@ __all__ = [
 class TorchDispatchMode(_TorchDispatchMode):
     """The base of dispatch modes."""
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """False: torch would import Dynamo, two seconds, to wrap a mode otherwise."""
-        return False
+
+class FreeSizes:
+    """Tensors without numbers, some of whose sizes are symbols.
+
+    Args:
+        mode: operators on them inside it have results of the same kind.
+    """
+
+    def __init__(self) -> None:
+        # This imports SymPy, which is slow.
+        self._shapes = import_module("torch.fx.experimental.symbolic_shapes")
+        self.mode = FakeTensorMode(shape_env=self._shapes.ShapeEnv(), allow_non_fake_inputs=True)
+
+    def like(self, tensor: torch.Tensor) -> torch.Tensor:
+        """A tensor of the same dtype and sizes; those that are symbols in `tensor` are symbols of its own."""
+        sizes: list[Any] = list(tensor.shape)
+        kinds = self._shapes.DimDynamic
+        dims = [kinds.DYNAMIC if isinstance(size, torch.SymInt) else kinds.STATIC for size in sizes]
+        shape = [size.node.hint if isinstance(size, torch.SymInt) else size for size in sizes]
+        real = torch.empty(shape, dtype=tensor.dtype, device=tensor.device)
+        context = self._shapes.StatelessSymbolicContext(dynamic_sizes=dims)
+        return self.mode.from_tensor(real, symbolic_context=context)
+
+    def are_free(self, tensors: Iterable[object]) -> bool:
+        """Whether no operator has fixed a symbol among the sizes of these."""
+        sizes: list[Any] = [size for tensor in tensors if isinstance(tensor, torch.Tensor) for size in tensor.shape]
+        return all(size.node.maybe_as_int() is None for size in sizes if isinstance(size, torch.SymInt))
 
 
 # Checks.

@@ -17,6 +17,7 @@ from sursum.common.torch_private import is_wrapped, tree_flatten
 from sursum.common.vmap import vmap
 from sursum.distributions.randomness import drawing_from, global_seed
 from sursum.errors import PredictionError
+from sursum.predict.free_sizes import keeps_sizes_free
 from sursum.predict.network_outputs import Output
 from sursum.predict.predictive import optional_number
 from sursum.predict.stacked_network import Origin, as_network, at_values, keeps_references, relink, stack, tensors_of
@@ -228,7 +229,10 @@ class ModuleEnsemble(nn.Module):
             found[:] = [Output(call(values), self._title)]
             return found[0].tensors
 
-        if not any(isinstance(part, nn.RNNBase) for part in self.net.modules()):
+        mapped = not any(isinstance(part, nn.RNNBase) for part in self.net.modules())
+        if mapped and not torch.compiler.is_dynamo_compiling():
+            mapped = keeps_sizes_free(self.net, weights, args, kwargs)
+        if mapped:
             values = torch.func.vmap(run, randomness="different")(weights)
             return found[0].stacked(values)
         rows = [run({path: value[k] for path, value in weights.items()}) for k in range(len(self))]
