@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 import torch
 
 import sursum as su
 import sursum.distributions as dist
+from sursum.draws.psis import smooth, upper_k
 from sursum.errors import OptimisationError, OptionError
 from sursum.studies.ladder import _change
 from sursum.studies.ladder_result import Rung
@@ -75,7 +78,7 @@ def test_each_rung_is_near_a_posterior_that_no_gaussian_is() -> None:
     # Where the bound is stationary in the guide's mean, 5 − 2 E[rate] = 0. Steps of 0.02 leave the mean within some per cent.
     assert abs(found["vi"].means["rate"] - mean) < 0.15 * sd
     assert found.posterior.num_chains == 4
-    assert found.posterior.warmup.num_samples == 300
+    assert found.posterior.warmup.num_samples == 200
 
 
 def test_quantities_may_be_predictions() -> None:
@@ -120,12 +123,16 @@ def test_settings_are_checked() -> None:
 
 def test_a_rung_is_enough_by_weights_alone() -> None:
     def rung(k: float | None, change: float | None) -> Rung:
-        return Rung("laplace", su.Posterior({}, {}, np.zeros((1, 1, 0))), {}, {}, k, change, 0.0)
+        posterior = su.Posterior({}, {}, np.zeros((1, 1, 0)))
+        return Rung("laplace", posterior, {}, {}, k, change, 0.0, upper_k=None if k is None else upper_k(k, 4000))
 
     assert rung(0.3, 0.05).is_enough(0.1)
     assert rung(float("nan"), 0.0).is_enough(0.1)
     assert not rung(0.3, 0.2).is_enough(0.1)
     assert not rung(0.9, 0.0).is_enough(0.1)
+    # By the standard error of an estimate from 4,000 draws, (1 + k) / √190, the true k may be above 0.7.
+    assert not rung(0.6, 0.0).is_enough(0.1)
+    assert rung(0.45, 0.0).is_enough(0.1)
     assert not rung(None, None).is_enough(0.1)
 
 
@@ -133,3 +140,27 @@ def test_the_picture_has_a_panel_for_each_element() -> None:
     pytest.importorskip("matplotlib")
     figure = su.infer.Ladder(LIFTED, seed=0).run(Y).plot()
     assert [axes.get_title() for axes in figure.axes] == ["mu"]
+
+
+def test_an_approximation_that_is_not_to_be_trusted_hardly_ever_ends_the_climb() -> None:
+    """Draws of N(0, 1) for N(0, c): the weights have k = 1 − 1 / c, here 0.8."""
+    z = np.random.default_rng(0).normal(size=(300, 4000))
+    k = np.array([smooth(0.5 * 0.8 * row**2).pareto_k for row in z])
+    assert (k <= 0.7).mean() > 0.3  # the estimate alone is often too low
+    assert np.mean([upper_k(one, 4000) <= 0.7 for one in k]) < 0.05
+
+
+def test_it_says_which_rung_is_climbed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sursum.studies.ladder.SOON", 0.0)
+    monkeypatch.setattr("sursum.common.progress.Terminal.EVERY", 0.0)
+    plain = su.infer.Laplace.run
+
+    def slowly(self: su.infer.Laplace, *args: object) -> su.Posterior:
+        time.sleep(0.4)
+        return plain(self, *args)
+
+    monkeypatch.setattr(su.infer.Laplace, "run", slowly)
+    su.infer.Ladder(LIFTED, seed=0, progress=True).run(Y)
+    assert "rung 2 of 5: laplace" in capsys.readouterr().err
+    su.infer.Ladder(LIFTED, seed=0, progress=False).run(Y)
+    assert capsys.readouterr().err == ""

@@ -104,3 +104,18 @@ def test_the_picture(tmp_path, sites):
     titles = [axes.get_title().split() for axes in figure.axes if axes.get_visible()]
     expected = [["mu", "p", "=", "0.25"], ["v[0]", "p", "=", "0.50"], ["v[1]", "p", "=", "0.75"]]
     assert titles == expected[-2 if sites else 0 :]
+
+
+def test_ranks_in_arviz():
+    pytest.importorskip("xarray")
+    ranks = np.arange(10)[:, None].repeat(3, 1)
+    tree = result({"a": 0.5, "b": [0.5, 0.5, 0.5]}, {"a": np.arange(10), "b": ranks}).to_arviz()
+    assert tree["prior_sbc"]["b"].dims == ("chain", "draw", "b_dim_0")
+    np.testing.assert_allclose(tree["prior_sbc"]["b"].values[0, :, 2], (np.arange(10) + 0.5) / 10)
+    assert tree["prior_sbc"]["a"].shape == (1, 10)
+
+
+def test_arviz_draws_the_ranks():
+    plots = pytest.importorskip("arviz_plots")
+    drawn = plots.plot_ecdf_pit(result({"a": 0.5}, {"a": np.arange(10)}).to_arviz(), backend="none")
+    assert "a" in drawn.viz["ecdf_lines"]

@@ -120,3 +120,20 @@ class TestBadInput:
             Importance(model, seed=-1)
         with pytest.raises(VariationalError, match="`num_samples` is 0"):
             Importance(model, num_samples=5, seed=0).run().resample(0)
+
+
+def test_it_shows_how_many_draws_there_are(monkeypatch, capsys):
+    monkeypatch.setattr("sursum.vi.importance.SOON", 0.0)
+
+    def model(y):
+        su.sample("y", dist.Normal(su.sample("z", dist.Normal(0.0, 1.0)), 1.0), obs=y)
+
+    def branching(y):
+        z = su.sample("z", dist.Normal(0.0, 1.0))
+        su.sample("y", dist.Normal(z if float(z.detach()) > 0 else 2 * z, 1.0), obs=y)
+
+    for program, count in ((model, 2500), (branching, 30)):
+        su.infer.Importance(program, num_samples=count, seed=0, progress=True).run(torch.tensor(1.0))
+        assert capsys.readouterr().err.rstrip().endswith(f"{count}/{count} draws\x1b[K")
+    su.infer.Importance(model, num_samples=50, seed=0, progress=False).run(torch.tensor(1.0))
+    assert capsys.readouterr().err == ""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sursum.common.gc_pause import pause_collection
+from sursum.common.progress import SOON, display_for, waiting
 from sursum.compiler.benchmark import Benchmark, benchmark
 from sursum.compiler.build_density import Built, Sites, build_density
 from sursum.compiler.check.gradient import GradientCheck, check_gradient, warn_of_gradient
@@ -305,7 +306,9 @@ def compile_whole(density: LogDensity, engine: str | None = None) -> CompiledDen
 
 
 @pause_collection()
-def compile(model: Callable[..., Any], /, *args: Any, engine: str | None = None, **kwargs: Any) -> CompiledDensity:
+def compile(
+    model: Callable[..., Any], /, *args: Any, engine: str | None = None, progress: bool | None = None, **kwargs: Any
+) -> CompiledDensity:
     """The compiled log density of ``model(*args, **kwargs)``; see `CompiledDensity`.
 
     Args:
@@ -313,17 +316,20 @@ def compile(model: Callable[..., Any], /, *args: Any, engine: str | None = None,
         args, kwargs: its arguments.
         engine: "torch", "native", or None for the fastest available; "eager" runs the program itself for every gradient, also
             one that branches on a value, and is many times slower.
+        progress: whether to show the seconds of a compilation that takes more than two; None shows them on a terminal or in a
+            notebook.
 
     Raises:
-        OptionError: the program has a parameter that is called `engine`.
+        OptionError: the program has a parameter that is called `engine` or `progress`.
 
     Example:
         >>> import sursum as su, sursum.distributions as dist
         >>> su.compile(lambda: su.sample("z", dist.Normal(0.0, 1.0))).dim
         1
     """
-    refuse_shadowed(model, "compile", ["engine"])
-    return compile_density(LogDensity(rolled(model), args, kwargs), engine)
+    refuse_shadowed(model, "compile", ["engine", "progress"])
+    with waiting("compiling", display_for(progress, SOON)):
+        return compile_density(LogDensity(rolled(model), args, kwargs), engine)
 
 
 def check(model: Callable[..., Any], /, *args: Any, **kwargs: Any) -> GradientCheck:

@@ -69,10 +69,29 @@ def smooth(log_weights: Array) -> Smoothed:
     return Smoothed(whole - np.logaddexp.reduce(whole), float(k))
 
 
+def _tail_size(count: int) -> int:
+    """How many of the largest weights are smoothed."""
+    return math.ceil(min(count / 5, 3 * math.sqrt(count)))
+
+
+def upper_k(k: float, count: int) -> float:
+    r"""An estimate of a Pareto k from `count` draws, plus two standard errors.
+
+    .. math:: k + 2\, \frac{1 + k}{\sqrt{M}}
+
+    with M weights in the tail: the error is that of maximum likelihood (Smith 1987, Annals of Statistics 15).
+
+    Example:
+        >>> round(upper_k(0.5, 4000), 2)
+        0.72
+    """
+    return k + 2.0 * (1.0 + k) / math.sqrt(_tail_size(count))
+
+
 def _smooth(logs: Array) -> tuple[Array, float]:
     """Logarithms of weights, the largest of which is 1, with a smooth tail; and the tail's Pareto k."""
     order = np.argsort(logs, kind="stable")
-    size = math.ceil(min(len(logs) / 5, 3 * math.sqrt(len(logs))))
+    size = _tail_size(len(logs))
     cut = max(logs[order[-size - 1]], math.log(np.finfo(np.float64).tiny))
     tail = order[logs[order] > cut]
     if len(tail) <= _LEAST:

@@ -31,11 +31,12 @@ class Rung(Shown):
         posterior: its draws; None for the mode, and where the method failed.
         means: of each quantity, with its shape; the value at the mode for "mode".
         sds: likewise; NaN for "mode".
-        pareto_k: of an approximation; None for the mode and for NUTS.
+        pareto_k: of an approximation; None for the mode and for NUTS. It is an estimate.
         change: how far the quantities would move if the method were corrected by importance weights: the largest difference of
             a mean, in sds, or of the logarithm of an sd. None if it cannot be told: k is above 0.7, or there is none.
         seconds: wall time.
         failure: why there is no result; empty if there is one.
+        upper_k: the estimate of Pareto k plus two standard errors.
     """
 
     method: str
@@ -46,6 +47,7 @@ class Rung(Shown):
     change: float | None
     seconds: float
     failure: str = ""
+    upper_k: float | None = None
 
     def __repr__(self) -> str:
         if self.failure:
@@ -55,10 +57,14 @@ class Rung(Shown):
         return f"<Rung: {self.method}, {self.seconds:.2g} s{k}{change}>"
 
     def is_enough(self, tolerance: float) -> bool:
-        """Whether a better method would not change the quantities by more than `tolerance`, as far as weights can tell."""
-        if self.posterior is None or self.change is None or self.pareto_k is None:
+        """Whether a better method would not change the quantities by more than `tolerance`, as far as weights can tell.
+
+        The weights are believed where `upper_k` is at most 0.7: an estimate of k that is just below that may be of an
+        approximation that is not to be trusted.
+        """
+        if self.posterior is None or self.change is None or self.upper_k is None:
             return False
-        return not self.pareto_k > LIMIT and self.change <= tolerance
+        return not self.upper_k > LIMIT and self.change <= tolerance
 
 
 @dataclass(frozen=True, repr=False)

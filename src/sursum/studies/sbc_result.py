@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from sursum.common.optional_packages import require
 from sursum.common.tables import Table
+from sursum.draws.arviz import dimension_names
 from sursum.draws.diagnostics import element_name
 from sursum.studies.uniformity import p_values, panels, plot_ecdf
 
@@ -78,6 +79,35 @@ class SBCResult:
 
     def _repr_html_(self) -> str:
         return f"<p>{html.escape(self._head())}</p>{self._table()._repr_html_()}"
+
+    def to_arviz(self) -> Any:
+        """The ranks in ArviZ's form, an `xarray.DataTree` with a group `prior_sbc`, as `simuk` makes it.
+
+        A rank r is the probability integral transform (r + 1/2) / (L + 1), float64 (1, simulation, *shape), uniform on 0 to 1
+        if all is well: ``arviz_plots.plot_ecdf_pit(found.to_arviz())`` draws them all.
+
+        Raises:
+            MissingPackageError: xarray is not installed.
+
+        Example:
+            >>> import numpy as np
+            >>> found = SBCResult({"mu": np.array([0, 9, 4])}, 9, {"mu": np.array(0.5)}, 0)
+            >>> found.to_arviz()["prior_sbc"]["mu"].values
+            array([[0.05, 0.95, 0.45]])
+        """
+        xarray = require("xarray", "`to_arviz`")
+        names = dimension_names({name: ranks.ndim - 1 for name, ranks in self.ranks.items()}, {})
+        values = {
+            name: (
+                ("chain", "draw", *names[name]),
+                (ranks[None] + 0.5) / (self.max_rank + 1),
+            )
+            for name, ranks in self.ranks.items()
+        }
+        data = xarray.Dataset(values, attrs={"inference_library": "sursum"})
+        return xarray.DataTree.from_dict(
+            {"/prior_sbc": data.assign_coords({name: np.arange(n) for name, n in data.sizes.items()})}
+        )
 
     def plot(self, path: str | os.PathLike[str] | None = None, *, sites: Iterable[str] | None = None) -> Any:
         """A plot of each quantity: the ECDF of its ranks minus that of uniform ones, and the band that contains 95 % of these.

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sursum.common.precision import in_double
+from sursum.common.progress import Display, NoProgress, ProgressState
 from sursum.common.snapshot import snapshot_of
 from sursum.compiler.capture.capture import capture
 from sursum.compiler.function import batch
@@ -30,6 +31,7 @@ from sursum.vi.particle import Pair, is_settled, must_be_eager, pair
 from sursum.vi.pushforward import PlacedDelta, Pushforward
 
 _CHUNK = 1000
+UNSEEN = NoProgress()
 _LOG_P, _LOG_Q, _LOG_JACOBIAN = "/log_p", "/log_q", "/log_jacobian"
 #: From this number of latent values on draws are in the program's own precision.
 _LARGE = 1_000_000
@@ -52,11 +54,13 @@ def draw_posterior(
     number: int,
     num_samples: int,
     parts: Parts | None = None,
+    display: Display = UNSEEN,
 ) -> Posterior:
     """`num_samples` independent draws of the guide as one chain; `number` is the seed.
 
     Args:
         parts: where each rank has its own rows.
+        display: where to show how many there are.
 
     Warns:
         DiagnosticWarning: the Pareto k of the importance weights is above 0.7.
@@ -71,12 +75,12 @@ def draw_posterior(
     count = sum(site.value.numel() for site in _latents(first).values())
     program = Program(snapshot(store)(model), snapshot_of(tuple(args)), snapshot_of(dict(kwargs)))
     if count > _LARGE:  # in the program's own precision: double takes twice the time and the memory
-        return assemble(first, _whole(_one_by_one(one, fixed, number, num_samples, wide=False), parts), program)
+        return assemble(first, _whole(_one_by_one(one, fixed, number, num_samples, display, wide=False), parts), program)
     with in_double():
         with valued(), fixed, seed(rng_seed=seeds.derive(number, seeds.DRAW, 0)):
             first = one()
-        columns = None if must_be_eager(first) else _draw_captured(one, fixed, number, num_samples)
-        return assemble(first, _whole(columns or _one_by_one(one, fixed, number, num_samples), parts), program)
+        columns = None if must_be_eager(first) else _draw_captured(one, fixed, number, num_samples, display)
+        return assemble(first, _whole(columns or _one_by_one(one, fixed, number, num_samples, display), parts), program)
 
 
 def _whole(columns: dict[str, Tensor], parts: Parts | None) -> dict[str, Tensor]:
@@ -93,7 +97,7 @@ def _detach(store: ParamStore) -> ParamStore:
 
 
 def _one_by_one(
-    one: Callable[[], Pair], store: ParamStore, number: int, num_samples: int, *, wide: bool = True
+    one: Callable[[], Pair], store: ParamStore, number: int, num_samples: int, display: Display, *, wide: bool = True
 ) -> dict[str, Tensor]:
     """Draws by name, running the programs for each; in double precision if `wide`."""
     columns: dict[str, Tensor] = {}
@@ -105,10 +109,17 @@ def _one_by_one(
                 if key not in columns:
                     columns[key] = torch.empty((num_samples, *value.shape), dtype=value.dtype)
                 columns[key][k] = value.detach()
+            display.update(lambda k=k: _drawn(k + 1, num_samples))  # type: ignore[misc]
     return columns
 
 
-def _draw_captured(one: Callable[[], Pair], store: ParamStore, number: int, num_samples: int) -> dict[str, Tensor] | None:
+def _drawn(done: int, total: int) -> ProgressState:
+    return ProgressState(done, total, (f"{done}/{total} draws",))
+
+
+def _draw_captured(
+    one: Callable[[], Pair], store: ParamStore, number: int, num_samples: int, display: Display
+) -> dict[str, Tensor] | None:
     """The same in double precision, by mapping the captured graph of one draw over all; None if it cannot be captured."""
     counting = Noise()
     try:
@@ -126,7 +137,10 @@ def _draw_captured(one: Callable[[], Pair], store: ParamStore, number: int, num_
         return None
     try:
         replay = batch(capture(row, (rows[0], rows[1]), gradient=False))
-        parts = [replay(chunk) for chunk in rows[:num_samples].split(_CHUNK)]
+        parts = []
+        for chunk in rows[:num_samples].split(_CHUNK):
+            parts.append(replay(chunk))
+            display.update(lambda: _drawn(min(len(parts) * _CHUNK, num_samples), num_samples))
     except CaptureError:
         return None
     return {name: torch.cat(part) for name, part in zip(names, zip(*parts, strict=True), strict=True)}

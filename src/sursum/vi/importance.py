@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sursum.common.other_libraries import answers
+from sursum.common.progress import SOON, display_for
 from sursum.common.reprs import call_text
 from sursum.common.settings import optional_seed, settle, whole_number
 from sursum.common.shown import abbreviate
@@ -41,6 +42,7 @@ class Importance:
         num_samples: N.
         params: the store with the parameters of guide and model, `svi.params`; None takes the programs' own values.
         seed: an integer of at least 0; None takes one from torch's global generator, which is otherwise left alone.
+        progress: whether to show how far it is; None shows it on a terminal or in a notebook.
 
     Raises:
         VariationalError: an invalid setting.
@@ -60,6 +62,7 @@ class Importance:
     num_samples: int = field(default=1000, kw_only=True)
     params: ParamStore | None = field(default=None, kw_only=True)
     seed: int | None = field(default=None, kw_only=True)
+    progress: bool | None = field(default=None, kw_only=True)
 
     def __repr__(self) -> str:
         return call_text(self)
@@ -88,7 +91,11 @@ class Importance:
         guide = self.guide or block(self.model, hide_types=("observe", "factor", "deterministic"))
         store = ParamStore() if self.params is None else self.params
         seed = global_seed() if self.seed is None else self.seed
-        drawn = draw_posterior(self.model, guide, store, args, kwargs, seed, self.num_samples)
+        display = display_for(self.progress, SOON)
+        try:
+            drawn = draw_posterior(self.model, guide, store, args, kwargs, seed, self.num_samples, display=display)
+        finally:
+            display.close()
         log_weights = np.asarray(drawn.stats["log_weight"][0], dtype=np.float64)
         if np.isnan(log_weights).any() or np.isposinf(log_weights).any():
             raise VariationalError(
