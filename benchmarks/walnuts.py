@@ -29,7 +29,7 @@ from benchmarks.models import Array
 from sursum.draws.ess_rhat import mixing
 from sursum.mcmc.kernel.adaptation import Adaptation
 from sursum.mcmc.kernel.native import NativeKernel
-from sursum.mcmc.kernel.state import NUTS, WALNUTS, State
+from sursum.mcmc.kernel.state import State, Transition
 from sursum.mcmc.kernel_chain import KernelChain, advancing
 from sursum.mcmc.seeds import chain_seed
 from sursum.mcmc.start import find_start
@@ -121,8 +121,8 @@ def row(name: str, density: Any, seed: int, library: ctypes.CDLL) -> dict[str, A
     seeds = [chain.sampler for chain in chains]
     made = {
         "walnutpie": theirs(density, starts, seeds, library),
-        "walnuts": ours(density, starts, seeds, kernel=WALNUTS),
-        "nuts": ours(density, starts, seeds, kernel=NUTS),
+        "walnuts": ours(density, starts, seeds, kernel=Transition.WALNUTS),
+        "nuts": ours(density, starts, seeds, kernel=Transition.NUTS),
     }
     figures = {}
     for label, (q, gradients) in made.items():

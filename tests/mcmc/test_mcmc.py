@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -11,8 +12,9 @@ from scipy.special import ndtr
 from tests.support.monte_carlo import agree, error
 
 from sursum.errors import SamplingError
-from sursum.mcmc import HMC, MCMC, NUTS, WALNUTS
+from sursum.mcmc import MCMC, NUTS
 from sursum.mcmc import mcmc as mcmc_module
+from sursum.mcmc.discrete_gibbs import TrajectoryKernel
 
 # Too few draws to be satisfied with, and enough for what is tested.
 short = pytest.mark.filterwarnings("ignore::sursum.errors.DiagnosticWarning")
@@ -62,7 +64,7 @@ def test_the_metric_of_a_posterior_and_of_variances(monkeypatch, native_gaussian
 
 
 @short
-@pytest.mark.parametrize("kernel", [HMC, WALNUTS])
+@pytest.mark.parametrize("kernel", [kernel for kernel in get_args(TrajectoryKernel) if kernel is not NUTS])
 def test_other_kernels_sample_the_posterior(monkeypatch, native_gaussian, kernel):
     density = native_gaussian()
     monkeypatch.setattr(mcmc_module, "_compile", lambda kernel, args, kwargs, engine: kernel.model())

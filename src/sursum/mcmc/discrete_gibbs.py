@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from sursum.common.other_libraries import answers
 from sursum.common.patterns import matches, suggestion
@@ -18,6 +18,9 @@ from sursum.handlers.enumerate.held import Held
 from sursum.mcmc.hmc import HMC
 from sursum.mcmc.nuts import NUTS
 from sursum.mcmc.walnuts import WALNUTS
+
+TrajectoryKernel: TypeAlias = NUTS | HMC | WALNUTS
+"""The kernels of sites that have gradients."""
 
 
 @answers(
@@ -61,7 +64,7 @@ class DiscreteGibbs:
         (torch.Size([4, 2000]), True)
     """
 
-    kernel: NUTS | HMC | WALNUTS
+    kernel: TrajectoryKernel
     sites: Sequence[str] | str | None = None
 
     def __repr__(self) -> str:
@@ -69,7 +72,7 @@ class DiscreteGibbs:
 
     def __post_init__(self) -> None:
         remedy = "write DiscreteGibbs(NUTS(program))"
-        check_setting("kernel", isinstance(self.kernel, (NUTS, HMC, WALNUTS)), self.kernel, "a kernel", SamplingError, remedy)
+        check_setting("kernel", isinstance(self.kernel, TrajectoryKernel), self.kernel, "a kernel", SamplingError, remedy)
         sites = (self.sites,) if isinstance(self.sites, str) else self.sites
         names = sites is None or (isinstance(sites, Sequence) and bool(sites) and all(isinstance(name, str) for name in sites))
         check_setting(

@@ -12,7 +12,7 @@ from sursum.common.reprs import call_text
 from sursum.common.settings import settle, whole_number
 from sursum.core.calling import check_program
 from sursum.errors import SamplingError
-from sursum.mcmc.kernel import state
+from sursum.mcmc.kernel.state import Transition
 from sursum.mcmc.kernel_settings import check_metric, check_positive, check_probability
 from sursum.mcmc.nuts import THEIRS
 
@@ -71,7 +71,7 @@ class HMC:
     def fields(self) -> dict[str, float]:
         """The kernel's fields of a chain's header."""
         return {
-            "kernel": state.HMC,
+            "kernel": Transition.HMC,
             "target": self.target_accept,
             "length": self.trajectory_length,
             "max_steps": self.max_steps,

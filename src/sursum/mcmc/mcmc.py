@@ -29,16 +29,14 @@ from sursum.draws.diagnostics import Hints
 from sursum.errors import DiagnosticWarning, EngineWarning, SamplingError
 from sursum.mcmc.chain_starts import find_chain_starts
 from sursum.mcmc.coordinates import ReparamChoice
-from sursum.mcmc.discrete_gibbs import DiscreteGibbs, with_program
+from sursum.mcmc.discrete_gibbs import DiscreteGibbs, TrajectoryKernel, with_program
 from sursum.mcmc.earlier_fit import WARMUP, find_earlier_fit
 from sursum.mcmc.extend import check_same, join, states_after
 from sursum.mcmc.first_state import first_states
-from sursum.mcmc.hmc import HMC
 from sursum.mcmc.kernel.adaptation import Adaptation
 from sursum.mcmc.kernel.state import State
 from sursum.mcmc.kernel_settings import adapts_correlations, given_metric, metric_of_draws
 from sursum.mcmc.launch import Launch
-from sursum.mcmc.nuts import NUTS
 from sursum.mcmc.pilots import choose_coordinates, runs_of, unmeasured
 from sursum.mcmc.recording import StoreRecorder
 from sursum.mcmc.run import Interrupted, Run
@@ -145,12 +143,13 @@ class MCMC:
         SamplingError: a setting outside its range, or of the wrong type.
 
     Example:
+        >>> from sursum.infer import NUTS
         >>> MCMC(NUTS(lambda: None), num_chains=0)
         Traceback (most recent call last):
         sursum.errors.SamplingError: `num_chains` is 0, but must be an integer of at least 1: 4 is usual.
     """
 
-    kernel: NUTS | HMC | WALNUTS | DiscreteGibbs
+    kernel: TrajectoryKernel | DiscreteGibbs
     num_warmup: int | None = field(default=None, kw_only=True)
     num_samples: int = field(default=1000, kw_only=True)
     num_chains: int = field(default=4, kw_only=True)
@@ -175,7 +174,7 @@ class MCMC:
         def positive(name: str, remedy: str) -> int:
             return whole_number(name, getattr(self, name), 1, SamplingError, remedy)
 
-        check("kernel", isinstance(self.kernel, (NUTS, HMC, WALNUTS, DiscreteGibbs)), "a kernel", "give `NUTS(program)`")
+        check("kernel", isinstance(self.kernel, TrajectoryKernel | DiscreteGibbs), "a kernel", "give `NUTS(program)`")
         whole = {
             "num_warmup": None if self.num_warmup is None else positive("num_warmup", "leave it out: 1000 is usual"),
             "num_samples": positive("num_samples", "1000 is usual"),

@@ -11,7 +11,7 @@ from sursum.common.reprs import call_text
 from sursum.common.settings import settle, whole_number
 from sursum.core.calling import check_program
 from sursum.errors import SamplingError
-from sursum.mcmc.kernel import state
+from sursum.mcmc.kernel.state import Transition
 from sursum.mcmc.kernel_settings import check_metric, check_probability
 
 THEIRS = {
@@ -80,4 +80,4 @@ class NUTS:
 
     def fields(self) -> dict[str, float]:
         """The kernel's fields of a chain's header."""
-        return {"kernel": state.NUTS, "target": self.target_accept, "max_depth": self.max_tree_depth}
+        return {"kernel": Transition.NUTS, "target": self.target_accept, "max_depth": self.max_tree_depth}

@@ -11,7 +11,7 @@ from sursum.common.reprs import call_text
 from sursum.common.settings import settle, whole_number
 from sursum.core.calling import check_program
 from sursum.errors import SamplingError
-from sursum.mcmc.kernel import state
+from sursum.mcmc.kernel.state import Transition
 from sursum.mcmc.kernel_settings import check_metric, check_positive, check_probability
 from sursum.mcmc.nuts import THEIRS
 
@@ -74,7 +74,7 @@ class WALNUTS:
     def fields(self) -> dict[str, float]:
         """The kernel's fields of a chain's header."""
         return {
-            "kernel": state.WALNUTS,
+            "kernel": Transition.WALNUTS,
             "target": self.target_accept,
             "tolerance": self.tolerance,
             "max_depth": self.max_tree_depth,

@@ -14,9 +14,9 @@ import sursum.distributions as dist
 from sursum.mcmc.kernel.metric import Metric
 from sursum.mcmc.kernel.native import NativeKernel
 from sursum.mcmc.kernel.reference import advance
-from sursum.mcmc.kernel.state import HEADER, HMC, NUTS, RECORD, WALNUTS, State
+from sursum.mcmc.kernel.state import HEADER, RECORD, State, Transition
 
-KERNELS = {"nuts": NUTS, "hmc": HMC, "walnuts": WALNUTS}
+KERNELS = {transition.name.lower(): transition for transition in Transition}
 
 
 def banana() -> None:

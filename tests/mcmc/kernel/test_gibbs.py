@@ -17,7 +17,7 @@ from sursum.errors import CompileError
 from sursum.handlers.enumerate.held import Held
 from sursum.mcmc.kernel.gibbs import Sweep, advance_held, renew
 from sursum.mcmc.kernel.native import HeldInC, NativeKernel
-from sursum.mcmc.kernel.state import NUTS, RECORD, State
+from sursum.mcmc.kernel.state import RECORD, State, Transition
 from sursum.mcmc.sweeps import sweeps_of
 
 Y = torch.tensor([[2.0, 3.0, 0.0], [1.0, 3.0, 1.0]])
@@ -60,7 +60,7 @@ def begin(density) -> State:
     free = density.density.num_free
     q = np.concatenate([np.full(free, 0.3), [1.0, 3.0, 4.0, 2.0, 3000.0]])
     value, gradient = density.value_and_grad(q)
-    return State.create(q[:free], value, gradient[:free], held=q[free:], key=11, num_warmup=20, kernel=NUTS)
+    return State.create(q[:free], value, gradient[:free], held=q[free:], key=11, num_warmup=20, kernel=Transition.NUTS)
 
 
 @pytest.mark.parametrize("kind", ["at once", "one by one"])

@@ -15,7 +15,7 @@ from sursum.draws.ess_rhat import mixing
 from sursum.errors import CompileError
 from sursum.mcmc.kernel.metric import Metric
 from sursum.mcmc.kernel.native import NativeKernel
-from sursum.mcmc.kernel.state import NUTS, WALNUTS
+from sursum.mcmc.kernel.state import Transition
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def test_a_density_that_is_zero_beyond_a_bound(kernel, name):
 
 def test_heavy_tails(kernel):
     density = su.compile(lambda: su.sample("x", dist.StudentT(3.0, 0.0, 1.0)), engine="native")
-    q, _ = chains(kernel, density, 4000, 500, kernel=NUTS)
+    q, _ = chains(kernel, density, 4000, 500, kernel=Transition.NUTS)
     p = stats.t(3.0).cdf(q[..., 0])
     check_moments(p, 0.5, 1.0 / 12.0)
 
@@ -81,7 +81,7 @@ def test_heavy_tails(kernel):
 @pytest.mark.slow
 def test_walnuts_reaches_the_neck_of_the_funnel(kernel):
     density = su.compile(targets.funnel, engine="native")
-    q, records = chains(kernel, density, 20000, 1000, kernel=WALNUTS, target=0.8)
+    q, records = chains(kernel, density, 20000, 1000, kernel=Transition.WALNUTS, target=0.8)
     check_moments(q[..., 0] / 3.0, 0.0, 1.0)
     below = (q[..., 0] < -6.0).astype(float)
     assert abs(below.mean() - stats.norm.cdf(-2.0)) < 4.5 * below.std() / np.sqrt(float(mixing(below).ess_bulk))

@@ -16,7 +16,7 @@ from sursum.mcmc.kernel.metric import Metric
 from sursum.mcmc.kernel.native import NativeKernel
 from sursum.mcmc.kernel.random_numbers import MOMENTUM, normals
 from sursum.mcmc.kernel.reference import GO_ON, NOW, REST, advance
-from sursum.mcmc.kernel.state import HEADER, HMC, RECORD, State, header_in_c
+from sursum.mcmc.kernel.state import HEADER, RECORD, State, Transition, header_in_c
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def test_every_transition_is_the_same(kernel, density, name, which):
 def test_normal_numbers_are_the_same(kernel):
     """Where the density is all but flat, one step goes as far as the momentum."""
     density = su.compile(lambda: su.sample("x", dist.Normal(torch.zeros(33), 1e12).to_event(1)), engine="native")
-    state = begin(density, 0.0, metric=Metric.unit(33), key=7, num_warmup=0, kernel=HMC, step_size=1.0, length=0.6)
+    state = begin(density, 0.0, metric=Metric.unit(33), key=7, num_warmup=0, kernel=Transition.HMC, step_size=1.0, length=0.6)
     assert np.allclose(by_c(kernel, density, state, 1).q[0], normals(7, 0, MOMENTUM, 0, 33), rtol=1e-14, atol=1e-15)
 
 

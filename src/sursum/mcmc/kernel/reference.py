@@ -2,24 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sursum.mcmc.kernel.hmc import draw_by_hmc
-from sursum.mcmc.kernel.leapfrog import Density, Ended, Walk
+from sursum.mcmc.kernel.leapfrog import Density, Ended, Point, Walk
 from sursum.mcmc.kernel.random_numbers import MOMENTUM, Decisions, normals
-from sursum.mcmc.kernel.state import HMC, WALNUTS, State
+from sursum.mcmc.kernel.state import State, Transition
 from sursum.mcmc.kernel.step_size import find_step
 from sursum.mcmc.kernel.tree import draw_from_tree, leapfrog_step
 from sursum.mcmc.kernel.walnuts import adaptive_step
 from sursum.mcmc.kernel.warmup import adapt, scale_by_gradient
 
 Array = NDArray[np.float64]
+#: From a point: the draw after it, the depth of its tree, and whether that is the largest allowed.
+Draw = Callable[[Walk, Point, Any, Callable[[], float]], tuple[Point, int, bool]]
 
 GO_ON, REST, NOW = range(3)
 """What a chain is told."""
+
+
+def _by_nuts(walk: Walk, start: Point, head: Any, decide: Callable[[], float]) -> tuple[Point, int, bool]:
+    return draw_from_tree(start, leapfrog_step(walk, start), float(head["step_size"]), int(head["max_depth"]), decide)
+
+
+def _by_hmc(walk: Walk, start: Point, head: Any, decide: Callable[[], float]) -> tuple[Point, int, bool]:
+    size, length, most = float(head["step_size"]), float(head["length"]), int(head["max_steps"])
+    return draw_by_hmc(walk, start, size, length, most, decide), 0, False
+
+
+def _by_walnuts(walk: Walk, start: Point, head: Any, decide: Callable[[], float]) -> tuple[Point, int, bool]:
+    step = adaptive_step(walk, float(head["tolerance"]), int(head["max_halvings"]))
+    return draw_from_tree(start, step, float(head["step_size"]), int(head["max_depth"]), decide)
+
+
+TRANSITIONS: Mapping[int, Draw] = {
+    Transition.NUTS: _by_nuts,
+    Transition.HMC: _by_hmc,
+    Transition.WALNUTS: _by_walnuts,
+}
 
 
 def advance(
@@ -61,19 +85,11 @@ def _draw(
         find_step(walk, walk.point(q, np.zeros(n), value, gradient), head)
         head["search"] = 0
     start = walk.point(q, normals(key, draw, MOMENTUM, 0, n), value, gradient)
-    decide, size, depth, full = Decisions(key, draw), float(head["step_size"]), 0, False
-    if head["kernel"] == HMC:
-        sample = draw_by_hmc(walk, start, size, float(head["length"]), int(head["max_steps"]), decide)
-    else:
-        walnuts = head["kernel"] == WALNUTS
-        step = (
-            adaptive_step(walk, float(head["tolerance"]), int(head["max_halvings"])) if walnuts else leapfrog_step(walk, start)
-        )
-        sample, depth, full = draw_from_tree(start, step, size, int(head["max_depth"]), decide)
+    sample, depth, full = TRANSITIONS[int(head["kernel"])](walk, start, head, Decisions(key, draw))
     accepted, symmetric = walk.accepted / max(walk.leaves, 1), walk.symmetric / max(walk.leaves, 1)
     error = sample.energy - start.energy
     records[made] = (
-        *(sample.value, accepted, size, sample.energy, error),
+        *(sample.value, accepted, float(head["step_size"]), sample.energy, error),
         *(depth, walk.steps, walk.diverged, full, tuning),
     )
     positions[made] = sample.q

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,14 @@ Array = NDArray[np.float64]
 VERSION = 2
 """Of the layout, and of what the numbers mean: a chain of another version is not continued."""
 
-NUTS, HMC, WALNUTS = range(3)
+
+class Transition(IntEnum):
+    """What makes a chain's next draw: the field `kernel` of the header, and a constant of this name in C."""
+
+    NUTS = 0
+    HMC = 1
+    WALNUTS = 2
+
 
 HEADER: dict[str, str] = {
     **dict.fromkeys(("version", "bytes", "dim", "kernel", "metric", "rank", "held"), "int64_t"),
@@ -60,8 +68,9 @@ def header_in_c() -> str:
         lines.append(f"    a.{name} = {before};")
         before = f"a.{name} + {size.get(name, 'n')}"
     body = "\n".join(lines)
+    transitions = ", ".join(f"{transition.name} = {transition}" for transition in Transition)
     return (
-        f"enum {{ NUTS, HMC, WALNUTS }};\n\nstruct chain {{\n{fields}\n}};\n\n"
+        f"enum {{ {transitions} }};\n\nstruct chain {{\n{fields}\n}};\n\n"
         f"struct arrays {{\n    double *{', *'.join(names)};\n}};\n\n"
         f"static struct arrays arrays(struct chain *c)\n{{\n    const size_t n = (size_t)c->dim;\n    struct arrays a;\n"
         f"{body}\n    return a;\n}}\n"
@@ -73,7 +82,7 @@ class State:
     """A chain between two draws. `head` (the header), and the arrays by name, are views of `block`.
 
     Example:
-        >>> state = State.create(np.zeros(2), 0.0, np.ones(2), key=1, num_warmup=10, kernel=NUTS)
+        >>> state = State.create(np.zeros(2), 0.0, np.ones(2), key=1, num_warmup=10, kernel=Transition.NUTS)
         >>> int(state.head["draw"]), state["scale"].tolist(), int(State.of(state.copy()).head["key"])
         (0, [1.0, 1.0], 1)
     """

@@ -26,6 +26,17 @@ static int64_t prepare(struct walk *w, char **memory)
     return 0;
 }
 
+/* The draw after `start`, the depth of its tree, and whether that is the largest allowed. */
+static struct node *transition(struct walk *w, struct node *start, int64_t *depth, int64_t *full)
+{
+    switch (w->chain->kernel) {
+    case HMC:
+        return draw_by_hmc(w, start);
+    default:
+        return draw_from_tree(w, start, depth, full);
+    }
+}
+
 int64_t sursum_advance(struct chain *c, int64_t draws, density *f, void *user_data, const int64_t *stop, double *positions,
                        double *gradients, struct record *records)
 {
@@ -60,7 +71,7 @@ int64_t sursum_advance(struct chain *c, int64_t draws, density *f, void *user_da
         measure(&w, start);
         w.start = start->energy;
         int64_t depth = 0, full = 0;
-        struct node *sample = c->kernel == HMC ? draw_by_hmc(&w, start) : draw_from_tree(&w, start, &depth, &full);
+        struct node *sample = transition(&w, start, &depth, &full);
         if (w.ended)
             break;
         const int moved = sample != start;
