@@ -10,6 +10,7 @@ For the logistic distribution, torch's `logsigmoid` is as good.
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import Any
 
 import torch
@@ -237,7 +238,7 @@ def log_binomial(n: Number, k: Number) -> Tensor:
         120.0
     """
     n, k = _tensors(n, k)
-    wide, dtype = n.to(torch.float64), torch.promote_types(n.dtype, k.dtype)
+    wide, dtype = n.to(torch.float64), _common_dtype((n, k))
     found = -torch.log1p(wide) - LOG_BETA(VALUE, k.to(torch.float64) + 1, wide - k + 1)
     return _narrow(found, dtype)
 
@@ -272,7 +273,7 @@ def logsubexp(a: Tensor, b: Tensor) -> Tensor:
 
 def _beta(which: BetaWhich, a: Number, b: Number, x: Number, *, upper: bool) -> Tensor:
     a, b, x = _tensors(a, b, x)
-    dtype = torch.promote_types(torch.promote_types(a.dtype, b.dtype), x.dtype)
+    dtype = _common_dtype((a, b, x))
     with DisableTorchFunction():
         point = x.to(torch.float64)
         rest = 1 - point
@@ -280,9 +281,13 @@ def _beta(which: BetaWhich, a: Number, b: Number, x: Number, *, upper: bool) -> 
     return _narrow(found, dtype)
 
 
-def _apply(special: SpecialOperator, which: int, one: Number, other: Number) -> Tensor:
-    one, other = _tensors(one, other)
-    return _narrow(special(which, one, other), torch.promote_types(one.dtype, other.dtype))
+def _apply(special: SpecialOperator, which: int, *args: Number) -> Tensor:
+    tensors = _tensors(*args)
+    return _narrow(special(which, *tensors), _common_dtype(tensors))
+
+
+def _common_dtype(tensors: tuple[Tensor, ...]) -> torch.dtype:
+    return reduce(torch.promote_types, (tensor.dtype for tensor in tensors))
 
 
 def _tensors(*args: Any) -> tuple[Tensor, ...]:

@@ -30,6 +30,7 @@ class Op:
         wraps: whether it may leave the integers of 64 bits.
         torch: the operator of torch that is this and nothing else, for doubles.
         sign: "+" if it is never negative, "x" if it is not where its operand is not.
+        selects: whether it is `sursum::<name>` of `common/special`, and is passed first what of the function is asked for.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Op:
     wraps: bool = False
     torch: str = ""
     sign: str = ""
+    selects: bool = False
 
 
 FREE, PLAIN, CALL = OperatorCost.FREE, OperatorCost.PLAIN, OperatorCost.CALL
@@ -65,6 +67,10 @@ def _libm2(name: str) -> Op:
 
 def _own(name: str, arity: int, torch: str = "") -> Op:
     return Op(name, arity, "own", CALL, f"su_{name}", torch=torch)
+
+
+def _special(name: str, arity: int) -> Op:
+    return Op(name, 1 + arity, "own", CALL, f"su_{name}", selects=True)
 
 
 _ALL = (
@@ -127,15 +133,15 @@ _ALL = (
     _own("trigamma", 1),
     _own("erfinv", 1, torch="erfinv"),
     _own("erfcx", 1),
-    _own("inverse_mills", 2),
+    _special("inverse_mills", 1),
     _own("ndtri", 1),
     _own("zeta", 2),
     _own("bessel", 3),
-    _own("incomplete_gamma", 3),
-    _own("log_incomplete_gamma", 3),
-    _own("incomplete_beta", 5),
-    _own("log_beta", 3),
-    _own("student_cdf", 3),
+    _special("incomplete_gamma", 2),
+    _special("log_incomplete_gamma", 2),
+    _special("incomplete_beta", 4),
+    _special("log_beta", 2),
+    _special("student_cdf", 2),
     _own("floordiv", 2),
     _own("pymod", 2),
     _own("intdiv", 2),

@@ -7,6 +7,7 @@ from typing import Any
 
 from sursum.compiler.native.ir.expr import Expr, Exprs
 from sursum.compiler.native.lower.table import formulas, number
+from sursum.compiler.native.ops import OPS
 
 
 def polygamma(e: Exprs, n: int, x: Expr) -> Expr:
@@ -87,8 +88,7 @@ TABLE = formulas({
     "aten.special_i0e": lambda e, x: e.call("bessel", e.const(0.0), e.const(1.0), x),
     "aten.special_i1": lambda e, x: e.call("bessel", e.const(1.0), e.const(0.0), x),
     "aten.special_i1e": lambda e, x: e.call("bessel", e.const(1.0), e.const(1.0), x),
-    **{f"sursum.{name}": of_ours(name)
-       for name in ("incomplete_gamma", "log_incomplete_gamma", "incomplete_beta", "log_beta", "student_cdf", "inverse_mills")},
+    **{f"sursum.{op.name}": of_ours(op.name) for op in OPS.values() if op.selects},
     "aten.special_erfcx": lambda e, x: e.call("erfcx", x),
     "aten.special_ndtri": lambda e, x: e.call("ndtri", x),
     "aten.special_log_ndtr": ndtr_log,
