@@ -5,6 +5,7 @@ torch's `biject_to` covers most supports; those that it lacks, or covers without
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -64,48 +65,9 @@ def bijection(support: Any) -> Any:
         >>> bijection(constraints.ordered)(torch.tensor([1.0, 0.0, 0.0]))
         tensor([1., 2., 3.])
     """
-    if isinstance(support, type(constraints.real_vector)):
-        inner = bijection(support.base_constraint)
-        return IndependentTransform(inner, support.reinterpreted_batch_ndims)
-    if isinstance(support, Ordered):
-        if support.elements is constraints.real:
-            return OrderedTransform()
-        return ComposeTransform([OrderedTransform(), IndependentTransform(bijection(support.elements), 1)])
-    if isinstance(support, RealOrNan):
-        return bijection(
-            constraints.independent(constraints.real, support.event_dim) if support.event_dim else constraints.real
-        )
-    if isinstance(support, SoftplusPositive):
-        return SoftplusTransform()
-    if isinstance(support, SoftplusLowerCholesky):
-        return SoftplusLowerCholeskyBijection()
-    if isinstance(support, CorrelationMatrix):
-        return CorrMatrixBijection()
-    if isinstance(support, Sphere):
-        return SphereProjection()
-    if isinstance(support, ZeroSum):
-        return ZeroSumBijection(support.event_dim)
-    if isinstance(support, L1Ball):
-        return L1BallBijection()
-    if isinstance(support, ColumnStochastic):
-        return TransposedBijection(IndependentTransform(SimplexBijection(), 1))
-    if isinstance(support, type(constraints.lower_cholesky)):
-        return LowerCholeskyBijection()
-    if isinstance(support, type(constraints.corr_cholesky)):
-        return CorrCholeskyBijection()
-    if isinstance(support, (type(constraints.positive_definite), type(constraints.positive_semidefinite))):
-        return PositiveDefiniteBijection()
-    if isinstance(support, (type(constraints.positive), type(constraints.nonnegative))) and _is_zero(support.lower_bound):
-        return ExpTransform()
-    if isinstance(support, OpenedInterval):
-        return OpenedIntervalBijection(support.lower_bound, support.upper_bound)
-    if isinstance(support, (type(constraints.interval(0, 1)), type(constraints.half_open_interval(0, 1)))):
-        lower, upper = support.lower_bound, support.upper_bound
-        if _is_zero(lower) and not isinstance(upper, Tensor) and upper == 1:
-            return UnitIntervalBijection()
-        return ComposeTransform([UnitIntervalBijection(), AffineTransform(lower, upper - lower)])
-    if isinstance(support, type(constraints.simplex)):
-        return SimplexBijection()
+    for kind in type(support).__mro__:
+        if kind in BIJECTIONS:
+            return BIJECTIONS[kind](support)
     try:
         return biject_to(support)
     except NotImplementedError:
@@ -252,3 +214,54 @@ class OpenedIntervalBijection(Transform):
 
     def _opened(self, x: Tensor) -> Tensor:
         return torch.where(self.opened, x, torch.zeros_like(x))
+
+
+def _onto_independent(support: Any) -> Any:
+    return IndependentTransform(bijection(support.base_constraint), support.reinterpreted_batch_ndims)
+
+
+def _onto_ordered(support: Any) -> Any:
+    if support.elements is constraints.real:
+        return OrderedTransform()
+    return ComposeTransform([OrderedTransform(), IndependentTransform(bijection(support.elements), 1)])
+
+
+def _onto_real_or_nan(support: Any) -> Any:
+    dims = support.event_dim
+    return bijection(constraints.independent(constraints.real, dims) if dims else constraints.real)
+
+
+def _onto_above(support: Any) -> Any:
+    return ExpTransform() if _is_zero(support.lower_bound) else biject_to(support)
+
+
+def _onto_interval(support: Any) -> Any:
+    lower, upper = support.lower_bound, support.upper_bound
+    if _is_zero(lower) and not isinstance(upper, Tensor) and upper == 1:
+        return UnitIntervalBijection()
+    return ComposeTransform([UnitIntervalBijection(), AffineTransform(lower, upper - lower)])
+
+
+BIJECTIONS: Mapping[type, Callable[[Any], Any]] = {
+    type(constraints.real_vector): _onto_independent,
+    type(constraints.positive): _onto_above,
+    type(constraints.nonnegative): _onto_above,
+    type(constraints.interval(0, 1)): _onto_interval,
+    type(constraints.half_open_interval(0, 1)): _onto_interval,
+    type(constraints.simplex): lambda support: SimplexBijection(),
+    type(constraints.lower_cholesky): lambda support: LowerCholeskyBijection(),
+    type(constraints.corr_cholesky): lambda support: CorrCholeskyBijection(),
+    type(constraints.positive_definite): lambda support: PositiveDefiniteBijection(),
+    type(constraints.positive_semidefinite): lambda support: PositiveDefiniteBijection(),
+    OpenedInterval: lambda support: OpenedIntervalBijection(support.lower_bound, support.upper_bound),
+    Ordered: _onto_ordered,
+    RealOrNan: _onto_real_or_nan,
+    SoftplusPositive: lambda support: SoftplusTransform(),
+    SoftplusLowerCholesky: lambda support: SoftplusLowerCholeskyBijection(),
+    CorrelationMatrix: lambda support: CorrMatrixBijection(),
+    Sphere: lambda support: SphereProjection(),
+    ZeroSum: lambda support: ZeroSumBijection(support.event_dim),
+    L1Ball: lambda support: L1BallBijection(),
+    ColumnStochastic: lambda support: TransposedBijection(IndependentTransform(SimplexBijection(), 1)),
+}
+"""By the class of a support, or the nearest class that it is derived from; torch has the others."""

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from tests.distributions.supports import SUPPORTS
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
@@ -131,36 +132,9 @@ DISTRIBUTIONS: dict[str, tuple[int, Make, Tensor | None]] = {
     "Wishart of a factor": (10, lambda t: dist.Wishart(t[0].exp() + 3, scale_tril=factor(t[1:], 3)), MATRIX),
 }  # fmt: skip
 
-BOUND = tensor(0.5, -1.0, 2.0)
 CONSTRAINTS: dict[str, tuple[Any, tuple[int, ...]]] = {
-    "real": (constraints.real, (3,)),
-    "real_vector": (constraints.real_vector, (3,)),
-    "positive": (constraints.positive, (3,)),
-    "nonnegative": (constraints.nonnegative, (3,)),
-    "unit_interval": (constraints.unit_interval, (3,)),
-    "interval": (constraints.interval(-2.0, 5.0), (3,)),
-    "interval of tensors": (constraints.interval(BOUND, BOUND + 2), (3,)),
-    "half_open_interval": (constraints.half_open_interval(1.0, 2.0), (3,)),
-    "opened interval": (constraints.OpenedInterval(BOUND, tensor(math.inf, 0.5, math.inf)), (3,)),
-    "greater_than": (constraints.greater_than(1.5), (3,)),
-    "greater_than_eq": (constraints.greater_than_eq(-1.5), (3,)),
-    "less_than": (constraints.less_than(BOUND), (3,)),
-    "simplex": (constraints.simplex, (4,)),
-    "ordered": (constraints.ordered, (4,)),
-    "lower_cholesky": (constraints.lower_cholesky, (3, 3)),
-    "positive_definite": (constraints.positive_definite, (3, 3)),
-    "positive_semidefinite": (constraints.positive_semidefinite, (2, 2)),
-    "corr_cholesky": (constraints.corr_cholesky, (4, 4)),
-    "corr_matrix": (constraints.corr_matrix, (3, 3)),
-    "positive_ordered": (constraints.positive_ordered, (4,)),
-    "softplus_lower_cholesky": (constraints.softplus_lower_cholesky, (3, 3)),
+    **{name: (support, shape) for name, (support, shape, _) in SUPPORTS.items()},
     "sphere": (constraints.sphere, (3,)),
-    "zero_sum": (constraints.zero_sum(2), (3, 4)),
-    "l1_ball": (constraints.l1_ball, (4,)),
-    "column_stochastic": (constraints.column_stochastic, (3, 2)),
-    "independent simplex": (constraints.independent(constraints.simplex, 1), (2, 3)),
-    "independent ordered": (constraints.independent(constraints.ordered, 1), (2, 3)),
-    "independent interval": (constraints.independent(constraints.interval(BOUND, 9.0), 1), (3,)),
 }
 
 
