@@ -100,53 +100,41 @@ def inverse_mills(x: Tensor) -> Tensor:
     return _mills(MillsWhich.RATIO, x.to(torch.float64)).to(x.dtype)
 
 
-class _LogNormalCDF(torch.autograd.Function):
-    @staticmethod
-    def forward(x: Tensor) -> Tensor:
-        """log Φ(x)"""
-        found: Tensor = torch.special.log_ndtr(x)
-        return found
+class _Elementwise(torch.autograd.Function):
+    """A function of torch's of one tensor, with a derivative of our own: `back`, of the slope above and of the tensor."""
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+    def forward(value: Callable[[Tensor], Tensor], back: Callable[[Tensor, Tensor], Tensor], x: Tensor) -> Tensor:
+        """The value."""
+        return value(x)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, Callable[[Tensor, Tensor], Tensor], Tensor], output: Tensor) -> None:
         """Keeps the argument."""
-        ctx.save_for_backward(*inputs)
+        ctx.back = inputs[1]
+        ctx.save_for_backward(inputs[2])
 
     @staticmethod
-    def vmap(info: Any, in_dims: tuple[int | None], x: Tensor) -> tuple[Tensor, int | None]:
+    def vmap(info: Any, in_dims: tuple[int | None, ...], value: Any, back: Any, x: Tensor) -> tuple[Tensor, int | None]:
         """It is elementwise; torch itself has no rule, and warns."""
-        return _LogNormalCDF.apply(x), in_dims[0]
+        return _Elementwise.apply(value, back, x), in_dims[2]
 
     @staticmethod
-    def backward(ctx: Any, *slopes: Tensor) -> Tensor:
-        """λ(x)"""
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[None, None, Tensor]:
+        """By functions that have derivatives themselves."""
         (x,) = ctx.saved_tensors
-        return slopes[0] * inverse_mills(x)
+        return None, None, ctx.back(slopes[0], x)
 
 
-class _ScaledErfc(torch.autograd.Function):
-    @staticmethod
-    def forward(x: Tensor) -> Tensor:
-        """exp(x²) erfc(x)"""
-        found: Tensor = torch.special.erfcx(x)
-        return found
+def _back_from_log_ndtr(slope: Tensor, x: Tensor) -> Tensor:
+    """λ(x), times a slope."""
+    return slope * inverse_mills(x)
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
-        """Keeps the argument."""
-        ctx.save_for_backward(*inputs)
 
-    @staticmethod
-    def vmap(info: Any, in_dims: tuple[int | None], x: Tensor) -> tuple[Tensor, int | None]:
-        """It is elementwise; torch itself has no rule, and warns."""
-        return _ScaledErfc.apply(x), in_dims[0]
-
-    @staticmethod
-    def backward(ctx: Any, *slopes: Tensor) -> Tensor:
-        """2 x erfcx(x) − 2/√π, as a product"""
-        (x,) = ctx.saved_tensors
-        below = -math.sqrt(2.0) * x.to(torch.float64)
-        return slopes[0] * scaled_erfc(x) * (-math.sqrt(2.0) * _mills(MillsWhich.EXCESS, below)).to(x.dtype)
+def _back_from_scaled_erfc(slope: Tensor, x: Tensor) -> Tensor:
+    """2 x erfcx(x) − 2/√π, times a slope: a product of three, whose last two may be too small for a double together."""
+    below = -math.sqrt(2.0) * x.to(torch.float64)
+    return slope * scaled_erfc(x) * (-math.sqrt(2.0) * _mills(MillsWhich.EXCESS, below)).to(x.dtype)
 
 
 def log_ndtr(x: Tensor) -> Tensor:
@@ -157,7 +145,7 @@ def log_ndtr(x: Tensor) -> Tensor:
         >>> torch.autograd.grad(log_ndtr(x), x)[0]
         tensor(100000000., dtype=torch.float64)
     """
-    found: Tensor = _LogNormalCDF.apply(x)
+    found: Tensor = _Elementwise.apply(torch.special.log_ndtr, _back_from_log_ndtr, x)
     return found
 
 
@@ -169,7 +157,7 @@ def scaled_erfc(x: Tensor) -> Tensor:
         >>> torch.autograd.grad(scaled_erfc(x), x)[0]
         tensor(-5.6419e-17, dtype=torch.float64)
     """
-    found: Tensor = _ScaledErfc.apply(x)
+    found: Tensor = _Elementwise.apply(torch.special.erfcx, _back_from_scaled_erfc, x)
     return found
 
 
