@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,8 +14,7 @@ from sursum.common.settings import whole_number
 from sursum.common.user_frame import calling_line
 from sursum.core.calling import refuse_coroutines
 from sursum.core.messages import Step
-from sursum.core.runtime import Messenger
-from sursum.core.scope import around_scans, current_roller, leave
+from sursum.core.scope import InFrame, around_scans, current_roller, leave
 from sursum.errors import ScanError
 
 
@@ -88,19 +87,9 @@ class Scan:
         Raises:
             ScanError: the next carry differs from this one in structure, shape or dtype.
         """
-        with Stepping(step):
+        with InFrame(opened=step):
             result = self.body(self.carry_shape.build(carry), self.xs_shape.build(x))
-        if not isinstance(result, tuple) or len(result) != 2:
-            raise ScanError(
-                f"{self.name}: the body returned {_kind(result)}. It must return two things, the next carry and the output "
-                "of the step: return carry, None."
-            )
-        following, shape = flatten(result[0])
-        if shape != self.carry_shape:
-            raise ScanError(
-                f"{self.name}: the carry has the structure {self.carry_shape} before step {step.index}, and {shape} after it. "
-                "Return a carry like the one that comes in."
-            )
+        following = self.next_carry(result, f"step {step.index}")
         for old, new in zip(carry, following, strict=True):
             kinds = [(leaf.dtype, tuple(leaf.shape)) if isinstance(leaf, Tensor) else _kind(leaf) for leaf in (old, new)]
             if kinds[0] != kinds[1]:
@@ -111,25 +100,24 @@ class Scan:
         ys, ys_shape = flatten(result[1])
         return following, ys, ys_shape
 
+    def next_carry(self, result: Any, step: str) -> list[Any]:
+        """The leaves of the carry in what the body returned in `step`.
 
-@dataclass(eq=False)
-class Stepping(Messenger):
-    """Puts the sites inside it in a step."""
-
-    step: Step | None = None
-
-    @property
-    def frame(self) -> Step | None:
-        return self.step
-
-    def __init__(self, step: Step) -> None:
-        super().__init__()
-        self.step = step
-
-    def fresh(self) -> Self:
-        copy = type(self)(self.step)  # type: ignore[arg-type]
-        copy.origin = self
-        return copy
+        Raises:
+            ScanError: it is not a pair, or the carry has another structure than the one before.
+        """
+        if not isinstance(result, tuple) or len(result) != 2:
+            raise ScanError(
+                f"{self.name}: the body returned {_kind(result)}. It must return two things, the next carry and the output "
+                "of the step: return carry, None."
+            )
+        leaves, shape = flatten(result[0])
+        if shape != self.carry_shape:
+            raise ScanError(
+                f"{self.name}: the carry has the structure {self.carry_shape} before {step}, and {shape} after it. "
+                "Return a carry like the one that comes in."
+            )
+        return leaves
 
 
 def plain(loop: Scan) -> tuple[list[Tensor], list[Tensor], Shape]:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sursum.core.messages import Frame, Site, Step
-from sursum.core.runtime import STACK, Messenger, handler
+from sursum.core.runtime import STACK, Messenger, handler, required
 
 _SITE: ContextVar[Site | None] = ContextVar("site", default=None)
 
@@ -25,6 +25,17 @@ class Global(Messenger):
     plates: tuple[Frame, ...] = ()
 
     entered: set[str] = field(init=False, repr=False, default_factory=set)
+
+
+@handler
+class InFrame(Messenger):
+    """Puts the sites inside it in a plate, or in a step of a loop."""
+
+    opened: Frame = required()
+
+    @property
+    def frame(self) -> Frame:
+        return self.opened
 
 
 def open_plates() -> tuple[Frame, ...]:

@@ -10,7 +10,7 @@ from sursum.common.other_libraries import answers
 from sursum.common.settings import whole_number
 from sursum.common.user_frame import calling_line
 from sursum.core.messages import Moment
-from sursum.core.runtime import Messenger
+from sursum.core.scope import InFrame
 from sursum.errors import OptionError
 
 
@@ -22,22 +22,8 @@ class _MarkovLoop:
     begun: int = 0
 
 
-class _InMoment(Messenger):
-    """Puts the sites inside it in one step of a loop."""
-
-    def __init__(self, loop: _MarkovLoop, index: int, history: int) -> None:
-        super().__init__()
-        self._frame = Moment(loop.name, None, 1, index=index, history=history, loop=loop)
-
-    def fresh(self) -> Self:
-        copy = object.__new__(type(self))
-        copy.__dict__.update(self.__dict__)
-        copy.origin = self
-        return copy
-
-    @property
-    def frame(self) -> Moment:
-        return self._frame
+def _moment(loop: _MarkovLoop, index: int, history: int) -> InFrame:
+    return InFrame(opened=Moment(loop.name, None, 1, index=index, history=history, loop=loop))
 
 
 @answers(keep="sites that are used after the loop are kept by themselves", dim="dimensions are chosen by themselves")
@@ -73,7 +59,7 @@ class markov:
     history: int = 1
 
     _loop: _MarkovLoop = field(init=False, repr=False)
-    _open: list[_InMoment] = field(init=False, repr=False, default_factory=list)
+    _open: list[InFrame] = field(init=False, repr=False, default_factory=list)
 
     def __post_init__(self) -> None:
         if self.steps is not None and not hasattr(self.steps, "__iter__"):
@@ -90,11 +76,11 @@ class markov:
             raise OptionError("this markov has no steps to iterate over: `for t in su.markov(range(10)): …`.")
         loop = _MarkovLoop(self._loop.name)
         for index, item in enumerate(self.steps):
-            with _InMoment(loop, index, self.history):
+            with _moment(loop, index, self.history):
                 yield item
 
     def __enter__(self) -> Self:
-        moment = _InMoment(self._loop, self._loop.begun, self.history)
+        moment = _moment(self._loop, self._loop.begun, self.history)
         self._loop.begun += 1
         moment.__enter__()
         self._open.append(moment)

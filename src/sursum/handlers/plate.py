@@ -15,7 +15,7 @@ from sursum.core.arguments import as_data
 from sursum.core.calling import refuse_coroutines
 from sursum.core.messages import Frame, Sample
 from sursum.core.runtime import Messenger, perform
-from sursum.core.scope import at_site, current_generator, full_name, open_plates, reopen
+from sursum.core.scope import InFrame, at_site, current_generator, full_name, open_plates, reopen
 from sursum.distributions.subsample import Subsample
 from sursum.errors import PlateError
 
@@ -190,7 +190,7 @@ class plate(Messenger):
             )
         present = range(self.size) if self.indices is None else self.indices.tolist()
         for i in present:
-            with _Sequential(self.name, self.size, self.indices):
+            with InFrame(opened=Frame(self.name, None, self.size, self.indices)):  # no dimension, but the same scale
                 yield i
 
     def __len__(self) -> int:
@@ -198,21 +198,3 @@ class plate(Messenger):
 
     def __bool__(self) -> bool:
         return True
-
-
-class _Sequential(Messenger):
-    """One step of a plate used as an iterator: no dimension, but the same scale."""
-
-    def __init__(self, name: str, size: int, indices: Tensor | None) -> None:
-        super().__init__()
-        self._frame = Frame(name, None, size, indices)
-
-    def fresh(self) -> Self:
-        copy = object.__new__(type(self))
-        copy.__dict__.update(self.__dict__)
-        copy.origin = self
-        return copy
-
-    @property
-    def frame(self) -> Frame:
-        return self._frame

@@ -20,7 +20,8 @@ from torch import Tensor
 from sursum.common.precision import is_double
 from sursum.common.pytree import Shape, flatten
 from sursum.core.messages import Step
-from sursum.core.scan import Scan, Stepping
+from sursum.core.scan import Scan
+from sursum.core.scope import InFrame
 from sursum.errors import ScanError
 from sursum.handlers.enumerate.elimination import Reduce, eliminate, product
 from sursum.handlers.enumerate.potentials import Potential, Variable, possible, tabulated
@@ -180,7 +181,7 @@ class _SummedScan:
                 if leaf.state is not None:
                     step.states[id(value)] = value, pattern.variables[leaf.state]
             result = loop.body(loop.carry_shape.build(leaves), x)
-        following = _check_carry(loop, result)
+        following = loop.next_carry(result, "a step")
         around = self.to.visible() | step.visible
         found = [self._depends(leaf, init, step, around) for leaf, init in zip(following, loop.init, strict=True)]
         keep = {(site, back - 1) for leaf in pattern.leaves for site, back in leaf.all} | {
@@ -320,7 +321,7 @@ def _find_pattern(to: Summing, names: Sequence[str], loop: Scan) -> Pattern:
         summed = _SummedScan(to, loop, pattern)
         carry = summed.start()
         step = Step(loop.name, None, loop.length, index=0, loop=summed)
-        with Stepping(step):
+        with InFrame(opened=step):
             after = summed.after(carry, loop.xs_shape.build([row[0] for row in loop.xs]))
         leaves = tuple(
             merge(old, move_back(new), init, variables, values)
@@ -335,22 +336,6 @@ def _find_pattern(to: Summing, names: Sequence[str], loop: Scan) -> Pattern:
 
 def _kind(message: Message) -> Any:
     return message.states, message.outer, message.batch, message.names
-
-
-def _check_carry(loop: Scan, result: Any) -> list[Any]:
-    """The leaves of the next carry, if it has the structure of the one before."""
-    if not isinstance(result, tuple) or len(result) != 2:
-        raise ScanError(
-            f"{loop.name}: the body returned a {type(result).__name__}. It must return two things, the next carry and the "
-            "output of the step: return carry, None."
-        )
-    leaves, shape = flatten(result[0])
-    if shape != loop.carry_shape:
-        raise ScanError(
-            f"{loop.name}: the carry has the structure {loop.carry_shape} before a step, and {shape} after it. "
-            "Return a carry like the one that comes in."
-        )
-    return leaves
 
 
 def _list_variables(
