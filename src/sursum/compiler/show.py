@@ -61,7 +61,7 @@ def show_program(program: Any) -> str:
     lines += [f"  {_datum(value, data)} = parameter {name}" for value, name in program.parameters.items()]
     if program.plan is None:
         for stage in program.stages:
-            lines += show_stage(stage, data)
+            lines += show_stage(stage)
     else:
         tiles = {first: (last, block) for first, last, block in program.plan.tiles}
         for number, group in enumerate(program.plan.groups):
@@ -74,7 +74,7 @@ def show_program(program: Any) -> str:
             ]
             lines.append(f"  group {number}{': ' if notes else ''}{', '.join(notes)}")
             for stage in group.stages:
-                lines += ["  " + line for line in show_stage(stage, data)]
+                lines += ["  " + line for line in show_stage(stage)]
     for loop in program.loops:
         way = "backwards" if loop.reverse else "forwards"
         lines.append(f"  {loop.call.function}: {loop.length} steps {way}, rows of {loop.width}")
@@ -84,7 +84,7 @@ def show_program(program: Any) -> str:
     return "\n".join(lines)
 
 
-def show_stage(stage: Any, data: Mapping[int, Any]) -> list[str]:
+def show_stage(stage: Any) -> list[str]:
     """The lines of a `Loop` or a `Call`: first named subexpressions that it uses more than once."""
     if not hasattr(stage, "expr"):
         args = [f"v{a.value}{f'+{a.offset}' if a.offset else ''}" if hasattr(a, "offset") else str(a) for a in stage.args]

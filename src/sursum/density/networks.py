@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from torch import nn
 
@@ -36,21 +35,20 @@ def network_weights(found: Mapping[str, Site]) -> frozenset[str]:
         >>> weights(nn.Linear(2, 1)), weights(nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1, bias=False)))
         ([], ['net.0.bias', 'net.0.weight', 'net.2.weight'])
     """
-    owners: dict[int, nn.Module] = {}
     places: dict[str, tuple[int, nn.Module]] = {}
     for name, site in found.items():
         param = site.param if isinstance(site, Sample) else None
         if param is not None and isinstance(param.owner, nn.Module):
-            owners[id(param.owner)] = param.owner
             for part in param.owner.modules():
                 if any(own is param.initial for own in part.parameters(recurse=False)):
                     places[name] = id(param.owner), part
                     break
-    layered = {key for key, owner in owners.items() if _is_layered(owner, [part for o, part in places.values() if o == key])}
+    owners = {owner for owner, _ in places.values()}
+    layered = {key for key in owners if _is_layered([part for owner, part in places.values() if owner == key])}
     return frozenset(name for name, (owner, part) in places.items() if owner in layered and _is_layer(part))
 
 
-def _is_layered(owner: Any, lifted: list[nn.Module]) -> bool:
+def _is_layered(lifted: list[nn.Module]) -> bool:
     parts = {id(part): part for part in lifted}.values()
     matrices = [part for part in parts if _is_layer(part) and any(own.dim() > 1 for own in part.parameters(recurse=False))]
     return len(matrices) > 1 or any(isinstance(part, _UNITS_OF_ITS_OWN) for part in matrices)

@@ -41,9 +41,7 @@ def check_indices(graph: Graph, inputs: Callable[[Ref], Range | None] = lambda r
 
 def _checked(graph: Graph, inputs: Callable[[Ref], Range | None]) -> tuple[Graph, list[Ref]]:
     """The result of `check_indices`, and the windows on the input whose ranges were relied on."""
-    if not any(
-        is_inner(node.op) or any(item[2].value not in graph.constants for item in places_of(node)) for node in graph.nodes
-    ):
+    if not any(is_inner(node.op) or _has_computed_indices(node, graph) for node in graph.nodes):
         return graph, []
     writer = _GuardWriter(graph, inputs)
     for node in graph.nodes:

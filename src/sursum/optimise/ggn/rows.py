@@ -161,7 +161,7 @@ def observations(run: RowRun, hessian: str) -> list[Observation]:
         if isinstance(site, Sample) and site.is_observed:
             base, weight = _unwrap(site)
             with torch.enable_grad(), in_double():
-                root = _score(site, run) if hessian == "empirical_fisher" else fisher_root(base, f"site {site}")
+                root = _score(site) if hessian == "empirical_fisher" else fisher_root(base, f"site {site}")
             kept = [i for i, tensor in enumerate(root.tensors) if tensor.requires_grad]
             if not kept or not root.tensors[0].numel():
                 continue
@@ -196,7 +196,7 @@ def _unwrap(site: Sample) -> tuple[Any, Tensor]:
     return fn, weight
 
 
-def _score(site: Sample, run: RowRun) -> Root:
+def _score(site: Sample) -> Root:
     """The derivative of each row's log likelihood, as one column: with it the sum of squares is the empirical Fisher matrix."""
     scale = torch.as_tensor(site.scale).detach().double()
     term = scored(site.but(scale=1.0))

@@ -16,6 +16,7 @@ from sursum.compiler.native.ir.program import Data
 from sursum.compiler.native.lower import triangle
 from sursum.compiler.native.lower.context import Lowering
 from sursum.compiler.native.lower.definitions import kind_of
+from sursum.compiler.native.lower.reading import split_index
 from sursum.compiler.native.lower.reduction import axis, broadcast
 from sursum.compiler.native.lower.scatter import scatter_at
 from sursum.compiler.native.lower.table import Table, arguments_of
@@ -61,7 +62,7 @@ def _indices(low: Lowering, indices: Sequence[Ref | None], size: Sequence[int]) 
     return found + [None] * (len(size) - len(found))
 
 
-def _layout(found: Sequence[Ref | None], size: Sequence[int]) -> tuple[tuple[int, ...], int]:
+def _layout(found: Sequence[Ref | None]) -> tuple[tuple[int, ...], int]:
     """The broadcast size of the index tensors, and where it stands among the dimensions of the result."""
     used = [d for d, index in enumerate(found) if index is not None]
     shape = broadcast(*(r.size for r in found if r is not None))
@@ -71,7 +72,7 @@ def _layout(found: Sequence[Ref | None], size: Sequence[int]) -> tuple[tuple[int
 
 def _address(low: Lowering, found: Sequence[Ref | None], size: Sequence[int]) -> tuple[tuple[int, ...], list[Expr]]:
     """The size of x[indices], and the index into x of each of its elements."""
-    shape, at = _layout(found, size)
+    shape, at = _layout(found)
     rest = [n for n, index in zip(size, found, strict=True) if index is None]
     before = sum(1 for d, index in enumerate(found) if index is None and d < at)
     result = (*rest[:before], *shape, *rest[before:])
@@ -139,20 +140,8 @@ def scatter_into(
         new = target.value
         low.declare(target)
         base = low.temporary_like(target, low.load(x, target.size)).value
-    offset, coefs = target.offset, [0] * len(size)
-    loose, strides = [], []
-    for expr, stride, n in zip(exprs, target.stride, target.size, strict=True):
-        if n == 1 or stride == 0:
-            continue
-        if expr.op == "const":
-            offset += int(expr.data) * stride
-        elif expr.op == "index":
-            offset += expr.data.offset * stride
-            coefs = [c + d * stride for c, d in zip(coefs, expr.data.coefs, strict=True)]
-        else:
-            loose.append(expr)
-            strides.append(stride)
-    scatter_at(low, new, base, size, Affine(offset, tuple(coefs)), value, loose, strides, add=add)
+    affine, loose, strides = split_index(target, exprs, len(size))
+    scatter_at(low, new, base, size, affine, value, loose, strides, add=add)
 
 
 def _along(low: Lowering, dim: int, place: Expr, rank: int) -> list[Expr]:

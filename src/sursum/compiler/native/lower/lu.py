@@ -62,7 +62,7 @@ def _as_torch(low: Lowering, a: Ref) -> tuple[Ref, Ref, Ref]:
     return factor(low, transposed(a) if _is_contiguous(a) else a)
 
 
-def _diagonal(low: Lowering, packed: Ref) -> Ref:
+def _diagonal(packed: Ref) -> Ref:
     size, step = packed.size[:-1], packed.stride[-1] + packed.stride[-2]
     return Ref(packed.value, size, (*packed.stride[:-2], step), packed.offset, packed.dtype)
 
@@ -90,7 +90,7 @@ def _give(low: Lowering, node: Node, k: int, ref: Ref) -> None:
 def determinant(low: Lowering, node: Node) -> None:
     """`_linalg_det(A)`: the determinant, and the factors that its gradient needs"""
     packed, rows, _ = _as_torch(low, node.args[0])
-    diagonal = _diagonal(low, packed)
+    diagonal = _diagonal(packed)
     total = _product(low, diagonal, low.load(diagonal), "prod")
     low.define(low.output(node, 0), low.e.mul(low.load(total), low.load(_sign(low, rows))))
     _give(low, node, 1, packed)
@@ -101,7 +101,7 @@ def log_determinant(low: Lowering, node: Node) -> None:
     """`_linalg_slogdet(A)`: the sign of the determinant, log |det A|, and the factors"""
     e = low.e
     packed, rows, _ = _as_torch(low, node.args[0])
-    diagonal = _diagonal(low, packed)
+    diagonal = _diagonal(packed)
     x = low.load(diagonal)
     sign = e.sub(e.double(e.gt(x, e.const(0.0))), e.double(e.lt(x, e.const(0.0))))
     signs = _product(low, diagonal, sign, "prod")

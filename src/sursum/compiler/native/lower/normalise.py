@@ -89,7 +89,7 @@ def layer_norm_backward(low: Lowering, node: Node) -> None:
     _sum_into(low, node, 2, x.size, dims, grad)
 
 
-def _channels(ref: Ref | None, size: tuple[int, ...], groups: int = 1) -> Ref | None:
+def _channels(ref: Ref | None, groups: int = 1) -> Ref | None:
     """A vector with an element for each channel, as (1, groups, channels in one, 1): to be broadcast."""
     if ref is None:
         return None
@@ -104,7 +104,7 @@ def group_norm(low: Lowering, node: Node) -> None:
     x = reshape(low, x_ref, (n, groups, channels // groups, rest))
     mean, rate = _standard(low, x, (2, 3), eps)
     value = e.mul(e.sub(low.load(x), low.load(mean, x.size)), low.load(rate, x.size))
-    value = _scale(low, value, _channels(weight, x.size, groups), _channels(bias, x.size, groups), x.size)
+    value = _scale(low, value, _channels(weight, groups), _channels(bias, groups), x.size)
     out = low.output(node)
     low.define(out, low.load(reshape(low, low.temporary(x.size, value), out.size)))
     for k, ref in ((1, mean), (2, rate)):
@@ -117,7 +117,7 @@ def group_norm_backward(low: Lowering, node: Node) -> None:
     size = (n, groups, channels // groups, rest)
     x, grad = reshape(low, x_ref, size), low.load(reshape(low, grad_ref, size))
     mean, rate = (low.load(reshape(low, ref, (n, groups, 1, 1)), size) for ref in (mean_ref, rate_ref))
-    scale = _channels(weight, size, groups)
+    scale = _channels(weight, groups)
     if node.outputs[0] is not None:
         weighted = grad if scale is None else e.mul(grad, low.load(scale, size))
         slope = low.temporary(size, _slope(low, x, weighted, mean, rate, (2, 3)))

@@ -58,11 +58,11 @@ def kthvalue(low: Lowering, node: Node) -> None:
     x, dim = args["self"], args["dim"]
     found = sort_rows(low, x, dim, descending=False)
     if x.size:
-        found = _at(low, found, dim, args["k"] - 1, keep=args["keepdim"])
+        found = _at(found, dim, args["k"] - 1, keep=args["keepdim"])
     give(low, node, *found)
 
 
-def _at(low: Lowering, found: tuple[Ref, Ref], dim: int, k: int, *, keep: bool) -> tuple[Ref, Ref]:
+def _at(found: tuple[Ref, Ref], dim: int, k: int, *, keep: bool) -> tuple[Ref, Ref]:
     """Element k of sorted rows."""
     rank = len(found[0].size)
     cut = [narrow(ref, dim % rank, k, 1) if keep else select(ref, dim % rank, k) for ref in found]
@@ -81,7 +81,7 @@ def median(low: Lowering, node: Node) -> None:
     dim %= len(x.size)
     n, keep = x.size[dim], args.get("keepdim", False)
     found = sort_rows(low, x, dim, descending=False)
-    middle, last = (_at(low, found, dim, k, keep=keep) for k in ((n - 1) // 2, n - 1))
+    middle, last = (_at(found, dim, k, keep=keep) for k in ((n - 1) // 2, n - 1))
     poisoned = e.isnan(low.load(last[0]))
     value = e.where(poisoned, low.load(last[0]), low.load(middle[0]))
     if "dim" not in args:

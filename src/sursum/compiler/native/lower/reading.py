@@ -17,6 +17,24 @@ from sursum.compiler.native.lower.definitions import NOWHERE, Definition, Map, P
 from sursum.compiler.native.unsupported import UnsupportedOperator
 
 
+def split_index(ref: Ref, indices: Sequence[Expr], rank: int) -> tuple[Affine, list[Expr], list[int]]:
+    """Where an element of a tensor lies: what is affine in the `rank` iterations, and what is computed, with its strides."""
+    offset, coefs = ref.offset, [0] * rank
+    loose, strides = [], []
+    for index, stride, n in zip(indices, ref.stride, ref.size, strict=True):
+        if n == 1 or stride == 0:
+            continue
+        if index.op == "const":
+            offset += int(index.data) * stride
+        elif index.op == "index":
+            offset += index.data.offset * stride
+            coefs = [c + d * stride for c, d in zip(coefs, index.data.coefs, strict=True)]
+        else:
+            loose.append(index)
+            strides.append(stride)
+    return Affine(offset, tuple(coefs)), loose, strides
+
+
 class Reader:
     """Reads the values of one graph, as they have been defined so far."""
 
@@ -108,20 +126,7 @@ class Reader:
 
     def load_at(self, ref: Ref, indices: Sequence[Expr], size: Sequence[int]) -> Expr:
         """The tensor at an index that is itself computed: `indices` has an expression for every dimension."""
-        offset, coefs = ref.offset, [0] * len(size)
-        loose, strides = [], []
-        for index, stride, n in zip(indices, ref.stride, ref.size, strict=True):
-            if n == 1 or stride == 0:
-                continue
-            if index.op == "const":
-                offset += int(index.data) * stride
-            elif index.op == "index":
-                offset += index.data.offset * stride
-                coefs = [c + d * stride for c, d in zip(coefs, index.data.coefs, strict=True)]
-            else:
-                loose.append(index)
-                strides.append(stride)
-        affine = Affine(offset, tuple(coefs))
+        affine, loose, strides = split_index(ref, indices, len(size))
         if not loose:
             return self.read(ref.value, affine, size, kind_of(ref.dtype))
         value = self.alias.get(ref.value, ref.value)

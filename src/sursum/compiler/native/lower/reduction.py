@@ -15,7 +15,7 @@ from sursum.compiler.native.lower.context import Lowering
 from sursum.compiler.native.lower.table import Lower, Table, arguments_of
 
 
-def dims_of(low: Lowering, ref: Ref, dims: Any) -> tuple[int, ...]:
+def dims_of(ref: Ref, dims: Any) -> tuple[int, ...]:
     """Dimensions to reduce, counted from the front: all for None and for an empty list."""
     rank = len(ref.size)
     if dims is None or (isinstance(dims, Sequence) and not dims):
@@ -55,7 +55,7 @@ def reduction(mode: str) -> Lower:
 
     def lower(low: Lowering, node: Node) -> None:
         x = node.args[0]
-        dims = dims_of(low, x, node.args[1] if len(node.args) > 1 else None)
+        dims = dims_of(x, node.args[1] if len(node.args) > 1 else None)
         expr = low.load(x)
         if mode in ("all", "any"):
             expr = low.e.cast(expr, "b")
@@ -69,7 +69,7 @@ def reduction(mode: str) -> Lower:
 def mean(low: Lowering, node: Node) -> None:
     """The mean over dimensions."""
     x = node.args[0]
-    dims = dims_of(low, x, node.args[1] if len(node.args) > 1 else None)
+    dims = dims_of(x, node.args[1] if len(node.args) > 1 else None)
     total = low.new(keep_dims(x.size, dims))
     low.reduce(total, "sum", x.size, dims, low.load(x))
     count = math.prod(x.size[d] for d in dims)
@@ -94,7 +94,7 @@ def extreme(mode: str) -> Lower:
 
     def lower(low: Lowering, node: Node) -> None:
         x, dim = node.args[0], node.args[1]
-        _extreme(low, x, dims_of(low, x, dim), mode, low.output(node, 0), low.output(node, 1))
+        _extreme(low, x, dims_of(x, dim), mode, low.output(node, 0), low.output(node, 1))
 
     return lower
 
@@ -135,7 +135,7 @@ def arg_extreme(mode: str) -> Lower:
             x = Ref(flat.value, size, (1,), 0, flat.dtype)
             dim = 0
         out = low.output(node)
-        dims = dims_of(low, x, dim)
+        dims = dims_of(x, dim)
         dtype = torch.float64 if x.dtype.is_floating_point else torch.int64
         values = low.new(keep_dims(x.size, dims), dtype)
         _extreme(low, x, dims, mode, values, out)
@@ -148,7 +148,7 @@ def norm(low: Lowering, node: Node) -> None:
     e = low.e
     args = arguments_of(node)
     x, order = args["self"], args["ord"]
-    dims = dims_of(low, x, args["dim"])
+    dims = dims_of(x, args["dim"])
     size = e.call("fabs", low.load(x))
     out = low.output(node)
     if math.isinf(order):
@@ -168,7 +168,7 @@ def norm(low: Lowering, node: Node) -> None:
 def _moments(low: Lowering, node: Node) -> tuple[Ref, Ref, tuple[int, ...]]:
     x = node.args[0]
     e = low.e
-    dims = dims_of(low, x, node.args[1] if len(node.args) > 1 else None)
+    dims = dims_of(x, node.args[1] if len(node.args) > 1 else None)
     correction = node.kwargs.get("correction", 1)
     if node.args[2:] and isinstance(node.args[2], bool):
         low.fail("variance with `unbiased`")
@@ -195,7 +195,7 @@ def deviation_mean(low: Lowering, node: Node) -> None:
 def sum_of_numbers(low: Lowering, node: Node) -> None:
     """The sum of what is not NaN"""
     e, x = low.e, node.args[0]
-    dims = dims_of(low, x, arguments_of(node)["dim"])
+    dims = dims_of(x, arguments_of(node)["dim"])
     value = low.load(x)
     low.reduce(low.output(node), "sum", x.size, dims, e.where(e.isnan(value), e.const(0, value.kind), value))
 
@@ -203,7 +203,7 @@ def sum_of_numbers(low: Lowering, node: Node) -> None:
 def count_nonzero(low: Lowering, node: Node) -> None:
     """How many are not 0"""
     e, x = low.e, node.args[0]
-    dims = dims_of(low, x, arguments_of(node).get("dim"))
+    dims = dims_of(x, arguments_of(node).get("dim"))
     value = low.load(x)
     low.reduce(low.output(node), "sum", x.size, dims, e.cast(e.ne(value, e.const(0, value.kind)), "i"))
 

@@ -12,7 +12,7 @@ def logsumexp(low: Lowering, node: Node) -> None:
     """m + log Σ exp(x − m), m the largest x, or 0 where that is infinite"""
     e = low.e
     x = node.args[0]
-    dims = dims_of(low, x, node.args[1])
+    dims = dims_of(x, node.args[1])
     out = low.output(node)
     size = keep_dims(x.size, dims)
     highest = low.new(size)
@@ -27,7 +27,7 @@ def logsumexp(low: Lowering, node: Node) -> None:
 def softmax_parts(low: Lowering, x: Ref, dim: int) -> tuple[Ref, Ref, tuple[int, ...]]:
     """The largest of each row, and the sum of the exponentials above it."""
     e = low.e
-    dims = dims_of(low, x, dim)
+    dims = dims_of(x, dim)
     size = keep_dims(x.size, dims)
     highest, total = low.new(size), low.new(size)
     low.reduce(highest, "max", x.size, dims, low.load(x))
@@ -57,7 +57,7 @@ def softmax_backward(low: Lowering, node: Node) -> None:
     """(∂ − Σ ∂·y)·y"""
     e = low.e
     grad, y, dim = node.args[0], node.args[1], node.args[2]
-    dims = dims_of(low, y, dim)
+    dims = dims_of(y, dim)
     total = low.new(keep_dims(y.size, dims))
     low.reduce(total, "sum", y.size, dims, e.mul(low.load(grad), low.load(y)))
     low.finish(node, e.mul(e.sub(low.load(grad), low.load(total, y.size)), low.load(y)))
@@ -67,7 +67,7 @@ def log_softmax_backward(low: Lowering, node: Node) -> None:
     """∂ − exp(y)·Σ ∂"""
     e = low.e
     grad, y, dim = node.args[0], node.args[1], node.args[2]
-    dims = dims_of(low, y, dim)
+    dims = dims_of(y, dim)
     total = low.new(keep_dims(y.size, dims))
     low.reduce(total, "sum", y.size, dims, low.load(grad))
     low.finish(node, e.sub(low.load(grad), e.mul(e.call("exp", low.load(y)), low.load(total, y.size))))
