@@ -47,6 +47,24 @@ class Shown:
         return f"<pre>{html.escape(str(self))}</pre>"
 
 
+class Headed:
+    """What is shown as a sentence, `_head`, and `_table` below it."""
+
+    def _head(self) -> str:
+        raise NotImplementedError
+
+    def _table(self) -> Table:
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        return f"{self._head()}\n\n{self._table()}"
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return f"<p>{html.escape(self._head())}</p>{self._table()._repr_html_()}"
+
+
 def html_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """The HTML of a table; cells are escaped."""
     top = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)

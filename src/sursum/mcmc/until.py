@@ -64,36 +64,34 @@ class Until(ABC):
 
 
 @dataclass(frozen=True, repr=False)
-class Both(Until):
-    """Two conditions that must both hold."""
+class _Pair(Until):
+    """Two conditions."""
 
     first: Until
     second: Until
 
-    def factor(self, seen: Seen) -> float:
-        return max(self.first.factor(seen), self.second.factor(seen))
-
     def check(self, coordinates: Sequence[str]) -> None:
         self.first.check(coordinates)
         self.second.check(coordinates)
+
+
+@dataclass(frozen=True, repr=False)
+class Both(_Pair):
+    """Two conditions that must both hold."""
+
+    def factor(self, seen: Seen) -> float:
+        return max(self.first.factor(seen), self.second.factor(seen))
 
     def __repr__(self) -> str:
         return " & ".join(f"({part!r})" if isinstance(part, Either) else repr(part) for part in (self.first, self.second))
 
 
 @dataclass(frozen=True, repr=False)
-class Either(Until):
+class Either(_Pair):
     """Two conditions of which one is enough."""
-
-    first: Until
-    second: Until
 
     def factor(self, seen: Seen) -> float:
         return min(self.first.factor(seen), self.second.factor(seen))
-
-    def check(self, coordinates: Sequence[str]) -> None:
-        self.first.check(coordinates)
-        self.second.check(coordinates)
 
     def __repr__(self) -> str:
         return f"{self.first!r} | {self.second!r}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from sursum.common.optional_packages import require
 from sursum.common.settings import whole_number
 from sursum.common.shown import abbreviate
-from sursum.common.tables import Table
+from sursum.common.tables import Headed, Table
 from sursum.errors import PredictionError
 
 Array = NDArray[np.float64]
@@ -22,7 +21,7 @@ LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 
 
 @dataclass(frozen=True, repr=False)
-class Calibrated:
+class Calibrated(Headed):
     r"""What was promised and what happened, group by group, and the interval of 95 % in which that is by chance if all is well.
 
     Args:
@@ -57,14 +56,6 @@ class Calibrated:
             f"{self.kind.capitalize()}: promised and happened differ by {self.error:.3f} on average; {self.outside()} of "
             f"{len(self.promised)} groups are outside of what chance allows."
         )
-
-    def __str__(self) -> str:
-        return f"{self._head()}\n\n{self._table()}"
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        return f"<p>{html.escape(self._head())}</p>{self._table()._repr_html_()}"
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
         """A plot of what happened against what was promised, with the interval of chance.

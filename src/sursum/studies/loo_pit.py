@@ -7,7 +7,6 @@ References:
 
 from __future__ import annotations
 
-import html
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 
 from sursum.common.optional_packages import require
 from sursum.common.settings import optional_seed
-from sursum.common.tables import Table
+from sursum.common.tables import Headed, Table
 from sursum.draws.psis import LIMIT, smooth
 from sursum.errors import PredictionError
 from sursum.mcmc.seeds import draw_seed
@@ -29,7 +28,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, repr=False)
-class LooPit:
+class LooPit(Headed):
     """The place of each observation in its prediction from the others, uniform on (0, 1) if the program is right.
 
     Crowding at both ends says that predictions are too narrow, in the middle too wide, at one end biased.
@@ -54,14 +53,6 @@ class LooPit:
 
     def _head(self) -> str:
         return "Observations in their predictions from the others. If all is well, the mean is near 0.5 and the sd near 0.289."
-
-    def __str__(self) -> str:
-        return f"{self._head()}\n\n{self._table()}"
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        return f"<p>{html.escape(self._head())}</p>{self._table()._repr_html_()}"
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
         """A plot of each site: the ECDF of its values minus the uniform one, and the band that contains 95 % of uniform ones.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -20,7 +19,7 @@ from sursum.common.precision import in_double
 from sursum.common.reprs import call_text
 from sursum.common.settings import check_setting, optional_seed, settle
 from sursum.common.shown import abbreviate
-from sursum.common.tables import Table
+from sursum.common.tables import Headed, Table
 from sursum.core.trace import Trace
 from sursum.draws.diagnostics import element_name
 from sursum.errors import SamplingError
@@ -36,7 +35,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, repr=False)
-class RecoveryResult:
+class RecoveryResult(Headed):
     """The values that data were simulated at, and what the posterior of these data says.
 
     Args:
@@ -84,14 +83,6 @@ class RecoveryResult:
         rows = self._rows()
         inside = sum(low <= true <= high for _, true, low, high, _, _ in rows)
         return f"{inside} of {len(rows)} values are in their 90 % intervals."
-
-    def __str__(self) -> str:
-        return f"{self._head()}\n\n{self._table()}"
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        return f"<p>{html.escape(self._head())}</p>{self._table()._repr_html_()}"
 
     def plot(self, path: str | os.PathLike[str] | None = None, *, limit: int = 60) -> Any:
         """A plot of each element: its 90 % interval and mean beside the value, in posterior sds.

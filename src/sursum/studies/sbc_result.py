@@ -7,7 +7,6 @@ References:
 
 from __future__ import annotations
 
-import html
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -17,14 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sursum.common.optional_packages import require
-from sursum.common.tables import Table
+from sursum.common.tables import Headed, Table
 from sursum.draws.arviz import dimension_names
 from sursum.draws.diagnostics import element_name
 from sursum.studies.uniformity import p_values, panels, plot_ecdf
 
 
 @dataclass(frozen=True, repr=False)
-class SBCResult:
+class SBCResult(Headed):
     """The ranks of simulation-based calibration, and whether they are uniform.
 
     Args:
@@ -71,14 +70,6 @@ class SBCResult:
         head = f"{self.num_simulations} simulations, ranks among {self.max_rank} draws: {verdict}."
         wrong = f" {self.divergences} of them had divergences." if self.divergences else ""
         return f"{head}{wrong} If all is well, mean ranks are near 0.5 and their sd near 0.289."
-
-    def __str__(self) -> str:
-        return f"{self._head()}\n\n{self._table()}"
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        return f"<p>{html.escape(self._head())}</p>{self._table()._repr_html_()}"
 
     def to_arviz(self) -> Any:
         """The ranks in ArviZ's form, an `xarray.DataTree` with a group `prior_sbc`, as `simuk` makes it.
