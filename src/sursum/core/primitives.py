@@ -12,7 +12,6 @@ from torch import Tensor
 from torch.distributions import Distribution, constraints
 
 from sursum.common.other_libraries import answers
-from sursum.common.precision import is_double
 from sursum.common.shown import abbreviate
 from sursum.common.torch_private import DisableTorchFunction, is_all_true
 from sursum.common.user_frame import calling_line, warn
@@ -23,7 +22,7 @@ from sursum.core.runtime import perform
 from sursum.core.scope import at_site, current_generator, open_plates
 from sursum.core.validation import check_factor, check_fn, check_mask, check_value, is_validation_enabled
 from sursum.distributions.fluent import Masked
-from sursum.distributions.written import as_written
+from sursum.distributions.written import in_precision
 from sursum.errors import ObservationError, PlateError, SiteError, UnusedSiteWarning
 
 INFER = frozenset({"is_auxiliary", "is_subsample", "baseline", "enumerate", "expand", "num_samples", "tmc"})
@@ -83,8 +82,8 @@ def sample(
     plates = open_plates()
     if infer and not INFER.issuperset(infer):
         _say_misspelt(name, infer)
-    if is_double() and isinstance(fn, Distribution):
-        fn = as_written(fn)
+    if isinstance(fn, Distribution):
+        fn = in_precision(fn)
     site = Sample(
         name=_check_name(name),
         fn=fn,

@@ -43,16 +43,16 @@ def rebuild(part: Any, change: Callable[[Tensor], Tensor]) -> Any:
             continue
         if isinstance(part, Transform) and name == "_cached_x_y":
             vars(new)[name] = (None, None)
-        elif _is_back(part, name):
+        elif name == "_inv" and _is_back(part):
             vars(new)[name] = None
         else:
             vars(new)[name] = rebuild(value, change)
     return new
 
 
-def _is_back(part: Any, name: str) -> bool:
-    """Whether it is a transform's inverse, once used, which refers back to the transform."""
-    return name == "_inv" and isinstance(part, Transform) and not isinstance(part, InverseTransform)
+def _is_back(part: Any) -> bool:
+    """Whether the `_inv` of `part` is a transform's inverse, once used, which refers back to the transform."""
+    return isinstance(part, Transform) and not isinstance(part, InverseTransform)
 
 
 def _constraint(part: constraints.Constraint, change: Callable[[Tensor], Tensor]) -> constraints.Constraint:
@@ -67,6 +67,8 @@ def _constraint(part: constraints.Constraint, change: Callable[[Tensor], Tensor]
 
 def recast(fn: Distribution, dtype: torch.dtype, device: torch.device) -> Distribution:
     """`fn` with every floating tensor in `dtype` and all on `device`; in float64 with its numbers as written.
+
+    It is a copy in any case, since a distribution keeps what it computes.
 
     Example:
         >>> import torch
@@ -110,7 +112,7 @@ def tensors(part: Any) -> Iterator[Tensor]:
         for name, value in vars(part).items():
             if isinstance(value, Tensor):
                 yield value
-            elif type(value) not in _LEAVES and name not in (KEY, "_cached_x_y") and not _is_back(part, name):
+            elif type(value) not in _LEAVES and name not in (KEY, "_cached_x_y") and not (name == "_inv" and _is_back(part)):
                 yield from tensors(value)
 
 

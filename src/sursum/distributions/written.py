@@ -72,6 +72,11 @@ def as_written(fn: Any) -> Any:
         return new
 
 
+def in_precision(fn: Distribution) -> Any:
+    """`fn` as it is to be where it is used: in double precision with its original numbers."""
+    return as_written(fn) if _has_written(fn) and is_double() else fn
+
+
 def _has_written(fn: Any) -> bool:
     parts = vars(fn)
-    return KEY in parts or any(isinstance(part, Distribution) and _has_written(part) for part in parts.values())
+    return KEY in parts or any(_has_written(part) for part in parts.values() if isinstance(part, Distribution))

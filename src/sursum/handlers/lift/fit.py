@@ -142,7 +142,11 @@ def _in_shape(
                 )
             prior = chosen
     batch = torch.Size(present[: max(split, 0)])
-    if split < local or shape[split:] != prior.event_shape or not broadcasts(prior.batch_shape, batch):
+    if (
+        split < local
+        or shape[split:] != prior.event_shape
+        or not (prior.batch_shape == batch or broadcasts(prior.batch_shape, batch))
+    ):
         raise PriorShapeError(
             f"{named} has shape {tuple(prior.batch_shape + prior.event_shape)} (batch {tuple(prior.batch_shape)}, event "
             f"{tuple(prior.event_shape)}), which does not expand to the parameter's {tuple(shape)}"
