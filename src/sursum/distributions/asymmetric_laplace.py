@@ -13,7 +13,7 @@ from sursum.distributions.tails import Tails, log_one_minus_exp, log_tilted
 
 
 class _TwoSided(Family):
-    """Exponential on either side of `loc`, of scales `_left` and `_right`."""
+    """Exponential on either side of `loc`, of the scales `_sides`."""
 
     support = constraints.real
     has_rsample = True
@@ -40,6 +40,20 @@ class _TwoSided(Family):
         down, up = (-torch.log(uniform(self.loc, shape)) for _ in range(2))
         return self.loc + right * up - left * down
 
+
+class _ByAsymmetry(_TwoSided):
+    """With scales s κ and s/κ."""
+
+    asymmetry: Tensor
+
+    @property
+    def _sides(self) -> tuple[Tensor, Tensor]:
+        return self.scale * self.asymmetry, self.scale / self.asymmetry
+
+
+class _Sharp(_TwoSided):
+    """Exponential up to `loc` itself."""
+
     def _log_density(self, value: Tensor) -> Tensor:
         left, right = self._sides
         away = value - self.loc
@@ -55,7 +69,7 @@ class _TwoSided(Family):
         return torch.where(away < 0, small, large), torch.where(away < 0, large, small)
 
 
-class AsymmetricLaplace(_TwoSided):
+class AsymmetricLaplace(_ByAsymmetry, _Sharp):
     r"""Exponential with scale s κ to the left of μ, and s/κ to the right.
 
     .. math:: p(x) = \frac{1}{s (\kappa + 1/\kappa)} \exp\left(-\frac{|x - \mu|}{s \kappa^{\operatorname{sign}(\mu - x)}}\right)
@@ -78,7 +92,6 @@ class AsymmetricLaplace(_TwoSided):
         "scale": constraints.positive,
         "asymmetry": constraints.positive,
     }
-    asymmetry: Tensor
 
     def __init__(
         self,
@@ -89,12 +102,8 @@ class AsymmetricLaplace(_TwoSided):
     ) -> None:
         self._keep((), validate_args, loc=loc, scale=scale, asymmetry=asymmetry)
 
-    @property
-    def _sides(self) -> tuple[Tensor, Tensor]:
-        return self.scale * self.asymmetry, self.scale / self.asymmetry
 
-
-class AsymmetricLaplaceQuantile(_TwoSided):
+class AsymmetricLaplaceQuantile(_Sharp):
     r"""An asymmetric Laplace with :math:`P(X \le \mu) = \tau`: the likelihood of quantile regression.
 
     .. math:: p(x) = \frac{\tau (1 - \tau)}{s} \exp\left(-\frac{x - \mu}{s} (\tau - [x < \mu])\right)
@@ -133,7 +142,7 @@ class AsymmetricLaplaceQuantile(_TwoSided):
         return self.scale / (1 - self.quantile), self.scale / self.quantile
 
 
-class SoftAsymmetricLaplace(Family):
+class SoftAsymmetricLaplace(_ByAsymmetry):
     r"""An asymmetric Laplace with normal noise: smooth, with exponential tails.
 
     .. math:: X = \mu + s\,(\varsigma Z + E / \kappa - \kappa E'), \qquad Z \sim N(0, 1), \quad E, E' \sim \mathrm{Exp}(1)
@@ -155,11 +164,6 @@ class SoftAsymmetricLaplace(Family):
         "asymmetry": constraints.positive,
         "softness": constraints.positive,
     }
-    support = constraints.real
-    has_rsample = True
-    loc: Tensor
-    scale: Tensor
-    asymmetry: Tensor
     softness: Tensor
 
     def __init__(
@@ -173,24 +177,12 @@ class SoftAsymmetricLaplace(Family):
         self._keep((), validate_args, loc=loc, scale=scale, asymmetry=asymmetry, softness=softness)
 
     @property
-    def _sides(self) -> tuple[Tensor, Tensor]:
-        return self.scale * self.asymmetry, self.scale / self.asymmetry
-
-    @property
-    def mean(self) -> Tensor:
-        left, right = self._sides
-        return self.loc + right - left
-
-    @property
     def variance(self) -> Tensor:
-        left, right = self._sides
-        return left.square() + right.square() + (self.scale * self.softness).square()
+        return super().variance + (self.scale * self.softness).square()
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        shape = self._extended_shape(torch.Size(sample_shape))
-        left, right = self._sides
-        down, up = (-torch.log(uniform(self.loc, shape)) for _ in range(2))
-        return self.loc + self.scale * self.softness * normal(self.loc, shape) + right * up - left * down
+        sharp = super().rsample(sample_shape)
+        return sharp + self.scale * self.softness * normal(self.loc, sharp.shape)
 
     def _log_density(self, value: Tensor) -> Tensor:
         left, right = self._sides

@@ -14,7 +14,24 @@ from sursum.distributions.log_gamma import log_beta, log_choose, log_rising
 from sursum.distributions.standard import Beta, Dirichlet
 
 
-class BetaBinomial(Family):
+class BetaTrials(Family):
+    """Successes in trials whose probability is Beta distributed."""
+
+    concentration1: Tensor
+    concentration0: Tensor
+    total_count: Tensor
+
+    def __init__(
+        self,
+        concentration1: Tensor | float,
+        concentration0: Tensor | float,
+        total_count: Tensor | int = 1,
+        validate_args: bool | None = None,
+    ) -> None:
+        self._keep((), validate_args, concentration1=concentration1, concentration0=concentration0, total_count=total_count)
+
+
+class BetaBinomial(BetaTrials):
     r"""A binomial whose probability is Beta distributed.
 
     .. math:: p(x) = \binom{n}{x} \frac{B(x + a, n - x + b)}{B(a, b)}
@@ -35,18 +52,6 @@ class BetaBinomial(Family):
         "total_count": constraints.nonnegative_integer,
     }
     has_enumerate_support = True
-    concentration1: Tensor
-    concentration0: Tensor
-    total_count: Tensor
-
-    def __init__(
-        self,
-        concentration1: Tensor | float,
-        concentration0: Tensor | float,
-        total_count: Tensor | int = 1,
-        validate_args: bool | None = None,
-    ) -> None:
-        self._keep((), validate_args, concentration1=concentration1, concentration0=concentration0, total_count=total_count)
 
     @constraints.dependent_property(is_discrete=True, event_dim=0)
     def support(self) -> Any:

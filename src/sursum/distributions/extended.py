@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions import constraints
 from torch.nn.functional import logsigmoid
 
-from sursum.distributions.beta_binomial import BetaBinomial
+from sursum.distributions.beta_binomial import BetaBinomial, BetaTrials
 from sursum.distributions.constraints import integer
 from sursum.distributions.family import Family
 from sursum.distributions.log_gamma import log_choose
@@ -92,7 +92,7 @@ class ExtendedBinomial(Family):
         return torch.where(within, log_choose(m, k) + hits + misses, -torch.inf)
 
 
-class ExtendedBetaBinomial(Family):
+class ExtendedBetaBinomial(BetaTrials):
     r"""A beta-binomial distribution whose support is all integers, and whose log density is −∞ below 0 and above n.
 
     Args:
@@ -111,18 +111,6 @@ class ExtendedBetaBinomial(Family):
         "total_count": integer,
     }
     support = integer
-    concentration1: Tensor
-    concentration0: Tensor
-    total_count: Tensor
-
-    def __init__(
-        self,
-        concentration1: Tensor | float,
-        concentration0: Tensor | float,
-        total_count: Tensor | int = 1,
-        validate_args: bool | None = None,
-    ) -> None:
-        self._keep((), validate_args, concentration1=concentration1, concentration0=concentration0, total_count=total_count)
 
     def _within(self, total: Tensor) -> BetaBinomial:
         return BetaBinomial(self.concentration1, self.concentration0, total, validate_args=False)

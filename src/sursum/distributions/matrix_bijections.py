@@ -59,7 +59,26 @@ class LowerCholeskyBijection(Transform):
         return x[..., diagonal].sum(-1)
 
 
-class PositiveDefiniteBijection(Transform):
+class _ByFactor(Transform):
+    """Onto symmetric matrices through their Cholesky factor."""
+
+    domain = constraints.real_vector
+    bijective = True
+
+    _factor: Transform
+
+    def forward_shape(self, shape: Any) -> torch.Size:
+        return self._factor.forward_shape(shape)
+
+    def inverse_shape(self, shape: Any) -> torch.Size:
+        return self._factor.inverse_shape(shape)
+
+    def _inverse(self, y: Tensor) -> Tensor:
+        result: Tensor = self._factor.inv(torch.linalg.cholesky(y))
+        return result
+
+
+class PositiveDefiniteBijection(_ByFactor):
     r"""Onto positive definite matrices through their Cholesky factor: :math:`\Sigma = LL^T`.
 
     The log-Jacobian of :math:`L \mapsto LL^T` is :math:`n \log 2 + \sum_i (n - i + 1) \log L_{ii}`, i from 1.
@@ -68,25 +87,13 @@ class PositiveDefiniteBijection(Transform):
         Stan Reference Manual, "Covariance matrices".
     """
 
-    domain = constraints.real_vector
     codomain = constraints.positive_definite
-    bijective = True
 
     _factor = LowerCholeskyBijection()
-
-    def forward_shape(self, shape: Any) -> torch.Size:
-        return self._factor.forward_shape(shape)
-
-    def inverse_shape(self, shape: Any) -> torch.Size:
-        return self._factor.inverse_shape(shape)
 
     def _call(self, x: Tensor) -> Tensor:
         factor: Tensor = self._factor(x)
         return factor @ factor.mT
-
-    def _inverse(self, y: Tensor) -> Tensor:
-        result: Tensor = self._factor.inv(torch.linalg.cholesky(y))
-        return result
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
         n = y.shape[-1]
@@ -174,7 +181,7 @@ class SoftplusLowerCholeskyBijection(LowerCholeskyBijection):
         return logsigmoid(x[..., diagonal]).sum(-1)
 
 
-class CorrMatrixBijection(Transform):
+class CorrMatrixBijection(_ByFactor):
     r"""Onto correlation matrices through their Cholesky factor, :math:`R = L L^T`.
 
     The log-Jacobian of :math:`L \mapsto L L^T` is :math:`\sum_i (n - i) \log L_{ii}`, i from 1. The factor is attached to the
@@ -184,26 +191,14 @@ class CorrMatrixBijection(Transform):
         Stan Reference Manual, "Correlation matrix transform".
     """
 
-    domain = constraints.real_vector
     codomain = corr_matrix
-    bijective = True
 
     _factor = CorrCholeskyBijection()
-
-    def forward_shape(self, shape: Any) -> torch.Size:
-        return self._factor.forward_shape(shape)
-
-    def inverse_shape(self, shape: Any) -> torch.Size:
-        return self._factor.inverse_shape(shape)
 
     def _call(self, x: Tensor) -> Tensor:
         factor: Tensor = self._factor(x)
         below = (factor @ factor.mT).tril(-1)
         return with_factor(below + below.mT + torch.eye(factor.shape[-1], dtype=x.dtype, device=x.device), factor)
-
-    def _inverse(self, y: Tensor) -> Tensor:
-        result: Tensor = self._factor.inv(torch.linalg.cholesky(y))
-        return result
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
         n = y.shape[-1]

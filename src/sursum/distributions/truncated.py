@@ -148,7 +148,24 @@ class Truncated(Family):
         return log_mass(self.base_dist, low, value) - total, log_mass(self.base_dist, value, high) - total
 
 
-class TruncatedNormal(Truncated):
+class _OfLocationAndScale(Truncated):
+    """A family with a location and a scale, truncated."""
+
+    _family: ClassVar[Any]
+
+    def __init__(
+        self,
+        loc: Tensor | float = 0.0,
+        scale: Tensor | float = 1.0,
+        low: Tensor | float | None = None,
+        high: Tensor | float | None = None,
+        validate_args: bool | None = None,
+    ) -> None:
+        given = promote({"loc": loc, "scale": scale})
+        super().__init__(self._family(given["loc"], given["scale"], validate_args=validate_args), low, high, validate_args)
+
+
+class TruncatedNormal(_OfLocationAndScale):
     r"""A normal distribution, given that low ≤ x ≤ high.
 
     .. math:: p(x) = \frac{\varphi((x - \mu) / \sigma) / \sigma}{\Phi((high - \mu) / \sigma) - \Phi((low - \mu) / \sigma)}
@@ -166,15 +183,7 @@ class TruncatedNormal(Truncated):
         tensor(-1.2744)
     """
 
-    def __init__(
-        self,
-        loc: Tensor | float = 0.0,
-        scale: Tensor | float = 1.0,
-        low: Tensor | float | None = None,
-        high: Tensor | float | None = None,
-        validate_args: bool | None = None,
-    ) -> None:
-        super().__init__(Normal(*_pair(loc, scale), validate_args=validate_args), low, high, validate_args)
+    _family = Normal
 
     @property
     def loc(self) -> Tensor:
@@ -208,7 +217,7 @@ class TruncatedNormal(Truncated):
         return self.scale.square() * (1 + second - first.square())
 
 
-class TruncatedCauchy(Truncated):
+class TruncatedCauchy(_OfLocationAndScale):
     """A Cauchy distribution, given that low ≤ x ≤ high; arguments as those of `TruncatedNormal`.
 
     Example:
@@ -216,20 +225,7 @@ class TruncatedCauchy(Truncated):
         tensor(-1.1447)
     """
 
-    def __init__(
-        self,
-        loc: Tensor | float = 0.0,
-        scale: Tensor | float = 1.0,
-        low: Tensor | float | None = None,
-        high: Tensor | float | None = None,
-        validate_args: bool | None = None,
-    ) -> None:
-        super().__init__(Cauchy(*_pair(loc, scale), validate_args=validate_args), low, high, validate_args)
-
-
-def _pair(loc: Any, scale: Any) -> tuple[Tensor, Tensor]:
-    given = promote({"loc": loc, "scale": scale})
-    return given["loc"], given["scale"]
+    _family = Cauchy
 
 
 def _may_be_infinite(bound: Any) -> bool:
