@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sursum.draws.psis import resampled, smooth, verdict
+from sursum.draws.psis import resample_indices, smooth, verdict
 
 
 @pytest.mark.parametrize("shape", [0.3, 0.5, 0.9])
@@ -64,12 +64,12 @@ def test_weights_of_zero_stay_zero():
     found = smooth(log_weights)
     assert np.isneginf(found.log_weights[::3]).all()
     np.testing.assert_allclose(np.exp(found.log_weights).sum(), 1.0)
-    assert not (resampled(found, 1000, np.random.default_rng(0)) % 3 == 0).any()
+    assert not (resample_indices(found, 1000, np.random.default_rng(0)) % 3 == 0).any()
 
 
 def test_resampling_follows_the_weights():
     found = smooth(np.log(np.array([0.2, 0.5, 0.3])))
-    counts = np.bincount(resampled(found, 10_000, np.random.default_rng(0)), minlength=3)
+    counts = np.bincount(resample_indices(found, 10_000, np.random.default_rng(0)), minlength=3)
     # The sd of a share of 10,000 draws is at most 0.005.
     np.testing.assert_allclose(counts / 10_000, [0.2, 0.5, 0.3], atol=0.02)
 

@@ -14,7 +14,7 @@ import sursum as su
 import sursum.distributions as dist
 from sursum.errors import SamplingError
 from sursum.mcmc.chain_pool import Schedule
-from sursum.studies.again import observed_again
+from sursum.studies.again import observe_again
 
 ZEROS = torch.zeros(5)
 
@@ -189,7 +189,7 @@ class TestAroundAPosterior:
 
     def test_both_data_are_observed(self):
         """The posterior of mu by 5 data and 5 more is N((Σy + Σy′) / 11, 1/11)."""
-        beside = observed_again(model)
+        beside = observe_again(model)
         density = su.infer.LogDensity(beside, ({"y": OBSERVED + 1.0}, OBSERVED))
         q = torch.tensor([0.3], dtype=torch.float64)
         normal = lambda y: -0.5 * ((y - 0.3) ** 2).sum() - 2.5 * np.log(2 * np.pi)
@@ -228,7 +228,7 @@ class TestAroundAPosterior:
         program = su.reparam(level, {"x": su.infer.reparam.LocScaleReparam(0.0)})
         q = torch.tensor([0.2, 0.1, -0.4, 0.3], dtype=torch.float64)
         y, again = torch.tensor([0.5, 1.0, -0.2]), torch.tensor([0.1, 0.9, 0.4])
-        both = su.infer.LogDensity(observed_again(program), ({"y": again}, y))
+        both = su.infer.LogDensity(observe_again(program), ({"y": again}, y))
         x = both.transform(q)["x"]
         alone = su.infer.LogDensity(program, (y,))
         more = torch.distributions.Normal(x, 1.0).log_prob(again.double()).sum()

@@ -126,7 +126,7 @@ class External:
         if self.address is None:
             found: Tensor = self._operator[1](x)
         else:
-            found = _pointed(x, torch.tensor([self.address, self.user_data], dtype=torch.float64))
+            found = _point_to(x, torch.tensor([self.address, self.user_data], dtype=torch.float64))
         return found
 
     @cached_property
@@ -211,7 +211,7 @@ class _Pointers:
 _POINTERS = _Pointers()
 
 
-def _pointed(x: Tensor, pointers: Tensor) -> Tensor:
+def _point_to(x: Tensor, pointers: Tensor) -> Tensor:
     with _LOCK:
         operator = _POINTERS.registered[1]
     found: Tensor = operator(x, pointers)

@@ -131,7 +131,7 @@ def _pareto_fit(excess: Array) -> tuple[float, float]:
     return (n * shape + 10 * 0.5) / (n + 10), shape / mean
 
 
-def resampled(found: Smoothed, count: int, rng: np.random.Generator) -> NDArray[np.intp]:
+def resample_indices(found: Smoothed, count: int, rng: np.random.Generator) -> NDArray[np.intp]:
     """Draw `count` indices with replacement, in proportion to the weights."""
     weights = np.exp(found.log_weights)
     chosen: NDArray[np.intp] = rng.choice(len(weights), size=count, p=weights / weights.sum())

@@ -68,7 +68,7 @@ class LocScaleReparam:
         if arguments is None:
             raise no_location_and_scale(site, "LocScaleReparam")
         loc, scale = base.loc, base.scale
-        c: Any = _learnt(site, scale) if self.centered is None else self._given(site, scale)
+        c: Any = _learnt(site, scale) if self.centered is None else self._read_given(site, scale)
         whole = isinstance(c, float) and c == 0.0
         # Fully non-centred, the auxiliary site depends on nothing: every gradient is spared 0·μ and σ⁰.
         part = (torch.zeros_like(loc.detach()), torch.ones_like(scale.detach())) if whole else (c * loc, scale**c)
@@ -84,7 +84,7 @@ class LocScaleReparam:
             value = perform(auxiliary).value
         return torch.as_tensor(loc + rest * (value if whole else value - part[0]))
 
-    def _given(self, site: Sample, like: Tensor) -> float | Tensor:
+    def _read_given(self, site: Sample, like: Tensor) -> float | Tensor:
         """The centring that was given, a number or of the site's dtype."""
         c = self.centered
         if not isinstance(c, Tensor):

@@ -118,7 +118,7 @@ class reparam(Messenger[P, R]):
         if not isinstance(site, Sample):
             return perform(site)
         self.met[site.name] = None
-        key, strategy = self._chosen(site)
+        key, strategy = self._choose(site)
         if strategy is None:
             return perform(site)
         if (site.is_observed or site.value is not None) and not getattr(strategy, "takes_observed", False):
@@ -142,7 +142,7 @@ class reparam(Messenger[P, R]):
             )
         )
 
-    def _chosen(self, site: Sample) -> tuple[str, Reparam | None]:
+    def _choose(self, site: Sample) -> tuple[str, Reparam | None]:
         """The reparameteriser of a site, and the key it is found under; a strategy is asked about latent sites alone."""
         if isinstance(self.config, Mapping):
             return lookup(self.config, site.name) or ("", None)

@@ -145,7 +145,7 @@ class Schedule:
                 while not self.paused and len(self._chains) < self.num_chains and len(self._running) < self.cores:
                     self._running.append(len(self._chains))
                     self._chains.append(self.start(len(self._chains), self._wake.set))
-                self._running = [k for k in self._running if not self._finished(k)]
+                self._running = [k for k in self._running if not self._has_finished(k)]
                 behind = self.collect is not None and self._store_some()
                 done = not self._running and len(self._chains) == self.num_chains
             progress = self.progress()
@@ -182,7 +182,7 @@ class Schedule:
             if not self.paused:
                 self._chains[k].resume()
 
-    def _finished(self, k: int) -> bool:
+    def _has_finished(self, k: int) -> bool:
         if not self._chains[k].finished():
             return False
         self._chains[k].end()

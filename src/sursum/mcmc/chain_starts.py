@@ -44,7 +44,7 @@ def starting(compiled: Any, init: Any, num_chains: int) -> Callable[[int, np.ran
         return near
     each = isinstance(init, (list, tuple)) and any(is_named(one) for one in init)
     if not each and not is_named(init):
-        given = _given_points(init, num_chains, compiled.dim)
+        given = _read_points(init, num_chains, compiled.dim)
         return lambda k, rng: check_given_start(density, value_and_grad, given[k])
     ones: Sequence[Any] = init if each else [init] * num_chains
     if len(ones) != num_chains:
@@ -64,7 +64,7 @@ def starting(compiled: Any, init: Any, num_chains: int) -> Callable[[int, np.ran
     return start
 
 
-def _given_points(init: Any, num_chains: int, n: int) -> Array:
+def _read_points(init: Any, num_chains: int, n: int) -> Array:
     """Unconstrained coordinates that were given, of all chains, (num_chains, n)."""
     try:
         given = np.array(init, dtype=np.float64)

@@ -37,7 +37,7 @@ def find_earlier_fit(init: Any, compiled: Any) -> EarlierFit | None:
     density = compiled.density
     if draws is None or tuple(getattr(draws, "coordinates", ())) != tuple(density.coordinate_names()):
         return None
-    if not _trusted(draws) or not _means_the_same(draws, compiled):
+    if not _is_trusted(draws) or not _means_the_same(draws, compiled):
         return None
     free = density.num_free
     try:
@@ -49,7 +49,7 @@ def find_earlier_fit(init: Any, compiled: Any) -> EarlierFit | None:
     return EarlierFit(metric, float(sizes.mean()) if usable else None)
 
 
-def _trusted(draws: Any) -> bool:
+def _is_trusted(draws: Any) -> bool:
     """Whether they are of the posterior, or of an approximation with Pareto k up to 0.7 or weights that are all alike."""
     k = getattr(draws, "pareto_k", None)
     if k is None or k <= LIMIT:

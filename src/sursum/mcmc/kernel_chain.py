@@ -284,7 +284,7 @@ class KernelChain:
         spool, count = self.spool, 0
         while spool is not None and spool.segments and count != most:
             segment = spool.segments[0]
-            made = segment.made if segment.made == segment.length else self._handed(segment)
+            made = segment.made if segment.made == segment.length else self._count_handed_over(segment)
             rows = slice(max(spool.taken - segment.begin, 0), made)
             if rows.start < rows.stop:
                 phase = "warmup" if segment.begin < int(self.state.head["num_warmup"]) else "sample"
@@ -310,7 +310,7 @@ class KernelChain:
             found = self.spool.snapshots.pop(0)[1]
         return found
 
-    def _handed(self, segment: Segment) -> int:
+    def _count_handed_over(self, segment: Segment) -> int:
         """How many draws of a segment that is being made are complete: those before the draw at which the chain is."""
         return min(max(int(self.state.head["draw"]) - segment.begin, 0), segment.length)
 

@@ -82,7 +82,7 @@ def adapts_correlations(metric: Any) -> bool:
     return not (isinstance(metric, str) and metric in ("auto", "diagonal"))
 
 
-def given_metric(metric: Any, n: int, value_and_grad: Callable[[Array], tuple[float, Array]], held: int = 0) -> Metric | None:
+def read_metric(metric: Any, n: int, value_and_grad: Callable[[Array], tuple[float, Array]], held: int = 0) -> Metric | None:
     """The metric that was given, for n unknowns, and others that are held; None where the warm-up finds one.
 
     Raises:

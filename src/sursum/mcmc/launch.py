@@ -21,7 +21,7 @@ from sursum.mcmc.run import Run
 from sursum.mcmc.site_filter import Keep
 from sursum.mcmc.stopping import Ending, Stopping
 from sursum.mcmc.sweeps import Sweeps
-from sursum.mcmc.to_posterior import drawn_by_all
+from sursum.mcmc.to_posterior import common_draws
 from sursum.mcmc.until import Until
 
 
@@ -80,8 +80,8 @@ class Launch:
             names = compiled.density.coordinate_names()
             self.until.check(names)
             stopping = Stopping(self.until, names, self.num_samples // self.thin)
-            drawn = None if recording is None else recording.drawn_by_all
-            schedule.ending = Ending(stopping, drawn or (lambda: drawn_by_all(schedule.so_far(), self.thin)), self.thin)
+            drawn = None if recording is None else recording.common_draws
+            schedule.ending = Ending(stopping, drawn or (lambda: common_draws(schedule.so_far(), self.thin)), self.thin)
             schedule.num_warmup = self.num_warmup
         lengths = (self.num_warmup, self.num_samples)
         return Run(compiled, schedule, self.keep, *lengths, recording, self.hints, self.thin)

@@ -35,9 +35,9 @@ from sursum.mcmc.extend import check_same, join, states_after
 from sursum.mcmc.first_state import first_states
 from sursum.mcmc.kernel.adaptation import Adaptation
 from sursum.mcmc.kernel.state import State
-from sursum.mcmc.kernel_settings import adapts_correlations, given_metric, metric_of_draws
+from sursum.mcmc.kernel_settings import adapts_correlations, metric_of_draws, read_metric
 from sursum.mcmc.launch import Launch
-from sursum.mcmc.pilots import choose_coordinates, runs_of, unmeasured
+from sursum.mcmc.pilots import choose_coordinates, find_unmeasured, runs_of
 from sursum.mcmc.recording import StoreRecorder
 from sursum.mcmc.run import Interrupted, Run
 from sursum.mcmc.seeds import ChainSeed, chain_seed, draw_seed
@@ -215,8 +215,8 @@ class MCMC:
             Interrupted: Ctrl-C ended the run; its `posterior` has the draws so far.
             Exception: any exception of the program.
         """
-        measured, notes = self._measured(args, kwargs)
-        run = measured._prepared(args, kwargs)
+        measured, notes = self._measure_coordinates(args, kwargs)
+        run = measured._prepare(args, kwargs)
         run.work()
         found = run.announced()
         return replace(found, notes=(*found.notes, *notes), refit=Refit(partial(measured._again, args, kwargs)))
@@ -235,11 +235,11 @@ class MCMC:
             SursumError: the program cannot be sampled.
             Exception: any exception of the program.
         """
-        return self._measured(args, kwargs)[0]._prepared(args, kwargs).begin()
+        return self._measure_coordinates(args, kwargs)[0]._prepare(args, kwargs).begin()
 
-    def _measured(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[MCMC, tuple[str, ...]]:
+    def _measure_coordinates(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[MCMC, tuple[str, ...]]:
         """The same sampler, of a program whose coordinates have been chosen if they are to be measured, and what was found."""
-        model = unmeasured(self.kernel, self.init)
+        model = find_unmeasured(self.kernel, self.init)
         if model is None:
             return self, ()
         # What is found depends on program and data alone, so that a run can be resumed and extended.
@@ -252,7 +252,7 @@ class MCMC:
         draw = runs_of(self, lambda kernel: _compile(kernel, args, kwargs, self.engine))
         return choose_coordinates(self.kernel, model, args, kwargs, draw, display_for(self.progress))
 
-    def _prepared(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Run:
+    def _prepare(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Run:
         """A run with all work on the program already done, so that errors in the program are raised here."""
         with waiting("compiling", display_for(self.progress, SOON)):
             compiled = _compile(self.kernel, args, kwargs, self.engine)
@@ -265,7 +265,7 @@ class MCMC:
         sources = self._sources(self.num_chains)
         starts = find_chain_starts(compiled, self.init, [source.start for source in sources])
         free = compiled.density.num_free
-        metric, step_size = given_metric(self.kernel.metric, free, compiled.value_and_grad, compiled.dim - free), None
+        metric, step_size = read_metric(self.kernel.metric, free, compiled.value_and_grad, compiled.dim - free), None
         num_warmup = self.num_warmup
         if num_warmup is None:
             chosen = metric is None and self.kernel.metric == "auto"
@@ -276,7 +276,7 @@ class MCMC:
         seeds = [source.sampler for source in sources]
         states = first_states(self.kernel, compiled, starts, seeds, num_warmup, metric, step_size)
         adaptation = Adaptation("given" if metric is not None else self.kernel.metric, num_warmup)
-        return self._launched(compiled, states, adaptation, num_warmup)
+        return self._launch_chains(compiled, states, adaptation, num_warmup)
 
     @led
     def extend(self, posterior: Posterior, num_samples: int, *args: Any, **kwargs: Any) -> Posterior:
@@ -304,7 +304,7 @@ class MCMC:
         num_samples = whole_number("num_samples", num_samples, 1, SamplingError, "1000 is usual")
         if not args and not kwargs and posterior.program is not None:
             args, kwargs = posterior.program.args, dict(posterior.program.kwargs)
-        measured, _ = self._measured(args, kwargs)
+        measured, _ = self._measure_coordinates(args, kwargs)
         longer = replace(
             measured, num_samples=num_samples, num_chains=posterior.num_chains, keep=tuple(posterior), init=None, until=None
         )
@@ -318,7 +318,7 @@ class MCMC:
             seeds = [source.sampler for source in longer._sources(posterior.num_chains, posterior.num_samples)]
             starts = list(posterior.unconstrained[:, -1])
             states = first_states(self.kernel, compiled, starts, seeds, num_warmup, metric)
-        run = longer._launched(compiled, states, Adaptation("given", num_warmup), num_warmup)
+        run = longer._launch_chains(compiled, states, Adaptation("given", num_warmup), num_warmup)
         run.work()
         whole = join(posterior, run.partial(), num_warmup, run.hints)
         if run.interrupted:
@@ -350,7 +350,7 @@ class MCMC:
         """
         refuse_shadowed(self.kernel.model, "resume", ["path"])
         stored = ResumableRun.read(path)
-        measured, _ = self._measured(args, kwargs)
+        measured, _ = self._measure_coordinates(args, kwargs)
         compiled = _compile(measured.kernel, args, kwargs, self.engine)
         stored.check(compiled)
         sweeps = sweeps_of(compiled)
@@ -380,7 +380,7 @@ class MCMC:
         seed = draw_seed() if self.seed is None else self.seed
         return [chain_seed(seed, k, after) for k in range(num_chains)]
 
-    def _launched(self, compiled: Any, states: Sequence[State], adaptation: Adaptation, num_warmup: int) -> Run:
+    def _launch_chains(self, compiled: Any, states: Sequence[State], adaptation: Adaptation, num_warmup: int) -> Run:
         """A run of chains in these states, with this many draws of warm-up to come."""
         sweeps = sweeps_of(compiled)
         launch = self._launch(compiled, states, adaptation, num_warmup, int(states[0].head["draw"]), sweeps)

@@ -71,7 +71,7 @@ def choose_coordinates(
     return ReparamChoice(program, table, tuple(search.pilots.values()), config)
 
 
-def unmeasured(kernel: Any, init: Any) -> Callable[..., Any] | None:
+def find_unmeasured(kernel: Any, init: Any) -> Callable[..., Any] | None:
     """The program of a kernel whose coordinates are to be measured; None if they are not.
 
     Raises:
@@ -166,7 +166,7 @@ class _Search:
         if key not in self.pilots:
             count = len(self.pilots) + 1
             self.display.update(lambda: ProgressState(count - 1, max(count, self._forecast), (f"pilot run {count}",)))
-            self.pilots[key] = self._piloted(ways, length)
+            self.pilots[key] = self._run_pilot(ways, length)
         return self.pilots[key]
 
     def costs(self, name: str) -> dict[str, float]:
@@ -181,7 +181,7 @@ class _Search:
     def _forecast(self) -> int:
         return 4 + (2 * len(self.sites) if len(self.sites) > 1 else 0) + 2
 
-    def _piloted(self, ways: Ways, length: int) -> Pilot:
+    def _run_pilot(self, ways: Ways, length: int) -> Pilot:
         config = self.config(ways)
         inner = RecordRelative(self.model, sites=self.sites) if length == 1 else self.model
         program = reparam(inner, config) if config else inner

@@ -95,7 +95,7 @@ class StoreRecorder:
         """Write the state of chain k, whose draws until then have been written."""
         write_state(self.store.path, k, state.tobytes())
 
-    def drawn_by_all(self) -> NDArray[np.float64]:
+    def common_draws(self) -> NDArray[np.float64]:
         """The draws of q after the warm-up that every chain has stored, (chain, draw, n)."""
         count = min(self.store.counts("sample"))
         return self.store.read("sample", "unconstrained", "q", range(len(self.thinning)), count)

@@ -108,10 +108,10 @@ class Run(Shown):
             SamplingError: there are no draws yet.
         """
         if self._ended.is_set():
-            return self._made()
+            return self._make_once()
         outcome = self.schedule.so_far()
         if self.recording is not None:
-            return self._stored(self.recording)
+            return self._load_stored(self.recording)
         return posterior_of(self.compiled, outcome, self.num_samples, self.keep, self.hints, self.thin)
 
     # Its end.
@@ -160,7 +160,7 @@ class Run(Shown):
             Interrupted: Ctrl-C ended the run.
         """
         self._ended.wait()
-        posterior = self._made()
+        posterior = self._make_once()
         if self.interrupted:
             raise Interrupted(posterior)
         return posterior
@@ -170,7 +170,7 @@ class Run(Shown):
         """Whether Ctrl-C ended the run."""
         return self._outcome is not None and self._outcome.happened == INTERRUPTED
 
-    def _made(self) -> Posterior:
+    def _make_once(self) -> Posterior:
         if self._error is not None:
             raise self._error
         with self._making:
@@ -183,15 +183,15 @@ class Run(Shown):
             raise nothing_yet()
         try:
             if self.recording is not None:
-                return self._told(self._stored(self.recording))
+                return self._with_ending(self._load_stored(self.recording))
             posterior = posterior_of(self.compiled, self._outcome, self.num_samples, self.keep, self.hints, self.thin)
-            return self._told(replace(posterior, states=self._outcome.states))
+            return self._with_ending(replace(posterior, states=self._outcome.states))
         except (SamplingError, StorageError):  # there is no draw yet
             if self.interrupted:
                 raise KeyboardInterrupt from None
             raise
 
-    def _told(self, posterior: Posterior) -> Posterior:
+    def _with_ending(self, posterior: Posterior) -> Posterior:
         """The posterior, which says where a run with `until` has ended."""
         if self.schedule.ending is None or self._outcome is None or self._outcome.happened:
             return posterior
@@ -199,7 +199,7 @@ class Run(Shown):
         notes = posterior.notes if not note or note in posterior.notes else (*posterior.notes, note)
         return replace(posterior, notes=notes, warnings=(warning, *posterior.warnings) if warning else posterior.warnings)
 
-    def _stored(self, recording: StoreRecorder) -> Posterior:
+    def _load_stored(self, recording: StoreRecorder) -> Posterior:
         posterior = Posterior.load(recording.store.path)
         states = () if self._outcome is None else self._outcome.states
         return replace(posterior, program=self.compiled.density.program, states=states)

@@ -158,7 +158,7 @@ def _at_once(density: LogDensity, latent: Latent, points: Any, engine: str) -> t
         warnings.simplefilter("ignore")
         few = bool((np.diff(_limits(density, latent)) < LARGEST).all())
         drawn = _Listed(density, latent) if few else _Windows(density, latent, points[0])
-        count = drawn.sized(points[0])
+        count = drawn.count_noise(points[0])
         rng = np.random.default_rng(0)
         ends = [torch.cat([q, torch.from_numpy(rng.random(count))]) for q in points]
         function = Function.of(capture(drawn, (ends[0], ends[1]), gradient=False, current_site=_at_work))
@@ -195,7 +195,7 @@ class _Listed:
         found = self.released.plan.supports[self.latent.name].values()
         return (found.argmax(-1) if self.latent.free_shape != self.latent.shape else found).to(torch.float64)
 
-    def sized(self, q: Tensor) -> int:
+    def count_noise(self, q: Tensor) -> int:
         """How many uniform numbers are needed."""
         sizing = Backwards(False)
         with torch.enable_grad(), in_double():
@@ -205,10 +205,10 @@ class _Listed:
 
     def __call__(self, x: Tensor) -> tuple[Tensor]:
         q, noise = x[: self.density.dim], x[self.density.dim + self.noise :]
-        chosen = self._chosen(self.released, q, noise, {})
+        chosen = self._choose(self.released, q, noise, {})
         return (self.values()[chosen],)
 
-    def _chosen(self, density: LogDensity, q: Tensor, noise: Tensor, added: dict[str, Tensor]) -> Tensor:
+    def _choose(self, density: LogDensity, q: Tensor, noise: Tensor, added: dict[str, Tensor]) -> Tensor:
         with torch.enable_grad():
             dim, slope = slopes(density, self._rest(q), Backwards(False, noise, self.places), added)[self.latent.name]
         return slope.argmax(dim).detach()
@@ -243,5 +243,5 @@ class _Windows(_Listed):
         values = whole.maximum(self.low).minimum(self.high)
         impossible = torch.where(values == whole, torch.zeros_like(whole), torch.full_like(whole, -torch.inf))
         at = self.released.under(lambda model: ReleasedSite(model, site=self.latent.name, values=values))
-        chosen = self._chosen(at, q, noise[self.noise :], {self.latent.name: impossible})
+        chosen = self._choose(at, q, noise[self.noise :], {self.latent.name: impossible})
         return (values.gather(0, chosen.reshape(self.shape).unsqueeze(0))[0],)

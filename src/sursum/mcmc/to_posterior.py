@@ -49,7 +49,7 @@ def posterior_of(
     Raises:
         SamplingError: no chain has draws.
     """
-    traces = [_thinned(trace or NOTHING, thin) for trace in outcome.traces]
+    traces = [_thin(trace or NOTHING, thin) for trace in outcome.traces]
     part = common_part(
         [trace.num_warmup for trace in traces], [len(trace.unconstrained) - trace.num_warmup for trace in traces]
     )
@@ -79,14 +79,14 @@ def posterior_of(
     return assemble(subject, draws, warmup=warmup, warnings=warnings)
 
 
-def drawn_by_all(outcome: Outcome, thin: int) -> Array:
+def common_draws(outcome: Outcome, thin: int) -> Array:
     """The draws of q after the warm-up that every chain has made, (chain, draw, n), thinned."""
     parts = [np.empty((0, 0)) if trace is None else trace.unconstrained[trace.num_warmup :] for trace in outcome.traces]
     count = min(len(part) for part in parts) // thin
     return np.stack([part[thin - 1 : count * thin : thin] for part in parts]) if count else np.empty((len(parts), 0, 0))
 
 
-def _thinned(trace: ChainTrace, thin: int) -> ChainTrace:
+def _thin(trace: ChainTrace, thin: int) -> ChainTrace:
     if thin == 1:
         return trace
     q, stats, warm = trace.unconstrained, trace.stats, trace.num_warmup

@@ -132,7 +132,7 @@ class ess(Until):
         _check_known(self.sites, coordinates)
 
     def __repr__(self) -> str:
-        return f"ess({self.size:g}{_said(self.sites)})"
+        return f"ess({self.size:g}{_sites_text(self.sites)})"
 
 
 @dataclass(frozen=True, repr=False)
@@ -168,7 +168,7 @@ class rhat(Until):
         _check_known(self.sites, coordinates)
 
     def __repr__(self) -> str:
-        return f"rhat({self.limit:g}{_said(self.sites)})"
+        return f"rhat({self.limit:g}{_sites_text(self.sites)})"
 
 
 @dataclass(frozen=True, repr=False)
@@ -221,5 +221,5 @@ def _check_known(sites: Sequence[str] | None, coordinates: Sequence[str]) -> Non
             raise SamplingError(f"`until` names {pattern!r}, which is not a latent site.{suggestion(pattern, known)}")
 
 
-def _said(sites: Sequence[str] | None) -> str:
+def _sites_text(sites: Sequence[str] | None) -> str:
     return "" if sites is None else f", sites={list(sites)}"

@@ -21,7 +21,7 @@ from sursum.density.log_density import LogDensity
 from sursum.density.unobserved import announce_empty, announce_unobserved
 from sursum.distributed.ranks import led
 from sursum.distributions.randomness import global_seed
-from sursum.draws.psis import resampled, smooth
+from sursum.draws.psis import resample_indices, smooth
 from sursum.errors import OptimisationError
 from sursum.optimise.approximation import as_posterior, log_densities
 from sursum.optimise.checks import check_settings
@@ -158,7 +158,7 @@ class Pathfinder:
         log_weight = log_p - np.concatenate([one for _, _, _, one in kept])
         path = np.repeat([k for k, *_ in kept], self.num_samples_per_path)
         smoothed = smooth(log_weight)
-        chosen = resampled(smoothed, self.num_samples, np.random.default_rng(choosing))
+        chosen = resample_indices(smoothed, self.num_samples, np.random.default_rng(choosing))
         return as_posterior(
             compiled,
             draws[chosen],

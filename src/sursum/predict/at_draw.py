@@ -57,12 +57,12 @@ class AtDraw(Answering):
         return self.values.get(site.name)
 
     def settle(self, site: Sample, answer: Tensor | None) -> Sample:
-        return site.but(value=self._drawn(site)) if answer is None else _give(site, answer)
+        return site.but(value=self._find_draw(site)) if answer is None else _give(site, answer)
 
     def subsample(self, site: Sample) -> Any:
         return self.outside(site.but(value=torch.arange(site.fn.size)))
 
-    def _drawn(self, site: Sample) -> Tensor:
+    def _find_draw(self, site: Sample) -> Tensor:
         if self.draw is None:
             raise PredictionError(
                 f"site {site} is neither observed nor among the posterior samples, so the likelihood at them is not "

@@ -52,7 +52,7 @@ class Stream:
             self.dims = {name: tuple(dims) for name, dims in note["dims"].items()}
         self.observed = frozenset(self.store.get("observed_data"))
         self.begun = self.table in self.store.tables()
-        if not self.begun or min(self._done()) == self.store.asked(self.table)[1]:
+        if not self.begun or min(self._find_done()) == self.store.asked(self.table)[1]:
             check_absent(self.store, self.table)
         elif self.store.asked(self.table) != (self.chains, self.draws):
             there = " × ".join(map(str, self.store.asked(self.table)))
@@ -98,7 +98,7 @@ class Stream:
         """
         if self.begun:
             self._check_same(run, values, seed)
-        done = self._done() if self.begun else [0] * self.chains
+        done = self._find_done() if self.begun else [0] * self.chains
         groups: dict[str, str] = {}
         held: dict[int, list[Mapping[str, np.ndarray]]] = {}
         size, last = 0, time.monotonic()
@@ -137,7 +137,7 @@ class Stream:
             found |= table_sites(self.store, self.table, group, range(self.chains), self.draws).arrays
         return StoredSites(found)
 
-    def _done(self) -> list[int]:
+    def _find_done(self) -> list[int]:
         return self.store.sound(self.table)[0]
 
     def _begin(self, arrays: Mapping[str, np.ndarray], groups: Mapping[str, str], seed: Sequence[int] | None) -> None:

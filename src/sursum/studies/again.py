@@ -33,7 +33,7 @@ class Again(Given[P, R]):
         return perform(site.but(name=site.name + SUFFIX)) if observed else site
 
 
-def observed_again(model: Callable[..., Any]) -> Callable[..., Any]:
+def observe_again(model: Callable[..., Any]) -> Callable[..., Any]:
     r"""The program of :math:`p(z)\, p(y \mid z)\, p(y' \mid z)`; its first argument is y′, by name of the observed site."""
 
     def program(data: Mapping[str, Tensor], *args: Any, **kwargs: Any) -> None:

@@ -194,7 +194,7 @@ class Ladder:
             means = {name: _array(found[name]) for name in names if name in found.sites}
             nothing = {name: np.full(value.shape, np.nan) for name, value in means.items()}
             return Rung(method, None, means, nothing, None, None, seconds)
-        draws = {name: value.reshape(-1, *value.shape[2:]) for name, value in self._asked(found).items()}
+        draws = {name: value.reshape(-1, *value.shape[2:]) for name, value in self._find_asked(found).items()}
         means, sds = {n: v.mean(0) for n, v in draws.items()}, {n: v.std(0) for n, v in draws.items()}
         k = found.pareto_k
         upper = None if k is None else upper_k(k, self._weights_behind(method, found))
@@ -212,7 +212,7 @@ class Ladder:
         paths = Pathfinder(self.model)
         return paths.num_samples_per_path * paths.num_paths
 
-    def _asked(self, posterior: Posterior) -> dict[str, Array]:
+    def _find_asked(self, posterior: Posterior) -> dict[str, Array]:
         if callable(self.quantities):
             return {name: _array(value) for name, value in self.quantities(posterior).items()}
         names = chosen_sites(self.quantities, posterior.sites, "these draws")

@@ -27,7 +27,7 @@ from sursum.handlers import condition, reparam, substitute, trace, uncondition
 from sursum.handlers import seed as seeded
 from sursum.mcmc import MCMC
 from sursum.mcmc.discrete_gibbs import program_of, with_program
-from sursum.mcmc.pilots import unmeasured
+from sursum.mcmc.pilots import find_unmeasured
 from sursum.posterior.posterior import Posterior
 from sursum.studies.many import sampler
 
@@ -164,7 +164,7 @@ class Recovery:
             Exception: any exception of the program.
         """
         mcmc = sampler(self.model, self.seed)
-        measured = unmeasured(mcmc.kernel, mcmc.init)
+        measured = find_unmeasured(mcmc.kernel, mcmc.init)
         program = measured or program_of(mcmc.kernel)
         truth, data = _simulate(program, dict(self.truth), args, kwargs, cast(int, mcmc.seed))
         fitted: Callable[..., Any] = condition(uncondition(program), data=data)

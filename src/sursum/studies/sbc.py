@@ -46,7 +46,7 @@ from sursum.handlers import seed as seeded
 from sursum.mcmc import MCMC, NUTS
 from sursum.posterior.posterior import Posterior
 from sursum.predict.predictive import Predictive
-from sursum.studies.again import observed_again
+from sursum.studies.again import observe_again
 from sursum.studies.sbc_result import SBCResult, rank_p_values
 
 CHUNKS = 32
@@ -288,7 +288,7 @@ class _beside:
     observed: Sequence[str]
 
     def __call__(self, values: Sequence[Tensor], *args: Any, **kwargs: Any) -> Any:
-        return observed_again(self.fitted)(dict(zip(self.observed, values, strict=True)), *args, **kwargs)
+        return observe_again(self.fitted)(dict(zip(self.observed, values, strict=True)), *args, **kwargs)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from sursum.common.shown import abbreviate
 from sursum.common.tables import Shown
 from sursum.core.calling import refuse_coroutines
 from sursum.distributions.randomness import global_seed
-from sursum.draws.psis import Smoothed, resampled, smooth
+from sursum.draws.psis import Smoothed, resample_indices, smooth
 from sursum.errors import VariationalError
 from sursum.handlers import ParamStore, block
 from sursum.posterior.posterior import Posterior
@@ -162,7 +162,7 @@ class ImportanceSamples(Shown):
             seed: an integer of at least 0; None takes one from torch's global generator.
         """
         num_samples = whole_number("num_samples", num_samples, 1, VariationalError, "1000 is usual")
-        chosen = resampled(self.smoothed, num_samples, np.random.default_rng(global_seed() if seed is None else seed))
+        chosen = resample_indices(self.smoothed, num_samples, np.random.default_rng(global_seed() if seed is None else seed))
         rows = torch.from_numpy(chosen)
         return replace(
             self.draws,

@@ -75,9 +75,9 @@ class _Proved:
 
     def add(self, value: int, other: _Proved) -> None:
         """`value` is proved, by what was asked of this and of another property."""
-        self.of[value] = self._relied() | other._relied()
+        self.of[value] = self._find_relied_on() | other._find_relied_on()
 
-    def _relied(self) -> frozenset[int]:
+    def _find_relied_on(self) -> frozenset[int]:
         return frozenset(id for value in self._asked for id in self.of[value])
 
     def forget(self) -> None:

@@ -53,7 +53,7 @@ def directions(draws: Array, gradients: Array, scale: Array) -> tuple[Array, Arr
     :math:`\sqrt{\mathrm{var}(u \cdot q) / \mathrm{var}(u \cdot g)}`, so that a direction that was found by chance
     has a value near 1. Only those that both halves see on one side of 1 are kept.
     """
-    x, g = _whitened(draws, gradients, scale)
+    x, g = _whiten(draws, gradients, scale)
     if not g.any():
         return np.empty(0), np.empty((0, len(scale)))
     half = len(x) // 2
@@ -85,7 +85,7 @@ def dense(draws: Array, gradients: Array) -> Metric:
     if len(draws) < 2 * draws.shape[1]:
         return low_rank(draws, gradients)
     scale = scales(draws, gradients)
-    covariance = geometric_mean(*map(_covariance, _whitened(draws, gradients, scale)))
+    covariance = geometric_mean(*map(_covariance, _whiten(draws, gradients, scale)))
     return Metric.dense(scale[:, None] * covariance * scale)
 
 
@@ -122,7 +122,7 @@ def _variance(gradients: Array) -> Array:
     return np.where(found > (ROUNDING * np.abs(gradients).max(axis=0)) ** 2, found, 0.0)
 
 
-def _whitened(draws: Array, gradients: Array, scale: Array) -> tuple[Array, Array]:
+def _whiten(draws: Array, gradients: Array, scale: Array) -> tuple[Array, Array]:
     """Both in units of the scales; 0 by coordinates whose gradients do not vary, along which no covariance is known."""
     varies = _variance(gradients) > 0.0
     return draws / scale * varies, gradients * scale * varies

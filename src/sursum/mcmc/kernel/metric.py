@@ -62,13 +62,13 @@ class Metric:
 
     def outward(self, p: Array) -> Array:
         """A p."""
-        return self.vectors @ p if self.kind == DENSE else self.scale * self._stretched(p)
+        return self.vectors @ p if self.kind == DENSE else self.scale * self._stretch(p)
 
     def inward(self, g: Array) -> Array:
         """Aᵀ g."""
-        return self.vectors.T @ g if self.kind == DENSE else self._stretched(self.scale * g)
+        return self.vectors.T @ g if self.kind == DENSE else self._stretch(self.scale * g)
 
-    def _stretched(self, x: Array) -> Array:
+    def _stretch(self, x: Array) -> Array:
         if self.kind == DIAGONAL:
             return x
         found: Array = x + (self.factors * (self.vectors @ x)) @ self.vectors

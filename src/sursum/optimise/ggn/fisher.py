@@ -59,7 +59,7 @@ def _diagonal(tensors: tuple[Tensor, ...], roots: tuple[Tensor, ...]) -> tuple[t
     return tensors, [(*zeros[:i], root.expand_as(tensors[i]), *zeros[i + 1 :]) for i, root in enumerate(roots)]
 
 
-def _fixed(value: Any, name: str, fn: Any, where: str) -> None:
+def _check_fixed(value: Any, name: str, fn: Any, where: str) -> None:
     if isinstance(value, Tensor) and value.requires_grad:
         raise OptimisationError(
             f"`{name}` of the {type(fn).__name__} of {where} depends on the unknowns, and the Fisher information of it is not "
@@ -76,14 +76,14 @@ def _laplace(fn: Any, where: str) -> Any:
 
 
 def _student(fn: Any, where: str) -> Any:
-    _fixed(fn.df, "df", fn, where)
+    _check_fixed(fn.df, "df", fn, where)
     more = 1.0 / (fn.df + 3.0)
     return _diagonal((fn.loc, fn.scale), (((fn.df + 1.0) * more).sqrt() / fn.scale, (2.0 * fn.df * more).sqrt() / fn.scale))
 
 
 def _bernoulli(fn: Any, where: str) -> Any:
     count = getattr(fn, "total_count", torch.ones(()))
-    _fixed(count, "total_count", fn, where)
+    _check_fixed(count, "total_count", fn, where)
     spread = fn.probs * (1.0 - fn.probs)
     if "logits" in vars(fn):
         return _diagonal((fn.logits,), ((count * spread).sqrt(),))
@@ -91,7 +91,7 @@ def _bernoulli(fn: Any, where: str) -> Any:
 
 
 def _negative_binomial(fn: Any, where: str) -> Any:
-    _fixed(fn.total_count, "total_count", fn, where)
+    _check_fixed(fn.total_count, "total_count", fn, where)
     if "logits" in vars(fn):
         return _diagonal((fn.logits,), ((fn.total_count * fn.probs).sqrt(),))
     return _diagonal((fn.probs,), ((fn.total_count / fn.probs).sqrt() / (1.0 - fn.probs),))
@@ -125,7 +125,7 @@ def _gamma(fn: Any, where: str) -> Any:
 
 
 def _multivariate_normal(fn: Any, where: str) -> Any:
-    _fixed(fn._unbroadcasted_scale_tril, "scale_tril", fn, where)
+    _check_fixed(fn._unbroadcasted_scale_tril, "scale_tril", fn, where)
     eye = torch.eye(fn.loc.shape[-1], dtype=fn.loc.dtype, device=fn.loc.device)
     inverse = torch.linalg.solve_triangular(fn._unbroadcasted_scale_tril, eye, upper=False)
     return (fn.loc,), [(inverse[..., k, :].expand_as(fn.loc),) for k in range(len(eye))]

@@ -169,11 +169,11 @@ class Emitter:
     def element(self, value: int, affine: Affine, extra: Sequence[str]) -> str:
         """The C of an element of a value in memory, or of a local scalar."""
         name = self.scalar(value)
-        if name is not None and self._made_here(value):
+        if name is not None and self._is_made_here(value):
             return name
         return f"{self.array(value)}[{place(affine, extra)}]"
 
-    def _made_here(self, value: int) -> bool:
+    def _is_made_here(self, value: int) -> bool:
         return self.part_of[self.plan.first[value]] == self._part
 
     def array(self, value: int) -> str:
