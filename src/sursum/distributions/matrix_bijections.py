@@ -65,7 +65,7 @@ class _ByFactor(Transform):
     domain = constraints.real_vector
     bijective = True
 
-    _factor: Transform
+    _factor: LowerCholeskyBijection | CorrCholeskyBijection
 
     def forward_shape(self, shape: Any) -> torch.Size:
         return self._factor.forward_shape(shape)
