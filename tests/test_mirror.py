@@ -91,6 +91,7 @@ COVERED = {
     "mcmc/coordinates.py": ["studies/test_reparam_search.py"],
     "mcmc/pilots.py": ["studies/test_reparam_search.py"],
     "mcmc/first_state.py": ["mcmc/test_mcmc.py"],
+    "mcmc/other_libraries.py": ["common/test_other_libraries.py"],
     "mcmc/hmc.py": ["mcmc/test_mcmc.py", "mcmc/kernel/test_twin.py"],
     "mcmc/walnuts.py": ["mcmc/test_mcmc.py", "mcmc/kernel/test_twin.py"],
     "mcmc/kernel_chain.py": ["mcmc/test_chain_pool.py", "mcmc/test_run.py", "mcmc/test_stored_run.py"],

@@ -14,15 +14,13 @@ from sursum.core.calling import check_program
 from sursum.errors import SamplingError
 from sursum.mcmc.kernel.state import Transition
 from sursum.mcmc.kernel_settings import check_metric, check_positive, check_probability
-from sursum.mcmc.nuts import THEIRS
+from sursum.mcmc.other_libraries import KERNEL_OPTIONS
 
 
 @answers(
-    **THEIRS
-    | {
-        "num_steps": "give the length of a trajectory: `trajectory_length=`; its steps are as many as the step size needs",
-        "path_length": "trajectory_length",
-    }
+    **KERNEL_OPTIONS,
+    num_steps="give the length of a trajectory: `trajectory_length=`; its steps are as many as the step size needs",
+    path_length="trajectory_length",
 )
 @dataclass(frozen=True, repr=False)
 class HMC:

@@ -37,6 +37,7 @@ from sursum.mcmc.kernel.adaptation import Adaptation
 from sursum.mcmc.kernel.state import State
 from sursum.mcmc.kernel_settings import adapts_correlations, metric_of_draws, read_metric
 from sursum.mcmc.launch import Launch
+from sursum.mcmc.other_libraries import RUN_ATTRIBUTES, RUN_OPTIONS
 from sursum.mcmc.pilots import choose_coordinates, find_unmeasured, runs_of
 from sursum.mcmc.recording import StoreRecorder
 from sursum.mcmc.run import Interrupted, Run
@@ -57,47 +58,8 @@ PILOT = 500
 USUAL_WARMUP = 1000
 """Draws of a warm-up that finds a metric."""
 
-THEIRS = dict.fromkeys(
-    ("get_samples", "get_extra_fields", "samples", "print_summary", "summary", "diagnostics", "posterior", "last_state"),
-    "it keeps no draws, and `run` returns them: posterior = mcmc.run(…); posterior['name']; posterior.summary()",
-) | {"warmup": "the warm-up is a part of `run`", "sample": "write `run`", "fit": "write `run`"}
-"""Attributes that other libraries have on the sampler object."""
 
-
-@answers(
-    chains="num_chains",
-    n_chains="num_chains",
-    draws="num_samples",
-    num_draws="num_samples",
-    n_samples="num_samples",
-    iter_sampling="num_samples",
-    tune="num_warmup",
-    warmup="num_warmup",
-    warmup_steps="num_warmup",
-    burn_in="num_warmup",
-    iter_warmup="num_warmup",
-    random_seed="seed",
-    rng_seed="seed",
-    rng_key="a seed is a whole number here: `seed=0`",
-    random_state="seed",
-    progress_bar="progress",
-    progressbar="progress",
-    disable_progbar="write `progress=False`",
-    initvals="init",
-    initial_params="init",
-    init_params="init",
-    inits="init",
-    parallel_chains="cores",
-    mp_context="chains are threads here, and `cores=` says how many run at once",
-    chain_method="chains are threads here, and `cores=` says how many run at once",
-    jit_compile="every density is compiled",
-    thinning="thin",
-    target_accept="it is one of the kernel's: `NUTS(model, target_accept=0.9)`",
-    target_accept_prob="it is one of the kernel's: `NUTS(model, target_accept=0.9)`",
-    adapt_delta="it is one of the kernel's: `NUTS(model, target_accept=0.9)`",
-    max_tree_depth="it is one of the kernel's: `NUTS(model, max_tree_depth=10)`",
-    max_treedepth="it is one of the kernel's: `NUTS(model, max_tree_depth=10)`",
-)
+@answers(**RUN_OPTIONS)
 @dataclass(frozen=True, repr=False)
 class MCMC:
     r"""Draw from the posterior of a program with several chains of a sampler.
@@ -201,7 +163,7 @@ class MCMC:
     if not TYPE_CHECKING:  # type checkers know the attributes
 
         def __getattr__(self, name: str) -> NoReturn:
-            refuse_name(self, name, THEIRS)
+            refuse_name(self, name, RUN_ATTRIBUTES)
 
     @led
     def run(self, *args: Any, **kwargs: Any) -> Posterior:

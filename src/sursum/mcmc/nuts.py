@@ -13,30 +13,10 @@ from sursum.core.calling import check_program
 from sursum.errors import SamplingError
 from sursum.mcmc.kernel.state import Transition
 from sursum.mcmc.kernel_settings import check_metric, check_probability
-
-THEIRS = {
-    "target_accept_prob": "target_accept",
-    "adapt_delta": "target_accept",
-    "accept_prob": "target_accept",
-    "max_treedepth": "max_tree_depth",
-    "treedepth": "max_tree_depth",
-    "step_size": "the warm-up adapts it, and `target_accept=` determines how small it becomes",
-    "adapt_step_size": "it is always adapted",
-    "adapt_mass_matrix": "it is adapted unless `metric=` gives one",
-    "dense_mass": "write `metric='dense'`; by default the warm-up adapts to correlations where it sees them",
-    "full_mass": "write `metric='dense'`; by default the warm-up adapts to correlations where it sees them",
-    "low_rank": "write `metric='low_rank'`; by default the warm-up adapts to correlations where it sees them",
-    "inverse_mass_matrix": "metric",
-    "inv_metric": "metric",
-    "init_strategy": "where chains start is an option of the run: `MCMC(NUTS(model), init=…)`",
-    "jit_compile": "every density is compiled",
-    "potential_fn": "give a program; a term of a log density is a `factor` in it",
-    "step_scale": "`target_accept=` determines how small steps become",
-}
-"""Names that other libraries have for the settings of kernels, and ours."""
+from sursum.mcmc.other_libraries import KERNEL_OPTIONS
 
 
-@answers(**THEIRS)
+@answers(**KERNEL_OPTIONS)
 @dataclass(frozen=True, repr=False)
 class NUTS:
     """The No-U-Turn sampler (Hamiltonian Monte Carlo whose trajectories end where they turn back) for a program.

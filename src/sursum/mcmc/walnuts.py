@@ -13,10 +13,10 @@ from sursum.core.calling import check_program
 from sursum.errors import SamplingError
 from sursum.mcmc.kernel.state import Transition
 from sursum.mcmc.kernel_settings import check_metric, check_positive, check_probability
-from sursum.mcmc.nuts import THEIRS
+from sursum.mcmc.other_libraries import KERNEL_OPTIONS
 
 
-@answers(**THEIRS)
+@answers(**KERNEL_OPTIONS)
 @dataclass(frozen=True, repr=False)
 class WALNUTS:
     r"""The No-U-Turn sampler whose steps become smaller where the density needs it, for a program.
