@@ -7,7 +7,7 @@ import types
 import pytest
 
 from sursum.common import progress
-from sursum.common.progress import Lines, NoProgress, Notebook, Patient, ProgressState, Terminal, display_for, waiting
+from sursum.common.progress import LogLines, NoProgress, Notebook, Patient, ProgressState, Terminal, display_for, waiting
 
 HALF = ProgressState(300, 800, ("4 chains", "300/800 draws", "3 divergences"))
 DONE = ProgressState(800, 800, ("4 chains", "800/800 draws", "0 divergences"))
@@ -56,7 +56,7 @@ def test_a_narrow_terminal_gets_one_line(monkeypatch):
 
 
 def test_off_unless_someone_looks(monkeypatch):
-    assert isinstance(display_for(None), Lines)
+    assert isinstance(display_for(None), LogLines)
     assert isinstance(display_for(False), NoProgress)
     assert isinstance(display_for(True), Terminal)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
@@ -99,7 +99,7 @@ def test_in_a_notebook(notebook):
 
 def test_an_ipython_without_a_kernel_is_a_terminal(notebook, monkeypatch):
     monkeypatch.setattr(sys.modules["IPython"], "get_ipython", lambda: types.SimpleNamespace())
-    assert isinstance(display_for(None), Lines)
+    assert isinstance(display_for(None), LogLines)
 
 
 def clock(monkeypatch, *times):
@@ -111,7 +111,7 @@ def clock(monkeypatch, *times):
 def test_a_log_gets_a_line_every_ten_seconds_and_the_last(monkeypatch):
     clock(monkeypatch, 0.0, 4.0, 10.0, 15.0, 21.0)
     stream = io.StringIO()
-    lines = Lines(stream)
+    lines = LogLines(stream)
     for _ in range(3):
         lines.update(lambda: HALF)
     lines.close()
@@ -123,7 +123,7 @@ def test_a_log_gets_a_line_every_ten_seconds_and_the_last(monkeypatch):
 
 def test_a_log_has_nothing_of_what_is_short():
     stream = io.StringIO()
-    lines = Lines(stream)
+    lines = LogLines(stream)
     lines.update(lambda: HALF)
     lines.close()
     assert stream.getvalue() == ""

@@ -103,7 +103,7 @@ class Terminal(PeriodicReport):
 
 
 @dataclass(eq=False)
-class Lines(PeriodicReport):
+class LogLines(PeriodicReport):
     """A line every few seconds where nothing can be written over, such as a log; none of what is done before the first."""
 
     EVERY: ClassVar[float] = 10.0
@@ -194,7 +194,7 @@ def display_for(wanted: bool | None, after: float = 0.0) -> Display:
         return Notebook()
     if sys.stderr is None:  # as in a program without a console
         return NoProgress()
-    return Terminal(sys.stderr) if wanted or sys.stderr.isatty() else Lines(sys.stderr)
+    return Terminal(sys.stderr) if wanted or sys.stderr.isatty() else LogLines(sys.stderr)
 
 
 def _in_notebook() -> bool:

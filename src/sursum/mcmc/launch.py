@@ -16,7 +16,7 @@ from sursum.mcmc.kernel.state import State
 from sursum.mcmc.kernel_chain import Advance, Handed, KernelChain, advancing, native_kernel
 from sursum.mcmc.progress import Line
 from sursum.mcmc.recording import StoreRecorder
-from sursum.mcmc.remote import Blocks, advancing_at
+from sursum.mcmc.remote import BlockMaker, advancing_at
 from sursum.mcmc.run import Run
 from sursum.mcmc.site_filter import Keep
 from sursum.mcmc.stopping import Ending, Stopping
@@ -93,4 +93,4 @@ class Launch:
             return lambda: advancing(self.compiled, kernel, sweeps)
         density = self.compiled.density
         engine = self.compiled.engine if self.compiled.engine in ("native", "torch", "eager") else None
-        return advancing_at(self.on, Blocks(density.program.model, density.args, density.kwargs, engine))
+        return advancing_at(self.on, BlockMaker(density.program.model, density.args, density.kwargs, engine))

@@ -38,7 +38,7 @@ Answer = tuple[bytes, Array, Array | None, NDArray[np.void]]
 
 
 @dataclass(frozen=True)
-class Blocks:
+class BlockMaker:
     """What a worker does: from a state, a number of draws and whether their gradients are wanted, to these and a new state."""
 
     model: Callable[..., Any]
@@ -64,9 +64,9 @@ class Blocks:
         return advancing(density, native_kernel(density), sweeps)
 
 
-def advancing_at(on: Workers, blocks: Blocks) -> Callable[[], Advance]:
+def advancing_at(on: Workers, maker: BlockMaker) -> Callable[[], Advance]:
     """For each chain what makes its next draws at workers. The program and its data are sent once."""
-    call = on.sent(blocks)
+    call = on.sent(maker)
 
     def one_chain() -> Advance:
         pace = FIRST

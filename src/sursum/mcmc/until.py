@@ -64,7 +64,7 @@ class Until(ABC):
 
 
 @dataclass(frozen=True, repr=False)
-class _Pair(Until):
+class _TwoConditions(Until):
     """Two conditions."""
 
     first: Until
@@ -76,7 +76,7 @@ class _Pair(Until):
 
 
 @dataclass(frozen=True, repr=False)
-class Both(_Pair):
+class Both(_TwoConditions):
     """Two conditions that must both hold."""
 
     def factor(self, seen: Seen) -> float:
@@ -87,7 +87,7 @@ class Both(_Pair):
 
 
 @dataclass(frozen=True, repr=False)
-class Either(_Pair):
+class Either(_TwoConditions):
     """Two conditions of which one is enough."""
 
     def factor(self, seen: Seen) -> float:
