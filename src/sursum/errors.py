@@ -110,7 +110,7 @@ class ScanError(SursumError, ValueError):
 
 
 class IntegrationError(SursumError, ValueError):
-    """A differential equation that cannot be solved as it is asked: by its arguments, or in so many steps."""
+    """A differential equation that cannot be solved as it is asked: by its arguments, or in the steps that it may take."""
 
 
 class HandlerError(SursumError, RuntimeError):

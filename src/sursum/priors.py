@@ -56,7 +56,7 @@ def registered(init: Tensor | None = None, *, name: str = "", registered: Any = 
     """
     if registered is MISSING:
         raise PriorTypeError(
-            f"su.priors.registered: the parameter {name!r} is no constrained value of a GPyTorch module. Write "
+            f"su.priors.registered: the parameter {name!r} is not a constrained value of a GPyTorch module. Write "
             "lift(…, su.priors.registered, on='constrained'), and name other parameters' priors."
         )
     found: Distribution | None = registered

@@ -52,7 +52,7 @@ def test_what_is_said(found):
 
 
 def test_what_is_refused():
-    with pytest.raises(SamplingError, match="`truth` has a value for 'slop', which is no latent site"):
+    with pytest.raises(SamplingError, match="`truth` has a value for 'slop', which is not a latent site"):
         su.infer.Recovery(line, {"slop": 1.0}, seed=0).run(X, torch.zeros(40))
     with pytest.raises(SamplingError, match="observes nothing"):
         su.infer.Recovery(lambda: su.sample("z", dist.Normal(0.0, 1.0)), seed=0).run()
@@ -97,7 +97,7 @@ def test_one_number_is_that_of_every_element():
         ({"a": torch.ones(3, 1)}, r"of shape \(3, 1\) for 'a'"),
         ({"k": [1.0]}, r"of shape \(1,\) for 'k', and that site has shape \(\)"),
         ({"a": "one"}, "'one' for 'a', and values are numbers"),
-        ({"y": torch.zeros(40)}, "'y', which is no latent site"),
+        ({"y": torch.zeros(40)}, "'y', which is not a latent site"),
     ],
 )
 def test_values_of_another_shape_are_refused(truth, said):

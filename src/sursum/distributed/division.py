@@ -24,7 +24,7 @@ class Division:
 
     Args:
         plate: its name.
-        subsampled: whether the plate has some of its rows, drawn anew in every step; each rank then takes a part of those.
+        subsampled: whether the plate has some of its rows, drawn again in every step; each rank then takes a part of those.
         places: the arguments that are cut, by position or name. None: each rank is called with its own rows.
     """
 

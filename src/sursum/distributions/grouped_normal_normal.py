@@ -27,7 +27,7 @@ class GroupedNormalNormal(Family):
         group_idx: the group of each number, integers of shape (n,).
 
     Raises:
-        OptionError: `group_idx` is not a vector of integers from 0 to groups − 1, or `prior_loc` is no vector.
+        OptionError: `group_idx` is not a vector of integers from 0 to groups − 1, or `prior_loc` is not a vector.
 
     Example:
         >>> fn = GroupedNormalNormal(torch.zeros(2), torch.ones(2), 1.0, torch.tensor([0, 0, 1]))

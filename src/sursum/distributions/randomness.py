@@ -26,7 +26,7 @@ class _Drawing(TorchDispatchMode):
         self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = dict(kwargs or {})
-        # Of a Dirichlet draw the generator is no keyword, once a mode inside has given it.
+        # Of a Dirichlet draw the generator is not a keyword once a mode inside has given it.
         given = kwargs.get("generator") is not None or any(isinstance(arg, torch.Generator) for arg in args)
         if torch.Tag.nondeterministic_seeded in func.tags and not given:
             return seeded_operator(func, args, kwargs, self._on(_device((args, kwargs))))

@@ -41,7 +41,7 @@ def logp(
         init: where to start, which also says how many elements there are: a tensor, an array, numbers; or a mapping from names
             of sites to such. Numbers of Python are doubles.
         support: the set of values, or a mapping from names to sets; real numbers where nothing is said.
-        name: the name of the site where `init` is no mapping.
+        name: the name of the site where `init` is not a mapping.
 
     Returns:
         A program whose arguments are those of `fn` after the first.

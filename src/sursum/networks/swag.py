@@ -38,7 +38,7 @@ class SWAG:
 
     It starts from a trained network, with a learning rate that keeps the iterates moving; what they spread over is as wide as
     that learning rate and the noise of the batches make it. All parameters and latent sites of the program take part, those
-    that are lifted with their prior. The running averages of batch norm are made anew for every draw, by a pass over the data.
+    that are lifted with their prior. The running averages of batch norm are made again for every draw, by a pass over the data.
 
     Args:
         model: the program.

@@ -194,7 +194,7 @@ def _given(name: str, value: Any, plain: Trace) -> Tensor:
     """A given value as one of its site: with its shape and dtype."""
     latents = [site.name for site in plain.stochastic.values() if not site.is_observed]
     if name not in latents:
-        raise SamplingError(f"`truth` has a value for {name!r}, which is no latent site.{suggestion(name, latents)}")
+        raise SamplingError(f"`truth` has a value for {name!r}, which is not a latent site.{suggestion(name, latents)}")
     drawn = torch.as_tensor(plain[name].value)
     try:
         given = torch.as_tensor(value).detach()

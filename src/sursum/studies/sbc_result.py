@@ -56,7 +56,7 @@ class SBCResult(Headed):
         for name, values in self.p_values.items():
             for place in np.ndindex(values.shape):
                 scaled = self.ranks[name][(slice(None), *place)] / self.max_rank
-                # The smallest p-value that so many reference samples can resolve is 1 / 2,001.
+                # The smallest p-value that 2,000 reference samples can resolve is 1 / 2,001.
                 cells = (
                     "<0.001" if values[place] < 0.001 else f"{values[place]:.3f}",
                     f"{scaled.mean():.3f}",

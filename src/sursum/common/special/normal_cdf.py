@@ -23,7 +23,7 @@ from torch import Tensor
 from sursum.common.special.special_operator import TensorOperator
 
 _ROOT_HALF, _ROOT_2_BY_PI = math.sqrt(0.5), math.sqrt(2 / math.pi)
-#: To the left of it the continued fraction has all its digits after so many terms.
+#: To the left of the first the continued fraction has all its digits after this many terms.
 _FAR, _TERMS = -4.0, 33
 
 

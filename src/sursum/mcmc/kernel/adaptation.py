@@ -23,7 +23,7 @@ WORTH = 2.5
 """By how much a low-rank metric must shorten trajectories to be chosen: it costs a few passes over the coordinates a step."""
 
 DOUBTS = 50
-"""By a look at so many draws it must shorten them twice as much: few draws see more than there is."""
+"""Up to this many draws it must shorten them twice as much: few draws see more than there is."""
 
 FEWEST = 20
 

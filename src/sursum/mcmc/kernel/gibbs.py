@@ -19,7 +19,7 @@ SWEEP = 3
 """The stream after those of a draw."""
 
 LISTED, WINDOW, STRIDES = 64, 8, 10
-"""Most values that are all tried; otherwise so many are, at distances 1, 2, 4, … of so many kinds."""
+"""The most values that are all tried; otherwise how many are, and how many distances there are: 1, 2, 4, …"""
 
 
 @dataclass(frozen=True, eq=False)
