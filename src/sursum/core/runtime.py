@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, Generic, Never, Self, cast, dataclass_transform, overload
 
-import torch
-from torch import Tensor
+from torch import Generator, Tensor
 from typing_extensions import ParamSpec, TypeVar  # torch needs it as well, so it is there
 
 from sursum.common.reprs import call_text
@@ -137,7 +136,7 @@ class Messenger(Wrapper, Generic[P, R]):
         return name
 
     @property
-    def draws(self) -> torch.Generator | None:
+    def draws(self) -> Generator | None:
         """The generator of draws inside this handler."""
         return None
 

@@ -78,7 +78,7 @@ class Division:
         return program if self.leads else Silent(program)
 
     def rows(self, count: int) -> slice:
-        """Those of this rank, of so many."""
+        """The rows of this rank, of `count` of them."""
         return divide(count, dist.get_world_size())[dist.get_rank()]
 
 
