@@ -19,7 +19,7 @@ import torch
 import sursum as su
 from tests.support.paths import ROOT
 
-FOLDERS = [ROOT / "docs", ROOT / "docs" / "handlers", ROOT / "docs" / "tutorials"]
+FOLDERS = [ROOT / "docs", *(ROOT / "docs" / name for name in ("handlers", "tutorials", "api"))]
 PAGES = [ROOT / "README.md", *(page for folder in FOLDERS for page in sorted(folder.glob("*.md")))]
 
 
@@ -62,8 +62,8 @@ def test_every_example_is_in_the_gallery_with_its_picture() -> None:
     assert {path.stem for path in (ROOT / "docs" / "gallery").glob("*.png")} == examples
 
 
-def test_the_api_page_has_every_public_name() -> None:
-    """Of every `__all__`: on the page of the API, of handlers or of distributions."""
+def test_the_api_has_every_public_name() -> None:
+    """Of every `__all__`: on a page of the API, of handlers or of distributions."""
     generated = load("sections")
     page = generated.api() + generated.our_distributions()
     shown = {match.rpartition(".")[2] for match in re.findall(r"\.\. auto(?:class|function):: (\S+)", page)}
@@ -74,6 +74,8 @@ def test_the_api_page_has_every_public_name() -> None:
         values = {name: getattr(importlib.import_module(module), name) for name in names}
         missing = [n for n, v in values.items() if callable(v) and n not in shown and getattr(v, "__name__", n) not in shown]
         assert not missing, (module, missing)
+    assert {path.stem for path in (ROOT / "docs" / "api").glob("*.md")} == set(generated.API)
+    assert len(re.findall(r"\.\. auto\w+::", generated.api())) == len(generated._public())  # each on one page
 
 
 def test_blocks_are_found_in_order_and_fragments_left_out() -> None:

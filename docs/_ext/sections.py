@@ -6,6 +6,7 @@ import importlib
 import inspect
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import sursum as su
@@ -43,7 +44,7 @@ def our_distributions() -> str:
     import torch
 
     ours = [name for name in su.distributions.__all__ if _is_ours(name) and not hasattr(torch.distributions, name)]
-    return "\n\n".join(f"### {name}\n\n{_auto('autoclass', f'sursum.distributions.{name}')}" for name in ours)
+    return "\n\n".join(f"### {name}\n\n{_auto('autoclass', f'sursum.distributions.{name}', members=False)}" for name in ours)
 
 
 def torch_distributions() -> str:
@@ -61,12 +62,6 @@ def thresholds() -> str:
     )
 
 
-def api() -> str:
-    """Every public name of every public module, from the docstrings; once, where it is first met."""
-    known = {id(getattr(su.handlers, name)) for name in HANDLERS}  # they have a page of their own
-    return "\n\n".join(_module(name, known) for name in PUBLIC)
-
-
 PUBLIC = (
     *(
         "sursum",
@@ -77,27 +72,72 @@ PUBLIC = (
         "sursum.priors",
         "sursum.ops",
     ),
-    "sursum.handlers",
+    *("sursum.gp", "sursum.cluster", "sursum.distributed", "sursum.handlers"),
 )
 
+API = {
+    "programs": ("Programs", ("core", "handlers", "ode")),
+    "priors": ("Priors and operators", ("priors", "common")),
+    "densities": ("Compiled densities", ("compiler", "density", "show")),
+    "sampling": ("Samplers", ("mcmc",)),
+    "posteriors": ("Posteriors and predictions", ("draws", "posterior", "predict")),
+    "optimisation": ("Modes and approximations there", ("optimise", "optim")),
+    "variational": ("Variational inference", ("vi",)),
+    "networks": ("Networks", ("networks",)),
+    "studies": ("Studies", ("studies",)),
+    "processes": ("Gaussian processes", ("gp",)),
+    "machines": ("Cores and machines", ("cluster", "distributed")),
+}
+"""The pages of the API: title, and the rooms of the library that its names are from."""
 
-def _module(name: str, known: set[int]) -> str:
-    module = importlib.import_module(name)
-    own = [n for n, v in vars(module).items() if inspect.isfunction(v) and v.__module__ == name]
-    names = getattr(module, "__all__", None) or own
-    parts = [f"## {name}", (inspect.getdoc(module) or "").split("\n")[0]]
-    for member in sorted(names, key=str.lower):
-        value = getattr(module, member)
-        if inspect.ismodule(value) or id(value) in known:
-            continue
-        known.add(id(value))
-        kind = "autoclass" if inspect.isclass(value) else "autofunction" if callable(value) else None
-        if kind is not None:
-            parts.append(_auto(kind, f"{name}.{member}", members=kind == "autoclass"))
+
+def api_contents() -> str:
+    """A link to each page, with its names."""
+    rows = [f"| [{title}](api/{page}.md) | {_names(rooms)} |" for page, (title, rooms) in API.items()]
+    return "\n".join(["| page | names |", "|---|---|", *rows])
+
+
+def _names(rooms: tuple[str, ...]) -> str:
+    return ", ".join(f"`{name.rpartition('.')[2]}`" for name, value in _public().items() if _room(value) in rooms)
+
+
+def api_page(page: str) -> str:
+    """Every public name of a page, from the docstrings, module by module."""
+    rooms = API[page][1]
+    parts: list[str] = []
+    for module in PUBLIC:
+        here = {name: value for name, value in _public().items() if name.rpartition(".")[0] == module and _room(value) in rooms}
+        if here:
+            parts.append(f"## {module}")
+        parts += [_auto("autoclass" if inspect.isclass(value) else "autofunction", name) for name, value in here.items()]
     return "\n\n".join(parts)
 
 
-def _auto(kind: str, name: str, *, members: bool = False) -> str:
+def api() -> str:
+    """Every page of the API."""
+    return "\n\n".join(map(api_page, API))
+
+
+def _room(value: object) -> str:
+    return str(value.__module__).split(".")[1]
+
+
+def _public() -> dict[str, object]:
+    """Every public name with what it stands for, once, where it is first met; handlers have pages of their own."""
+    known = {id(getattr(su.handlers, name)) for name in HANDLERS}
+    found: dict[str, object] = {}
+    for name in PUBLIC:
+        module = importlib.import_module(name)
+        own = [n for n, v in list(vars(module).items()) if n[0] != "_" and getattr(v, "__module__", "") == name]
+        for member in sorted(getattr(module, "__all__", None) or own, key=str.lower):
+            value = getattr(module, member)
+            if callable(value) and not inspect.ismodule(value) and id(value) not in known:
+                known.add(id(value))
+                found[f"{name}.{member}"] = value
+    return found
+
+
+def _auto(kind: str, name: str, *, members: bool = True) -> str:
     options = "   :members:\n" if members and kind == "autoclass" else ""
     return f"```{{eval-rst}}\n.. {kind}:: {name}\n{options}```"
 
@@ -144,6 +184,8 @@ def _gallery_section(path: Path) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
+_PARTS = (eight_schools, error_tree, our_distributions, torch_distributions, thresholds, api_contents, gallery)
 FUNCTIONS: dict[str, Callable[[], str]] = {
-    f.__name__: f for f in (eight_schools, error_tree, our_distributions, torch_distributions, thresholds, api, gallery)
+    **{part.__name__: part for part in _PARTS},
+    **{f"api_{page}": partial(api_page, page) for page in API},
 }
