@@ -154,21 +154,22 @@ class Hostile:
         return float(value[0]), gradient
 
 
-def library(folder: Path) -> ctypes.CDLL:
-    """`DENSITY`, compiled."""
-    (folder / "hostile.c").write_text(DENSITY)
+def library(folder: Path, density: str = DENSITY) -> ctypes.CDLL:
+    """The density, compiled."""
+    (folder / "hostile.c").write_text(density)
     flags = ("-O2", "-shared", "-fPIC")
     subprocess.run([compiler(), *flags, str(folder / "hostile.c"), "-o", str(folder / "hostile.so")], check=True)
     return ctypes.CDLL(str(folder / "hostile.so"))
 
 
-def program(folder: Path, source: str, *flags: str) -> Path:
+def program(folder: Path, source: str, *flags: str, chains: str = DENSITY + PROGRAM) -> Path:
     """Chains of the density, as a program that is compiled with these flags.
 
     Args:
         source: of the kernels.
+        chains: the density and the program.
     """
-    (folder / "chains.c").write_text(source + DENSITY + PROGRAM)
+    (folder / "chains.c").write_text(source + chains)
     common = ("-O1", "-g", "-fopenmp-simd", "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter")
     made = folder / "chains"
     done = subprocess.run(

@@ -85,7 +85,7 @@ def renew(
         q[place] = value
         scores[k] = now if value == here else -np.inf if not low <= value <= high else score(q)
     u, largest = uniform(), scores.max()
-    weights = np.exp(scores - largest) if largest > -np.inf else np.zeros(len(scores))
+    weights = np.exp(scores - largest) if np.isfinite(largest) else np.zeros(len(scores))
     below = weights.cumsum()
     if not below[-1] > 0.0:
         q[place] = here
