@@ -1,6 +1,10 @@
-"""The programs of `discrete.py` in NumPyro with funsor and in Pyro: microseconds per value and gradient, as a line of JSON.
+"""A program of `discrete.py` in NumPyro with funsor or in Pyro: microseconds per value and gradient, as a line of JSON.
 
-Runs by itself in an environment that has either: `discrete.py --peers PYTHON` calls it.
+    python discrete_peers.py NumPyro hidden_markov [--quick]
+
+Runs by itself in an environment that has the peer: `discrete.py --peers PYTHON` calls it, for each program anew, so that a
+peer that takes too long for one of them has the others. Each is written as the peer's documentation does: NumPyro's loops
+are its `scan`, which sums states out in parallel; Pyro's are `markov` over a loop of Python.
 """
 
 from __future__ import annotations
@@ -28,13 +32,14 @@ def least(run: Callable[[], Any], rounds: int) -> float:
     return 1e6 * found
 
 
-def numpyro_side(part: int) -> dict[str, float]:
+def numpyro_side(name: str, part: int) -> dict[str, float]:
     import jax
     import jax.numpy as jnp
     import numpyro
     import numpyro.distributions as dist
     from numpyro.contrib.control_flow import scan
-    from numpyro.infer.util import initialize_model
+    from numpyro.contrib.funsor import config_enumerate, enum
+    from numpyro.infer.util import potential_energy
 
     jax.config.update("jax_enable_x64", True)
 
@@ -83,21 +88,24 @@ def numpyro_side(part: int) -> dict[str, float]:
 
         scan(step, jnp.ones(ANIMALS, dtype=int), y)
 
-    found = {}
-    for model, y in (
-        (mixture, data(part)[0]),
-        (hidden_markov, data(part)[1]),
-        (factorial, data(part)[1]),
-        (capture_recapture, caught()),
-    ):
-        info = initialize_model(jax.random.PRNGKey(0), model, model_args=(jnp.asarray(y),))
-        at = info.param_info.z
-        gradient = jax.jit(jax.value_and_grad(info.potential_fn))
-        found[model.__name__] = least(lambda gradient=gradient, at=at: jax.block_until_ready(gradient(at)), 30)
-    return found
+    models = {
+        mixture: {"w": (K - 1,), "mu": (K,), "s": (K,)},
+        hidden_markov: {"mu": (STATES,), "moves": (STATES, STATES - 1)},
+        factorial: {"stay": (2,), "height": (2,)},
+        capture_recapture: {"survives": (), "seen": ()},
+    }
+    model, shapes = next((model, shapes) for model, shapes in models.items() if model.__name__ == name)
+    nesting, y = int(name in ("mixture", "capture_recapture")), jnp.asarray(data(name, part))
+    together = enum(config_enumerate(model), -nesting - 1)
+    at = {site: jnp.full(shape, 0.1) for site, shape in shapes.items()}  # unconstrained, as a sampler has them
+    gradient = jax.jit(jax.value_and_grad(lambda q: potential_energy(together, (y,), {}, q, enum=True)))
+    began = time.process_time()
+    jax.block_until_ready(gradient(at))
+    compiled = time.process_time() - began
+    return {"us": least(lambda: jax.block_until_ready(gradient(at)), 30), "compile": compiled}
 
 
-def pyro_side(part: int) -> dict[str, float]:
+def pyro_side(name: str, part: int) -> dict[str, float]:
     import pyro
     import pyro.distributions as dist
     import torch
@@ -124,6 +132,17 @@ def pyro_side(part: int) -> dict[str, float]:
             z = pyro.sample(f"z{t}", dist.Categorical(moves[z]), infer=together)
             pyro.sample(f"y{t}", dist.Normal(mu[z], 1.0), obs=y[t])
 
+    def factorial(y: Any) -> None:
+        stay = pyro.sample("stay", dist.Beta(torch.full((2,), 8.0), 2.0).to_event(1))
+        height = pyro.sample("height", dist.Normal(torch.zeros(2), 1.0).to_event(1))
+        same = torch.eye(PARTS)
+        moves = [stay[k] * same + (1 - stay[k]) * (1 - same) / (PARTS - 1) for k in range(2)]
+        a, b = torch.tensor(0), torch.tensor(0)
+        for t in pyro.markov(range(len(y))):
+            a = pyro.sample(f"a{t}", dist.Categorical(moves[0][a]), infer=together)
+            b = pyro.sample(f"b{t}", dist.Categorical(moves[1][b]), infer=together)
+            pyro.sample(f"y{t}", dist.Normal(height[0] * a + height[1] * b, 1.0), obs=y[t])
+
     def capture_recapture(y: Any) -> None:
         survives = pyro.sample("survives", dist.Beta(2.0, 2.0))
         seen = pyro.sample("seen", dist.Beta(2.0, 2.0))
@@ -133,40 +152,37 @@ def pyro_side(part: int) -> dict[str, float]:
                 alive = pyro.sample(f"alive{t}", dist.Bernoulli(survives * alive), infer=together)
                 pyro.sample(f"y{t}", dist.Bernoulli(seen * alive), obs=y[t])
 
-    found = {}
-    for model, y, names in (
-        (mixture, data(part)[0], ["w", "mu", "s"]),
-        (hidden_markov, data(part)[1], ["mu", "moves"]),
-        (capture_recapture, caught(), ["survives", "seen"]),
-    ):
-        pyro.clear_param_store()
-        guide = AutoDelta(pyro.poutine.block(model, expose=names))
-        elbo, seen = TraceEnum_ELBO(max_plate_nesting=1), torch.as_tensor(y)
-        found[model.__name__] = least(lambda e=elbo, m=model, g=guide, s=seen: e.loss_and_grads(m, g, s), 3)
-    return found
+    models = {
+        mixture: ["w", "mu", "s"],
+        hidden_markov: ["mu", "moves"],
+        factorial: ["stay", "height"],
+        capture_recapture: ["survives", "seen"],
+    }
+    model, names = next((model, names) for model, names in models.items() if model.__name__ == name)
+    guide = AutoDelta(pyro.poutine.block(model, expose=names))
+    elbo, y = TraceEnum_ELBO(max_plate_nesting=1), torch.as_tensor(data(name, part))
+    return {"us": least(lambda: elbo.loss_and_grads(model, guide, y), 3)}
 
 
-def data(part: int) -> tuple[np.ndarray, np.ndarray]:
+def data(name: str, part: int) -> np.ndarray:
+    """Data of the size of `discrete.py`'s."""
     rng = np.random.default_rng(0)
-    return rng.normal(size=N // part), rng.normal(size=STEPS // part)
+    if name == "capture_recapture":
+        draws = rng.random((2, OCCASIONS, ANIMALS))
+        return np.cumprod(draws[0] < 0.8, axis=0) * (draws[1] < 0.5) * 1.0
+    return rng.normal(size=(N if name == "mixture" else STEPS) // part)
 
 
-def caught() -> np.ndarray:
-    draws = np.random.default_rng(0).random((2, OCCASIONS, ANIMALS))
-    return np.cumprod(draws[0] < 0.8, axis=0) * (draws[1] < 0.5) * 1.0
+SIDES = {"NumPyro": numpyro_side, "Pyro": pyro_side}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
+    parser.add_argument("peer", choices=SIDES)
+    parser.add_argument("program")
     parser.add_argument("--quick", action="store_true")
-    part = 10 if parser.parse_args().quick else 1
-    found = {}
-    for name, side in (("NumPyro", numpyro_side), ("Pyro", pyro_side)):
-        try:
-            found[name] = side(part)
-        except ImportError:
-            continue
-    print(json.dumps(found))
+    given = parser.parse_args()
+    print(json.dumps(SIDES[given.peer](given.program, 10 if given.quick else 1)))
 
 
 if __name__ == "__main__":
