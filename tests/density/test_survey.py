@@ -1,10 +1,14 @@
 """The run that finds discrete sites, and the proof that all values at once give the terms of one."""
 
+import numpy as np
+import pytest
 import torch
 
 import sursum as su
 import sursum.distributions as dist
-from sursum.density.survey import Survey
+from sursum.density.survey import PROOFS, Survey, _numbers
+from sursum.errors import DensityError
+from sursum.infer import LogDensity
 
 
 def program():
@@ -35,3 +39,31 @@ def test_a_program_without_discrete_sites_has_no_plan():
         su.sample("x", dist.Normal(0.0, 1.0))
         su.sample("k", dist.Poisson(1.0))
     assert survey.plan() is None
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 16, 500])
+def test_neighbours_differ_in_one_of_the_runs_in_every_element(size):
+    runs = np.array([[_numbers(seed, place, size, (4, 5)) for place in range(20)] for seed in range(PROOFS)])
+    assert runs.shape == (PROOFS, 20, 4, 5)
+    assert set(np.unique(runs)) <= set(range(size))
+    if size == 500:  # by chance
+        assert len(np.unique(runs)) > 200
+        return
+    for apart in range(1, min(size**PROOFS, 20)):
+        assert (runs[:, apart:] != runs[:, :-apart]).any(0).all()
+
+
+@pytest.mark.parametrize("before", range(8))
+def test_a_loop_that_looks_further_back_than_it_says_is_found_wherever_it_stands(before):
+    """Of three steps the last takes the first one's values for its own: its term is right where both are equal."""
+
+    def program():
+        su.sample("x", dist.Normal(0.0, 1.0))
+        for k in range(before):
+            su.sample(f"b{k}", dist.Bernoulli(0.5))
+        one, two = torch.tensor(0.0), torch.tensor(0.0)
+        for k in su.markov(range(3), history=1):
+            one, two = su.sample(f"z{k}", dist.Bernoulli(0.2 + 0.3 * one + 0.1 * two)), one
+
+    with pytest.raises(DensityError, match="'z2' .* is not the same"):
+        LogDensity(program)

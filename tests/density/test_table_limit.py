@@ -20,8 +20,18 @@ def entangled(sites: int) -> None:
 
 
 def test_a_table_that_is_too_large_is_named() -> None:
-    with pytest.raises(DensityError, match=r"sites 'z0', 'z1', .* would give 312,500,000 numbers"):
+    with pytest.raises(DensityError, match=r"sites 'z0' \(50 values\), 'z1' \(50 values\), .* would give 312,500,000 numbers"):
         LogDensity(lambda: entangled(6))
+
+
+def test_so_are_the_plates_that_its_sites_are_in() -> None:
+    def program() -> None:
+        with su.plate("columns", 3), su.plate("rows", 2000):
+            entangled(4)
+
+    said = r"'z0' \(50 values for each of 2,000 elements of plate 'rows' × 3 elements of plate 'columns'\), 'z1'"
+    with pytest.raises(DensityError, match=said + r".* would give 750,000,000 numbers, of shape \(50, 50, 50, 2000, 3\)"):
+        LogDensity(program)
 
 
 def test_tables_that_fit_are_summed() -> None:

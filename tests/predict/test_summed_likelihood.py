@@ -1,10 +1,12 @@
 """The likelihood of observations that depend on discrete sites, against sums by hand."""
 
 import numpy as np
+import pytest
 import torch
 
 import sursum as su
 import sursum.distributions as dist
+from sursum.errors import DensityError
 
 Y = torch.tensor([0.1, 2.0, -1.0], dtype=torch.float64)
 MU = torch.as_tensor(np.random.default_rng(0).normal(size=(4, 2)))
@@ -68,3 +70,14 @@ def test_of_a_hidden_chain_one_number_for_each_series():
                 alpha = alpha if not t else torch.logsumexp(alpha[:, None] + matrix.log(), 0)
                 alpha = alpha + dist.Normal(MU[k], 1.0).log_prob(y[t, series])
             assert abs(float(found[k, series] - torch.logsumexp(alpha, 0))) < 1e-9
+
+
+def test_a_program_that_is_not_written_for_all_values():
+    def model(y):
+        mu = su.sample("mu", dist.Normal(torch.zeros(2), 3.0).to_event(1))
+        k = su.sample("k", dist.Categorical(WEIGHTS))
+        with su.plate("rows", len(y)):
+            su.sample("y", dist.Normal(mu[k].sum(), 1.0), obs=y)
+
+    with pytest.raises(DensityError, match="'y' .* is not the same"):
+        su.infer.log_likelihood(model, {"mu": MU}, Y)

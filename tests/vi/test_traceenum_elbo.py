@@ -8,7 +8,7 @@ import torch
 import sursum as su
 import sursum.distributions as dist
 from sursum.distributions import constraints
-from sursum.errors import EngineWarning, VariationalError
+from sursum.errors import DensityError, EngineWarning, VariationalError
 from sursum.infer import SVI, Trace_ELBO, TraceEnum_ELBO, config_enumerate
 from sursum.vi.particle import pair
 
@@ -150,3 +150,63 @@ def test_a_guide_with_states_in_a_scan():
 
     with pytest.raises(VariationalError, match="cannot be enumerated in a scan"):
         TraceEnum_ELBO().loss(states, config_enumerate(states))
+
+
+def whole_numbers(use):
+    def program():
+        x = su.sample("x", dist.Normal(0.0, 1.0))
+        z = su.sample("z", dist.Categorical(torch.tensor([0.2, 0.3, 0.5])))
+        with su.plate("rows", 3):
+            su.sample("y", dist.Normal(x + use(z), 1.0), obs=Y)
+
+    return program
+
+
+@pytest.mark.parametrize("loss", [Trace_ELBO(), TraceEnum_ELBO()], ids=lambda loss: type(loss).__name__)
+@pytest.mark.parametrize(
+    ("use", "message"),
+    [
+        (lambda z: z.sum(), "'y' .* is not the same"),
+        (lambda z: torch.arange(9.0).reshape(3, 3)[z].softmax(0)[..., 1], "'y' .* is not the same"),
+        (lambda z: int(z), "cannot be run with all values of the discrete sites 'z' at once: only one element"),
+        (lambda z: z.item(), "cannot be run with all values of the discrete sites 'z' at once"),
+    ],
+    ids=["sum", "softmax", "int", "item"],
+)
+def test_a_model_that_cannot_take_all_values_at_once(use, message, loss):
+    """Without a comparison a sum over the values would be a sum of the program, and another model."""
+    program = whole_numbers(use)
+    svi = SVI(program, su.infer.autoguide.AutoNormal(program), su.optim.Adam(lr=1e-2), loss, seed=0)
+    with pytest.raises(DensityError, match=message):
+        svi.step()
+
+
+def guessing(use):
+    def guide():
+        z = su.sample("z", dist.Categorical(torch.tensor([0.2, 0.3, 0.5])), infer={"enumerate": "parallel"})
+        su.sample("x", dist.Delta(su.param("at", torch.tensor(0.3))))
+        su.sample("w", dist.Bernoulli(0.2 + 0.1 * use(z)), infer={"enumerate": "parallel"})
+
+    return guide
+
+
+def judged():
+    x = su.sample("x", dist.Normal(0.0, 1.0))
+    z = su.sample("z", dist.Categorical(torch.tensor([0.2, 0.3, 0.5])))
+    w = su.sample("w", dist.Bernoulli(0.5))
+    su.sample("y", dist.Normal(x + z + w, 1.0), obs=torch.tensor(0.3))
+
+
+def test_a_guide_that_cannot_take_all_values_at_once():
+    SVI(judged, guessing(lambda z: z), su.optim.Adam(lr=1e-2), TraceEnum_ELBO(), seed=0).step()
+    with pytest.raises(DensityError, match="'w' .* is not the same"):
+        SVI(judged, guessing(lambda z: z.sum()), su.optim.Adam(lr=1e-2), TraceEnum_ELBO(), seed=0).step()
+
+
+def test_a_guide_that_draws_for_each_value_is_not_compared():
+    def guide():
+        z = su.sample("z", dist.Categorical(torch.tensor([0.2, 0.3, 0.5])), infer={"enumerate": "parallel"})
+        su.sample("x", dist.Normal(su.param("at", torch.tensor([0.3, 0.1, 0.2]))[z], 0.1))
+        su.sample("w", dist.Bernoulli(0.2), infer={"enumerate": "parallel"})
+
+    assert torch.isfinite(torch.tensor(SVI(judged, guide, su.optim.Adam(lr=1e-2), TraceEnum_ELBO(), seed=0).step()))

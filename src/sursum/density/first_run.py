@@ -18,16 +18,15 @@ from sursum.density.execution import Choose, Execution
 from sursum.density.init_values import JITTER, SPREAD, carry_over
 from sursum.density.layout import site_dtype
 from sursum.density.search import runs
-from sursum.density.survey import Survey, check_terms
+from sursum.density.survey import PROOFS, Survey, check_terms, with_all_values
 from sursum.density.table_limit import TableLimit
 from sursum.density.unconstrain import Placed, refuse_subsamples
 from sursum.density.whole import MOST_DOUBLINGS, Whole
-from sursum.errors import ArgumentError, DensityError, ObservationError, PlateError, SursumError
+from sursum.errors import ArgumentError, DensityError, ObservationError
 from sursum.handlers.enumerate.enumerated import ADVICE, Enumerated, Plan
 from sursum.handlers.enumerate.held import is_held
 
 _ATTEMPTS = 10
-_PROOFS = 3
 
 
 @dataclass(frozen=True)
@@ -110,16 +109,12 @@ def _enumerate(execution: Execution, plain: Trace, survey: Survey, leaves: Mappi
 
     at = Placed(choose=choose)
     try:
-        with TableLimit(survey.plan_names()):
+        with TableLimit(survey.plan_sizes()), with_all_values(survey.plan_names()):
             found = execution.run(at)
-    except (RuntimeError, IndexError, TypeError, ObservationError, PlateError) as error:
-        if isinstance(error, SursumError) and not isinstance(error, (ObservationError, PlateError)):
-            raise
-        if isinstance(error, ObservationError) and any(is_held(plain[name]) for name in leaves):
-            raise  # impossible at this value of a discrete coordinate: there are others
-        raise DensityError(
-            f"the program cannot be run with all values of the discrete sites {survey.plan_names()} at once: {error}. {ADVICE}"
-        ) from error
+    except DensityError as error:
+        if isinstance(error.__cause__, ObservationError) and any(is_held(plain[name]) for name in leaves):
+            raise error.__cause__ from None  # impossible at this value of a discrete coordinate: there are others
+        raise
     summed = at.summed
     assert execution.plan is not None
     assert summed is not None  # it was entered
@@ -133,16 +128,22 @@ def _prove(
     execution: Execution, plain: Trace, survey: Survey, found: Trace, summed: Enumerated, leaves: Mapping[str, Tensor]
 ) -> None:
     """Compare the terms with all values of discrete sites at once with those at single ones, also away from the start."""
-    check_terms(plain, survey, found, summed)
+    check_terms(plain, survey.chosen, found, summed)
     rng = np.random.default_rng(1)
     away = {name: torch.as_tensor(rng.normal(0.0, 0.3, tuple(leaf.shape)), dtype=leaf.dtype) for name, leaf in leaves.items()}
     choose: Choose = lambda site, free_shape, onto: leaves[site.name].detach() + away[site.name]
     at = Placed(choose=choose)
-    with suppress(ArgumentError, ObservationError, torch.linalg.LinAlgError):  # there it need not run
+    try:
         there = execution.run(at)
+    except (ArgumentError, ObservationError, torch.linalg.LinAlgError):  # there it need not run
+        choose, there = (lambda site, free_shape, onto: leaves[site.name]), found
+    else:
         assert at.summed is not None  # it was entered
-        for seed in range(1, _PROOFS):
-            check_terms(*execution.survey(choose, seed), there, at.summed)
+        summed = at.summed
+    for seed in range(1, PROOFS):
+        with suppress(ArgumentError, ObservationError, torch.linalg.LinAlgError):
+            plain, survey = execution.survey(choose, seed)
+            check_terms(plain, survey.chosen, there, summed)
 
 
 def _differing(plain: Trace, whole: Trace) -> frozenset[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import field, replace
 from typing import Any
 
@@ -17,12 +18,17 @@ from sursum.core.scan import Scan
 from sursum.core.time_axis import StackedFactor, StackedSample
 from sursum.core.trace import Trace, scored
 from sursum.density.answering import Answering
-from sursum.errors import DensityError, SursumError
+from sursum.errors import DensityError, ObservationError, PlateError, SursumError
 from sursum.handlers.enumerate.enumerated import ADVICE, EVERY, Choice, Enumerated, Plan, check_size, listed
 from sursum.handlers.enumerate.potentials import tabulated
 from sursum.handlers.enumerate.support import Support, support_of_site
 
 _CLOSE = 1e-6
+
+PROOFS = 3
+"""Runs at single values that one with all values is compared with."""
+
+_MOST_PATTERNS = 1 << 12
 
 
 @handler
@@ -53,8 +59,7 @@ class Survey(Answering):
         assert support is not None  # it is enumerated
         check_size(site, support)
         batch = torch.Size(site.fn.batch_shape)
-        rng = np.random.default_rng((self.seed, len(self.sites)))
-        index = rng.integers(0, support.size, (*(step.size for step in steps), *batch))
+        index = _numbers(self.seed, len(self.sites), support.size, (*(step.size for step in steps), *batch))
         self.sites[site.name], self.supports[site.name] = batch, support
         self.chosen[site.name] = torch.as_tensor(index)
         if steps and self.inside and site.name not in self.scans[self.inside[-1]]:
@@ -96,6 +101,21 @@ class Survey(Answering):
         """The sites, for messages."""
         return listed(self.sites)
 
+    def plan_sizes(self) -> str:
+        """The sites with the number of their values, and of the elements of their plates, for messages."""
+        known = [self._size_of(name) for name in self.sites]
+        return ", ".join(known[:6]) + (f" and {len(known) - 6} more" if len(known) > 6 else "")
+
+    def _size_of(self, name: str) -> str:
+        batch = self.sites[name]
+        inside = [
+            f"{batch[dim]:,} elements of {self.plates[dim]}"
+            for dim in range(-len(batch), 0)
+            if batch[dim] != 1 and dim in self.plates
+        ]
+        each = f" for each of {' × '.join(inside)}" if inside else ""
+        return f"{name!r} ({self.supports[name].size:,} values{each})"
+
     def plan(self) -> Plan | None:
         """What is to be summed out; None if there is nothing."""
         if not self.sites:
@@ -104,11 +124,50 @@ class Survey(Answering):
         return Plan(self.deepest, self.sites, self.supports, shapes, tuple(map(tuple, self.scans)), {}, self.plates)
 
 
-def check_terms(plain: Trace, survey: Survey, found: Trace, at: Enumerated) -> None:
+def _numbers(seed: int, place: int, size: int, shape: tuple[int, ...]) -> np.ndarray:
+    """The numbers of the values that the site at this place has in a run, (*shape).
+
+    Where a program takes the values of one site for those of another, the terms are right wherever the two are equal. So sites
+    whose places differ by less than size³ have different values in one of the runs, element by element; it is left to chance
+    only where there are many values.
+    """
+    patterns = size**PROOFS
+    if patterns > _MOST_PATTERNS:
+        return np.random.default_rng((seed, place)).integers(0, size, shape)
+    begin = np.random.default_rng(0).integers(0, patterns, shape)
+    pattern = np.random.default_rng(1).permutation(patterns)[(begin + place) % patterns]
+    found: np.ndarray = np.asarray(pattern // size**seed % size)
+    return found
+
+
+@contextmanager
+def with_all_values(sites: str) -> Iterator[None]:
+    """Convert errors of a program that ran with one value of each discrete site, and fails with all.
+
+    Args:
+        sites: for the message.
+
+    Raises:
+        DensityError: it is not written for all values at once.
+    """
+    try:
+        yield
+    except (RuntimeError, IndexError, TypeError, ValueError) as error:
+        if isinstance(error, SursumError) and not isinstance(error, (ObservationError, PlateError)):
+            raise
+        if type(error) is ValueError and not str(error).startswith("only one element"):  # a point at which it does not run
+            raise
+        raise DensityError(
+            f"the program cannot be run with all values of the discrete sites {sites} at once: {error}. {ADVICE}"
+        ) from error
+
+
+def check_terms(plain: Trace, chosen: Mapping[str, Tensor], found: Trace, at: Enumerated) -> None:
     """Check that a program run with all values at once has the terms that it has at one of them.
 
     Args:
-        plain: a run in which discrete sites had the values that `survey` drew.
+        plain: a run in which each discrete site had one value.
+        chosen: the numbers of those, as a `Survey` has them.
         found: one in which they had all values, at the same values of the other sites, and `at` its handler.
 
     Raises:
@@ -126,10 +185,10 @@ def check_terms(plain: Trace, survey: Survey, found: Trace, at: Enumerated) -> N
             term = scored(one).detach()
         except (SursumError, ValueError, RuntimeError):
             continue  # impossible at these values
-        _compare(one, term, _take(many, scored(many).detach(), survey, at), at)
+        _compare(one, term, _take(many, scored(many).detach(), chosen, at), at)
 
 
-def _take(site: Sample | Factor, term: Tensor, survey: Survey, at: Enumerated) -> Tensor:
+def _take(site: Sample | Factor, term: Tensor, numbers: Mapping[str, Tensor], at: Enumerated) -> Tensor:
     """The elements of a term at the values that were drawn; in the first steps of a scan, NaN."""
     variables, nesting = at.summed.get(site.name, ()), at.plan.nesting
     in_time = isinstance(site, (StackedSample, StackedFactor))
@@ -142,7 +201,7 @@ def _take(site: Sample | Factor, term: Tensor, survey: Survey, at: Enumerated) -
     index: list[Tensor] = []
     skipped = 0
     for variable in order:
-        chosen = survey.chosen[variable.site]
+        chosen = numbers[variable.site]
         back = int(variable.name.rpartition("@")[2]) if variable.name != variable.site else 0
         if back and not in_time:  # a state after the loop
             chosen = chosen[-back]
@@ -163,9 +222,10 @@ def _compare(site: Sample | Factor, one: Tensor, many: Tensor, at: Enumerated) -
     """Raise DensityError where two computations of a term differ."""
     shape = torch.broadcast_shapes(one.shape, many.shape) if _fit(one, many) else None
     if shape is not None and shape.numel() == one.numel():
+        close = max(_CLOSE, 1000.0 * torch.finfo(many.dtype).eps) if many.is_floating_point() else _CLOSE
         one, many = one.expand(shape).double(), many.expand(shape).double()
         compared = one.isfinite() & ~many.isnan()
-        away = (one - many).abs() > _CLOSE * one.abs().clamp(min=1.0)
+        away = (one - many).abs() > close * one.abs().clamp(min=1.0)
         if not bool((compared & away).any()):
             return
         which = int((compared & away).flatten().int().argmax())
@@ -184,4 +244,4 @@ def _fit(one: Tensor, many: Tensor) -> bool:
     return all(a == b or 1 in (a, b) for a, b in pairs)
 
 
-__all__ = ["Survey", "check_terms"]
+__all__ = ["Survey", "check_terms", "with_all_values"]

@@ -18,10 +18,10 @@ class TableLimit(TorchDispatchMode):
     """While it is active, an operator whose tensors broadcast to more numbers than a table may have is an error.
 
     Args:
-        sites: the names of the discrete sites, for the error.
+        sites: the discrete sites, for the error.
 
     Raises:
-        DensityError: names the sites, the shape and the number of values.
+        DensityError: names the sites, the shape and how many numbers there would be.
     """
 
     def __init__(self, sites: str) -> None:

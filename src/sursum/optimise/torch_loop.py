@@ -29,7 +29,7 @@ from sursum.core.validation import enable_validation
 from sursum.density.bypassed_module import watch_originals
 from sursum.density.dtype_errors import explain_torch_errors
 from sursum.density.layout import site_dtype
-from sursum.density.survey import Survey, check_terms
+from sursum.density.survey import Survey, check_terms, with_all_values
 from sursum.density.unconstrain import Unconstrained, continuous_support
 from sursum.density.unobserved import announce_unobserved, find_unobserved
 from sursum.distributions.bijections import bijection
@@ -187,10 +187,10 @@ def ascend(
         assert isinstance(surveyed, Survey)  # it was entered
         plan = surveyed.plan()
         if plan is not None:
-            with seed(rng_seed=rng_seed):
+            with seed(rng_seed=rng_seed), with_all_values(surveyed.plan_names()):
                 _, found, summed = run(live=False)
             assert isinstance(summed, Enumerated)
-            check_terms(plain, surveyed, found, summed)
+            check_terms(plain, surveyed.chosen, found, summed)
         return plan
 
     climbed: list[float] = []

@@ -15,10 +15,10 @@ from sursum.core.calling import refuse_coroutines, run_program
 from sursum.core.trace import Trace
 from sursum.core.validation import enable_validation
 from sursum.density.dtype_errors import explain_torch_errors
-from sursum.density.survey import Survey
+from sursum.density.survey import Survey, check_terms, with_all_values
 from sursum.distributions.shapes import broadcast_shapes
 from sursum.errors import ArgumentError, ObservationError
-from sursum.handlers import trace
+from sursum.handlers import seed, trace
 from sursum.handlers.enumerate.enumerated import Choice, Enumerated, Plan
 from sursum.predict.at_draw import AtDraw
 from sursum.predict.given_draws import GivenDraws, Sampled, two_dimensions
@@ -85,15 +85,25 @@ def survey(
     """What is to be summed out, and the sites, by an execution at one draw.
 
     The data may be impossible at the value that a discrete site has in it.
+
+    Raises:
+        DensityError: with all values of discrete sites at once the program has other terms.
     """
     said = explain_torch_errors(lambda: recorder.trace, model, args, kwargs)
     asked = Survey(choice=choice)
     try:
-        with in_double(), trace() as recorder, asked as surveyed, AtDraw(values=values), said:
+        with in_double(), seed(rng_seed=0), trace() as recorder, asked as surveyed, AtDraw(values=values), said:
             run_program(model, args, kwargs)
     except (ArgumentError, ObservationError):
         if not surveyed.sites:
             raise
-        with in_double(), enable_validation(False), trace() as recorder, asked as surveyed, AtDraw(values=values):
+        quiet = enable_validation(False)
+        with in_double(), seed(rng_seed=0), quiet, trace() as recorder, asked as surveyed, AtDraw(values=values):
             run_program(model, args, kwargs)
-    return surveyed.plan(), recorder.trace
+    plan, plain = surveyed.plan(), recorder.trace
+    if plan is not None:
+        summing, together = Enumerated(plan=plan, choice=choice), with_all_values(surveyed.plan_names())
+        with in_double(), seed(rng_seed=0), together, trace() as whole, summing as at, AtDraw(values=values):
+            run_program(model, args, kwargs)
+        check_terms(plain, surveyed.chosen, whole.trace, at)
+    return plan, plain

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,12 +18,12 @@ from sursum.core.trace import Trace
 from sursum.core.validation import check_shape, check_value
 from sursum.density.answering import Answering
 from sursum.density.dtype_errors import explain_torch_errors
-from sursum.density.survey import Survey
+from sursum.density.survey import PROOFS, Survey, check_terms, with_all_values
 from sursum.distributions.delta import Delta
 from sursum.distributions.fluent import unwrap
-from sursum.errors import GuideError, VariationalError
-from sursum.handlers import trace
-from sursum.handlers.enumerate.enumerated import SUMMED, Choice, Enumerated, Plan
+from sursum.errors import ArgumentError, GuideError, ObservationError, VariationalError
+from sursum.handlers import seed, trace
+from sursum.handlers.enumerate.enumerated import SUMMED, Choice, Enumerated, Plan, listed
 from sursum.vi.pushforward import PlacedDelta, Pushforward
 from sursum.vi.summed import averaged_terms, refuse_states
 
@@ -77,38 +77,104 @@ def pair(model: Program, guide: Program, args: Sequence[Any], kwargs: Mapping[st
         GuideError: the guide's latent sites are not the model's.
         DensityError: a discrete site cannot be summed out.
     """
+    found = run_pair(model, guide, args, kwargs, averages=averages)
+    if found.in_model is None:
+        return score_pair(found.plain, found.drawn)
+    check_match(found.model, found.guide)
+    terms = averaged_terms(found.model, found.in_model, found.guide, found.in_guide)
+    return Pair(found.model, found.guide, *terms, found.plain)
+
+
+@dataclass(frozen=True)
+class Runs:
+    """The runs that a pair is made of: both programs with one value of each discrete site, and with all of them.
+
+    `chosen` are the numbers of the single ones, and `in_guide` and `in_model` the handlers that summed; None where there is
+    nothing to sum.
+    """
+
+    drawn: Trace
+    plain: Trace
+    guide: Trace
+    model: Trace
+    chosen: Mapping[str, Tensor]
+    in_guide: Enumerated | None = None
+    in_model: Enumerated | None = None
+
+
+def run_pair(
+    model: Program, guide: Program, args: Sequence[Any], kwargs: Mapping[str, Any], *,
+    averages: bool, number: int = 0, rng_seed: int | None = None,
+) -> Runs:  # fmt: skip
+    """Run a guide and a model as `pair` does.
+
+    Args:
+        number: which single values discrete sites have.
+        rng_seed: of every run; None draws on.
+    """
 
     def run(program: Program, *handlers: AbstractContextManager[Any]) -> Trace:
         with trace() as recorder, ExitStack() as stack:
-            for one in handlers:
+            for one in handlers if rng_seed is None else (seed(rng_seed=rng_seed), *handlers):
                 stack.enter_context(one)
             with explain_torch_errors(lambda: recorder.trace, program, args, kwargs):
                 run_program(program, args, kwargs)
         return recorder.trace
 
-    chosen = Survey(choice=Choice(requested=True)) if averages else None
+    chosen = Survey(seed=number, choice=Choice(requested=True)) if averages else None
     drawn = run(guide) if chosen is None else run(guide, entered := _Entered(chosen))
     plans = None if chosen is None else entered.running.plan()
-    names = frozenset(drawn.stochastic)
-    choice = Choice(without=names)
-    surveying = _Entered(Survey(choice=choice))
+    choice = Choice(without=frozenset(drawn.stochastic))
+    surveying = _Entered(Survey(seed=number, choice=choice))
     plain = run(model, surveying, _FromGuide(guide=drawn))
     plan = surveying.running.plan()
     if plan is None and plans is None:
-        return score_pair(plain, drawn)
+        return Runs(drawn, plain, drawn, plain, {})
     nesting = max(one.nesting for one in (plan, plans) if one is not None)
-    in_guide = None
-    if plans is not None:
-        in_guide = _Entered(Enumerated(plan=replace(plans, nesting=nesting), choice=Choice(requested=True)))
-        drawn = run(guide, in_guide)
-        refuse_states(in_guide.running)
-    given = () if in_guide is None else tuple(variable for variable, _ in in_guide.running.variables)
-    whole = Plan(nesting, {}, {}) if plan is None else replace(plan, nesting=nesting)
-    in_model = _Entered(Enumerated(plan=whole, choice=choice, given=given))
-    found = run(model, in_model, _FromGuide(guide=drawn))
-    check_match(found, drawn)
-    terms = averaged_terms(found, in_model.running, drawn, None if in_guide is None else in_guide.running)
-    return Pair(found, drawn, *terms, plain)
+    in_guide, whole_guide, numbers = None, drawn, dict(surveying.running.chosen)
+    names = listed(name for one in (plans, plan) if one is not None for name in one.sites)
+    with with_all_values(names):
+        if plans is not None:
+            in_guide = _Entered(Enumerated(plan=replace(plans, nesting=nesting), choice=Choice(requested=True)))
+            whole_guide = run(guide, in_guide)
+            refuse_states(in_guide.running)
+            numbers |= entered.running.chosen
+        given = () if in_guide is None else tuple(variable for variable, _ in in_guide.running.variables)
+        whole = Plan(nesting, {}, {}) if plan is None else replace(plan, nesting=nesting)
+        in_model = _Entered(Enumerated(plan=whole, choice=choice, given=given))
+        found = run(model, in_model, _FromGuide(guide=whole_guide))
+    return Runs(drawn, plain, whole_guide, found, numbers, None if in_guide is None else in_guide.running, in_model.running)
+
+
+def prove_sums(
+    model: Program, guide: Program, args: Sequence[Any], kwargs: Mapping[str, Any], *, averages: bool = False
+) -> None:
+    """Compare the terms with all values of discrete sites at once with those at single ones.
+
+    A guide that draws a continuous site for each value of a discrete one cannot be compared so.
+
+    Raises:
+        DensityError: they differ; a program is not written for all values at once.
+    """
+    for number in range(PROOFS):
+        with suppress(ArgumentError, ObservationError):  # impossible at these values
+            found = run_pair(model, guide, args, kwargs, averages=averages, number=number, rng_seed=0)
+            if found.in_model is None:
+                return
+            if found.in_guide is not None:
+                if not _draw_alike(found.drawn, found.guide):
+                    return
+                check_terms(found.drawn, found.chosen, found.guide, found.in_guide)
+            check_terms(found.plain, found.chosen, found.model, found.in_model)
+
+
+def _draw_alike(drawn: Trace, whole: Trace) -> bool:
+    """Whether the sites that are not enumerated have the same values in both runs of a guide."""
+    others = whole.stochastic
+    return all(
+        name in others and (others[name].infer.get(SUMMED) or torch.equal(site.value, others[name].value))
+        for name, site in drawn.stochastic.items()
+    )
 
 
 class _Entered(AbstractContextManager[Any]):

@@ -20,7 +20,7 @@ from sursum.training.work import Work
 from sursum.vi.bound import BUFFER, Bound, buffers_of
 from sursum.vi.elbo import ELBO, batch
 from sursum.vi.engine import Engines
-from sursum.vi.particle import Pair, pair
+from sursum.vi.particle import Pair, pair, prove_sums
 from sursum.vi.ranks import join, meet
 
 
@@ -55,6 +55,8 @@ class SetUp:
                     first = self.first(args, kwargs)
                 for found in (first.guide, first.model):
                     originals.check(found, trained=True)
+            if first.plain is not None:
+                self.prove(args, kwargs)
             if not self.loss.averages:
                 announce_requests(first.guide)
             announce_unobserved(find_unobserved(first.model))
@@ -76,6 +78,12 @@ class SetUp:
             found = pair(self.bound.model, self.bound.guide, args, kwargs, averages=self.loss.averages)
         state |= {f"{BUFFER}{name}": value for name, value in kept.held.items()}
         return found
+
+    def prove(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Check that sums over discrete sites are those of the programs."""
+        passive = Buffers(held={**self.training.store.buffers, **buffers_of(self.training.baselines)}, live=False)
+        with valued(), self.training.store, passive:
+            prove_sums(self.bound.model, self.bound.guide, args, kwargs, averages=self.loss.averages)
 
     def choose_particles(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Determine once how the programs themselves draw particles: in a batch or one after another."""

@@ -293,6 +293,17 @@ def branching():
     su.sample("y", normal(x, 1.0), obs=torch.tensor(0.0))
 
 
+def branching_in_python():
+    x = su.sample("x", normal(0.0, 1.0))
+    z = su.sample("z", dist.Categorical(torch.ones(3)))
+    su.sample("y", normal(x + int(z), 1.0), obs=torch.tensor(0.0))
+
+
+def number():
+    x, z = su.sample("x", normal(0.0, 1.0)), su.sample("z", dist.Bernoulli(0.5))
+    su.sample("y", normal(x + z, 1.0), obs=1.0)
+
+
 def summing():
     mu = su.sample("mu", normal(torch.zeros(2), 1.0).to_event(1))
     with su.plate("n", 3):
@@ -326,6 +337,8 @@ def growing():
     ("program", "message"),
     [
         (branching, "cannot be run with all values of the discrete sites 'z' at once.*torch.where"),
+        (branching_in_python, "cannot be run with all values of the discrete sites 'z' at once: only one element tensors"),
+        (number, "the value given to site 'y' .* is a float. It must be a tensor"),
         (summing, "site 'y' .* is not the same"),
         (outside, "'z'"),
         (too_far, "su.markov"),

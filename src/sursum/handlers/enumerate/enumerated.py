@@ -194,6 +194,8 @@ class Enumerated(Messenger):
 
     def _collect(self, site: Sample | Factor, variable: Variable | None, moments: tuple[Moment, ...]) -> None:
         """Keep the term of a site that depends on discrete sites."""
+        if isinstance(site, Sample) and not isinstance(site.value, Tensor):
+            return  # which `sample` refuses
         nesting = self.plan.nesting
         events = len(site.fn.event_shape) if isinstance(site, Sample) and isinstance(site.fn, Distribution) else 0
         shapes = [site.value.shape[: site.value.dim() - events]] if isinstance(site.value, Tensor) else []
