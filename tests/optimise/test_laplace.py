@@ -77,6 +77,52 @@ def test_it_is_saved_with_its_judgement(tmp_path):
     assert torch.equal(loaded["x"], posterior["x"])
 
 
+def labels(y):
+    """All of whose sites are summed out, and a constant."""
+    a = su.sample("a", dist.Bernoulli(0.4))
+    su.deterministic("two", double(2.0))
+    with su.plate("rows", len(y)):
+        b = su.sample("b", dist.Categorical(torch.tensor([[0.2, 0.3, 0.5], [0.6, 0.3, 0.1]])[a.long()]))
+        su.sample("y", dist.Normal(a + b, 1.0), obs=y)
+
+
+def test_a_program_of_discrete_sites_alone_has_its_exact_posterior():
+    y = double([0.5, -1.0, 1.5])
+    posterior = su.infer.Laplace(labels, num_samples=4000, seed=0).run(y)
+    weights = np.array([[0.2, 0.3, 0.5], [0.6, 0.3, 0.1]])
+    seen = np.exp(dist.Normal(double([0.0, 1.0, 2.0]) + double([[0.0], [1.0]]), 1.0).log_prob(y[:, None, None]).numpy())
+    of_each = np.array([0.6, 0.4]) * (weights * seen).sum(-1).prod(0)
+    assert posterior.log_evidence == pytest.approx(np.log(of_each.sum()), rel=1e-6)
+    assert list(posterior) == ["two"]
+    assert posterior["two"].shape == (1, 4000)
+    assert posterior.pareto_k is None
+    share = of_each[1] / of_each.sum()
+    assert su.infer.discrete_probabilities(posterior)["a"][0, 0].tolist() == pytest.approx([1.0 - share, share], rel=1e-6)
+    drawn = su.infer.infer_discrete(posterior, seed=0)
+    assert abs(float(drawn["a"].mean()) - share) < 4.0 * np.sqrt(share * (1.0 - share) / 4000)
+    best = su.infer.infer_discrete(posterior, temperature=0)
+    assert (float(best["a"][0, 0]), best["b"][0, 0].tolist()) == (1.0, [0, 0, 0])
+    assert drawn.predict(seed=0)["y"].shape == (1, 4000, 3)
+
+
+def test_and_no_other_method_has_anything_to_do():
+    y = double([0.5])
+    said = r"every latent site .* summed out, 'a', 'b'.*infer_discrete\(su.infer.Laplace\(model.*sites=\['a', 'b'\]"
+    for method in (su.infer.MCMC(su.infer.NUTS(labels)), su.infer.Fit(labels), su.infer.Pathfinder(labels)):
+        with pytest.raises(DensityError, match=said):
+            method.run(y)
+    assert float(su.infer.LogDensity(labels, (y,))(torch.empty(0))) == su.infer.Laplace(labels).run(y).log_evidence
+
+
+def test_data_that_are_impossible_whatever_the_discrete_sites():
+    def model():
+        z = su.sample("z", dist.Bernoulli(0.5))
+        su.factor("never", torch.where(z < 0.0, 0.0, -torch.inf))
+
+    with pytest.raises(OptimisationError, match="the data are impossible"):
+        su.infer.Laplace(model).run()
+
+
 class TestBadInput:
     def test_no_strict_mode(self):
         def model():

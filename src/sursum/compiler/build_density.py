@@ -25,7 +25,7 @@ from sursum.compiler.graph.graph import Graph
 from sursum.compiler.recent import RECENT
 from sursum.compiler.scan import rolled
 from sursum.density.log_density import LogDensity
-from sursum.errors import ArgumentError, EngineWarning, ObservationError, UncapturableError
+from sursum.errors import ArgumentError, DensityError, EngineWarning, ObservationError, UncapturableError
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,13 @@ class Built:
 
 
 def build_density(density: LogDensity, engine: str | None) -> Built:
-    """Capture a density, compile it, and prove it; or say why the program itself is run."""
+    """Capture a density, compile it, and prove it; or say why the program itself is run.
+
+    Raises:
+        DensityError: it has no unknowns, since all sites are summed out.
+    """
     check_engine(engine, engines=DENSITY_ENGINES)
+    _check_unknowns(density)
     if isinstance(density, LogDensity) and not isinstance(density.model, rolled):
         density = density.under(rolled)
     if engine == "eager":
@@ -131,6 +136,18 @@ def build_density(density: LogDensity, engine: str | None) -> Built:
     if program.is_plain and density.exit is None and function.native is not None:
         RECENT.add(program.graph, (density.title, *names), (function, sites))
     return Built(density, function, points, sites, function.known)
+
+
+def _check_unknowns(density: LogDensity) -> None:
+    if density.dim or density.plan is None:
+        return
+    sites = ", ".join(map(repr, density.plan.sites))
+    raise DensityError(
+        f"every latent site of the program is discrete and summed out, {density.plan.names}, so that none is left to sample or "
+        "to optimise. Their posterior is exact: su.infer.infer_discrete(su.infer.Laplace(model, num_samples=1000).run(…)) "
+        "draws them, and su.infer.discrete_probabilities tells the probability of each value. Or keep them as unknowns, "
+        f"su.infer.DiscreteGibbs(su.infer.NUTS(model), sites=[{sites if len(density.plan.sites) < 6 else '…'}])."
+    )
 
 
 def _again(recorded: Graph, names: tuple[str, ...]) -> tuple[Function, Sites] | None:

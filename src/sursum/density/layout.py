@@ -17,6 +17,7 @@ from sursum.core.messages import Frame, Sample, Site
 from sursum.core.trace import Trace
 from sursum.distributions.rebuild import floating_dtype
 from sursum.errors import DensityError
+from sursum.handlers.enumerate.enumerated import Plan
 from sursum.handlers.enumerate.held import is_held
 
 
@@ -38,7 +39,12 @@ class Latent:
     held: bool = False
 
 
-def layout(found: Trace, leaves: Mapping[str, Tensor]) -> tuple[Latent, ...]:
+def layout(found: Trace, leaves: Mapping[str, Tensor], plan: Plan | None = None) -> tuple[Latent, ...]:
+    """The slices of q of the latent sites, `leaves`; there may be none where discrete sites are summed out by a `plan`.
+
+    Raises:
+        DensityError: there is nothing to infer.
+    """
     latents, start = [], 0
     for name, free in leaves.items():
         site = found[name]
@@ -56,7 +62,7 @@ def layout(found: Trace, leaves: Mapping[str, Tensor]) -> tuple[Latent, ...]:
             )
         )
         start += free.numel()
-    if not start:
+    if not start and plan is None:
         params = ", ".join(map(repr, found.params))
         if not params:
             raise DensityError(

@@ -50,6 +50,8 @@ from sursum.handlers.enumerate.enumerated import Enumerated
 class LogDensity:
     r"""The log density of a program at unconstrained coordinates.
 
+    Where all latent sites are discrete and summed out q is empty, and the log density is that of the data.
+
     Args:
         model: the program; its latent sites become coordinates, its parameters are held at their values.
         args, kwargs: its arguments; tensors and arrays are copied.
@@ -95,11 +97,12 @@ class LogDensity:
             found, leaves = first.whole, first.leaves
             self.plan, self._of_discrete = first.plan, first.of_discrete
             self.exit = first.exit  # the line at which numbers leave torch without an operator
-            self.latents: tuple[Latent, ...] = layout(found, leaves)
-            self.dim = self.latents[-1].stop
+            self.latents: tuple[Latent, ...] = layout(found, leaves, self.plan)
+            self.dim = self.latents[-1].stop if self.latents else 0
             self.num_free = next((latent.start for latent in self.latents if latent.held), self.dim)
-            self._first = np.concatenate([leaf.detach().double().reshape(-1).numpy() for leaf in leaves.values()])
-            self._reaches = np.repeat(list(first.reaches.values()), [leaf.numel() for leaf in leaves.values()])
+            flat = [leaf.detach().double().reshape(-1).numpy() for leaf in leaves.values()]
+            self._first = np.concatenate([np.empty(0), *flat])
+            self._reaches = np.repeat(list(first.reaches.values()), [len(one) for one in flat])
             self._by_name = {latent.name: latent for latent in self.latents}
             self.observed, self.dims = observed_values(first.plain), site_dims(first.plain)
             self.modules, self.networks = module_parameters(found), network_weights(found)
@@ -107,7 +110,7 @@ class LogDensity:
             self.unobserved = find_unobserved(found, leaves)
             _announce_held(found)
             self.limits = find_limits(self.latents, self._first, self._run)
-            if self.unobserved is None:
+            if self.unobserved is None and self.latents:
                 announce_unconnected(find_unconnected(found, leaves, self._run))
 
     # The function and its parts.
@@ -190,7 +193,7 @@ class LogDensity:
             return free[site.name]
 
         self._run(Placed(choose=choose))
-        return torch.cat([free[latent.name].reshape(-1).to(torch.float64) for latent in self.latents])
+        return torch.cat([torch.empty(0), *(free[latent.name].reshape(-1).to(torch.float64) for latent in self.latents)])
 
     def start(
         self,

@@ -215,7 +215,7 @@ class _Listed:
 
     def _rest(self, q: Tensor) -> Tensor:
         """The coordinates of the other sites."""
-        return torch.cat([q[self.slices[other.name]] for other in self.released.latents])
+        return torch.cat([q[:0], *(q[self.slices[other.name]] for other in self.released.latents)])
 
 
 class _Windows(_Listed):

@@ -77,7 +77,8 @@ class Laplace:
     The last two keep all of A ("full"), its diagonal ("diag"), or for each linear layer and convolution a Kronecker product
     of a matrix of its outputs and one of its inputs ("kron"), with one block for all other unknowns. A data loader may take
     the place of the data: its batches are the program's arguments, and the curvature is summed over them. What was not lifted,
-    such as all but the last layer, is evaluated once for each row.
+    such as all but the last layer, is evaluated once for each row. Where all sites are discrete and summed out nothing is
+    approximated: `log_evidence` is exact, and `infer_discrete` draws from the posterior.
 
     Args:
         model: the program. Parameters that are not lifted are held at their value.
@@ -178,6 +179,8 @@ class Laplace:
         density = LogDensity(rolled(self.model), first, named)
         announce_unobserved(density.unobserved)
         announce_empty(density.observed)
+        if not density.dim:
+            return self._without_unknowns(density)
         rng = np.random.default_rng(global_seed() if self.seed is None else self.seed)
         hessian = self.hessian or ("ggn" if self._of_network(density) else "exact")
         if hessian == "exact":
@@ -208,6 +211,24 @@ class Laplace:
             sites = {name: value[None] for name, value in latent_values(density, found.run.ontos, draws).items()}
             posterior = assemble(Subject.of(density), draws_of(sites, {}, draws.numpy()[None]))
         return replace(posterior, mode=mode, log_evidence=evidence)
+
+    def _without_unknowns(self, density: LogDensity) -> Posterior:
+        """The posterior of a program whose sites are all summed out: nothing is left to approximate."""
+        with torch.no_grad():
+            value, sites = density.with_values(torch.empty(0))
+        evidence = float(value)
+        if not np.isfinite(evidence):
+            raise OptimisationError(
+                f"the log density of {density.title} is {evidence} whatever its discrete sites are: the data are impossible."
+            )
+        each = np.full((1, self.num_samples), evidence)
+        draws = draws_of(
+            {name: one.detach().expand(1, self.num_samples, *one.shape).clone() for name, one in sites.items()},
+            {"lp": each, "log_weight": each.copy()},
+            np.empty((1, self.num_samples, 0)),
+        )
+        posterior = assemble(Subject.of(density), draws)
+        return replace(posterior, mode={}, log_evidence=evidence)
 
     def _of_network(self, density: LogDensity) -> bool:
         return bool(density.modules) or self.structure != "full" or self.subnetwork is not None
