@@ -80,6 +80,10 @@ def joint(program, values):
         (dist.Bernoulli(0.3), [0.0, 1.0]),
         (dist.Categorical(torch.tensor([0.2, 0.3, 0.5])), [0, 1, 2]),
         (dist.Binomial(3, torch.tensor(0.3)), [0.0, 1.0, 2.0, 3.0]),
+        (dist.BetaBinomial(2.0, 3.0, 2), [0.0, 1.0, 2.0]),
+        (dist.DiscreteUniform(torch.tensor(1), torch.tensor(3)), [1, 2, 3]),
+        (dist.Categorical(torch.ones(1)), [0]),
+        (dist.Categorical(logits=torch.tensor([0.3, -torch.inf, 0.1])), [0, 1, 2]),
         (dist.Bernoulli(torch.tensor([0.2, 0.6])).to_event(1), [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]),
         (dist.OneHotCategorical(torch.tensor([0.2, 0.8])), [[1.0, 0.0], [0.0, 1.0]]),
         (

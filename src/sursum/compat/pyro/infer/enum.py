@@ -96,13 +96,7 @@ def _chosen(
 ) -> dict[str, Tensor]:
     """Values of the discrete sites from their posterior, the others being held."""
     data = {name: value.detach() for name, value in held.items()}
-
-    def alone() -> None:
-        # A density has at least one coordinate; this one says nothing about the others.
-        su.factor("_alone_too", -(su.sample("_alone", su.distributions.Normal(0.0, 1.0)) ** 2))
-        su.condition(program, data=data)(*args, **kwargs)
-
     with su.block():
-        posterior = su.infer.Laplace(alone, num_samples=1, seed=0, engine="torch").run()
+        posterior = su.infer.Laplace(su.condition(program, data=data), num_samples=1, seed=0).run(*args, **kwargs)
         drawn = su.infer.infer_discrete(posterior, temperature=temperature)
     return {name: drawn[name][0, 0] for name in drawn if name not in posterior}
