@@ -125,7 +125,7 @@ class laplace(_Scaled):
     r"""Double exponential weights, :math:`p(w) \propto e^{-|w| / scale}`: the MAP estimate is the lasso's.
 
     Args:
-        scale: the mean of |w|.
+        scale: the mean of the absolute weight.
 
     References:
         Tibshirani (1996), Regression shrinkage and selection via the lasso, section 5. Williams (1995), Bayesian
