@@ -81,6 +81,17 @@ def test_each_rung_is_near_a_posterior_that_no_gaussian_is() -> None:
     assert found.posterior.warmup.num_samples == 200
 
 
+@pytest.mark.filterwarnings("ignore::sursum.errors.UnusedSiteWarning")
+def test_a_site_may_be_empty() -> None:
+    def program(y: torch.Tensor) -> None:
+        su.sample("none", dist.Normal(torch.zeros(0), 1.0).to_event(1))
+        normal(y)
+
+    found = su.infer.Ladder(su.lift(program, {"mu": dist.Normal(0.0, 1.0)}), seed=0).run(Y)
+    assert found["laplace"].means["none"].shape == (0,)
+    assert "nan" not in repr(found["laplace"])
+
+
 def test_quantities_may_be_predictions() -> None:
     found = su.infer.Ladder(LIFTED, lambda posterior: {"twice": 2 * posterior["mu"]}, seed=0).run(Y)
     assert list(found.rungs[-1].means) == ["twice"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -194,7 +195,8 @@ class Ladder:
             means = {name: _array(found[name]) for name in names if name in found.sites}
             nothing = {name: np.full(value.shape, np.nan) for name, value in means.items()}
             return Rung(method, None, means, nothing, None, None, seconds)
-        draws = {name: value.reshape(-1, *value.shape[2:]) for name, value in self._find_asked(found).items()}
+        asked = self._find_asked(found).items()
+        draws = {name: value.reshape(value.shape[0] * value.shape[1], *value.shape[2:]) for name, value in asked}
         means, sds = {n: v.mean(0) for n, v in draws.items()}, {n: v.std(0) for n, v in draws.items()}
         k = found.pareto_k
         upper = None if k is None else upper_k(k, self._weights_behind(method, found))
@@ -234,7 +236,7 @@ def _change(draws: Mapping[str, Array], log_weights: Array) -> float:
     weights = np.exp(smooth(log_weights).log_weights)
     largest = 0.0
     for value in draws.values():
-        flat = value.reshape(len(value), -1)
+        flat = value.reshape(len(value), math.prod(value.shape[1:]))
         mean, sd = flat.mean(0), flat.std(0)
         moved = weights @ flat
         spread = np.sqrt(weights @ (flat - moved) ** 2)

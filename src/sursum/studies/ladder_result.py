@@ -52,7 +52,7 @@ class Rung(Shown):
     def __repr__(self) -> str:
         if self.failure:
             return f"<Rung: {self.method}, failed: {self.failure}>"
-        k = "" if self.pareto_k is None else f", Pareto k {self.pareto_k:.2f}"
+        k = "" if self.pareto_k is None or np.isnan(self.pareto_k) else f", Pareto k {self.pareto_k:.2f}"
         change = "" if self.change is None else f", change {self.change:.2f} sds"
         return f"<Rung: {self.method}, {self.seconds:.2g} s{k}{change}>"
 

@@ -64,7 +64,7 @@ class RecoveryResult(Headed):
         rows = []
         for name, true in self.truth.items():
             draws = np.asarray(self.posterior[name], dtype=np.float64)
-            flat = draws.reshape(-1, *draws.shape[2:])
+            flat = draws.reshape(draws.shape[0] * draws.shape[1], *draws.shape[2:])
             low, high = np.quantile(flat, [0.05, 0.95], axis=0)
             for place in np.ndindex(true.shape):
                 column = flat[(slice(None), *place)]
