@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sursum.common.torch_private import OpOverload, StorageWeakRef, alive_storage
+from sursum.common.torch_private import OpOverload
 from sursum.compiler.capture import refusals
 from sursum.compiler.capture.borrowed import Borrowed
 from sursum.compiler.capture.decompositions import Decomposition
@@ -18,7 +18,7 @@ from sursum.compiler.capture.operators import Operator
 from sursum.compiler.capture.recorder import Recorder
 from sursum.compiler.capture.selection import SelectByTensor
 from sursum.compiler.capture.where import site_at_work
-from sursum.compiler.graph.graph import Graph, Ref, Value, Where
+from sursum.compiler.graph.graph import Graph, Ref, Where
 from sursum.distributions.randomness import drawing_from
 from sursum.errors import CaptureError, EscapeError, SursumError
 
@@ -94,15 +94,9 @@ class StepRecorder(Recorder):
         self.inputs = tuple(self._window(tensor, self._values[self.enter(tensor)], "", Where(None, None)) for tensor in inputs)
         self._outside.update(ref.value for ref in self.inputs[: len(inputs) - state])
 
-    def _version(self, storage: torch.UntypedStorage, numel: int, dtype: torch.dtype) -> Value:
-        value = super()._version(storage, numel, dtype)
-        known = storage if isinstance(storage, _KeptStorage) else _KeptStorage(storage)
-        self._storages[value.id] = known  # type: ignore[assignment]
-        return value
-
     def latest(self, ref: Ref) -> Ref:
         """The window `ref` on the newest version of its memory."""
-        value = self._newest[self._storages[ref.value]._cdata]
+        value = self._newest[self._storages[ref.value].address]
         return Ref(value.id, ref.size, ref.stride, ref.offset, ref.dtype)
 
     def _decomposition(self, op: OpOverload) -> Decomposition | None:
@@ -127,21 +121,6 @@ class StepRecorder(Recorder):
         if isinstance(item, torch.Generator):  # each call has another object for the same generator
             return self._generator if item._cdata == self._generator._cdata else item  # type: ignore[attr-defined]
         return super()._refs(item, reads, facts, where)
-
-
-class _KeptStorage:
-    """A storage whose address is not used again, and whose memory is freed where nothing else needs it.
-
-    All that a step of a large network computes would not fit beside it.
-    """
-
-    def __init__(self, storage: torch.UntypedStorage) -> None:
-        self._cdata = storage._cdata
-        self._weak = StorageWeakRef(storage)
-
-    def nbytes(self) -> int:
-        """Its size, while it is alive."""
-        return alive_storage(self._weak.cdata).nbytes()
 
 
 class _Lender(Borrowed):

@@ -23,6 +23,7 @@ from sursum.compiler.capture.borrowed import Borrowed
 from sursum.compiler.capture.branches import NOTHING_KNOWN, Answers, Doubt
 from sursum.compiler.capture.decompositions import Decomposition, decomposition
 from sursum.compiler.capture.derivatives import exact
+from sursum.compiler.capture.kept_storage import KeptStorage
 from sursum.compiler.capture.operators import Operator, results_of
 from sursum.compiler.capture.same import Computations
 from sursum.compiler.capture.where import where_of
@@ -37,7 +38,7 @@ _NOWHERE = Where(None, None)
 class Recorder(Computed):
     """Records the operators that run while it is active, in double precision, including conversions.
 
-    A storage is identified by its address, and every storage seen is kept alive, so that addresses are not reused.
+    A storage is identified by its address, which is not used again for another while the recorder is there.
     `input` is traced: values computed from it must not leave torch. A tensor from outside is a constant:
     the parts that are read are copied when the run has ended.
 
@@ -63,7 +64,7 @@ class Recorder(Computed):
         self._operators: dict[int, tuple[Operator, Decomposition | None, OpOverload]] = {}  # by id: hashing them takes Python
         self._values: dict[int, Value] = {}
         self._newest: dict[int, Value] = {}  # address of a storage → its newest value
-        self._storages: dict[int, torch.UntypedStorage] = {}  # value → its storage, alive
+        self._storages: dict[int, KeptStorage] = {}  # value → its storage
         self._outside: set[int] = set()  # values that lie in memory from outside
         self._borrowed = Borrowed()
         self._traced: set[int] = set()
@@ -291,11 +292,11 @@ class Recorder(Computed):
         """A new value: the storage of a tensor that was not seen before."""
         refusals.check_kind(tensor, name, where)
         storage = tensor.untyped_storage()
-        return self._version(storage, storage.nbytes() // tensor.itemsize, tensor.dtype)
+        return self._version(KeptStorage(storage), storage.nbytes() // tensor.itemsize, tensor.dtype)
 
-    def _version(self, storage: torch.UntypedStorage, numel: int, dtype: torch.dtype) -> Value:
+    def _version(self, storage: KeptStorage, numel: int, dtype: torch.dtype) -> Value:
         id = len(self._values)
-        value = self._values[id] = self._newest[storage._cdata] = Value(id, numel, dtype)
+        value = self._values[id] = self._newest[storage.address] = Value(id, numel, dtype)
         self._storages[id] = storage
         return value
 
