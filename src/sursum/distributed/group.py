@@ -14,10 +14,11 @@ import torch.distributed as dist
 from torch import Tensor
 
 from sursum.common.torch_private import default_store
+from sursum.distributed.processes import Process
 from sursum.errors import ShardError
 
-GRACE = 10.0
-"""Seconds that the ranks have to report after a failure; those that do not are named as the ones that ended."""
+GRACE, GATHERING = 10.0, 1.0
+"""Seconds that the ranks have to report after a failure, if nobody sees which processes are gone; and if somebody does."""
 
 _LOOKED = 1000
 """How many elements of a tensor say whether it is that of another rank."""
@@ -50,6 +51,7 @@ class RankGroup:
     def __post_init__(self) -> None:
         if self.number < 0:
             self.number = default_store().add(f"sursum/sessions/{self.rank}", 1)
+        default_store().set(_process_key(self.rank), Process.of_this().written())
 
     def compare(self, facts: Mapping[str, Any], remedy: str = SAME_SCRIPT) -> None:
         """That all ranks say the same.
@@ -117,20 +119,40 @@ class RankGroup:
         return "no rank said why"
 
     def _find_ended(self) -> list[int]:
-        """The ranks that do not report within the time of grace."""
+        """The ranks whose processes are gone; where none is seen to be, those that do not report within the time of grace.
+
+        A rank that computes learns of it late, and is not one that ended.
+        """
         try:
             store = default_store()
             store.set(self._key("alive", self.rank), "1")
-            deadline, missing = time.monotonic() + GRACE, set(range(self.size))
-            while missing and time.monotonic() < deadline:
-                missing = {rank for rank in missing if not store.check([self._key("alive", rank)])}
+            began, silent, gone = time.monotonic(), set(range(self.size)), set[int]()
+            while silent and time.monotonic() < began + (GATHERING if gone else GRACE):
+                silent = {rank for rank in silent if not store.check([self._key("alive", rank)])}
+                for rank in silent - gone:
+                    if self._is_gone(store, rank):
+                        store.set(self._key("gone", rank), "1")
+                        gone.add(rank)
                 time.sleep(0.05)
         except RuntimeError:  # the store was a part of rank 0
             return [0]
-        return sorted(missing)
+        return sorted(gone & silent or silent)
+
+    def _is_gone(self, store: dist.Store, rank: int) -> bool:
+        """Whether this rank, or one on the machine of the other, sees that the process of the other is gone."""
+        if store.check([self._key("gone", rank)]):
+            return True
+        # One that ended while its last words were being read has said them by now.
+        known = store.check([_process_key(rank)])
+        gone = known and Process.read(store.get(_process_key(rank))).is_gone()
+        return bool(gone) and not store.check([self._key("alive", rank)])
 
     def _key(self, what: str, rank: int) -> str:
         return f"sursum/{self.number}/{what}/{rank}"
+
+
+def _process_key(rank: int) -> str:
+    return f"sursum/process/{rank}"
 
 
 def shown_data(args: Sequence[Any], kwargs: Mapping[str, Any], *, numbers: bool = True) -> list[str]:
