@@ -70,6 +70,11 @@ found = {
 }
 swag = su.infer.SWAG(divided(lifted), su.optim.SGD({"lr": 1e-4}), num_steps=30, num_samples=2, seed=0).run(loader())
 found["SWAG"] = swag.unconstrained.tolist()
+narrow = su.infer.SGLD(divided(regression), 1e-3)  # s is of single precision, and b of double
+draws = su.infer.SGMCMC(narrow, num_samples=3, num_warmup=3, num_chains=1, seed=1).run(X, Y)
+found["SGLD"] = [draws.unconstrained.tolist()]
+for few in (2, 0):  # there is a rank without rows
+    found[f"of {few} rows"] = numbers(svi(regression, X[:few], Y[:few], steps=3))
 run = svi(regression, X, Y, steps=3)
 found["a loss"] = [run.evaluate_loss(X, Y)]
 found["draws"] = [run.sample(5, X, Y).stats["log_weight"].tolist()]
@@ -85,6 +90,8 @@ within = su.infer.SVI(
 ).run(5, X[rows], Y[rows])
 found = {"steps": numbers(run), "inside of a handler": [within.losses.tolist()]}
 found["draws"] = run.sample(5, X[rows], Y[rows]).stats["log_weight"].tolist()
+rows = (slice(None) if rank == 0 else slice(0, 0),)
+found["one has them all"] = numbers(svi(regression, X[rows], Y[rows], steps=3, split=()))
 data = torch.utils.data.TensorDataset(X[:100], Y[:100])
 sampler = torch.utils.data.DistributedSampler(data, num_replicas=size, rank=rank)
 batches = torch.utils.data.DataLoader(data, 100 // size, sampler=sampler)
@@ -101,11 +108,18 @@ def breaking(x, y):
     breaking.steps += 1
     regression(x, y)
 
+def hiding(x, y):
+    divided(regression, split=())(x, y)
+
 breaking.steps = 0
 found = []
+guide = lambda program: su.infer.autoguide.AutoNormal(regression)
 for call in (
     lambda: svi(regression, X + rank, Y),
-    lambda: svi(breaking, X, Y, engine="eager", guide=lambda program: su.infer.autoguide.AutoNormal(regression)),
+    lambda: svi(breaking, X, Y, engine="eager", guide=guide),
+    lambda: su.infer.SVI(hiding, guide(hiding), su.optim.Adam({"lr": 0.1})).run(3, X, Y),
+    lambda: su.infer.SGMCMC(su.infer.SGLD(hiding, 1e-3), num_samples=2, num_warmup=2, num_chains=1).run(X, Y),
+    lambda: su.infer.MCMC(su.infer.NUTS(hiding), progress=False).run(X, Y),
 ):
     try:
         call()
@@ -199,6 +213,13 @@ def test_data_that_differ_are_told_apart(two):
 def test_a_rank_that_fails_tells_the_others(two):
     assert two[1][1][1] == "Breaks: no more disk"
     assert two[0][1][1] == "ShardError: 1 of 2 ranks failed, and with them the run: rank 1: Breaks: no more disk"
+
+
+def test_a_function_that_calls_a_divided_program_is_refused(two):
+    for _, said in two:
+        for error in said[2:]:
+            assert "ShardError: the program hiding calls one that `shard` has marked, and is not marked itself" in error
+        assert len(said) == 5
 
 
 @pytest.mark.slow

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from sursum.cluster.transport import pack, unpack
 from sursum.distributed.group import SAME_DATA, RankEnded, RankGroup, is_distributed
+from sursum.distributed.hidden import refuse_hidden
 from sursum.errors import ShardError
 
 Array = NDArray[np.float64]
@@ -175,7 +176,10 @@ def session() -> Session | None:
 
 
 def led(run: Callable[..., T]) -> Callable[..., T]:
-    """A method that rank 0 runs and the others follow, if its program is sharded; its result is the same on every rank."""
+    """A method that rank 0 runs and the others follow, if its program is sharded; its result is the same on every rank.
+
+    Of a method of a class that has a `model`, or a `kernel` that has one, the program is known before it is run.
+    """
 
     @functools.wraps(run)
     def wrapper(*args: Any, **kwargs: Any) -> T:
@@ -184,7 +188,9 @@ def led(run: Callable[..., T]) -> Callable[..., T]:
         current = Session()
         token = _ACTIVE.set(current)
         try:
-            found = run(*args, **kwargs)
+            owner = args[0] if args else None
+            with refuse_hidden(getattr(getattr(owner, "kernel", owner), "model", None)):
+                found = run(*args, **kwargs)
         except Released:
             return current.result()  # type: ignore[no-any-return]
         except RankEnded:

@@ -9,6 +9,7 @@ from sursum.common.settings import check_setting, whole_number
 from sursum.core.calling import Wrapper, check_program, layers
 from sursum.density.log_density import LogDensity
 from sursum.distributed import density as divided
+from sursum.distributed.hidden import check_called
 from sursum.errors import OptionError
 
 
@@ -22,6 +23,7 @@ class Sharded(Wrapper):
         return f"shard({getattr(self.fn, '__name__', self.fn)}, plate={self.plate!r})"
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        check_called(self.plate)
         program: Any = self.fn
         return program(*args, **kwargs)
 
@@ -58,7 +60,7 @@ def shard(
     Args:
         model: the program. Its data are arguments, and the size of the plate comes from them. Handlers and `lift` may be
             inside or around: ``lift(shard(model))`` is divided as ``shard(lift(model))`` is. A function that calls a program
-            which `shard` has marked is not.
+            which `shard` has marked is not, and is refused on several ranks.
         plate: the name of the plate whose rows are divided. Unknowns in it are refused.
         split: which arguments are cut, by position or by name; None cuts every tensor whose first dimension is as long as the
             plate. Empty: none is, since each rank is called with its own rows, or with a loader of its own.

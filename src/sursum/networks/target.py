@@ -30,6 +30,7 @@ from sursum.density.unobserved import announce_unobserved, find_unobserved
 from sursum.distributed.division import Division, division_of
 from sursum.distributed.gradients import Gradients, check_sum, together
 from sursum.distributed.group import SAME_DATA, RankGroup, shown_data
+from sursum.distributed.hidden import refuse_hidden
 from sursum.errors import CaptureError, DensityError, HeldParameterWarning, SamplingError, ShardError
 from sursum.handlers import lift, seed, trace
 from sursum.handlers.buffers import Averaging, Buffers
@@ -105,7 +106,7 @@ class Target:
         self._ascent = Ascent(values=values)
         passive = Buffers(live=False)
         with seed(rng_seed=derive(rng_seed, SET_UP, 0)), torch.inference_mode(False), torch.enable_grad():
-            with watch_originals() as originals, passive as kept:
+            with watch_originals() as originals, refuse_hidden(self.model), passive as kept:
                 found, _ = self._run(self._ascent, first, self.kwargs)
             originals.check(found)
         check_names(init, tuple(found))
@@ -238,9 +239,8 @@ class Target:
     def agree(self, q: Tensor) -> None:
         """Over ranks, whose processors may round differently: take the point of rank 0."""
         if self.gradients is not None:
-            found = self.vector(self.gradients.leading(self.views(q)))
-            if self.gradients.group.rank:
-                q.copy_(found)
+            # Rank 0 as well: a site that is narrower than the vector is rounded to its dtype on the way.
+            q.copy_(self.vector(self.gradients.leading(self.views(q))))
 
     def _divide(self, args: tuple[Any, ...], rng_seed: int) -> None:
         """Over ranks: that they are about to do the same, and the terms that this one has.

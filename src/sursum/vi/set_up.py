@@ -10,6 +10,7 @@ from sursum.core.messages import Param
 from sursum.core.trace import Trace
 from sursum.density.bypassed_module import watch_originals
 from sursum.density.unobserved import announce_empty, announce_unobserved, find_unobserved
+from sursum.distributed.hidden import refuse_hidden
 from sursum.errors import EngineWarning
 from sursum.handlers import seed
 from sursum.handlers.buffers import Buffers
@@ -74,7 +75,8 @@ class SetUp:
         state = self.training.baselines
         loaded = {name: value.clone() for name, value in self.training.store.buffers.items()}
         passive = Buffers(held={**loaded, **buffers_of(state)}, live=False)
-        with valued(), self.training.store, self.seeded(seeds.SET_UP, 0), passive as kept:
+        hidden = refuse_hidden(self.bound.model)
+        with valued(), self.training.store, self.seeded(seeds.SET_UP, 0), hidden, passive as kept:
             found = pair(self.bound.model, self.bound.guide, args, kwargs, averages=self.loss.averages)
         state |= {f"{BUFFER}{name}": value for name, value in kept.held.items()}
         return found
