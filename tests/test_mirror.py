@@ -23,6 +23,7 @@ COVERED = {
     "compat/differences.py": ["compat/test_port.py"],
     "compat/pyro/*.py": ["compat/pyro/test_programs.py", "compat/pyro/test_names.py"],
     "common/batches.py": ["predict/test_data_loaders.py", "vi/test_minibatches.py"],
+    "studies/study_parts.py": ["studies/test_many.py"],
     "show/improper.py": ["show/test_report.py", "show/test_render.py"],
     "common/elsewhere.py": ["common/test_other_libraries.py"],
     "common/torch_private.py": ["test_layers.py"],
