@@ -93,6 +93,8 @@ def test_ray_gives_the_same_draws(here, tmp_path):
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     try:
         same(MCMC(NUTS(regression), **SETTINGS, on=su.cluster.Ray()).run(X, Y), here)
+        gibbs = DiscreteGibbs(NUTS(counts))
+        same(MCMC(gibbs, **SETTINGS, on=su.cluster.Ray()).run(SEEN), MCMC(gibbs, **SETTINGS).run(SEEN))
     finally:
         ray.shutdown()
 
