@@ -43,6 +43,7 @@ class Session(RankGroup):
 
     program: Any = field(default=None, init=False)
     begun: bool = field(default=False, init=False)
+    dim: int = field(default=0, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def agree(self, here: ValueAndGradient, names: Sequence[str], title: str, data: Sequence[str]) -> ValueAndGradient:
@@ -66,7 +67,7 @@ class Session(RankGroup):
                     "the same script, with the same settings, on every rank."
                 )
         self.compare({"data": list(data)}, SAME_DATA)
-        self.begun = True
+        self.begun, self.dim = True, len(names)
 
         def total(q: Array) -> tuple[float, Array]:
             with self._lock:  # chains take turns
@@ -90,14 +91,14 @@ class Session(RankGroup):
     def end(self, result: T) -> T:
         """Tell the followers that there is a result, and give it to them."""
         if self.begun:
-            self._broadcast(STOP, np.zeros(0))
+            self._broadcast(STOP, np.zeros(self.dim))
             self._exchange([pack(("result", _portable(result)), "the result")])
         return result
 
     def fail(self, error: BaseException) -> None:
         """Tell the followers that there is none."""
         if self.begun:
-            self._broadcast(STOP, np.zeros(0))
+            self._broadcast(STOP, np.zeros(self.dim))
             self._exchange([pack(("error", f"{type(error).__name__}: {error}"), "the error")])
 
     def result(self) -> Any:
@@ -117,19 +118,14 @@ class Session(RankGroup):
         return box
 
     def _broadcast(self, word: float, q: Array) -> None:
-        head = torch.tensor([word, len(q)], dtype=torch.float64)
-        self.safely(lambda: dist.broadcast(head, src=0))
-        if len(q):
-            self.safely(lambda: dist.broadcast(torch.from_numpy(np.ascontiguousarray(q).copy()), src=0))
+        message = torch.from_numpy(np.concatenate([[word], q]))
+        self.safely(lambda: dist.broadcast(message, src=0))
 
     @property
     def _received(self) -> tuple[float, Array]:
-        head = torch.empty(2, dtype=torch.float64)
-        self.safely(lambda: dist.broadcast(head, src=0))
-        q = torch.empty(int(head[1]), dtype=torch.float64)
-        if len(q):
-            self.safely(lambda: dist.broadcast(q, src=0))
-        return float(head[0]), q.numpy()
+        message = torch.empty(1 + self.dim, dtype=torch.float64)
+        self.safely(lambda: dist.broadcast(message, src=0))
+        return float(message[0]), message[1:].numpy()
 
     def _sum(self, here: ValueAndGradient, q: Array) -> tuple[float, Array]:
         """Value and gradient, summed over the ranks; one that fails is told apart by a NaN in a place of its own."""
