@@ -76,7 +76,7 @@ class watch_originals(TorchFunctionMode):
                 )
 
 
-def check_caches(found: Trace) -> None:
+def check_caches(found: Trace, terms: Mapping[str, Tensor]) -> None:
     """Raise DensityError if a term still depends on a lifted parameter's original, through a tensor cached by a network.
 
     Networks that memoise (results of an earlier call in an attribute or a dictionary) use it without a read.
@@ -84,7 +84,7 @@ def check_caches(found: Trace) -> None:
     originals = {id(param.initial): site for site in found.values() if (param := _find_lifted(site)) is not None}
     if not originals:
         return
-    roots = [*found.log_prob().values(), *(site.value for site in found.values() if isinstance(site.value, Tensor))]
+    roots = [*terms.values(), *(site.value for site in found.values() if isinstance(site.value, Tensor))]
     stack = [root.grad_fn for root in roots if root.grad_fn is not None]
     seen = set(stack)
     while stack:

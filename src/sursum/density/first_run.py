@@ -41,6 +41,7 @@ class FirstRun:
         plan: what is summed out; None if there is nothing.
         of_discrete: deterministic sites that depend on it.
         exit: the line at which numbers leave torch without an operator; None if they do not.
+        terms: the log densities of `whole`, by site.
     """
 
     plain: Trace
@@ -50,6 +51,7 @@ class FirstRun:
     plan: Plan | None
     of_discrete: frozenset[str]
     exit: str | None
+    terms: Mapping[str, Tensor]
 
 
 def first_run(execution: Execution) -> FirstRun:
@@ -92,9 +94,9 @@ def first_run(execution: Execution) -> FirstRun:
             plan, whole = _enumerate(replace(execution, plan=plan), plain, survey, leaves)
             of_discrete = _differing(plain, whole)
         with watch_originals() as scoring:
-            whole.log_prob()
-        check_caches(whole)
-        return FirstRun(plain, whole, leaves, reaches, plan, of_discrete, originals.exit or scoring.exit)
+            terms = whole.log_prob()
+        check_caches(whole, terms)
+        return FirstRun(plain, whole, leaves, reaches, plan, of_discrete, originals.exit or scoring.exit, terms)
 
     return next(runs(attempt, _ATTEMPTS))
 

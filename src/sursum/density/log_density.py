@@ -107,11 +107,11 @@ class LogDensity:
             self.observed, self.dims = observed_values(first.plain), site_dims(first.plain)
             self.modules, self.networks = module_parameters(found), network_weights(found)
             self.scales = scaled_sites(found, leaves)
-            self.unobserved = find_unobserved(found, leaves)
+            self.unobserved = find_unobserved(found, leaves, first.terms)
             _announce_held(found)
             self.limits = find_limits(self.latents, self._first, self._run)
             if self.unobserved is None and self.latents:
-                announce_unconnected(find_unconnected(found, leaves, self._run))
+                announce_unconnected(find_unconnected(found, first.terms, leaves, self._run))
 
     # The function and its parts.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from torch import Tensor
 
@@ -15,7 +16,9 @@ from sursum.distributions.fluent import unwrap
 from sursum.errors import ObservationWarning
 
 
-def find_unobserved(found: Trace, leaves: Mapping[str, Tensor] | None = None) -> tuple[str, ...] | None:
+def find_unobserved(
+    found: Trace, leaves: Mapping[str, Tensor] | None = None, terms: Mapping[str, Tensor] = MappingProxyType({})
+) -> tuple[str, ...] | None:
     """The sites where data would be expected, in a program without data; None if something is observed.
 
     A factor counts as an observation.
@@ -24,6 +27,7 @@ def find_unobserved(found: Trace, leaves: Mapping[str, Tensor] | None = None) ->
         found: an execution.
         leaves: the free tensor of every latent site that `found` was computed from, if available. It distinguishes sites on
             which no other depends, such as data that were left out, from those before them.
+        terms: with `leaves`, the log densities of `found`, by site.
     """
     if found.observed or any(isinstance(site, Factor) for site in found.values()):
         return None
@@ -32,7 +36,7 @@ def find_unobserved(found: Trace, leaves: Mapping[str, Tensor] | None = None) ->
         for name, site in found.stochastic.items()
         if site.param is None and not site.infer.get("is_subsample") and not isinstance(unwrap(site.fn), Delta)
     }
-    ends = [name for name in last_sites(found, leaves) if name in written] if leaves else []
+    ends = [name for name in last_sites(terms, leaves) if name in written] if leaves else []
     return tuple(ends or (name for name in found if name in written))
 
 

@@ -21,7 +21,9 @@ from sursum.handlers.enumerate.held import is_held
 _MOVES = (0.3, 1.0, 1.0, 3.0, 3.0, 10.0)
 
 
-def find_unconnected(found: Trace, leaves: Mapping[str, Tensor], run: Callable[[Placed], Trace]) -> list[str]:
+def find_unconnected(
+    found: Trace, scores: Mapping[str, Tensor], leaves: Mapping[str, Tensor], run: Callable[[Placed], Trace]
+) -> list[str]:
     """The names in `leaves`, a free tensor for every latent site, that affect no data: their posterior is their prior.
 
     A site is connected if a term of `found` other than its own prior depends on it: a likelihood, or the prior of a site
@@ -31,11 +33,11 @@ def find_unconnected(found: Trace, leaves: Mapping[str, Tensor], run: Callable[[
 
     Args:
         found: an execution.
+        scores: its log densities, by site.
         leaves: what it was computed from.
         run: executes the program once more.
     """
-    with torch.enable_grad():
-        terms = _terms(found)
+    terms = _terms(found, scores)
     bit = {id(leaf): 1 << i for i, leaf in enumerate(leaves.values())}
     own = {name: 1 << i for i, name in enumerate(leaves)}
     known: dict[Any, int] = {}
@@ -78,14 +80,15 @@ def _find_changed(
             return at[site.name]
 
         with contextlib.suppress(ValueError, torch.linalg.LinAlgError), torch.no_grad():
-            moved = _terms(run(Placed(choose=choose)))
+            again = run(Placed(choose=choose))
+            moved = _terms(again, again.log_prob())
             changed |= {name for name, term in moved.items() if name in terms and not _equal(term, terms[name])}
     return changed
 
 
-def _terms(found: Trace) -> dict[str, Tensor]:
+def _terms(found: Trace, scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Everything that a site may affect: log densities, and the values of deterministic sites."""
-    terms: dict[str, Tensor] = dict(found.log_prob())
+    terms = dict(scores)
     for name, site in found.items():
         if isinstance(site, Deterministic) and isinstance(site.value, Tensor):
             terms[name] = site.value
@@ -110,11 +113,9 @@ def _lonely(needs: Mapping[str, int], own: Mapping[str, int], connected: int = 0
         connected = further
 
 
-def last_sites(found: Trace, leaves: Mapping[str, Tensor]) -> list[str]:
+def last_sites(terms: Mapping[str, Tensor], leaves: Mapping[str, Tensor]) -> list[str]:
     """The names in `leaves`, a free tensor for every latent site, that depend on another and on which no other depends; if
-    there are none, those on which no other depends."""
-    with torch.enable_grad():
-        terms = found.log_prob()
+    there are none, those on which no other depends; `terms` are the log densities."""
     bit = {id(leaf): 1 << i for i, leaf in enumerate(leaves.values())}
     own = {name: 1 << i for i, name in enumerate(leaves)}
     known: dict[Any, int] = {}
