@@ -315,3 +315,18 @@ def test_starts_that_depend_on_other_values_take_a_run_each() -> None:
 def test_arguments_that_are_in_no_tuple(args, said) -> None:
     with pytest.raises(DensityError, match=said):
         LogDensity(lambda x, y: su.sample("a", dist.Normal(0.0, 1.0)), *args)
+
+
+def test_a_site_without_gradient_takes_none_from_the_others() -> None:
+    """All coordinates are taken from q at once, where the first site is reached."""
+
+    def model() -> None:
+        with torch.no_grad():
+            a = su.sample("a", dist.Normal(0.0, 1.0))
+        b = su.sample("b", dist.Normal(0.0, 1.0))
+        su.factor("f", -((a - b) ** 2))
+
+    density = su.infer.LogDensity(model)
+    q = torch.tensor([0.5, -0.3], dtype=torch.float64, requires_grad=True)
+    (slope,) = torch.autograd.grad(density(q), q)
+    assert slope.tolist() == pytest.approx([0.0, 0.3 + 2 * 0.8])

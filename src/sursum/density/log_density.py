@@ -319,9 +319,15 @@ class LogDensity:
         if tuple(q.shape) != (self.dim,):
             raise DensityError(f"q has shape {tuple(q.shape)}, and this density has {self.dim} coordinates: ({self.dim},).")
 
+        parts: dict[str, Tensor] = {}
+
         def choose(site: Sample, free_shape: torch.Size, onto: Any) -> Tensor:
             latent = latent_of(self._by_name, site, free_shape)
-            return q[latent.start : latent.stop].to(latent.dtype).reshape(free_shape)
+            if not parts:  # in one operator, whose derivative is one: that of slices is a sum of vectors, one for each site
+                sizes = [one.stop - one.start for one in self.latents]
+                with torch.inference_mode(False), torch.enable_grad():  # of all of them, wherever the first one is asked for
+                    parts.update(zip(self._by_name, q.split_with_sizes(sizes), strict=True))
+            return parts[latent.name].to(latent.dtype).reshape(free_shape)
 
         return Placed(choose=choose)
 
