@@ -22,6 +22,7 @@ from sursum.compiler.function import Function, batch
 from sursum.compiler.graph.assumption import same_bits
 from sursum.compiler.graph.dce import drop_guards
 from sursum.compiler.graph.graph import Graph
+from sursum.compiler.graph.replay import Replay
 from sursum.compiler.recent import RECENT
 from sursum.compiler.scan import rolled
 from sursum.density.log_density import LogDensity
@@ -100,15 +101,29 @@ def build_density(density: LogDensity, engine: str | None) -> Built:
         earlier = _again(program.graph, (density.title, *names)) if known else None
         return earlier is not None
 
+    made: list[tuple[Graph, Function, Sites]] = []
+
+    def made_of(graph: Graph) -> tuple[Function, Sites]:
+        if not made or made[-1][0] is not graph:
+            # A guard may need the whole density: the factor of a covariance, again for each draw.
+            sites = Sites(tuple(names), drop_guards(replace(graph, outputs=graph.outputs[2:])))
+            made[:] = [(graph, Function.of(replace(graph, outputs=graph.outputs[:2])), sites)]
+        return made[-1][1:]
+
+    def replayed(graph: Graph) -> Callable[[Tensor], tuple[Tensor, ...]]:
+        function, sites = made_of(graph)
+        values = Replay(sites.graph)
+        return lambda q: (*function.known(q), *values(q))
+
     try:
-        points, program = _capture(density, evaluate, is_known)
+        points, program = _capture(density, evaluate, is_known, replayed if density.exit is None else None)
         if earlier is not None and len(program.found) == 1:
             function, sites = earlier
             others = [far_points(points[0])[-1], points[1]]
             check_again(function.recorded, function.known, gradient_of(density), (points[0], program.found[0]), others)
             note_long_loops(function.graph)
             return Built(density, function, points, sites, function.known)
-        function = Function.of(replace(program.graph, outputs=program.graph.outputs[:2]))
+        function, sites = made_of(program.graph)
     except UncapturableError as error:
         if engine is not None:
             raise
@@ -131,8 +146,6 @@ def build_density(density: LogDensity, engine: str | None) -> Built:
     proofs = [*points, *(q for q in far if not torch.equal(q, points[1])), *proof_points(points)]
     outputs = ("log density", "gradient")
     function = function.compiled(engine, title=density.title, outputs=outputs, proofs=proofs, check=check)
-    # A guard may need the whole density: the factor of a covariance, again for each draw.
-    sites = Sites(tuple(names), drop_guards(replace(program.graph, outputs=program.graph.outputs[2:])))
     if program.is_plain and density.exit is None and function.native is not None:
         RECENT.add(program.graph, (density.title, *names), (function, sites))
     return Built(density, function, points, sites, function.known)
@@ -175,7 +188,10 @@ def _build_eager(density: LogDensity) -> tuple[Built, str]:
 
 
 def _capture(
-    density: LogDensity, evaluate: Callable[[Tensor], Beside], is_known: Callable[[Capture], bool]
+    density: LogDensity,
+    evaluate: Callable[[Tensor], Beside],
+    is_known: Callable[[Capture], bool],
+    replay: Callable[[Graph], Callable[[Tensor], tuple[Tensor, ...]]] | None,
 ) -> tuple[tuple[Tensor, Tensor], Capture]:
     """Two points at which the density is finite, and its capture at these; they are searched for if need be.
 
@@ -191,10 +207,10 @@ def _capture(
         return not bool(program.found[0][0].isfinite()) or is_known(program)
 
     try:
-        program = Capture(evaluate, (one, *away, other), gradient=True, enough=enough)
+        program = Capture(evaluate, (one, *away, other), gradient=True, enough=enough, replay=replay)
         if all(bool(value.isfinite()) for value, *_ in program.found):
             return (one, program.points[1] if len(program.points) > 1 else other), program
     except (ArgumentError, ObservationError, ValueError, torch.linalg.LinAlgError):
         pass  # it may run elsewhere
     points = points_of(density)
-    return points, Capture(evaluate, points, gradient=True, enough=is_known)
+    return points, Capture(evaluate, points, gradient=True, enough=is_known, replay=replay)

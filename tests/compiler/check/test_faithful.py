@@ -14,6 +14,7 @@ from torch import Tensor
 
 import sursum as su
 import sursum.distributions as dist
+from sursum.compiler.capture.capture import Capture
 from sursum.compiler.check.points import far_points
 from sursum.errors import BranchError, CaptureError, EscapeError, SursumError
 
@@ -409,6 +410,55 @@ def test_a_count_in_the_program_is_found_by_its_second_recording() -> None:
 
     with pytest.raises(EscapeError, match=r"two graphs .*mul"):
         su.compile(model, engine="torch")
+
+
+def test_a_count_that_only_a_site_shows_is_found_by_its_second_recording() -> None:
+    runs = itertools.count()
+
+    def model() -> None:
+        su.deterministic("counted", normal("z") * (1.0 + 1e-13 * next(runs)))
+
+    with pytest.raises(EscapeError, match=r"two graphs .*mul"):
+        su.compile(model, engine="torch")
+
+
+def groups() -> None:
+    b = su.sample("b", dist.Normal(torch.zeros(4, **DOUBLE), 1.0).to_event(1))
+    weights = su.deterministic("weights", torch.softmax(b, 0).expand(3, 4))
+    x = torch.linspace(-1.0, 2.0, 24, **DOUBLE).reshape(6, 4)
+    mean = x @ b + b[torch.tensor([0, 1, 2, 3, 0, 1])] * weights[1, 0]
+    su.sample("y", dist.StudentT(3.0, mean, b[0].exp()).to_event(1), obs=torch.arange(6, **DOUBLE))
+
+
+def walk() -> None:
+    last, _ = su.scan(lambda x, y: (0.5 * x + y, x), normal("z"), torch.ones(5, **DOUBLE))
+    su.factor("f", -(last**2))
+
+
+@pytest.mark.parametrize(
+    ("model", "recordings"),
+    [
+        (lambda: su.factor("f", -(normal("z").exp() ** 2)), 1),  # its graph has the program's numbers at the second point
+        (groups, 1),
+        (walk, 2),  # a run of its steps takes longer than their recording
+    ],
+    ids=["plain", "groups", "scan"],
+)
+def test_a_run_at_the_second_point_is_recorded_only_if_need_be(
+    model: Callable[[], None], recordings: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded = itertools.count()
+    record = Capture._record
+
+    def counting(self: Capture, *args: Any, **options: Any) -> Any:
+        next(recorded)
+        return record(self, *args, **options)
+
+    monkeypatch.setattr(Capture, "_record", counting)
+    compiled = su.compile(model, engine="torch")
+    assert next(recorded) == recordings
+    q = torch.linspace(0.2, 0.4, compiled.dim, **DOUBLE)
+    assert compiled.value_and_grad(q)[0] == pytest.approx(float(compiled.density(q)), rel=1e-14)
 
 
 def test_points_are_searched_for_where_the_program_fails_at_the_first_ones() -> None:

@@ -1,6 +1,7 @@
 """Capture: turn a Python function of q ∈ Rⁿ into a graph of ATen operators, in milliseconds and without torch.compile.
 
-The function runs twice, at two points, under a recorder; the two recordings must be the same graph.
+The function runs twice, at two points, under a recorder; the two recordings must be the same graph. Where the graph of
+the first gives the function's numbers at the second point to the last bit, the second run need not be recorded.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ from sursum.compiler.capture.derivatives import ExactDerivatives
 from sursum.compiler.capture.recorder import Recorder
 from sursum.compiler.capture.selection import SelectByTensor
 from sursum.compiler.capture.where import site_at_work
+from sursum.compiler.graph.assumption import same_bits
 from sursum.compiler.graph.compare import compare
-from sursum.compiler.graph.graph import Graph, Where
+from sursum.compiler.graph.graph import Graph, Where, is_inner
 from sursum.errors import CaptureError, EscapeError, SursumError
 
 # Held by the capture that controls torch's switches, which are process-wide.
@@ -113,7 +115,9 @@ class Capture:
 
     Where there are more than two points the second recording is made at the first of the others at which `fn` runs and gives a
     finite number, or at the last one. `points` are those of the recordings, `found` the results there, and `python_backward` is
-    whether autograd runs Python for its gradient. If the first recording is `enough`, there is no second.
+    whether autograd runs Python for its gradient. If the first recording is `enough`, there is no second. `replay`, if given,
+    makes what executes the first recording: where all outputs of a plain run of `fn` at the second point are those bits, the
+    run is not recorded. Rounding is that of the same operators, so that a number or a branch that has escaped changes them.
     """
 
     def __init__(
@@ -124,6 +128,7 @@ class Capture:
         gradient: bool,
         current_site: Callable[[], Where] = site_at_work,
         enough: Callable[[Capture], bool] = lambda _: False,
+        replay: Callable[[Graph], Callable[[Tensor], Sequence[Tensor]]] | None = None,
     ) -> None:
         self._fn, self._gradient, self._current_site = fn, gradient, current_site
         first = self._record(points[0], Answers(doubts=True))
@@ -136,7 +141,9 @@ class Capture:
         # Whether a check is a branch, and what Python does backwards, no graph shows.
         self.is_plain = not first.doubts and not first.python_backward
         if not enough(self):
-            again = self._again(points[1:])
+            again = (self._replayed(points[1:], replay(self.graph)) if replay and self._is_cheap() else None) or self._again(
+                points[1:]
+            )
             self.points, self.found = (points[0], again[0]), (first.found, again[1])
 
     points: tuple[Tensor, ...]
@@ -154,6 +161,40 @@ class Capture:
             if bool(found[0].isfinite().all()):
                 return point, found
         return points[-1], self.compare_at(points[-1])
+
+    def _is_cheap(self) -> bool:
+        """Whether a plain run tells as much as a recording, in less time: a loop's step is recorded once, and run each time."""
+        return self._gradient and self.is_plain and not any(is_inner(node.op) for node in self.graph.nodes)
+
+    def _replayed(
+        self, points: Sequence[Tensor], replay: Callable[[Tensor], Sequence[Tensor]]
+    ) -> tuple[Tensor, tuple[Tensor, ...]] | None:
+        """Where the function has a density, and its results there if they are the graph's, bit by bit; else None."""
+        for point in points:
+            try:
+                found = self.run_at(point)
+                if not bool(found[0].isfinite()):
+                    continue
+                alike = all(
+                    same_bits(mine.contiguous(), its.contiguous()) for mine, its in zip(found, replay(point), strict=True)
+                )
+            except CaptureError:
+                raise
+            except Exception:
+                continue  # it need not run there
+            return (point, found) if alike else None
+        return None
+
+    def run_at(self, point: Tensor) -> tuple[Tensor, ...]:
+        """The outputs of the graph at a point by a run of the function, with a gradient, that is not recorded.
+
+        Raises:
+            Exception: what the function raises there.
+        """
+        with _plainly(), torch.inference_mode(False), torch.enable_grad(), enforce_double(ExactDerivatives()):
+            q = point.detach().to(torch.float64, copy=True).requires_grad_()
+            outputs = _with_density(self._fn(q))
+            return tuple([output.detach() for output in (outputs[0], _slope(outputs[0], q), *outputs[1:])])
 
     def compare_at(self, point: Tensor) -> tuple[Tensor, ...]:
         """The result of the function at this point; an EscapeError if it has a different graph there.
