@@ -107,6 +107,16 @@ def is_double() -> bool:
     return any(isinstance(mode, Computed) and mode.widens for mode in dispatch_modes())
 
 
+def score(fn: Any, value: Any, plainly: Callable[[Any], Any]) -> Any:
+    """The log density of a distribution at a value, by the mode that computes operators here, if there is no other.
+
+    Args:
+        plainly: computes the log density of a distribution.
+    """
+    mode = dispatch_mode_at(0) if num_dispatch_modes() == 1 else None
+    return mode.score(fn, value, plainly) if isinstance(mode, Computed) else plainly(fn)
+
+
 def is_watched() -> bool:
     """Whether a dispatch mode other than that of `in_double`, such as a capture, sees the operators that are run here."""
     return any(type(mode) is not Computed for mode in dispatch_modes())
@@ -231,6 +241,10 @@ class Computed(TorchDispatchMode):
     def run(self, op: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """What an operator gives, its arguments in float64."""
         return op(*args, **kwargs)
+
+    def score(self, fn: Any, value: Any, plainly: Callable[[Any], Any]) -> Any:
+        """The log density of a distribution at a value; `plainly` computes that of any."""
+        return plainly(fn)
 
     def traces(self, tensor: Tensor) -> bool:
         """Whether this mode is a capture's, and the tensor computed from its inputs."""

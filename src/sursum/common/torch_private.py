@@ -15,6 +15,7 @@ from torch._ops import OpOverload
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd.function import BackwardCFunction
 from torch.distributions.transforms import _InverseTransform as InverseTransform
+from torch.distributions.utils import _sum_rightmost as sum_rightmost
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.nn.modules.batchnorm import _NormBase as NormBase
 from torch.utils._python_dispatch import TorchDispatchMode as _TorchDispatchMode
@@ -41,6 +42,7 @@ __all__ = [
     "dispatch_mode_at",
     "dispatch_modes",
     "enable_mkldnn",
+    "function_modes",
     "function_of",
     "has_kernel",
     "is_all_true",
@@ -52,6 +54,7 @@ __all__ = [
     "parse_schema",
     "sample_dirichlet",
     "standard_gamma",
+    "sum_rightmost",
     "tree_flatten",
     "tree_leaves",
     "tree_unflatten",
@@ -109,6 +112,8 @@ DisableTorchFunction = torch._C.DisableTorchFunction
 TensorBase = torch._C.TensorBase
 dispatch_mode_at: Callable[[int], object] = torch._C._get_dispatch_stack_at
 has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key
+function_modes: Callable[[], int] = torch._C._len_torch_function_stack
+"""The number of modes that intercept calls of Python."""
 is_batched = torch._C._functorch.is_batchedtensor
 is_wrapped: Callable[[torch.Tensor], bool] = torch._C._functorch.is_functorch_wrapped_tensor
 """Whether a tensor belongs to a transformation of functions, such as `vmap` or `grad`, which hides its values."""

@@ -156,6 +156,7 @@ class Lines:
         return None
 
 
+@lru_cache(maxsize=4096)
 def _handler(code: CodeType, instruction: int) -> int | None:
     """Where `code` continues after an error of an instruction, if anything there may catch it.
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, constraints
 
+from sursum.common.precision import score
 from sursum.distributions.matrices import drawable
 from sursum.distributions.missing import mask_term, stand_in
 from sursum.distributions.randomness import drawing_from
@@ -222,7 +223,7 @@ class Sample(Site):
         if mask is not None and self.is_observed:
             value = stand_in(value, mask, len(self.fn.event_shape))
         try:
-            log_prob = without_checks(self.fn).log_prob(value)
+            log_prob: Tensor = score(self.fn, value, lambda fn: without_checks(fn).log_prob(value))
         except NotImplementedError as error:
             raise DensityError(_without_density(self, str(error))) from error
         if mask is not None:

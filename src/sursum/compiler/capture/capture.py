@@ -22,7 +22,7 @@ from sursum.common.user_frame import is_ours, raising_line
 from sursum.compiler.capture import refusals
 from sursum.compiler.capture.branches import Answers, Doubt, settle
 from sursum.compiler.capture.derivatives import ExactDerivatives
-from sursum.compiler.capture.recorder import Recorder
+from sursum.compiler.capture.repeats import RepeatingRecorder
 from sursum.compiler.capture.selection import SelectByTensor
 from sursum.compiler.capture.where import site_at_work
 from sursum.compiler.graph.assumption import same_bits
@@ -222,7 +222,7 @@ def _record(
     """One run of `fn` at `point`, recorded; its backward pass, too, if `backward`."""
     with torch.inference_mode(False), torch.enable_grad():
         q = point.detach().to(torch.float64, copy=True).requires_grad_(gradient)
-        recorder = Recorder(q, current_site, answers)
+        recorder = RepeatingRecorder(q, current_site, answers)
         with enforce_double(recorder, SelectByTensor(recorder.traces).instead):
             try:
                 result = fn(q)
