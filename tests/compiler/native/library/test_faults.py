@@ -9,6 +9,7 @@ import gc
 import json
 import os
 import re
+import shutil
 import stat
 import subprocess
 import sys
@@ -160,11 +161,15 @@ def test_a_compiler_without_a_flag_does_without_it(tmp_path, monkeypatch, cached
     assert flag not in detect(None).flags
 
 
-def test_without_libmvec_functions_are_called_one_by_one(monkeypatch, cached):
+def test_without_libmvec_functions_are_called_one_by_one(monkeypatch, cached, tmp_path):
+    # Compilers that nobody has asked yet.
+    first, second = (script(tmp_path / name, f'exec {find_compiler()[0]} "$@"') for name in ("first", "second"))
+    monkeypatch.setenv("CC", first)
     monkeypatch.setattr(libmvec.ctypes, "CDLL", lambda name: (_ for _ in ()).throw(OSError(name)))
     assert detect(None).vector == frozenset()
     monkeypatch.undo()
     monkeypatch.setenv("SURSUM_CACHE", str(cached))
+    monkeypatch.setenv("CC", second)
     monkeypatch.setattr(toolchain, "vector_functions", lambda command, flags: frozenset())
     density = su.compile(program, engine="native")
     check(density)
@@ -252,6 +257,33 @@ def test_the_same_program_on_other_data_is_compiled_once(cached):
         first.with_data((5.0, float("nan"), 7.5))
 
 
+def test_a_program_that_has_moved_in_its_file_is_not_compiled_again(cached):
+    def before():
+        su.sample("z", dist.Normal(torch.zeros((), dtype=D), 2.0))
+
+    def moved():
+        su.sample("with another name", dist.Normal(torch.zeros((), dtype=D), 2.0))
+
+    first, second = (su.compile(one, engine="native") for one in (before, moved))
+    assert first.source != second.source
+    assert (first.native.cached, second.native.cached) == (False, True)
+    assert len(libraries(cached)) == 1
+    for one in (first, second):
+        value, gradient = one.value_and_grad(np.array([1.0]))
+        assert value == pytest.approx(-0.125 - np.log(2) - np.log(2 * np.pi) / 2, rel=1e-13)
+        assert gradient.tolist() == [-0.25]
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory):
+    """A cache with the library of the program, which is taken from it as it is."""
+    directory = tmp_path_factory.mktemp("good") / "cache"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SURSUM_CACHE", str(directory))
+        assert su.compile(program, engine="native").engine == "native"
+    return directory
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -265,11 +297,10 @@ def test_the_same_program_on_other_data_is_compiled_once(cached):
     ],
     ids=["empty", "a header", "a byte short", "half", "a hole", "a byte more", "foreign"],
 )
-def test_a_damaged_library_is_never_loaded(cached, damage):
-    good = su.compile(program, engine="native")
+def test_a_damaged_library_is_never_loaded(cached, good, damage):
+    shutil.copytree(good, cached)
     (path,) = libraries(cached)
     content = path.read_bytes()
-    del good
     path.unlink()
     path.write_bytes(damage(content))
     compiled_anew(cached, path)
@@ -285,8 +316,8 @@ def test_a_damaged_library_is_never_loaded(cached, damage):
     ],
     ids=["older", "no text", "gone", "a folder"],
 )
-def test_a_library_without_its_seal_is_not_loaded(cached, damage):
-    su.compile(program, engine="native")
+def test_a_library_without_its_seal_is_not_loaded(cached, good, damage):
+    shutil.copytree(good, cached)
     (path,) = libraries(cached)
     damage(path.with_suffix(".seal"))
     if path.with_suffix(".seal").is_dir():
@@ -297,8 +328,8 @@ def test_a_library_without_its_seal_is_not_loaded(cached, damage):
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
-def test_a_pipe_in_the_place_of_a_library_is_not_waited_for(cached):
-    su.compile(program, engine="native")
+def test_a_pipe_in_the_place_of_a_library_is_not_waited_for(cached, good):
+    shutil.copytree(good, cached)
     (path,) = libraries(cached)
     path.unlink()
     os.mkfifo(path)
@@ -526,29 +557,33 @@ def test_two_processes_may_compile_one_density_at_once(cached):
 # Programs.
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        'a"b',
-        "a*/b",
-        "a/*b",
-        "a\nb",
-        "a\\",
-        "a\\\n#error b",
-        "a??/b",
-        "ελληνικά",
-        "a'b",
-        "%s%n",
-        "a\0b",
-        "*/ int x; /*",
-        "x" * 500,
-    ],
-)
-def test_any_name_of_a_site_can_stand_in_the_text(name):
-    density = su.compile(lambda: su.sample(name, dist.Normal(torch.zeros((), dtype=D), 1.0)), engine="native")
-    value, gradient = density.value_and_grad(np.array([2.0]))
-    assert value == pytest.approx(-2 - np.log(2 * np.pi) / 2, rel=1e-13)
-    assert gradient.tolist() == [-2.0]
+NAMES = [
+    'a"b',
+    "a*/b",
+    "a/*b",
+    "a\nb",
+    "a\\",
+    "a\\\n#error b",
+    "a??/b",
+    "ελληνικά",
+    "a'b",
+    "%s%n",
+    "a\0b",
+    "*/ int x; /*",
+    "x" * 500,
+]
+
+
+def test_any_name_of_a_site_can_stand_in_the_text():
+    def named():
+        for name in NAMES:
+            su.sample(name, dist.Normal(torch.zeros((), dtype=D), 1.0))
+
+    density = su.compile(named, engine="native")
+    q = np.linspace(-2.0, 2.0, len(NAMES))
+    value, gradient = density.value_and_grad(q)
+    assert value == pytest.approx(-(q**2).sum() / 2 - len(q) * np.log(2 * np.pi) / 2, rel=1e-13)
+    assert gradient.tolist() == (-q).tolist()
     assert density.source.isascii()
 
 

@@ -25,6 +25,17 @@ def test_long_loops_take_the_widest_vectors_where_those_are_no_slower():
     assert TOOLS.key("text", 10) != TOOLS.key("text", 10, long_loops=True)
 
 
+def test_a_library_is_known_by_its_code_and_not_by_what_is_said_of_it():
+    key = TOOLS.key('/* "mu", model.py:7 */\nint x = 1;\nputs("/* a */ it\'s");\n', 10)
+    assert TOOLS.key('int x = 1;  // it\'s model.py:9\n\n/* "nu",\n model.py:9 */ \nputs("/* a */ it\'s");', 10) == key
+    for other in (
+        'int x = 2;\nputs("/* a */ it\'s");',
+        'int x = 1;\nputs("/* b */ it\'s");',
+        'int x = 1; /* puts("/* a */ it\'s"); */',
+    ):
+        assert TOOLS.key(other, 10) != key
+
+
 @pytest.mark.parametrize(
     ("cpuinfo", "wide"),
     [

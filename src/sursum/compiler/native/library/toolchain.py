@@ -7,8 +7,10 @@ import hashlib
 import json
 import os
 import platform
+import re
 import subprocess
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +50,15 @@ class Toolchain:
         return tuple(change.get(flag, flag) for flag in self.flags)
 
     def key(self, source: str, statements: int, *, long_loops: bool = False) -> str:
-        """What a library is known by: text, flags, compiler and its version, CPU features, libc."""
-        parts = [source, *self.options(statements, long_loops=long_loops), "|", *self.command, self.version, self.machine]
+        """What a library is known by: text without its comments, flags, compiler and its version, CPU features, libc."""
+        parts = [
+            without_comments(source),
+            *self.options(statements, long_loops=long_loops),
+            "|",
+            *self.command,
+            self.version,
+            self.machine,
+        ]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
     def compile(self, source: str, statements: int, *, long_loops: bool = False, march: str = "native") -> bytes:
@@ -65,6 +74,21 @@ class Toolchain:
     def libraries(self) -> tuple[str, ...]:
         """What a library is linked with."""
         return ("-lmvec", "-lm") if self.vector else ("-lm",)
+
+
+_COMMENT = re.compile(r"""//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'""", re.DOTALL)
+
+
+def without_comments(source: str) -> str:
+    """A C text as the compiler understands it. Comments name sites and lines: a program whose lines have moved is compiled to
+    the same code.
+
+    Example:
+        >>> without_comments('int x = 1; /* site "z", model.py:7 */\\n\\nchar *y = "/* */"; // why')
+        'int x = 1;\\nchar *y = "/* */";'
+    """
+    bare = _COMMENT.sub(lambda found: found[0] if found[0][0] in "\"'" else " ", source)
+    return "\n".join(line.rstrip() for line in bare.splitlines() if line.strip())
 
 
 def wide_vectors() -> bool:
@@ -115,7 +139,8 @@ def detect(directory: Path | None) -> Toolchain:
     command, here = find_compiler(), machine()
     try:
         stat = os.stat(command[0])
-        stamp = [*command, here, stat.st_size, stat.st_mtime_ns, stat.st_ino, 5]
+        file = (stat.st_size, stat.st_mtime_ns, stat.st_ino)
+        stamp = [*command, here, *file, 5]
     except OSError as error:
         raise CompileError(f"the C compiler {command[0]!r} cannot be read: {error}") from error
     known = json.dumps(stamp)
@@ -123,7 +148,7 @@ def detect(directory: Path | None) -> Toolchain:
     if memory is not None:
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # not known yet, or damaged: found out again
             return _recall(json.loads(read_file(memory)), known, command, here)
-    found = _probe(command, here)
+    found = _probe(command, here, file)
     if memory is not None:
         facts = {"version": found.version, "flags": found.flags, "vector": sorted(found.vector), "wide": found.wide}
         said = json.dumps(facts)
@@ -147,7 +172,9 @@ def _recall(memory: Any, known: str, command: tuple[str, ...], here: str) -> Too
 EMPTY = "int sursum_probe(void) { return 0; }\n"
 
 
-def _probe(command: tuple[str, ...], here: str) -> Toolchain:
+@lru_cache(maxsize=8)
+def _probe(command: tuple[str, ...], here: str, file: tuple[int, ...]) -> Toolchain:
+    """What a compiler says and can do, found out once in a process; `file` tells whether it is still the same program."""
     try:
         done = subprocess.run([*command, "--version"], capture_output=True, text=True, errors="replace", check=False)
         version = (done.stdout or done.stderr).strip().splitlines()[0] if (done.stdout or done.stderr).strip() else ""
