@@ -52,3 +52,22 @@ def test_a_scored_start_is_a_start_and_the_log_density_there():
     q, value = density.scored_start(np.random.default_rng(3))
     np.testing.assert_array_equal(q, density.start(np.random.default_rng(3)))
     assert value == pytest.approx(float(density(torch.from_numpy(q))), rel=1e-15)
+
+
+def test_groups_that_a_loop_names_one_by_one_have_their_closed_form():
+    data = [torch.linspace(-1.0, 2.0, 2 + k % 4, dtype=torch.float64) + k % 5 for k in range(20)]
+
+    def program():
+        for k, y in enumerate(data):
+            mu = su.sample(f"mu{k}", dist.Normal(0.0, 3.0))
+            su.sample(f"y{k}", dist.Normal(mu, 1.0).expand(y.shape).to_event(1), obs=y)
+
+    density = su.compile(program, engine="native")
+    assert [latent.name for latent in density.density.latents] == [f"mu{k}" for k in range(20)]
+    q = np.linspace(-2.0, 2.0, 20)
+    value, gradient = density.value_and_grad(q)
+    residuals = [y.numpy() - mu for mu, y in zip(q, data, strict=True)]
+    rows = sum(map(len, data))
+    wanted = -0.5 * (q**2).sum() / 9 - 20 * np.log(3) - 0.5 * sum((r**2).sum() for r in residuals)
+    assert value == pytest.approx(wanted - 0.5 * (20 + rows) * np.log(2 * np.pi), rel=1e-12)
+    np.testing.assert_allclose(gradient, [r.sum() - mu / 9 for mu, r in zip(q, residuals, strict=True)], rtol=1e-12)

@@ -270,9 +270,8 @@ groups = [pytest.param(group, marks=[pytest.mark.slow] if k else []) for k, grou
 
 
 @pytest.mark.parametrize("group", groups, ids="-".join)
-def test_c_computes_what_torch_does(group: list[str], tmp_path_factory: pytest.TempPathFactory, monkeypatch: Any) -> None:
+def test_c_computes_what_torch_does(group: list[str]) -> None:
     """Many families in one program, each with unknowns of its own, so that each has its own part of the gradient."""
-    monkeypatch.setenv("SURSUM_CACHE", str(tmp_path_factory.getbasetemp() / "families"))
 
     def program() -> None:
         for name in group:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ Row = tuple[str, int]
 Outputs = list[NDArray[np.float64]]
 
 
+@cache
 def points(*, tame: bool) -> list[Tensor]:
     """Where a row is tried: (x, y), each of 12 numbers."""
     generator = torch.Generator().manual_seed(0)
@@ -84,17 +86,36 @@ def tried(rows: list[Row], counts: list[int], run: Callable[[Tensor], Outputs]) 
 
 def by_torch(family: dict[str, list[Case]]) -> dict[Row, Outputs]:
     """What torch gives for each row of a family, at the width that it uses in this process."""
-    rows = {row: case for row, case in rows_of(family).items() if not row[0].startswith("sursum.")}
-    counts: list[int] = []
-
-    def run(q: Tensor) -> Outputs:
-        found = [results(case, q) for case in rows.values()]
-        counts[:] = map(len, found)
-        return [tensor.double().numpy() for part in found for tensor in part]
-
     with warnings.catch_warnings(), ExactDerivatives():
         warnings.simplefilter("ignore")
-        return tried(list(rows), counts, run) | _ours(family)
+        found = {
+            row: _one_by_one(case, points(tame=row[0] in TAME))
+            for row, case in rows_of(family).items()
+            if not row[0].startswith("sursum.")
+        }
+        return found | _ours(family)
+
+
+def _one_by_one(case: Case, where: list[Tensor]) -> Outputs:
+    """A row's outputs at these points. A program of x alone is run once for each x, which stands beside many y."""
+    size = 12 if _takes_first_alone(case, where[0]) else 24
+    known: dict[bytes, Outputs] = {}
+    found = []
+    for q in where:
+        key = q[:size].numpy().tobytes()
+        if key not in known:
+            known[key] = [tensor.double().numpy() for tensor in results(case, q)]
+        found.append(known[key])
+    return [np.stack(parts) for parts in zip(*found, strict=True)]
+
+
+def _takes_first_alone(case: Case, q: Tensor) -> bool:
+    """Whether a program never looks at y."""
+    try:
+        found = _listed(case(q[:12].view(3, 4), None))  # type: ignore[arg-type]
+    except (TypeError, AttributeError, RuntimeError):
+        return False
+    return all(isinstance(tensor, Tensor) for tensor in found)
 
 
 def _ours(family: dict[str, list[Case]]) -> dict[Row, Outputs]:

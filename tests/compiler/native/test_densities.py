@@ -21,11 +21,6 @@ from sursum.density.log_density import LogDensity
 from sursum.errors import EngineWarning
 
 
-@pytest.fixture(autouse=True)
-def _cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SURSUM_CACHE", str(tmp_path_factory.getbasetemp() / "densities"))
-
-
 def points(dim: int) -> list[np.ndarray]:
     """Near, far, and where nothing is finite."""
     rng = np.random.default_rng(3)
@@ -122,7 +117,13 @@ def test_constraint(name: str) -> None:
     check(constrained(name), tolerance=1e-4)  # the site is in single precision
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+# Of activations a few of each kind: all are rows of test_operators.py, or made of such, where every element is looked at.
+MANY = {name for name in NETWORKS if name.startswith("MLP with")} - {
+    *(f"MLP with {kind}" for kind in ("ReLU", "Tanh", "GELU", "Softplus", "Hardswish", "PReLU", "GLU", "softmax")),
+}
+
+
+@pytest.mark.parametrize("name", few(NETWORKS, NETWORKS.keys() - MANY - {"GRU", "attention"}))
 def test_network(name: str) -> None:
     check(network(name), fused="attention" in name or name == "transformer")
 

@@ -67,11 +67,12 @@ def graph(case: Case) -> Graph:
 @pytest.fixture(scope="module")
 def native(case: Case, graph: Graph, tmp_path_factory: pytest.TempPathFactory) -> NativeFunction:
     """Its C."""
+    directory = tmp_path_factory.getbasetemp() / "places"  # one for all: the toolchain is found out once
     if not case.native:
         with pytest.raises(UnsupportedOperator):
-            build(graph, title="places", directory=tmp_path_factory.mktemp("cache"))
+            build(graph, title="places", directory=directory)
         pytest.skip("torch runs it")
-    return build(graph, title="places", directory=tmp_path_factory.mktemp("cache"))
+    return build(graph, title="places", directory=directory)
 
 
 def engine(run: NativeFunction | Replay, q: Tensor) -> tuple[float, np.ndarray]:

@@ -1,6 +1,7 @@
 """Loops run by C: no step of theirs is taken by Python, and a fault in any one of them is found."""
 
 import dataclasses
+from functools import cache
 
 import numpy as np
 import pytest
@@ -35,6 +36,12 @@ def recurrences(density):
     ]
 
 
+@cache
+def loops_of(name):
+    """Those of a model's density, compiled once."""
+    return recurrences(su.compile(MODELS[name], data(name, STEPS)))
+
+
 @pytest.fixture
 def short(monkeypatch):
     """Counts the steps that Python takes one after another: no call may take more than three."""
@@ -59,7 +66,7 @@ def test_nor_where_torch_is_the_engine(short):
 
 @pytest.mark.parametrize("name", LOOPS)
 def test_c_gives_what_the_steps_give(name):
-    for op, groups in recurrences(su.compile(MODELS[name], data(name, STEPS))):
+    for op, groups in loops_of(name):
         by_c, by_steps = NativeLoops().find(op).run(groups), op.by_steps(groups, op.length)
         assert by_c is not None
         for rows, others in zip(by_c, by_steps, strict=True):
@@ -98,9 +105,9 @@ def one_step(size):
 @pytest.mark.parametrize("size", [1e-3, 1e-8])
 @pytest.mark.parametrize("name", LOOPS)
 def test_one_wrong_step_is_found(name, size, monkeypatch):
-    density = su.compile(MODELS[name], data(name, STEPS))
+    found = loops_of(name)
     spoil(monkeypatch, one_step(size))
-    for op, groups in recurrences(density):
+    for op, groups in found:
         loops = NativeLoops()
         op = dataclasses.replace(op, loops=loops)
         assert loops.find(op).run(groups) is None
@@ -110,9 +117,9 @@ def test_one_wrong_step_is_found(name, size, monkeypatch):
 
 
 def test_a_wrong_row_of_the_data_is_found(monkeypatch):
-    density = su.compile(MODELS["garch"], data("garch", STEPS))
+    found = loops_of("garch")
     spoil(monkeypatch, lambda self, text: text.replace("row0 + t * ", "row0 + (t == 57 ? 56 : t) * "))
-    assert all(NativeLoops().find(op).run(groups) is None for op, groups in recurrences(density) if op.each)
+    assert all(NativeLoops().find(op).run(groups) is None for op, groups in found if op.each)
 
 
 def test_a_wrong_start_is_found(monkeypatch):
@@ -120,9 +127,9 @@ def test_a_wrong_start_is_found(monkeypatch):
         last = self.loop.length if self.loop.reverse else 0
         return text.replace("    for (int64_t t", f"    table[{self.loop.width * last}] += 1e-3;\n    for (int64_t t", 1)
 
-    density = su.compile(MODELS["hidden_markov"], data("hidden_markov", STEPS))
+    found = loops_of("hidden_markov")
     spoil(monkeypatch, change)
-    assert all(NativeLoops().find(op).run(groups) is None for op, groups in recurrences(density))
+    assert all(NativeLoops().find(op).run(groups) is None for op, groups in found)
 
 
 def test_a_density_with_a_wrong_step_is_run_by_torch(monkeypatch):
