@@ -56,9 +56,13 @@ def numbers(run):
 STEPS = """
 gradients.BUCKET = 64  # so that there are several
 found = {"of a loader": numbers(svi(lifted, loader(), engine="torch", steps=8))}
+"""
+
+DYNAMICS = """
+gradients.BUCKET = 64
 dynamics = su.infer.SGHMC(lifting(divided(network)), 0.01, precondition=True)  # `shard` inside of `lift`
 draws = su.infer.SGMCMC(dynamics, num_samples=4, num_warmup=6, num_chains=1, seed=1).run(loader())
-found["SGHMC"] = [draws.stats["lp"].tolist(), draws.unconstrained.tolist()]
+found = {"SGHMC": [draws.stats["lp"].tolist(), draws.unconstrained.tolist()]}
 """
 
 MORE = """
@@ -223,7 +227,7 @@ def test_a_function_that_calls_a_divided_program_is_refused(two):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("script", [MORE, OWN], ids=["more", "own"])
+@pytest.mark.parametrize("script", [DYNAMICS, MORE, OWN], ids=["dynamics", "more", "own"])
 def test_other_steps_are_those_of_one_process(script, tmp_path):
     many = _over_ranks(script, tmp_path, size=3 if script is MORE else 2)
     assert many[0] == many[1]

@@ -17,7 +17,7 @@ from sursum.posterior.posterior import Posterior
 
 pytestmark = pytest.mark.filterwarnings("ignore::sursum.errors.DiagnosticWarning")
 
-SETTINGS = {"num_warmup": 200, "num_samples": 2000, "num_chains": 2, "seed": 0, "progress": False}
+SETTINGS = {"num_warmup": 200, "num_samples": 1000, "num_chains": 2, "seed": 0, "progress": False}
 
 
 def counts(y):
@@ -110,7 +110,7 @@ def test_states_of_a_scan_are_drawn_all_at_once():
         exact = wanted[name][..., 1].numpy() if name == "z" else wanted[name].numpy()
         away = np.abs(draws.mean((0, 1)).numpy() - exact.mean((0, 1)))
         assert (away < 4.0 * np.hypot(error(draws.numpy()), error(exact))).all()
-    assert found["kind"].shape == (2, 2000, 2)
+    assert found["kind"].shape == (2, 1000, 2)
 
 
 def test_the_same_seed_gives_the_same_draws_however_it_is_run(posterior, tmp_path):

@@ -30,7 +30,7 @@ def model(y):
 
 
 def mcmc(**settings):
-    usual = {"num_warmup": 150, "num_samples": 2000, "num_chains": 2, "seed": 5, "progress": False}
+    usual = {"num_warmup": 150, "num_samples": 1200, "num_chains": 2, "seed": 5, "progress": False}
     return su.infer.MCMC(su.infer.NUTS(model), **{**usual, **settings})
 
 
@@ -45,7 +45,7 @@ def same(one: Posterior, other: Posterior) -> None:
 def stopped(path: Path, **settings: object) -> None:
     """A run with a store, stopped on its way."""
     run = mcmc(store=path, **settings).start(Y)
-    while sum(chain.draws for chain in run.progress) < 600:
+    while sum(chain.draws for chain in run.progress) < 400:
         time.sleep(0.0005)
     run.stop()
 
@@ -127,4 +127,4 @@ def test_elsewhere_it_goes_on_and_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr("sursum.mcmc.stored_run.machine", lambda: "another one")
     with pytest.warns(EngineWarning, match="begun by another engine"):
         found = mcmc().resume(path, Y)
-    assert found.num_samples == 2000 > before
+    assert found.num_samples == 1200 > before

@@ -51,7 +51,7 @@ class markov:
         ...     for t in su.markov(range(len(y))):
         ...         z = su.sample(f"z{t}", dist.Bernoulli(z * stays + (1 - z) * (1 - stays)))
         ...         su.sample(f"y{t}", dist.Normal(z, 1.0), obs=y[t])
-        >>> su.compile(model, torch.randn(12)).dim
+        >>> su.compile(model, torch.randn(4)).dim
         1
     """
 
