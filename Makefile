@@ -10,12 +10,17 @@ WIDTHS := $(addprefix tests/,distributions/test_bijections.py compiler/native/te
 # Compiled Python is kept: pytest rewrites every test module, and subprocesses import the package again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-widths test-slow test-oldest test-newest tests lint bench posteriordb docs gallery clean
+.PHONY: demo test test-widths test-slow test-oldest test-newest tests lint style types bench posteriordb docs gallery clean
 
 demo: $(READY)
 	$(BIN)/python examples/radon.py
 
-test: lint tests
+# mypy runs by one core: beside the tests, which take the time that the other one has.
+test: style
+	$(MAKE) -j2 types tests
+
+# Two workers, a core each: torch's own threads would wait for one another.
+tests test-widths: export OMP_NUM_THREADS := 1
 
 tests: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
@@ -38,9 +43,13 @@ test-newest:
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow
 
-lint: $(READY)
+lint: style types
+
+style: $(READY)
 	$(BIN)/ruff check src tests examples benchmarks docs/conf.py docs/_ext
 	$(BIN)/ruff format --check src tests examples benchmarks docs/conf.py docs/_ext
+
+types: $(READY)
 	$(BIN)/mypy
 
 bench: $(READY)
