@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
 import pytest
@@ -14,6 +15,12 @@ os.environ.setdefault("SURSUM_VERIFY", "1")
 
 settings.register_profile("same every time", derandomize=True, deadline=None, database=None)
 settings.load_profile("same every time")
+
+
+def pytest_collection_finish():
+    """Thousands of tests, and what they have imported, stay to the end: no later collection of garbage goes through them."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
