@@ -55,7 +55,7 @@ def workers_end() -> bool:
 @short
 @pytest.mark.usefixtures("listening")
 def test_ctrl_c_ends_the_run_and_keeps_what_has_been_drawn(sampler, gaussian):
-    density = gaussian(value_hook=interrupting(3000, chains=2))
+    density = gaussian(value_hook=interrupting(2000, chains=2))
     with pytest.raises(KeyboardInterrupt, match=r"draws of all 2 chains\. It is the attribute `posterior`") as caught:
         sampler(density, num_samples=10**6, num_chains=2, cores=2).run()
     assert isinstance(caught.value, su.infer.Interrupted)
@@ -63,7 +63,7 @@ def test_ctrl_c_ends_the_run_and_keeps_what_has_been_drawn(sampler, gaussian):
     chains, draws = posterior["mu"].shape
     assert chains == 2
     assert 10 < draws < 10**6
-    assert posterior.warmup["mu"].shape == (2, 200)
+    assert posterior.warmup["mu"].shape == (2, 100)
     assert posterior.stats["lp"].shape == (2, draws)
     text = f"The run was interrupted: the posterior has {draws} of 1000000 draws of all 2 chains."
     assert posterior.warnings[0] == text
@@ -77,7 +77,7 @@ def test_ctrl_c_ends_the_run_and_keeps_what_has_been_drawn(sampler, gaussian):
 @short
 @pytest.mark.usefixtures("listening")
 def test_ctrl_c_while_other_chains_wait(sampler, gaussian):
-    density = gaussian(value_hook=interrupting(6000, chains=1))
+    density = gaussian(value_hook=interrupting(3000, chains=1))
     with pytest.raises(su.infer.Interrupted, match=r"The run was interrupted: .+ of 1 of 3 chains\.") as caught:
         sampler(density, num_samples=10**6, num_chains=3, cores=1).run()
     assert caught.value.posterior["mu"].shape[0] == 1

@@ -22,7 +22,7 @@ short = pytest.mark.filterwarnings("ignore::sursum.errors.DiagnosticWarning")
 
 def test_draws_have_the_moments_of_the_posterior(sampler, gaussian):
     density = gaussian(covariance=((4.0, 1.0), (1.0, 0.5)), mean=(2.0, -1.0))
-    posterior = sampler(density, num_warmup=500, num_samples=1000, num_chains=4, seed=3).run()
+    posterior = sampler(density, num_warmup=300, num_samples=600, num_chains=4, seed=3).run()
     assert posterior.warnings == ()
     q = posterior["pair"].numpy()
     assert agree(q, density.mean, density.covariance)

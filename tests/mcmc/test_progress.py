@@ -36,5 +36,5 @@ def test_a_run_shows_itself_and_draws_the_same(sampler, gaussian, capsys):
     plain = sampler(gaussian()).run()
     assert capsys.readouterr().err == ""
     watched = sampler(gaussian(), progress=True).run()
-    assert "800/800 draws" in capsys.readouterr().err.split("\r")[-1]
+    assert "400/400 draws" in capsys.readouterr().err.split("\r")[-1]
     assert (plain.unconstrained == watched.unconstrained).all()

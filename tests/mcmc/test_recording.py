@@ -75,6 +75,7 @@ def test_a_run_is_read_while_it_is_written(sampler, gaussian, tmp_path):
     seen, end = [], time.monotonic() + 30
     while len(seen) < 3:
         assert time.monotonic() < end
+        time.sleep(0.05)
         try:
             posterior = Posterior.load(path)
         except StorageError:
@@ -174,7 +175,7 @@ def test_what_a_failed_run_has_written_stays(sampler, gaussian, tmp_path):
 
     def hook(q, value, gradient):
         count[0] += 1
-        if count[0] == 6000:
+        if count[0] == 3000:
             raise LookupError("no such row")
         time.sleep(0.0002)
         return value, gradient

@@ -163,13 +163,13 @@ def test_what_is_wrong_with_the_program_is_raised_at_the_start():
 def test_it_says_how_far_it_is(sampler, gaussian):
     run = sampler(gaussian(), num_chains=1).start()
     run.wait(60)
-    until(lambda: run.progress[0].draws == 400)
-    assert repr(run) == "<Run: finished, 1 chain, 400/400 draws, 0 divergences>"
+    until(lambda: run.progress[0].draws == 200)
+    assert repr(run) == "<Run: finished, 1 chain, 200/200 draws, 0 divergences>"
 
 
 @short
 def test_many_threads_ask_at_once(sampler, gaussian):
-    run = sampler(gaussian(value_hook=slow), num_warmup=60, num_samples=150).start()
+    run = sampler(gaussian(value_hook=slow), num_warmup=40, num_samples=60).start()
     until(lambda: all(chain.draws for chain in run.progress))
     failures = []
 
@@ -189,7 +189,7 @@ def test_many_threads_ask_at_once(sampler, gaussian):
     for thread in threads:
         thread.join(60)
     assert failures == []
-    whole = sampler(gaussian(), num_warmup=60, num_samples=150).run()
+    whole = sampler(gaussian(), num_warmup=40, num_samples=60).run()
     np.testing.assert_array_equal(run.result().unconstrained, whole.unconstrained)
 
 
