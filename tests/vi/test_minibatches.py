@@ -210,6 +210,30 @@ def test_a_run_on_a_loader_that_was_resumed_equals_one_that_was_not(engine, tmp_
     assert len(set(whole.losses.tolist())) == 7
 
 
+def test_a_loader_that_a_generator_of_its_own_shuffles(tmp_path):
+    """Its batches are those of a loop over it, epoch after epoch, and a resumed run has the same."""
+    shuffled = lambda: loader(generator=torch.Generator().manual_seed(3))
+    seen: list[torch.Tensor] = []
+
+    def noting(x, y):
+        seen.append(x)
+        of_rows(x, y)
+
+    def svi(model=of_rows):
+        return SVI(model, autoguide.AutoDelta(of_rows), su.optim.Adam({"lr": 0.05}), seed=1, engine="eager")
+
+    whole, first, second = svi(noting), svi(), svi(noting)
+    whole.run(7, shuffled())
+    taken, batches = seen[-7:], shuffled()
+    assert all(map(torch.equal, taken, [x for _ in range(3) for x, _ in batches]))
+    first.run(4, shuffled())
+    first.save(tmp_path / "state.npz")
+    second.load(tmp_path / "state.npz")
+    second.run(3, shuffled())
+    assert all(map(torch.equal, seen[-3:], taken[4:]))
+    assert torch.equal(second.losses, whole.losses)
+
+
 def test_what_a_loader_cannot_say_is_an_error_or_a_note():
     def local(x, y):
         with su.plate("rows", len(x)):

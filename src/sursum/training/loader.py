@@ -28,6 +28,20 @@ def is_loader(value: Any) -> bool:
     return isinstance(value, Iterable) and not data and not callable(value)
 
 
+def own_generators(loader: Any) -> list[torch.Generator]:
+    """The generators that shuffle a `DataLoader` and are not torch's global one.
+
+    Example:
+        >>> generator = torch.Generator()
+        >>> own_generators(DataLoader([1, 2], shuffle=True, generator=generator)) == [generator]
+        True
+    """
+    samplers = [getattr(loader, name, None) for name in ("sampler", "batch_sampler")]
+    owners = [loader, *samplers, *(getattr(one, "sampler", None) for one in samplers)] if isinstance(loader, DataLoader) else []
+    found = [one for owner in owners if isinstance(one := getattr(owner, "generator", None), torch.Generator)]
+    return list({id(one): one for one in found}.values())
+
+
 def count_rows(loader: Any) -> float | None:
     """How many rows one epoch has; None if that is not known. Of a sampler that has a part of the rows it is that part exactly,
     and not with the rows that it repeats to be as long as others."""
@@ -50,7 +64,7 @@ class Batches:
 
     Args:
         loader: iterated again for each epoch. What it draws from torch's global generator comes from (seed, epoch), and the
-            generator itself is left alone.
+            generator itself is left alone. A generator of its own, which shuffles it, goes on from epoch to epoch.
         seed: of the run.
         taken: how many batches earlier runs have taken: they are passed over, so that a resumed run has the same batches.
     """
@@ -64,7 +78,8 @@ class Batches:
             length = len(loader)  # type: ignore[arg-type]
         except TypeError:
             length = 0
-        if self._again and length:
+        self._own = [(one, one.get_state()) for one in own_generators(loader)]
+        if self._again and length and not self._own:  # otherwise what it draws depends on all that it has drawn
             self._epoch, taken = divmod(taken, length)
         elif not self._again:
             taken = 0  # an iterator continues where it is
@@ -76,6 +91,12 @@ class Batches:
     def repeats(self) -> bool:
         """Whether the loader can be iterated again."""
         return self._again
+
+    def from_the_start(self, seed: int, taken: int) -> Batches:
+        """The batches of the same loader, as it was before any of these, after `taken` of them in a run of this seed."""
+        for generator, state in self._own:
+            generator.set_state(state)
+        return Batches(self._loader, seed, taken)
 
     def peek(self) -> tuple[Any, ...]:
         """The next batch, which `take` gives after that."""

@@ -75,7 +75,7 @@ class BatchSteps:
         was = training.seed, training.taken
         self.set_up.prepare(args, named)
         if (training.seed, training.taken) != was and batches.repeats:  # those of a file that was loaded
-            batches = Batches(loader, training.seed, training.taken)
+            batches = batches.from_the_start(training.seed, training.taken)
             self._batches = loader, batches
 
         def advance(steps: int) -> str:
