@@ -2,6 +2,7 @@
 
 import itertools
 
+import numpy as np
 import pytest
 import torch
 
@@ -210,3 +211,16 @@ def test_a_guide_that_draws_for_each_value_is_not_compared():
         su.sample("w", dist.Bernoulli(0.2), infer={"enumerate": "parallel"})
 
     assert torch.isfinite(torch.tensor(SVI(judged, guide, su.optim.Adam(lr=1e-2), TraceEnum_ELBO(), seed=0).step()))
+
+
+def test_dropout_is_the_same_in_the_runs_that_are_compared():
+    """What is drawn by layers is no difference between single values and all values."""
+    network = torch.nn.Sequential(torch.nn.Linear(1, 4), torch.nn.Dropout(0.5), torch.nn.Linear(4, 1))
+
+    def program():
+        f = su.module("network", network)
+        with su.plate("rows", 3):
+            z = su.sample("z", dist.Bernoulli(0.3))
+            su.sample("y", dist.Normal(f(torch.ones(3, 1))[:, 0] + z, 1.0), obs=Y)
+
+    assert np.isfinite(SVI(program, lambda: None, su.optim.Adam(lr=1e-2), Trace_ELBO(), seed=0).step())

@@ -19,6 +19,7 @@ from sursum.core.time_axis import StackedFactor, StackedSample
 from sursum.core.trace import Trace, scored
 from sursum.density.answering import Answering
 from sursum.errors import DensityError, ObservationError, PlateError, SursumError
+from sursum.handlers import seed
 from sursum.handlers.enumerate.enumerated import ADVICE, EVERY, Choice, Enumerated, Plan, check_size, listed
 from sursum.handlers.enumerate.potentials import tabulated
 from sursum.handlers.enumerate.support import Support, support_of_site
@@ -141,6 +142,14 @@ def _numbers(seed: int, place: int, size: int, shape: tuple[int, ...]) -> np.nda
 
 
 @contextmanager
+def same_draws(rng_seed: int) -> Iterator[None]:
+    """Begin the random numbers of a program anew, those of layers such as dropout too: runs of it can be compared."""
+    with torch.random.fork_rng(devices=[]), seed(rng_seed=rng_seed):
+        torch.default_generator.manual_seed(rng_seed)
+        yield
+
+
+@contextmanager
 def with_all_values(sites: str) -> Iterator[None]:
     """Convert errors of a program that ran with one value of each discrete site, and fails with all.
 
@@ -244,4 +253,4 @@ def _fit(one: Tensor, many: Tensor) -> bool:
     return all(a == b or 1 in (a, b) for a, b in pairs)
 
 
-__all__ = ["Survey", "check_terms", "with_all_values"]
+__all__ = ["Survey", "check_terms", "same_draws", "with_all_values"]

@@ -29,7 +29,7 @@ from sursum.core.validation import enable_validation
 from sursum.density.bypassed_module import watch_originals
 from sursum.density.dtype_errors import explain_torch_errors
 from sursum.density.layout import site_dtype
-from sursum.density.survey import Survey, check_terms, with_all_values
+from sursum.density.survey import Survey, check_terms, same_draws, with_all_values
 from sursum.density.unconstrain import Unconstrained, continuous_support
 from sursum.density.unobserved import announce_unobserved, find_unobserved
 from sursum.distributions.bijections import bijection
@@ -182,12 +182,12 @@ def ascend(
         """The discrete sites that can be summed out, at one value of each; and a check that all values may be had at once."""
         nonlocal plan
         # At that value the data may be impossible. The same rows of subsampled plates are present in both.
-        with enable_validation(False), seed(rng_seed=rng_seed):
+        with enable_validation(False), same_draws(rng_seed):
             _, plain, surveyed = run(live=False, summing=Survey())
         assert isinstance(surveyed, Survey)  # it was entered
         plan = surveyed.plan()
         if plan is not None:
-            with seed(rng_seed=rng_seed), with_all_values(surveyed.plan_names()):
+            with same_draws(rng_seed), with_all_values(surveyed.plan_names()):
                 _, found, summed = run(live=False)
             assert isinstance(summed, Enumerated)
             check_terms(plain, surveyed.chosen, found, summed)

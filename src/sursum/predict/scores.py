@@ -15,10 +15,10 @@ from sursum.core.calling import refuse_coroutines, run_program
 from sursum.core.trace import Trace
 from sursum.core.validation import enable_validation
 from sursum.density.dtype_errors import explain_torch_errors
-from sursum.density.survey import Survey, check_terms, with_all_values
+from sursum.density.survey import Survey, check_terms, same_draws, with_all_values
 from sursum.distributions.shapes import broadcast_shapes
 from sursum.errors import ArgumentError, ObservationError
-from sursum.handlers import seed, trace
+from sursum.handlers import trace
 from sursum.handlers.enumerate.enumerated import Choice, Enumerated, Plan
 from sursum.predict.at_draw import AtDraw
 from sursum.predict.given_draws import GivenDraws, Sampled, two_dimensions
@@ -92,18 +92,18 @@ def survey(
     said = explain_torch_errors(lambda: recorder.trace, model, args, kwargs)
     asked = Survey(choice=choice)
     try:
-        with in_double(), seed(rng_seed=0), trace() as recorder, asked as surveyed, AtDraw(values=values), said:
+        with in_double(), same_draws(0), trace() as recorder, asked as surveyed, AtDraw(values=values), said:
             run_program(model, args, kwargs)
     except (ArgumentError, ObservationError):
         if not surveyed.sites:
             raise
         quiet = enable_validation(False)
-        with in_double(), seed(rng_seed=0), quiet, trace() as recorder, asked as surveyed, AtDraw(values=values):
+        with in_double(), same_draws(0), quiet, trace() as recorder, asked as surveyed, AtDraw(values=values):
             run_program(model, args, kwargs)
     plan, plain = surveyed.plan(), recorder.trace
     if plan is not None:
         summing, together = Enumerated(plan=plan, choice=choice), with_all_values(surveyed.plan_names())
-        with in_double(), seed(rng_seed=0), together, trace() as whole, summing as at, AtDraw(values=values):
+        with in_double(), same_draws(0), together, trace() as whole, summing as at, AtDraw(values=values):
             run_program(model, args, kwargs)
         check_terms(plain, surveyed.chosen, whole.trace, at)
     return plan, plain

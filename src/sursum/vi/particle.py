@@ -18,11 +18,11 @@ from sursum.core.trace import Trace
 from sursum.core.validation import check_shape, check_value
 from sursum.density.answering import Answering
 from sursum.density.dtype_errors import explain_torch_errors
-from sursum.density.survey import PROOFS, Survey, check_terms, with_all_values
+from sursum.density.survey import PROOFS, Survey, check_terms, same_draws, with_all_values
 from sursum.distributions.delta import Delta
 from sursum.distributions.fluent import unwrap
 from sursum.errors import ArgumentError, GuideError, ObservationError, VariationalError
-from sursum.handlers import seed, trace
+from sursum.handlers import trace
 from sursum.handlers.enumerate.enumerated import SUMMED, Choice, Enumerated, Plan, listed
 from sursum.vi.pushforward import PlacedDelta, Pushforward
 from sursum.vi.summed import averaged_terms, refuse_states
@@ -115,7 +115,7 @@ def run_pair(
 
     def run(program: Program, *handlers: AbstractContextManager[Any]) -> Trace:
         with trace() as recorder, ExitStack() as stack:
-            for one in handlers if rng_seed is None else (seed(rng_seed=rng_seed), *handlers):
+            for one in handlers if rng_seed is None else (same_draws(rng_seed), *handlers):
                 stack.enter_context(one)
             with explain_torch_errors(lambda: recorder.trace, program, args, kwargs):
                 run_program(program, args, kwargs)
