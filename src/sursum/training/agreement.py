@@ -18,7 +18,7 @@ _COARSEST = 2.0**-4
 _TIMES = 16.0
 
 
-class Step(Protocol):
+class RecordedStep(Protocol):
     """From the inputs and a seed to the loss, its gradients and other results; the state among the inputs is written into."""
 
     def __call__(self, inputs: Sequence[Tensor], seed: int) -> Sequence[Tensor]: ...
@@ -55,7 +55,7 @@ def check_same(
 
 
 def movement_of(
-    step: Step, inputs: Sequence[Tensor], seed: int, trained: int, state: int, found: Sequence[Tensor], unit: float
+    step: RecordedStep, inputs: Sequence[Tensor], seed: int, trained: int, state: int, found: Sequence[Tensor], unit: float
 ) -> list[float]:
     """How far each result `found`, the state afterwards among them, moves where every trained input does by `unit` times its
     largest element, up or down.
