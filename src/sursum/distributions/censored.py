@@ -12,6 +12,7 @@ from sursum.distributions.constraints import Clamped, Intervals
 from sursum.distributions.family import Family
 from sursum.distributions.shapes import broadcast_shapes
 from sursum.distributions.tails import log_mass, log_one_minus_exp, tails_at
+from sursum.distributions.truncated import Cut
 from sursum.errors import DensityError
 
 
@@ -39,7 +40,7 @@ class _Censoring(Family):
         return log_one_minus_exp(_sum_up_to(self.base_dist, torch.ceil(bound) - 1))
 
 
-class Censored(_Censoring):
+class Censored(Cut, _Censoring):
     r"""Numbers that were cut off at a bound: one that lies beyond it is known as the bound itself.
 
     .. math:: p(low) = P(X \le low), \qquad p(x) = p_{base}(x), \quad low < x < high, \qquad p(high) = P(X \ge high)
@@ -60,19 +61,7 @@ class Censored(_Censoring):
         tensor([-1.0439, -1.8410])
     """
 
-    arg_constraints: ClassVar[dict[str, Any]] = {"low": constraints.dependent, "high": constraints.dependent}
-    low: Tensor | None = None
-    high: Tensor | None = None
-
-    def __init__(
-        self,
-        base_dist: Any,
-        low: Tensor | float | None = None,
-        high: Tensor | float | None = None,
-        validate_args: bool | None = None,
-    ) -> None:
-        self._check(base_dist)
-        self._keep((), validate_args, base_dist=base_dist, low=low, high=high)
+    _verb = "censored"
 
     @property
     def support(self) -> Any:

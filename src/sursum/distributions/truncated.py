@@ -16,7 +16,31 @@ from sursum.distributions.tails import Tails, log_mass, log_one_minus_exp, quant
 from sursum.errors import DensityError
 
 
-class Truncated(Family):
+class Cut(Family):
+    """Made of a distribution of numbers and of two bounds, either of which may be missing."""
+
+    arg_constraints: ClassVar[dict[str, Any]] = {"low": constraints.dependent, "high": constraints.dependent}
+    base_dist: Any
+    low: Tensor | None = None
+    high: Tensor | None = None
+
+    _verb: ClassVar[str]
+
+    def __init__(
+        self,
+        base_dist: Any,
+        low: Tensor | float | None = None,
+        high: Tensor | float | None = None,
+        validate_args: bool | None = None,
+    ) -> None:
+        if base_dist.event_shape:
+            raise DensityError(
+                f"only distributions of numbers can be {self._verb}, and {type(base_dist).__name__} has vectors."
+            )
+        self._keep((), validate_args, base_dist=base_dist, low=low, high=high)
+
+
+class Truncated(Cut):
     r"""A distribution with a cdf F, given that low ≤ x ≤ high:
 
     .. math:: p(x) = \frac{p_{base}(x)}{F(high) - F(low)}
@@ -38,23 +62,11 @@ class Truncated(Family):
         tensor(-0.7258)
     """
 
-    arg_constraints: ClassVar[dict[str, Any]] = {"low": constraints.dependent, "high": constraints.dependent}
-    has_rsample = True
-    base_dist: Any
-    low: Tensor | None = None
-    high: Tensor | None = None
+    _verb = "truncated"
 
-    def __init__(
-        self,
-        base_dist: Any,
-        low: Tensor | float | None = None,
-        high: Tensor | float | None = None,
-        validate_args: bool | None = None,
-    ) -> None:
-        if base_dist.event_shape:
-            raise DensityError(f"only distributions of numbers can be truncated, and {type(base_dist).__name__} has vectors.")
-        self._keep((), validate_args, base_dist=base_dist, low=low, high=high)
-        self.has_rsample = base_dist.has_rsample and not base_dist.support.is_discrete
+    @property
+    def has_rsample(self) -> bool:  # type: ignore[override]
+        return bool(self.base_dist.has_rsample and not self.base_dist.support.is_discrete)
 
     @constraints.dependent_property
     def support(self) -> Any:
