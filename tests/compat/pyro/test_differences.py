@@ -107,6 +107,33 @@ def test_steps_are_captured_after_the_first():
     assert value == pytest.approx(expected, rel=1e-5)
 
 
+def test_steps_with_sums_over_discrete_sites_are_captured():
+    counter = itertools.count()
+
+    def model(y):
+        next(counter)
+        loc = pyro.sample("loc", dist.Normal(0.0, 1.0))
+        with pyro.plate("data", len(y)):
+            up = pyro.sample("up", dist.Bernoulli(0.4), infer={"enumerate": "parallel"})
+            pyro.sample("y", dist.Normal(loc + 2.0 * up, 1.0), obs=y)
+
+    def run():
+        pyro.clear_param_store()
+        guide = autoguide.AutoDelta(pyro.poutine.block(model, hide=["up"]), init_loc_fn=autoguide.init_to_feasible)
+        svi = infer.SVI(model, guide, optim.SGD({"lr": 0.01}), infer.TraceEnum_ELBO(max_plate_nesting=1))
+        losses = [svi.step(torch.tensor([0.3, 2.5, 1.0])) for _ in range(36)]
+        before = next(counter)
+        losses += [svi.step(torch.tensor([0.3, 2.5, 1.0])) for _ in range(6)]
+        return next(counter) - before - 1, losses
+
+    count, losses = run()
+    assert count == 0
+    with settings.context(capture_steps=False):
+        also, plain = run()
+    assert also >= 6
+    assert losses == pytest.approx(plain, rel=1e-5)
+
+
 def test_jit_and_graph_bounds_are_the_plain_ones():
     for bound in (infer.JitTrace_ELBO, infer.TraceGraph_ELBO, infer.JitTraceGraph_ELBO):
         assert type(bound().sursum) is su.infer.Trace_ELBO

@@ -64,7 +64,8 @@ class SVI:
         self.optim = optim if isinstance(optim, PyroOptim) else PyroOptim.of(optim)
         self._loss_and_grads = loss_and_grads
         self._taken = 0
-        plain = loss_and_grads is None and isinstance(loss, ELBO) and type(loss).__module__ == ELBO.__module__
+        ours = type(loss).__module__.startswith(f"{__package__}.")
+        plain = loss_and_grads is None and isinstance(loss, ELBO) and ours
         self._captured = Captured(model, guide, self.optim, loss.sursum) if plain else None
 
     def step(self, *args: Any, **kwargs: Any) -> Any:
