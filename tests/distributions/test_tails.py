@@ -1,5 +1,7 @@
 """Logarithms of distribution functions far out on both sides, and truncation with latent arguments."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,8 @@ from scipy import stats
 import sursum as su
 import sursum.distributions as dist
 from sursum.distributions.rebuild import floating_dtype, without_checks
-from sursum.distributions.tails import log_tails
+from sursum.distributions.tails import log_mass, log_tails
+from sursum.errors import ArgumentError
 
 D = torch.float64
 
@@ -115,3 +118,86 @@ def test_a_transform_whose_inverse_was_used_is_looked_through():
     assert floating_dtype(fn) is D
     found = dist.Truncated(fn, high=3.0).log_prob(torch.tensor(0.7, dtype=D))
     assert float(found) == pytest.approx(float(before) - stats.norm(0.3, 2.0).logcdf(np.log(3.0)), rel=1e-12)
+
+
+@pytest.mark.parametrize("start", [0.0, 0.3, -2.0, 5.0, 30.0, -300.0])
+@pytest.mark.parametrize("width", [1e-14, 1e-8, 1e-3, 0.02, 0.09, 0.11, 0.5])
+def test_narrow_intervals_of_a_normal_keep_their_digits(start, width):
+    mpmath = pytest.importorskip("mpmath")
+    low, high = (torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in (start, start + width))
+    if not low < high:
+        return
+    found = log_mass(dist.Normal(torch.zeros((), dtype=torch.float64), 1.0), low, high)
+    slopes = torch.autograd.grad(found, (low, high))
+    with mpmath.workdps(80):
+        a, b = mpmath.mpf(low.item()), mpmath.mpf(high.item())
+        sign = 1 if a >= 0 else -1
+        root = mpmath.sqrt(2)
+        mass = sign * (mpmath.erfc(sign * a / root) - mpmath.erfc(sign * b / root)) / 2
+        wanted = float(mpmath.log(mass))
+        by_ends = [float(s * mpmath.npdf(x) / mass) for s, x in ((-1, a), (1, b))]
+    assert found.item() == pytest.approx(wanted, rel=1e-13, abs=2e-14)
+    assert [float(x) for x in slopes] == pytest.approx(by_ends, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [
+        (5.0, 5.0 + 1e-8),
+        (30.0, 31.0),
+        (40.0, math.inf),
+        (-31.0, -30.0),
+        (0.0, 1e-8),
+        (1e3, 1001.0),
+        (-1.0, 2.0),
+        (-math.inf, 1.5),
+    ],
+)
+def test_moments_of_truncated_normals_do_not_cancel(low, high):
+    mpmath = pytest.importorskip("mpmath")
+    q = dist.TruncatedNormal(*(torch.tensor(x, dtype=torch.float64) for x in (0.0, 1.0, low, high)))
+    with mpmath.workdps(80):
+        a, b = mpmath.mpf(low), mpmath.mpf(high)
+        density = lambda x: mpmath.npdf(x) if abs(x) < mpmath.inf else mpmath.mpf(0)
+        sign = 1 if a >= 0 else -1
+        above = lambda x: mpmath.erfc(x / mpmath.sqrt(2)) / 2
+        mass = above(a) - above(b) if sign > 0 else above(-b) - above(-a)
+        times = lambda x: x * density(x) if abs(x) < mpmath.inf else mpmath.mpf(0)
+        mean = (density(a) - density(b)) / mass
+        variance = 1 + (times(a) - times(b)) / mass - mean**2
+        wanted = float(mean), float(variance)
+    assert q.mean.item() == pytest.approx(wanted[0], rel=1e-14)
+    assert q.variance.item() == pytest.approx(wanted[1], rel=1e-11)
+
+
+def test_moments_of_truncated_normals_have_slopes_and_batches():
+    low = torch.tensor([-1.0, 0.5], dtype=torch.float64, requires_grad=True)
+    q = dist.TruncatedNormal(torch.zeros(3, 1, dtype=torch.float64), 2.0, low=low, high=low + 1.5)
+    assert q.mean.shape == q.variance.shape == (3, 2)
+    assert torch.autograd.gradcheck(lambda x: dist.TruncatedNormal(0.1 * x, 2.0, low=x, high=x + 1.5).mean, (low,))
+    assert torch.autograd.gradcheck(lambda x: dist.TruncatedNormal(0.1 * x, 2.0, low=x, high=x + 1.5).variance, (low,))
+    single = dist.TruncatedNormal(torch.tensor(0.0), torch.tensor(1.0), low=torch.tensor(5.0))
+    assert single.mean.dtype == torch.float32
+    assert single.mean.item() == pytest.approx(5.186504, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "family", [lambda: dist.Cauchy(torch.zeros(()).double(), 1.0), lambda: dist.HalfCauchy(torch.ones(()).double())]
+)
+def test_cauchys_tails_have_slopes_however_far_out(family):
+    x = torch.tensor([1e90, 1e120, 1e300], dtype=torch.float64, requires_grad=True)
+    above = log_tails(family(), x)[1]
+    factor = math.log(2.0) if family().__class__.__name__ == "HalfCauchy" else 0.0
+    torch.testing.assert_close(above, factor - math.log(math.pi) - x.log(), rtol=1e-14, atol=0)
+    torch.testing.assert_close(torch.autograd.grad(above.sum(), x)[0], -1 / x, rtol=1e-14, atol=0)
+
+
+@pytest.mark.parametrize("count", [40, 400, 1000])
+def test_many_points_of_quadrature_are_no_worse(count):
+    q = dist.LogNormalNegativeBinomial(*(torch.tensor(x, dtype=torch.float64) for x in (2.0, 0.3, 0.5)), num_quad_points=count)
+    assert q.log_prob(torch.tensor(3.0, dtype=torch.float64)).item() == pytest.approx(-2.114274773583888, rel=1e-13)
+
+
+def test_a_copula_says_that_its_matrix_is_not_positive_definite():
+    with pytest.raises(ArgumentError, match="correlation_matrix.*not positive definite"):
+        dist.GaussianCopula(dist.Normal(torch.zeros(2), 1.0), correlation_matrix=torch.tensor([[1.0, 2.0], [2.0, 1.0]]))

@@ -10,7 +10,7 @@ from benchmarks import odes
 
 import sursum as su
 import sursum.distributions as dist
-from sursum.errors import IntegrationError
+from sursum.errors import DensityError, IntegrationError
 
 D = torch.float64
 TIMES = torch.arange(8.0, dtype=D)
@@ -251,3 +251,15 @@ def test_mistakes(change, words):
     given = {"f": lotka_volterra(RATES), "y0": HARES, "t": TIMES} | change
     with pytest.raises(IntegrationError, match=words):
         su.odeint(given.pop("f"), given.pop("y0"), given.pop("t"), **given)
+
+
+def test_a_density_whose_solution_never_ends_names_the_steps():
+    times = torch.linspace(0.0, 10.0, 5, dtype=torch.float64)
+
+    def program(y):
+        rate = su.sample("rate", dist.LogNormal(3.0, 0.1))
+        solution = su.odeint(lambda t, s: -rate * s, torch.ones(1, dtype=torch.float64), times, max_steps=5)
+        su.sample("y", dist.Normal(solution[:, 0], 1.0), obs=y)
+
+    with pytest.raises(DensityError, match=r"in 5 steps, of the times up to 10.*max_steps="):
+        su.infer.Fit(program).run(torch.zeros(5, dtype=torch.float64))

@@ -7,6 +7,8 @@ import inspect
 import linecache
 import textwrap
 from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import CodeType, FrameType, TracebackType
 
 import numpy as np
@@ -42,6 +44,24 @@ HINTS = (
 LIBRARIES = frozenset({"numpy", "pandas", "polars", "pyarrow", "scipy", "xarray"})
 
 OPENERS = frozenset({"sample", "param", "deterministic", "module"})
+
+
+_EXPLAINING: ContextVar[bool] = ContextVar("explaining", default=False)
+
+
+@contextmanager
+def explaining() -> Iterator[None]:
+    """While a program is run to find out why it fails: what would give NaN says so instead, if it can."""
+    token = _EXPLAINING.set(True)
+    try:
+        yield
+    finally:
+        _EXPLAINING.reset(token)
+
+
+def is_explaining() -> bool:
+    """Whether a program is run in order to find out why it fails."""
+    return _EXPLAINING.get()
 
 
 def explain(error: Exception) -> None:

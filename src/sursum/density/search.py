@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
-from sursum.errors import ArgumentError, DensityError, ObservationError, SursumError
+from sursum.core.failure import explaining
+from sursum.errors import ArgumentError, DensityError, IntegrationError, ObservationError, SursumError
 
 TRIES = 100
 
@@ -50,9 +51,22 @@ def runs(attempt: Callable[[int], T], tries: int = TRIES, aim: str = "") -> Iter
             yield found
     if ran or failure is None:
         return
+    failure = _as_said_plainly(attempt, tries - 1) or failure
     if isinstance(failure, SursumError) and not aim:
         raise failure
     raise DensityError(
         f"{f'{aim}: ' if aim else ''}the program fails wherever it was tried, {tries} times, at last by: {failure}. "
         "Give its parameters initial values at which it runs, or constrain what its distributions are given."
     ) from failure
+
+
+def _as_said_plainly(attempt: Callable[[int], Any], number: int) -> IntegrationError | None:
+    """What a solver of equations says of a try at which it only gave NaN, from which the program failed later."""
+    try:
+        with explaining():
+            attempt(number)
+    except IntegrationError as error:
+        return error
+    except Exception:  # the failure that is known
+        return None
+    return None

@@ -12,7 +12,7 @@ from sursum.distributions.family import Family, normal, promote
 from sursum.distributions.fluent import Independent
 from sursum.distributions.standard import Beta
 from sursum.distributions.tails import log_ndtri, log_tails, quantile
-from sursum.errors import DensityError, OptionError
+from sursum.errors import ArgumentError, DensityError, OptionError
 
 
 class GaussianCopula(Family):
@@ -27,6 +27,7 @@ class GaussianCopula(Family):
 
     Raises:
         OptionError: both of the correlation's forms, or none.
+        ArgumentError: the correlation matrix is not one that is positive definite.
         DensityError: the marginal distributions are discrete, of vectors, without a batch dimension, or have no cdf.
 
     References:
@@ -60,7 +61,7 @@ class GaussianCopula(Family):
             )
         if correlation_cholesky is None:
             assert correlation_matrix is not None
-            correlation_cholesky = torch.linalg.cholesky(correlation_matrix)
+            correlation_cholesky = _factor(correlation_matrix)
         size = correlation_cholesky.shape[-1]
         batch = torch.broadcast_shapes(marginal_dist.batch_shape[:-1], correlation_cholesky.shape[:-2])
         marginal = marginal_dist.expand(torch.Size([*batch, size]))
@@ -133,3 +134,15 @@ class GaussianCopulaBeta(GaussianCopula):
         a, b = torch.broadcast_tensors(a, b)
         marginal = Beta(a.expand(torch.broadcast_shapes(a.shape, size)), b, validate_args=validate_args)
         super().__init__(marginal, correlation_matrix, correlation_cholesky, validate_args)
+
+
+def _factor(matrix: Tensor) -> Tensor:
+    try:
+        factor: Tensor = torch.linalg.cholesky(matrix)
+    except torch.linalg.LinAlgError as error:
+        raise ArgumentError(
+            "`correlation_matrix` of GaussianCopula is not positive definite: some of its variables are combinations of the "
+            "others, or its numbers contradict each other. Give a correlation matrix, or its factor as `correlation_cholesky`, "
+            "which LKJCholesky draws."
+        ) from error
+    return factor

@@ -98,6 +98,23 @@ class LogNormalNegativeBinomial(Family):
 
 @functools.cache
 def _rule(count: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """The points of the rule for a standard normal number, and the logarithms of their weights."""
-    nodes, weights = np.polynomial.hermite_e.hermegauss(count)
-    return tuple(nodes.tolist()), tuple((np.log(weights) - 0.5 * math.log(2 * math.pi)).tolist())
+    """The points of the rule for a standard normal number, and the logarithms of their weights.
+
+    The points are the eigenvalues of the recurrence of Hermite's polynomials. With orthonormal polynomials h, scaled by
+    exp(−x²/4) so that none overflows, the weights are exp(−x²/2) / (n h²), in logarithms.
+
+    References:
+        Golub and Welsch (1969), Calculation of Gauss quadrature rules.
+    """
+    off = np.sqrt(np.arange(1.0, count))
+    nodes = np.linalg.eigvalsh(np.diag(off, 1) + np.diag(off, -1))
+    nodes = (nodes - nodes[::-1]) / 2
+    before, here, power = np.zeros(count), np.ones(count), np.zeros(count)
+    for k in range(1, count):
+        before, here = here, (nodes * here - math.sqrt(k - 1) * before) / math.sqrt(k)
+        size = np.maximum(np.abs(here), np.abs(before))
+        before, here, power = before / size, here / size, power + np.log(size)
+    log_weights = -2 * (power + np.log(np.abs(here))) - math.log(count)
+    # They sum to one; the recurrence rounds all by nearly the same factor.
+    log_weights -= np.log(np.sum(np.exp(log_weights)))
+    return tuple(nodes.tolist()), tuple(log_weights.tolist())

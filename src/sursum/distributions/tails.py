@@ -78,7 +78,21 @@ def log_mass(base: Any, low: Tensor | None, high: Tensor | None) -> Tensor:
     less = torch.where(none, -1.0, small - torch.where(none, 0.0, large))
     empty = less >= 0
     cut = log_one_minus_exp(torch.where(empty, -1.0, less))
-    return torch.where(empty, -torch.inf, large + torch.where(none, 0.0, cut))
+    found = torch.where(empty, -torch.inf, large + torch.where(none, 0.0, cut))
+    return _narrow_normal(base, low, high, found) if isinstance(base, td.Normal) else found
+
+
+def _narrow_normal(base: Any, low: Tensor, high: Tensor, found: Tensor) -> Tensor:
+    """`found`, but for narrow intervals, between whose tails no digits are left, the integral of a series at the middle."""
+    half = (high - low) / (2 * base.scale)
+    middle = ((low + high) / 2 - base.loc) / base.scale
+    narrow = (half > 0) & (half * middle.abs().clamp_min(1.0) < 0.05)
+    h, m = torch.where(narrow, half, 0.01), torch.where(narrow, middle, 0.0).square()
+    h2 = h.square()
+    # The even derivatives of φ over φ: Hermite's polynomials.
+    more = h2 * ((m - 1) / 6 + h2 * ((m * (m - 6) + 3) / 120 + h2 * (m * (m * (m - 15) + 45) - 15) / 5040))
+    series = -m / 2 + torch.log(h) + torch.log1p(more) + 0.5 * math.log(2 / math.pi)
+    return torch.where(narrow, series, found)
 
 
 def tails_at(base: Any, bound: Any) -> Tails:
@@ -216,13 +230,24 @@ def _half_normal(base: Any, value: Tensor) -> Tails:
 
 def _cauchy(base: Any, value: Tensor) -> Tails:
     z = (value - base.loc) / base.scale
+    # Far out, where the derivative of atan2 underflows, P(Z > z) is 1 / (π z).
+    far = z.abs() > 1e100
+    near = torch.where(far, 1.0, z)
     one = torch.ones_like(z)
-    return torch.log(torch.atan2(one, -z) / math.pi), torch.log(torch.atan2(one, z) / math.pi)
+    tail = -torch.log(torch.where(far, z.abs(), 1.0)) - math.log(math.pi)
+    below, above = (torch.log(torch.atan2(one, sign * near) / math.pi) for sign in (-1.0, 1.0))
+    return (
+        torch.where(far, torch.where(z < 0, tail, -0.0), below),
+        torch.where(far, torch.where(z > 0, tail, -0.0), above),
+    )
 
 
 def _half_cauchy(base: Any, value: Tensor) -> Tails:
     z = value / base.scale
-    return torch.log(torch.atan(z) * (2 / math.pi)), torch.log(torch.atan2(torch.ones_like(z), z) * (2 / math.pi))
+    far = z > 1e100
+    near, tail = torch.where(far, 1.0, z), math.log(2 / math.pi) - torch.log(torch.where(far, z, 1.0))
+    above = torch.log(torch.atan2(torch.ones_like(z), near) * (2 / math.pi))
+    return torch.where(far, 0.0, torch.log(torch.atan(near) * (2 / math.pi))), torch.where(far, tail, above)
 
 
 def _laplace(base: Any, value: Tensor) -> Tails:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sursum.common.settings import check_setting, whole_number
 from sursum.common.torch_private import dispatch_modes, is_batched
+from sursum.core.failure import is_explaining
 from sursum.core.scan import scan
 from sursum.core.scope import current_roller
 from sursum.errors import IntegrationError
@@ -92,7 +93,8 @@ def odeint(
     control = Control(slope, times, sign, float(rtol), float(atol))
     with torch.no_grad():  # sizes are constants
         state = control.start(y0.detach(), slope(times[0], y0.detach()))
-    if current_roller() is None and not dispatch_modes() and not is_batched(state.slope) and not is_batched(y0):
+    plain = is_explaining() or (current_roller() is None and not dispatch_modes())
+    if plain and not is_batched(state.slope) and not is_batched(y0):
         return _one_by_one(control, state, y0, most)
 
     def choose(state: Any, _: None) -> tuple[IntegratorState, tuple[Tensor, Tensor, Tensor]]:
