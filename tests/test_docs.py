@@ -133,6 +133,17 @@ def test_the_picture_of_the_methods_has_a_panel_each_in_the_colours_of_the_page(
     assert [name for name in ("one", "many", "two") if f">{name}</text>" in svg] == ["one", "many"]
 
 
+def test_a_command_that_no_formula_may_have_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("sphinx")
+    pytest.importorskip("latex2mathml")
+    mathml, said = load("mathml"), list[Any]()
+    monkeypatch.setattr(mathml.log, "warning", lambda *words: said.append(words[-1]))
+    assert "<msub>" in mathml.formula(r"\operatorname{argmax}_w w")
+    assert not said
+    mathml.formula(r"\arg w")
+    assert said == [r"\arg"]
+
+
 @pytest.mark.slow
 def test_the_site_builds(tmp_path: Path) -> None:
     pytest.importorskip("sphinx")

@@ -77,7 +77,7 @@ _UNBOUNDED = (
 class Fit:
     r"""Maximise the log density of a program over its parameters and latent sites.
 
-    .. math:: \hat\theta, \hat z = \arg\max_{\theta, z} \log p(y, z \mid \theta)
+    .. math:: \hat\theta, \hat z = \operatorname{argmax}_{\theta, z} \log p(y, z \mid \theta)
 
     With parameters only this is maximum likelihood; with latent sites only it is the mode of the posterior (MAP); with
     both they are maximised jointly. A hierarchical program whose scale is a parameter or a latent site usually has no joint

@@ -64,7 +64,8 @@ _CHOICES = {
 class Laplace:
     r"""Laplace's approximation of the posterior, in unconstrained coordinates q.
 
-    .. math:: q \sim N(\hat q, A^{-1}), \qquad \hat q = \arg\max_q \log p(q), \qquad A \approx -\nabla^2 \log p(\hat q)
+    .. math:: q \sim N(\hat q, A^{-1}), \qquad \hat q = \operatorname{argmax}_q \log p(q), \qquad
+              A \approx -\nabla^2 \log p(\hat q)
 
     where :math:`\log p(q)` includes the log-Jacobians of the supports, as samplers see it. The matrix A is one of
 

@@ -91,7 +91,7 @@ def compare(programs: Mapping[str, CrossValidation]) -> Comparison:
     r"""Compare cross-validations of programs on the same data.
 
     .. math:: \mathrm{elpd}_k = \sum_i \log p_k(y_i \mid y_{-i}), \qquad
-        w = \arg\max_w \sum_i \log \sum_k w_k\, p_k(y_i \mid y_{-i})
+        w = \operatorname{argmax}_w \sum_i \log \sum_k w_k\, p_k(y_i \mid y_{-i})
 
     A difference is worth talking about where it is above 4 and a few of its standard errors; below, prefer the simpler program.
 

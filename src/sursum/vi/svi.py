@@ -51,7 +51,7 @@ _CHUNK = 2**17
 class SVI:
     r"""Fit a guide to the posterior of a model by stochastic gradient steps on a lower bound of the evidence.
 
-    .. math:: \lambda^* = \arg\max_\lambda E_{q_\lambda(z)}[\log p(x, z) - \log q_\lambda(z)]
+    .. math:: \lambda^* = \operatorname{argmax}_\lambda E_{q_\lambda(z)}[\log p(x, z) - \log q_\lambda(z)]
 
     Parameters of the guide, and those of the model that are not lifted, are trained together. They are kept in `params`, an
     explicit store: there is no global one.

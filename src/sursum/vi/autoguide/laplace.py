@@ -27,7 +27,7 @@ from sursum.vi.draws import snapshot
 class AutoLaplaceApproximation(JointGuide):
     r"""A point in unconstrained coordinates u while it is trained; then Laplace's approximation around it.
 
-    .. math:: \hat u = \arg\max_u \log p(u), \qquad q(u) = N(\hat u, A^{-1}), \qquad A = -\nabla^2 \log p(\hat u)
+    .. math:: \hat u = \operatorname{argmax}_u \log p(u), \qquad q(u) = N(\hat u, A^{-1}), \qquad A = -\nabla^2 \log p(\hat u)
 
     where :math:`\log p(u)` includes the log-Jacobians of the supports. The parameter is ``auto.loc``, of shape (n,). `median`
     returns the mode; `laplace_approximation` returns q, from which ``svi.sample(1000)`` draws. `su.infer.Laplace` does
