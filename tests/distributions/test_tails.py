@@ -181,6 +181,16 @@ def test_moments_of_truncated_normals_have_slopes_and_batches():
     assert single.mean.item() == pytest.approx(5.186504, rel=1e-6)
 
 
+def test_infinite_bounds_of_some_elements_leave_slopes_by_the_scale():
+    scale = torch.tensor(1.3, dtype=D, requires_grad=True)
+    low, high = torch.tensor([-math.inf, 0.0], dtype=D), torch.tensor([math.inf, 2.0], dtype=D)
+    q = dist.TruncatedNormal(torch.zeros((), dtype=D), scale, low=low, high=high)
+    # The first element is a whole normal, of variance 1.69.
+    assert torch.autograd.grad(q.variance[0], scale, retain_graph=True)[0].item() == pytest.approx(2.6, rel=1e-12)
+    for value in (q.mean, q.variance, q.log_prob(torch.tensor(0.5, dtype=D))):
+        assert math.isfinite(torch.autograd.grad(value.sum(), scale, retain_graph=True)[0].item())
+
+
 @pytest.mark.parametrize(
     "family", [lambda: dist.Cauchy(torch.zeros(()).double(), 1.0), lambda: dist.HalfCauchy(torch.ones(()).double())]
 )

@@ -84,9 +84,11 @@ def log_mass(base: Any, low: Tensor | None, high: Tensor | None) -> Tensor:
 
 def _narrow_normal(base: Any, low: Tensor, high: Tensor, found: Tensor) -> Tensor:
     """`found`, but for narrow intervals, between whose tails no digits are left, the integral of a series at the middle."""
+    bounded = torch.isfinite(low) & torch.isfinite(high)
+    low, high = torch.where(bounded, low, 0.0), torch.where(bounded, high, 1.0)  # infinity over a scale has no derivative
     half = (high - low) / (2 * base.scale)
     middle = ((low + high) / 2 - base.loc) / base.scale
-    narrow = (half > 0) & (half * middle.abs().clamp_min(1.0) < 0.05)
+    narrow = bounded & (half > 0) & (half * middle.abs().clamp_min(1.0) < 0.05)
     h, m = torch.where(narrow, half, 0.01), torch.where(narrow, middle, 0.0).square()
     h2 = h.square()
     # The even derivatives of φ over φ: Hermite's polynomials.

@@ -218,11 +218,11 @@ class TruncatedNormal(_OfLocationAndScale):
         zero = torch.zeros_like(self._normaliser)
         infinite = torch.full_like(zero, math.inf)
         low, high = (
-            sign * infinite if bound is None else (bound - self.loc) / self.scale + zero
+            sign * infinite if bound is None else self._units(bound, self.loc, sign * infinite)
             for bound, sign in ((self.low, -1.0), (self.high, 1.0))
         )
         mode = torch.maximum(torch.minimum(zero, high), low)
-        width = infinite if self.low is None or self.high is None else (self.high - self.low) / self.scale + zero
+        width = infinite if self.low is None or self.high is None else self._units(self.high, self.low, infinite)
         reach = 80.0 / (mode.abs() + (mode.square() + 80.0).sqrt())
         node, weight = (torch.tensor(part, dtype=zero.dtype, device=zero.device) for part in _rule())
         points, masses = [], []
@@ -236,6 +236,12 @@ class TruncatedNormal(_OfLocationAndScale):
         mass = mass / mass.sum(-1, keepdim=True)
         mean = (mass * away).sum(-1)
         return mode, mean, (mass * (away - mean.unsqueeze(-1)).square()).sum(-1)
+
+    def _units(self, bound: Tensor, origin: Tensor, infinite: Tensor) -> Tensor:
+        """A distance in units of the scale; infinity over a scale has no derivative."""
+        finite = torch.isfinite(bound) & torch.isfinite(origin)
+        away = torch.where(finite, bound, 0.0) - torch.where(finite, origin, 0.0)
+        return torch.where(finite, away / self.scale, infinite)
 
     @property
     def mean(self) -> Tensor:
