@@ -76,12 +76,13 @@ def main() -> None:
     run(other, 2)
     long, _ = timing.timed(lambda: run(other, 3))
     many = int(np.sum(other.get_extra_fields()["num_steps"]))
-    per_step = (long - short) / (many - few)
+    per_step = timing.slope(short, long, many - few)
+    calls = int(np.clip(0.3 / (per_step or short / few), 3, 20000))
     flat = np.concatenate([value.reshape(*value.shape[:2], -1) for value in samples.values()], axis=-1)
     timing.report(
-        gradient=gradient_seconds(program, data, int(np.clip(0.3 / per_step, 3, 20000))) * 1e6,
-        leapfrog=per_step * 1e6,
-        draw=(long - short) / extra * 1e6,
+        gradient=gradient_seconds(program, data, calls) * 1e6,
+        leapfrog=timing.microseconds(per_step),
+        draw=timing.microseconds(timing.slope(short, long, extra)),
         compile=max(compiling - short, 0.0),
         **timing.totals(cold, warm, options.warmup, options.draws),
         rate=timing.smallest_ess(flat) / warm,
