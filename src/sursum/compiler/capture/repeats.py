@@ -93,7 +93,7 @@ class RepeatingRecorder(Recorder):
     def score(self, fn: Any, value: Any, plainly: Callable[[Any], Any]) -> Any:
         if type(fn) in (td.Independent, dist.Independent) and type(fn.base_dist) in FAMILIES:
             return sum_rightmost(self.score(fn.base_dist, value, plainly), fn.reinterpreted_batch_ndims)
-        if type(fn) not in FAMILIES or function_modes() != 1:
+        if type(fn) not in FAMILIES or "log_prob" in vars(fn) or function_modes() != 1:
             return plainly(fn)
         with DisableTorchFunction():  # which would cost more than all of this
             inputs = (*tensors(fn), value)
@@ -147,16 +147,19 @@ class RepeatingRecorder(Recorder):
 
 
 def _layout(inputs: Sequence[Any]) -> tuple[Any, ...] | None:
-    """What decides which operators run for these tensors, and which of them are one tensor; None if one is none, or special."""
+    """What decides which operators run for these tensors, and which of them are one tensor; None if one is none, or special.
+
+    Of two with the same numbers a recording does not tell which was used, and where one has a gradient that of the other may be
+    different, such as none after `detach`: None.
+    """
     if not all(type(item) is Tensor and not is_wrapped(item) for item in inputs):
         return None
     places: dict[tuple[Any, ...], int] = {}
-    return tuple(
-        [
-            (item.shape, item.stride(), item.dtype, item.requires_grad, places.setdefault(_window(item), number))
-            for number, item in enumerate(inputs)
-        ]
-    )
+    found = [(item.requires_grad, places.setdefault(_window(item), number)) for number, item in enumerate(inputs)]
+    again = [(number, place) for number, (_, place) in enumerate(found) if place != number]
+    if any(inputs[number].requires_grad or inputs[place].requires_grad for number, place in again):
+        return None
+    return tuple([(item.shape, item.stride(), item.dtype, *facts) for item, facts in zip(inputs, found, strict=True)])
 
 
 def _window(item: Tensor) -> tuple[Any, ...]:
