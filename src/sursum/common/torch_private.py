@@ -65,6 +65,11 @@ __all__ = [
 class TorchDispatchMode(_TorchDispatchMode):
     """The base of dispatch modes."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """False: torch would import Dynamo, two seconds, to wrap a mode otherwise."""
+        return False
+
 
 class FreeSizes:
     """Tensors without numbers, some of whose sizes are symbols.
