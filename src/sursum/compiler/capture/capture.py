@@ -28,6 +28,7 @@ from sursum.compiler.capture.where import site_at_work
 from sursum.compiler.graph.assumption import same_bits
 from sursum.compiler.graph.compare import compare
 from sursum.compiler.graph.graph import Graph, Where, is_inner
+from sursum.compiler.graph.hiding import may_hide
 from sursum.errors import CaptureError, EscapeError, SursumError
 
 # Held by the capture that controls torch's switches, which are process-wide.
@@ -117,7 +118,8 @@ class Capture:
     finite number, or at the last one. `points` are those of the recordings, `found` the results there, and `python_backward` is
     whether autograd runs Python for its gradient. If the first recording is `enough`, there is no second. `replay`, if given,
     makes what executes the first recording: where all outputs of a plain run of `fn` at the second point are those bits, the
-    run is not recorded. Rounding is that of the same operators, so that a number or a branch that has escaped changes them.
+    run is not recorded. Rounding is that of the same operators, so that a number or a branch that has escaped changes them,
+    unless an operator may leave it out at both points: then the second run is recorded, too.
     """
 
     def __init__(
@@ -164,7 +166,10 @@ class Capture:
 
     def _is_cheap(self) -> bool:
         """Whether a plain run tells as much as a recording, in less time: a loop's step is recorded once, and run each time."""
-        return self._gradient and self.is_plain and not any(is_inner(node.op) for node in self.graph.nodes)
+        if not (self._gradient and self.is_plain) or any(is_inner(node.op) for node in self.graph.nodes):
+            return False
+        density, _, *others = self.graph.outputs
+        return not may_hide(replace(self.graph, outputs=(density, *others)))
 
     def _replayed(
         self, points: Sequence[Tensor], replay: Callable[[Tensor], Sequence[Tensor]]
