@@ -48,6 +48,23 @@ def assignments(x):
     return [one for one, _ in found], weights / weights.sum()
 
 
+def test_the_program_does_not_run_for_each_draw():
+    """Data in single precision, and one family at every row: what was recorded once is replayed for all draws."""
+    runs = 0
+
+    def mixture(y):
+        nonlocal runs
+        runs += 1
+        mu = su.sample("mu", dist.Normal(0.0, 3.0).expand((2,)).to_event(1))
+        with su.plate("rows", len(y)):
+            su.sample("y", dist.Normal(mu[su.sample("z", dist.Categorical(torch.tensor([0.4, 0.6])))], 1.0), obs=y)
+
+    posterior = by_hand(mixture, ["mu"], 50, torch.tensor([0.5, -1.0, 1.5]))
+    runs = 0
+    discrete_probabilities(posterior)
+    assert runs < 10
+
+
 def test_probabilities_are_those_of_all_assignments():
     posterior = by_hand(tree, ["x"], 2, Y)
     found = discrete_probabilities(posterior)

@@ -133,6 +133,23 @@ def test_parameters_are_recorded_in_double(monkeypatch: pytest.MonkeyPatch) -> N
     assert not any(value.dtype is torch.float32 for value in repeated.values.values() if value.id not in repeated.constants)
 
 
+def test_data_that_are_read_again_are_converted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As they are where the density is recorded operator by operator: else two recordings would be two graphs."""
+    data = torch.tensor([[0.3, 0.4], [0.1, -0.2], [0.5, 0.6]])
+
+    def model() -> None:
+        a = su.sample("a", dist.Normal(torch.zeros(2, **DOUBLE), 1.0).to_event(1))
+        for k in range(3):
+            su.sample(f"x{k}", dist.Normal(a, torch.ones(2, **DOUBLE)).to_event(1), obs=data[k])
+            su.factor(f"f{k}", (data[k] * a).sum())
+
+    families = repeats.FAMILIES
+    plain, _ = record(model, monkeypatch, frozenset())
+    repeated, count = record(model, monkeypatch, families)
+    assert difference(plain, repeated) is None
+    assert count == 2
+
+
 def test_a_family_of_the_program_is_run_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
     class Counting(dist.Normal):
         runs = 0

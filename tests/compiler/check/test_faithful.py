@@ -439,7 +439,7 @@ def walk() -> None:
     ("model", "recordings"),
     [
         (lambda: su.factor("f", -(normal("z").exp() ** 2)), 1),  # its graph has the program's numbers at the second point
-        (groups, 1),
+        (groups, 2),  # what indexing leaves out might hide a number
         (walk, 2),  # a run of its steps takes longer than their recording
     ],
     ids=["plain", "groups", "scan"],

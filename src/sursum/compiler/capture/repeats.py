@@ -17,6 +17,7 @@ import torch.distributions as td
 from torch import Tensor
 
 from sursum import distributions as dist
+from sursum.common.precision import NARROW
 from sursum.common.torch_private import (
     DisableTorchDispatch,
     DisableTorchFunction,
@@ -32,6 +33,8 @@ from sursum.compiler.capture.recorder import Recorder
 from sursum.compiler.graph.graph import Node, Ref, Where, is_inner, refs_of
 from sursum.compiler.recent import RECENT
 from sursum.distributions.rebuild import tensors
+
+aten = torch.ops.aten
 
 _NAMES = ("Cauchy", "Exponential", "Gamma", "HalfCauchy", "HalfNormal", "Laplace", "Normal", "Poisson", "StudentT")
 
@@ -97,7 +100,7 @@ class RepeatingRecorder(Recorder):
             return plainly(fn)
         with DisableTorchFunction():  # which would cost more than all of this
             inputs = (*tensors(fn), value)
-            layout = _layout(inputs)
+            layout = None if any(map(self._is_converted, inputs)) else _layout(inputs)
         if layout is None:
             return plainly(fn)
         key = type(fn), type(fn).log_prob, fn.batch_shape, torch.is_grad_enabled(), torch.get_default_dtype(), layout
@@ -111,6 +114,10 @@ class RepeatingRecorder(Recorder):
                 return found
         repeat = self._repeats[key]
         return plainly(fn) if repeat is None else self._again(repeat, inputs)
+
+    def _is_converted(self, item: Any) -> bool:
+        """Whether there is a double of narrow data, or must be one that autograd follows."""
+        return isinstance(item, Tensor) and item.dtype in NARROW and (item.requires_grad or id(item) in self._converted)
 
     def _first(self, inputs: Sequence[Tensor], run: Callable[[], Any]) -> tuple[Any, Repeat | None]:
         """The result of `run`, and what was recorded of it; None if that cannot be repeated."""
@@ -129,8 +136,11 @@ class RepeatingRecorder(Recorder):
         where, found = self._where(), list(inputs)
         with DisableTorchFunction(), DisableTorchDispatch():
             for op, pattern, kwargs in repeat.steps:
-                facts, reads = self._facts_of(op)[0], list[Ref]()
                 args = [found[item.number] if type(item) is _Slot else item for item in pattern]
+                if op is aten._to_copy.default and args[0].dtype in NARROW:  # for all that reads these data afterwards
+                    found.append(self._convert(args[0]))
+                    continue
+                facts, reads = self._facts_of(op)[0], list[Ref]()
                 refs = tuple([self._refs(item, reads, facts, where) for item in args])
                 out = op(*args, **kwargs)
                 self._forward.setdefault(next_sequence_number() - 1, where)
