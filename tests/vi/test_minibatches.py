@@ -1,5 +1,6 @@
 """Minibatches: by arguments, by a plate's subsample; on every engine the gradient is the programs' own."""
 
+import copy
 import pickle
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 
 import sursum as su
 import sursum.distributions as dist
+from sursum.distributions import constraints
 from sursum.errors import CallError, DiagnosticWarning, EngineWarning, GuideError
 from sursum.infer import SVI, RenyiELBO, Trace_ELBO, TraceMeanField_ELBO, autoguide
 
@@ -265,3 +267,63 @@ def test_a_run_that_was_pickled_goes_on_as_it_would_have():
     again = pickle.loads(pickle.dumps(svi))
     assert again.step(X[16:32], Y[16:32]) == svi.step(X[16:32], Y[16:32])
     assert torch.equal(again.params["auto.loc.w"], svi.params["auto.loc.w"])
+
+
+@pytest.mark.parametrize("options", [{"momentum": 0.9}, None])
+def test_what_is_changed_between_captured_steps_counts_in_the_next(options):
+    def model(y):
+        scale = su.param("scale", torch.tensor([1.5, 2.5]), constraint=constraints.positive)
+        z = su.sample("z", dist.Normal(torch.tensor([0.5, -0.5]), 1.0).to_event(1))
+        with su.plate("rows", len(y)):
+            su.sample("y", dist.Normal(z * factor, scale).to_event(1), obs=y)
+
+    def losses(engine):
+        nonlocal factor
+        factor = 1.0
+        optim = su.optim.Adam({"lr": 0.1}) if options is None else su.optim.SGD({"lr": 0.01, **options})
+        svi = su.infer.SVI(model, su.infer.autoguide.AutoDelta(model), optim, seed=0, engine=engine)
+        batch = torch.tensor([[1.0, 2.0], [0.5, -1.0], [3.0, 0.0]])
+
+        def steps(data=batch):
+            return [svi.step(data) for _ in range(3)]
+
+        found = steps()
+        leaf = svi.params.unconstrained["scale"]
+        version = leaf._version
+        found += steps()
+        assert leaf._version > version  # autograd must notice that a graph has other values
+        leaf.data.mul_(0.5)
+        found += steps()
+        leaf.data = torch.tensor([0.2, 0.3], dtype=torch.float64)
+        found += steps()
+        svi.optimizer.param_groups[0]["lr"] *= 0.1
+        found += steps()
+        kept = copy.deepcopy(svi.optimizer.state_dict())
+        found += steps(batch[:2])
+        svi.optimizer.load_state_dict(kept)
+        found += steps()
+        for state in svi.optimizer.state.values():
+            for value in state.values():
+                if value is not None and value.dim():
+                    value.zero_()
+        found += steps()
+        batch[0, 0] = 7.0
+        found += steps()
+        factor = 2.0
+        found += steps()
+        return found
+
+    factor = 1.0
+    assert losses("native") == pytest.approx(losses("eager"), rel=1e-5)
+
+
+def test_a_schedule_moves_the_rate_of_captured_steps():
+    def model(y):
+        su.sample("y", dist.Normal(su.sample("z", dist.Normal(0.0, 1.0)), 1.0), obs=y)
+
+    def losses(engine):
+        optim = su.optim.Adam({"lr": 0.5}, scheduler=lambda made: torch.optim.lr_scheduler.StepLR(made, 3, 0.3))
+        svi = su.infer.SVI(model, su.infer.autoguide.AutoDelta(model), optim, seed=0, engine=engine)
+        return [svi.step(torch.tensor(2.0)) for _ in range(12)]
+
+    assert losses("native") == pytest.approx(losses("eager"), rel=1e-5)

@@ -22,7 +22,8 @@ class Batch:
     tensors: tuple[Tensor, ...]
     key: Hashable
     leaves: tuple[Any, ...]
-    spec: Any
+    spec: Any  # how containers hold the leaves; None where each leaf is an argument, the last ones named
+    names: tuple[str, ...]
 
     @classmethod
     def of(cls, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Batch:
@@ -31,8 +32,11 @@ class Batch:
         Raises:
             CaptureError: an argument that is neither a tensor, nor a number or string, nor a tuple, list or dict of such.
         """
-        leaves, spec = tree_flatten((tuple(args), dict(kwargs)))
-        key: list[Hashable] = []
+        leaves, spec, shown = [*args, *kwargs.values()], None, str(len(args))
+        if not all(type(leaf) is Tensor or type(leaf) in _PLAIN for leaf in leaves):
+            leaves, spec = tree_flatten((tuple(args), dict(kwargs)))
+            shown = str(spec)
+        key: list[Hashable] = [shown, *kwargs]
         for leaf in leaves:
             if isinstance(leaf, Tensor):
                 if type(leaf) is not Tensor or leaf.layout is not torch.strided or leaf.requires_grad:
@@ -43,12 +47,15 @@ class Batch:
             else:
                 raise CaptureError(f"an argument is a {type(leaf).__name__}, which may hold other data in the next step")
         tensors = tuple(leaf for leaf in leaves if isinstance(leaf, Tensor))
-        return cls(tensors, (str(spec), tuple(key)), tuple(leaves), spec)
+        return cls(tensors, tuple(key), tuple(leaves), spec, tuple(kwargs))
 
     def arguments(self, tensors: Sequence[Tensor]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments with other tensors of the same shapes."""
         left = iter(tensors)
         filled = [next(left) if isinstance(leaf, Tensor) else leaf for leaf in self.leaves]
+        if self.spec is None:
+            count = len(filled) - len(self.names)
+            return tuple(filled[:count]), dict(zip(self.names, filled[count:], strict=True))
         args, kwargs = tree_unflatten(filled, self.spec)
         return args, kwargs
 

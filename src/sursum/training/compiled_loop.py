@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.autograd.graph import increment_version
 
 from sursum.compiler.native.library.loaded import load
 from sursum.training.packed import Packed
@@ -48,6 +49,12 @@ class _Task(ctypes.Structure):
         ("slope", ctypes.c_void_p),
         ("first", ctypes.c_void_p),
         ("second", ctypes.c_void_p),
+        ("parts", ctypes.c_int64),
+        ("sizes", ctypes.c_void_p),
+        ("values", ctypes.c_void_p),
+        ("firsts", ctypes.c_void_p),
+        ("seconds", ctypes.c_void_p),
+        ("counts", ctypes.c_void_p),
     )
 
 
@@ -116,12 +123,16 @@ class TrainingLoop:
             rule.number, rule.a, rule.b, rule.eps, rule.decay, int(rule.flag), 0,
             *(a.ctypes.data for a in (self._point, self._out, self._weight, self._slope, self._first, self._second)),
         )  # fmt: skip
+        self._pointer = ctypes.addressof(self._task)
+        self._tensors: list[Tensor] = []
+        self._places: list[int] = []
+        self._tables: list[Any] = []
 
-    def steps(self, noise: Array, rates: Array, losses: Array, optimizer: torch.optim.Optimizer) -> int:
-        """Take a step for each row of `noise`, up to the first failure; parameters and the optimiser's state are written back.
+    def steps(self, noise: Tensor, rates: Array, losses: Array, optimizer: torch.optim.Optimizer) -> int:
+        """Take a step for each row of `noise`, up to the first failure; parameters and the optimiser's state are written into.
 
         Args:
-            noise: (steps, particles · width), contiguous: all that a particle takes besides the parameters.
+            noise: float64, (steps, particles · width), contiguous: all that a particle takes besides the parameters.
             rates: the learning rate at each step.
             losses: filled with the loss at each step.
 
@@ -129,14 +140,76 @@ class TrainingLoop:
             The number of steps taken.
         """
         leaves = list(self.objective.leaves.values())
-        self._point[: self.objective.dim] = self.objective.coordinates()
-        self._task.taken = self._read(optimizer, leaves)
-        pointers = (noise.ctypes.data, rates.ctypes.data, losses.ctypes.data)
-        taken = int(self._steps(ctypes.byref(self._task), len(rates), *pointers))
-        self.objective.write(self._point[: self.objective.dim].copy())
-        if taken:
-            self._write(optimizer, leaves, self._task.taken + taken)
+        bound = self._bind(optimizer, leaves)
+        if not bound:
+            self._point[: self.objective.dim] = self.objective.coordinates()
+            self._task.taken = self._read(optimizer, leaves)
+        taken = int(self._steps(self._pointer, len(rates), noise.data_ptr(), rates.ctypes.data, losses.ctypes.data))
+        if bound:
+            increment_version(leaves)
+        else:
+            self.objective.write(self._point[: self.objective.dim].copy())
+            if taken:
+                self._write(optimizer, leaves, self._task.taken + taken)
         return taken
+
+    def _bind(self, optimizer: torch.optim.Optimizer, leaves: Sequence[Tensor]) -> bool:
+        """Let the loop read and write the tensors themselves, where they are as it takes them; False if they are not.
+
+        They are looked up before every call: a user may have put others in their place, or their memory elsewhere.
+        """
+        names = [name for name in (self.rule.first, self.rule.second) if name is not None]
+        if self.rule.number:
+            names.append("step")
+        tensors = list(leaves)
+        for leaf in leaves:
+            state = optimizer.state.get(leaf)
+            if state is None:
+                tensors = [] if names else tensors
+                break
+            tensors += [state.get(name) for name in names]
+        try:
+            places = [tensor.data_ptr() for tensor in tensors]
+        except AttributeError:  # a state that is None, or a number
+            places = []
+        if not places or places != self._places or any(a is not b for a, b in zip(tensors, self._tensors, strict=True)):
+            self._tensors, self._places = [], []
+            self._task.parts = 0
+            self._task.values = self._task.firsts = self._task.seconds = self._task.counts = None
+            if not places or not self._point_to(leaves, names, tensors):
+                return False
+            self._tensors, self._places = tensors, places
+        if self.rule.number:
+            self._task.taken = int(tensors[-1])
+        else:
+            self._task.taken = int(bool(names))
+        return True
+
+    def _point_to(self, leaves: Sequence[Tensor], names: Sequence[str], tensors: Sequence[Tensor]) -> bool:
+        """Fill the tables of addresses; False where a tensor is not one whose memory the loop understands."""
+        columns: dict[str, list[Tensor]] = {"": list(leaves)}
+        for k, name in enumerate(names):
+            columns[name] = list(tensors[len(leaves) + k :: len(names)])
+        for name, column in columns.items():
+            for tensor, leaf in zip(column, leaves, strict=True):
+                count = name == "step"
+                right = tensor.dtype is (torch.float32 if count else torch.float64)
+                if not (right and tensor.is_contiguous() and tensor.numel() == (1 if count else leaf.numel())):
+                    return False
+                if tensor.device.type != "cpu":
+                    return False
+
+        def table(name: str | None) -> Any:
+            return None if name not in columns else np.array([tensor.data_ptr() for tensor in columns[name]], np.uintp)
+
+        sizes = np.array([leaf.numel() for leaf in leaves], np.int64)
+        values, first, second, counts = table(""), table(self.rule.first), table(self.rule.second), table("step")
+        self._tables = [sizes, values, first, second, counts]  # kept alive
+        self._task.parts = len(leaves)
+        self._task.sizes, self._task.values, self._task.firsts, self._task.seconds, self._task.counts = (
+            None if one is None else one.ctypes.data for one in self._tables
+        )
+        return True
 
     def _averages(self) -> list[tuple[str, Array]]:
         named = ((self.rule.first, self._first), (self.rule.second, self._second))
@@ -165,5 +238,5 @@ class TrainingLoop:
             for name, array in self._averages():
                 state[name] = torch.from_numpy(array[at : at + leaf.numel()].copy()).reshape(leaf.shape)
             if self.rule.number:
-                state["step"] = torch.tensor(float(steps))
+                state["step"] = torch.tensor(float(steps), dtype=torch.float32)
             at += leaf.numel()

@@ -23,6 +23,10 @@ struct task {
     double *weight;         /* particles */
     double *slope;          /* dim; with one particle the gradient in `out` itself */
     double *first, *second; /* the optimiser's running averages, dim each */
+    int64_t parts;          /* tensors in which parameters and averages lie; 0: the caller copies them */
+    const int64_t *sizes;   /* of each, together dim */
+    double *const *values, *const *firsts, *const *seconds; /* where they lie; NULL: the rule has no such average */
+    float *const *counts;   /* where the number of steps is written; NULL: nowhere */
 };
 
 /* Loss and gradient over all particles; not 0 if a check of the programs failed. */
@@ -154,8 +158,20 @@ static void move(const struct task *t, double rate, int64_t step)
     }
 }
 
-/* Takes `steps` steps, or as many as go well: the number. Where one does not, the parameters are those before it. */
-int64_t sursum_steps(const struct task *t, int64_t steps, const double *noise, const double *rates, double *losses)
+/* Tensors into one vector, or back. */
+static void gather(const struct task *t, double *to, double *const *from)
+{
+    for (int64_t k = 0; from && k < t->parts; to += t->sizes[k++])
+        memcpy(to, from[k], sizeof(double) * t->sizes[k]);
+}
+
+static void scatter(const struct task *t, const double *from, double *const *to)
+{
+    for (int64_t k = 0; to && k < t->parts; from += t->sizes[k++])
+        memcpy(to[k], from, sizeof(double) * t->sizes[k]);
+}
+
+static int64_t take(const struct task *t, int64_t steps, const double *noise, const double *rates, double *losses)
 {
     for (int64_t k = 0; k < steps; k++) {
         if (evaluate(t, noise + k * t->particles * t->noise, losses + k) || !all_finite(t, losses[k]))
@@ -164,4 +180,21 @@ int64_t sursum_steps(const struct task *t, int64_t steps, const double *noise, c
         move(t, rates[k], t->taken + k + 1);
     }
     return steps;
+}
+
+/* Takes `steps` steps, or as many as go well: the number. Where one does not, the parameters are those before it. */
+int64_t sursum_steps(const struct task *t, int64_t steps, const double *noise, const double *rates, double *losses)
+{
+    gather(t, t->point, t->values);
+    gather(t, t->first, t->firsts);
+    gather(t, t->second, t->seconds);
+    const int64_t taken = take(t, steps, noise, rates, losses);
+    if (taken) {
+        scatter(t, t->point, t->values);
+        scatter(t, t->first, t->firsts);
+        scatter(t, t->second, t->seconds);
+        for (int64_t k = 0; t->counts && k < t->parts; k++)
+            *t->counts[k] = (float)(t->taken + taken);
+    }
+    return taken;
 }

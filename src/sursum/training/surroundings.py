@@ -15,6 +15,8 @@ from sursum.common.torch_private import DisableTorchFunction
 from sursum.common.user_frame import is_users
 
 _PLAIN = (int, float, bool, str, bytes, type(None), complex)
+_COMPARED = (*_PLAIN, Tensor)
+_EXACTLY = frozenset(_PLAIN)
 _DEPTH = 4
 _LONGEST = 256
 
@@ -49,7 +51,7 @@ class Surroundings:
 
     def changed(self) -> bool:
         """Whether any of it has changed since."""
-        return any(look() != before for look, before in zip(self._looks, self._before, strict=True))
+        return [look() for look in self._looks] != self._before
 
     def _follow(self, item: Any, depth: int) -> None:
         if isinstance(item, (*_PLAIN, type)) or depth > _DEPTH or id(item) in self._seen:
@@ -134,8 +136,9 @@ def _names(code: types.CodeType) -> Iterator[str]:
 
 def _key(value: Any) -> Any:
     """A number or string itself; for anything else which object it is, and for a tensor whether it was written to."""
-    if isinstance(value, _PLAIN):
-        return type(value), value
+    kind = type(value)
+    if kind in _EXACTLY or isinstance(value, _PLAIN):
+        return kind, value
     return (id(value), _version(value)) if isinstance(value, Tensor) else id(value)
 
 
@@ -155,11 +158,11 @@ def _entry(names: Mapping[str, Any], name: str) -> Any:
 
 
 def _plain_values(items: Mapping[Any, Any]) -> Any:
-    return [_key(value) for value in list(items.values()) if isinstance(value, (*_PLAIN, Tensor))]
+    return [_key(value) for value in list(items.values()) if isinstance(value, _COMPARED)]
 
 
 def _plain_items(items: Any) -> Any:
-    return [_key(value) for value in items if isinstance(value, (*_PLAIN, Tensor))]
+    return [_key(value) for value in items if isinstance(value, _COMPARED)]
 
 
 def _training(net: nn.Module) -> list[bool]:
@@ -167,5 +170,11 @@ def _training(net: nn.Module) -> list[bool]:
 
 
 def _version(tensor: Tensor) -> int:
+    if type(tensor) is Tensor or type(tensor) is nn.Parameter:  # most are, and have no functions of their own
+        return _count(tensor)
     with DisableTorchFunction():
-        return 0 if tensor.is_inference() else tensor._version
+        return _count(tensor)
+
+
+def _count(tensor: Tensor) -> int:
+    return 0 if tensor.is_inference() else tensor._version

@@ -131,6 +131,32 @@ class ByTorch:
         )
 
 
+class Rows:
+    """Memory for what some steps take besides the parameters: in each row, for each particle, what is drawn and then the batch.
+
+    Args:
+        steps: how many rows.
+        drawn: how many numbers are drawn for a particle.
+        like: a batch of the shape of all.
+    """
+
+    def __init__(self, steps: int, particles: int, drawn: int, like: Batch) -> None:
+        sizes = [tensor.numel() for tensor in like.tensors]
+        with torch.inference_mode(False):  # it is written to again, perhaps outside of that mode
+            self._all = torch.empty(steps, particles, drawn + sum(sizes), dtype=torch.float64)
+        self._drawn, *parts = self._all.split([drawn, *sizes], 2)
+        shapes = [(particles, *tensor.shape) for tensor in like.tensors]
+        self._parts = [[part[k].view(shape) for part, shape in zip(parts, shapes, strict=True)] for k in range(steps)]
+
+    def filled(self, drawn: Tensor, batches: Sequence[Batch]) -> Tensor:
+        """Row k with the numbers `drawn[k]` and the tensors of batch k: (steps, particles · width)."""
+        self._drawn.copy_(drawn.view(self._drawn.shape))
+        for parts, batch in zip(self._parts, batches, strict=True):
+            for part, tensor in zip(parts, batch.tensors, strict=True):
+                part.copy_(tensor)
+        return self._all.view(len(self._parts), -1)
+
+
 class InC:
     """Runs the captured loss: in C, many steps per call, if the loop implements the optimiser; otherwise step by step.
 
@@ -146,6 +172,7 @@ class InC:
         self._drawn_width = goal.noise + sum(count for count, _ in goal.requests)
         self._rows = max(1, min(_LONGEST, _BLOCK // max(self._drawn_width * self.particles, 1)))
         self._drawn: tuple[int, Tensor] = (-1, torch.empty(0))
+        self._row: Rows | None = None  # where each step by itself has what is drawn and its batch
         optimizer = training.ready()
         rule = self._rule = rule_of(optimizer)
         plateau = isinstance(training.scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)
@@ -174,13 +201,13 @@ class InC:
             while at < steps:
                 rows = self._draw(self.training.steps)[: steps - at]
                 if batches:
-                    rows = self._with_batches(rows, batches[at : at + len(rows)])
+                    rows = self._with_batches(rows, batches[at : at + rows.shape[0]])
                 if self._loop is None:
                     self._step(rows[0], batches[at] if batches else None)
                     at += 1
                 else:
-                    self._many(self._loop, rows, batches[at : at + len(rows)])
-                    at += len(rows)
+                    self._many(self._loop, rows, batches[at : at + rows.shape[0]])
+                    at += rows.shape[0]
 
     def _draw(self, step: int) -> Tensor:
         """Noise and indices of this step and the rest of its block: (steps, particles · (noise + indices))."""
@@ -206,27 +233,28 @@ class InC:
 
     def _with_batches(self, drawn: Tensor, batches: Sequence[Batch]) -> Tensor:
         """What is drawn for some steps with the batch of each beside it, in each of its particles."""
-        empty = torch.zeros(0, dtype=torch.float64)
-        data = [torch.cat([empty, *(t.reshape(-1).double() for t in batch.tensors)]) for batch in batches]
-        rows = drawn.reshape(len(drawn), self.particles, -1)
-        together = torch.stack(data)[:, None].expand(-1, self.particles, -1)
-        return torch.cat([rows, together], 2).reshape(len(drawn), -1)
+        if not batches[0].tensors:
+            return drawn
+        if len(batches) > 1:
+            return Rows(len(batches), self.particles, self._drawn_width, batches[0]).filled(drawn, batches)
+        if self._row is None:
+            self._row = Rows(1, self.particles, self._drawn_width, batches[0])
+        return self._row.filled(drawn, batches)
 
     def _many(self, loop: TrainingLoop, rows: Tensor, batches: Sequence[Batch]) -> None:
         training = self.training
         optimizer = training.ready()
-        before = copy.deepcopy(_schedule_state(training))
-        rates = np.empty(len(rows))
-        for k in range(len(rows)):
-            rates[k] = optimizer.param_groups[0]["lr"]
-            training.schedule(0.0)
-            if training.scheduler is None:
-                rates[:] = rates[0]
-                break
-        losses = np.empty(len(rows))
-        taken = loop.steps(np.ascontiguousarray(rows.numpy()), rates, losses, optimizer)
+        count = rows.shape[0]
+        rates, losses = np.empty(count), np.empty(count)
+        rates.fill(optimizer.param_groups[0]["lr"])
+        if training.scheduler is not None:
+            before = copy.deepcopy(training.scheduler.state_dict())
+            for k in range(count):
+                rates[k] = optimizer.param_groups[0]["lr"]
+                training.schedule(0.0)
+        taken = loop.steps(rows.contiguous(), rates, losses, optimizer)
         training.losses.frombytes(losses[:taken].tobytes())
-        if taken < len(rows):
+        if taken < count:
             if training.scheduler is not None:
                 training.scheduler.load_state_dict(before)
                 for group in optimizer.param_groups:
@@ -368,7 +396,3 @@ class Engines:
         known = step.prepare(trained, *given, seed=number, state=training.baselines)
         assert known is not None
         return ByTorch(bound, step, training, known, (args, kwargs))
-
-
-def _schedule_state(training: Training) -> Any:
-    return None if training.scheduler is None else training.scheduler.state_dict()
