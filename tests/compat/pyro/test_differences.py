@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import re
 
@@ -251,3 +252,77 @@ def test_a_mixture_is_summed_out_and_its_sites_recovered():
     held = poutine.replay(model, trace=poutine.trace(guide).get_trace(data))
     found = poutine.trace(infer.infer_discrete(held, temperature=0, first_available_dim=-2)).get_trace(data)
     assert found.nodes["k"]["value"].tolist() == [0, 0, 1, 1, 1]
+
+
+@pytest.mark.parametrize("captured", [True, False])
+def test_what_is_changed_between_steps_counts_in_the_next(captured):
+    """By hand: the loss is a sum of squares, of which a step of SGD takes off a known share."""
+    factor = 1.0
+    net = torch.nn.Linear(2, 1, bias=False)
+
+    def model(x):
+        pyro.module("net", net)
+        shift = pyro.param("shift", torch.tensor([1.0, -2.0, 0.5]))
+        pyro.factor("f", -factor * (net(x) ** 2).sum() - (shift**2).sum())
+
+    pyro.clear_param_store()
+    with settings.context(capture_steps=captured):
+        svi = infer.SVI(model, lambda x: None, optim.SGD({"lr": 0.125}), infer.Trace_ELBO())
+        eye = torch.eye(2)
+        for _ in range(36):
+            svi.step(eye)
+        net.weight.data.copy_(torch.tensor([[3.0, 4.0]]))
+        pyro.get_param_store()["shift"] = torch.tensor([1.0, 2.0, 2.0])
+        assert svi.step(eye) == pytest.approx(25.0 + 9.0)
+        assert svi.step(eye) == pytest.approx((25.0 + 9.0) * 0.75**2)
+        assert net.weight.tolist() == [pytest.approx([3.0 * 0.75**2, 4.0 * 0.75**2])]
+        with torch.no_grad():
+            pyro.param("shift").unconstrained().fill_(1.0)
+            net.weight.fill_(1.0)
+        for made in svi.optim.optim_objs.values():
+            made.param_groups[0]["lr"] = 0.25
+        assert svi.step(eye) == pytest.approx(2.0 + 3.0)
+        assert svi.step(eye) == pytest.approx((2.0 + 3.0) * 0.5**2)
+        net.weight.data.fill_(2.0)
+        assert svi.step(torch.eye(2)[:1]) == pytest.approx(4.0 + 3.0 * 0.5**4)
+        net.weight.data = torch.tensor([[2.0, 2.0]])
+        factor = 3.0
+        assert svi.step(eye) == pytest.approx(24.0 + 3.0 * 0.5**6)
+
+
+@pytest.mark.parametrize("captured", [True, False])
+def test_states_of_the_optimiser_are_set_between_steps(captured):
+    def model():
+        pyro.factor("f", -(pyro.param("x", torch.tensor([1.0, 3.0])) ** 2).sum())
+
+    pyro.clear_param_store()
+    with settings.context(capture_steps=captured):
+        svi = infer.SVI(model, lambda: None, optim.SGD({"lr": 0.02, "momentum": 0.5}), infer.Trace_ELBO())
+        for _ in range(36):
+            svi.step()
+        kept, values = copy.deepcopy(svi.optim.get_state()), pyro.param("x").detach().clone()
+        first = [svi.step() for _ in range(3)]
+        svi.optim.set_state(kept)
+        pyro.param("x").data.copy_(values)
+        assert [svi.step() for _ in range(3)] == pytest.approx(first)
+        assert first[0] > 1e-9
+        for made in svi.optim.optim_objs.values():
+            made.param_groups[0]["lr"] = 0.0
+        before = pyro.param("x").detach().clone()
+        svi.step()
+        assert torch.equal(pyro.param("x").detach(), before)
+
+
+def test_another_rule_for_one_parameter_is_taken_by_pyros_optimisers():
+    def model():
+        pyro.factor("f", -(pyro.param("x", torch.tensor(1.0)) ** 2) - pyro.param("y", torch.tensor(1.0)) ** 2)
+
+    pyro.clear_param_store()
+    svi = infer.SVI(model, lambda: None, optim.SGD({"lr": 0.125}), infer.Trace_ELBO())
+    for _ in range(36):
+        svi.step()
+    first, _ = svi.optim.optim_objs.values()
+    first.param_groups[0]["lr"] = 0.25
+    svi.step()
+    assert float(pyro.param("x").detach()) == pytest.approx(0.75**36 * 0.5)
+    assert float(pyro.param("y").detach()) == pytest.approx(0.75**37)

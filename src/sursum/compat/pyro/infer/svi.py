@@ -17,7 +17,7 @@ from sursum.compat.pyro.store import leaves_of
 from sursum.errors import OptionError, VariationalError
 
 THEMSELVES = 32
-"""How many steps run the programs themselves: a capture costs about as much."""
+"""How many steps run the programs themselves, and so have Pyro's draws at a seed: a capture costs about as much."""
 
 
 class SVI:

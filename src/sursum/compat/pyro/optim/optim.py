@@ -36,6 +36,7 @@ class PyroOptim:
         self._names: dict[Tensor, str] = {}
         self._pending: dict[str, Any] = {}
         self.before_state: Callable[[], None] = lambda: None
+        self.after_state: Callable[[], None] = lambda: None
 
     @staticmethod
     def of(given: Any) -> PyroOptim:
@@ -101,6 +102,7 @@ class PyroOptim:
             state = self._pending.pop(self._names[leaf], None)
             if state is not None:
                 made.load_state_dict(state)
+        self.after_state()
 
     def save(self, filename: str | os.PathLike[str]) -> None:
         """Write `get_state` to a file."""
