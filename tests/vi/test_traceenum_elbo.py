@@ -1,6 +1,7 @@
 """`TraceEnum_ELBO`: exact sums over discrete sites of guide and model, in value and gradient."""
 
 import itertools
+import random
 
 import numpy as np
 import pytest
@@ -224,3 +225,20 @@ def test_dropout_is_the_same_in_the_runs_that_are_compared():
             su.sample("y", dist.Normal(f(torch.ones(3, 1))[:, 0] + z, 1.0), obs=Y)
 
     assert np.isfinite(SVI(program, lambda: None, su.optim.Adam(lr=1e-2), Trace_ELBO(), seed=0).step())
+
+
+def test_noise_of_numpy_and_python_is_the_same_in_the_runs_that_are_compared():
+    """Nor is what a program draws by their global generators, which go on from where they were."""
+
+    def program():
+        noise = random.gauss(0.0, 1.0) + np.random.randn(3)
+        with su.plate("rows", 3):
+            z = su.sample("z", dist.Bernoulli(0.3))
+            su.sample("y", dist.Normal(torch.as_tensor(noise) + su.param("a", torch.tensor(0.0)) + z, 1.0), obs=Y)
+
+    random.seed(3)
+    np.random.seed(3)
+    svi = SVI(program, lambda: None, su.optim.Adam(lr=1e-2), Trace_ELBO(), seed=0)
+    with pytest.warns(EngineWarning, match="a random generator"):
+        losses = [svi.step() for _ in range(5)]
+    assert len(set(losses)) == 5

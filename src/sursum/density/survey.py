@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import field, replace
@@ -143,10 +144,18 @@ def _numbers(seed: int, place: int, size: int, shape: tuple[int, ...]) -> np.nda
 
 @contextmanager
 def same_draws(rng_seed: int) -> Iterator[None]:
-    """Begin the random numbers of a program anew, those of layers such as dropout too: runs of it can be compared."""
+    """Begin the random numbers of a program anew, also those of layers such as dropout, of NumPy and of Python: runs of it can
+    be compared."""
+    states = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(devices=[]), seed(rng_seed=rng_seed):
         torch.default_generator.manual_seed(rng_seed)
-        yield
+        random.seed(rng_seed)
+        np.random.seed(rng_seed % (1 << 32))
+        try:
+            yield
+        finally:
+            random.setstate(states[0])
+            np.random.set_state(states[1])
 
 
 @contextmanager
