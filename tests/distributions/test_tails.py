@@ -140,6 +140,25 @@ def test_narrow_intervals_of_a_normal_keep_their_digits(start, width):
     assert [float(x) for x in slopes] == pytest.approx(by_ends, rel=1e-9)
 
 
+@pytest.mark.parametrize("start", [0.0, -0.5, 40.0, -3e6, 3e30])
+@pytest.mark.parametrize("width", [1e-14, 1e-8, 1e-3, 1.0, 1e8, 1e40])
+@pytest.mark.parametrize("scale", [1.0, 1e3])
+def test_intervals_of_a_cauchy_keep_their_digits(start, width, scale):
+    mpmath = pytest.importorskip("mpmath")
+    low, high = (torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in (start, start + width))
+    if not low < high:
+        return
+    found = log_mass(dist.Cauchy(torch.zeros((), dtype=torch.float64), scale), low, high)
+    slopes = torch.autograd.grad(found, (low, high))
+    with mpmath.workdps(80):
+        a, b = (mpmath.mpf(x.item()) / scale for x in (low, high))
+        mass = (mpmath.atan(b) - mpmath.atan(a)) / mpmath.pi
+        by_ends = [float(s / (mpmath.pi * (1 + x * x) * scale * mass)) for s, x in ((-1, a), (1, b))]
+        wanted = float(mpmath.log(mass))
+    assert found.item() == pytest.approx(wanted, rel=1e-13, abs=1e-13)
+    assert [float(x) for x in slopes] == pytest.approx(by_ends, rel=1e-9)
+
+
 @pytest.mark.parametrize(
     ("low", "high"),
     [

@@ -79,7 +79,19 @@ def log_mass(base: Any, low: Tensor | None, high: Tensor | None) -> Tensor:
     empty = less >= 0
     cut = log_one_minus_exp(torch.where(empty, -1.0, less))
     found = torch.where(empty, -torch.inf, large + torch.where(none, 0.0, cut))
+    if isinstance(base, td.Cauchy):
+        return _cauchy_interval(base, low, high, found)
     return _narrow_normal(base, low, high, found) if isinstance(base, td.Normal) else found
+
+
+def _cauchy_interval(base: Any, low: Tensor, high: Tensor, found: Tensor) -> Tensor:
+    r"""`found`, but between finite bounds :math:`\log(\operatorname{atan2}(b - a, 1 + a b) / \pi)`, the angle from a to b."""
+    ends = [(bound - base.loc) / base.scale for bound in (low, high)]
+    near = (low < high) & (ends[0].abs() < 1e70) & (ends[1].abs() < 1e70)  # farther out the derivative of atan2 overflows
+    bottom, top = torch.where(near, low, 0.0), torch.where(near, high, 1.0)
+    a, b = (bottom - base.loc) / base.scale, (top - base.loc) / base.scale
+    angle = torch.atan2((top - bottom) / base.scale, 1 + a * b)
+    return torch.where(near, torch.log(torch.where(near, angle, 1.0) / math.pi), found)
 
 
 def _narrow_normal(base: Any, low: Tensor, high: Tensor, found: Tensor) -> Tensor:
