@@ -1,5 +1,7 @@
 """A captured step held to its program: what is rounding, also of gradients that cancel, and what is not."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -96,3 +98,11 @@ def test_convolution_normalisation_and_dropout_are_one_captured_step(scale):
     lifted = su.lift(program, {"net.**": dist.Normal(0.0, 1.0)})
     svi = su.infer.SVI(lifted, su.infer.autoguide.AutoNormal(lifted), su.optim.Adam(lr=0.01), seed=0, progress=False)
     assert svi.run(2, DataLoader(TensorDataset(x, y), batch_size=40)).engine == "torch"
+
+
+@pytest.mark.parametrize(("mine", "theirs"), [(math.inf, 1.0), (1.0, -math.inf), (math.inf, -math.inf), (math.nan, math.inf)])
+def test_infinity_agrees_with_itself_alone(mine: float, theirs: float) -> None:
+    for one in (mine, theirs):
+        check_same([torch.tensor([one, 2.0])], [torch.tensor([one, 2.0])], 0.0, lambda: [0.0])
+    with pytest.raises(EscapeError):
+        check_same([torch.tensor([mine, 2.0])], [torch.tensor([theirs, 2.0])], 0.0, lambda: [0.0])

@@ -42,7 +42,7 @@ def check_same(
         unit = max(torch.finfo(theirs.dtype).eps, coarsest)
         scale = float(torch.nan_to_num(theirs.detach().abs(), posinf=0.0).max())
         far = float(torch.nan_to_num((mine - theirs).abs(), nan=0.0, posinf=0.0).max())
-        same = torch.equal(mine.isnan(), theirs.isnan())
+        same = all(torch.equal(kind(mine), kind(theirs)) for kind in (torch.isnan, torch.isposinf, torch.isneginf))
         if same and far > min(_UNITS * unit, _COARSEST) * max(scale, 1.0):
             moves = movement() if moves is None else moves
             same = far <= _TIMES * moves[k]
