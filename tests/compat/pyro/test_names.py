@@ -98,6 +98,28 @@ def test_a_name_that_is_not_here_says_what_to_write():
     assert not hasattr(infer, "__wrapped__")
 
 
+@pytest.mark.parametrize(
+    ("module", "said"),
+    [
+        ("contrib.gp", r"^pyro\.contrib\.gp is not here: sursum takes GPyTorch's kernels\.$"),
+        ("contrib.gp.kernels", r"^pyro\.contrib\.gp is not here: sursum takes GPyTorch's kernels\.$"),
+        ("contrib.forecast", r"^pyro\.contrib\.forecast is not here: write the model, with su\.scan\.$"),
+        ("ops.gaussian", r"^pyro\.ops\.gaussian is not here: it belongs to Pyro's own machinery"),
+        ("infer.svgd", r"^pyro\.infer\.svgd is not here\.$"),
+        ("distributions.torch", r"^pyro\.distributions\.torch is not here: write a subclass of TorchDistribution"),
+    ],
+)
+def test_a_module_that_is_not_here_says_what_to_write(module, said):
+    with pytest.raises(MissingImportError, match=said):
+        importlib.import_module(f"sursum.compat.pyro.{module}")
+
+
+@pytest.mark.parametrize("module", ["sursum.compat.pyro.optim.Adam", "sursum.compat.pyrotechnics", "sursum.nothing"])
+def test_other_missing_modules_are_pythons_matter(module):
+    with pytest.raises(ModuleNotFoundError, match=f"No module named '{module}'"):
+        importlib.import_module(module)
+
+
 # Functions of tensors: the numbers are Pyro 1.9.2's.
 
 DRAWS = torch.tensor([[0.1, 0.4, -0.3, 0.8, 0.2, 0.6, -0.1, 0.5], [0.3, 0.2, 0.9, -0.4, 0.1, 0.7, 0.0, -0.2]])

@@ -6,6 +6,7 @@ Imports sursum's public names; nothing of sursum imports it.
 """
 
 from sursum.compat.pyro import distributions, infer, nn, ops, optim, params, poutine, settings, util
+from sursum.compat.pyro._missing_modules import refuse_missing_modules
 from sursum.compat.pyro._refuse import refusing
 from sursum.compat.pyro.plates import plate
 from sursum.compat.pyro.poutine import condition, do, markov
@@ -72,3 +73,5 @@ __getattr__ = refusing(
         "log": "there is no logger: progress is shown where a method takes `progress`",
     },
 )
+
+refuse_missing_modules(__name__)
