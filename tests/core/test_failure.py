@@ -94,6 +94,7 @@ def test_columns_that_the_program_took_from_outside():
         (lambda x: torch.zeros(len(x)), 0.5, "x is 0.5. Data are tensors, even a single number: torch.tensor([x])"),
         (lambda x: torch.from_numpy(x), np.zeros(2), "a program receives array and column arguments as tensors"),
         (lambda x: x.astype("f4"), np.zeros(2), "arguments as tensors: drop the conversion"),
+        (lambda x: x["age"], np.zeros((2, 2)), "a data frame arrives as a matrix: x[:, 0], or pass dict(x)"),
         (
             lambda x: x.max().item(),
             torch.zeros(2, device="meta"),
