@@ -228,7 +228,7 @@ def test_the_first_run_looks_for_a_place_where_the_program_runs():
             lambda: su.sample("k", dist.Poisson(2.0)),
             r"latent site 'k' .* is discrete \(Poisson\), but gradients need continuous",
         ),
-        (lambda: None, "no latent site and no parameter"),
+        (lambda: None, r"no latent site and no parameter.*call a network through su\.module\(name, net\)"),
     ],
 )
 def test_programs_without_a_density(program, said):

@@ -83,6 +83,22 @@ def test_chains_stuck_apart(healthy):
     assert re.match(r"R-hat of `tau` is \d.+, above 1\.01: the chains do not agree", found[0])
 
 
+def test_elements_that_may_have_changed_places(healthy):
+    theta = healthy.unconstrained[..., 1:] / 3 + [-2.0, 2.0]
+    theta[0] = theta[0, :, ::-1]
+    (text,) = [text for text in diagnose(with_site(healthy, "theta", theta)) if text.startswith("R-hat")]
+    assert mixing(theta).r_hat.min() > 1.5
+    assert "Where the elements of `theta` can change places" in text
+    assert "label switching" in text
+    assert "`dist.Sorted(prior, n)`" in text
+    for found in (
+        with_site(healthy, "tau", theta[..., 0]),
+        with_site(healthy, "theta", theta / 10 + healthy.unconstrained[..., 1:]),
+    ):
+        (text,) = [text for text in diagnose(found) if text.startswith("R-hat")]
+        assert "label switching" not in text
+
+
 def test_ess_names_kind_and_element(healthy):
     slow = np.repeat(healthy.unconstrained[:, : DRAWS // 25, 1:], 25, axis=1)
     found = diagnose(with_site(healthy, "theta", slow))

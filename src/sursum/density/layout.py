@@ -67,7 +67,8 @@ def layout(found: Trace, leaves: Mapping[str, Tensor], plan: Plan | None = None)
         if not params:
             raise DensityError(
                 "the program has no latent site and no parameter, so there is nothing to infer or to fit. "
-                "Write a sample site without obs, or a param."
+                "Write a sample site without obs, or a param; call a network through su.module(name, net), which reads "
+                "its parameters."
             )
         raise DensityError(
             "the program has no latent site, so there is nothing to infer. "

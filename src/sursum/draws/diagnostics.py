@@ -22,6 +22,8 @@ from sursum.io.lazy_draws import StoredArray
 R_HAT = 1.01
 ESS_PER_CHAIN = 100
 E_BFMI = 0.3
+SEPARATE = 1.5
+"""An R-hat above which chains hardly overlap."""
 LONG, STRETCHED = 60, 100.0
 """Steps of a mean trajectory, and a ratio of variances along directions, for which another metric pays."""
 
@@ -187,9 +189,25 @@ def _r_hat(evidence: Evidence) -> Iterator[str]:
                 _UNIDENTIFIED
                 if is_network
                 else "Until they do, trust none of its summaries. "
-                + (_helps(evidence, name) or "Run longer (`num_warmup`, `num_samples`), or reparametrise.")
+                + (
+                    _helps(evidence, name)
+                    or _switching(name, value)
+                    or "Run longer (`num_warmup`, `num_samples`), or reparametrise."
+                )
             )
         )
+
+
+def _switching(name: str, r_hat: float) -> str:
+    """What helps elements that chains have in different orders; nothing for one number, or where chains nearly agree."""
+    site, bracket, _ = name.partition("[")
+    if r_hat <= SEPARATE or not bracket:
+        return ""
+    return (
+        f"So far apart, each chain is in a mode of its own. Where the elements of `{site}` can change places, as components "
+        "of a mixture can (label switching), longer runs do not help: put in order what tells them apart, such as their means, "
+        "`dist.Sorted(prior, n)`, or a param with `constraints.ordered`. Otherwise run longer, or reparametrise."
+    )
 
 
 def _ess(evidence: Evidence) -> Iterator[str]:

@@ -239,7 +239,8 @@ def ascend(
         if not leaves:
             raise DensityError(
                 "the program has no latent site and no parameter, so there is nothing to fit. "
-                "Write a param or a sample site without obs; a network's parameters with requires_grad=False stay as they are."
+                "Write a param or a sample site without obs; call a network through su.module(name, net), which reads its "
+                "parameters (those with requires_grad=False stay as they are)."
             )
         if batches is not None:
             rows = find_rows(lambda batch: list(run(batch)[1].values()), given, count_rows(args[0]))

@@ -216,3 +216,20 @@ def test_a_mistake_inside_a_prior_is_its_own() -> None:
 
     with pytest.raises(TypeError, match=r"object of type 'int' has no len\(\)"):
         su.lift(lambda: su.param("s", torch.tensor(1.0)), prior)()
+
+
+def test_a_network_that_is_called_by_itself():
+    net = torch.nn.Linear(2, 1)
+    prior = {"net.**": dist.Normal(0.0, 1.0), "s": dist.HalfNormal(1.0)}
+
+    def without(x):
+        return net(x) * su.param("s", torch.tensor(1.0))
+
+    def within(x):
+        return su.module("net", net)(x) * su.param("s", torch.tensor(1.0))
+
+    with pytest.warns(UnusedPriorWarning, match=r"'net\.\*\*' was not used.*calls it through su\.module\(name, net\)"):
+        su.seed(su.lift(without, prior), 0)(torch.ones(3, 2))
+    with pytest.warns(UnusedPriorWarning, match=r"'nett\.\*' was not used") as caught:
+        su.seed(su.lift(within, {"nett.*": dist.Normal(0.0, 1.0)}), 0)(torch.ones(3, 2))
+    assert "su.module" not in str(caught[0].message)

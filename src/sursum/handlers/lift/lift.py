@@ -24,6 +24,7 @@ from sursum.handlers.lift.site import again, derived, make_initial, propose
 from sursum.handlers.unused import find_unused
 
 _UNREAD = "no parameter of that name was read"
+_CALL = " A network's parameters are read where the program calls it through su.module(name, net)."
 _FROZEN = "it names frozen parameters (requires_grad=False). To lift those as well, write lift(…, frozen=True)."
 _INSIDE = "an inner lift already gives this parameter a prior. To replace that prior, write reprior(…)."
 
@@ -110,6 +111,8 @@ class lift(Messenger[P, R]):
         if isinstance(self.prior, Mapping):
             for key, why in find_unused(self, self.prior, [name for name, left in self.met.items() if not left], _UNREAD):
                 left = next((left for name, left in self.met.items() if left and matches(key, name)), why)
-                warn(f"the prior for {key!r} was not used: {left}", UnusedPriorWarning)
+                # A dotted name is a network's.
+                call = _CALL if "." in key and left.startswith(_UNREAD) and not any("." in name for name in self.met) else ""
+                warn(f"the prior for {key!r} was not used: {left}{call}", UnusedPriorWarning)
         elif isinstance(self.prior, Distribution) and set(self.met.values()) == {_INSIDE} and self.note(""):
             warn(f"the prior {type(self.prior).__name__} was not used: {_INSIDE}", UnusedPriorWarning)
