@@ -369,6 +369,6 @@ def _announce_held(found: Trace) -> None:
         one = len(held) == 1
         warn(
             f"{'parameter' if one else 'parameters'} {', '.join(map(repr, held))} {'is' if one else 'are'} not lifted, and "
-            "held at the current value. Give a prior with lift to make the posterior account for it.",
+            "held at the current value. Give a prior with lift, or write sample for param, and the posterior accounts for it.",
             HeldParameterWarning,
         )

@@ -370,8 +370,8 @@ class Target:
             one = len(held) == 1
             warn(
                 f"{'parameter' if one else 'parameters'} {', '.join(map(repr, held[:5]))}{' …' if len(held) > 5 else ''} "
-                f"{'is' if one else 'are'} not lifted, and held at the current value. Give a prior with lift to make the "
-                "posterior account for it.",
+                f"{'is' if one else 'are'} not lifted, and held at the current value. Give a prior with lift, or write "
+                "sample for param, to make the posterior account for it.",
                 HeldParameterWarning,
             )
 
