@@ -28,13 +28,19 @@ folder = sys.argv[1]
 """
 
 STORE = """
+def is_written():
+    try:
+        return su.Posterior.load(folder + "/run.zarr").num_samples > 0
+    except su.errors.StorageError:
+        return False  # not yet
+
 mcmc = su.infer.MCMC(
-    su.infer.NUTS(regression), num_warmup=100, num_samples=200_000, num_chains=2, seed=0, progress=False,
+    su.infer.NUTS(regression), num_warmup=100, num_samples=1_000_000, num_chains=2, seed=0, progress=False,
     store=folder + "/run.zarr",
 )
 run = mcmc.start(X, Y)
-while min(chain.draws for chain in run.progress) < 2000:
-    run.wait(0.001)
+while not is_written():
+    run.wait(0.01)
 limit(100)
 run.result()
 """
