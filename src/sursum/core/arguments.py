@@ -73,13 +73,13 @@ def as_data(value: Any, named: Callable[[], str], error: type[SursumError] = Cal
     """`value` with arrays and columns converted to tensors, also in lists, tuples and dicts; anything else is unchanged.
 
     No digits are lost: floats keep their dtype, integers of any width become int64, which torch requires for indices, and
-    a NumPy scalar becomes a Python number. A data frame becomes the matrix of its columns, (row, column).
+    a NumPy scalar becomes a Python number. A data frame is left as it is: its columns are data.
 
     Args:
         named: how an error names the value.
 
     Raises:
-        error: text, dates, categories or other objects; missing values. Of a data frame the column is named.
+        error: text, dates, categories or other objects; missing values.
 
     Example:
         >>> as_data({"x": np.array([1, 2], dtype=np.int8), "n": np.float32(0.5)}, lambda: "the data")
@@ -100,8 +100,6 @@ def as_data(value: Any, named: Callable[[], str], error: type[SursumError] = Cal
     if kind is dict:
         found = {key: as_data(part, lambda key=key: f"{named()}[{key!r}]", error) for key, part in value.items()}  # type: ignore[misc]
         return value if all(found[key] is part for key, part in value.items()) else found
-    if _is_frame(value):
-        return _matrix(value, named, error)
     return _tensor(value, named, error) if _is_array(value) else value
 
 
@@ -117,34 +115,6 @@ def _is_array(value: Any) -> bool:
         return True
     array = hasattr(type(value), "__array__") and not hasattr(value, "columns")
     return array and (hasattr(value, "dtype") or (hasattr(value, "type") and hasattr(value, "to_numpy")))
-
-
-def _is_frame(value: Any) -> bool:
-    """Whether `value` is a data frame or a table, of any library."""
-    return hasattr(type(value), "__array__") and hasattr(type(value), "columns")
-
-
-def _matrix(frame: Any, named: Callable[[], str], error: type[SursumError]) -> Tensor:
-    """The columns of a data frame beside each other, in the dtype that holds the digits of all of them."""
-    found = []
-    for name, column in _columns(frame):
-        try:
-            found.append(_tensor(column, lambda name=name: f"column {name!r} of {named()}", error).numpy())  # type: ignore[misc]
-        except error as refused:
-            raise error(
-                f"{refused} A data frame is given as a whole where all its columns are numbers; otherwise give those that are: "
-                "x[['a', 'b']] for a matrix, dict(x[['a', 'b']]) where the program picks columns by their names."
-            ) from None
-    return torch.from_numpy(np.stack(found, axis=1) if found else np.zeros((len(frame), 0)))
-
-
-def _columns(frame: Any) -> list[tuple[Any, Any]]:
-    """The names and columns of a data frame; names may occur twice."""
-    if hasattr(frame, "iloc"):  # pandas, and what follows it
-        return [(name, frame.iloc[:, place]) for place, name in enumerate(frame.columns)]
-    if hasattr(frame, "get_columns"):  # polars
-        return list(zip(frame.columns, frame.get_columns(), strict=True))
-    return list(zip(frame.column_names, frame.columns, strict=True))  # Arrow
 
 
 def _tensor(value: Any, named: Callable[[], str], error: type[SursumError]) -> Tensor:

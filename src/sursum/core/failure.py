@@ -18,17 +18,18 @@ from sursum.common.shown import abbreviate
 from sursum.common.user_frame import is_users
 from sursum.errors import SursumError
 
-_DATA = "data are tensors: pass arrays and columns to the program as arguments, or write torch.as_tensor(x)"
+_DATA = (
+    "data are tensors: pass arrays and columns to the program as arguments, of a whole data frame its x.to_numpy(), "
+    "or write torch.as_tensor(x)"
+)
 _TENSORS = "a program receives array and column arguments as tensors: drop the conversion to tensors"
-_MATRIX = "a data frame arrives as a matrix: x[:, 0], or pass dict(x) to pick columns by their names"
 HINTS = (
     ("Can't call numpy()", f"compute with the values of sites in torch: torch.exp instead of np.exp; {_DATA}"),
     ("'numpy.ndarray' and 'Tensor'", _DATA),
     ("must all be instances of Number, torch.Tensor", _DATA),
+    ("must be Tensor, not DataFrame", _DATA),
     ("expected np.ndarray (got Tensor)", _TENSORS),
     ("'Tensor' object has no attribute", _TENSORS),
-    ("invalid data type 'str'", _MATRIX),
-    ("too many indices", f"an index is given for each dimension; {_MATRIX}"),
     ("has no len()", "data are tensors, even a single number: torch.tensor([x])"),
     ("meta tensor", "a tensor on the meta device has a shape but no values: give data with values"),
     ("same dtype", "convert them to one dtype: X.float(), or parameters in double"),
