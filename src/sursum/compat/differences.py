@@ -61,6 +61,10 @@ DIFFERENCES: Mapping[str, str] = {
     "pyro.infer.autoguide.AutoNormalMessenger": "it starts at the prior's means given those of the sites before, not at draws",
     "pyro.infer.autoguide.AutoDiscreteParallel": "a discrete site in a subsampled plate is an error",
     "pyro.infer.autoguide.AutoNormalizingFlow": "`init_transform_fn` gives a flow of zuko's",
+    "pyro.contrib.easyguide.EasyGuide": (
+        "a plate without a size has that of the model in this call, and its dimension; a group has one coordinate for each "
+        "degree of freedom of a simplex or a Cholesky factor"
+    ),
     "pyro.infer.reparam.LocScaleReparam": "centered=None learns the centring in SVI, as in Pyro; sursum's own has 0.0",
     "pyro.optim.ClippedAdam": "without `centered_variance`",
     "pyro.poutine.condition": "a value outside the support of its site is an error",

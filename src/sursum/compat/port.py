@@ -85,7 +85,7 @@ _MODULES = {
     for name in (
         *("poutine", "distributions", "infer", "optim", "nn", "ops", "params", "util", "settings", "contrib", "handlers"),
         *("infer.autoguide", "infer.reparam", "infer.mcmc", "distributions.constraints", "distributions.transforms"),
-        *("ops.stats", "ops.indexing", "diagnostics", "contrib.autoname"),
+        *("ops.stats", "ops.indexing", "diagnostics", "contrib.autoname", "contrib.easyguide"),
     )
 }
 

@@ -30,6 +30,7 @@ def names(root):
         nn=load(".nn"),
         stats=load(".ops.stats"),
         mcmc=load(".infer.mcmc"),
+        easy=load(".contrib.easyguide"),
     )
 
 
@@ -426,6 +427,69 @@ def discrete_guide(p):
     return {"first": first, "held": held, "up": float(store["AutoDiscreteParallel.up_probs"] < 0.2)}
 
 
+def easy_guides(p):
+    """Groups of sites that are drawn together, in plates that they share and across others; points; a function as a guide."""
+    y = torch.tensor([[0.5, 1.0, 2.0], [0.1, -0.4, 0.3]])
+
+    def model(y):
+        a = p.pyro.sample("a", p.dist.Normal(0.0, 1.0))
+        b = p.pyro.sample("b", p.dist.LogNormal(0.0, 0.5))
+        with p.pyro.plate("rows", 2, dim=-2):
+            c = p.pyro.sample("c", p.dist.Normal(a, 1.0))
+            s = p.pyro.sample("s", p.dist.LogNormal(0.0, b))
+            with p.pyro.plate("columns", 3, dim=-1):
+                d = p.pyro.sample("d", p.dist.Normal(c, s))
+                p.pyro.sample("obs", p.dist.Normal(d, b), obs=y)
+
+    class Mine(p.easy.EasyGuide):
+        def guide(self, y):
+            outer = self.group(match="[ab]$")
+            loc = p.pyro.param("loc", torch.tensor([0.2, -0.1]))
+            width = p.pyro.param("width", torch.tensor([0.3, 0.2]), constraint=constraints.positive)
+            outer.sample("ab", p.dist.Normal(loc, width).to_event(1))
+            inner = self.group(match="[csd]$")
+            assert (outer.event_shape, inner.event_shape) == ((2,), (5,))
+            assert self.group(match="[csd]$") is inner
+            with self.plate("rows", 2, dim=-2):
+                together, each = inner.sample("csd", p.dist.Normal(0.1 * torch.arange(5.0), 0.2).to_event(1))
+            assert together.shape == (2, 1, 5)
+            assert {name: tuple(z.shape) for name, z in each.items()} == {"c": (2, 1), "s": (2, 1), "d": (2, 3)}
+            return together
+
+    guide = Mine(model)
+    assert guide(y).shape == (2, 1, 5)
+    p.pyro.set_rng_seed(3)
+    svi = p.infer.SVI(model, guide, p.optim.Adam({"lr": 0.02}), p.infer.Trace_ELBO())
+    losses = [svi.step(y) for _ in range(8)]
+    found = {"first": losses[0], "last": losses[-1], "loc": float(p.pyro.param("loc").detach().sum())}
+
+    def part(x):
+        a = p.pyro.sample("a", p.dist.Normal(0.0, 1.0))
+        b = p.pyro.sample("b", p.dist.LogNormal(0.0, 0.5))
+        with p.pyro.plate("data", len(x), subsample_size=2) as index:
+            z = p.pyro.sample("z", p.dist.LogNormal(a, 1.0))
+            p.pyro.sample("x", p.dist.Normal(z, b), obs=x[index])
+
+    @p.easy.easy_guide(part)
+    def points(self, x):
+        self.group(match="[ab]").map_estimate()
+        with self.plate("data", len(x), subsample_size=2):
+            self.map_estimate("z")
+
+    points.init = lambda site: torch.full_like(site["fn"].sample(), 0.7)
+    x = torch.tensor([0.3, 0.6, 1.2, 0.9])
+    points(x)
+    store = p.pyro.get_param_store()
+    names = ["points.a", "points.b", "points.z"]
+    assert [name for name in sorted(store.keys()) if name.startswith("points.")] == names
+    assert store["points.z"].shape == (4,)
+    p.pyro.set_rng_seed(4)
+    svi = p.infer.SVI(part, points, p.optim.Adam({"lr": 0.02}), p.infer.Trace_ELBO())
+    losses = [svi.step(x) for _ in range(8)]
+    found |= {"first part": losses[0], "last part": losses[-1]}
+    return found | {name: float(store[name].detach().sum()) for name in names}
+
+
 def importance_sampling(p):
     """Weighted executions, and the distribution of a site among them."""
 
@@ -539,6 +603,7 @@ PROGRAMS = [
     messenger_guides,
     structured_guide,
     discrete_guide,
+    easy_guides,
     importance_sampling,
     elbo_as_a_module,
     partly_observed,

@@ -60,6 +60,8 @@ USED = {
     ".ops.stats": (
         "quantile pi hpdi resample autocorrelation autocovariance effective_sample_size gelman_rubin split_gelman_rubin waic"
     ),
+    ".contrib.autoname": ("scope name_count"),
+    ".contrib.easyguide": ("EasyGuide easy_guide"),
     ".util": ("ignore_jit_warnings get_rng_state set_rng_state warn_if_nan set_rng_seed torch_item"),
 }
 
@@ -91,8 +93,10 @@ def test_a_name_that_is_not_here_says_what_to_write():
         from sursum.compat.pyro.infer import SVGD  # noqa: F401
     with pytest.raises(MissingImportError, match=r"pyro\.contrib\.gp is not here: sursum takes GPyTorch"):
         from sursum.compat.pyro.contrib import gp  # noqa: F401
-    with pytest.raises(MissingImportError, match=r"pyro\.contrib\.easyguide is not here: write a guide"):
-        from sursum.compat.pyro.contrib import easyguide  # noqa: F401
+    with pytest.raises(MissingImportError, match=r"contrib\.easyguide\.easy_guides is not here\. Did you mean easy_guide"):
+        from sursum.compat.pyro.contrib.easyguide import easy_guides  # noqa: F401
+    with pytest.raises(MissingImportError, match=r"pyro\.contrib\.autoname\.named is not here: give sites names"):
+        from sursum.compat.pyro.contrib.autoname import named  # noqa: F401
     with pytest.raises(MissingNameError, match=r"Did you mean .*Adam"):
         optim.Adem  # noqa: B018
     assert not hasattr(infer, "__wrapped__")

@@ -67,7 +67,7 @@ __getattr__ = refusing(
     "pyro",
     __all__,
     {
-        "contrib": "of Pyro's contrib there is pyro.contrib.autoname: import it",
+        "contrib": "of Pyro's contrib there are pyro.contrib.autoname and pyro.contrib.easyguide: import them",
         "iarange": "write pyro.plate",
         "irange": "write pyro.plate",
         "log": "there is no logger: progress is shown where a method takes `progress`",

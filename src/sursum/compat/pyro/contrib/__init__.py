@@ -1,18 +1,17 @@
-"""Of Pyro's contrib: `autoname.scope`.
+"""Of Pyro's contrib: `autoname.scope` and `easyguide`.
 
 Imports sursum's public names.
 """
 
 from sursum.compat.pyro._refuse import refusing
-from sursum.compat.pyro.contrib import autoname
+from sursum.compat.pyro.contrib import autoname, easyguide
 
-__all__ = ["autoname"]
+__all__ = ["autoname", "easyguide"]
 
 MISSING = {
     "bnn": "su.lift(net, prior) makes any network Bayesian",
     "cevae": "write the model",
     "conjugate": "write the model",
-    "easyguide": "write a guide that draws the sites, or AutoGuideList(model)",
     "epidemiology": "write the model, with su.scan",
     "examples": "load the data by torchvision",
     "forecast": "write the model, with su.scan",
