@@ -44,6 +44,9 @@ class SubjectLike(Protocol):
     @property
     def dims(self) -> Mapping[str, tuple[str, ...]]: ...
 
+    @property
+    def engine(self) -> str | None: ...
+
 
 def note_of(subject: SubjectLike) -> dict[str, Any]:
     """What `describe` reads again."""
@@ -51,6 +54,7 @@ def note_of(subject: SubjectLike) -> dict[str, Any]:
         "latents": list(subject.latents),
         "coordinates": list(subject.coordinates),
         "dims": {name: list(dims) for name, dims in subject.dims.items()},
+        "engine": subject.engine,
     }
 
 
@@ -63,17 +67,20 @@ def describe(note: Mapping[str, Any], shape: tuple[int, ...]) -> dict[str, Any]:
 
     Example:
         >>> describe({"latents": ["mu"], "coordinates": ["mu"], "dims": {"mu": []}, "pareto_k": None}, (4, 100, 1))
-        {'latents': ('mu',), 'coordinates': ('mu',), 'dims': {'mu': ()}, 'notes': (), 'pareto_k': None}
+        {'latents': ('mu',), 'coordinates': ('mu',), 'dims': {'mu': ()}, 'notes': (), 'engine': None, 'pareto_k': None}
     """
-    coordinates, k = words(note["coordinates"]), note.get("pareto_k")
+    coordinates, k, engine = words(note["coordinates"]), note.get("pareto_k"), note.get("engine")
     if len(shape) != 3 or (coordinates and len(coordinates) != shape[-1]):
         raise ValueError(f"there are {len(coordinates)} names of coordinates for draws of shape {shape}")
     if k is not None and (isinstance(k, bool) or not isinstance(k, (int, float))):
         raise TypeError(f"a number was expected for Pareto k, but found {k!r:.60}")
+    if engine is not None and not isinstance(engine, str):
+        raise TypeError(f"the name of an engine was expected, but found {engine!r:.60}")
     return {
         "latents": words(note["latents"]),
         "coordinates": coordinates,
         "dims": words_by_name(note["dims"]),
         "notes": words(note.get("notes", ())),
+        "engine": engine,
         "pareto_k": k,
     }

@@ -57,7 +57,7 @@ class StoreRecorder:
             StorageError: something of that name is there already.
             SamplingError: `keep` names a site that is not there.
         """
-        subject = Subject.of(compiled.density)
+        subject = Subject.of(compiled.density, compiled.engine)
         values = _arrays(compiled.expand(compiled.density.near(np.random.default_rng(0))[None]))
         names = keep.names(values)
         observed = {name: value.detach().cpu().numpy() for name, value in subject.observed.items()}

@@ -35,6 +35,9 @@ class Compiled(Protocol):
     @property
     def density(self) -> Any: ...
 
+    @property
+    def engine(self) -> str: ...
+
     def expand(self, draws: Array, /) -> Mapping[str, Tensor]: ...
 
 
@@ -65,7 +68,7 @@ def posterior_of(
     # Without draws the shapes cannot be computed, so they come from the other phase.
     sites = _sites(compiled, q) if part.draws else {name: v[:, :0] for name, v in _sites(compiled, warmup_q).items()}
 
-    subject = Subject.of(compiled.density)
+    subject = Subject.of(compiled.density, compiled.engine)
     found = mixing_by_name({name: sites[name].numpy() for name in subject.latents})
     warnings = diagnose(Evidence(found, stats, q, subject.coordinates, hints))
     if outcome.happened:

@@ -32,5 +32,5 @@ def as_posterior(
     doubts: tuple[str, ...] = (),
 ) -> Posterior:
     """The posterior of N independent draws; `stats` are (N,) each."""
-    subject = Subject.of(compiled.density)
+    subject = Subject.of(compiled.density, compiled.engine)
     return assemble_independent(subject, compiled.expand(draws), stats, draws, pareto_k=pareto_k, doubts=doubts)

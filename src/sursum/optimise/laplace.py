@@ -210,7 +210,8 @@ class Laplace:
             posterior = as_posterior(found.compiled, draws.numpy(), stats, pareto_k=pareto_k(log_p - log_q))
         else:
             sites = {name: value[None] for name, value in latent_values(density, found.run.ontos, draws).items()}
-            posterior = assemble(Subject.of(density), draws_of(sites, {}, draws.numpy()[None]))
+            engine = "eager" if found.compiled is None else found.compiled.engine
+            posterior = assemble(Subject.of(density, engine), draws_of(sites, {}, draws.numpy()[None]))
         return replace(posterior, mode=mode, log_evidence=evidence)
 
     def _without_unknowns(self, density: LogDensity) -> Posterior:

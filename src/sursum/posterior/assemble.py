@@ -31,11 +31,13 @@ class Subject:
     dims: Mapping[str, tuple[str, ...]]
     observed: Mapping[str, Tensor]
     program: Program
+    engine: str | None = None
 
     @classmethod
-    def of(cls, density: LogDensity) -> Subject:
+    def of(cls, density: LogDensity, engine: str | None = None) -> Subject:
         latents = tuple(latent.name for latent in density.latents)
-        return cls(latents, tuple(density.coordinate_names()), dict(density.dims), dict(density.observed), density.program)
+        dims, observed = dict(density.dims), dict(density.observed)
+        return cls(latents, tuple(density.coordinate_names()), dims, observed, density.program, engine)
 
 
 def draws_of(sites: Mapping[str, Tensor], stats: Mapping[str, NDArray[Any]], unconstrained: Array) -> Draws:

@@ -54,6 +54,8 @@ class Posterior(Draws):
         notes: how the draws were made, if not in one run.
         states: of each chain after its last draw, as bytes, from which `MCMC.extend` continues it exactly. They stay in the
             process, like the program, or in the store of the run; empty where there are none.
+        engine: what computed the gradients of the run: "native", "torch" or "eager", as the setting `engine` has them; None for
+            draws that took none.
         program: the program that was sampled. It stays in the process: a posterior that was loaded or unpickled has None.
         pareto_k: for an approximation, the Pareto k-hat of its importance weights: up to 0.7 the draws can be trusted. NaN
             if it cannot be determined, None for MCMC.
@@ -82,6 +84,7 @@ class Posterior(Draws):
     warnings: tuple[str, ...] = ()
     groups: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    engine: str | None = None
     program: Program | None = None
     pareto_k: float | None = None
     mode: Mapping[str, Tensor] | None = None
@@ -300,9 +303,13 @@ class Posterior(Draws):
         said = (*say_trust(self.pareto_k), *self.warnings)
         return summarise(shown, warnings=said, limit=limit)
 
+    def __repr__(self) -> str:
+        return super().__repr__() if self.engine is None else f"{super().__repr__()[:-1]}, by the {self.engine} engine>"
+
     def _repr_html_(self) -> str:
         table = summarise(arrays_of(self.sites), limit=6)._repr_html_()
-        head = f"Posterior: {self.num_chains} chains of {self.num_samples} draws"
+        by = "" if self.engine is None else f", by the {self.engine} engine"
+        head = f"Posterior: {self.num_chains} chains of {self.num_samples} draws{by}"
         return notebook.page(head, self.warnings, self.notes, table, arrays_of(self.sites))
 
     def with_groups(self, *, store: str | os.PathLike[str] | None = None, **groups: Prediction | Mapping[str, Any]) -> Self:
