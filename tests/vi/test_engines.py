@@ -145,7 +145,7 @@ def test_the_loop_in_c_takes_torchs_steps(optim, particles, monkeypatch):
     runs = {}
     for engine in ("native", "torch"):
         if engine == "torch":  # the optimiser is torch's, and the loss that of the C
-            monkeypatch.setattr("sursum.vi.engine.rule_of", lambda optimizer: None)
+            monkeypatch.setattr("sursum.training.compiled_steps.rule_of", lambda optimizer: None)
         svi = SVI(small, autoguide.AutoNormal(small), OPTIMISERS[optim], PARTICLES[particles], seed=5, engine="native")
         svi.run(7)
         svi.run(6)

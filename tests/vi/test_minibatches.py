@@ -48,7 +48,8 @@ def gradients(svi, args, seed=0):
         found = engine.step.on(batch, trained, seed=seed, state={})
         wanted = engine.step.run(trained, args, seed=seed)
         return engine, {n: (found.gradients[n], wanted.gradients[n]) for n in trained}
-    goal, rows = engine.goal, engine._with_batches(engine._draw(0)[:1], [batch])
+    steps = engine.steps
+    goal, rows = steps.goal, steps._with_batches(steps._draw(0)[:1], [batch])
     row = rows.reshape(engine.particles, -1)[0]
     q = torch.cat([torch.from_numpy(goal.coordinates()), row]).requires_grad_()
     (slope,) = torch.autograd.grad(goal.value(q), q)

@@ -160,7 +160,7 @@ def test_loading_what_was_saved_for_something_else(tmp_path):
         other.run(1)
     another = SVI(model, guide, su.optim.SGD(lr=0.1), seed=0)
     another.load(tmp_path / "state.npz")
-    with pytest.raises(VariationalError, match=r"saved with the optimiser Adam, but this SVI has SGD"):
+    with pytest.raises(VariationalError, match=r"saved with the optimiser Adam, but this run has SGD"):
         another.run(1)
 
 

@@ -10,18 +10,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from sursum.distributed.gradients import Gradients
 from sursum.errors import StorageError, VariationalError
 from sursum.handlers import ParamStore
-from sursum.io import npz
 from sursum.io.files import interpreting
 from sursum.optim import Optim, Scheduler, advance_schedule
+from sursum.training.checkpoint import State, read_state, write_state
 
 KIND = "sursum SVI"
-VERSION = 1
 
 AGREE = 100
 """Steps after which ranks, whose processors may round differently, take the parameters of rank 0."""
@@ -45,7 +43,7 @@ class Training:
         self.taken = 0  # batches that loaders have given
         self.gradients: Gradients | None = None  # over ranks, which take the same steps
         self._held: dict[str, Tensor] = {}
-        self._loaded: tuple[Mapping[str, Any], Mapping[str, NDArray[Any]]] | None = None
+        self._loaded: State | None = None
 
     @property
     def steps(self) -> int:
@@ -140,7 +138,28 @@ class Training:
         """
         if self.optimizer is None:
             raise VariationalError("there is nothing to save yet: run SVI, or call `step`, first.")
-        state = self.optimizer.state_dict()
+        write_state(path, KIND, self.state(), VariationalError)
+
+    def load(self, path: str | os.PathLike[str]) -> None:
+        """Continue from a file that `save` wrote. Nothing in it is executed.
+
+        Raises:
+            StorageError: the file is truncated, damaged, or of a different kind.
+            VariationalError: it has different parameters, or a different optimiser.
+        """
+        before, self._loaded = self._loaded, read_state(path, KIND)
+        if self.optimizer is not None:
+            try:
+                with interpreting(path, "a checkpoint written by `save`"):
+                    self._restore()
+            except (VariationalError, StorageError):
+                self._loaded = before
+                raise
+
+    def state(self) -> State:
+        """Everything, once there is an optimiser."""
+        optimizer = self.ready()
+        state = optimizer.state_dict()
         tensors = {f"leaf/{name}": leaf for name, leaf in self.store.unconstrained.items()}
         tensors |= {f"baseline/{name}": value for name, value in self.baselines.items()}
         plain: dict[str, dict[str, Any]] = {}
@@ -151,81 +170,61 @@ class Training:
                     tensors[f"state/{index}/{key}"] = value
                 else:
                     plain[str(index)][key] = value
-        arrays = {"losses": np.array(self.losses), **{name: npz.as_array(tensor) for name, tensor in tensors.items()}}
-        halves = [name for name, tensor in tensors.items() if tensor.dtype is torch.bfloat16]
         note = {
             "seed": self.seed,
-            "optimizer": type(self.optimizer).__name__,
+            "optimizer": type(optimizer).__name__,
             "groups": [_plain(group) for group in state["param_groups"]],
             "state": plain,
             "trained": list(self._held),
             "taken": self.taken,
-            "halves": halves,
             "scheduler": None if self.scheduler is None else _plain(self.scheduler.state_dict()),
         }
-        try:
-            npz.write(path, KIND, VERSION, note, arrays)
-        except TypeError as error:
-            raise VariationalError(
-                f"the state of the optimiser or of its schedule cannot be saved: {error}. Numbers, strings and tensors were "
-                "expected in it."
-            ) from error
+        return State(note, {"losses": torch.from_numpy(np.array(self.losses)), **tensors})
 
-    def load(self, path: str | os.PathLike[str]) -> None:
-        """Continue from a file that `save` wrote. Nothing in it is executed.
+    def restore(self, state: State) -> None:
+        """Continue from an earlier `state`.
 
         Raises:
-            StorageError: the file is truncated, damaged, or of a different kind.
             VariationalError: it has different parameters, or a different optimiser.
         """
-        note, arrays = npz.read(path, KIND, VERSION)
-        before, self._loaded = self._loaded, (note, arrays)
-        if self.optimizer is not None:
-            try:
-                with interpreting(path, "a checkpoint written by `save`"):
-                    self._restore()
-            except (VariationalError, StorageError):
-                self._loaded = before
-                raise
+        self._loaded = state
+        self.ready()
+        self._restore()
 
     def _restore(self) -> None:
         """Replace the current state by the loaded one."""
         if self._loaded is None or self.optimizer is None:
             return
-        note, arrays = self._loaded
-        saved = {name.removeprefix("leaf/"): array for name, array in arrays.items() if name.startswith("leaf/")}
+        note, tensors = self._loaded.note, self._loaded.tensors
+        leaves = self._loaded.within("leaf/")
         here = {name: tuple(leaf.shape) for name, leaf in self.store.unconstrained.items()}
-        there = {name: array.shape for name, array in saved.items()}
+        there = {name: tuple(leaf.shape) for name, leaf in leaves.items()}
         if here != there:
             raise VariationalError(
-                f"the saved parameters are not those of this model and guide. Saved: {_shapes(there)}; here: {_shapes(here)}. "
-                "Load the file into an SVI of the same model and guide."
+                f"the saved parameters are not those of the programs here. Saved: {_shapes(there)}; here: {_shapes(here)}. "
+                "Load the file into a run of the same programs."
             )
         if note["optimizer"] != type(self.optimizer).__name__ or list(note["trained"]) != list(self._held):
             raise VariationalError(
-                f"the file was saved with the optimiser {note['optimizer']}, but this SVI has "
+                f"the file was saved with the optimiser {note['optimizer']}, but this run has "
                 f"{type(self.optimizer).__name__} or different trained parameters. Use the optimiser it was saved with."
             )
         state: dict[int, dict[str, Any]] = {int(index): dict(entries) for index, entries in note["state"].items()}
-        halves = set(note.get("halves", ()))
-        tensors = {name: npz.as_tensor(array, "bfloat16" if name in halves else "") for name, array in arrays.items()}
-        for name in arrays:
-            if name.startswith("state/"):
-                _, index, key = name.split("/", 2)
-                state[int(index)][key] = tensors[name]
+        for name, tensor in self._loaded.within("state/").items():
+            index, key = name.split("/", 1)
+            state[int(index)][key] = tensor
         with torch.no_grad():
             for name, leaf in self.store.unconstrained.items():
-                leaf.copy_(tensors[f"leaf/{name}"])
+                leaf.copy_(leaves[name])
         self.optimizer.load_state_dict({"state": state, "param_groups": note["groups"]})
         # torch casts some of the state to the parameters' dtype: restore what was saved, bit for bit.
         for place, leaf in enumerate(p for group in self.optimizer.param_groups for p in group["params"]):
             self.optimizer.state[leaf].update(state.get(place, {}))
         if self.scheduler is not None and note["scheduler"] is not None:
             self.scheduler.load_state_dict(note["scheduler"])
-        self.losses = array("d", arrays["losses"].astype(np.float64).tobytes())
+        self.losses = array("d", tensors["losses"].double().numpy().tobytes())
         self.seed, self.taken = int(note["seed"]), int(note.get("taken", 0))
-        prefix = "baseline/"
-        self.baselines = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+        self.baselines = self._loaded.within("baseline/")
         self._loaded = None
 
 
@@ -240,6 +239,20 @@ def check_depends(loss: Tensor) -> None:
             "the loss does not depend on any parameter. Check that the programs use the parameters that they read, "
             "without `detach` or `no_grad`."
         )
+
+
+def check_slopes(slopes: Mapping[str, Tensor | None]) -> None:
+    """Raise if the gradient by a parameter is not finite.
+
+    Raises:
+        VariationalError: names the parameter.
+    """
+    for name, slope in slopes.items():
+        if slope is not None and not bool(torch.isfinite(slope).all()):
+            raise VariationalError(
+                f"the loss is finite, but its gradient by parameter {name!r} is not. The parameters are those before this "
+                "step. Look for a function with an infinite slope (sqrt or log at zero, a norm of zeros) in its computation."
+            )
 
 
 def _plain(state: Mapping[str, Any]) -> dict[str, Any]:

@@ -55,13 +55,14 @@ class BatchSteps:
         """Capture again: the parameters are those of a file."""
         self.by_shape.clear()
 
-    def step(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Take one step on a batch that stands for itself."""
+    def step(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+        """Take one step on a batch that stands for itself, and return the name of the engine."""
         if self._loader is not None:
             self._loader, self.bound.rows = None, None
             self.by_shape.clear()
         engine, batch = self.find(args, kwargs)
         engine.advance(1, [] if batch is None else [batch])
+        return engine.name
 
     def from_loader(self, loader: Any, more: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[int], str]:
         """A function that takes steps on the next batches of a loader, and returns the name of the engine."""

@@ -30,6 +30,7 @@ from sursum.optim import as_optim
 from sursum.posterior.assemble import stack_buffers
 from sursum.posterior.posterior import Posterior
 from sursum.training import seeds
+from sursum.training.checkpoint import check_checkpoint
 from sursum.training.loader import is_loader
 from sursum.training.training import Training
 from sursum.vi.autoguide.guide import AutoGuide
@@ -65,9 +66,9 @@ class SVI:
         loss: the bound.
         seed: an integer of at least 0. The same seed gives the same run; randomness of step t comes from (seed, t). None
             draws a seed from torch's global generator, which is otherwise left alone.
-        engine: the engine of `run`. "native": the loss and its gradient in C, many steps per call; "torch": the
-            same captured graph, replayed; "eager": the programs themselves. None is the fastest available, with a
-            warning if it is unexpectedly slow; discrete sites and subsampled plates need "eager".
+        engine: what takes the steps. "native": the loss and its gradient in C, many steps per call; "torch": the
+            same captured graph, replayed; "eager": the programs themselves. None chooses by a fixed rule, with a
+            warning if that is unexpectedly slow. `svi.engine` and the result of `run` say which it was.
         early_stopping: when `run` may end before its last step.
         checkpoint: a file that `run` writes every `checkpoint_every` steps, and at its end; see `save`.
         checkpoint_every: steps between checkpoints.
@@ -125,14 +126,12 @@ class SVI:
             raise VariationalError(
                 f"`early_stopping` is {early_stopping!r}, but must be `EarlyStopping(window=…, patience=…)`."
             )
-        checkpoint_every = _at_least_one("checkpoint_every", checkpoint_every)
-        if checkpoint is not None and not isinstance(checkpoint, (str, os.PathLike)):
-            raise VariationalError(f"`checkpoint` is {checkpoint!r}, but must be the path of a file.")
+        checkpoint_every = check_checkpoint(checkpoint, checkpoint_every, VariationalError)
         self.model, self.guide, self.loss = model, guide, Trace_ELBO() if loss is None else loss
         self.early_stopping, self.progress = early_stopping, progress
         self.checkpoint, self.checkpoint_every = checkpoint, checkpoint_every
         self._training = Training(as_optim(optim, VariationalError), global_seed() if seed is None else seed)
-        self.engine = engine
+        self._ran = engine
         self._bound = Bound(self.loss, model, guide, self._training.store)
         self._engines = Engines(self._bound, self._training, engine)
         self._set_up = SetUp(self.loss, self._bound, self._training, self._engines)
@@ -141,9 +140,8 @@ class SVI:
         self._chunk = 1  # steps between clock checks
 
     def __repr__(self) -> str:
-        done = (
-            f"{len(self._training.losses)} steps, loss {self._training.losses[-1]:.4g}" if self._training.losses else "not run"
-        )
+        losses, by = self._training.losses, "" if self._ran is None else f" by the {self._ran} engine"
+        done = f"{len(losses)} steps{by}, loss {losses[-1]:.4g}" if losses else "not run"
         optim = self._training.optim
         return f"<SVI of {text(innermost(self.model))} by {text(self.guide)}, {optim}, {call_text(self.loss)}: {done}>"
 
@@ -160,6 +158,11 @@ class SVI:
     def losses(self) -> Tensor:
         """The loss at every step so far, float64."""
         return torch.from_numpy(np.array(self._training.losses))
+
+    @property
+    def engine(self) -> str | None:
+        """The engine that took the last step; before the first, the one that was asked for, or None."""
+        return self._ran
 
     @property
     def optimizer(self) -> torch.optim.Optimizer | None:
@@ -211,7 +214,7 @@ class SVI:
         try:
             while training.steps < before + num_steps and not stopped:
                 began = time.monotonic()
-                engine = advance(self._until_pause(before + num_steps, chunk))
+                engine = self._ran = advance(self._until_pause(before + num_steps, chunk))
                 # As many steps between clock checks as take about a tenth of a second.
                 chunk = min(2 * chunk, _CHUNK) if time.monotonic() - began < _GLANCE / 2 else max(chunk // 2, 1)
                 stopped = self._pause()
@@ -235,7 +238,7 @@ class SVI:
         args, kwargs = with_data(self.model, args, kwargs)
         with together(lambda: self._training.gradients):
             self._set_up.prepare(args, kwargs)
-            self._batch_steps.step(args, kwargs)
+            self._ran = self._batch_steps.step(args, kwargs)
         return self._training.losses[-1]
 
     def evaluate_loss(self, *args: Any, **kwargs: Any) -> float:
@@ -287,7 +290,7 @@ class SVI:
         model = StartingBuffers(self.model, held=held) if held else self.model
         parts = own_rows(self._bound.division, model, guide)
         found = draw_posterior(model, guide, self.params, args, kwargs, self._training.seed, num_samples, parts)
-        return replace(found, buffers=stack_buffers([[held] * num_samples])) if held else found
+        return replace(found, engine=self._ran, buffers=stack_buffers([[held] * num_samples]) if held else {})
 
     def __getstate__(self) -> dict[str, Any]:
         """All but what was captured, which is captured again, and the batches of a loader. `save` needs no pickle."""
