@@ -298,6 +298,66 @@ def test_a_frozen_backbone_is_evaluated_once_for_each_row() -> None:
     assert Counting.rows == len(X) + 4, "each row once, and one run for the starting point"
 
 
+class LoRA(nn.Module):
+    """A frozen layer with a correction of low rank beside it."""
+
+    def __init__(self, layer: nn.Linear, rank: int) -> None:
+        super().__init__()
+        self.layer = layer.requires_grad_(False)
+        self.down, self.up = nn.Linear(layer.in_features, rank, bias=False), nn.Linear(rank, layer.out_features, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x) + self.up(self.down(x))
+
+
+def lora() -> tuple[Any, nn.Module]:
+    """A classifier whose last layer has such a correction, lifted; and a network of the lifted weights alone."""
+    torch.manual_seed(0)
+    body = filled(nn.Sequential(nn.Linear(2, 4), nn.Tanh())).requires_grad_(False)
+    adapted = LoRA(filled(nn.Linear(4, 3)), 2).double()
+    filled(adapted.down), filled(adapted.up)
+    net = nn.Sequential(*body, adapted)
+
+    class Rest(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.down, self.up = adapted.down, adapted.up
+
+        def forward(self, x: Tensor) -> Tensor:
+            return adapted.layer(x) + self.up(self.down(x))
+
+    return su.lift(classifier(net), {"net.2.down.*": PRIOR, "net.2.up.*": PRIOR}), Rest()
+
+
+@NOT_THE_MODE
+def test_a_low_rank_correction_has_the_matrix_of_its_weights_alone() -> None:
+    lifted, rest = lora()
+    features = torch.tanh(X @ lifted_weight(lifted, "net.0.weight").mT + lifted_weight(lifted, "net.0.bias"))
+    found = at(lifted, X, T)
+    torch.testing.assert_close(found.precision.matrix, by_hand(rest, features) + 2.0 * torch.eye(14), check_dtype=False)
+    factors = at(lifted, X, T, structure="kron")
+    assert factors.precision.definite
+    both = X.repeat(2, 1), T.repeat(2)
+    batched = at(lifted, DataLoader(TensorDataset(*both), batch_size=8), structure="full")
+    torch.testing.assert_close(batched.precision.matrix, 2.0 * found.precision.matrix - 2.0 * torch.eye(14), check_dtype=False)
+
+
+def lifted_weight(program: Any, name: str) -> Tensor:
+    with su.trace() as recorder:
+        program(X, T)
+    return recorder.trace[name].value.detach()
+
+
+@NOT_JUDGED
+@NOT_THE_MODE
+def test_the_posterior_of_a_low_rank_correction_has_its_weights_and_no_others() -> None:
+    lifted, _ = lora()
+    posterior = su.infer.Laplace(lifted, hessian="ggn", structure="kron", num_steps=0, num_samples=6, seed=0).run(X, T)
+    assert posterior.latents == ("net.2.down.weight", "net.2.up.weight")
+    assert posterior.module("net")(X).shape == (6, 8, 3)
+    assert posterior.predict(X, linearised=True, seed=0)["t"].shape == (1, 6, 8)
+
+
 # As a posterior.
 
 
