@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sursum.common.settings import optional_seed, settle, whole_number
-from sursum.compiler.engine import check_engine
+from sursum.compiler.engine import ENGINES, check_engine
 from sursum.core.calling import check_program
 from sursum.errors import OptimisationError
 
 
-def check_settings(settings: Any, **usual: int) -> None:
+def check_settings(settings: Any, engines: Sequence[str | None] = ENGINES, **usual: int) -> None:
     """Check the program, the engine, the seed and the integers of a method, which has `model`, `engine` and `seed`.
 
     Args:
         settings: the method, a frozen dataclass.
+        engines: those that it has.
         usual: for each setting that is an integer of at least 1, its usual value.
 
     Raises:
@@ -22,7 +24,7 @@ def check_settings(settings: Any, **usual: int) -> None:
         HandlerError: a program that is a coroutine or a generator.
     """
     check_program("model", settings.model, OptimisationError)
-    check_engine(settings.engine, OptimisationError)
+    check_engine(settings.engine, OptimisationError, engines)
     whole: dict[str, int | None] = {
         name: whole_number(name, getattr(settings, name), 1, OptimisationError, f"{value} is usual")
         for name, value in usual.items()

@@ -20,6 +20,7 @@ from sursum.common.settings import check_setting, settle
 from sursum.common.shown import abbreviate
 from sursum.common.user_frame import warn
 from sursum.compiler.compiled import CompiledDensity, compile_density
+from sursum.compiler.engine import DENSITY_ENGINES, ENGINES
 from sursum.compiler.scan import rolled
 from sursum.core.calling import run_program, valued
 from sursum.core.messages import Site
@@ -95,7 +96,10 @@ class Fit:
             step, so the program may subsample plates.
         num_steps: the number of steps, at most (L-BFGS) or exactly (`optim`).
         seed: for the subsamples; None takes one from torch's global generator, which is otherwise left alone.
-        engine: "native" or "torch"; None is the fastest available.
+        engine: what computes the gradients: "native", "torch", or with `optim` also "eager", the program itself. None chooses
+            by a fixed rule, and the result says which: C for L-BFGS, and for an `optim` whose arithmetic the loop in C has
+            (SGD, Adam, AdamW, Adagrad, RMSprop) where the program is small, its data are no loader and there are at least a
+            thousand steps; otherwise torch, in the program's own dtype.
         progress: whether to show it; None shows it on a terminal or in a notebook, from the second second on.
 
     Raises:
@@ -114,7 +118,7 @@ class Fit:
         mu         3            0.94
         sigma  1.871            0.66
         <BLANKLINE>
-        log density -8.18128. Converged after 16 steps.
+        log density -8.18128 by the native engine. Converged after 16 steps.
     """
 
     model: Callable[..., Any]
@@ -130,7 +134,7 @@ class Fit:
         return call_text(self)
 
     def __post_init__(self) -> None:
-        check_settings(self, num_steps=NUM_STEPS)
+        check_settings(self, ENGINES if self.optim is None else DENSITY_ENGINES, num_steps=NUM_STEPS)
         flag = self.progress is None or isinstance(self.progress, bool)
         check_setting("progress", flag, self.progress, "True, False or None", OptimisationError, "leave it out")
         if not isinstance(self.jacobian, bool):
@@ -199,6 +203,7 @@ class Fit:
             found.steps,
             found.point.q,
             compiled,
+            engine=compiled.engine,
         )
 
     def _by_steps(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> FitResult:
@@ -218,6 +223,7 @@ class Fit:
             optim=self.optim,
             num_steps=self.num_steps,
             rng_seed=global_seed() if self.seed is None else self.seed,
+            engine=self.engine,
             display=display_for(self.progress, SOON),
         )
         check_names(self.init, ended.met)
@@ -229,7 +235,7 @@ class Fit:
         q, compiled = np.empty(0), None
         if not ended.subsampled:
             try:
-                compiled, _ = _density(self.model, args, kwargs, self.jacobian, self.engine)
+                compiled, _ = _density(self.model, args, kwargs, self.jacobian, None if self.engine == "eager" else self.engine)
                 q = compiled.density.start(np.random.default_rng(0), sites, jitter=0.0, spread=0.0)
                 sites, total = _sites(compiled.density, q), compiled.value_and_grad(q)[0]
             except Exception as failure:  # any error: the steps have been taken, and the program ran in each of them
@@ -252,6 +258,7 @@ class Fit:
             q,
             compiled,
             ended.buffers,
+            ended.engine,
         )
 
 

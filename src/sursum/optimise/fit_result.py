@@ -56,6 +56,7 @@ class FitResult(Mapping[str, Tensor], Shown):
         unconstrained: the maximum in unconstrained coordinates, float64 (n,).
         density: the log density that was maximised; None where the program subsamples or cannot be compiled.
         buffers: what layers in training mode have written, such as running averages, by name; `program` has them.
+        engine: what computed the gradients of the steps: "native", "torch" or "eager", as the setting of `Fit` has them.
 
     A fit can be used wherever an `init` is taken. Pickled, it keeps all but the density, as `save` does.
     """
@@ -71,6 +72,7 @@ class FitResult(Mapping[str, Tensor], Shown):
     unconstrained: Array
     density: CompiledDensity | None
     buffers: Mapping[str, Tensor] = field(default_factory=dict)
+    engine: str | None = None
 
     def __getitem__(self, name: str) -> Tensor:
         try:
@@ -111,6 +113,7 @@ class FitResult(Mapping[str, Tensor], Shown):
             "converged": self.converged,
             "message": self.message,
             "num_steps": self.num_steps,
+            "engine": self.engine,
         }
         arrays = {"unconstrained": self.unconstrained, **{name: npz.as_array(tensor) for name, tensor in tensors.items()}}
         npz.write(path, _KIND, _VERSION, note, arrays)
@@ -159,6 +162,7 @@ class FitResult(Mapping[str, Tensor], Shown):
                 arrays["unconstrained"],
                 None,
                 buffers,
+                note.get("engine"),
             )
         errors = of("error/")
         if errors:
@@ -222,7 +226,8 @@ class FitResult(Mapping[str, Tensor], Shown):
             "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=False))]).rstrip()
             for row in rows
         ]
-        notes = [f"log density {self.log_density:.6g}. {self.message}"]
+        by = "" if self.engine is None else f" by the {self.engine} engine"
+        notes = [f"log density {self.log_density:.6g}{by}. {self.message}"]
         if not self._told:
             n = len(self.unconstrained)
             notes.append(

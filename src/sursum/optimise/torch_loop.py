@@ -33,17 +33,21 @@ from sursum.density.survey import Survey, check_terms, same_draws, with_all_valu
 from sursum.density.unconstrain import Unconstrained, continuous_support
 from sursum.density.unobserved import announce_unobserved, find_unobserved
 from sursum.distributions.bijections import bijection
-from sursum.errors import DensityError, OptimisationError
+from sursum.errors import CaptureError, DensityError, OptimisationError
 from sursum.handlers import ParamStore, seed, trace
 from sursum.handlers.buffers import Buffers
 from sursum.handlers.enumerate.enumerated import Enumerated, Plan
 from sursum.optim import Optim, advance_schedule
+from sursum.optimise.compiled_ascent import CompiledAscent, is_small
 from sursum.optimise.fit_result import started, with_buffers
 from sursum.training import TrainingStep, seeds
+from sursum.training.batch import Batch
 from sursum.training.loader import Batches, count_rows, is_loader
 from sursum.training.rows import Rows, check_global, find_rows
+from sursum.training.work import Work
 
 SILENT = NoProgress()
+_TOGETHER = 1000
 
 
 @handler
@@ -100,6 +104,7 @@ class Ascended:
     met: tuple[str, ...]
     last: Callable[[], tuple[Tensor, Trace, Any]]
     buffers: Mapping[str, Tensor]
+    engine: str
 
     def values(self) -> dict[str, Tensor]:
         """Parameters and latent sites by name, constrained."""
@@ -134,140 +139,227 @@ def ascend(
     num_steps: int,
     rng_seed: int,
     held: Mapping[str, Tensor] | None = None,
+    engine: str | None = None,
     display: Display = SILENT,
 ) -> Ascended:
     """Take `num_steps` steps of an optimiser up the log density of a program; `held` are buffers of networks at the start.
 
     Raises:
+        CaptureError, CompileError: the engine was requested but is not available.
         DensityError: the program has nothing to fit, or a latent site that has no gradient.
         OptimisationError: an optimiser that cannot be constructed; a log density that is NaN.
     """
-    store, ascent = ParamStore(), Ascent(values=values)
-    program = with_buffers(started(model, values=values), held or {})
-    batches = Batches(args[0], rng_seed) if args and is_loader(args[0]) else None
-    more = args[1:] if batches is not None else ()
-    given: tuple[Any, ...] = args if batches is None else (*batches.peek(), *more)
-    rows = Rows(frozenset(), 0)
 
-    buffers: dict[str, Tensor] = {}  # what layers in training mode write
-    plan: Plan | None = None
-
-    def run(
-        args: Any = None,
-        params: ParamStore = store,
-        latents: Ascent = ascent,
-        kept: Mapping[str, Tensor] | None = None,
-        live: bool = True,
-        summing: Survey | Enumerated | None = None,
-    ) -> tuple[Tensor, Trace, Survey | Enumerated | None]:
-        called = given if args is None else args
-        summing = Enumerated(plan=plan) if summing is None and plan is not None else summing
-        with (
-            rows.here(called),
-            Buffers(held=buffers if kept is None else dict(kept), live=live),
-            params,
-            trace() as recorder,
-            summing or nullcontext() as summed,
-            latents as running,
-            explain_torch_errors(lambda: recorder.trace, program, called, kwargs),
-        ):
-            run_program(program, called, kwargs)
-        if isinstance(summed, Survey):
-            return torch.zeros(()), recorder.trace, summed
-        total = recorder.trace.log_prob_sum(lambda site: summed is None or site.name not in summed.summed)
-        total = total if summed is None else total + summed.log_sum()
-        return total + running.log_jacobian() if jacobian else total, recorder.trace, summed
-
-    def find_plan() -> Plan | None:
-        """The discrete sites that can be summed out, at one value of each; and a check that all values may be had at once."""
-        nonlocal plan
-        # At that value the data may be impossible. The same rows of subsampled plates are present in both.
-        with enable_validation(False), same_draws(rng_seed):
-            _, plain, surveyed = run(live=False, summing=Survey())
-        assert isinstance(surveyed, Survey)  # it was entered
-        plan = surveyed.plan()
-        if plan is not None:
-            with same_draws(rng_seed), with_all_values(surveyed.plan_names()):
-                _, found, summed = run(live=False)
-            assert isinstance(summed, Enumerated)
-            check_terms(plain, surveyed.chosen, found, summed)
-        return plan
-
-    climbed: list[float] = []
-
-    def eagerly() -> dict[str, Tensor | None]:
-        total, found, _ = run()
-        if not bool(torch.isfinite(total)):
-            raise OptimisationError(_not_finite(found, len(climbed)))
-        climbed.append(float(total.detach()))
-        return dict(zip(leaves, torch.autograd.grad(-total, list(leaves.values()), allow_unused=True), strict=True))
-
-    def captured(step: TrainingStep, taken: int) -> dict[str, Tensor | None]:
-        trained = {name: leaf.detach() for name, leaf in leaves.items()}
-        number = seeds.derive(rng_seed, seeds.STEP, taken)
-        batch = step.prepare(trained, given, kwargs, seed=number, state=buffers)
-        if batch is None:
-            return eagerly()
-        try:
-            found = step.on(batch, trained, seed=number, state=buffers)
-        except DensityError:
-            with step.seeded(number, trained):
-                eagerly()  # says what is wrong, in the program's words
-            raise
-        if not bool(torch.isfinite(found.loss)):
-            with step.seeded(number, trained):
-                return eagerly()
-        climbed.append(-float(found.loss))
-        return dict(found.gradients)
-
-    def loss(
-        trained: Mapping[str, Tensor], state: Mapping[str, Tensor], args: tuple[Any, ...], named: dict[str, Any]
-    ) -> Tensor:
-        params = ParamStore()
-        held = {name: trained.get(name, leaf) for name, leaf in store.unconstrained.items()}
-        params.sites, params.unconstrained = store.sites, held
-        latents = Ascent(values=values, leaves={name: trained[name] for name in ascent.leaves}, ontos={})
-        return -run(args, params, latents, state)[0]
+    def tell(taken: int) -> None:
+        words = f"{taken}/{num_steps} steps", f"log density {climb.log_densities[-1]:.6g}"
+        display.update(partial(ProgressState, taken, num_steps, words))
 
     with seed(rng_seed=rng_seed), torch.inference_mode(False), torch.enable_grad():
+        climb = Climb(model, args, kwargs, values=values, jacobian=jacobian, rng_seed=rng_seed, held=held or {})
+        compiled = climb.compiled(optim, num_steps, engine)
+        if compiled is not None:
+            climb.in_c(compiled, num_steps, tell)
+            used = "native"
+        else:
+            used = climb.by_torch(optim, num_steps, engine, tell)
+    display.close()
+    climb.store.buffers.update(climb.buffers)
+    frames = [frame for site in climb.first.values() for frame in site.plates]
+    subsampled = climb.batches is not None or any(frame.length != frame.size for frame in frames)
+    log_densities, last = np.array(climb.log_densities), partial(climb.run, live=False)
+    return Ascended(climb.store, climb.ascent, log_densities, subsampled, tuple(climb.first), last, climb.buffers, used)
+
+
+class Climb:
+    """A program whose parameters and latent sites are moved: its log density, and the steps.
+
+    Args:
+        args: of the program; a data loader as the first of them gives batches.
+
+    Raises:
+        DensityError: the program has nothing to fit.
+    """
+
+    def __init__(
+        self,
+        model: Callable[..., Any],
+        args: Any,
+        kwargs: Any,
+        *,
+        values: Mapping[str, Tensor],
+        jacobian: bool,
+        rng_seed: int,
+        held: Mapping[str, Tensor],
+    ) -> None:
+        self.kwargs, self.rng_seed, self._values, self._jacobian = kwargs, rng_seed, values, jacobian
+        self.store, self.ascent = ParamStore(), Ascent(values=values)
+        self._program = with_buffers(started(model, values=values), held)
+        self.batches = Batches(args[0], rng_seed) if args and is_loader(args[0]) else None
+        self._more = args[1:] if self.batches is not None else ()
+        self.given: tuple[Any, ...] = args if self.batches is None else (*self.batches.peek(), *self._more)
+        self._rows = Rows(frozenset(), 0)
+        self.buffers: dict[str, Tensor] = {}  # what layers in training mode write
+        self.log_densities: list[float] = []
+        self._plan: Plan | None = None
         with watch_originals() as originals:
-            plan = find_plan()
-            _, first, _ = run(live=False)
-        originals.check(first, trained=True)
-        announce_unobserved(find_unobserved(first))
-        leaves = {name: leaf for name, leaf in store.unconstrained.items() if leaf.requires_grad} | ascent.leaves
-        if not leaves:
+            self._find_plan()
+            with Work() as self._work:
+                _, self.first, _ = self.run(live=False)
+        originals.check(self.first, trained=True)
+        announce_unobserved(find_unobserved(self.first))
+        self.leaves = {n: leaf for n, leaf in self.store.unconstrained.items() if leaf.requires_grad} | self.ascent.leaves
+        if not self.leaves:
             raise DensityError(
                 "the program has no latent site and no parameter, so there is nothing to fit. "
                 "Write a param or a sample site without obs; call a network through su.module(name, net), which reads its "
                 "parameters (those with requires_grad=False stay as they are)."
             )
-        if batches is not None:
-            rows = find_rows(lambda batch: list(run(batch)[1].values()), given, count_rows(args[0]))
-            check_global(first.values(), rows, "an optimiser")
+        if self.batches is not None:
+            self._rows = find_rows(lambda batch: list(self.run(batch)[1].values()), self.given, count_rows(args[0]))
+            check_global(self.first.values(), self._rows, "an optimiser")
+
+    def run(
+        self,
+        args: Any = None,
+        params: ParamStore | None = None,
+        latents: Ascent | None = None,
+        kept: Mapping[str, Tensor] | None = None,
+        live: bool = True,
+        summing: Survey | Enumerated | None = None,
+    ) -> tuple[Tensor, Trace, Survey | Enumerated | None]:
+        """The log density, the trace, and the handler that summed over discrete sites."""
+        called = self.given if args is None else args
+        summing = Enumerated(plan=self._plan) if summing is None and self._plan is not None else summing
+        with (
+            self._rows.here(called),
+            Buffers(held=self.buffers if kept is None else dict(kept), live=live),
+            self.store if params is None else params,
+            trace() as recorder,
+            summing or nullcontext() as summed,
+            self.ascent if latents is None else latents as running,
+            explain_torch_errors(lambda: recorder.trace, self._program, called, self.kwargs),
+        ):
+            run_program(self._program, called, self.kwargs)
+        if isinstance(summed, Survey):
+            return torch.zeros(()), recorder.trace, summed
+        total = recorder.trace.log_prob_sum(lambda site: summed is None or site.name not in summed.summed)
+        total = total if summed is None else total + summed.log_sum()
+        return total + running.log_jacobian() if self._jacobian else total, recorder.trace, summed
+
+    def compiled(self, optim: Optim, num_steps: int, engine: str | None) -> CompiledAscent | None:
+        """The steps in C, where they are asked for, or by a fixed rule.
+
+        Raises:
+            CaptureError, CompileError: they are asked for, and cannot be had.
+        """
+        # Fetching a batch of a loader takes longer than a step, and its last one is another function.
+        by_rule = engine is None and self.batches is None
+        if not (engine == "native" or (by_rule and is_small(self._work, self.leaves, num_steps))):
+            return None
+        try:
+            if self.buffers:
+                raise CaptureError(
+                    "engine='native' cannot run this: layers in training mode update their buffers. Leave `engine` out, or "
+                    "call .eval() on the network."
+                )
+            found = CompiledAscent(self.loss, self.leaves, optim, self.rng_seed, (self.given, self.kwargs), self._explain)
+            first = None if self.batches is None else Batch.of(self.given, self.kwargs)
+            return found if found.prepare(first, engine) is not None else None
+        except CaptureError:
+            if engine is not None:
+                raise
+            return None
+
+    def in_c(self, compiled: CompiledAscent, num_steps: int, tell: Callable[[int], None]) -> None:
+        """Take all steps by the loop in C."""
+        losses = compiled.training.losses
+        while len(losses) < num_steps:
+            if self.batches is None:
+                compiled.advance(min(_TOGETHER, num_steps - len(losses)))
+            else:
+                compiled.advance(1, Batch.of((*self.batches.take(), *self._more), self.kwargs))
+            self.log_densities += [-loss for loss in losses[len(self.log_densities) :]]
+            tell(len(losses))
+        compiled.give()
+
+    def by_torch(self, optim: Optim, num_steps: int, engine: str | None, tell: Callable[[int], None]) -> str:
+        """Take all steps by a torch optimiser, and return the name of the engine."""
+        leaves = self.leaves
         optimiser = optim.build(leaves)
         schedule = None if optim.scheduler is None else optim.scheduler(optimiser)
-        step = TrainingStep(loss, title="the program")
+        step = TrainingStep(self.loss, engine=engine, title="the program")
         for taken in range(num_steps):
-            if batches is not None:
-                given = (*batches.take(), *more)
+            if self.batches is not None:
+                self.given = (*self.batches.take(), *self._more)
 
             def closure(taken: int = taken) -> float:
                 optimiser.zero_grad()
-                slopes = captured(step, taken)
+                slopes = self._graded(step, taken)
                 for name, leaf in leaves.items():
                     leaf.grad = slopes[name]
                 optim.clip(leaves.values())
-                return -climbed[-1]
+                return -self.log_densities[-1]
 
             optimiser.step(closure)
-            advance_schedule(schedule, -climbed[-1])
-            words = f"{taken + 1}/{num_steps} steps", f"log density {climbed[-1]:.6g}"
-            display.update(partial(ProgressState, taken + 1, num_steps, words))
-    display.close()
-    store.buffers.update(buffers)
-    subsampled = batches is not None or any(frame.length != frame.size for site in first.values() for frame in site.plates)
-    return Ascended(store, ascent, np.array(climbed), subsampled, tuple(first), partial(run, live=False), buffers)
+            advance_schedule(schedule, -self.log_densities[-1])
+            tell(taken + 1)
+        return step.engine
+
+    def loss(
+        self, trained: Mapping[str, Tensor], state: Mapping[str, Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Tensor:
+        """The negative log density as a function of the leaves."""
+        params = ParamStore()
+        params.sites = self.store.sites
+        params.unconstrained = {name: trained.get(name, leaf) for name, leaf in self.store.unconstrained.items()}
+        latents = Ascent(values=self._values, leaves={name: trained[name] for name in self.ascent.leaves}, ontos={})
+        return -self.run(args, params, latents, state)[0]
+
+    def _find_plan(self) -> None:
+        """The discrete sites that can be summed out, at one value of each; and a check that all values may be had at once."""
+        # At that value the data may be impossible. The same rows of subsampled plates are present in both.
+        with enable_validation(False), same_draws(self.rng_seed):
+            _, plain, surveyed = self.run(live=False, summing=Survey())
+        assert isinstance(surveyed, Survey)  # it was entered
+        self._plan = surveyed.plan()
+        if self._plan is not None:
+            with same_draws(self.rng_seed), with_all_values(surveyed.plan_names()):
+                _, found, summed = self.run(live=False)
+            assert isinstance(summed, Enumerated)
+            check_terms(plain, surveyed.chosen, found, summed)
+
+    def _eagerly(self) -> dict[str, Tensor | None]:
+        """The gradient of the negative log density, by the program itself."""
+        total, found, _ = self.run()
+        if not bool(torch.isfinite(total)):
+            raise OptimisationError(_not_finite(found, len(self.log_densities)))
+        self.log_densities.append(float(total.detach()))
+        return dict(zip(self.leaves, torch.autograd.grad(-total, list(self.leaves.values()), allow_unused=True), strict=True))
+
+    def _explain(self, batch: Batch | None, taken: int) -> None:
+        """Raise the error of the program itself, if it has one, after this number of steps."""
+        self.log_densities = [0.0] * taken
+        if batch is not None:
+            self.given, _ = batch.arguments(batch.tensors)
+        self._eagerly()
+
+    def _graded(self, step: TrainingStep, taken: int) -> dict[str, Tensor | None]:
+        trained = {name: leaf.detach() for name, leaf in self.leaves.items()}
+        number = seeds.derive(self.rng_seed, seeds.STEP, taken)
+        batch = step.prepare(trained, self.given, self.kwargs, seed=number, state=self.buffers)
+        if batch is None:
+            return self._eagerly()
+        try:
+            found = step.on(batch, trained, seed=number, state=self.buffers)
+        except DensityError:
+            with step.seeded(number, trained):
+                self._eagerly()  # says what is wrong, in the program's words
+            raise
+        if not bool(torch.isfinite(found.loss)):
+            with step.seeded(number, trained):
+                return self._eagerly()
+        self.log_densities.append(-float(found.loss))
+        return dict(found.gradients)
 
 
 def _not_finite(found: Trace, step: int) -> str:
