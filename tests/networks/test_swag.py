@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
 
 import sursum as su
 import sursum.distributions as dist
-from sursum.errors import OptimisationError, SamplingError
+from sursum.errors import OptimisationError, SamplingError, VariationalError
 from sursum.networks.swag import SWAG, Moments
+from sursum.training.training import Training
 
 X = torch.tensor([[0.5, 1.0], [1.0, -0.5], [-1.0, 0.3], [0.2, 0.8]], dtype=torch.float64)
 Y = torch.tensor([1.0, 0.5, -0.5, 0.9], dtype=torch.float64)
@@ -96,3 +101,45 @@ def test_iterates_that_leave_the_numbers() -> None:
     swag = SWAG(program, su.optim.SGD({"lr": 1e9}), num_steps=60, num_samples=2, seed=0)
     with pytest.raises(SamplingError, match=r"SWAG left the (numbers|parameters)"):
         swag.run(X.float(), Y.float())
+
+
+def normalised() -> su.lift:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.Linear(3, 1))
+
+    def program(x: Tensor, y: Tensor) -> None:
+        f = su.module("net", net)(x).squeeze(-1)
+        with su.plate("data", len(x)):
+            su.sample("y", dist.Normal(f, 1.0), obs=y)
+
+    return su.lift(program, dist.Normal(0.0, 1.0))
+
+
+def test_a_run_that_was_cut_short_equals_one_that_was_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a schedule, momentum, batches in an order of the run's own, and running averages."""
+    schedule = lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 4, gamma=0.5)
+    optim = su.optim.SGD({"lr": 1e-2, "momentum": 0.9}, scheduler=schedule)
+    data = DataLoader(TensorDataset(X.float(), Y.float()), batch_size=2, shuffle=True)
+    settings: dict[str, Any] = {"num_steps": 12, "num_warmup": 5, "every": 3, "rank": 3, "num_samples": 5}
+    path, model = tmp_path / "swag.npz", normalised()
+    whole = SWAG(model, optim, seed=2, **settings).run(data)
+    plain, taken = Training.descend, 0
+
+    def descend(self: Training, *args: Any) -> None:
+        nonlocal taken
+        if taken == 15:
+            raise KeyboardInterrupt
+        taken += 1
+        plain(self, *args)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Training, "descend", descend)
+        with pytest.raises(KeyboardInterrupt):
+            SWAG(model, optim, seed=2, checkpoint=path, checkpoint_every=7, **settings).run(data)
+    again = SWAG(model, optim, **settings).resume(path, data)
+    assert (again.unconstrained == whole.unconstrained).all()
+    assert all(torch.equal(value, again.buffers[name]) for name, value in whole.buffers.items())
+    with pytest.raises(OptimisationError, match="written by a run with rank=3, and here it is 4"):
+        SWAG(model, optim, **{**settings, "rank": 4}).resume(path, data)
+    with pytest.raises(VariationalError, match="saved with the optimiser SGD, but this run has Adam"):
+        SWAG(model, su.optim.Adam(lr=0.1), **settings).resume(path, data)

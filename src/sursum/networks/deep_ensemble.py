@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from sursum.common.reprs import call_text
 from sursum.common.settings import optional_seed, settle, whole_number
+from sursum.compiler.engine import DENSITY_ENGINES, ENGINES, check_engine
 from sursum.core.calling import check_program
 from sursum.core.messages import Param, Sample
 from sursum.distributions.randomness import global_seed
@@ -39,6 +40,7 @@ class DeepEnsemble:
         optim: an optimiser, as for `Fit`; None for L-BFGS on all data.
         num_steps: steps of each member.
         seed: an integer of at least 0; None takes one from torch's global generator, which is otherwise left alone.
+        engine: as for `Fit`; the posterior says which it was.
 
     Raises:
         OptimisationError: an invalid setting.
@@ -67,6 +69,7 @@ class DeepEnsemble:
     optim: Any = field(default=None, kw_only=True)
     num_steps: int = field(default=1000, kw_only=True)
     seed: int | None = field(default=None, kw_only=True)
+    engine: str | None = field(default=None, kw_only=True)
 
     def __repr__(self) -> str:
         return call_text(self)
@@ -80,6 +83,7 @@ class DeepEnsemble:
         settle(self, {**whole, "seed": optional_seed(self.seed, OptimisationError)})
         if self.optim is not None:
             settle(self, {"optim": as_optim(self.optim, OptimisationError)})
+        check_engine(self.engine, OptimisationError, ENGINES if self.optim is None else DENSITY_ENGINES)
 
     def run(self, *args: Any, **kwargs: Any) -> Posterior:
         """Train the members with these arguments of the program.
@@ -96,13 +100,13 @@ class DeepEnsemble:
         for member in range(self.members):
             stream = derive(rng_seed, SET_UP, member)
             start = _anew(first, stream)
-            fit = Fit(self.model, init=start, optim=self.optim, num_steps=self.num_steps, seed=stream)
+            fit = Fit(self.model, init=start, optim=self.optim, num_steps=self.num_steps, seed=stream, engine=self.engine)
             fits.append(fit.run(*args, **kwargs))
         sites = {name: torch.stack([fit[name].double() for fit in fits])[None] for name in first.leaves}
         free = torch.stack([first.coordinates(fit) for fit in fits]).double().cpu().numpy()
         stats = {"lp": np.array([[fit.log_density for fit in fits]])}
         buffers = stack_buffers([[fit.buffers for fit in fits]])
-        return assemble(first.subject(), draws_of(sites, stats, free[None]), buffers=buffers)
+        return assemble(replace(first.subject(), engine=fits[0].engine), draws_of(sites, stats, free[None]), buffers=buffers)
 
 
 def _anew(target: Target, stream: int) -> dict[str, Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, cast
 
@@ -93,7 +93,8 @@ class MCDropout:
             )
         rows = torch.cat([value.reshape(self.members, -1) for value in sites.values()], 1)
         return assemble(
-            target.subject(), draws_of({n: v[None] for n, v in sites.items()}, {}, np.asarray(rows.double().cpu())[None])
+            replace(target.subject(), engine=None),
+            draws_of({n: v[None] for n, v in sites.items()}, {}, np.asarray(rows.double().cpu())[None]),
         )
 
 

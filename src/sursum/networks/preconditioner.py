@@ -26,14 +26,14 @@ class Preconditioner:
         [8.17, 0.12]
     """
 
-    _average: Tensor | None = field(default=None, init=False)
+    average: Tensor | None = field(default=None, init=False)
     root: Tensor | float = field(default=1.0, init=False)
 
     def see(self, gradient: Tensor) -> None:
         """Take a gradient, or those of several chains, (chain, n), into account."""
-        if self._average is None:
-            self._average = gradient.square().mean(-1, keepdim=True).expand_as(gradient).clone()
-        self._average.mul_(_DECAY).addcmul_(gradient, gradient, value=1.0 - _DECAY)
-        size = self._average.sqrt()
+        if self.average is None:
+            self.average = gradient.square().mean(-1, keepdim=True).expand_as(gradient).clone()
+        self.average.mul_(_DECAY).addcmul_(gradient, gradient, value=1.0 - _DECAY)
+        size = self.average.sqrt()
         logs = (size + _FLOOR * size.mean(-1, keepdim=True) + 1e-30).log()
         self.root = (logs.mean(-1, keepdim=True) - logs).exp()

@@ -3,34 +3,39 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from sursum.common.other_libraries import answers
 from sursum.common.reprs import call_text
 from sursum.common.settings import check_setting, optional_seed, real_number, settle, whole_number
 from sursum.common.user_frame import warn
+from sursum.compiler.engine import check_engine
+from sursum.core.calling import refuse_shadowed
 from sursum.distributed.division import seed_of_all
 from sursum.distributed.gradients import together
+from sursum.distributed.group import RankEnded
 from sursum.distributions.randomness import global_seed
 from sursum.draws.diagnostics import Evidence, Hints, diagnose_mixing
 from sursum.draws.ess_rhat import mixing
 from sursum.errors import CaptureError, DiagnosticWarning, SamplingError
+from sursum.io.files import interpreting
+from sursum.networks.chains import Chains
 from sursum.networks.dynamics import SGHMC, SGLD, SGNHT
-from sursum.networks.preconditioner import Preconditioner
 from sursum.networks.target import Target
 from sursum.posterior.assemble import assemble, draws_of, stack_buffers
 from sursum.posterior.init import Init
 from sursum.posterior.posterior import Posterior
+from sursum.training.checkpoint import State, check_checkpoint, check_same_settings, read_state, write_state
 from sursum.training.seeds import NOISE, derive
 
-_LOOKED = 25
-"""Steps between checks of the point."""
+KIND = "sursum SGMCMC"
 
 TOGETHER = 200_000
 """Up to this number of unknowns chains take their steps together."""
@@ -77,6 +82,10 @@ class SGMCMC:
         cycles: the number of cycles after the warm-up.
         exploration: the share of a cycle without noise.
         engine: "torch": the captured operators; "eager": the program itself; None: the captured ones where it can be captured.
+            The posterior says which it was.
+        checkpoint: a file that `run` writes every `checkpoint_every` steps of the chains, and at the end; `resume` goes on from
+            it. It has the draws so far.
+        checkpoint_every: steps between checkpoints.
 
     Raises:
         SamplingError: an invalid setting.
@@ -110,6 +119,8 @@ class SGMCMC:
     exploration: float = field(default=0.8, kw_only=True)
     engine: str | None = field(default=None, kw_only=True)
     together: bool | None = field(default=None, kw_only=True)
+    checkpoint: str | os.PathLike[str] | None = field(default=None, kw_only=True)
+    checkpoint_every: int = field(default=1000, kw_only=True)
 
     def __repr__(self) -> str:
         return call_text(self)
@@ -140,8 +151,8 @@ class SGMCMC:
         real_number("jitter", self.jitter, SamplingError, "0 starts at the trained weights", least=0)
         whether = "True, False or None"
         check_setting("together", self.together in (None, True, False), self.together, whether, SamplingError, "leave it out")
-        engines = (None, "torch", "eager")
-        check_setting("engine", self.engine in engines, self.engine, '"torch", "eager" or None', SamplingError, "leave it out")
+        check_engine(self.engine, SamplingError, (None, "torch", "eager"))
+        settle(self, {"checkpoint_every": check_checkpoint(self.checkpoint, self.checkpoint_every, SamplingError)})
 
     def run(self, *args: Any, **kwargs: Any) -> Posterior:
         """Draw with these arguments of the program. The first may be a data loader, whose batches are the program's.
@@ -156,16 +167,39 @@ class SGMCMC:
             DiagnosticWarning: R-hat or effective sample sizes say that the chains have not mixed.
             HeldParameterWarning: parameters that are not lifted are held.
         """
-        rng_seed = seed_of_all(self.dynamics.model, global_seed() if self.seed is None else self.seed)
+        return self._run(args, kwargs, None)
+
+    def resume(self, path: str | os.PathLike[str], *args: Any, **kwargs: Any) -> Posterior:
+        """Go on with a run that has written `checkpoint`: the draws are bit for bit those of a run that was not cut short.
+
+        Args:
+            path: the file.
+            args, kwargs: arguments of the program, the same as before.
+
+        Raises:
+            StorageError: the file is truncated, damaged, of a different kind, or of another program.
+            SamplingError: the run had other settings.
+        """
+        refuse_shadowed(self.dynamics.model, "resume", ["path"])
+        return self._run(args, kwargs, read_state(path, KIND))
+
+    def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any], state: State | None) -> Posterior:
+        if state is None:
+            own = global_seed() if self.seed is None else self.seed
+        else:
+            with interpreting(state.source, f"a {KIND} file"):
+                check_same_settings(state, self._settings(), SamplingError)
+                own = int(state.note["seed"])
+        rng_seed = seed_of_all(self.dynamics.model, own)
         title = type(self.dynamics).__name__
         model = self.dynamics.model
         target = Target(model, args, kwargs, init=self.init, rng_seed=rng_seed, title=title, engine=self.engine, divides=True)
         streams = [derive(rng_seed, NOISE, chain) for chain in range(self.num_chains)]
         with together(lambda: target.gradients):
             at_once = self._at_once(target)
-            blocks = [self._block(target, one, at_once) for one in ([streams] if at_once else [[one] for one in streams])]
-        q = torch.cat([draws for draws, _, _ in blocks])
-        stats = {"lp": np.concatenate([values for _, values, _ in blocks])}
+            blocks = self._blocks(target, [streams] if at_once else [[one] for one in streams], at_once, rng_seed, state)
+        q = torch.cat([block.draws for block in blocks])
+        stats = {"lp": np.concatenate([block.values for block in blocks])}
         sites = target.sites(q)
         subject = target.subject()
         found = draws_of(sites, stats, q.double().cpu().numpy())
@@ -174,7 +208,9 @@ class SGMCMC:
         said = diagnose_mixing(evidence)
         for text in said:
             warn(text, DiagnosticWarning)
-        return assemble(subject, found, warnings=said, buffers=stack_buffers([rows for *_, held in blocks for rows in held]))
+        return assemble(
+            subject, found, warnings=said, buffers=stack_buffers([rows for block in blocks for rows in block.buffers])
+        )
 
     def _at_once(self, target: Target) -> bool:
         """Whether the chains take their steps in one pass."""
@@ -193,40 +229,51 @@ class SGMCMC:
             return False
         return True
 
-    def _block(
-        self, target: Target, streams: Sequence[int], at_once: bool
-    ) -> tuple[Tensor, np.ndarray, list[list[dict[str, Tensor]]]]:
-        """The draws of some chains, (chain, draw, n), the estimates of the log density there, and the buffers of networks."""
-        q = target.vector().repeat(len(streams), 1)
-        chains = [target.chain(stream) for stream in streams]
-        generators = [torch.Generator(q.device).manual_seed(stream % 2**63) for stream in streams]
-        options: Any = {"dtype": q.dtype, "device": q.device}
+    def _blocks(
+        self, target: Target, streams: Sequence[Sequence[int]], at_once: bool, rng_seed: int, state: State | None
+    ) -> list[Chains]:
+        """The chains at their end: those of a block take their steps together, and the blocks one after another."""
+        saved, blocks = list[State](), list[Chains]()
+        if state is not None:
+            with interpreting(state.source, f"a {KIND} file"):
+                check_same_settings(state, self._shape(target, at_once), SamplingError)
+                saved = [State(state.note[str(k)], state.within(f"{k}/")) for k in range(int(state.note["blocks"]))]
 
-        def normal(like: Tensor) -> Tensor:
-            rows = [torch.randn(like.shape[1:], generator=generator, **options) for generator in generators]
-            return rows[0][None] if len(rows) == 1 else torch.stack(rows)
+        def save() -> None:
+            if self.checkpoint is not None and target.writes:
+                note = {"settings": {**self._settings(), **self._shape(target, at_once)}, "seed": rng_seed}
+                _save(self.checkpoint, note, blocks)
 
-        if self.jitter:
-            rows = [torch.rand(q.shape[1:], generator=generator, **options) for generator in generators]
-            q += (2.0 * torch.stack(rows) - 1.0) * self.jitter
-        scale, state = Preconditioner(), self.dynamics.begin(q, normal)
-        kept = q.new_empty(len(q), self.num_samples, q.shape[1])
-        values = torch.empty(len(q), self.num_samples, dtype=torch.float64)
-        held: list[list[dict[str, Tensor]]] = [[] for _ in chains]
-        for number, (h, noisy, place) in enumerate(self._plan()):
-            value, gradient = target.at_points(q, chains, number, at_once=at_once)
-            if self.dynamics.precondition and number < self.num_warmup:
-                scale.see(gradient)
-            self.dynamics.move(q, gradient, scale.root, state, h, normal if noisy else None)
-            if number % _LOOKED == 0 or place is not None:
-                if not at_once:
-                    target.agree(q[0])
-                target.check_finite(q)
-            if place is not None:
-                kept[:, place], values[:, place] = q, value
-                for rows_held, chain in zip(held, chains, strict=True):
-                    rows_held.append({name: kept_one.clone() for name, kept_one in chain.buffers.items()})
-        return kept, values.numpy(), held
+        for k, one in enumerate(streams):
+            within = None if k >= len(saved) else saved[k]
+            options: Any = {"num_samples": self.num_samples, "jitter": self.jitter, "at_once": at_once}
+            chains = Chains(target, self.dynamics, one, **options, taken=0 if within is None else int(within.note["steps"]))
+            if state is not None and within is not None:
+                with interpreting(state.source, f"a {KIND} file of this program"):
+                    chains.restore(within)
+            blocks.append(chains)
+            try:
+                for number, (h, noisy, place) in enumerate(islice(self._plan(), chains.steps, None), chains.steps):
+                    chains.step(h, noisy=noisy, warming=number < self.num_warmup, place=place)
+                    if (number + 1) % self.checkpoint_every == 0:
+                        save()
+            except RankEnded:
+                save()
+                raise
+        save()
+        return blocks
+
+    def _shape(self, target: Target, at_once: bool) -> dict[str, Any]:
+        """The same, as far as it depends on the program."""
+        return {"together": at_once, "sites": {name: list(shape) for name, shape in target.shapes.items()}}
+
+    def _settings(self) -> dict[str, Any]:
+        """What a resumed run must share with the one that was cut short."""
+        found = {one.name: getattr(self.dynamics, one.name) for one in fields(self.dynamics) if one.name != "model"}
+        names = ("num_samples", "num_warmup", "thinning", "num_chains", "jitter", "cycles", "exploration")
+        found |= {name: getattr(self, name) for name in names}
+        plain = {name: float(value) if isinstance(value, np.floating) else value for name, value in found.items()}
+        return {"dynamics": type(self.dynamics).__name__, **plain}
 
     def _plan(self) -> Iterator[tuple[float, bool, int | None]]:
         """For each step its size, whether it has noise, and which draw it is."""
@@ -246,3 +293,11 @@ class SGMCMC:
                 step = k - (length - drawing) + 1
                 keep = step > 0 and step % self.thinning == 0
                 yield size, step > 0, cycle * each + step // self.thinning - 1 if keep else None
+
+
+def _save(path: str | os.PathLike[str], note: Mapping[str, Any], blocks: Sequence[Chains]) -> None:
+    """Write all chains that have begun."""
+    states = [block.state() for block in blocks]
+    whole = {**note, "blocks": len(blocks), **{str(k): one.note for k, one in enumerate(states)}}
+    tensors = {f"{k}/{name}": tensor for k, one in enumerate(states) for name, tensor in one.tensors.items()}
+    write_state(path, KIND, State(whole, tensors), SamplingError)

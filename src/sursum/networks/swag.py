@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,17 +14,24 @@ from torch import Tensor
 
 from sursum.common.reprs import call_text
 from sursum.common.settings import optional_seed, settle, whole_number
-from sursum.core.calling import check_program
+from sursum.compiler.engine import check_engine
+from sursum.core.calling import check_program, refuse_shadowed
 from sursum.distributed.division import seed_of_all
 from sursum.distributed.gradients import together
+from sursum.distributed.group import RankEnded
 from sursum.distributions.randomness import global_seed
 from sursum.errors import OptimisationError
+from sursum.io.files import interpreting
 from sursum.networks.target import Target
-from sursum.optim import advance_schedule, as_optim
+from sursum.optim import as_optim
 from sursum.posterior.assemble import assemble, draws_of, stack_buffers
 from sursum.posterior.init import Init
 from sursum.posterior.posterior import Posterior
+from sursum.training.checkpoint import State, check_checkpoint, check_same_settings, read_state, write_state
 from sursum.training.seeds import DRAW, STEP, derive
+from sursum.training.training import Training
+
+KIND = "sursum SWAG"
 
 
 @dataclass(frozen=True, repr=False)
@@ -51,6 +59,9 @@ class SWAG:
         seed: an integer of at least 0; None takes one from torch's global generator, which is otherwise left alone.
         init: where to start, as for `Fit`.
         engine: "torch": the captured operators; "eager": the program itself; None: the captured ones where it can be captured.
+            The posterior says which it was.
+        checkpoint: a file that `run` writes every `checkpoint_every` steps, and after the last; `resume` goes on from it.
+        checkpoint_every: steps between checkpoints.
 
     Raises:
         OptimisationError: an invalid setting.
@@ -82,6 +93,8 @@ class SWAG:
     seed: int | None = field(default=None, kw_only=True)
     init: Init = field(default=None, kw_only=True)
     engine: str | None = field(default=None, kw_only=True)
+    checkpoint: str | os.PathLike[str] | None = field(default=None, kw_only=True)
+    checkpoint_every: int = field(default=1000, kw_only=True)
 
     def __repr__(self) -> str:
         return call_text(self)
@@ -95,6 +108,8 @@ class SWAG:
         }
         settle(self, {**whole, "seed": optional_seed(self.seed, OptimisationError)})
         settle(self, {"optim": as_optim(self.optim, OptimisationError)})
+        settle(self, {"checkpoint_every": check_checkpoint(self.checkpoint, self.checkpoint_every, OptimisationError)})
+        check_engine(self.engine, OptimisationError, (None, "torch", "eager"))
         if self.num_steps // self.every < 2:
             raise OptimisationError(
                 f"{self.num_steps} steps give {self.num_steps // self.every} iterates, one of every {self.every}, but at least "
@@ -107,7 +122,35 @@ class SWAG:
         Raises:
             SamplingError: the iterates left the numbers: the learning rate is too large.
         """
-        rng_seed = seed_of_all(self.model, global_seed() if self.seed is None else self.seed)
+        return self._run(args, kwargs, None)
+
+    def resume(self, path: str | os.PathLike[str], *args: Any, **kwargs: Any) -> Posterior:
+        """Go on with a run that has written `checkpoint`: the draws are bit for bit those of a run that was not cut short.
+
+        Args:
+            path: the file.
+            args, kwargs: arguments of the program, the same as before.
+
+        Raises:
+            StorageError: the file is truncated, damaged, or of a different kind.
+            OptimisationError: the run had another `every`, `rank` or `num_warmup`.
+            VariationalError: it had other parameters, or another optimiser.
+        """
+        refuse_shadowed(self.model, "resume", ["path"])
+        return self._run(args, kwargs, read_state(path, KIND))
+
+    def _settings(self) -> dict[str, Any]:
+        """What a resumed run must share with the one that was cut short."""
+        return {name: getattr(self, name) for name in ("every", "rank", "num_warmup")}
+
+    def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any], state: State | None) -> Posterior:
+        if state is None:
+            own = global_seed() if self.seed is None else self.seed
+        else:
+            with interpreting(state.source, f"a {KIND} file"):
+                check_same_settings(state, self._settings(), OptimisationError)
+                own = int(state.note["training"]["seed"])
+        rng_seed = seed_of_all(self.model, own)
         target = Target(
             self.model,
             args,
@@ -120,7 +163,7 @@ class SWAG:
             divides=True,
         )
         with together(lambda: target.gradients):
-            moments, buffers = self._iterates(target, rng_seed)
+            moments, buffers = self._iterates(target, rng_seed, state)
         generator = torch.Generator().manual_seed(derive(rng_seed, DRAW, 0))
         draws = moments.draw(self.num_samples, generator)
         sites = {name: value[None] for name, value in target.sites(draws).items()}
@@ -130,25 +173,46 @@ class SWAG:
         rows = [target.buffers_at(target.views(q), buffers, derive(rng_seed, DRAW, k + 1)) for k, q in enumerate(draws)]
         return assemble(target.subject(), found, buffers=stack_buffers([rows]))
 
-    def _iterates(self, target: Target, rng_seed: int) -> tuple[Moments, dict[str, Tensor]]:
-        leaves = {name: leaf.clone().requires_grad_() for name, leaf in target.leaves.items()}
-        optimizer = self.optim.build(leaves)
-        schedule = None if self.optim.scheduler is None else self.optim.scheduler(optimizer)
-        take, moments, buffers = target.batches(rng_seed), Moments(self.rank), target.buffers()
-        for number in range(self.num_warmup + self.num_steps):
-            held = {name: leaf.detach() for name, leaf in leaves.items()}
-            found = target.graded(held, take(), derive(rng_seed, STEP, number), buffers)
-            for name, leaf in leaves.items():
-                leaf.grad = found.gradients[name]
-            self.optim.clip(leaves.values())
-            optimizer.step()
-            advance_schedule(schedule, float(found.loss))
-            after = number + 1 - self.num_warmup
-            if after > 0 and after % self.every == 0:
-                q = target.vector({name: leaf.detach() for name, leaf in leaves.items()})
-                target.check_finite(q)
-                moments.add(q)
-        return moments, buffers
+    def _iterates(self, target: Target, rng_seed: int, state: State | None) -> tuple[Moments, dict[str, Tensor]]:
+        training, moments = Training(self.optim, rng_seed), Moments(self.rank)
+        training.store.unconstrained.update({name: leaf.clone().requires_grad_() for name, leaf in target.leaves.items()})
+        training.baselines = target.buffers()
+        if state is not None:
+            with interpreting(state.source, f"a {KIND} file"):
+                training.restore(State(state.note["training"], state.within("training/")))
+                moments.restore(state, target.vector().device)
+        take = target.batches(rng_seed, training.steps)
+
+        def save() -> None:
+            if self.checkpoint is not None and target.writes:
+                self._save(self.checkpoint, training, moments)
+
+        training.ready()
+        try:
+            while training.steps < self.num_warmup + self.num_steps:
+                held = {name: leaf.detach() for name, leaf in training.leaves.items()}
+                found = target.graded(held, take(), derive(rng_seed, STEP, training.steps), training.baselines)
+                training.descend(float(found.loss), found.gradients)
+                after = training.steps - self.num_warmup
+                if after > 0 and after % self.every == 0:
+                    q = target.vector({name: leaf.detach() for name, leaf in training.leaves.items()})
+                    target.check_finite(q)
+                    moments.add(q)
+                if training.steps % self.checkpoint_every == 0:
+                    save()
+        except RankEnded:
+            save()
+            raise
+        save()
+        return moments, training.baselines
+
+    def _save(self, path: str | os.PathLike[str], training: Training, moments: Moments) -> None:
+        inner = training.state()
+        note = {"settings": self._settings(), "training": inner.note, "count": moments.count}
+        tensors = {f"training/{name}": tensor for name, tensor in inner.tensors.items()}
+        tensors |= {"mean": moments.mean, "square": moments.square}
+        tensors |= {f"deviation/{k}": deviation for k, deviation in enumerate(moments.deviations)}
+        write_state(path, KIND, State(note, tensors), OptimisationError)
 
 
 @dataclass(eq=False)
@@ -171,6 +235,13 @@ class Moments:
         self.mean += away / self.count
         self.square += away * (q - self.mean)
         self.deviations = [*self.deviations, q - self.mean][-self.rank :]
+
+    def restore(self, state: State, device: torch.device) -> None:
+        """Take what was saved, to where the iterates are."""
+        self.count = int(state.note["count"])
+        self.mean, self.square = (state.tensors[name].to(device) for name in ("mean", "square"))
+        saved = state.within("deviation/")
+        self.deviations = [saved[str(k)].to(device) for k in range(len(saved))]
 
     def draw(self, number: int, generator: torch.Generator) -> Tensor:
         """Draws, (number, n)."""

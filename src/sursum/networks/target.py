@@ -127,6 +127,11 @@ class Target:
         self._divide(first, rng_seed)
 
     @property
+    def writes(self) -> bool:
+        """Whether this process writes the files of a run: alone, or as the first rank."""
+        return self.gradients is None or self.gradients.group.rank == 0
+
+    @property
     def dim(self) -> int:
         return sum(leaf.numel() for leaf in self.leaves.values())
 
@@ -145,20 +150,20 @@ class Target:
             at += leaf.numel()
         return found
 
-    def batches(self, rng_seed: int) -> Callable[[], tuple[Any, ...]]:
-        """A function that gives the arguments of the next step."""
+    def batches(self, rng_seed: int, taken: int = 0) -> Callable[[], tuple[Any, ...]]:
+        """A function that gives the arguments of the next step, after those that were `taken` earlier."""
         if self.loader is None:
             return lambda: self.first
-        source = Batches(self.loader, rng_seed)
+        source = Batches(self.loader, rng_seed, taken)
         return lambda: (*source.take(), *self.rest)
 
     def buffers(self) -> dict[str, Tensor]:
         """What layers in training mode write, as it is at the start of a run."""
         return {name: value.clone() for name, value in self._buffers.items()}
 
-    def chain(self, rng_seed: int) -> Chain:
-        """A chain at its start."""
-        return Chain(rng_seed, self.batches(rng_seed), self.buffers())
+    def chain(self, rng_seed: int, taken: int = 0) -> Chain:
+        """A chain at its start, or with the batches after those that were `taken` earlier."""
+        return Chain(rng_seed, self.batches(rng_seed, taken), self.buffers())
 
     def buffers_at(self, values: Mapping[str, Tensor], buffers: Mapping[str, Tensor], rng_seed: int) -> dict[str, Tensor]:
         """The buffers of networks with other weights, from those of a run: the averages of normalising layers over one epoch.
@@ -313,6 +318,7 @@ class Target:
             {name: names for name, names in dims.items() if len(names) <= len(self.shapes[name])},
             {} if partial else observed_values(self.trace),
             Program(self.model, self.first, self.kwargs),
+            self.step.engine,
         )
 
     @property
