@@ -14,6 +14,7 @@ NOTE = {
     "coordinates": ["mu", "s"],
     "dims": {"y": ["house"], "mu": []},
     "notes": ["careful"],
+    "engine": "native",
     "pareto_k": 0.3,
 }
 
@@ -24,13 +25,14 @@ def test_a_whole_note():
         "coordinates": ("mu", "s"),
         "dims": {"y": ("house",), "mu": ()},
         "notes": ("careful",),
+        "engine": "native",
         "pareto_k": 0.3,
     }
 
 
 def test_what_earlier_writers_left_out():
     found = describe({key: NOTE[key] for key in ("latents", "coordinates", "dims")}, (4, 100, 2))
-    assert (found["notes"], found["pareto_k"]) == ((), None)
+    assert (found["notes"], found["engine"], found["pareto_k"]) == ((), None, None)
     assert describe(NOTE | {"coordinates": []}, (4, 100, 7))["coordinates"] == ()
 
 
@@ -73,7 +75,7 @@ def test_a_list_or_a_tuple():
 
 
 def test_what_is_noted_is_read_again():
-    fields = {"latents": ("mu",), "coordinates": ("mu", "s"), "dims": {"y": ("house",), "mu": ()}}
+    fields = {"latents": ("mu",), "coordinates": ("mu", "s"), "dims": {"y": ("house",), "mu": ()}, "engine": "torch"}
     note = note_of(SimpleNamespace(**fields))
     assert json.loads(json.dumps(note)) == note
     assert describe(note, (4, 100, 2)) == fields | {"notes": (), "pareto_k": None}
