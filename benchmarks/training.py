@@ -15,12 +15,12 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
-import resource
 import statistics
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -172,17 +172,23 @@ def our_vae() -> Step:
     return su.infer.SVI(model, guide, su.optim.Adam({"lr": RATE}), seed=0, progress=False).step
 
 
+def largest() -> int:
+    """Kilobytes of this process's largest resident memory: `ru_maxrss` of a new one is that of the process that started it."""
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(status["VmHWM"].split()[0])
+
+
 def peak(name: str, whose: str, queue: Any) -> None:
     """Megabytes of the largest resident memory of a loop above what the process had before it."""
     torch.set_num_threads(1)
     task = TASKS[name]
     data = task.batches()
     next(data)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = largest()
     step = plain_mean_field(task) if whose == "plain" else svi_of(task, "mean field").step
     for _ in range(5):
         step(*next(data))
-    queue.put((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+    queue.put((largest() - before) / 1024)
 
 
 def memory(name: str) -> dict[str, float]:

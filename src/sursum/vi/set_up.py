@@ -48,9 +48,8 @@ class SetUp:
             group = meet(self.bound, self.training, args, kwargs) if self.training.gradients is None else None
             with Work() as work:
                 first = self.first(args, kwargs)
-            sites = [*first.guide.values(), *first.model.values()]
-            params = [site if isinstance(site, Param) else getattr(site, "param", None) for site in sites]
-            if any(param is not None and param.owner is not None for param in params):
+            if has_networks(first):
+                del first  # autograd's memory of it
                 # Now that the store has the networks' parameters, nothing needs to read the networks' own.
                 with watch_originals() as originals:
                     first = self.first(args, kwargs)
@@ -98,6 +97,13 @@ class SetUp:
     def seeded(self, purpose: int, index: int) -> seed:
         """The randomness of one purpose."""
         return seed(rng_seed=seeds.derive(self.training.seed, purpose, index))
+
+
+def has_networks(programs: Pair) -> bool:
+    """Whether a parameter of theirs is a network's."""
+    sites = [*programs.guide.values(), *programs.model.values()]
+    params = [site if isinstance(site, Param) else getattr(site, "param", None) for site in sites]
+    return any(param is not None and param.owner is not None for param in params)
 
 
 def announce_requests(guide: Trace) -> None:
