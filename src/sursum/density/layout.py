@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import chain
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
@@ -90,29 +88,6 @@ def latent_of(latents: Mapping[str, Latent], site: Sample, free_shape: torch.Siz
             "A density needs the same latent sites in every execution."
         )
     return latent
-
-
-def coordinate_names(free_shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, ...]:
-    """A name for every coordinate of q, by the unconstrained shapes of the latent sites in order.
-
-    Example:
-        >>> coordinate_names({"tau": (), "theta": (2,), "w": (1, 2)})
-        ('tau', 'theta[0]', 'theta[1]', 'w[0, 0]', 'w[0, 1]')
-    """
-    return tuple(chain.from_iterable(_element_names(name, shape) for name, shape in free_shapes.items()))
-
-
-def _element_names(name: str, shape: tuple[int, ...]) -> Iterable[str]:
-    """The name of each element; a network has millions of them, so that all but the last index are written once."""
-    if not shape:
-        return (name,)
-    ends = [f"{k}]" for k in range(shape[-1])]
-    return (
-        head + end
-        for outer in np.ndindex(*shape[:-1])
-        for head in (f"{name}[{''.join(f'{k}, ' for k in outer)}",)
-        for end in ends
-    )
 
 
 def observed_values(found: Trace) -> dict[str, Tensor]:

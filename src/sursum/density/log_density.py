@@ -29,10 +29,11 @@ from sursum.core.trace import Trace
 from sursum.core.valid_data import ValidData
 from sursum.core.validation import check_value
 from sursum.density import explanation
+from sursum.density.coordinate_names import CoordinateNames
 from sursum.density.execution import Execution
 from sursum.density.first_run import first_run
 from sursum.density.init_values import JITTER, SPREAD
-from sursum.density.layout import Latent, coordinate_names, latent_of, layout, observed_values, site_dims
+from sursum.density.layout import Latent, latent_of, layout, observed_values, site_dims
 from sursum.density.limits import find_limits
 from sursum.density.networks import module_parameters, network_weights
 from sursum.density.scales import scaled_sites
@@ -297,7 +298,7 @@ class LogDensity:
 
     def coordinate_names(self) -> list[str]:
         """A name for every coordinate of q: "tau", "theta[0]", …"""
-        return list(coordinate_names({latent.name: latent.free_shape for latent in self.latents}))
+        return list(CoordinateNames({latent.name: latent.free_shape for latent in self.latents}))
 
     @in_double()
     def not_finite(self, q: Any) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 
@@ -39,7 +39,7 @@ class SubjectLike(Protocol):
     def latents(self) -> tuple[str, ...]: ...
 
     @property
-    def coordinates(self) -> tuple[str, ...]: ...
+    def coordinates(self) -> Sequence[str]: ...
 
     @property
     def dims(self) -> Mapping[str, tuple[str, ...]]: ...

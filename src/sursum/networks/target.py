@@ -22,8 +22,9 @@ from sursum.core.calling import Program, run_program
 from sursum.core.messages import Sample
 from sursum.core.trace import Trace
 from sursum.density.bypassed_module import watch_originals
+from sursum.density.coordinate_names import CoordinateNames
 from sursum.density.dtype_errors import explain_torch_errors
-from sursum.density.layout import coordinate_names, observed_values, site_dims
+from sursum.density.layout import observed_values, site_dims
 from sursum.density.networks import network_weights
 from sursum.density.unconstrain import is_identity
 from sursum.density.unobserved import announce_unobserved, find_unobserved
@@ -314,7 +315,7 @@ class Target:
         dims = {name: names for name, names in site_dims(self.trace).items() if name in self.leaves}
         return Subject(
             tuple(self.leaves),
-            tuple(coordinate_names(self.shapes)),
+            CoordinateNames(self.shapes),
             {name: names for name, names in dims.items() if len(names) <= len(self.shapes[name])},
             {} if partial else observed_values(self.trace),
             Program(self.model, self.first, self.kwargs),

@@ -27,7 +27,7 @@ class Subject:
     """What draws are draws of: what a posterior tells of the program beside them. The fields are those of `Posterior`."""
 
     latents: tuple[str, ...]
-    coordinates: tuple[str, ...]
+    coordinates: Sequence[str]
     dims: Mapping[str, tuple[str, ...]]
     observed: Mapping[str, Tensor]
     program: Program

@@ -78,7 +78,7 @@ class Posterior(Draws):
 
     warmup: Draws = field(default_factory=lambda: Draws({}, {}, np.empty((0, 0, 0))))
     latents: tuple[str, ...] = ()
-    coordinates: tuple[str, ...] = ()
+    coordinates: Sequence[str] = ()
     dims: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     observed: Mapping[str, Tensor] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()

@@ -16,7 +16,8 @@ from sursum.compiler.capture.capture import capture
 from sursum.compiler.function import batch
 from sursum.core.calling import Program, valued
 from sursum.core.messages import Deterministic, Sample
-from sursum.density.layout import coordinate_names, observed_values, site_dims
+from sursum.density.coordinate_names import CoordinateNames
+from sursum.density.layout import observed_values, site_dims
 from sursum.distributions.bijections import bijection
 from sursum.distributions.supports import support_of
 from sursum.draws.psis import pareto_k
@@ -106,8 +107,9 @@ def _one_by_one(
             with seed(rng_seed=seeds.derive(number, seeds.DRAW, k)):
                 row = _row(one(), wide=wide)
             for key, value in row.items():
-                if key not in columns:
-                    columns[key] = torch.empty((num_samples, *value.shape), dtype=value.dtype)
+                if key not in columns:  # a posterior's real numbers are doubles
+                    dtype = torch.float64 if value.is_floating_point() else value.dtype
+                    columns[key] = torch.empty((num_samples, *value.shape), dtype=dtype)
                 columns[key][k] = value.detach()
             display.update(lambda k=k: _drawn(k + 1, num_samples))  # type: ignore[misc]
     return columns
@@ -212,7 +214,7 @@ def assemble(first: Pair, columns: Mapping[str, Tensor], program: Program) -> Po
     free, _ = _coordinates(first)
     subject = Subject(
         latents=tuple(_latents(first)),
-        coordinates=coordinate_names({name: tuple(value.shape) for name, value in free.items()}),
+        coordinates=CoordinateNames({name: tuple(value.shape) for name, value in free.items()}),
         dims=site_dims(first.plain or first.model),
         observed=observed_values(first.plain or first.model),
         program=program,
