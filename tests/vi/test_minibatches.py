@@ -50,7 +50,7 @@ def gradients(svi, args, seed=0):
         return engine, {n: (found.gradients[n], wanted.gradients[n]) for n in trained}
     steps = engine.steps
     goal, rows = steps.goal, steps._with_batches(steps._draw(0)[:1], [batch])
-    row = rows.reshape(engine.particles, -1)[0]
+    row = rows.reshape(steps.particles, -1)[0]
     q = torch.cat([torch.from_numpy(goal.coordinates()), row]).requires_grad_()
     (slope,) = torch.autograd.grad(goal.value(q), q)
     both = goal.split(goal.loss_and_grad(q.detach())[1]), goal.split(slope[: goal.dim])
