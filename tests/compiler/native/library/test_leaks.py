@@ -63,14 +63,14 @@ def function(tmp_path_factory: pytest.TempPathFactory) -> NativeFunction:
     return build(graph, title="everything", directory=tmp_path_factory.mktemp("leaks"))
 
 
-def test_a_hundred_thousand_calls_leave_nothing(function: NativeFunction) -> None:
+def test_many_calls_leave_nothing(function: NativeFunction) -> None:
     instance, q, out = function.instance(), POINTS[0].numpy(), np.empty(function.size)
     for _ in range(1000):
         instance.run(q, out)
     before = resident()
-    for _ in range(100_000):
+    for _ in range(20_000):
         instance.run(q, out)
-    assert resident() - before < 2**20  # 16 bytes a call would be more
+    assert resident() - before < 2**18  # 16 bytes a call would be more
 
 
 def test_threads_get_the_same_bits(function: NativeFunction) -> None:
