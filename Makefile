@@ -5,12 +5,11 @@ CONSTRAINTS := constraints.txt
 NEWEST_PYTHON ?= python3.13
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-WIDTHS := $(addprefix tests/,distributions/test_bijections.py compiler/native/test_densities.py compiler/native/test_fuzz.py)
 
 # Compiled Python is kept: pytest rewrites every test module, and subprocesses import the package again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-widths test-slow test-oldest test-newest tests lint style types bench posteriordb docs gallery clean
+.PHONY: demo test test-slow test-oldest test-newest tests lint style types bench posteriordb docs gallery clean
 
 demo: $(READY)
 	$(BIN)/python examples/radon.py
@@ -20,18 +19,10 @@ test: style
 	$(MAKE) -j2 types tests
 
 # Two workers, a core each: torch's own threads would wait for one another.
-tests test-widths: export OMP_NUM_THREADS := 1
+tests: export OMP_NUM_THREADS := 1
 
 tests: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
-	$(MAKE) test-widths
-
-# torch picks its kernels by the width of the processor's vectors: what in C, or in numbers, is compared with them, at the
-# narrower widths as well. (test_operators.py asks torch at each width by itself.)
-test-widths: $(READY)
-	widths=$$($(BIN)/python -m tests.support.capabilities) && for width in $$widths; do \
-	    ATEN_CPU_CAPABILITY=$$width $(BIN)/python -m pytest -n 2 -m "not slow" $(WIDTHS) || exit 1; \
-	done
 
 # The same tests with the oldest releases that pyproject.toml allows, and with the newest ones, each in an environment of its own.
 test-oldest:

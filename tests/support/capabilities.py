@@ -1,8 +1,7 @@
 """The widths of vectors that torch's own kernels can be told to use on this processor, by `ATEN_CPU_CAPABILITY`.
 
 torch has most of its kernels once for each, picks the widest when it starts, and may answer differently by width: where a
-kernel treats a vector otherwise than a number, and in last digits. ``python -m tests.support.capabilities`` prints all but
-the widest, which is what torch uses when it is told nothing.
+kernel treats a vector otherwise than a number, and in last digits.
 """
 
 from __future__ import annotations
@@ -26,7 +25,3 @@ def capabilities() -> list[str]:
 def own_capability() -> str:
     """That of this process."""
     return torch.backends.cpu.get_cpu_capability().lower()
-
-
-if __name__ == "__main__":
-    print(*capabilities()[:-1])

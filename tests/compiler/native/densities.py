@@ -138,6 +138,13 @@ CONSTRAINTS: dict[str, tuple[Any, tuple[int, ...]]] = {
 }
 
 
+def continuous(name: str) -> bool:
+    """Whether a distribution can be that of an unknown."""
+    count, make, _ = DISTRIBUTIONS[name]
+    example = make(torch.zeros(count, dtype=D))
+    return not example.support.is_discrete and not isinstance(example, dist.Delta)
+
+
 def unknowns(count: int) -> Tensor:
     """A site of so many numbers."""
     theta: Tensor = su.sample("theta", dist.Normal(torch.zeros(count, dtype=D), 1.0).to_event(1))

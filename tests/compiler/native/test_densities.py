@@ -7,7 +7,16 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from tests.compiler.native.densities import CONSTRAINTS, DISTRIBUTIONS, NETWORKS, constrained, latent, network, observed
+from tests.compiler.native.densities import (
+    CONSTRAINTS,
+    DISTRIBUTIONS,
+    NETWORKS,
+    constrained,
+    continuous,
+    latent,
+    network,
+    observed,
+)
 from tests.distributions.families import ROWS as FAMILY_ROWS
 from tests.support.few import few
 
@@ -76,13 +85,6 @@ def precision(name: str) -> float:
     return 1e-9 if name != "GeneralizedPareto" else 1e-4
 
 
-def continuous(name: str) -> bool:
-    """Whether a distribution can be that of an unknown."""
-    count, make, _ = DISTRIBUTIONS[name]
-    example = make(torch.zeros(count, dtype=torch.float64))
-    return not example.support.is_discrete and not isinstance(example, dist.Delta)
-
-
 #: As unknowns the continuous ones are tried always, observed in the long run.
 OBSERVED = [
     pytest.param(name, marks=[pytest.mark.slow] if continuous(name) else [])
@@ -118,12 +120,14 @@ def test_constraint(name: str) -> None:
 
 
 # Of activations a few of each kind: all are rows of test_operators.py, or made of such, where every element is looked at.
-MANY = {name for name in NETWORKS if name.startswith("MLP with")} - {
-    *(f"MLP with {kind}" for kind in ("ReLU", "Tanh", "GELU", "Softplus", "Hardswish", "PReLU", "GLU", "softmax")),
-}
+# tests/test_torch_layers.py compiles every layer, test_convolution.py more windows.
+NETS = (
+    *("MLP with ReLU", "MLP with GELU", "MLP with PReLU", "MLP with softmax", "layer norm", "batch norm", "weight norm"),
+    *("embedding with padding", "embedding bag", "conv1d", "conv2d", "LSTM", "RNN", "causal attention", "transformer"),
+)
 
 
-@pytest.mark.parametrize("name", few(NETWORKS, NETWORKS.keys() - MANY - {"GRU", "attention"}))
+@pytest.mark.parametrize("name", few(NETWORKS, NETS))
 def test_network(name: str) -> None:
     check(network(name), fused="attention" in name or name == "transformer")
 
