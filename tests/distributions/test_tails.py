@@ -95,7 +95,7 @@ def test_a_bound_at_an_end_of_the_support_or_beyond_is_none(name):
             torch.autograd.grad(found.sum(), (a, b), allow_unused=True, retain_graph=True), slopes, strict=True
         ):
             torch.testing.assert_close(slope, other, rtol=1e-9, atol=1e-9)
-        drawn = fn.sample((100,))
+        drawn = fn.sample((10,))  # each by a search of its own
         assert bool(((drawn >= 0.0 if name in POSITIVES else drawn >= 0.3) & (drawn <= 1.0)).all())
     known = torch.stack([x - 9.0, x] if name in POSITIVES else [x, x + 9.0], -1)
     side = dist.LeftCensoredDistribution if name in POSITIVES else dist.RightCensoredDistribution

@@ -137,7 +137,8 @@ def exported(tmp_path_factory):
     return Exported(tmp_path_factory.mktemp("exported"))
 
 
-FAST = [name for name in PROGRAMS if name != "scanned_apart"]  # whose loops are those of `scanned`, and two more
+# The loops of `scanned_apart` are those of `scanned`, and two more; the C of `spectra` is that of test_spectral.py.
+FAST = [name for name in PROGRAMS if name not in ("scanned_apart", "spectra")]
 
 
 def loaded(path, data=None):
