@@ -6,15 +6,22 @@ import gc
 import os
 
 import pytest
-import torch
 from hypothesis import settings
-
-from sursum.compiler.recent import RECENT
 
 os.environ.setdefault("SURSUM_VERIFY", "1")
 
 settings.register_profile("same every time", derandomize=True, deadline=None, database=None)
 settings.load_profile("same every time")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """No garbage is looked for meanwhile: ten thousand tests are made, and nearly all of it stays."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
 
 
 def pytest_collection_finish():
@@ -26,6 +33,11 @@ def pytest_collection_finish():
 @pytest.fixture(autouse=True)
 def compiled_anew(request):
     """No test depends on what another one has compiled; most look at compilations, and those marked `reuse` at what is kept."""
+    # Imported here, by the processes that run tests: the one that hands them out needs no torch, and would keep them waiting.
+    import torch
+
+    from sursum.compiler.recent import RECENT
+
     RECENT.clear()
     # Importing torch's compiler, as a test may, switches these off for the whole process.
     torch.distributions.Distribution.set_default_validate_args(True)
