@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
@@ -61,19 +58,6 @@ def spline(features):
 
 def default(features):
     return inverse_autoregressive(features).double()
-
-
-def test_torchs_own_checks_stay_as_they_were():
-    # In a new process: in this one zuko may be imported already, and torch's compiler, once imported, switches the checks off.
-    program = """
-import torch
-from sursum.vi.autoguide.flow import zuko_flows
-
-assert torch.distributions.Distribution._validate_args
-zuko_flows()
-assert torch.distributions.Distribution._validate_args
-"""
-    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 @pytest.mark.parametrize("flow", [default, pytest.param(spline, marks=pytest.mark.slow)])
