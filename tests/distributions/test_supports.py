@@ -46,7 +46,7 @@ HALVES = {
 @pytest.mark.parametrize("fn", HALVES.values(), ids=HALVES)
 def test_a_latent_scale_may_have_either_sign(fn: Callable[[Tensor], Distribution]) -> None:
     """∫ p(s, z) dz = p(s) at either sign, by the trapezoidal rule over the unconstrained coordinate."""
-    density = su.compile(latent_scale(fn), engine="torch")
+    density = su.compile(latent_scale(fn), engine="native")
     u = torch.linspace(-30, 30, 250, **DOUBLE)
     step = float(u[1] - u[0])
     for s in (-1.0, 0.7):

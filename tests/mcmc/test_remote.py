@@ -18,7 +18,7 @@ from sursum.errors import SamplingError, TransportError
 from sursum.infer import MCMC, NUTS, DiscreteGibbs
 
 SETTINGS = {"num_warmup": 120, "num_samples": 150, "num_chains": 2, "seed": 0, "progress": False}
-WORKERS = Local(num_workers=2)
+WORKERS = Local(num_workers=1)  # which has blocks of both chains in turn
 
 pytestmark = pytest.mark.filterwarnings("ignore::sursum.errors.DiagnosticWarning")
 
@@ -110,6 +110,10 @@ def test_what_cannot_be_done_is_said():
         MCMC(NUTS(locked), **SETTINGS, on=WORKERS).run(X, Y)
     with pytest.raises(SamplingError, match="`on` is 'ray'"):
         MCMC(NUTS(regression), on="ray")
+
+
+@pytest.mark.slow
+def test_what_a_program_raises_there_is_raised_here():
     main = os.getpid()
 
     def fails(x, y):
