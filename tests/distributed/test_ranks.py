@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 import torch
@@ -51,12 +49,14 @@ except su.errors.ShardError as error:
 """
 
 
+FAST = PROGRAM + AGREE + DIFFER
+"""Run by `two_ranks`."""
+
+
 @pytest.fixture(scope="module")
-def said(tmp_path_factory):
+def said(two_ranks):
     """Of each rank, what it found, and what it is told where the programs differ."""
-    ended = run_ranks(PROGRAM + AGREE + DIFFER, tmp_path_factory.mktemp("agree"))
-    assert [status for status, _, _ in ended] == [0, 0], ended[0][2] + ended[1][2]
-    return [json.loads(out.splitlines()[-1]) for _, out, _ in ended]
+    return two_ranks["ranks"]
 
 
 @pytest.fixture(scope="module")

@@ -198,9 +198,13 @@ def _check_same(one, two):
             np.testing.assert_allclose(there, here, rtol=1e-9, atol=1e-9)
 
 
+FAST = PROGRAMS + STEPS + "steps = found\n" + BREAKS + "found = [steps, found]" + PRINT
+"""Run by `two_ranks`."""
+
+
 @pytest.fixture(scope="module")
-def two(tmp_path_factory):
-    return _over_ranks(STEPS + "steps = found\n" + BREAKS + "found = [steps, found]", tmp_path_factory.mktemp("two"))
+def two(two_ranks):
+    return two_ranks["training"]
 
 
 def test_steps_are_those_of_one_process(two):
