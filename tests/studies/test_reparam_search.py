@@ -151,7 +151,8 @@ def test_a_run_that_diverges_or_disagrees_is_not_trusted() -> None:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::sursum.errors.DiagnosticWarning")
 def test_it_is_never_far_from_the_best_that_one_would_write() -> None:
-    from benchmarks.reparam import HIERARCHIES, compare
+    from benchmarks.hierarchies import HIERARCHIES
+    from benchmarks.reparam import compare
 
     for name in HIERARCHIES:
         row = compare(name)
