@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from tests.support.arviz_groups import groups_of
@@ -227,3 +228,72 @@ def test_names_of_dimensions_that_are_not_there_are_refused(dims: Any, says: str
     posterior = su.Posterior({"slope": torch.zeros(2, 10), "weight": torch.zeros(2, 10, 3)}, {}, np.zeros((2, 10, 1)))
     with pytest.raises(ExportError, match=says):
         posterior.to_arviz(dims=dims)
+
+
+def counted(hits, more=2):
+    with su.plate("player", len(hits)):
+        rate = su.sample("rate", dist.Beta(2.0, 2.0))
+        su.sample("hits", dist.Binomial(10.0, rate), obs=hits)
+    with su.plate("year", more):
+        su.sample("extra", dist.Normal(0.0, 1.0), obs=torch.zeros(more))
+
+
+HITS = pd.Series([3.0, 5.0, 8.0], index=pd.Index(["Clemente", "Robinson", "Howard"], name="player"))
+QUICK = {"num_warmup": 500, "num_samples": 500, "num_chains": 4, "seed": 0, "progress": False}
+
+
+@pytest.fixture(scope="module")
+def labelled():
+    return su.infer.MCMC(su.infer.NUTS(counted), **QUICK).run(HITS)
+
+
+def test_the_index_of_a_column_labels_its_plate(labelled):
+    whole = labelled.with_groups(
+        posterior_predictive=labelled.predict(seed=1),
+        predictions=labelled.predict(pd.Series([1.0, 2.0, 3.0], index=list("xyz")), seed=1, replicate=True),
+    )
+    data = whole.to_arviz(log_likelihood=True)
+    for group in ("posterior", "warmup_posterior", "observed_data", "posterior_predictive", "log_likelihood"):
+        assert list(data[group]["player"].values) == list(HITS.index)
+    picked = data["posterior"]["rate"].sel(player="Robinson").values
+    np.testing.assert_array_equal(picked, labelled["rate"].numpy()[..., 1])
+    assert list(data["observed_data"]["year"].values) == [0, 1]
+    # Other data have other players, whatever their number.
+    assert list(data["predictions"]["player"].values) == [0, 1, 2]
+    assert list(labelled.to_arviz(coords={"player": [7, 8, 9]})["posterior"]["player"].values) == [7, 8, 9]
+
+
+@pytest.mark.filterwarnings("ignore::sursum.errors.DiagnosticWarning")
+def test_labels_are_kept(labelled, tmp_path):
+    labelled.save(tmp_path / "run.npz")
+    few = {"num_warmup": 20, "num_samples": 20, "num_chains": 1, "seed": 0, "progress": False}
+    stored = su.infer.MCMC(su.infer.NUTS(counted), **few, store=tmp_path / "run").run(HITS)
+    for one in (Posterior.load(tmp_path / "run.npz"), stored, Posterior.load(tmp_path / "run")):
+        assert list(one.to_arviz()["posterior"]["player"].values) == list(HITS.index)
+
+
+@pytest.mark.filterwarnings("ignore::sursum.errors.DiagnosticWarning")
+def test_labels_of_approximations():
+    guide = su.infer.autoguide.AutoNormal(counted)
+    svi = su.infer.SVI(counted, guide, su.optim.Adam({"lr": 0.1}), seed=0, engine="eager", progress=False)
+    svi.run(2, HITS)
+    found = (svi.sample(5), su.infer.Laplace(counted, num_samples=5, seed=0).run(HITS[::-1]))
+    assert [one.coords["player"].tolist() for one in found] == [list(HITS.index), list(HITS.index)[::-1]]
+
+
+def test_labels_of_one_of_two_plates_of_a_length_are_not_guessed(labelled):
+    density = su.infer.LogDensity(counted, (HITS, 3))
+    assert not density.coords
+    assert list(su.infer.LogDensity(counted, (HITS, 4)).coords) == ["player"]
+
+
+def test_a_plate_with_the_name_of_a_site():
+    def model(y):
+        with su.plate("y", len(y)):
+            su.sample("y", dist.Normal(su.sample("z", dist.Normal(0.0, 1.0)), 1.0), obs=y)
+
+    days = pd.date_range("2026-01-01", periods=3)
+    data = su.infer.Laplace(model, num_samples=20, seed=0).run(pd.Series([0.1, 0.2, 0.3], index=days)).to_arviz()
+    np.testing.assert_array_equal(
+        data["posterior"]["z"].sel(y_plate="2026-01-02").values, data["posterior"]["z"].values[..., 1]
+    )

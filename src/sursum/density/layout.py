@@ -100,6 +100,11 @@ def site_dims(found: Trace) -> dict[str, tuple[str, ...]]:
     return {name: dims_of(site) for name, site in found.items() if isinstance(site.value, Tensor)}
 
 
+def plate_lengths(found: Trace) -> set[tuple[str, int]]:
+    """The names of the plates of all sites, with their numbers of elements."""
+    return {(frame.name, frame.size) for site in found.values() for frame in site.plates if frame.dim is not None}
+
+
 def dims_of(site: Site) -> tuple[str, ...]:
     """A name for each dimension of a site: that of its plate, or a generated one."""
     shape = tuple(site.value.shape)

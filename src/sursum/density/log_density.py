@@ -22,6 +22,7 @@ from sursum.common.snapshot import snapshot_of
 from sursum.common.user_frame import warn
 from sursum.core.arguments import check_arguments, with_data
 from sursum.core.calling import Program, innermost, refuse_coroutines, valued
+from sursum.core.labels import labels_by_plate, labels_of
 from sursum.core.messages import Sample, Site
 from sursum.core.runtime import Messenger
 from sursum.core.scope import at_site, own_steps
@@ -33,7 +34,7 @@ from sursum.density.coordinate_names import CoordinateNames
 from sursum.density.execution import Execution
 from sursum.density.first_run import first_run
 from sursum.density.init_values import JITTER, SPREAD
-from sursum.density.layout import Latent, latent_of, layout, observed_values, site_dims
+from sursum.density.layout import Latent, latent_of, layout, observed_values, plate_lengths, site_dims
 from sursum.density.limits import find_limits
 from sursum.density.networks import module_parameters, network_weights
 from sursum.density.scales import scaled_sites
@@ -87,6 +88,7 @@ class LogDensity:
         refuse_coroutines(model)
         check_arguments(args, kwargs, DensityError)
         # Data are copied now: a caller may reuse the buffers while a sampler runs, and after it.
+        labels = labels_of(args, kwargs or {})
         args, kwargs = with_data(model, args, kwargs or {})
         self.args, self.kwargs = tuple(map(snapshot_of, args)), {k: snapshot_of(v) for k, v in kwargs.items()}
         self.model, self.jacobian = model, jacobian
@@ -106,6 +108,7 @@ class LogDensity:
             self._reaches = np.repeat(list(first.reaches.values()), [len(one) for one in flat])
             self._by_name = {latent.name: latent for latent in self.latents}
             self.observed, self.dims = observed_values(first.plain), site_dims(first.plain)
+            self.coords = labels_by_plate(labels, plate_lengths(first.plain))
             self.modules, self.networks = module_parameters(found), network_weights(found)
             self.scales = scaled_sites(found, leaves)
             self.unobserved = find_unobserved(found, leaves, first.terms)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -26,6 +26,9 @@ ARVIZ_NOTICE = r"\s*ArviZ is undergoing a major refactor"
 DATA = frozenset({"observed_data", "constant_data", "predictions_constant_data"})
 """Groups of arrays that are not draws."""
 
+OF_OTHER_DATA = frozenset({"predictions", "predictions_constant_data"})
+"""Groups whose plates are of other data than those of the fit."""
+
 GROUPS = DATA | {
     *("posterior", "sample_stats", "warmup_posterior", "warmup_sample_stats", "log_likelihood", "log_prior"),
     *("prior", "prior_predictive", "sample_stats_prior", "posterior_predictive", "predictions"),
@@ -37,6 +40,7 @@ def inference_data(
     groups: Mapping[str, Arrays],
     *,
     plates: Mapping[str, Sequence[str]],
+    labels: Mapping[str, NDArray[Any]],
     dims: Mapping[str, Sequence[str]],
     coords: Mapping[str, Sequence[Any]],
 ) -> Any:
@@ -45,6 +49,7 @@ def inference_data(
     Args:
         groups: by ArviZ's names; empty ones are left out.
         plates: the program's own names for the leading dimensions of sites.
+        labels: of the elements of plates, where `coords` has none.
         dims: names that take precedence; all other dimensions are named `site_dim_0`, … as in ArviZ.
         coords: labels for the elements along a dimension.
 
@@ -76,9 +81,13 @@ def inference_data(
             variables[name] = ((*leading, *named), array)
         datasets[group] = xarray.Dataset(variables, attrs={"inference_library": "sursum"})
     _check(coords, lengths)
+    own = {_dimension(plate, {*ranks, "chain", "draw"}): values for plate, values in labels.items()}
     for group, dataset in datasets.items():
-        labels = {name: coords[str(name)] if name in coords else np.arange(n) for name, n in dataset.sizes.items()}
-        datasets[group] = dataset.assign_coords({name: list(values) for name, values in labels.items()})
+        found = {
+            str(name): _labels(coords.get(str(name)), {} if group in OF_OTHER_DATA else own, str(name), n)
+            for name, n in dataset.sizes.items()
+        }
+        datasets[group] = dataset.assign_coords(found)
     if int(arviz.__version__.split(".")[0]) >= 1:
         return xarray.DataTree.from_dict({f"/{group}": dataset for group, dataset in datasets.items()})
     return arviz.InferenceData(**datasets)
@@ -91,9 +100,21 @@ def dimension_names(counts: Mapping[str, int], dims: Mapping[str, Sequence[str]]
 
 
 def _dimensions(site: str, count: int, plates: Sequence[str], taken: set[str]) -> list[str]:
-    """A name for each dimension. A plate with the name of a site is renamed: xarray does not allow the same name for both."""
-    named = [f"{plate}_plate" if plate in taken else plate for plate in plates[:count]]
+    """A name for each dimension."""
+    named = [_dimension(plate, taken) for plate in plates[:count]]
     return [*named, *(f"{site}_dim_{i}" for i in range(len(named), count))]
+
+
+def _dimension(plate: str, taken: Collection[str]) -> str:
+    """A plate's name as a dimension. One with the name of a site is renamed: xarray does not allow the same name for both."""
+    return f"{plate}_plate" if plate in taken else plate
+
+
+def _labels(given: Sequence[Any] | None, own: Mapping[str, NDArray[Any]], name: str, length: int) -> Any:
+    """What labels the elements along a dimension: what was given, its own labels if there are as many, or their numbers."""
+    if given is not None:
+        return list(given)
+    return own[name] if name in own and len(own[name]) == length else np.arange(length)
 
 
 def _check_dims(dims: Mapping[str, Sequence[str]], groups: Mapping[str, Arrays]) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 
 def words(value: Any) -> tuple[str, ...]:
     """A list of strings.
@@ -47,6 +50,9 @@ class SubjectLike(Protocol):
     @property
     def engine(self) -> str | None: ...
 
+    @property
+    def coords(self) -> Mapping[str, NDArray[Any]]: ...
+
 
 def note_of(subject: SubjectLike) -> dict[str, Any]:
     """What `describe` reads again."""
@@ -55,7 +61,37 @@ def note_of(subject: SubjectLike) -> dict[str, Any]:
         "coordinates": list(subject.coordinates),
         "dims": {name: list(dims) for name, dims in subject.dims.items()},
         "engine": subject.engine,
+        "coords": {name: _labels_note(labels) for name, labels in subject.coords.items()},
     }
+
+
+def _labels_note(labels: NDArray[Any]) -> dict[str, Any]:
+    """Labels as what a text file can hold; times as integers."""
+    return {"dtype": labels.dtype.str, "labels": (labels.view(np.int64) if labels.dtype.kind in "Mm" else labels).tolist()}
+
+
+def labels_by_name(value: Any) -> dict[str, NDArray[Any]]:
+    """The labels that are noted for each name.
+
+    Raises:
+        KeyError, TypeError, ValueError: something else is.
+
+    Example:
+        >>> labels_by_name({"school": {"dtype": "<U1", "labels": ["A", "B"]}})
+        {'school': array(['A', 'B'], dtype='<U1')}
+    """
+    if not isinstance(value, Mapping):
+        raise TypeError(f"labels by name were expected, but found {value!r:.60}")
+    return {name: _read_labels(np.dtype(note["dtype"]), note["labels"]) for name, note in value.items()}
+
+
+def _read_labels(dtype: np.dtype[Any], labels: Any) -> NDArray[Any]:
+    if dtype.kind not in "iufUMm":
+        raise TypeError(f"labels were expected to be numbers, text or times, but are {dtype}")
+    found: NDArray[Any] = np.array(labels, dtype=np.int64 if dtype.kind in "Mm" else dtype)
+    if found.ndim != 1:
+        raise ValueError(f"a list of labels was expected, but its shape is {found.shape}")
+    return found.view(dtype) if dtype.kind in "Mm" else found
 
 
 def describe(note: Mapping[str, Any], shape: tuple[int, ...]) -> dict[str, Any]:
@@ -67,7 +103,8 @@ def describe(note: Mapping[str, Any], shape: tuple[int, ...]) -> dict[str, Any]:
 
     Example:
         >>> describe({"latents": ["mu"], "coordinates": ["mu"], "dims": {"mu": []}, "pareto_k": None}, (4, 100, 1))
-        {'latents': ('mu',), 'coordinates': ('mu',), 'dims': {'mu': ()}, 'notes': (), 'engine': None, 'pareto_k': None}
+        {'latents': ('mu',), 'coordinates': ('mu',), 'dims': {'mu': ()}, 'coords': {}, 'notes': (), 'engine': None, \
+'pareto_k': None}
     """
     coordinates, k, engine = words(note["coordinates"]), note.get("pareto_k"), note.get("engine")
     if len(shape) != 3 or (coordinates and len(coordinates) != shape[-1]):
@@ -80,6 +117,7 @@ def describe(note: Mapping[str, Any], shape: tuple[int, ...]) -> dict[str, Any]:
         "latents": words(note["latents"]),
         "coordinates": coordinates,
         "dims": words_by_name(note["dims"]),
+        "coords": labels_by_name(note.get("coords", {})),
         "notes": words(note.get("notes", ())),
         "engine": engine,
         "pareto_k": k,

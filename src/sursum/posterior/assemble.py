@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -32,12 +32,13 @@ class Subject:
     observed: Mapping[str, Tensor]
     program: Program
     engine: str | None = None
+    coords: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, density: LogDensity, engine: str | None = None) -> Subject:
         latents = tuple(latent.name for latent in density.latents)
         dims, observed = dict(density.dims), dict(density.observed)
-        return cls(latents, tuple(density.coordinate_names()), dims, observed, density.program, engine)
+        return cls(latents, tuple(density.coordinate_names()), dims, observed, density.program, engine, density.coords)
 
 
 def draws_of(sites: Mapping[str, Tensor], stats: Mapping[str, NDArray[Any]], unconstrained: Array) -> Draws:

@@ -48,6 +48,8 @@ class Posterior(Draws):
         latents: names of the sites that were sampled, kept or not; the others are deterministic.
         coordinates: names of the n unconstrained coordinates.
         dims: names of plates for the leading dimensions of each site.
+        coords: labels of the elements of plates, from the index of a pandas column or frame among the arguments: of a plate
+            that alone has as many elements. `to_arviz` takes them.
         observed: the data, by site name.
         warnings: problems of the run, in plain words; empty if there are none.
         groups: the groups added by `with_groups`, by ArviZ's names.
@@ -80,6 +82,7 @@ class Posterior(Draws):
     latents: tuple[str, ...] = ()
     coordinates: Sequence[str] = ()
     dims: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    coords: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     observed: Mapping[str, Tensor] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     groups: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
@@ -358,7 +361,8 @@ class Posterior(Draws):
         `with_groups`. Dimensions have the names of the program's plates.
 
         Args:
-            coords: labels for the elements along a dimension: `coords={"county": names}`.
+            coords: labels for the elements along a dimension: `coords={"county": names}`. Without any, a plate has the
+                labels of this posterior's `coords`, in all groups but those of predictions for other data.
             dims: names of dimensions for arrays that are not in a plate: `dims={"x": ["house"]}`.
             log_likelihood: also compute that group if it is missing: `arviz.loo` and `arviz.compare` need it.
             log_prior: likewise: ArviZ's analysis of prior sensitivity needs both.
@@ -376,7 +380,7 @@ class Posterior(Draws):
             groups["log_likelihood"] = numpy_of(self.log_likelihood())
         if log_prior and "log_prior" not in groups:
             groups["log_prior"] = numpy_of(self.log_prior())
-        return arviz.inference_data(groups, plates=self.dims, dims=dims or {}, coords=coords or {})
+        return arviz.inference_data(groups, plates=self.dims, labels=self.coords, dims=dims or {}, coords=coords or {})
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything to one file (NumPy's `.npz`, no pickles), all or nothing. `Posterior.load` reads it.

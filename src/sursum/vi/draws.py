@@ -15,9 +15,10 @@ from sursum.common.snapshot import snapshot_of
 from sursum.compiler.capture.capture import capture
 from sursum.compiler.function import batch
 from sursum.core.calling import Program, valued
+from sursum.core.labels import Labels, labels_by_plate
 from sursum.core.messages import Deterministic, Sample
 from sursum.density.coordinate_names import CoordinateNames
-from sursum.density.layout import observed_values, site_dims
+from sursum.density.layout import observed_values, plate_lengths, site_dims
 from sursum.distributions.bijections import bijection
 from sursum.distributions.supports import support_of
 from sursum.draws.psis import pareto_k
@@ -55,12 +56,14 @@ def draw_posterior(
     number: int,
     num_samples: int,
     parts: Parts | None = None,
+    labels: Sequence[Labels] = (),
     display: Display = UNSEEN,
 ) -> Posterior:
     """`num_samples` independent draws of the guide as one chain; `number` is the seed.
 
     Args:
         parts: where each rank has its own rows.
+        labels: what the arguments were labelled by.
         display: where to show how many there are.
 
     Warns:
@@ -76,12 +79,14 @@ def draw_posterior(
     count = sum(site.value.numel() for site in _latents(first).values())
     program = Program(snapshot(store)(model), snapshot_of(tuple(args)), snapshot_of(dict(kwargs)))
     if count > _LARGE:  # in the program's own precision: double takes twice the time and the memory
-        return assemble(first, _whole(_one_by_one(one, fixed, number, num_samples, display, wide=False), parts), program)
+        whole = _whole(_one_by_one(one, fixed, number, num_samples, display, wide=False), parts)
+        return assemble(first, whole, program, labels)
     with in_double():
         with valued(), fixed, seed(rng_seed=seeds.derive(number, seeds.DRAW, 0)):
             first = one()
         columns = None if must_be_eager(first) else _draw_captured(one, fixed, number, num_samples, display)
-        return assemble(first, _whole(columns or _one_by_one(one, fixed, number, num_samples, display), parts), program)
+        whole = _whole(columns or _one_by_one(one, fixed, number, num_samples, display), parts)
+        return assemble(first, whole, program, labels)
 
 
 def _whole(columns: dict[str, Tensor], parts: Parts | None) -> dict[str, Tensor]:
@@ -209,15 +214,17 @@ def snapshot(store: ParamStore) -> ParamStore:
     return copy
 
 
-def assemble(first: Pair, columns: Mapping[str, Tensor], program: Program) -> Posterior:
+def assemble(first: Pair, columns: Mapping[str, Tensor], program: Program, labels: Sequence[Labels] = ()) -> Posterior:
     """The posterior of columns of draws, (draw, …), as `_row` names them."""
     free, _ = _coordinates(first)
+    plain = first.plain or first.model
     subject = Subject(
         latents=tuple(_latents(first)),
         coordinates=CoordinateNames({name: tuple(value.shape) for name, value in free.items()}),
-        dims=site_dims(first.plain or first.model),
-        observed=observed_values(first.plain or first.model),
+        dims=site_dims(plain),
+        observed=observed_values(plain),
         program=program,
+        coords=labels_by_plate(labels, plate_lengths(plain)),
     )
     sites = {name: columns[name] for name in _sites(first)}
     log_p, log_q = columns[_LOG_P], columns[_LOG_Q]

@@ -19,6 +19,7 @@ from sursum.common.settings import optional_seed, settle, whole_number
 from sursum.common.shown import abbreviate
 from sursum.common.tables import Shown
 from sursum.core.calling import refuse_coroutines
+from sursum.core.labels import labels_of
 from sursum.distributions.randomness import global_seed
 from sursum.draws.psis import Smoothed, resample_indices, smooth
 from sursum.errors import VariationalError
@@ -93,7 +94,9 @@ class Importance:
         seed = global_seed() if self.seed is None else self.seed
         display = display_for(self.progress, SOON)
         try:
-            drawn = draw_posterior(self.model, guide, store, args, kwargs, seed, self.num_samples, display=display)
+            drawn = draw_posterior(
+                self.model, guide, store, args, kwargs, seed, self.num_samples, labels=labels_of(args, kwargs), display=display
+            )
         finally:
             display.close()
         log_weights = np.asarray(drawn.stats["log_weight"][0], dtype=np.float64)

@@ -20,6 +20,7 @@ from sursum.common.shown import abbreviate
 from sursum.compiler.engine import check_engine
 from sursum.core.arguments import with_data
 from sursum.core.calling import innermost, refuse_coroutines, refuse_misnamed, refuse_shadowed, valued
+from sursum.core.labels import Labels, labels_of
 from sursum.distributed.gradients import together
 from sursum.distributed.group import RankEnded
 from sursum.distributions.randomness import global_seed
@@ -137,6 +138,7 @@ class SVI:
         self._set_up = SetUp(self.loss, self._bound, self._training, self._engines)
         self._batch_steps = BatchSteps(self._set_up, self._engines, engine)
         self._last: tuple[Any, Engine, Any] | None = None
+        self._labels: tuple[Labels, ...] = ()
         self._chunk = 1  # steps between clock checks
 
     def __repr__(self) -> str:
@@ -197,9 +199,10 @@ class SVI:
     def _run(self, num_steps: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> SVIResult:
         training = self._training
         if args and is_loader(args[0]):
+            self._labels = ()
             advance = self._batch_steps.from_loader(args[0], args[1:], kwargs)
         else:
-            args, kwargs = with_data(self.model, args, kwargs)
+            args, kwargs = self._with_data(args, kwargs)
             self._set_up.prepare(args, kwargs)
             advance = _fixed(self._engine_for(args, kwargs))
         if training.gradients is not None:
@@ -235,7 +238,7 @@ class SVI:
 
         The first call with a batch of a new shape captures the step; its tensors are inputs.
         """
-        args, kwargs = with_data(self.model, args, kwargs)
+        args, kwargs = self._with_data(args, kwargs)
         with together(lambda: self._training.gradients):
             self._set_up.prepare(args, kwargs)
             self._ran = self._batch_steps.step(args, kwargs)
@@ -246,7 +249,7 @@ class SVI:
 
         Also works for programs without parameters.
         """
-        args, kwargs = with_data(self.model, args, kwargs)
+        args, kwargs = self._with_data(args, kwargs)
         self._set_up.prepare(args, kwargs, trains=False)
         self._set_up.choose_particles(args, kwargs)
         over = self._training.gradients
@@ -273,7 +276,8 @@ class SVI:
         unknown = not args and not kwargs and self._set_up.called is None
         if not args and not kwargs and self._set_up.called is not None:
             args, kwargs = self._set_up.called
-        args, kwargs = with_data(self.model, args, kwargs)
+        else:
+            args, kwargs = self._with_data(args, kwargs)
         try:
             self._set_up.prepare(args, kwargs, trains=False)
         except CallError as error:
@@ -289,7 +293,7 @@ class SVI:
         held = {name: value.clone() for name, value in buffers_of(self._training.baselines).items()}
         model = StartingBuffers(self.model, held=held) if held else self.model
         parts = own_rows(self._bound.division, model, guide)
-        found = draw_posterior(model, guide, self.params, args, kwargs, self._training.seed, num_samples, parts)
+        found = draw_posterior(model, guide, self.params, args, kwargs, self._training.seed, num_samples, parts, self._labels)
         return replace(found, engine=self._ran, buffers=stack_buffers([[held] * num_samples]) if held else {})
 
     def __getstate__(self) -> dict[str, Any]:
@@ -314,6 +318,11 @@ class SVI:
         self._batch_steps.forget()
 
     # Implementation.
+
+    def _with_data(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments as tensors; what labels them is kept beside them."""
+        self._labels = labels_of(args, kwargs)
+        return with_data(self.model, args, kwargs)
 
     def _engine_for(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Engine:
         """The engine for these arguments: that of the last run, if it is still valid."""
