@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from mpmath import mp
 from scipy import stats
 
 import sursum as su
@@ -230,3 +231,125 @@ def test_many_points_of_quadrature_are_no_worse(count):
 def test_a_copula_says_that_its_matrix_is_not_positive_definite():
     with pytest.raises(ArgumentError, match="correlation_matrix.*not positive definite"):
         dist.GaussianCopula(dist.Normal(torch.zeros(2), 1.0), correlation_matrix=torch.tensor([[1.0, 2.0], [2.0, 1.0]]))
+
+
+def student_cdf(df, x):
+    """Its part above one half, by the hypergeometric function."""
+    norm = mp.gamma((df + 1) / mp.mpf(2)) / (mp.sqrt(mp.pi * df) * mp.gamma(df / mp.mpf(2)))
+    return x * norm * mp.hyp2f1(mp.mpf(1) / 2, (df + 1) / mp.mpf(2), mp.mpf(3) / 2, -x * x / df)
+
+
+POINTS = {"real": [-30.0, -1.0, -1e-5, 0.0, 0.7, 7.0], "positive": [1e-9, 0.3, 1.0, 9.0], "unit": [1e-9, 0.2, 0.5, 0.98]}
+NARROW = {
+    "Gamma": (dist.Gamma, (2.5, 1.5), "positive", lambda x: mp.gammainc(2.5, 0, 1.5 * x, regularized=True)),
+    "Gamma, low": (dist.Gamma, (0.01, 1.0), "positive", lambda x: mp.gammainc(mp.mpf(0.01), 0, x, regularized=True)),
+    "InverseGamma": (dist.InverseGamma, (2.5, 1.0), "positive", lambda x: mp.gammainc(2.5, 1 / x, regularized=True)),
+    "Beta": (dist.Beta, (2.0, 30.0), "unit", lambda x: mp.betainc(2, 30, 0, x, regularized=True)),
+    "Beta, steep": (dist.Beta, (0.5, 0.25), "unit", lambda x: mp.betainc(0.5, 0.25, 0, x, regularized=True)),
+    "StudentT": (dist.StudentT, (4.0, 0.0, 1.0), "real", lambda x: student_cdf(4, x)),
+    "StudentT, heavy": (dist.StudentT, (0.25, 0.0, 1.0), "real", lambda x: student_cdf(mp.mpf(0.25), x)),
+    "HalfStudentT": (dist.HalfStudentT, (3.0, 1.0), "positive", lambda x: 2 * student_cdf(3, x)),
+    "Laplace": (dist.Laplace, (0.0, 1.0), "real", lambda x: mp.sign(x) * (1 - mp.exp(-abs(x))) / 2),
+    "Logistic": (dist.Logistic, (0.0, 1.0), "real", lambda x: 1 / (1 + mp.exp(-x))),
+    "SkewLogistic": (dist.SkewLogistic, (0.0, 1.0, 3.0), "real", lambda x: (1 + mp.exp(-x)) ** -3),
+    "SoftLaplace": (dist.SoftLaplace, (0.0, 1.0), "real", lambda x: 2 * mp.atan(mp.exp(x)) / mp.pi),
+    "Gumbel": (dist.Gumbel, (0.0, 1.0), "real", lambda x: mp.exp(-mp.exp(-x))),
+    "Exponential": (dist.Exponential, (2.0,), "positive", lambda x: -mp.exp(-2 * x)),
+    "Weibull": (dist.Weibull, (1.0, 0.5), "positive", lambda x: -mp.exp(-mp.sqrt(x))),
+    "Weibull, sharp": (dist.Weibull, (1.0, 200.0), "unit", lambda x: -mp.exp(-(x**200))),
+    "Rayleigh": (dist.Rayleigh, (1.0,), "positive", lambda x: -mp.exp(-x * x / 2)),
+    "Frechet": (dist.Frechet, (1.0, 2.0), "positive", lambda x: mp.exp(-(x**-2))),
+    "Gompertz": (dist.Gompertz, (0.1, 1.0), "positive", lambda x: -mp.exp(-mp.mpf(0.1) * mp.expm1(x))),
+    "LogNormal": (dist.LogNormal, (0.0, 1.0), "positive", lambda x: mp.ncdf(mp.log(x))),
+    "LogLogistic": (dist.LogLogistic, (1.0, 50.0), "positive", lambda x: 1 / (1 + x**-50)),
+    "LogitNormal": (dist.LogitNormal, (0.0, 0.25), "unit", lambda x: mp.ncdf(4 * mp.log(x / (1 - x)))),
+    "Kumaraswamy": (dist.Kumaraswamy, (2.0, 3.0), "unit", lambda x: -((1 - x * x) ** 3)),
+    "Pareto": (dist.Pareto, (1e-10, 2.5), "positive", lambda x: -((mp.mpf(1e-10) / x) ** 2.5)),
+}
+
+
+@pytest.mark.parametrize("name", NARROW)
+def test_narrow_intervals_keep_their_digits(name):
+    """And their slopes by both ends: minus and plus the density there, over the mass."""
+    kind, arguments, points, cdf = NARROW[name]
+    fn = kind(*(torch.tensor(x, dtype=D) for x in arguments))
+    checked = 0
+    for start in POINTS[points]:
+        for width in (1e-15, 1e-11, 1e-7, 1e-4, 0.01, 0.6):
+            low, high = (torch.tensor(x, dtype=D, requires_grad=True) for x in (start, start + width))
+            if not low < high or (points == "unit" and high >= 1.0):
+                continue
+            with mp.workdps(80):
+                mass = cdf(mp.mpf(high.item())) - cdf(mp.mpf(low.item()))
+                if mass < 1e-290:
+                    continue
+                wanted = float(mp.log(mass))
+            found = log_mass(fn, low, high)
+            assert found.item() == pytest.approx(wanted, rel=1e-13, abs=1e-12), (start, width)
+            slopes = torch.autograd.grad(found, (low, high))
+            by_ends = [sign * math.exp(float(fn.log_prob(end.detach())) - wanted) for sign, end in ((-1, low), (1, high))]
+            assert [float(x) for x in slopes] == pytest.approx(by_ends, rel=1e-9, abs=1e-290), (start, width)
+            checked += 1
+    assert checked >= 9
+
+
+def test_a_half_student_t_has_its_digits_near_0():
+    """The probability of less than x is x times twice the density of a Student t at 0."""
+    at_zero = 2 * stats.t(3.0).pdf(0.0)
+    x = torch.tensor([1e-12, 1e-200], dtype=D)
+    np.testing.assert_allclose(dist.HalfStudentT(torch.tensor(3.0, dtype=D), 1.0).cdf(x), x.numpy() * at_zero, rtol=1e-13)
+
+
+def test_a_narrow_truncation_is_compiled():
+    """The density of a latent scale, at an interval between whose tails a double has no digits."""
+    low = torch.tensor([0.3, 2.0], dtype=D)
+
+    def program():
+        df, scale = (su.sample(name, dist.Gamma(torch.tensor(2.0, dtype=D), 1.0)) for name in ("df", "scale"))
+        base = dist.StudentT(df, torch.zeros(2, dtype=D), scale)
+        su.sample("y", dist.Truncated(base, low, low + 1e-13).to_event(1), obs=low + 5e-14)
+
+    density = su.compile(program)
+    assert density.engine == "native"
+    q = np.array([0.3, -0.2])
+    value, slope = density.value_and_grad(q)
+    # On an interval as narrow as that the distribution is uniform, whatever its arguments are.
+    prior = sum(stats.gamma(2.0).logpdf(np.exp(one)) + one for one in q)
+    widths = (low + 1e-13 - low).numpy()
+    assert value == pytest.approx(prior - np.log(widths).sum(), abs=1e-9)
+    np.testing.assert_allclose(slope, 2.0 - np.exp(q), atol=1e-9)
+
+
+@pytest.mark.parametrize("base", [dist.Laplace, dist.SoftLaplace, lambda *a: dist.AsymmetricLaplace(*a, 2.0)])
+def test_tails_have_a_slope_at_a_centre(base):
+    """Where a formula has the size of the distance to it, which has none."""
+    x = torch.zeros((), dtype=D, requires_grad=True)
+    fn = base(torch.zeros((), dtype=D), 1.5)
+    below, above = log_tails(fn, x)
+    density = float(fn.log_prob(x).exp())
+    (up,), (down,) = torch.autograd.grad(below, x, retain_graph=True), torch.autograd.grad(above, x)
+    assert float(up) == pytest.approx(density / math.exp(below.item()), rel=1e-12)
+    assert float(down) == pytest.approx(-density / math.exp(above.item()), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("base", "value", "below", "above"),
+    [
+        (dist.Weibull(torch.tensor(1.0, dtype=D), 200.0), 1e-9, -200 * 9 * math.log(10), 0.0),
+        (dist.Gumbel(torch.tensor(0.0, dtype=D), 1.0), 2000.0, 0.0, -2000.0),
+        (dist.Frechet(torch.tensor(1.0, dtype=D), 100.0), 1e9, 0.0, -100 * 9 * math.log(10)),
+        (dist.Kumaraswamy(torch.tensor(200.0, dtype=D), 3.0), 1e-9, math.log(3) - 200 * 9 * math.log(10), 0.0),
+    ],
+)
+def test_tails_whose_probability_underflows(base, value, below, above):
+    x = torch.tensor(value, dtype=D, requires_grad=True)
+    found = log_tails(base, x)
+    assert [tail.item() for tail in found] == pytest.approx([below, above], rel=1e-14)
+    for tail in found:
+        (slope,) = torch.autograd.grad(tail, x, retain_graph=True)
+        assert bool(slope.isfinite())
+
+
+def test_a_kumaraswamy_density_next_to_0():
+    found = dist.Kumaraswamy(torch.tensor(2.0, dtype=D), 3.0).log_prob(torch.tensor([1e-9, 0.5], dtype=D))
+    np.testing.assert_allclose(found, np.log([6e-9, 6 * 0.5 * 0.75**2]), rtol=1e-14)

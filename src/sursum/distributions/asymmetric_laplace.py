@@ -64,7 +64,7 @@ class _Sharp(_TwoSided):
         away = value - self.loc
         total = torch.log(left + right)
         near = torch.where(away < 0, torch.log(left), torch.log(right)) - total
-        small = near - away.abs() / torch.where(away < 0, left, right)
+        small = near - torch.where(away < 0, -away, away) / torch.where(away < 0, left, right)  # |x| has no slope at 0
         large = log_one_minus_exp(small)
         return torch.where(away < 0, small, large), torch.where(away < 0, large, small)
 

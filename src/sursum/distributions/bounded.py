@@ -188,6 +188,9 @@ class BetaProportion(Family):
     def _log_tails(self, value: Tensor) -> Tails:
         return log_tails(self._beta(), value)
 
+    def _radius(self, value: Tensor) -> Tensor:
+        return torch.minimum(value, 1 - value)
+
 
 class AffineBeta(Family):
     r"""A Beta distribution that is stretched and moved: :math:`(x - l) / s \sim \mathrm{Beta}(a, b)`.
@@ -258,6 +261,9 @@ class AffineBeta(Family):
     def _log_tails(self, value: Tensor) -> Tails:
         return log_tails(self._beta(), (value - self.loc) / self.scale)
 
+    def _radius(self, value: Tensor) -> Tensor:
+        return torch.minimum(value - self.low, self.high - value)
+
 
 class LogitNormal(Family):
     r"""A number in (0, 1) whose logit is normal: :math:`\log \frac{x}{1 - x} \sim N(\mu, \sigma^2)`.
@@ -301,3 +307,6 @@ class LogitNormal(Family):
     def _log_tails(self, value: Tensor) -> Tails:
         z = self._standard(value)
         return log_normal_cdf(z), log_normal_cdf(-z)
+
+    def _radius(self, value: Tensor) -> Tensor:
+        return torch.minimum(value, 1 - value)

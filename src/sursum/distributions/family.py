@@ -75,6 +75,10 @@ class Family(Fluent, _Expanded):
         """The logarithms of P(X ≤ value) and of P(X > value)."""
         raise NotImplementedError(f"{type(self).__name__} has no cdf")
 
+    def _radius(self, value: Tensor) -> Tensor | None:
+        """How far around a value the density is analytic, at least; None where that is not known. `narrow.py` asks."""
+        return None
+
 
 def promote(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Numbers, arrays and tensors as tensors of one floating dtype on one device; distributions as they are.

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.distributions import StudentT, constraints
 
 from sursum.distributions.family import Family
-from sursum.distributions.tails import Tails, log_tails
+from sursum.distributions.tails import Tails, log_mass, log_tails
 
 
 class HalfStudentT(Family):
@@ -59,5 +59,8 @@ class HalfStudentT(Family):
         return log_prob + math.log(2.0)
 
     def _log_tails(self, value: Tensor) -> Tails:
-        above = log_tails(self._whole(), value)[1] + math.log(2.0)
-        return torch.log(-torch.expm1(above)), above
+        whole = self._whole()
+        return log_mass(whole, -value, value), log_tails(whole, value)[1] + math.log(2.0)
+
+    def _radius(self, value: Tensor) -> Tensor:
+        return torch.hypot(self.scale * self.df.sqrt(), value)

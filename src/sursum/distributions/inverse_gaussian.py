@@ -70,3 +70,6 @@ class InverseGaussian(Family):
         above = log_normal_cdf(-low)
         gap = torch.clamp(more - above, max=-torch.finfo(value.dtype).tiny)
         return torch.logaddexp(log_normal_cdf(low), more), above + torch.log(-torch.expm1(gap))
+
+    def _radius(self, value: Tensor) -> Tensor:
+        return value

@@ -11,7 +11,7 @@ from torch.distributions import constraints
 from torch.nn.functional import logsigmoid
 
 from sursum.distributions.family import Family, uniform
-from sursum.distributions.tails import Tails, log_one_minus_exp, logistic_tails
+from sursum.distributions.tails import Tails, log_one_minus_exp, log_one_minus_exp_exp, logistic_tails
 
 
 class _Lifetime(Family):
@@ -85,8 +85,11 @@ class Frechet(_HeavyTailed):
         return torch.log(a) - torch.log(self.scale) - (1 + a) * size - torch.exp(-a * size)
 
     def _log_tails(self, value: Tensor) -> Tails:
-        below = -torch.exp(-self.concentration * (torch.log(value) - torch.log(self.scale)))
-        return below, log_one_minus_exp(below)
+        rate = -self.concentration * (torch.log(value) - torch.log(self.scale))
+        return -torch.exp(rate), log_one_minus_exp_exp(rate)
+
+    def _radius(self, value: Tensor) -> Tensor:
+        return value
 
 
 class Gompertz(_Lifetime):
@@ -119,6 +122,9 @@ class Gompertz(_Lifetime):
     def _log_tails(self, value: Tensor) -> Tails:
         above = -self.concentration * torch.expm1(self.rate * value)
         return log_one_minus_exp(above), above
+
+    def _radius(self, value: Tensor) -> Tensor:
+        return 1 / self.rate
 
 
 class LogLogistic(_HeavyTailed):
@@ -159,6 +165,9 @@ class LogLogistic(_HeavyTailed):
 
     def _log_tails(self, value: Tensor) -> Tails:
         return logistic_tails(self._log_odds(value))
+
+    def _radius(self, value: Tensor) -> Tensor:
+        return value * torch.sin(math.pi / self.concentration.clamp_min(2.0))
 
 
 class Dagum(_HeavyTailed):

@@ -31,6 +31,9 @@ class _LocScale(Family):
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         return self.icdf(uniform(self.loc, self._extended_shape(torch.Size(sample_shape))))
 
+    def _radius(self, value: Tensor) -> Tensor:
+        return self.scale
+
 
 class Logistic(_LocScale):
     r"""The logistic distribution, :math:`P(X \le x) = \sigma(z)`, z = (x − μ)/s.
@@ -122,6 +125,9 @@ class SkewLogistic(Family):
         below = self.asymmetry * logsigmoid((value - self.loc) / self.scale)
         return below, log_one_minus_exp(below)
 
+    def _radius(self, value: Tensor) -> Tensor:
+        return self.scale
+
 
 class SoftLaplace(_LocScale):
     r"""A smooth Laplace distribution (hyperbolic secant): log-concave, with exponential tails.
@@ -151,7 +157,7 @@ class SoftLaplace(_LocScale):
 
     def _log_tails(self, value: Tensor) -> Tails:
         z = (value - self.loc) / self.scale
-        near = torch.exp(-z.abs())
+        near = torch.exp(torch.where(z < 0, z, -z))  # |z| has no slope at 0
         small = torch.log(torch.atan(near) * (2 / math.pi))
         large = torch.log1p(-small.exp())
         return torch.where(z < 0, small, large), torch.where(z < 0, large, small)

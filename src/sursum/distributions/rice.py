@@ -53,6 +53,9 @@ class Rayleigh(Family):
         above = -(value / self.scale).square() / 2
         return log_one_minus_exp(above), above
 
+    def _radius(self, value: Tensor) -> Tensor:
+        return value
+
 
 class Rice(Family):
     r"""The distance from the origin of a point whose two coordinates are normal around a point at the distance ν:

@@ -16,9 +16,10 @@ from torch.nn.functional import logsigmoid
 from sursum.common.torch_private import sample_dirichlet
 from sursum.distributions.complement import complement
 from sursum.distributions.fluent import Fluent
+from sursum.distributions.logits import Logs, LogsOfCategorical, Odds, pick
 
 
-class Bernoulli(Fluent, td.Bernoulli):
+class Bernoulli(Fluent, Odds, td.Bernoulli):
     """`torch.distributions.Bernoulli`; its values may be integers."""
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -39,11 +40,11 @@ class Beta(Fluent, td.Beta):
         return _shares(self._dirichlet, sample_shape).select(-1, 0)
 
 
-class Binomial(Fluent, td.Binomial):
+class Binomial(Fluent, Odds, td.Binomial):
     """`torch.distributions.Binomial`."""
 
 
-class Categorical(Fluent, td.Categorical):
+class Categorical(Fluent, Logs, td.Categorical):
     """`torch.distributions.Categorical`."""
 
 
@@ -118,7 +119,7 @@ class GeneralizedPareto(Fluent, td.GeneralizedPareto):
         return torch.where(zero, -z, -torch.log1p(torch.where(zero, torch.zeros_like(z), shape * z)) / shape)
 
 
-class Geometric(Fluent, td.Geometric):
+class Geometric(Fluent, Odds, td.Geometric):
     r"""`torch.distributions.Geometric`, whose density in torch branches on the probability.
 
     .. math:: \log p(x) = x \log(1 - p) + \log p
@@ -151,7 +152,17 @@ class InverseGamma(Fluent, td.InverseGamma):
 
 
 class Kumaraswamy(Fluent, td.Kumaraswamy):
-    """`torch.distributions.Kumaraswamy`."""
+    r"""`torch.distributions.Kumaraswamy`, whose density in torch is 0 where :math:`x^a` has no digits next to 1.
+
+    .. math:: \log p(x) = \log a + \log b + (a - 1) \log x + (b - 1) \log(1 - x^a)
+    """
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        if self._validate_args:
+            self._validate_sample(value)
+        a, b, log_x = self.concentration1, self.concentration0, torch.log(value)
+        log_prob: Tensor = a.log() + b.log() + (a - 1) * log_x + (b - 1) * torch.log(-torch.expm1(a * log_x))
+        return log_prob
 
 
 class Laplace(Fluent, td.Laplace):
@@ -174,7 +185,7 @@ class MixtureSameFamily(Fluent, td.MixtureSameFamily):
     """`torch.distributions.MixtureSameFamily`."""
 
 
-class Multinomial(Fluent, td.Multinomial):
+class Multinomial(Fluent, LogsOfCategorical, td.Multinomial):
     """`torch.distributions.Multinomial`."""
 
 
@@ -182,7 +193,7 @@ class MultivariateNormal(Fluent, td.MultivariateNormal):
     """`torch.distributions.MultivariateNormal`."""
 
 
-class NegativeBinomial(Fluent, td.NegativeBinomial):
+class NegativeBinomial(Fluent, Odds, td.NegativeBinomial):
     """`torch.distributions.NegativeBinomial`."""
 
 
@@ -190,11 +201,18 @@ class Normal(Fluent, td.Normal):
     """`torch.distributions.Normal`."""
 
 
-class OneHotCategorical(Fluent, td.OneHotCategorical):
+class _OneHot(LogsOfCategorical):
+    def log_prob(self, value: Tensor) -> Tensor:
+        if self._validate_args:  # type: ignore[attr-defined]
+            self._validate_sample(value)  # type: ignore[attr-defined]
+        return pick(self.logits, value.argmax(-1))
+
+
+class OneHotCategorical(Fluent, _OneHot, td.OneHotCategorical):
     """`torch.distributions.OneHotCategorical`."""
 
 
-class OneHotCategoricalStraightThrough(Fluent, td.OneHotCategoricalStraightThrough):
+class OneHotCategoricalStraightThrough(Fluent, _OneHot, td.OneHotCategoricalStraightThrough):
     """`torch.distributions.OneHotCategoricalStraightThrough`."""
 
 

@@ -22,6 +22,7 @@ from sursum.common.special.functions import (
 )
 from sursum.common.special.normal_cdf import inverse_mills
 from sursum.distributions.family import Family
+from sursum.distributions.narrow import in_interval
 from sursum.distributions.supports import support_of
 from sursum.errors import DensityError
 
@@ -37,6 +38,12 @@ def log_one_minus_exp(x: Tensor) -> Tensor:
     near = x > -math.log(2.0)
     close, far = torch.where(near, x, -1.0), torch.where(near, -1.0, x)
     return torch.where(near, torch.log(-torch.expm1(close)), torch.log1p(-torch.exp(far)))
+
+
+def log_one_minus_exp_exp(t: Tensor) -> Tensor:
+    r""":math:`\log(1 - \exp(-e^t))`, which is t where :math:`e^t` has no digits next to 1, or underflows."""
+    small = t < -40.0
+    return torch.where(small, t, log_one_minus_exp(-torch.exp(torch.where(small, -1.0, t))))
 
 
 def log_tails(base: Any, value: Tensor) -> Tails:
@@ -79,34 +86,7 @@ def log_mass(base: Any, low: Tensor | None, high: Tensor | None) -> Tensor:
     empty = less >= 0
     cut = log_one_minus_exp(torch.where(empty, -1.0, less))
     found = torch.where(empty, -torch.inf, large + torch.where(none, 0.0, cut))
-    if isinstance(base, td.Cauchy):
-        return _cauchy_interval(base, low, high, found)
-    return _narrow_normal(base, low, high, found) if isinstance(base, td.Normal) else found
-
-
-def _cauchy_interval(base: Any, low: Tensor, high: Tensor, found: Tensor) -> Tensor:
-    r"""`found`, but between finite bounds :math:`\log(\operatorname{atan2}(b - a, 1 + a b) / \pi)`, the angle from a to b."""
-    ends = [(bound - base.loc) / base.scale for bound in (low, high)]
-    near = (low < high) & (ends[0].abs() < 1e70) & (ends[1].abs() < 1e70)  # farther out the derivative of atan2 overflows
-    bottom, top = torch.where(near, low, 0.0), torch.where(near, high, 1.0)
-    a, b = (bottom - base.loc) / base.scale, (top - base.loc) / base.scale
-    angle = torch.atan2((top - bottom) / base.scale, 1 + a * b)
-    return torch.where(near, torch.log(torch.where(near, angle, 1.0) / math.pi), found)
-
-
-def _narrow_normal(base: Any, low: Tensor, high: Tensor, found: Tensor) -> Tensor:
-    """`found`, but for narrow intervals, between whose tails no digits are left, the integral of a series at the middle."""
-    bounded = torch.isfinite(low) & torch.isfinite(high)
-    low, high = torch.where(bounded, low, 0.0), torch.where(bounded, high, 1.0)  # infinity over a scale has no derivative
-    half = (high - low) / (2 * base.scale)
-    middle = ((low + high) / 2 - base.loc) / base.scale
-    narrow = bounded & (half > 0) & (half * middle.abs().clamp_min(1.0) < 0.05)
-    h, m = torch.where(narrow, half, 0.01), torch.where(narrow, middle, 0.0).square()
-    h2 = h.square()
-    # The even derivatives of φ over φ: Hermite's polynomials.
-    more = h2 * ((m - 1) / 6 + h2 * ((m * (m - 6) + 3) / 120 + h2 * (m * (m * (m - 15) + 45) - 15) / 5040))
-    series = -m / 2 + torch.log(h) + torch.log1p(more) + 0.5 * math.log(2 / math.pi)
-    return torch.where(narrow, series, found)
+    return in_interval(base, low, high, torch.where(none, -torch.inf, less), found, lambda: _inner_point(base, low + high))
 
 
 def tails_at(base: Any, bound: Any) -> Tails:
@@ -266,7 +246,7 @@ def _half_cauchy(base: Any, value: Tensor) -> Tails:
 
 def _laplace(base: Any, value: Tensor) -> Tails:
     z = (value - base.loc) / base.scale
-    near = -z.abs() - math.log(2.0)
+    near = torch.where(z < 0, z, -z) - math.log(2.0)  # |z| has no slope at 0
     far = torch.log1p(-torch.exp(near))
     return torch.where(z < 0, near, far), torch.where(z < 0, far, near)
 
@@ -277,8 +257,8 @@ def _exponential(base: Any, value: Tensor) -> Tails:
 
 
 def _weibull(base: Any, value: Tensor) -> Tails:
-    above = -((value / base.scale) ** base.concentration)
-    return log_one_minus_exp(above), above
+    hazard = base.concentration * (torch.log(value) - torch.log(base.scale))
+    return log_one_minus_exp_exp(hazard), -torch.exp(hazard)
 
 
 def _pareto(base: Any, value: Tensor) -> Tails:
@@ -287,8 +267,8 @@ def _pareto(base: Any, value: Tensor) -> Tails:
 
 
 def _gumbel(base: Any, value: Tensor) -> Tails:
-    below = -torch.exp(-(value - base.loc) / base.scale)
-    return below, log_one_minus_exp(below)
+    rate = -(value - base.loc) / base.scale
+    return -torch.exp(rate), log_one_minus_exp_exp(rate)
 
 
 def _gamma(base: Any, value: Tensor) -> Tails:
@@ -317,8 +297,14 @@ def _uniform(base: Any, value: Tensor) -> Tails:
 
 
 def _kumaraswamy(base: Any, value: Tensor) -> Tails:
-    above = base.concentration0 * torch.log1p(-(value**base.concentration1))
-    return log_one_minus_exp(above), above
+    inner = base.concentration1 * torch.log(value)
+    rest = log_one_minus_exp(inner)
+    # Far down the power has no digits next to 1: (1 − x)^b is 1 − b x there.
+    small = inner < -40.0
+    below = torch.where(
+        small, base.concentration0.log() + inner, log_one_minus_exp(base.concentration0 * torch.where(small, -1.0, rest))
+    )
+    return below, base.concentration0 * rest
 
 
 _TAILS: Mapping[type, Callable[[Any, Tensor], Tails]] = MappingProxyType({
