@@ -127,12 +127,16 @@ def learn(name: str) -> Learnt:
     su.infer.LogDensity(FindRelative(model, found=found), args)
     ((site, relative),) = found.items()
     whole = su.reparam(RecordRelative(model, sites=found), {site: LocScaleReparam(0.0)})
-    draws = su.infer.MCMC(su.infer.NUTS(whole), num_warmup=500, num_samples=500, seed=0, progress=False).run(*args)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        draws = su.infer.MCMC(su.infer.NUTS(whole), num_warmup=500, num_samples=500, seed=0, progress=False).run(*args)
     by_draws = learn_centring(draws, site, relative.in_time)
     easy = su.reparam(model, {site: LocScaleReparam(None)})
     guide = su.infer.autoguide.AutoNormal(easy)
     svi = su.infer.SVI(easy, guide, su.optim.Adam({"lr": 0.02}), su.infer.Trace_ELBO(num_particles=10), seed=0, progress=False)
-    svi.run(5000, *args)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        svi.run(5000, *args)
     by_svi = svi.params[f"{site}_centered"].detach().double()
     names = [latent.name for latent in su.infer.LogDensity(model, args).latents]
     costs = [_measure(su.reparam(model, {site: LocScaleReparam(c)}), args, names) for c in (by_svi, torch.from_numpy(by_draws))]

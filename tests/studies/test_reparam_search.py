@@ -160,6 +160,17 @@ def test_it_is_never_far_from_the_best_that_one_would_write() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::sursum.errors.DiagnosticWarning")
+@pytest.mark.parametrize("name", ["eight_schools-eight_schools_centered", "funnel"])
+def test_svi_learns_as_good_a_centring_where_there_are_few_data(name: str) -> None:
+    from benchmarks.reparam import learn
+
+    found = learn(name)
+    assert found.by_svi.max() < 0.2
+    assert found.share >= 0.9 - 3 * found.error
+
+
+@pytest.mark.slow
 @pytest.mark.filterwarnings(
     "ignore:the latent sites:sursum.errors.UnusedSiteWarning", "ignore::sursum.errors.DiagnosticWarning"
 )

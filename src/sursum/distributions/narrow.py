@@ -80,7 +80,8 @@ def _from_either_end(base: Any, x: Tensor) -> Tensor:
 
 def _by_scale(base: Any, x: Tensor) -> Tensor:
     """Singular at a distance from the real line of the scale or more."""
-    return base.scale + torch.zeros_like(x)
+    scale: Tensor = base.scale
+    return scale
 
 
 def _student_t(base: Any, x: Tensor) -> Tensor:
