@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 
+import numpy as np
 import pytest
 
 from sursum.cluster import Lost, Ray
@@ -35,6 +36,34 @@ def test_every_item_has_its_result_though_a_worker_is_killed(place, tmp_path):
     assert call(1) == 2
     with pytest.raises(ZeroDivisionError):
         place.sent(lambda n: 1 // n)(0)
+
+
+@pytest.mark.slow
+def test_a_task_is_sent_once_and_unpacked_once_a_worker(place, tmp_path, monkeypatch):
+    puts, whole = [], ray.put
+
+    def put(value):
+        puts.append(len(value))
+        return whole(value)
+
+    monkeypatch.setattr(ray, "put", put)
+
+    class Unpacked:
+        def __setstate__(self, state):
+            self.__dict__ = state
+            with open(self.folder / "unpacked", "a") as file:
+                file.write(f"{os.getpid()}\n")
+
+        def __call__(self, n):
+            return os.getpid()
+
+    task = Unpacked()
+    task.folder, task.data = tmp_path, np.zeros(100_000)
+    call = place.sent(task)
+    workers = {call(n) for n in range(5)} | set(dict(place.map(task, range(8))).values())
+    assert len(puts) == 2  # by `sent` and by `map`
+    assert min(puts) > 800_000
+    assert sorted((tmp_path / "unpacked").read_text().split()) == sorted(map(str, workers))
 
 
 @pytest.mark.slow

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
+import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -14,7 +18,7 @@ from tests.support.row_regression import X, Y, regression
 import sursum as su
 import sursum.distributions as dist
 from sursum.cluster import Local
-from sursum.errors import SamplingError, TransportError
+from sursum.errors import SamplingError, StorageError, TransportError
 from sursum.infer import MCMC, NUTS, DiscreteGibbs
 
 SETTINGS = {"num_warmup": 120, "num_samples": 150, "num_chains": 2, "seed": 0, "progress": False}
@@ -65,6 +69,78 @@ def test_a_stored_run_is_stopped_and_resumed(here, tmp_path):
     np.testing.assert_array_equal(there, whole.unconstrained[:, : there.shape[1]])
     resumed = MCMC(NUTS(regression), **SETTINGS, on=WORKERS).resume(tmp_path / "run.zarr", X, Y)
     np.testing.assert_array_equal(resumed.unconstrained, whole.unconstrained)
+
+
+LONG = SETTINGS | {"num_samples": 4000}
+
+
+def test_a_run_at_workers_ends_where_a_condition_holds():
+    until = su.infer.ess(300)
+    whole = MCMC(NUTS(regression), **LONG, until=until).run(X, Y)
+    assert 150 < whole.num_samples < 4000
+    same(MCMC(NUTS(regression), **LONG, until=until, on=WORKERS).run(X, Y), whole)
+
+
+@pytest.mark.slow
+def test_pause_rests_at_workers_and_resume_goes_on_with_the_same_draws():
+    long = SETTINGS | {"num_samples": 500_000}
+    run = MCMC(NUTS(regression), **long, on=WORKERS).start(X, Y)
+    while min(chain.draws for chain in run.progress) < 200:
+        assert not run.wait(0.001)
+    run.pause()
+    before, now = None, run.progress
+    while now != before:  # what was under way is handed over
+        run.wait(1.0)
+        before, now = now, run.progress
+    assert run.state == "paused"
+    assert not run.wait(0.5)
+    assert run.progress == now
+    run.resume()
+    while run.progress == now:
+        assert not run.wait(0.001)
+    found = run.stop()
+    assert 80 < found.num_samples < 500_000
+    same(found, MCMC(NUTS(regression), **SETTINGS | {"num_samples": found.num_samples}).run(X, Y))
+
+
+INTERRUPTED = """
+import json, sys, warnings
+import sursum as su
+from tests.support.row_regression import X, Y, regression
+
+warnings.simplefilter("ignore")
+settings = dict(num_warmup=120, num_samples=1_000_000, num_chains=2, seed=0, progress=False, store=sys.argv[1])
+mcmc = su.infer.MCMC(su.infer.NUTS(regression), on=su.cluster.Local(num_workers=2), **settings)
+try:
+    mcmc.run(X, Y)
+except su.infer.Interrupted as stop:
+    q = stop.posterior.unconstrained
+    print(json.dumps([list(q.shape), q[:, :150].tolist(), stop.posterior.warnings[0]]))
+"""
+
+
+def stored(store):
+    try:
+        return su.Posterior.load(store).num_samples
+    except StorageError:
+        return 0
+
+
+@pytest.mark.slow
+def test_ctrl_c_at_a_terminal_ends_the_run_and_keeps_its_draws(here, tmp_path):
+    """It goes to the workers too, which are not to die of it."""
+    store = tmp_path / "run.zarr"
+    command = [sys.executable, "-c", INTERRUPTED, str(store)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    with process:
+        while process.poll() is None and stored(store) < 150:
+            time.sleep(0.1)
+        os.killpg(process.pid, signal.SIGINT)
+        shape, draws, said = json.loads(process.stdout.read().splitlines()[-1])
+    assert process.returncode == 0
+    assert 150 <= shape[1] < 1_000_000
+    assert said.startswith("The run was interrupted")
+    np.testing.assert_array_equal(draws, here.unconstrained)
 
 
 def counts(y):

@@ -5,30 +5,26 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any
 
-from sursum.cluster.transport import pack, unpack, unpack_task
-from sursum.cluster.workers import ATTEMPTS, Item, Lost, Result
+from sursum.cluster.transport import Parcel, pack, unpack
+from sursum.cluster.worker_pool import WorkerPool
+from sursum.cluster.workers import Item, Lost, Result
 from sursum.common.cores import available_cores
-from sursum.common.optional_packages import require
 from sursum.common.settings import settle, whole_number
 from sursum.errors import OptionError
-
-IDLE = 300
-"""Seconds after which idle workers end. Until then, the next study uses them again: a new one imports torch first."""
 
 
 @dataclass(frozen=True)
 class Local:
     """Processes on this machine, started by loky. Each computes with one thread, and programs travel by cloudpickle.
 
-    Scripts need no ``if __name__ == "__main__"``, and functions of a notebook can be sent. Workers stay for the next study,
-    and end after five idle minutes or with this process.
+    Scripts need no ``if __name__ == "__main__"``, and functions of a notebook can be sent. Workers are started when there is
+    work for them, are shared by all threads, stay for the next study, and end after five idle minutes or with this process.
 
     Args:
-        num_workers: None for as many as there are cores.
+        num_workers: how many may work at once; None for as many as there are cores.
 
     Raises:
         OptionError: fewer than one worker.
@@ -49,67 +45,32 @@ class Local:
 
     def map(self, task: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[tuple[int, Result | Lost]]:
         """See `Workers`."""
-        packed, count = pack(task, "the task"), min(self.num_workers or available_cores(), max(len(items), 1))
-        executor: Any = None
-        waiting, suspects = deque((number, 1) for number in range(len(items))), deque[tuple[int, int]]()
-        running: dict[Future[Any], tuple[int, int]] = {}
+        parcel, pool = Parcel.of(task), self._pool()
+        waiting, running = deque(range(len(items))), dict[Future[bytes | Lost], int]()
         try:
-            while waiting or suspects or running:
-                if executor is None:
-                    executor = _executor(count)
-                # What was in a pool that broke is done alone, so that an item that kills its worker takes no other with it.
-                queue, limit = (suspects, 1) if suspects else (waiting, 2 * count)
-                while queue and len(running) < limit:
-                    number, attempt = queue.popleft()
-                    sent = executor.submit(_perform, packed, pack(items[number], f"item {number}"))
-                    running[sent] = number, attempt
-                done, _ = wait(running, return_when=FIRST_COMPLETED)
-                broken = False
-                for future in done:
-                    number, attempt = running.pop(future)
-                    error = future.exception()
-                    if not isinstance(error, BrokenProcessPool):
-                        yield number, unpack(future.result())
-                        continue
-                    broken = True
-                    if attempt < ATTEMPTS:
-                        suspects.append((number, attempt + 1))
-                    else:
-                        yield number, Lost(f"its worker ended {attempt} times, the last time so: {_first_line(error)}")
-                if broken:
-                    suspects.extend((number, attempt + 1) for number, attempt in running.values())
-                    running.clear()
-                    executor = None
+            while waiting or running:
+                while waiting and len(running) < 2 * pool.size:  # so that a worker that is done need not wait for this thread
+                    number = waiting.popleft()
+                    running[pool.submit(parcel, pack(items[number], f"item {number}"))] = number
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    number = running.pop(future)
+                    yield number, _unpacked(future.result())
         finally:
-            if executor is not None and (waiting or suspects or running):
-                executor.shutdown(wait=False, kill_workers=True)
+            pool.drop(running)
 
     def sent(self, task: Callable[[Item], Result]) -> Callable[[Item], Result | Lost]:
         """See `Workers`."""
-        packed, count = pack(task, "the task"), self.num_workers or available_cores()
+        parcel, pool = Parcel.of(task), self._pool()
 
         def call(item: Item) -> Result | Lost:
-            for _ in range(ATTEMPTS):
-                try:
-                    found: Result = unpack(_executor(count).submit(_perform, packed, pack(item, "the item")).result())
-                    return found
-                except BrokenProcessPool as error:
-                    reason = _first_line(error)
-            return Lost(f"its worker ended {ATTEMPTS} times, the last time so: {reason}")
+            found: Result | Lost = _unpacked(pool.submit(parcel, pack(item, "the item")).result())
+            return found
 
         return call
 
-
-def _executor(count: int) -> Any:
-    """The processes, which are there already if they were asked for before."""
-    loky = require("loky", "Work in other processes")
-    return loky.get_reusable_executor(count, timeout=IDLE, env={"OMP_NUM_THREADS": "1"})
+    def _pool(self) -> WorkerPool:
+        return WorkerPool.of(self.num_workers or available_cores())
 
 
-def _perform(task: bytes, item: bytes) -> bytes:
-    """In a worker: the result, as bytes, so that what it is made of need not be known to the pool."""
-    return pack(unpack_task(task)(unpack(item)), "the result")
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+def _unpacked(result: bytes | Lost) -> Any:
+    return result if isinstance(result, Lost) else unpack(result)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sursum.cluster.transport import pack, unpack, unpack_task
+from sursum.cluster.transport import Parcel, pack, perform, unpack
 from sursum.cluster.workers import ATTEMPTS, Item, Lost, Result
 from sursum.common.optional_packages import require
 from sursum.common.settings import check_setting, real_number
@@ -59,14 +59,14 @@ class Ray:
     def map(self, task: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[tuple[int, Result | Lost]]:
         """See `Workers`."""
         ray = self.connect()
-        packed, perform = self._ready(ray, task)
+        call = self._ready(ray, task)
         waiting, running = deque(range(len(items))), dict[Any, int]()
         limit = max(4, int(2 * ray.cluster_resources().get("CPU", 1) / self.cpus_per_chain))
         try:
             while waiting or running:
                 while waiting and len(running) < limit:
                     number = waiting.popleft()
-                    running[perform.remote(packed, pack(items[number], f"item {number}"))] = number
+                    running[call(pack(items[number], f"item {number}"))] = number
                 (done,), _ = ray.wait(list(running), num_returns=1)
                 number = running.pop(done)
                 yield number, _got(ray, done)
@@ -77,26 +77,30 @@ class Ray:
     def sent(self, task: Callable[[Item], Result]) -> Callable[[Item], Result | Lost]:
         """See `Workers`."""
         ray = self.connect()
-        packed, perform = self._ready(ray, task)
-        return lambda item: _got(ray, perform.remote(packed, pack(item, "the item")))
+        call = self._ready(ray, task)
+        return lambda item: _got(ray, call(pack(item, "the item")))
 
-    def _ready(self, ray: Any, task: Any) -> tuple[Any, Any]:
-        """The task in the object store, and what performs it."""
+    def _ready(self, ray: Any, task: Any) -> Callable[[bytes], Any]:
+        """What does the task, as it lies in the object store, with an item."""
+        parcel = Parcel.of(task)
+        # In a list, a reference is not followed for each item: a worker asks for the bytes if it does not know the task.
+        packed = [ray.put(parcel.packed)]
         one_thread = {"env_vars": {"OMP_NUM_THREADS": "1"}}
-        perform = ray.remote(num_cpus=self.cpus_per_chain, max_retries=ATTEMPTS - 1, runtime_env=one_thread)(_perform)
-        return ray.put(pack(task, "the task")), perform
+        remote = ray.remote(num_cpus=self.cpus_per_chain, max_retries=ATTEMPTS - 1, runtime_env=one_thread)(_perform)
+        return lambda item: remote.remote(parcel.key, packed, item)
 
 
 def _got(ray: Any, reference: Any) -> Any:
     """The result of a call, or that it is lost."""
+    ends = ray.exceptions
     try:
         return unpack(ray.get(reference))
-    except ray.exceptions.WorkerCrashedError as error:
-        return Lost(f"its worker ended {ATTEMPTS} times, the last time so: {str(error).splitlines()[0]}")
-    except ray.exceptions.RayTaskError as error:
+    except (ends.WorkerCrashedError, ends.NodeDiedError, ends.OutOfMemoryError, ends.ObjectLostError) as error:
+        return Lost(f"its worker ended {ATTEMPTS} times, the last time so: {str(error).strip().splitlines()[0]}")
+    except ends.RayTaskError as error:
         raise error.cause or error from None
 
 
-def _perform(task: bytes, item: bytes) -> bytes:
-    """In a worker: the result as bytes."""
-    return pack(unpack_task(task)(unpack(item)), "the result")
+def _perform(key: bytes, packed: list[Any], item: bytes) -> bytes:
+    """In a worker: `perform`."""
+    return perform(key, lambda: require("ray", "Work on a cluster").get(packed[0]), item)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import pickle
 import types
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from sursum.common.optional_packages import require
@@ -14,12 +16,15 @@ from sursum.errors import TransportError
 DEPTH = 8
 """How far to look for the object that cannot be sent."""
 
+REMEMBERED = 2
+"""How many tasks a worker keeps, with what they have compiled."""
 
-def pack(value: Any, what: str) -> bytes:
+
+def pack(value: Any, what: str, to: str = "to a worker") -> bytes:
     """`value` as bytes.
 
     Args:
-        what: what it is, for the error.
+        what, to: what it is, and where it is sent, for the error.
 
     Raises:
         TransportError: it holds something that belongs to this process, such as a lock or an open file; the error names it.
@@ -35,7 +40,7 @@ def pack(value: Any, what: str) -> bytes:
     except Exception as error:
         where = _culprit(value, cloudpickle.dumps)
         raise TransportError(
-            f"{what} cannot be sent to a worker: {where or 'a part of it'} belongs to this process ({error}). "
+            f"{what} cannot be sent {to}: {where or 'a part of it'} belongs to this process ({error}). "
             "Make it inside the program, or give it as data that can be copied."
         ) from error
     return packed
@@ -46,10 +51,70 @@ def unpack(packed: bytes) -> Any:
     return pickle.loads(packed)
 
 
-@functools.lru_cache(maxsize=2)
-def unpack_task(packed: bytes) -> Any:
-    """The same, remembered: a worker gets the same task again and again, which may keep what it has compiled."""
-    return pickle.loads(packed)
+@dataclass(frozen=True)
+class Parcel:
+    """A task as bytes. A worker that has done an item of it knows it by its key, and needs the bytes no more."""
+
+    key: bytes
+    packed: bytes
+
+    @classmethod
+    def of(cls, task: Any) -> Parcel:
+        """The task, packed.
+
+        Raises:
+            TransportError: it cannot be sent.
+        """
+        packed = pack(task, "the task")
+        return cls(hashlib.blake2b(packed, digest_size=16).digest(), packed)
+
+
+def perform(key: bytes, packed: Callable[[], bytes], item: bytes) -> bytes:
+    """In a worker: what the task of this key gives for an item, as bytes, so that the pool need not know what it is made of.
+
+    Args:
+        packed: called for the bytes of the task, unless it is remembered, with what it has compiled.
+
+    Raises:
+        TransportError: the result, or what the task raised, cannot be sent back.
+        Exception: what the task raises.
+    """
+    task = _remembered(key, packed)
+    value = unpack(item)
+    try:
+        result = task(value)
+    except Exception as error:
+        other = _other_words(error)
+        if other is None:
+            raise
+        raise other from None
+    return pack(result, "the result", "back")
+
+
+def _remembered(key: bytes, packed: Callable[[], bytes]) -> Any:
+    tasks = _tasks()
+    task = tasks.pop(key, None)
+    if task is None:
+        task = unpack(packed())
+    while len(tasks) >= REMEMBERED:
+        tasks.pop(next(iter(tasks)), None)
+    tasks[key] = task  # the last is the one that was used last
+    return task
+
+
+@functools.cache
+def _tasks() -> dict[bytes, Any]:
+    """The tasks of this process, which is a worker."""
+    return {}
+
+
+def _other_words(error: Exception) -> TransportError | None:
+    """For an error that cannot be sent and put together again: one that says the same."""
+    try:
+        unpack(pack(error, "the error", "back"))
+    except Exception:
+        return TransportError(f"the task raised {type(error).__name__}, which cannot be sent back: {error}")
+    return None
 
 
 def _culprit(value: Any, dump: Callable[[Any], bytes], path: str = "", depth: int = 0) -> str | None:
