@@ -47,6 +47,8 @@ def stopped(path: Path, **settings: object) -> None:
     run = mcmc(store=path, **settings).start(Y)
     while sum(chain.draws for chain in run.progress) < 400:
         time.sleep(0.0005)
+    with pytest.raises(StorageError, match="is being written by this process, and only one run at a time"):
+        mcmc().resume(path, Y)
     run.stop()
 
 
@@ -83,6 +85,8 @@ def test_a_killed_run_becomes_the_one_that_was_not(tmp_path, after):
         assert process.poll() is None
         time.sleep(0.002)
     time.sleep(after)
+    with pytest.raises(StorageError, match=f"is being written by process {process.pid}, and only one run at a time"):
+        mcmc().resume(path, Y)
     process.send_signal(signal.SIGKILL)
     process.wait()
     same(mcmc().resume(path, Y), mcmc().run(Y))

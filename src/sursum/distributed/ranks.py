@@ -20,8 +20,8 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 
 from sursum.cluster.transport import pack, unpack
+from sursum.core.calling import as_whole
 from sursum.distributed.group import SAME_DATA, RankEnded, RankGroup, is_distributed
-from sursum.distributed.hidden import refuse_hidden
 from sursum.errors import ShardError
 
 Array = NDArray[np.float64]
@@ -171,6 +171,16 @@ def session() -> Session | None:
     return active
 
 
+def leads() -> bool:
+    """Whether this process decides: it is alone, or rank 0.
+
+    Example:
+        >>> leads()
+        True
+    """
+    return not is_distributed() or dist.get_rank() == 0
+
+
 def led(run: Callable[..., T]) -> Callable[..., T]:
     """A method that rank 0 runs and the others follow, if its program is sharded; its result is the same on every rank.
 
@@ -185,7 +195,7 @@ def led(run: Callable[..., T]) -> Callable[..., T]:
         token = _ACTIVE.set(current)
         try:
             owner = args[0] if args else None
-            with refuse_hidden(getattr(getattr(owner, "kernel", owner), "model", None)):
+            with as_whole(getattr(getattr(owner, "kernel", owner), "model", None)):
                 found = run(*args, **kwargs)
         except Released:
             return current.result()  # type: ignore[no-any-return]

@@ -6,12 +6,32 @@ import hashlib
 import os
 from pathlib import Path
 
+from sursum.errors import StorageError
+from sursum.io.file_lock import FileLock, Held
 from sursum.io.files import write_atomically, writing
 
 FOLDER = "counts/sample/.chains"
 """Within an array, where readers of Zarr look for nothing else."""
 
 DIGEST = 32
+
+
+def writer_of(store: str | os.PathLike[str], *, new: bool = False) -> FileLock:
+    """The right to write the store of a run, which may be new: one run has it at a time.
+
+    Raises:
+        StorageError: another run has it; the file system refuses.
+    """
+    if new:
+        with writing(store):
+            Path(store, FOLDER).mkdir(parents=True, exist_ok=True)
+    try:
+        return FileLock.take(Path(store, FOLDER, "writer"))
+    except Held as other:
+        raise StorageError(
+            f"{os.fspath(store)!r} is being written by {other}, and only one run at a time can write a store. Wait until that "
+            "one has ended, or stop it; `Posterior.load` reads what it has written so far."
+        ) from None
 
 
 def write_state(store: str | os.PathLike[str], chain: int, state: bytes) -> None:

@@ -24,9 +24,11 @@ from sursum.compiler.scan import rolled
 from sursum.core.calling import refuse_shadowed
 from sursum.density.log_density import LogDensity
 from sursum.density.unobserved import announce_empty, announce_unobserved
-from sursum.distributed.ranks import led
+from sursum.distributed.ranks import leads, led
+from sursum.draws.chain_states import writer_of
 from sursum.draws.diagnostics import Hints
 from sursum.errors import DiagnosticWarning, EngineWarning, SamplingError
+from sursum.io.file_lock import FileLock
 from sursum.mcmc.chain_starts import find_chain_starts
 from sursum.mcmc.coordinates import ReparamChoice
 from sursum.mcmc.discrete_gibbs import DiscreteGibbs, TrajectoryKernel, with_program
@@ -306,11 +308,22 @@ class MCMC:
             The posterior of all draws.
 
         Raises:
-            StorageError: there is no such store, or it cannot be resumed.
+            StorageError: there is no such store, it cannot be resumed, or another run still writes it.
             SamplingError: the store is of a different program or different data.
             Interrupted: Ctrl-C ended the run again.
         """
         refuse_shadowed(self.kernel.model, "resume", ["path"])
+        writer = writer_of(path) if leads() else FileLock()
+        try:
+            run = self._resumed(path, writer, args, kwargs)
+        except BaseException:
+            writer.release()
+            raise
+        run.work()
+        return run.announced()
+
+    def _resumed(self, path: str | os.PathLike[str], writer: FileLock, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Run:
+        """The run that goes on in a store."""
         stored = ResumableRun.read(path)
         measured, _ = self._measure_coordinates(args, kwargs)
         compiled = _compile(measured.kernel, args, kwargs, self.engine)
@@ -332,11 +345,10 @@ class MCMC:
             init=None,
             until=None,
         )
-        recording = StoreRecorder(stored.store, compiled, stored.names, [Thinning(stored.thin) for _ in range(chains)])
+        thinning = [Thinning(stored.thin) for _ in range(chains)]
+        recording = StoreRecorder(stored.store, compiled, stored.names, thinning, writer)
         launch = same._launch(compiled, stored.states, stored.adaptation, stored.num_warmup, stored.before, sweeps)
-        run = launch.run(recording, stored.taken)
-        run.work()
-        return run.announced()
+        return launch.run(recording, stored.taken)
 
     def _sources(self, num_chains: int, after: int = 0) -> list[ChainSeed]:
         seed = draw_seed() if self.seed is None else self.seed
@@ -359,9 +371,13 @@ class MCMC:
         recording = StoreRecorder.begin(
             self.store, compiled, launch.keep, self.num_chains, *lengths, launch.hints, self.thin, sampling
         )
-        for k, state in enumerate(states):
-            recording.save(k, state.block)
-        return launch.run(recording)
+        try:
+            for k, state in enumerate(states):
+                recording.save(k, state.block)
+            return launch.run(recording)
+        except BaseException:
+            recording.writer.release()
+            raise
 
     def _launch(
         self, compiled: Any, states: Sequence[State], adaptation: Adaptation, num_warmup: int, before: int,

@@ -14,9 +14,10 @@ from torch import Tensor
 
 from sursum.draws import run_store
 from sursum.draws.arviz import dimension_names
-from sursum.draws.chain_states import write_state
+from sursum.draws.chain_states import write_state, writer_of
 from sursum.draws.diagnostics import Hints
 from sursum.draws.header import note_of
+from sursum.io.file_lock import FileLock
 from sursum.io.zarr_store import Column, ZarrStore
 from sursum.mcmc.kernel_chain import KernelChain
 from sursum.mcmc.site_filter import Keep
@@ -30,12 +31,13 @@ SYNC = 10.0
 
 @dataclass(frozen=True, eq=False)
 class StoreRecorder:
-    """The store of a running run. Draws that it has taken from a spool are on disk."""
+    """The store of a running run, which has the lock `writer`. Draws that it has taken from a spool are on disk."""
 
     store: ZarrStore
     compiled: Any
     names: tuple[str, ...]
     thinning: Sequence[Thinning]
+    writer: FileLock
     synced: list[float] = field(default_factory=lambda: [time.monotonic()], init=False, repr=False)
 
     @classmethod
@@ -74,7 +76,7 @@ class StoreRecorder:
             dims=dims,
             note=note_of(subject) | {"hints": hints.note(), "sampling": {**sampling, "thin": thin}},
         )
-        return cls(store, compiled, tuple(names), [Thinning(thin) for _ in range(chains)])
+        return cls(store, compiled, tuple(names), [Thinning(thin) for _ in range(chains)], writer_of(path, new=True))
 
     def collect(self, k: int, chain: KernelChain, ended: bool) -> None:
         """Take the new draws of chain k, and write them: a block of them, or all once it has ended."""

@@ -223,6 +223,8 @@ class Run(Shown):
             except Exception as error:
                 self._error = self._error or error  # of two errors the first, which may be the cause of the other
             finally:
+                if self.recording is not None:
+                    self.recording.writer.release()
                 self._ended.set()
 
     def _close(self, recording: StoreRecorder) -> None:
