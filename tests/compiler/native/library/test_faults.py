@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -27,10 +28,12 @@ import sursum.distributions as dist
 from sursum.compiler.native.library import cache, compilers, libmvec, loaded, toolchain
 from sursum.compiler.native.library.cache import default_directory, find_library, open_directory, seal
 from sursum.compiler.native.library.compilers import find_compiler
+from sursum.compiler.native.library.loaded import load
 from sursum.compiler.native.library.toolchain import detect, machine
 from sursum.compiler.native.lower import OPERATORS
 from sursum.compiler.native.proof import ProofError
 from sursum.errors import CompileError, DiagnosticWarning, EngineWarning, ObservationError
+from sursum.io.file_lock import FileLock
 
 D = torch.float64
 Q = np.array([0.3, -0.2])
@@ -522,6 +525,29 @@ def test_a_directory_of_somebody_else_is_not_used(cached, monkeypatch):
     # The superuser's are trusted, but not a folder inside that is not the user's own.
     with pytest.warns(EngineWarning, match="belongs to somebody else|not a folder to which you alone can write"):
         assert open_directory(None) is None
+
+
+def test_what_another_compiles_is_waited_for(cached, tmp_path, monkeypatch):
+    log = tmp_path / "log"
+    monkeypatch.setenv("CC", script(tmp_path / "cc", f'echo "$@" >> {log}; sleep 0.1; exec {find_compiler()[0]} "$@"'))
+    detect(open_directory(None))
+    log.unlink()
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda _: load("int seven(void) { return 7; }", ["seven"]), range(4)))
+    assert len(log.read_text().splitlines()) == 1
+    assert sorted(one.cached for one in found) == [False, True, True, True]
+    assert {one.handle.seven() for one in found} == {7}
+    (path,) = libraries(cached)
+    (lock,) = cached.glob("compiling-*")
+    assert lock.name == f"compiling-{path.stem[:2]}"
+    # One that never ends is not waited for forever.
+    held = FileLock.take(lock)
+    monkeypatch.setattr("sursum.compiler.native.library.cache.PATIENCE", 0.1)
+    path.with_suffix(".seal").unlink()
+    assert not load("int seven(void) { return 7; }", ["seven"]).cached
+    held.release()
+    assert cache.clear(cached) == []
+    assert not list(cached.iterdir())
 
 
 CHILD = """

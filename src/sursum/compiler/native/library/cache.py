@@ -7,15 +7,20 @@ import hashlib
 import os
 import re
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 from sursum.common.user_frame import warn
 from sursum.errors import EngineWarning
+from sursum.io.file_lock import FileLock, Held
 from sursum.io.files import write_atomically
 
-#: Names of the files that we write: libraries, their texts and seals, what is known of the toolchain, and halves of these.
-OURS = re.compile(r"\.?([0-9a-f]{64}\.(so|c|seal)|toolchain-[0-9a-f]{16}\.json)(\.[0-9a-f]{8})?|\.new-.*")
+#: Names of the files that we write: libraries, texts and seals, what is known of the toolchain, locks, and halves of these.
+OURS = re.compile(r"\.?([0-9a-f]{64}\.(so|c|seal)|toolchain-[0-9a-f]{16}\.json|compiling-[0-9a-f]{2})(\.[0-9a-f]{8})?|\.new-.*")
 
+
+#: Seconds to wait for another process that compiles the same.
+PATIENCE = 300.0
 
 #: Rights to write that the group or everybody has.
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
@@ -123,6 +128,22 @@ def find_library(directory: Path | None, key: str) -> Path | None:
     except (OSError, UnicodeDecodeError):
         return None
     return path if whole else None
+
+
+@contextlib.contextmanager
+def alone(directory: Path | None, key: str) -> Iterator[None]:
+    """In a `with` block: nobody else compiles the text of this key, nor the few others whose keys begin alike.
+
+    One who waits too long, for a process that is suspended perhaps, goes on all the same: a library may be made twice.
+    """
+    lock = FileLock()
+    if directory is not None:
+        with contextlib.suppress(Held):
+            lock = FileLock.take(directory / f"compiling-{key[:2]}", PATIENCE)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def keep(directory: Path | None, key: str, source: str, content: bytes) -> Path | None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sursum.compiler.native.library.cache import discard, find_library, keep, open_directory, read_file
+from sursum.compiler.native.library.cache import alone, discard, find_library, keep, open_directory, read_file
 from sursum.compiler.native.library.toolchain import Toolchain, detect
 from sursum.errors import CompileError
 
@@ -61,12 +61,13 @@ def load(
         directory = open_directory(None)
         tools = detect(directory)
     key = tools.key(source, statements, long_loops=long_loops)
-    path = find_library(directory, key)
-    cached = path is not None
-    content = b""
+    path, content, cached = find_library(directory, key), b"", True
     if path is None:
-        content = tools.compile(source, statements, long_loops=long_loops)
-        path = keep(directory, key, source, content)
+        with alone(directory, key):
+            path = find_library(directory, key)  # another process may have made it meanwhile
+            if path is None:
+                cached, content = False, tools.compile(source, statements, long_loops=long_loops)
+                path = keep(directory, key, source, content)
     try:
         # A file system may keep files and not let them be executed.
         handle = _open(path) or open_privately(content or read_file(path) if path else content)
