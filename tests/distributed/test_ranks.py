@@ -34,7 +34,11 @@ own = slice(0, 50) if rank == 0 else slice(50, 101)
 mine = su.infer.Laplace(su.distributed.shard(regression, plate="data", split=()), seed=0).run(X[own], Y[own])
 fit = su.infer.Fit(sharded).run(X, Y)
 means = mine["b"].mean((0, 1)).tolist()
-found = [values, draws.unconstrained.tolist(), means, fit["b"].tolist(), draws.program is None]
+paths = su.infer.Pathfinder(sharded, num_paths=2, num_samples=100, seed=0).run(X, Y)
+found = [
+    *(values, draws.unconstrained.tolist(), means, fit["b"].tolist(), draws.program is None),
+    *(paths.unconstrained.tolist(), paths.program is None),
+]
 """
 
 DIFFER = """
@@ -90,6 +94,13 @@ def test_each_rank_may_bring_its_own_rows(agreed):
     whole = su.infer.Laplace(regression, seed=0).run(X, Y)["b"].mean((0, 1))
     np.testing.assert_allclose(agreed[0][2], whole, atol=1e-4)
     np.testing.assert_allclose(agreed[0][3], su.infer.Fit(regression).run(X, Y)["b"], atol=1e-5)
+
+
+def test_paths_are_those_of_one_process(agreed):
+    here = su.infer.Pathfinder(su.distributed.shard(regression, plate="data", threads=1), num_paths=2, num_samples=100, seed=0)
+    # Steps of L-BFGS multiply the difference of sums in another order, as transitions do.
+    np.testing.assert_allclose(np.asarray(agreed[1][5]), here.run(X, Y).unconstrained, rtol=1e-6, atol=1e-6)
+    assert agreed[1][6] is False
 
 
 def test_programs_that_differ_are_told_apart(said):

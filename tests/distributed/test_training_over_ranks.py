@@ -124,6 +124,7 @@ for call in (
     lambda: su.infer.SVI(hiding, guide(hiding), su.optim.Adam({"lr": 0.1})).run(3, X, Y),
     lambda: su.infer.SGMCMC(su.infer.SGLD(hiding, 1e-3), num_samples=2, num_warmup=2, num_chains=1).run(X, Y),
     lambda: su.infer.MCMC(su.infer.NUTS(hiding), progress=False).run(X, Y),
+    lambda: su.compile(hiding, X, Y),
 ):
     try:
         call()
@@ -227,7 +228,7 @@ def test_a_function_that_calls_a_divided_program_is_refused(two):
     for _, said in two:
         for error in said[2:]:
             assert "ShardError: the program hiding calls one that `shard` has marked, and is not marked itself" in error
-        assert len(said) == 5
+        assert len(said) == 6
 
 
 @pytest.mark.slow

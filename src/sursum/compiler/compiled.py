@@ -27,7 +27,7 @@ from sursum.compiler.graph.graph import Graph
 from sursum.compiler.graph.replay import Replay
 from sursum.compiler.native.library.library import Instance, NativeFunction
 from sursum.compiler.scan import rolled
-from sursum.core.calling import layers, refuse_shadowed
+from sursum.core.calling import as_whole, layers, refuse_shadowed
 from sursum.density.log_density import LogDensity
 from sursum.errors import CompileError, DensityError
 
@@ -283,8 +283,10 @@ def compile_density(density: LogDensity, engine: str | None = None) -> CompiledD
         EngineWarning: the program has tensors that a capture does not support.
         GradientWarning: the gradient is not the derivative; see `CompiledDensity.check`.
     """
-    own = next((one for one in layers(getattr(density, "model", None)) if hasattr(one, "compile_density")), None)
-    found: CompiledDensity = compile_whole(density, engine) if own is None else own.compile_density(density, engine)
+    model = getattr(density, "model", None)
+    own = next((one for one in layers(model) if hasattr(one, "compile_density")), None)
+    with as_whole(model):
+        found: CompiledDensity = compile_whole(density, engine) if own is None else own.compile_density(density, engine)
     return found
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Self
@@ -226,6 +228,32 @@ def layers(fn: Any) -> Iterator[Any]:
 def innermost(fn: Any) -> Any:
     """The function or module that handlers and `functools.partial` are wrapped around."""
     return list(layers(fn))[-1]
+
+
+_WHOLE: ContextVar[Callable[..., Any] | None] = ContextVar("sursum_whole_program", default=None)
+
+
+@contextlib.contextmanager
+def as_whole(program: Callable[..., Any] | None) -> Iterator[None]:
+    """While a method forms the density of this program, or runs it for the first time; None where it is not known."""
+    token = _WHOLE.set(program)
+    try:
+        yield
+    finally:
+        _WHOLE.reset(token)
+
+
+def whole_program() -> Callable[..., Any] | None:
+    """For a program that is called: the one whose density a method forms, of which it may be a part.
+
+    Example:
+        >>> inner = lambda: whole_program()
+        >>> outer = lambda: inner()
+        >>> with as_whole(outer):
+        ...     outer() is outer
+        True
+    """
+    return _WHOLE.get()
 
 
 def _refuse_deferred(inner: Any, what: str) -> HandlerError:

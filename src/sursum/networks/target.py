@@ -18,7 +18,7 @@ from torch import Tensor
 
 from sursum.common.batches import rows_of
 from sursum.common.user_frame import warn
-from sursum.core.calling import Program, run_program
+from sursum.core.calling import Program, as_whole, run_program
 from sursum.core.messages import Sample
 from sursum.core.trace import Trace
 from sursum.density.bypassed_module import watch_originals
@@ -31,7 +31,6 @@ from sursum.density.unobserved import announce_unobserved, find_unobserved
 from sursum.distributed.division import Division, division_of
 from sursum.distributed.gradients import Gradients, check_sum, together
 from sursum.distributed.group import SAME_DATA, RankGroup, shown_data
-from sursum.distributed.hidden import refuse_hidden
 from sursum.errors import CaptureError, DensityError, HeldParameterWarning, SamplingError, ShardError
 from sursum.handlers import lift, seed, trace
 from sursum.handlers.buffers import Averaging, Buffers
@@ -107,7 +106,7 @@ class Target:
         self._ascent = Ascent(values=values)
         passive = Buffers(live=False)
         with seed(rng_seed=derive(rng_seed, SET_UP, 0)), torch.inference_mode(False), torch.enable_grad():
-            with watch_originals() as originals, refuse_hidden(self.model), passive as kept:
+            with watch_originals() as originals, as_whole(self.model), passive as kept:
                 found, _ = self._run(self._ascent, first, self.kwargs)
             originals.check(found)
         check_names(init, tuple(found))

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from sursum.common.user_frame import warn
-from sursum.core.calling import valued
+from sursum.core.calling import as_whole, valued
 from sursum.core.messages import Param
 from sursum.core.trace import Trace
 from sursum.density.bypassed_module import watch_originals
 from sursum.density.unobserved import announce_empty, announce_unobserved, find_unobserved
-from sursum.distributed.hidden import refuse_hidden
 from sursum.errors import EngineWarning
 from sursum.handlers import seed
 from sursum.handlers.buffers import Buffers
@@ -74,7 +73,7 @@ class SetUp:
         state = self.training.baselines
         loaded = {name: value.clone() for name, value in self.training.store.buffers.items()}
         passive = Buffers(held={**loaded, **buffers_of(state)}, live=False)
-        hidden = refuse_hidden(self.bound.model)
+        hidden = as_whole(self.bound.model)
         with valued(), self.training.store, self.seeded(seeds.SET_UP, 0), hidden, passive as kept:
             found = pair(self.bound.model, self.bound.guide, args, kwargs, averages=self.loss.averages)
         state |= {f"{BUFFER}{name}": value for name, value in kept.held.items()}
