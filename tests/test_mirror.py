@@ -78,6 +78,7 @@ COVERED = {
     "studies/ladder_result.py": ["studies/test_ladder.py"],
     "studies/cross_validation.py": ["studies/test_cross_validate.py"],
     "studies/again.py": ["studies/test_sbc.py"],
+    "studies/fold_fits.py": ["studies/test_cross_validate.py", "studies/test_compare.py"],
     "studies/uniformity.py": ["studies/test_sbc_result.py"],
     "studies/hold_out.py": ["studies/test_cross_validate.py"],
     "training/*.py": ["training/test_step.py", "vi/test_engines.py", "vi/test_svi.py"],

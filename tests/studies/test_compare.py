@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -71,6 +74,55 @@ def test_arviz_says_the_same():
     np.testing.assert_allclose(found.weights, table["weight"], atol=0.03)
 
 
+SAMPLER = {"num_warmup": 200, "num_samples": 300, "num_chains": 2}
+
+
+def programs():
+    quick = su.infer.MCMC(su.infer.NUTS(lambda x, y: linear(x, y, 0)), **SAMPLER)
+    return {"level": quick, "line": replace(quick, kernel=su.infer.NUTS(lambda x, y: linear(x, y, 1)))}
+
+
+def outlying():
+    x = torch.linspace(-1.0, 1.0, 12, dtype=torch.float64)
+    y = 0.5 + x
+    y[4] += 4.0  # which importance sampling does not leave out
+    return x, y
+
+
+@pytest.mark.filterwarnings("ignore::sursum.errors.DiagnosticWarning")
+def test_programs_are_cross_validated_and_compared():
+    x, y = outlying()
+    found = su.infer.compare(programs(), x, y, plate="data", seed=7)
+    each = {name: su.infer.cross_validate(one, x, y, plate="data", seed=7) for name, one in programs().items()}
+    by_hand = su.infer.compare(each)
+    assert str(found) == str(by_hand)
+    np.testing.assert_array_equal(found.elpd, by_hand.elpd)
+    assert sum(found.refitted) >= 1
+    folds = su.infer.compare(programs(), x, y, plate="data", num_folds=3, seed=7)
+    assert folds.refitted == (0, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::sursum.errors.DiagnosticWarning")
+def test_workers_compare_as_this_process_does():
+    x, y = outlying()
+    here = su.infer.compare(programs(), x, y, plate="data", seed=7)
+    there = su.infer.compare(programs(), x, y, plate="data", seed=7, on=su.cluster.Local(num_workers=2))
+    np.testing.assert_array_equal(there.elpd, here.elpd)
+    np.testing.assert_array_equal(there.weights, here.weights)
+    assert there.refitted == here.refitted
+
+    def stuck(x, y):
+        if os.getpid() != main:
+            raise ArithmeticError("elsewhere")
+        linear(x, y, 0)
+
+    main = os.getpid()
+    with pytest.raises(ArithmeticError, match="elsewhere") as caught:
+        su.infer.compare({**programs(), "stuck": stuck}, x, y, plate="data", seed=7, on=su.cluster.Local(num_workers=2))
+    assert caught.value.__notes__ == ["The program was 'stuck'."]
+
+
 def test_what_cannot_be_compared():
     one = cross_validation([-1.0, -2.0])
     with pytest.raises(OptionError, match="at least two"):
@@ -82,6 +134,18 @@ def test_what_cannot_be_compared():
             su.infer.compare({"one": one, "odd": cross_validation([-1.0, number])})
     with pytest.raises(OptionError, match="the name 1, but names are strings"):
         su.infer.compare({1: one, 2: one})
+    with pytest.raises(OptionError, match="`plate` together with results"):
+        su.infer.compare({"one": one, "two": one}, plate="data")
+    with pytest.raises(OptionError, match="'argument 1' together with results"):
+        su.infer.compare({"one": one, "two": one}, torch.ones(3))
+    with pytest.raises(OptionError, match="at least two programs"):
+        su.infer.compare({"one": one, "two": programs()["level"]}, *outlying(), plate="data")
+    with pytest.raises(OptionError, match="needs the name of the plate"):
+        su.infer.compare(programs(), *outlying())
+    with pytest.raises(OptionError, match="`on` is"):
+        su.infer.compare(programs(), *outlying(), plate="data", on="ray")
+    with pytest.raises(SamplingError, match="no plate 'date'"):
+        su.infer.compare(programs(), *outlying(), plate="date")
     with pytest.raises(SamplingError, match="cannot be compared"):
         su.infer.compare({"one": one, "other": cross_validation([-1.0, -2.0, -3.0])})
 

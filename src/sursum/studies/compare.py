@@ -9,18 +9,23 @@ References:
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from sursum.cluster import Workers
 from sursum.common.optional_packages import require
+from sursum.common.other_libraries import answers
 from sursum.common.shown import abbreviate
 from sursum.common.tables import Table
 from sursum.errors import OptionError, SamplingError
+from sursum.mcmc import MCMC
 from sursum.studies.cross_validation import CrossValidation
+from sursum.studies.fold_fits import check_place, cross_validate_all, part_fits
 
 Array = NDArray[np.float64]
 
@@ -87,8 +92,20 @@ class Comparison:
         return figure
 
 
-def compare(programs: Mapping[str, CrossValidation]) -> Comparison:
-    r"""Compare cross-validations of programs on the same data.
+@answers(k="num_folds", folds="num_folds", group="groups")
+def compare(
+    programs: Mapping[str, CrossValidation | MCMC | Callable[..., Any]],
+    /,
+    *args: Any,
+    plate: str | None = None,
+    num_folds: int | None = None,
+    groups: Any = None,
+    seed: int | None = None,
+    on: Workers | None = None,
+    progress: bool | None = None,
+    **kwargs: Any,
+) -> Comparison:
+    r"""Compare programs by what they predict of data that they have not seen.
 
     .. math:: \mathrm{elpd}_k = \sum_i \log p_k(y_i \mid y_{-i}), \qquad
         w = \operatorname{argmax}_w \sum_i \log \sum_k w_k\, p_k(y_i \mid y_{-i})
@@ -96,30 +113,74 @@ def compare(programs: Mapping[str, CrossValidation]) -> Comparison:
     A difference is worth talking about where it is above 4 and a few of its standard errors; below, prefer the simpler program.
 
     Args:
-        programs: results of `cross_validate` by name, of the same data left out in the same way. Where importance sampling
-            fails they have refits, so that every number is exact up to the noise of its draws.
+        programs: by name, either results of `cross_validate`, of the same data left out in the same way, or samplers and
+            programs, which are cross-validated here, all with the same arguments. Where importance sampling fails there are
+            refits, so that every number is exact up to the noise of its draws.
+        args, kwargs: the arguments of the programs, with all of the data; for programs only, as all that follows.
+        plate, num_folds, groups: what is left out, as in `cross_validate`.
+        seed: of the folds and of all fits; by default that of the first sampler which has one, or one from torch's global
+            generator.
+        on: where the fits of all programs run together: None for this process, `su.cluster.Local()` for its cores,
+            `su.cluster.Ray()` for a cluster.
+        progress: whether to show it; None shows it on a terminal or in a notebook.
 
     Raises:
-        OptionError: fewer than two, or something else.
+        OptionError: fewer than two, or something else; an option that does not go with results; a program has a parameter that
+            is called like an option.
         SamplingError: they are of different data, or of different folds; or a density of left-out data is NaN, or zero.
+        TransportError: a program cannot be sent to a worker.
 
     Example:
-        >>> import numpy as np, sursum as su
-        >>> rng = np.random.default_rng(0)
-        >>> ones = {name: su.infer.CrossValidation(rng.normal(-1.0 - k, 0.1, 50), {}, (), tuple(range(50)))
-        ...         for k, name in enumerate(["good", "bad"])}
-        >>> su.infer.compare(ones)
-        program  elpd   se   difference  se   weight  refitted
-        ───────  ─────  ───  ──────────  ───  ──────  ────────
-        good     -49.4  0.7  0.0         0.0  1.00    0
-        bad      -99.8  0.7  50.5        1.0  0.00    0
+        >>> import sursum as su, sursum.distributions as dist, torch
+        >>> def model(x, y, slope):
+        ...     mu = su.sample("a", dist.Normal(0.0, 1.0)) + (su.sample("b", dist.Normal(0.0, 1.0)) * x if slope else 0.0)
+        ...     with su.plate("data", len(y)):
+        ...         su.sample("y", dist.Normal(mu, 0.5), obs=y)
+        >>> x = torch.linspace(-1.0, 1.0, 20)
+        >>> from functools import partial
+        >>> ones = {"line": partial(model, slope=True), "level": partial(model, slope=False)}
+        >>> found = su.infer.compare(ones, x, 2 * x, plate="data", seed=0)
+        >>> found.names, found.weights.round()
+        (('line', 'level'), array([1., 0.]))
     """
-    whole = isinstance(programs, Mapping) and all(isinstance(one, CrossValidation) for one in programs.values())
-    if not whole or len(programs) < 2:
-        raise OptionError(
-            f"`compare` got {abbreviate(programs)}, but needs at least two results of `cross_validate` by name: "
-            '{"pooled": su.infer.cross_validate(…), "hierarchical": su.infer.cross_validate(…)}.'
-        )
+    place = {"plate": plate, "num_folds": num_folds, "groups": groups, "seed": seed, "on": on, "progress": progress}
+    if not isinstance(programs, Mapping) or len(programs) < 2:
+        raise _too_few(programs)
+    for name in programs:
+        if not isinstance(name, str):
+            raise OptionError(f"`compare` got a program with the name {name!r}, but names are strings.")
+    results = {name: one for name, one in programs.items() if isinstance(one, CrossValidation)}
+    if len(results) == len(programs):
+        given = [repr(f"argument {k + 1}") for k in range(len(args))] + [
+            f"`{name}`" for name, value in {**place, **kwargs}.items() if value is not None
+        ]
+        if given:
+            raise OptionError(
+                f"`compare` got {given[0]} together with results of `cross_validate`, which need nothing more. Give it to "
+                "`cross_validate`, or programs in place of their results."
+            )
+        return _compared(results)
+    if results or not all(callable(one) or isinstance(one, MCMC) for one in programs.values()):
+        raise _too_few(programs)
+    if plate is None:
+        raise OptionError('`compare` needs the name of the plate whose elements are left out: plate="data".')
+    check_place(on)
+    seeds = (one.seed for one in programs.values() if isinstance(one, MCMC) and one.seed is not None)
+    common = seed if seed is not None else next(seeds, None)
+    common = int(torch.randint(2**31, ())) if common is None else common
+    what = (plate, num_folds, groups, common, None if on is None else 1)
+    fits = {name: part_fits("compare", cast(Any, one), args, kwargs, *what) for name, one in programs.items()}
+    return _compared(cross_validate_all(fits, on, progress))
+
+
+def _too_few(programs: Any) -> OptionError:
+    return OptionError(
+        f"`compare` got {abbreviate(programs)}, but needs at least two programs by name, or at least two results of "
+        '`cross_validate`: {"pooled": su.infer.cross_validate(…), "hierarchical": su.infer.cross_validate(…)}.'
+    )
+
+
+def _compared(programs: Mapping[str, CrossValidation]) -> Comparison:
     for name, one in programs.items():
         _check(name, one)
     names = sorted(programs, key=lambda name: -programs[name].elpd)
@@ -136,9 +197,7 @@ def compare(programs: Mapping[str, CrossValidation]) -> Comparison:
     )
 
 
-def _check(name: Any, one: CrossValidation) -> None:
-    if not isinstance(name, str):
-        raise OptionError(f"`compare` got a program with the name {name!r}, but names are strings.")
+def _check(name: str, one: CrossValidation) -> None:
     wrong = np.flatnonzero(~np.isfinite(one.elpd_each))
     if len(wrong):
         found = float(np.ravel(one.elpd_each)[wrong[0]])
