@@ -68,6 +68,34 @@ def test_a_mixture_is_that_of_its_family_in_value_and_gradient():
     assert list(ours.unravel(q)) == ["w", "mu"]
 
 
+@pytest.mark.parametrize("family", [dist.Categorical, dist.OneHotCategorical])
+def test_tables_of_values_are_logits_and_nothing_is_scattered(family):
+    """The density of all values of a categorical site is what it is made of: no element is looked up, none added back."""
+    weights = torch.softmax(torch.arange(12.0, dtype=torch.float64).reshape(3, 4), -1)
+
+    def program():
+        shift = su.sample("shift", normal(torch.zeros((), dtype=torch.float64), 1.0))
+        first = su.sample("first", family(weights[0, :3]))
+        with su.plate("data", 3):
+            second = su.sample("second", family(logits=weights.log() * shift))
+            value = (second if second.dim() and family is dist.Categorical else second.argmax(-1)) + (
+                first if family is dist.Categorical else first.argmax(-1)
+            )
+            su.sample("y", normal(value.double(), 1.0), obs=torch.tensor([0.5, 1.0, 4.0]).double())
+
+    density = LogDensity(program)
+    q = torch.tensor([0.7], dtype=torch.float64)
+    y = torch.tensor([0.5, 1.0, 4.0]).double()
+    inner = torch.log_softmax(weights.log() * q, -1)[None] + torch.distributions.Normal(
+        torch.arange(3.0).reshape(3, 1, 1) + torch.arange(4.0), 1.0
+    ).log_prob(y[:, None])
+    first = torch.log_softmax(weights[0, :3].log(), -1)
+    exact = torch.logsumexp(first + torch.logsumexp(inner, -1).sum(-1), 0) + torch.distributions.Normal(0.0, 1.0).log_prob(q[0])
+    assert float(density(q)) == pytest.approx(float(exact), rel=1e-12)
+    names = {node.op.__name__.split(".")[0] for node in su.compile(program, engine="torch").graph.nodes}
+    assert names.isdisjoint({"gather", "scatter_add", "scatter"})
+
+
 def joint(program, values):
     with su.trace() as t:
         su.condition(program, data=values)()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 import torch
+import torch.distributions as td
 from torch import Tensor
 from torch.distributions import Distribution
 
@@ -24,7 +25,7 @@ from sursum.handlers.enumerate.held import HELD, is_discrete
 from sursum.handlers.enumerate.potentials import LARGEST_TABLE, Potential, Variable, possible, tabulated
 from sursum.handlers.enumerate.step_pattern import Pattern, Stepped
 from sursum.handlers.enumerate.steps import sum_steps
-from sursum.handlers.enumerate.support import LARGEST, Support, support_of_site
+from sursum.handlers.enumerate.support import LARGEST, VALUES, Support, support_of_site
 
 _MOST_DIMENSIONS = 40
 
@@ -305,7 +306,7 @@ def _log_prob(site: Sample | Factor, variable: Variable | None, nesting: int) ->
         while isinstance(site.fn, Masked):
             both = site.fn.mask_tensor if site.mask is None else site.fn.mask_tensor & site.mask
             site = site.but(fn=site.fn.base_dist, mask=both)
-        term = _own(site)
+        term = _own(site, variable)
         if site.mask is not None:
             # A masked site counts nothing: the sum over its values is one.
             even = torch.full_like(term, -torch.tensor(float(variable.size)).log().item())
@@ -320,14 +321,27 @@ def _log_prob(site: Sample | Factor, variable: Variable | None, nesting: int) ->
     return term
 
 
-def _own(site: Sample) -> Tensor:
+def _own(site: Sample, variable: Variable) -> Tensor:
     """The log density of all values of a site, −∞ where one of its elements cannot have one."""
+    if VALUES not in site.infer and type(site.fn).log_prob in _BY_LOGITS:
+        return _moved(site.fn.logits, variable.dim)
     total_count = getattr(site.fn, "total_count", None)
     if isinstance(total_count, Tensor) and total_count.numel() > 1 and not site.fn.event_shape:
         within = site.value <= total_count
         term = site.but(value=torch.minimum(site.value, total_count), mask=None, scale=1.0).log_prob()
         return torch.where(within, term, torch.full_like(term, -torch.inf))
     return site.but(mask=None, scale=1.0).log_prob()
+
+
+_BY_LOGITS = td.Categorical.log_prob, td.OneHotCategorical.log_prob
+"""Where the log density of all values is what the distribution has already."""
+
+
+def _moved(logits: Tensor, dim: int) -> Tensor:
+    """Logits with the values, their last dimension, at dimension `dim` of the batch shape, which has size 1 there."""
+    batch = logits.shape[:-1]
+    wide = logits.reshape([1] * (-dim - len(batch)) + list(logits.shape))
+    return wide.squeeze(dim - 1).movedim(-1, dim).contiguous()
 
 
 def _valid(site: Sample, nesting: int) -> Tensor | None:
