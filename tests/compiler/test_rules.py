@@ -15,6 +15,7 @@ from sursum.compiler.graph.graph import Graph
 from sursum.compiler.graph.guard_elimination import TRUE
 from sursum.compiler.graph.patterns import NodeTerms
 from sursum.compiler.graph.replay import Replay
+from sursum.compiler.graph.shared_exponentials import EXPONENTIALS
 from sursum.compiler.native.build import translate
 from sursum.compiler.native.ir.affine import Affine
 from sursum.compiler.native.ir.expr import Exprs
@@ -27,7 +28,7 @@ from sursum.compiler.rules import Rule, Transposed, Var, apply_first, match, op
 
 Program = Callable[[Tensor], Tensor]
 
-TABLES: Sequence[Sequence[Rule[Any, Any]]] = (TRUE, FACTOR, RECIPROCALS, LOGS)
+TABLES: Sequence[Sequence[Rule[Any, Any]]] = (TRUE, EXPONENTIALS, FACTOR, RECIPROCALS, LOGS)
 
 POINTS = tuple(torch.linspace(low, 0.5, 3, dtype=torch.float64) for low in (-0.3, 0.1))
 ROWS = torch.linspace(-1.0, 2.0, 400, dtype=torch.float64)
@@ -98,6 +99,11 @@ CASES: dict[str, tuple[Program, Program, Callable[[Graph], bool]]] = {
         lambda q: (torch.linalg.cholesky(matrix(q)) * SQUARE).sum(),
         lambda q: (torch.linalg.cholesky(matrix(q), upper=True) * SQUARE).sum(),
         c_has("su_factor_gradient("),
+    ),
+    "exp(x − log Σ exp x) = exp(x − m) / Σ exp(x − m)": (
+        lambda q: torch.logsumexp(q[:, None] * ROWS, 0).sum(),
+        lambda q: (2.0 * q[:, None] * ROWS - torch.logsumexp(q.detach()[:, None] * ROWS, 0)).exp().sum(),
+        lambda graph: not any(node.op.__name__ == "logsumexp.default" for node in graph.nodes),
     ),
     "x / c → x · (1/c), c of data": (
         lambda q: (q / DATA).sin().sum(),

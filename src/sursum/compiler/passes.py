@@ -21,6 +21,7 @@ from sursum.compiler.graph.graph import Graph, is_inner
 from sursum.compiler.graph.guard_elimination import eliminate_proved_guards
 from sursum.compiler.graph.index_guards import check_indices
 from sursum.compiler.graph.retype import retype
+from sursum.compiler.graph.shared_exponentials import share_exponentials
 from sursum.compiler.native.ir.program import LoopProgram
 from sursum.compiler.native.passes.fuse import fuse
 from sursum.compiler.native.passes.group import group
@@ -57,6 +58,7 @@ def transform_steps(graph: Graph) -> Graph:
 GRAPH: Sequence[Callable[[Graph], Graph]] = (
     transform_steps,
     *STEP_GRAPH,
+    share_exponentials,
     check_indices,
     eliminate_proved_guards,
     eliminate_dead_code,
