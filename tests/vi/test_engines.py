@@ -259,8 +259,16 @@ def test_noise_becomes_the_numbers_that_distributions_want():
     for found, numbers in zip(drawn, wanted, strict=True):
         torch.testing.assert_close(found.double(), torch.tensor(numbers).double(), rtol=1e-6, atol=1e-6)
     assert noise.kinds == [(NORMAL, 2), (NORMAL, 1), (NORMAL, 1), (NORMAL, 1), (UNIFORM, 2), *[(UNIFORM, 1)] * 3]
+    weights = torch.tensor([[0.0, 1.0, 1.0, 2.0], [3.0, 0.0, 0.0, 0.0]])
+    with Noise(torch.tensor([0.0, 0.2499, 0.25, 0.4999, 0.5, 0.9999, *[0.0, 0.1, 0.3, 0.6, 0.9, 0.9999], 0.29, 0.31]).double()):
+        which = torch.multinomial(weights, 6, True)
+        coins = torch.bernoulli(torch.tensor([0.3, 0.3]))
+    assert which.tolist() == [[1, 1, 2, 2, 3, 3], [0] * 6]
+    assert coins.tolist() == [1.0, 0.0]
     with Noise(torch.zeros(1).double()), pytest.raises(CaptureError, match=r"draws more numbers than in its first run"):
         torch.randn(2)
+    with Noise(), pytest.raises(CaptureError, match=r"the draw by aten::multinomial is not"):
+        torch.multinomial(weights, 2)
     with Noise(), pytest.raises(CaptureError, match=r"the draw by aten::_standard_gamma is not a smooth function of normal"):
         dist.Gamma(torch.tensor(1.0), 1.0).rsample()
 

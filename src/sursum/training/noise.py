@@ -19,6 +19,9 @@ NORMAL, UNIFORM = "normal", "uniform"
 
 _DRAW: Mapping[str, Callable[..., Tensor]] = {NORMAL: torch.randn, UNIFORM: torch.rand}
 
+_WIDE = torch.float64
+"""Of what is compared with a probability: in fewer digits a uniform number may be 1."""
+
 _MOVED = {aten.normal.Tensor_Tensor, aten.normal.Tensor_float, aten.normal.float_Tensor}
 _STANDARD = {aten.randn.default: NORMAL, aten.rand.default: UNIFORM, aten.normal.float_float: NORMAL}
 _LIKE = {aten.randn_like.default: NORMAL, aten.rand_like.default: UNIFORM}
@@ -31,7 +34,8 @@ _FILLED = {
 
 
 class Noise(TorchDispatchMode):
-    """While this is active, normal and uniform draws are the elements of `source`, in the order of the requests.
+    """While this is active, normal and uniform draws are the elements of `source`, in the order of the requests, and Bernoulli
+    and categorical ones are made of such elements.
 
     After a run `kinds` lists the requests: "normal" or "uniform", and how many numbers. Without a source arbitrary numbers
     are used, and only the kinds are found.
@@ -67,6 +71,12 @@ class Noise(TorchDispatchMode):
             target, given = args[0], {**dict(zip(_parameters(func), args[1:], strict=False)), **kwargs}
             drawn = self._next(_FILLED[func], target.shape, target.dtype)
             return target.copy_(_shape(func, drawn, given))
+        if func is aten.bernoulli.default:
+            return aten._to_copy.default(
+                aten.lt.Tensor(self._next(UNIFORM, args[0].shape, _WIDE), args[0]), dtype=args[0].dtype
+            )
+        if func is aten.multinomial.default and (args[1] == 1 or args[2:3] == (True,)):
+            return self._choose(args[0], args[1])
         site = current_site()
         raise CaptureError(
             f"the draw by {func.name()}{'' if site is None else f' at site {site}'} is not a smooth function of normal or "
@@ -80,6 +90,19 @@ class Noise(TorchDispatchMode):
         if not _everywhere(sd, 1.0):
             drawn = drawn * sd
         return drawn if _everywhere(mean, 0.0) else drawn + mean
+
+    def _choose(self, weights: Tensor, count: int) -> Tensor:
+        """Indices in proportion to the weights of each row: the first whose weights up to it are more than a part of all."""
+        weights = aten._to_copy.default(weights, dtype=_WIDE)
+        sums = aten.cumsum.default(weights, -1)
+        last = sums.shape[-1] - 1
+        uniform = self._next(UNIFORM, (*weights.shape[:-1], count), _WIDE)
+        parts = aten.mul.Tensor(uniform, aten.slice.Tensor(sums, -1, last, last + 1))
+        passed = aten.ge.Tensor(
+            aten.unsqueeze.default(parts, -1), aten.unsqueeze.default(aten.slice.Tensor(sums, -1, 0, last), -2)
+        )
+        found: Tensor = aten.sum.dim_IntList(passed, [-1])
+        return found
 
     def _next(self, kind: str, shape: Any, dtype: torch.dtype | None) -> Tensor:
         shape = torch.Size(shape)
