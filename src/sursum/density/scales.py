@@ -23,6 +23,7 @@ def scaled_sites(found: Trace, leaves: Mapping[str, Tensor]) -> dict[str, tuple[
         leaves: the free tensor of every latent site that it was computed from.
     """
     bit = {id(leaf): 1 << i for i, leaf in enumerate(leaves.values())}
+    names = list(leaves)
     known: dict[Any, int] = {}
     scaled: dict[str, list[str]] = {}
     for name in leaves:
@@ -37,7 +38,9 @@ def scaled_sites(found: Trace, leaves: Mapping[str, Tensor]) -> dict[str, tuple[
             continue
         if peel(support_of(fn)) is constraints.real:
             bits = reach(scale, bit, known)
-            for other in leaves:
-                if other != name and bits & bit[id(leaves[other])]:
+            while bits:
+                other = names[(bits & -bits).bit_length() - 1]
+                bits &= bits - 1
+                if other != name:
                     scaled.setdefault(other, []).append(name)
     return {name: tuple(sites) for name, sites in scaled.items()}
