@@ -82,15 +82,15 @@ class ScalarBody:
         """The C of an expression, and the depth at which it varies. What is used twice in it, every call, and what
         varies less often than what it is part of gets a name first."""
         parents: dict[int, int] = {}
-        order = list(expr.walk())
+        order = expr.walk()
         for e in order:
             for a in e.args:
                 parents[id(a)] = parents.get(id(a), 0) + 1
         found: dict[int, tuple[str, int]] = {}
         for e in order:
             args = [found[id(a)] for a in e.args]
-            level = max([self._level(e), *(lv for _, lv in args)])
-            if e.op not in ("load", "index"):
+            level = max([self._level(e), *[lv for _, lv in args]]) if args else self._level(e)
+            if level and e.op not in ("load", "index"):
                 for k, (text, lv) in enumerate(args):
                     if lv < level and not _cheap(text):
                         args[k] = (self.name(text, e.args[k].kind, lv), lv)
@@ -111,7 +111,7 @@ class ScalarBody:
         if e.op not in ("load", "index"):
             return 0
         affine = e.data[1] if e.op == "load" else e.data
-        return max((d + 1 for d, c in enumerate(affine.coefs) if c), default=0)
+        return max([d + 1 for d, c in enumerate(affine.coefs) if c], default=0) if affine.coefs else 0
 
     def _quotient(self, a: str, b: str, level: int) -> str:
         """a / b, where b varies less often: a times its reciprocal, scaled so that that is finite."""
@@ -173,6 +173,8 @@ def bracket(text: str) -> str:
 
 def _is_closed(text: str) -> bool:
     """Whether a text is a call, an element or a bracket from end to end."""
+    if text[-1:] not in (")", "]"):
+        return False
     head = 0
     while head < len(text) and (text[head].isalnum() or text[head] == "_"):
         head += 1

@@ -33,6 +33,8 @@ class Affine:
             >>> Affine.over((3, 1), (5, 2), 7, ndim=3)
             Affine(offset=7, coefs=(0, 5, 0))
         """
+        if not size:
+            return cls(offset, (0,) * (ndim or 0))
         lead = (0,) * (0 if ndim is None else ndim - len(size))
         return cls(offset, (*lead, *(s if n != 1 else 0 for s, n in zip(stride, size, strict=True))))
 
@@ -89,6 +91,9 @@ def solve(access: Affine, domain: Sequence[int], store: Affine, shape: Sequence[
         >>> solve(Affine(0, (1,)), (12,), Affine(0, (4, 1)), (3, 4)) is None  # all of it, flat
         True
     """
+    if not shape and 0 not in domain:  # one number, at one place
+        still = all(not c or n == 1 for c, n in zip(access.coefs, domain, strict=True))
+        return () if still and access.offset == store.offset else None
     # Turned round where it runs backwards, so that every digit below is non-negative; turned back at the end.
     flipped = [c < 0 for c in access.coefs]
     base = access.offset + sum(c * (n - 1) for c, n in zip(access.coefs, domain, strict=True) if c < 0)

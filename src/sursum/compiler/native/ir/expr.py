@@ -18,34 +18,53 @@ class Expr:
     Equal expressions of one `Exprs` are one object, so that identity is equality.
     """
 
-    __slots__ = ("_loads", "args", "data", "depth", "kind", "op")
+    __slots__ = ("_loads", "_reads", "_walk", "args", "data", "depth", "kind", "op")
 
     def __init__(self, op: str, args: tuple[Expr, ...], data: Any, kind: str) -> None:
         self.op, self.args, self.data, self.kind = op, args, data, kind
-        self.depth: int = 1 + max((a.depth for a in args), default=0)
+        self.depth: int = 1 + max([a.depth for a in args]) if args else 1
+        # Found once, since everything that looks at loops asks again and again.
+        self._walk: tuple[Expr, ...] | None = None
         self._loads: tuple[Expr, ...] | None = None
+        self._reads: tuple[int, ...] | None = None
 
     def __str__(self) -> str:
         return show_expr(self)
 
-    def walk(self) -> Iterator[Expr]:
+    def walk(self) -> tuple[Expr, ...]:
         """Every distinct expression below and including this one, operands first."""
+        if self._walk is None:
+            self._walk = tuple(self._below()) if self.args else (self,)
+        return self._walk
+
+    def _below(self) -> list[Expr]:
         seen: set[int] = set()
+        found: list[Expr] = []
         stack: list[tuple[Expr, bool]] = [(self, False)]
         while stack:
             expr, done = stack.pop()
             if done:
-                yield expr
+                found.append(expr)
             elif id(expr) not in seen:
                 seen.add(id(expr))
-                stack.append((expr, True))
-                stack.extend((a, False) for a in expr.args)
+                if expr.args:
+                    stack.append((expr, True))
+                    stack.extend([(a, False) for a in expr.args])
+                else:
+                    found.append(expr)
+        return found
 
     def loads(self) -> tuple[Expr, ...]:
-        """Every distinct load; found once, since everything that looks at loops asks for it again and again."""
+        """Every distinct load."""
         if self._loads is None:
-            self._loads = tuple(e for e in self.walk() if e.op == "load")
+            self._loads = tuple([e for e in self.walk() if e.op == "load"])
         return self._loads
+
+    def reads(self) -> tuple[int, ...]:
+        """The value of each of these."""
+        if self._reads is None:
+            self._reads = tuple([e.data[0] for e in self.loads()])
+        return self._reads
 
     def affines(self) -> Iterator[Affine]:
         """Every affine index that occurs."""
@@ -285,8 +304,8 @@ class Exprs:
         """`expr` with `change(e)` in the place of every e for which it is not None; operands first."""
         done: dict[int, Expr] = {}
         for e in expr.walk():
-            args = tuple(done[id(a)] for a in e.args)
-            new = e if all(a is b for a, b in zip(args, e.args, strict=True)) else self.make(e.op, args, e.data, e.kind)
+            args = tuple([done[id(a)] for a in e.args])
+            new = e if args == e.args else self.make(e.op, args, e.data, e.kind)
             done[id(e)] = change(new) or new
         return done[id(expr)]
 

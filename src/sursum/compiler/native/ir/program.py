@@ -52,11 +52,11 @@ class Loop:
         """Everything that an iteration evaluates."""
         return (self.expr, *self.indices, *(self.joint[1:] if self.joint else ()))
 
-    def reads(self) -> Iterator[int]:
+    def reads(self) -> tuple[int, ...]:
         """The values that it loads."""
-        for expr in self.exprs():
-            for load in expr.loads():
-                yield load.data[0]
+        if not self.indices and self.joint is None:
+            return self.expr.reads()
+        return tuple([value for expr in self.exprs() for value in expr.reads()])
 
 
 @dataclass(frozen=True, slots=True)

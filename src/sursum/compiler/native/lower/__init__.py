@@ -93,10 +93,15 @@ def lower(graph: Graph, title: str, blas: list[str] | None = None) -> LoopProgra
     low = Lowering(graph, title, lower)
     if blas is not None:
         low.program.blas = blas
+    entries: dict[tuple[int, bool], Lower] = {}  # by id: the graph keeps its operators, whose names take long to ask for
     for node in graph.nodes:
         low.node = node
+        key = id(node.op), bool(node.writes)
         try:
-            lowering(node)(low, node)
+            entry = entries.get(key)
+            if entry is None:
+                entry = entries[key] = lowering(node)
+            entry(low, node)
         except (NotImplementedError, KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise UnsupportedOperator(str(node.op), node.where, f"in this form: {error}") from error
     low.node = None

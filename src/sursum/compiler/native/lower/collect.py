@@ -23,8 +23,9 @@ FLAT = Affine(0, (1,))
 def collect(low: Lowering) -> LoopProgram:
     """The program of everything that the graph's guards and outputs need."""
     program = low.program
+    guarded: set[int] = set()
     for guard in low.graph.guards:
-        _guard(low, guard)
+        _guard(low, guard, guarded)
     for ref in low.graph.outputs:
         program.outputs.append(_output(low, ref))
     roots = {value for value, *_ in program.guards} | set(program.outputs)
@@ -45,7 +46,7 @@ def collect(low: Lowering) -> LoopProgram:
     return program
 
 
-def _guard(low: Lowering, guard: Guard) -> None:
+def _guard(low: Lowering, guard: Guard, guarded: set[int]) -> None:
     e, ref = low.e, guard.ref
     expr = low.load(ref)
     holds = e.cast(expr, "b") if guard.kind == "true" else e.eq(expr, e.const(0, expr.kind))
@@ -54,7 +55,8 @@ def _guard(low: Lowering, guard: Guard) -> None:
         out = low.new((), torch.bool)
         low.reduce(out, "all", ref.size, range(len(ref.size)), holds)
     value = low.alias.get(out.value, out.value)
-    if all(value != v for v, *_ in low.program.guards):
+    if value not in guarded:
+        guarded.add(value)
         low.program.guards.append((value, Affine(0, ()), guard.kind, guard.where))
 
 

@@ -66,9 +66,13 @@ def pointwise(formula: Formula) -> Lower:
         def load(ref: Ref) -> Expr:
             return low.load(ref, size)
 
+        args = map_refs(node.args, load)
+        if not node.kwargs:  # as for most
+            low.finish(node, formula(low.e, *args))
+            return
         ignored = ("dtype", "layout", "device", "pin_memory", "memory_format", "non_blocking")
         kwargs = {k: v for k, v in node.kwargs.items() if k not in ignored}
-        low.finish(node, formula(low.e, *map_refs(node.args, load), **map_refs(kwargs, load)))
+        low.finish(node, formula(low.e, *args, **map_refs(kwargs, load)))
 
     return lower
 

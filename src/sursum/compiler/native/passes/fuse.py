@@ -52,19 +52,19 @@ def _into(stage: Loop, single: dict[int, Loop], uses: Counter[int], kept: set[in
             return None
         value, access, _ = load.data
         made = single[value]
+        if made.expr.op != "const" and math.prod(made.shape) == 1:
+            return None
         if any(inner.data[0] in overwritten for inner in made.expr.loads()):
             return None  # a later version takes over that memory, perhaps before this stage runs
         light = all(OPS[x.op].cost is OperatorCost.FREE for x in (made.expr, *made.expr.args))
         if not light:
             size = math.prod(made.shape)
-            if uses[value] != 1 or value in kept or size == 1 or total > size:
+            if uses[value] != 1 or value in kept or total > size:
                 return None
             if stage.mode in ("add", "put") and stage.indices and not _plain(made.expr):
                 return None
             if stage.expr.depth + made.expr.depth > FUSED_DEPTH:
                 return None
-        elif math.prod(made.shape) == 1 and made.expr.op != "const":
-            return None
         index = solve(access, domain, made.store, made.shape)
         if index is None:
             return None

@@ -21,7 +21,7 @@ def multiply_by_reciprocals(program: LoopProgram) -> LoopProgram:
     """x / c becomes x · (1 / c) for arrays c of data all of whose reciprocals are normal numbers."""
     terms = _Reciprocals(program)
     for stage in program.stages:
-        if isinstance(stage, Loop):
+        if isinstance(stage, Loop) and any(x.op == "div" for x in stage.expr.walk()):
             stage.expr = program.exprs.rewrite(stage.expr, lambda x: apply_first(RECIPROCALS, terms, x, EXPRS))
     program.drop_unread_constants()
     return program
