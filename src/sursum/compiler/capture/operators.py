@@ -10,7 +10,7 @@ import torch
 from torch import Tag
 
 from sursum.common.torch_private import OpOverload
-from sursum.compiler.graph.graph import Node, Ref, is_inner
+from sursum.compiler.graph.graph import Node, Ref, is_inner, operators_of
 
 _BATCH_NORMS = frozenset(
     f"aten::{name}"
@@ -128,8 +128,10 @@ def updates_statistics(node: Node) -> bool:
 def running_averages(nodes: Iterable[Node]) -> set[int]:
     """The values that batch norms update in place: each is memory of its own in every run, and stands for no other value."""
     found: set[int] = set()
-    for node in nodes:
-        if not is_inner(node.op) and updates_statistics(node):
+    nodes = tuple(nodes)
+    norms = {id(op) for op in operators_of(nodes) if not is_inner(op) and op._schema.name in _BATCH_NORMS}
+    for node in nodes if norms else ():
+        if id(node.op) in norms and updates_statistics(node):
             facts = Operator.of(node.op)
             averages = (facts.argument(name, node.args, node.kwargs) for name in ("running_mean", "running_var"))
             found.update(ref.value for ref in averages if isinstance(ref, Ref))

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from sursum.compiler.capture.refusals import place
 from sursum.compiler.graph.dce import eliminate_dead_code
-from sursum.compiler.graph.graph import Graph, Guard, Node, Ref, made_by, refs_of
+from sursum.compiler.graph.graph import Graph, Guard, Node, Ref, made_by, operators_of, refs_of
 from sursum.compiler.graph.interpreter import Interpreter
 from sursum.compiler.graph.python_codegen import step_line
 from sursum.compiler.graph.retype import wide
@@ -33,7 +34,7 @@ def fold_constants(graph: Graph) -> Graph:
     kept: list[Node] = []
     fixed: list[Node] = []
     for node in graph.nodes:
-        if any(ref.value in varying for ref in refs_of(node)):
+        if not varying.isdisjoint([ref.value for ref in refs_of(node)]):
             varying.update(made_by(node))
             kept.append(node)
         else:
@@ -125,7 +126,11 @@ def _fold_filled(graph: Graph) -> Graph:
     """
     constants = dict(graph.constants)
     nodes: list[Node] = []
+    filling = {id(op) for op in operators_of(graph.nodes) if _may_fill(op)}
     for node in graph.nodes:
+        if id(node.op) not in filling:
+            nodes.append(node)
+            continue
         fill, output = fill_of(node), node.outputs[0] if node.outputs else None
         if fill is None or output is None or node.writes:
             nodes.append(node)
@@ -134,6 +139,11 @@ def _fold_filled(graph: Graph) -> Graph:
     if len(nodes) == len(graph.nodes):
         return graph
     return replace(graph, constants=constants, nodes=tuple(nodes))
+
+
+def _may_fill(op: Any) -> bool:
+    name = _base_name(op._schema.name)
+    return name == "full" or name in _FILLED
 
 
 def fill_of(node: Node) -> float | None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import torch
 
-from sursum.compiler.graph.graph import Graph, Node, Ref, map_refs, refs_of
+from sursum.compiler.graph.graph import Graph, Node, Ref, map_refs, operators_of, refs_of
 from sursum.compiler.graph.windows import covers, same_geometry
 
 aten = torch.ops.aten
@@ -31,12 +31,14 @@ def eliminate_copies(graph: Graph) -> Graph:
     windows: dict[int, set[Ref]] = defaultdict(set)
     written: set[int] = set()
     strict: set[int] = set()
+    heeding = {id(op) for op in operators_of(graph.nodes) if getattr(op, "overloadpacket", None) in _STRICT}
     for node in graph.nodes:
         for ref in refs_of(node):
             windows[ref.value].add(ref)
-            if getattr(node.op, "overloadpacket", None) in _STRICT:
-                strict.add(ref.value)
-        written.update(write.window.value for write in node.writes)
+        if id(node.op) in heeding:
+            strict.update([ref.value for ref in refs_of(node)])
+        if node.writes:
+            written.update([write.window.value for write in node.writes])
     for ref in (*graph.outputs, *(guard.ref for guard in graph.guards)):
         windows[ref.value].add(ref)
 

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sursum.compiler.capture.operators import running_averages, updates_statistics
+from sursum.compiler.capture.operators import Operator, running_averages, updates_statistics
 from sursum.compiler.graph.assumption import equal_pair
-from sursum.compiler.graph.graph import Graph, Guard, Node, Ref, is_inner, made_by, map_refs, refs_of
+from sursum.compiler.graph.graph import Graph, Guard, Node, Ref, is_inner, made_by, map_refs, operators_of, refs_of
 from sursum.compiler.graph.windows import same_geometry
 
 _COMPARED = 4096  # constants of more elements are not compared with each other
@@ -26,18 +26,19 @@ def merge_equal_nodes(graph: Graph) -> Graph:
     same: dict[int, int] = {}  # value → the equal one that stays
     kept: dict[Any, int] = {}
     assumed = list(graph.assumed)
-    for id, constant in graph.constants.items():
+    for value, constant in graph.constants.items():
         if constant.numel() <= _COMPARED:
-            equal = kept.setdefault(_bits(constant), id)
-            if equal != id:
-                same[id] = equal
-                assumed.append(equal_pair(equal, id))
+            equal = kept.setdefault(_bits(constant), value)
+            if equal != value:
+                same[value] = equal
+                assumed.append(equal_pair(equal, value))
 
     def current(ref: Ref) -> Ref:
         value = same.get(ref.value, ref.value)
         return ref if value == ref.value else Ref(value, ref.size, ref.stride, ref.offset, ref.dtype)
 
     averages = running_averages(graph.nodes)
+    acting = {id(op) for op in operators_of(graph.nodes) if _may_act(op)}
     nodes: list[Node] = []
     known: dict[Any, Node] = {}
     for node in graph.nodes:
@@ -46,8 +47,9 @@ def merge_equal_nodes(graph: Graph) -> Graph:
             args, kwargs = map_refs(node.args, current), map_refs(node.kwargs, current)
             writes = tuple(replace(write, window=current(write.window)) for write in node.writes)
             renewed = Node(node.op, args, kwargs, node.outputs, writes, node.where)
-        alone = _acts(node) or not averages.isdisjoint(made_by(node))
-        first = renewed if alone else known.setdefault((node.op, _key(renewed.args), _key(renewed.kwargs)), renewed)
+        alone = (id(node.op) in acting and _acts(node)) or not averages.isdisjoint(made_by(node))
+        op = node.op if is_inner(node.op) else id(node.op)
+        first = renewed if alone else known.setdefault((op, _key(renewed.args), _key(renewed.kwargs)), renewed)
         if first is not renewed and _same_results(first, renewed):
             for one, other in zip(first.outputs, renewed.outputs, strict=True):
                 if one is not None and other is not None:
@@ -69,10 +71,16 @@ def merge_equal_nodes(graph: Graph) -> Graph:
     )
 
 
+def _may_act(op: Any) -> bool:
+    """Whether an operator does more than its results and writes tell, for some arguments."""
+    if is_inner(op):
+        return False
+    facts = Operator.of(op)
+    return facts.random or facts.batch_norm
+
+
 def _acts(node: Node) -> bool:
     """Whether an operator does more than its results and writes tell."""
-    if is_inner(node.op):
-        return False
     return torch.Tag.nondeterministic_seeded in node.op.tags or updates_statistics(node)
 
 
@@ -89,8 +97,12 @@ def _bits(constant: Tensor) -> tuple[Any, ...]:
 
 def _key(tree: Any) -> Any:
     """Arguments as a key that distinguishes types, and floats by their bits (0.0 and -0.0 differ)."""
+    if type(tree) is Ref:
+        return tree
     if isinstance(tree, (list, tuple)):
-        return tuple(_key(item) for item in tree)
+        return tuple([_key(item) for item in tree])
+    if not tree and type(tree) is dict:
+        return ()
     if isinstance(tree, Mapping):
         return tuple((name, _key(item)) for name, item in sorted(tree.items()))
     if isinstance(tree, float):

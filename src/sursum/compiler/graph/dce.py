@@ -17,7 +17,7 @@ def eliminate_dead_code(graph: Graph, keeps: Callable[[Node], bool] = lambda nod
         if needed.isdisjoint(made) and not keeps(node):
             continue
         needed.update(made)
-        needed.update(ref.value for ref in refs_of(node))
+        needed.update([ref.value for ref in refs_of(node)])
         nodes.append(node)
     needed.add(graph.input)
     return replace(

@@ -6,7 +6,7 @@ nothing, and an operator that writes to a tensor simply makes the next version o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeGuard
 
@@ -73,6 +73,7 @@ class Node:
     writes: tuple[Write, ...]
     where: Where
     _reads: tuple[Ref, ...] | None = field(init=False, repr=False, compare=False, default=None)
+    _makes: tuple[int, ...] | None = field(init=False, repr=False, compare=False, default=None)
 
 
 class Folding(Protocol):
@@ -143,7 +144,9 @@ def map_refs(tree: Any, change: Callable[[Ref], Any]) -> Any:
     if tree is None or isinstance(tree, (int, float)):  # most of what there is: asked before the slow Mapping
         return tree
     if isinstance(tree, (list, tuple)):
-        return type(tree)([map_refs(item, change) for item in tree])
+        return type(tree)([change(item) if type(item) is Ref else map_refs(item, change) for item in tree])
+    if not tree and type(tree) is dict:
+        return {}
     if isinstance(tree, Mapping):
         return {key: map_refs(item, change) for key, item in tree.items()}
     return tree
@@ -163,9 +166,19 @@ def refs_of(node: Node) -> tuple[Ref, ...]:
     return tuple(found)
 
 
-def made_by(node: Node) -> list[int]:
-    """The values that `node` makes."""
-    return [output.value for output in node.outputs if output is not None] + [write.value for write in node.writes]
+def operators_of(nodes: Iterable[Node]) -> Iterable[Any]:
+    """The different operators of these nodes: torch reads a schema anew, and hashes an operator in Python, each time."""
+    return {id(node.op): node.op for node in nodes}.values()
+
+
+def made_by(node: Node) -> tuple[int, ...]:
+    """The values that `node` makes; found once, as what it reads is."""
+    if node._makes is not None:
+        return node._makes
+    found = [output.value for output in node.outputs if output is not None]
+    made = (*found, *[write.value for write in node.writes]) if node.writes else tuple(found)
+    object.__setattr__(node, "_makes", made)
+    return made
 
 
 def _collect(item: Any, found: list[Ref]) -> None:

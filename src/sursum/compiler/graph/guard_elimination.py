@@ -41,7 +41,7 @@ def eliminate_proved_guards(graph: Graph) -> Graph:
         if output is None or node.writes:
             continue
         terms.makers[output.value] = node
-        factor = match(op("linalg_cholesky_ex", Var("A")), output, terms)
+        factor = match(_FACTOR, output, terms) if node.op is torch.ops.aten.linalg_cholesky_ex.default else None
         if factor is not None and node.outputs[1] in succeeded:
             known.factors[output.value] = output
         elif output.dtype is torch.bool:
@@ -54,6 +54,9 @@ def eliminate_proved_guards(graph: Graph) -> Graph:
     assumed = [about(id, _is_all if id in true else _is_nonnegative) for id in used]
     guards = tuple(guard for guard in graph.guards if guard.kind != "true" or guard.ref.value not in gone)
     return replace(graph, guards=guards, assumed=(*graph.assumed, *assumed))
+
+
+_FACTOR = op("linalg_cholesky_ex", Var("A"))
 
 
 class _Proved:

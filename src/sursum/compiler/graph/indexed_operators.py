@@ -44,16 +44,18 @@ def family(node: Node) -> str:
 
 def places_of(node: Node) -> list[tuple[str, int | None, Ref, Places]]:
     """Every index argument of `node`: its name, its position in a list, the tensor, and its valid range."""
+    name = family(node)
+    if name not in _BY_DIMENSION and name not in _RULES:  # as for most, whose arguments take long to ask for
+        return []
     args = arguments_of(node)
     found: list[tuple[str, int | None, Ref, Places]] = []
-    name = family(node)
     if name in _BY_DIMENSION:
         for number, index in enumerate(args["indices"]):
             if isinstance(index, Ref) and index.dtype not in (torch.bool, torch.uint8):
                 n = args["self"].size[number]
                 found.append(("indices", number, index, Places(-n, n)))
         return found
-    for argument, rule in _RULES.get(name, {}).items():
+    for argument, rule in _RULES[name].items():
         index = args.get(argument)
         if isinstance(index, Ref) and not index.dtype.is_floating_point:
             found.append((argument, None, index, rule(args)))

@@ -51,6 +51,18 @@ _IF_FIRST_IS = (
     aten.index_select.default,
     aten.gather.default,
 )
+_BY_ARGUMENTS = (
+    aten.softplus.default,
+    aten.pow.Tensor_Scalar,
+    aten.mul.Tensor,
+    aten.add.Tensor,
+    aten.div.Tensor,
+    aten.maximum.default,
+    aten.clamp_min.default,
+    aten.clamp.default,
+)
+#: By identity: torch hashes an operator in Python.
+_EVER = frozenset(map(id, (*_ALWAYS, *_IF_ALL_ARE, *_IF_FIRST_IS, *_BY_ARGUMENTS)))
 
 
 def is_nonnegative(node: Node, nonnegative: Container[int]) -> bool:
@@ -64,6 +76,8 @@ def is_nonnegative(node: Node, nonnegative: Container[int]) -> bool:
         return isinstance(item, (int, float)) and item >= 0
 
     op, args = node.op, node.args
+    if id(op) not in _EVER:
+        return False
     if op in _ALWAYS:
         return True
     if op is aten.softplus.default:
