@@ -20,6 +20,7 @@ from sursum.common.precision import enforce_double, widen
 from sursum.common.torch_private import enable_mkldnn, function_of, mkldnn_enabled
 from sursum.common.user_frame import is_ours, raising_line
 from sursum.compiler.capture import refusals
+from sursum.compiler.capture.argument_checks import ArgumentChecks
 from sursum.compiler.capture.branches import Answers, Doubt, settle
 from sursum.compiler.capture.derivatives import ExactDerivatives
 from sursum.compiler.capture.repeats import RepeatingRecorder
@@ -228,7 +229,13 @@ def _record(
     with torch.inference_mode(False), torch.enable_grad():
         q = point.detach().to(torch.float64, copy=True).requires_grad_(gradient)
         recorder = RepeatingRecorder(q, current_site, answers)
-        with enforce_double(recorder, SelectByTensor(recorder.traces).instead):
+        checks, indexing = ArgumentChecks(recorder), SelectByTensor(recorder.traces)
+
+        def instead(func: Any, args: Sequence[Any]) -> Any:
+            found = checks.instead(func, args)
+            return indexing.instead(func, args) if found is NotImplemented else found
+
+        with enforce_double(recorder, instead):
             try:
                 result = fn(q)
             except NotImplementedError as error:

@@ -33,10 +33,13 @@ from sursum.compiler.capture.recorder import Recorder
 from sursum.compiler.graph.graph import Node, Ref, Where, is_inner, refs_of
 from sursum.compiler.recent import RECENT
 from sursum.distributions.rebuild import tensors
+from sursum.errors import CaptureError
 
 aten = torch.ops.aten
 
 _NAMES = ("Cauchy", "Exponential", "Gamma", "HalfCauchy", "HalfNormal", "Laplace", "Normal", "Poisson", "StudentT")
+
+_NOWHERE = Where(None, None)
 
 FAMILIES: frozenset[type] = frozenset(getattr(module, name) for module in (td, dist) for name in _NAMES)
 """Those whose log densities are the same operators whatever their numbers: no Python looks at one."""
@@ -140,20 +143,51 @@ class RepeatingRecorder(Recorder):
                 if op is aten._to_copy.default and args[0].dtype in NARROW:  # for all that reads these data afterwards
                     found.append(self._convert(args[0]))
                     continue
-                facts, reads = self._facts_of(op)[0], list[Ref]()
-                refs = tuple([self._refs(item, reads, facts, where) for item in args])
-                out = op(*args, **kwargs)
-                self._forward.setdefault(next_sequence_number() - 1, where)
-                value = self._new_value(out, facts.name, where)
-                self._maker[value.id] = facts.name
-                if not self._traced.isdisjoint([ref.value for ref in reads]):
-                    self._traced.add(value.id)
-                self._borrowed.read(reads)
-                node = Node(op, refs, kwargs, (self._window(out, value, facts.name, where),), (), where)
-                self._nodes.append(node)
-                self._computations.add(node)
-                found.append(out)
+                found.append(self._below(op, args, kwargs, where))
         return found[repeat.result]
+
+    def _below(self, op: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any], where: Where) -> Tensor:
+        """The new tensor that an operator computes, recorded, where no mode sees it."""
+        facts, reads = self._facts_of(op)[0], list[Ref]()
+        refs = tuple([self._refs(item, reads, facts, where) for item in args])
+        out: Tensor = op(*args, **kwargs)
+        self._forward.setdefault(next_sequence_number() - 1, where)
+        value = self._new_value(out, facts.name, where)
+        self._maker[value.id] = facts.name
+        if not self._traced.isdisjoint([ref.value for ref in reads]):
+            self._traced.add(value.id)
+        self._borrowed.read(reads)
+        node = Node(op, refs, kwargs, (self._window(out, value, facts.name, where),), (), where)
+        self._nodes.append(node)
+        self._computations.add(node)
+        return out
+
+    # What checks of arguments need, outside of all modes.
+
+    def pass_by(self) -> None:
+        """Told of an operator that is not recorded."""
+        self._seen += 1
+
+    def traced_as(self, tensor: Tensor) -> Ref | None:
+        """The window on a traced value that a tensor is; None for data."""
+        value = self._known(tensor)
+        return self._window(tensor, value, "", _NOWHERE) if value is not None and value.id in self._traced else None
+
+    def record_below(self, op: OpOverload, args: Sequence[Any]) -> Tensor:
+        """The new tensor that an operator computes, recorded."""
+        self._seen += 1
+        return self._below(op, args, {}, self._where())
+
+    def look_below(self, op: OpOverload, tensor: Tensor) -> Any:
+        """What Python sees of a traced tensor, where it may look."""
+        self._seen += 1
+        where = self._where()
+        ref = self._refs(tensor, [], self._facts_of(op)[0], where)
+        try:
+            return self._look(op, (tensor,), {}, ref, (ref,), where)
+        except CaptureError as error:
+            self.failure = self.failure or error
+            raise
 
 
 def _layout(inputs: Sequence[Any]) -> tuple[Any, ...] | None:
