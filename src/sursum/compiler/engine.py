@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sursum.common.settings import check_setting
 from sursum.compiler.graph.graph import Graph
+from sursum.compiler.graph.points import at_points
 from sursum.compiler.native.build import build
 from sursum.compiler.native.library.library import NativeFunction
 from sursum.errors import CompileError, SursumError
@@ -43,6 +44,17 @@ class Remembered:
         if found is None:
             found = self._found[key] = self.replay(q)
         return found
+
+    def foresee(self, graph: Graph, points: Sequence[Tensor]) -> None:
+        """Compute what will be asked for at the points, all at once where that is sooner: by `graph`, whose replay this is.
+
+        The last digits may be others than the replay's.
+        """
+        keys = {q.numpy().tobytes(): q for q in points}
+        new = [(key, q) for key, q in keys.items() if key not in self._found]
+        for (key, _), found in zip(new, at_points(graph, [q for _, q in new]), strict=True):
+            if found is not None:
+                self._found[key] = found
 
 
 class Build:

@@ -163,8 +163,9 @@ class Function:
             check()
             return self
         with Build(self.graph, title) as building:  # the C compiler runs in parallel to what follows
-            check()
             points = list(proofs)
+            self.known.foresee(self.graph, points)
+            check()
             for q in points:
                 with contextlib.suppress(DensityError, torch.linalg.LinAlgError):  # a check fails there
                     self.known(q)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sursum.compiler.capture.operators import results_of
 from sursum.compiler.graph.graph import Graph, Guard, Node, Ref, made_by, refs_of
-from sursum.compiler.graph.windows import covers, flat, flatten, laid_out, numel_of, put
+from sursum.compiler.graph.windows import covers, flat, flatten, laid_out, numel_of, put, window
 
 
 class Interpreter:
@@ -81,7 +81,13 @@ class Interpreter:
 
     def __call__(self, q: Tensor) -> tuple[int | None, tuple[Tensor, ...]]:
         """`(None, outputs)` at `q`, or `(number of the guard that failed, ())`."""
-        memory = _Memory(self._graph, q)
+        return self._run(_Memory(self._graph, q))
+
+    def mapped(self, q: Tensor) -> tuple[Tensor, ...]:
+        """The outputs at `q`, which `vmap` maps over, of a graph that writes to nothing; without checks."""
+        return self._run(_MappedMemory(self._graph, q))[1]
+
+    def _run(self, memory: _Memory) -> tuple[int | None, tuple[Tensor, ...]]:
         tensors, homes, read = memory.tensors, memory.homes, memory.read
         for value in (self._graph.input, *self._graph.constants) if self._guards else ():
             failed = _failing(self._guards.get(value, ()), memory)
@@ -154,11 +160,11 @@ class _Prepared:
 class _Memory:
     """The values of one run: of each a tensor, and the window on the value that it is."""
 
-    def __init__(self, graph: Graph, q: Tensor) -> None:
+    def __init__(self, graph: Graph, q: Tensor, *, laid: bool = True) -> None:
         self._graph = graph
         whole = flat(graph.input, graph.values[graph.input].numel, graph.values[graph.input].dtype)
         self.homes: dict[int, Ref] = {graph.input: whole}
-        self.tensors: dict[int, Tensor] = {graph.input: laid_out(whole)(q)}
+        self.tensors: dict[int, Tensor] = {graph.input: laid_out(whole)(q) if laid else q}
         self._laid: set[int] = {graph.input}  # those whose tensors lie in memory as they did while they were recorded
 
     def read(self, ref: Ref) -> Tensor:
@@ -214,6 +220,24 @@ class _Memory:
             self.tensors[value] = flatten(home, numel)(self.tensors[value])
             self.homes[value] = whole
         self._laid.add(value)
+
+
+class _MappedMemory(_Memory):
+    """The same where strides mean nothing: a window on a value is taken of the whole of it, in the order of memory."""
+
+    def __init__(self, graph: Graph, q: Tensor) -> None:
+        super().__init__(graph, q, laid=False)
+        self._windows: dict[Ref, Tensor] = {}
+
+    def read(self, ref: Ref) -> Tensor:
+        home = self.homes.get(ref.value)
+        if home is None or ref == home:
+            return super().read(ref)
+        found = self._windows.get(ref)
+        if found is None:
+            self._flatten(ref.value)
+            found = self._windows[ref] = window(ref)(self.tensors[ref.value])
+        return found
 
 
 def _failing(guards: Sequence[tuple[int, Guard]], memory: _Memory) -> int | None:

@@ -59,7 +59,7 @@ def prove(
         q = torch.as_tensor(point, dtype=torch.float64).numpy().copy()
         found = native.outputs(q)
         try:
-            wanted = [t.detach().to(torch.float64).numpy() for t in (known or replay)(torch.from_numpy(q.copy()))]
+            wanted = _numbers(known or replay, q)
         except torch.linalg.LinAlgError:
             continue
         except DensityError:
@@ -71,16 +71,21 @@ def prove(
         pairs = list(zip(outputs, found, wanted, strict=True))[: None if usable else 1]
         if any(disagreement(mine, theirs) for _, mine, theirs in pairs):
             try:
+                wanted = _numbers(replay, q)  # what is known may come of many points at once, and be rounded otherwise
                 blurs = rounding(replay, torch.from_numpy(q.copy()))
             except (DensityError, torch.linalg.LinAlgError):
                 continue  # rounding decides whether it runs at all
             if not np.isfinite(blurs[0]).all():
                 continue  # rounding decides whether there is a number at all
-            for (what, mine, theirs), blur in zip(pairs, blurs, strict=False):
+            for (what, mine, _), theirs, blur in zip(pairs, wanted, blurs, strict=False):
                 wrong = disagreement(mine, theirs, blur)
                 if wrong:
                     raise _error(native, what, k, wrong)
     return finite
+
+
+def _numbers(run: Replayed, q: Doubles) -> list[Doubles]:
+    return [output.detach().to(torch.float64).numpy() for output in run(torch.from_numpy(q.copy()))]
 
 
 def disagreement(found: Doubles, wanted: Doubles, blur: Doubles | None = None) -> str | None:

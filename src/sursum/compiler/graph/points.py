@@ -1,0 +1,65 @@
+"""A small graph at several points at once: where Python takes longer than the operators, in the time of one or two runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sursum.common.vmap import vmap
+from sursum.compiler.graph.dce import eliminate_dead_code
+from sursum.compiler.graph.graph import Graph, is_inner
+from sursum.compiler.graph.interpreter import Interpreter
+
+aten = torch.ops.aten
+
+#: All values at all points together are at most so many numbers: more take longer than Python does.
+_MOST = 1 << 18
+
+#: What vmap takes of all points together, and the same of each.
+_OF_ONE: Mapping[Any, Any] = {
+    aten._is_all_true.default: aten.all.default,
+    aten._is_any_true.default: aten.any.default,
+}
+
+
+def at_points(graph: Graph, points: Sequence[Tensor]) -> list[tuple[Tensor, ...] | None]:
+    """The outputs at each of the points; None where a check fails, or where they are better computed one by one.
+
+    A function of many numbers at once may round otherwise than that of a single one.
+
+    Example:
+        >>> from sursum.compiler.capture.capture import capture
+        >>> points = torch.ones(2).double(), torch.zeros(2).double()
+        >>> graph = capture(lambda q: (q.exp().sum(),), points, gradient=False)
+        >>> [float(output) for output, in at_points(graph, [torch.zeros(2).double(), torch.ones(2).double()])]
+        [2.0, 5.43656365691809]
+    """
+    if len(points) < 2 or not _is_small(graph, len(points)):
+        return [None] * len(points)
+    nodes = [replace(node, op=_OF_ONE[node.op]) if node.op in _OF_ONE else node for node in graph.nodes]
+    outputs = (*graph.outputs, *(guard.ref for guard in graph.guards))
+    checked = replace(graph, nodes=tuple(nodes), guards=(), outputs=outputs)
+    interpreter, count = Interpreter(eliminate_dead_code(checked), guards=False), len(graph.outputs)
+    try:
+        with torch.no_grad():
+            found = vmap(interpreter.mapped)(torch.stack(list(points)))
+    except Exception:  # an operator that cannot be mapped, or that fails at one of the points
+        return [None] * len(points)
+    holds = torch.ones(len(points), dtype=torch.bool)
+    for guard, column in zip(graph.guards, found[count:], strict=True):
+        good = column if guard.kind == "true" else column == 0
+        holds &= good.reshape(len(points), -1).all(1)
+    rows = zip(*(column.unbind() for column in found[:count]), strict=True)
+    return [tuple([part.clone() for part in row]) if held else None for row, held in zip(rows, holds.tolist(), strict=True)]
+
+
+def _is_small(graph: Graph, count: int) -> bool:
+    """Whether the operators are torch's own, write to nothing, and work on few numbers."""
+    numbers = sum([value.numel for value in graph.values.values()])
+    return numbers * count <= _MOST and not any(
+        is_inner(node.op) or node.writes or node.op.namespace != "aten" for node in graph.nodes
+    )
