@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from sursum.compiler.graph.graph import Node, Ref, is_inner
@@ -20,20 +21,23 @@ class NodeTerms:
 
     def __init__(self, makers: dict[int, Node]) -> None:
         self.makers = makers
+        self._schemas: dict[int, _Schema] = {}  # by id of the operator: torch reads a schema anew each time
 
     def parts(self, term: Any, names: tuple[str, ...], count: int) -> tuple[tuple[Any, ...], Mapping[str, Any]] | None:
         node = self.makers.get(term.value) if isinstance(term, Ref) else None
         if node is None or not node.outputs or node.outputs[0] is None or not self.same(node.outputs[0], term):
             return None
-        if is_inner(node.op) or node.writes or node.op._schema.name.removeprefix("aten::") not in names:
+        if is_inner(node.op) or node.writes:
             return None
-        arguments = node.op._schema.arguments
-        if len(arguments) < count:
+        schema = self._schemas.get(id(node.op))
+        if schema is None:
+            schema = self._schemas[id(node.op)] = _Schema.of(node.op)
+        if schema.name not in names or len(schema.arguments) < count:
             return None
-        given = {a.name: x for a, x in zip(arguments, node.args, strict=False)} | dict(node.kwargs)
-        values = {a.name: given.get(a.name, a.default_value if a.has_default_value() else None) for a in arguments}
-        others = {a.name: values[a.name] for a in arguments[count:] if a.name in given and not _is_default(a, values[a.name])}
-        return tuple(values[a.name] for a in arguments[:count]), others
+        given = dict(zip(schema.arguments, node.args, strict=False)) | dict(node.kwargs)
+        values = [given.get(name, schema.defaults.get(name)) for name in schema.arguments[:count]]
+        others = {name: given[name] for name in schema.arguments[count:] if name in given}
+        return tuple(values), {name: value for name, value in others.items() if not schema.is_default(name, value)}
 
     def same(self, one: Any, other: Any) -> bool:
         if isinstance(one, Ref) and isinstance(other, Ref):
@@ -44,8 +48,25 @@ class NodeTerms:
         return transposed(term) if isinstance(term, Ref) and len(term.size) > 1 else None
 
 
-def _is_default(argument: Any, value: Any) -> bool:
-    return argument.has_default_value() and type(argument.default_value) is type(value) and argument.default_value == value
+@dataclass(frozen=True)
+class _Schema:
+    """What patterns ask of an operator: its name without namespace, and its arguments, of which some have defaults."""
+
+    op: Any  # kept alive: it is known by its id
+    name: str
+    arguments: tuple[str, ...]
+    defaults: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, op: Any) -> _Schema:
+        arguments = op._schema.arguments
+        defaults = {a.name: a.default_value for a in arguments if a.has_default_value()}
+        return cls(op, op._schema.name.removeprefix("aten::"), tuple(a.name for a in arguments), defaults)
+
+    def is_default(self, name: str, value: Any) -> bool:
+        if name not in self.defaults:
+            return False
+        return type(self.defaults[name]) is type(value) and bool(self.defaults[name] == value)
 
 
 def transposed(ref: Ref) -> Ref:
