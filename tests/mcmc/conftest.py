@@ -107,7 +107,8 @@ def sampler(monkeypatch: pytest.MonkeyPatch) -> Callable[..., MCMC]:
     def make(density: Any, target_accept: float = 0.8, max_tree_depth: int = 10, **settings: Any) -> MCMC:
         monkeypatch.setattr(mcmc_module, "_compile", lambda kernel, args, kwargs, engine: kernel.model())
         nuts = NUTS(lambda: density, target_accept=target_accept, max_tree_depth=max_tree_depth)
-        defaults = {"num_warmup": 100, "num_samples": 100, "num_chains": 2, "seed": 0, "progress": False}
+        # Two chains at once, on a machine of one core too: some tests wait for both.
+        defaults = {"num_warmup": 100, "num_samples": 100, "num_chains": 2, "cores": 2, "seed": 0, "progress": False}
         return MCMC(nuts, **{**defaults, **settings})
 
     return make
