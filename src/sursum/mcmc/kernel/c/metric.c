@@ -16,16 +16,40 @@ static double dot(size_t n, const double *x, const double *y)
     return sum;
 }
 
-/* x + U F U^T x, in place. */
-static void stretch(const struct metric *m, size_t n, double *x)
+/* x + U F U^T x, in place, by four rows of U at a time: x passes through the registers a fourth as often. */
+static void stretch(const struct metric *m, size_t n, double *restrict x)
 {
     double along[m->rank > 0 ? m->rank : 1];
-    for (int64_t k = 0; k < m->rank; k++)
+    const int64_t fours = m->rank / 4 * 4;
+    for (int64_t k = 0; k < fours; k += 4) {
+        const double *restrict a = m->vectors + k * n, *restrict b = a + n, *restrict c = b + n, *restrict d = c + n;
+        double on_a = 0.0, on_b = 0.0, on_c = 0.0, on_d = 0.0;
+        #pragma omp simd reduction(+ : on_a, on_b, on_c, on_d)
+        for (size_t i = 0; i < n; i++) {
+            on_a += a[i] * x[i];
+            on_b += b[i] * x[i];
+            on_c += c[i] * x[i];
+            on_d += d[i] * x[i];
+        }
+        along[k] = m->factors[k] * on_a;
+        along[k + 1] = m->factors[k + 1] * on_b;
+        along[k + 2] = m->factors[k + 2] * on_c;
+        along[k + 3] = m->factors[k + 3] * on_d;
+    }
+    for (int64_t k = fours; k < m->rank; k++)
         along[k] = m->factors[k] * dot(n, m->vectors + k * n, x);
-    for (int64_t k = 0; k < m->rank; k++) {
-        const double *u = m->vectors + k * n, a = along[k];
+    for (int64_t k = 0; k < fours; k += 4) {
+        const double *restrict a = m->vectors + k * n, *restrict b = a + n, *restrict c = b + n, *restrict d = c + n;
+        const double on_a = along[k], on_b = along[k + 1], on_c = along[k + 2], on_d = along[k + 3];
+        #pragma omp simd
         for (size_t i = 0; i < n; i++)
-            x[i] += a * u[i];
+            x[i] += (on_a * a[i] + on_b * b[i]) + (on_c * c[i] + on_d * d[i]);
+    }
+    for (int64_t k = fours; k < m->rank; k++) {
+        const double *restrict u = m->vectors + k * n, on_u = along[k];
+        #pragma omp simd
+        for (size_t i = 0; i < n; i++)
+            x[i] += on_u * u[i];
     }
 }
 
