@@ -58,6 +58,11 @@ def test_what_is_no_number(k):
     assert describe(NOTE | {"pareto_k": 1}, (4, 100, 2))["pareto_k"] == 1
 
 
+def test_what_is_no_name_of_an_engine():
+    with pytest.raises(TypeError, match="the name of an engine was expected, but found 3"):
+        describe(NOTE | {"engine": 3}, (4, 100, 2))
+
+
 @pytest.mark.parametrize("value", ["mu", None, 3, ["mu", 3], {"mu": 1}, [["mu"]]])
 def test_what_is_no_list_of_texts(value):
     with pytest.raises(TypeError, match="a list of strings was expected, but found"):
