@@ -56,8 +56,11 @@ JOINT_TERMS = 32
 
 # BLAS and LAPACK, against loops of ours ----------------------------------------------------------------------------------
 
-#: Multiplications of a product of matrices (or of a sample's convolution). From here on dgemm is faster.
+#: Multiplications of a product of matrices (or of a sample's convolution). From here on loops of ours are not the fastest.
 BLAS_PRODUCT = 4_000
+#: Multiplications of a product of matrices. Up to here sums in registers are faster than dgemm, which takes some microseconds
+#: to lay out what it reads.
+REGISTER_PRODUCT = 160_000
 #: Rows of a matrix. From here on dpotrf and dtrsm are faster.
 LAPACK_ROWS = 48
 #: Rows of a triangle that is kept row by row. Smaller ones are left to loops.

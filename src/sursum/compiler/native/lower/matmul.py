@@ -11,7 +11,10 @@ from sursum.compiler.native.lower import triangle
 from sursum.compiler.native.lower.context import Lowering
 from sursum.compiler.native.lower.definitions import kind_of
 from sursum.compiler.native.lower.table import Table, number
-from sursum.compiler.native.machine import BLAS_PRODUCT
+from sursum.compiler.native.machine import BLAS_PRODUCT, REGISTER_PRODUCT
+
+#: Rows and columns of the smallest product of `su_product`.
+_BLOCK = 4, 8
 
 
 def _read(low: Lowering, ref: Ref, dims: tuple[int | None, ...], size: tuple[int, ...]) -> Expr:
@@ -38,7 +41,10 @@ def product(low: Lowering, a: Ref, b: Ref, out: Ref) -> None:
     batch = a.size[:-2]
     (m, k), n = a.size[-2:], b.size[-1]
     if not batch and m * n * k >= BLAS_PRODUCT and min(m, n, k) > 1 and kind_of(out.dtype) == "f":
-        _gemm(low, a, b, out)
+        if m * n * k <= REGISTER_PRODUCT and m >= _BLOCK[0] and n >= _BLOCK[1]:
+            _by_registers(low, a, b, out)
+        else:
+            _gemm(low, a, b, out)
         return
     r = len(batch)
     size = (*batch, m, k, n)
@@ -56,6 +62,17 @@ def _flat(ref: Ref) -> tuple[str, int] | None:
     if s == 1 and t >= m:
         return "N", t
     return None
+
+
+def _by_registers(low: Lowering, a: Ref, b: Ref, out: Ref) -> None:
+    """out = a·b by a function of ours"""
+    row = out if out.stride == (out.size[1], 1) else low.new(out.size)
+    room = low.new(b.size) if b.stride[1] != 1 else None
+    (m, k), n = a.size, b.size[1]
+    room_of = [] if room is None else [room]
+    low.call(row, "su_product", m, n, k, a, *a.stride, b, *b.stride, row, *(room_of or [0]), also=room_of)
+    if row is not out:
+        low.define(out, low.load(row))
 
 
 def _gemm(low: Lowering, a: Ref, b: Ref, out: Ref) -> None:
