@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import sursum as su
 import sursum.distributions as dist
-from sursum.errors import DensityError, HeldParameterWarning, SamplingError
+from sursum.errors import CaptureError, DensityError, HeldParameterWarning, SamplingError
 from sursum.infer import SGHMC, SGLD, SGMCMC, SGNHT
 from sursum.networks.preconditioner import Preconditioner
 
@@ -240,3 +240,38 @@ def test_what_is_refused() -> None:
         SGLD(local, 0.0)
     with pytest.raises(SamplingError, match="`friction` is -1"):
         SGHMC(local, 0.1, friction=-1)
+
+
+def seen(x: Tensor) -> None:
+    w = su.sample("w", dist.Normal(torch.zeros(2, dtype=torch.float64), 1.0).to_event(1))
+    s = su.sample("s", dist.Gamma(torch.tensor(3.0, dtype=torch.float64), 2.0))
+    with su.plate("data", 40, subsample_size=8) as rows:
+        su.sample("x", dist.Normal(w, s).to_event(1), obs=x[rows])
+
+
+def test_the_steps_in_c_are_those_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same batches, noise and preconditioner; the chains together or one after another."""
+    x = torch.randn(40, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    settings: dict[str, Any] = {"num_samples": 6, "num_warmup": 12, "num_chains": 2, "jitter": 0.1, "seed": 3}
+    dynamics = SGHMC(seen, 0.02, precondition=True)
+    found = {engine: SGMCMC(dynamics, engine=engine, **settings).run(x) for engine in ("native", "torch")}
+    assert found["native"].engine == "native"
+    torch.testing.assert_close(found["native"]["w"], found["torch"]["w"], rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(found["native"]["s"], found["torch"]["s"], rtol=1e-9, atol=1e-9)
+    assert found["native"].stats["lp"] == pytest.approx(found["torch"].stats["lp"], rel=1e-9)
+    monkeypatch.setattr("sursum.training.work.FEWEST", 18)
+    assert SGMCMC(dynamics, **settings, together=False).run(x).engine == "native"
+    assert SGMCMC(dynamics, **settings).run(x).engine == "torch"
+    with pytest.raises(SamplingError, match="cannot take their steps together in C"):
+        SGMCMC(dynamics, **settings, together=True, engine="native").run(x)
+    with pytest.raises(CaptureError, match="takes no data loader"):
+        SGMCMC(SGLD(for_batches, 0.1), **settings, engine="native").run(DataLoader(TensorDataset(Y), batch_size=12))
+
+
+def test_a_step_in_c_that_leaves_the_support_says_so() -> None:
+    def bounded() -> None:
+        z = su.sample("z", dist.Normal(torch.zeros((), dtype=torch.float64), 1.0))
+        su.sample("x", dist.Normal(0.0, 0.5 - z), obs=torch.tensor(0.0, dtype=torch.float64))
+
+    with pytest.raises(SamplingError, match="SGLD left the parameters at which the log density is defined"):
+        SGMCMC(SGLD(bounded, 1.5), num_samples=50, num_warmup=0, num_chains=1, seed=0, engine="native").run()

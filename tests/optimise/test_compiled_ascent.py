@@ -78,7 +78,7 @@ def test_the_rule_is_fixed(monkeypatch: pytest.MonkeyPatch) -> None:
     def engine(program: Any, *data: Any, num_steps: int = 4, optim: Any = None) -> str | None:
         return Fit(program, optim=optim or su.optim.SGD(lr=1e-3), num_steps=num_steps, seed=0).run(*data).engine
 
-    monkeypatch.setattr("sursum.optimise.compiled_ascent.FEWEST", 4)
+    monkeypatch.setattr("sursum.training.work.FEWEST", 4)
     loader = DataLoader(TensorDataset(X, Y), batch_size=5)
     assert engine(few, X, Y) == "native"
     assert engine(few, X, Y, num_steps=3) == "torch"

@@ -23,8 +23,8 @@ DIFFERENCES: Mapping[str, str] = {
     "pyro.plate": "a plate's size is part of every site inside, and is checked; a subsample is scaled once",
     "pyro.factor": "in a guide it is a term of log q, with or without `has_rsample`",
     "pyro.infer.SVI": (
-        "after 32 steps that run the programs themselves the step is captured: prints happen no more, and draws come "
-        "from a generator of its own; `settings.set(capture_steps=False)` continues as Pyro does"
+        "after 32 steps that run the programs themselves, which take as long as a capture, the step is captured: prints "
+        "happen no more, and draws come from a generator of its own; `settings.set(capture_steps=False)` continues as Pyro does"
     ),
     "pyro.infer.JitTrace_ELBO": "it is Trace_ELBO: steps are captured wherever they can be",
     "pyro.infer.TraceGraph_ELBO": (

@@ -16,7 +16,7 @@ from sursum.common.other_libraries import answers
 from sursum.common.reprs import call_text
 from sursum.common.settings import check_setting, optional_seed, real_number, settle, whole_number
 from sursum.common.user_frame import warn
-from sursum.compiler.engine import check_engine
+from sursum.compiler.engine import DENSITY_ENGINES, check_engine
 from sursum.core.calling import refuse_shadowed
 from sursum.distributed.division import seed_of_all
 from sursum.distributed.gradients import together
@@ -81,8 +81,10 @@ class SGMCMC:
         jitter: the width of U(-jitter, jitter), added to the start of every chain, in unconstrained coordinates.
         cycles: the number of cycles after the warm-up.
         exploration: the share of a cycle without noise.
-        engine: "torch": the captured operators; "eager": the program itself; None: the captured ones where it can be captured.
-            The posterior says which it was.
+        engine: what computes the gradients. "native": C; "torch": the captured operators; "eager": the program itself. None
+            chooses by a fixed rule, and the posterior says which it was: C where chains are run one by one, the program is
+            small, its data are no loader and there are at least a thousand steps, otherwise the captured operators where it
+            can be captured.
         checkpoint: a file that `run` writes every `checkpoint_every` steps of the chains, and at the end; `resume` goes on from
             it. It has the draws so far.
         checkpoint_every: steps between checkpoints.
@@ -151,7 +153,7 @@ class SGMCMC:
         real_number("jitter", self.jitter, SamplingError, "0 starts at the trained weights", least=0)
         whether = "True, False or None"
         check_setting("together", self.together in (None, True, False), self.together, whether, SamplingError, "leave it out")
-        check_engine(self.engine, SamplingError, (None, "torch", "eager"))
+        check_engine(self.engine, SamplingError, DENSITY_ENGINES)
         settle(self, {"checkpoint_every": check_checkpoint(self.checkpoint, self.checkpoint_every, SamplingError)})
 
     def run(self, *args: Any, **kwargs: Any) -> Posterior:
@@ -193,7 +195,18 @@ class SGMCMC:
         rng_seed = seed_of_all(self.dynamics.model, own)
         title = type(self.dynamics).__name__
         model = self.dynamics.model
-        target = Target(model, args, kwargs, init=self.init, rng_seed=rng_seed, title=title, engine=self.engine, divides=True)
+        steps = sum(1 for _ in self._plan())  # in C one chain after another, which gains nothing over all in one pass of torch
+        target = Target(
+            model,
+            args,
+            kwargs,
+            init=self.init,
+            rng_seed=rng_seed,
+            title=title,
+            engine=self.engine,
+            num_steps=steps if self.num_chains == 1 or self.together is False else 0,
+            divides=True,
+        )
         streams = [derive(rng_seed, NOISE, chain) for chain in range(self.num_chains)]
         with together(lambda: target.gradients):
             at_once = self._at_once(target)
@@ -217,6 +230,10 @@ class SGMCMC:
         if self.num_chains == 1 or self.together is False:
             return False
         if target.gradients is not None:  # over ranks, which add the gradients of one chain up
+            return False
+        if target.engine == "native":
+            if self.together:
+                raise SamplingError("the chains cannot take their steps together in C. Leave `together` out, or `engine`.")
             return False
         if self.together is None and target.dim > TOGETHER:
             return False

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sursum.common.reprs import call_text
 from sursum.common.settings import optional_seed, settle, whole_number
-from sursum.compiler.engine import check_engine
+from sursum.compiler.engine import DENSITY_ENGINES, check_engine
 from sursum.core.calling import check_program, refuse_shadowed
 from sursum.distributed.division import seed_of_all
 from sursum.distributed.gradients import together
@@ -58,8 +58,9 @@ class SWAG:
         num_samples: independent draws, as one chain.
         seed: an integer of at least 0; None takes one from torch's global generator, which is otherwise left alone.
         init: where to start, as for `Fit`.
-        engine: "torch": the captured operators; "eager": the program itself; None: the captured ones where it can be captured.
-            The posterior says which it was.
+        engine: what computes the gradients. "native": C; "torch": the captured operators; "eager": the program itself. None
+            chooses by a fixed rule, and the posterior says which it was: C where the program is small, its data are no loader
+            and there are at least a thousand steps, otherwise the captured operators where it can be captured.
         checkpoint: a file that `run` writes every `checkpoint_every` steps, and after the last; `resume` goes on from it.
         checkpoint_every: steps between checkpoints.
 
@@ -109,7 +110,7 @@ class SWAG:
         settle(self, {**whole, "seed": optional_seed(self.seed, OptimisationError)})
         settle(self, {"optim": as_optim(self.optim, OptimisationError)})
         settle(self, {"checkpoint_every": check_checkpoint(self.checkpoint, self.checkpoint_every, OptimisationError)})
-        check_engine(self.engine, OptimisationError, (None, "torch", "eager"))
+        check_engine(self.engine, OptimisationError, DENSITY_ENGINES)
         if self.num_steps // self.every < 2:
             raise OptimisationError(
                 f"{self.num_steps} steps give {self.num_steps // self.every} iterates, one of every {self.every}, but at least "
@@ -159,6 +160,7 @@ class SWAG:
             rng_seed=rng_seed,
             title="SWAG",
             engine=self.engine,
+            num_steps=self.num_warmup + self.num_steps,
             parameters=True,
             divides=True,
         )

@@ -41,7 +41,9 @@ from sursum.posterior.assemble import Subject
 from sursum.posterior.init import Init, buffers_by_name, check_names, values_by_name
 from sursum.training import Graded, TrainingStep
 from sursum.training.loader import Batches, count_rows, is_loader
+from sursum.training.packed import Packed, packed
 from sursum.training.seeds import SET_UP, STEP, derive
+from sursum.training.work import Work, in_c
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,9 @@ class Target:
         init: where the latent sites start: values by name. Others start at the program's own values, or at 0.
         rng_seed: of the first run.
         title: the method, for warnings.
-        engine: "torch" or "eager"; None: the captured operators where the program can be captured.
+        engine: "native", "torch" or "eager"; None: C by the fixed rule of `training.work`, otherwise the captured operators
+            where the program can be captured.
+        num_steps: how many steps are to be taken.
         parameters: whether parameters are coordinates too, with a flat prior and no Jacobian.
         divides: whether the method is run by all ranks together, where the program is divided over ranks.
 
@@ -83,6 +87,7 @@ class Target:
         rng_seed: int = 0,
         title: str,
         engine: str | None = None,
+        num_steps: int = 0,
         parameters: bool = False,
         divides: bool = False,
     ) -> None:
@@ -106,7 +111,7 @@ class Target:
         self._ascent = Ascent(values=values)
         passive = Buffers(live=False)
         with seed(rng_seed=derive(rng_seed, SET_UP, 0)), torch.inference_mode(False), torch.enable_grad():
-            with watch_originals() as originals, as_whole(self.model), passive as kept:
+            with watch_originals() as originals, as_whole(self.model), passive as kept, Work() as work:
                 found, _ = self._run(self._ascent, first, self.kwargs)
             originals.check(found)
         check_names(init, tuple(found))
@@ -123,13 +128,21 @@ class Target:
         self._check_loader(found)
         self.shapes = {name: tuple(leaf.shape) for name, leaf in self.leaves.items()}
         self.subsampled = any(frame.length != frame.size for site in found.values() for frame in site.plates)
-        self.step = TrainingStep(self._loss, engine=engine, title=title)
+        self.step = TrainingStep(self._loss, engine=None if engine == "native" else engine, title=title)
         self._divide(first, rng_seed)
+        self._packed: Packed | None = None
+        if engine == "native" or (engine is None and self.loader is None and in_c(work, self.leaves, num_steps)):
+            self._packed = self._compiled(engine)
 
     @property
     def writes(self) -> bool:
         """Whether this process writes the files of a run: alone, or as the first rank."""
         return self.gradients is None or self.gradients.group.rank == 0
+
+    @property
+    def engine(self) -> str:
+        """What computes the gradients."""
+        return self.step.engine if self._packed is None else "native"
 
     @property
     def dim(self) -> int:
@@ -188,6 +201,11 @@ class Target:
             CaptureError: with `at_once`, the step draws numbers, or cannot be mapped.
         """
         seeds = [derive(chain.rng_seed, STEP, number) for chain in chains]
+        if self._packed is not None:
+            with self._explain():
+                graded = [self._packed.graded(row, one) for row, one in zip(q.double().numpy(), seeds, strict=True)]
+            slopes = torch.from_numpy(np.stack([slope for _, slope in graded])).to(q.dtype)
+            return -torch.tensor([loss for loss, _ in graded], dtype=torch.float64), -slopes
         if not at_once:
             found = [
                 self.graded(self.views(row), chain.take(), one, chain.buffers)
@@ -216,6 +234,10 @@ class Target:
         self, values: Mapping[str, Tensor], args: tuple[Any, ...], step_seed: int, buffers: Mapping[str, Tensor]
     ) -> Graded:
         """The negative log density and its gradient, by site; the buffers are updated."""
+        if self._packed is not None:
+            with self._explain():
+                loss, slope = self._packed.graded(self.vector(values).double().numpy(), step_seed)
+            return Graded(torch.tensor(loss, dtype=torch.float64), self.views(torch.from_numpy(slope)))
         # A capture needs tensors that share no memory, as views of one vector do.
         batch = self.step.prepare(self.leaves, args, self.kwargs, seed=step_seed, state=buffers)
         over = self.gradients
@@ -229,6 +251,22 @@ class Target:
             return found
         loss, slopes = over.total(float(found.loss), found.gradients)
         return Graded(found.loss.new_tensor(loss), slopes)
+
+    def _compiled(self, engine: str | None) -> Packed | None:
+        """The gradient in C; None where there is none, and it was not asked for."""
+        try:
+            if self.loader is not None or self._buffers or self.gradients is not None:
+                raise CaptureError(
+                    "engine='native' takes no data loader, no layers in training mode that update their buffers, and no "
+                    "program that is divided over ranks. Leave `engine` out."
+                )
+            run = lambda trained, _: self._loss(trained, {}, self.first, self.kwargs)
+            found = packed(run, self.leaves, None, engine, f"log density for {self.title}")
+        except CaptureError:
+            if engine is not None:
+                raise
+            return None
+        return None if found.function.native is None else found
 
     @contextmanager
     def _explain(self) -> Iterator[None]:
@@ -318,7 +356,7 @@ class Target:
             {name: names for name, names in dims.items() if len(names) <= len(self.shapes[name])},
             {} if partial else observed_values(self.trace),
             Program(self.model, self.first, self.kwargs),
-            self.step.engine,
+            self.engine,
         )
 
     @property

@@ -15,10 +15,6 @@ from sursum.training.compiled_steps import CompiledSteps, loop_rule
 from sursum.training.packed import PackedLoss, packed
 from sursum.training.step import SHAPES, Loss
 from sursum.training.training import Training
-from sursum.training.work import Work, is_large, on_cpu
-
-FEWEST = 1000
-"""From this number of steps on C is chosen: fewer take about as long as building it."""
 
 
 class CompiledAscent:
@@ -96,8 +92,3 @@ class CompiledAscent:
     def _explain(self, batch: Batch | None) -> None:
         self.give()
         self._explanation(batch, self.training.steps)
-
-
-def is_small(work: Work, leaves: Mapping[str, Tensor], num_steps: int) -> bool:
-    """Whether that many steps of a program that does this work are to be taken in C. The rule is fixed, as that of `SVI`."""
-    return num_steps >= FEWEST and on_cpu(leaves) and not is_large(work, leaves)

@@ -38,13 +38,13 @@ from sursum.handlers import ParamStore, seed, trace
 from sursum.handlers.buffers import Buffers
 from sursum.handlers.enumerate.enumerated import Enumerated, Plan
 from sursum.optim import Optim, advance_schedule
-from sursum.optimise.compiled_ascent import CompiledAscent, is_small
+from sursum.optimise.compiled_ascent import CompiledAscent
 from sursum.optimise.fit_result import started, with_buffers
 from sursum.training import TrainingStep, seeds
 from sursum.training.batch import Batch
 from sursum.training.loader import Batches, count_rows, is_loader
 from sursum.training.rows import Rows, check_global, find_rows
-from sursum.training.work import Work
+from sursum.training.work import Work, in_c
 
 SILENT = NoProgress()
 _TOGETHER = 1000
@@ -254,7 +254,7 @@ class Climb:
         """
         # Fetching a batch of a loader takes longer than a step, and its last one is another function.
         by_rule = engine is None and self.batches is None
-        if not (engine == "native" or (by_rule and is_small(self._work, self.leaves, num_steps))):
+        if not (engine == "native" or (by_rule and in_c(self._work, self.leaves, num_steps))):
             return None
         try:
             if self.buffers:

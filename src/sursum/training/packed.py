@@ -15,9 +15,10 @@ from sursum.compiler.capture.capture import Capture
 from sursum.compiler.check.faithful import check_seen
 from sursum.compiler.function import Function, Inputs
 from sursum.core.calling import valued
+from sursum.errors import DensityError
 from sursum.training.batch import Batch
-from sursum.training.indices import Request, Subsamples, draw_indices
-from sursum.training.noise import Noise
+from sursum.training.indices import Request, Subsamples, choose_rows, draw_indices
+from sursum.training.noise import Noise, block
 from sursum.training.training import check_depends
 
 Array = NDArray[np.float64]
@@ -84,6 +85,21 @@ class Packed:
             parts[name] = flat[at : at + leaf.numel()].reshape(leaf.shape)
             at += leaf.numel()
         return parts
+
+    def graded(self, point: Array, seed: int) -> tuple[float, Array]:
+        """The loss without a batch and its gradient at λ, with the draws of a seed and the subsamples of a step of that seed.
+
+        Raises:
+            DensityError: a check of arguments fails.
+        """
+        native = self.function.native
+        assert native is not None
+        drawn = [block(self.kinds, 1, seed).numpy()[0]] if self.kinds else []
+        row = np.concatenate([point, *drawn, *choose_rows(self.requests, seed)])
+        loss, slope = native.outputs(row)
+        if np.isnan(loss[0]) and not native.holds(row):
+            raise DensityError("a check of arguments fails, so the loss is not defined at these parameters.")
+        return float(loss[0]), slope
 
     def loss_and_grad(self, q: Tensor) -> tuple[float, Tensor]:
         """The loss and its gradient at q, by the available engine."""

@@ -20,6 +20,9 @@ PRODUCTS = 2_000_000
 #: From this number of trained values on they are kept in the program's own precision, which takes half the memory.
 TRAINED = 100_000
 
+#: From this number of steps on C is chosen: fewer take about as long as building it.
+FEWEST = 1000
+
 _PRODUCTS = {
     aten.mm.default: (0, 1),
     aten.bmm.default: (0, 1),
@@ -59,6 +62,11 @@ class Work(TorchDispatchMode):
 def is_large(work: Work, trained: Mapping[str, Tensor]) -> bool:
     """Whether torch runs the steps of programs that do this work rather than C. The rule is fixed: a seed gives one run."""
     return work.products > PRODUCTS or sum(tensor.numel() for tensor in trained.values()) > TRAINED
+
+
+def in_c(work: Work, trained: Mapping[str, Tensor], num_steps: int) -> bool:
+    """Whether that many steps of programs that do this work are to be taken in C, where they have no data loader."""
+    return num_steps >= FEWEST and on_cpu(trained) and not is_large(work, trained)
 
 
 def on_cpu(tensors: Mapping[str, Tensor]) -> bool:

@@ -17,7 +17,8 @@ from sursum.compat.pyro.store import leaves_of
 from sursum.errors import OptionError, VariationalError
 
 THEMSELVES = 32
-"""How many steps run the programs themselves, and so have Pyro's draws at a seed: a capture costs about as much."""
+"""How many steps run the programs themselves, and so have Pyro's draws at a seed. A capture takes as long: 32 of them for a
+logistic regression, 34 for a network of 601 weights. `su.infer.SVI.step` captures at the first call."""
 
 
 class SVI:
