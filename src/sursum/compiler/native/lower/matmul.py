@@ -67,10 +67,9 @@ def _flat(ref: Ref) -> tuple[str, int] | None:
 def _by_registers(low: Lowering, a: Ref, b: Ref, out: Ref) -> None:
     """out = a·b by a function of ours"""
     row = out if out.stride == (out.size[1], 1) else low.new(out.size)
-    room = low.new(b.size) if b.stride[1] != 1 else None
+    room = [low.new(b.size)] if b.stride[1] != 1 else []
     (m, k), n = a.size, b.size[1]
-    room_of = [] if room is None else [room]
-    low.call(row, "su_product", m, n, k, a, *a.stride, b, *b.stride, row, *(room_of or [0]), also=room_of)
+    low.call(row, "su_product", m, n, k, a, *a.stride, b, *b.stride, row, room[0] if room else 0, also=room)
     if row is not out:
         low.define(out, low.load(row))
 
