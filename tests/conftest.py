@@ -32,7 +32,7 @@ def pytest_collection_finish():
 
 @pytest.fixture(autouse=True)
 def compiled_anew(request):
-    """No test depends on what another one has compiled; most look at compilations, and those marked `reuse` at what is kept."""
+    """No test depends on what another has compiled; most look at compilations, and those marked `reuse` use what is kept."""
     # Imported here, by the processes that run tests: the one that hands them out needs no torch, and would keep them waiting.
     import torch
 

@@ -11,7 +11,7 @@ import sursum as su
 import sursum.distributions as dist
 from sursum.mcmc import MCMC, NUTS
 
-SETTINGS = {"num_warmup": 200, "num_samples": 300, "num_chains": 2, "seed": 1, "progress": False, "engine": "torch"}
+SETTINGS = {"num_warmup": 200, "num_samples": 300, "num_chains": 2, "seed": 1, "progress": False}
 
 
 def location(y):

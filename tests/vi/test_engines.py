@@ -139,6 +139,7 @@ PARTICLES = {"one": Trace_ELBO(), "three": RenyiELBO(0.3, num_particles=3)}
 EACH = [(name, "one") for name in OPTIMISERS]
 
 
+@pytest.mark.reuse  # of the same programs, again and again
 @pytest.mark.parametrize(
     ("optim", "particles"), few([*EACH, *((name, "three") for name in OPTIMISERS)], [*EACH, ("Adam", "three")])
 )
@@ -169,6 +170,7 @@ KEEPING = [
 ]
 
 
+@pytest.mark.reuse  # of the same programs, again and again
 @pytest.mark.parametrize(("optim", "engine"), few(KEEPING, [("Adam", "native"), ("clipped", "native"), ("momentum", "torch")]))
 def test_a_compiled_run_that_was_killed_and_resumed_equals_one_that_was_not(optim, engine, tmp_path):
     def svi(seed):
@@ -186,6 +188,7 @@ def test_a_compiled_run_that_was_killed_and_resumed_equals_one_that_was_not(opti
         assert torch.equal(second.params.unconstrained[name], leaf)
 
 
+@pytest.mark.reuse  # of the same programs, again and again
 def test_going_back_to_a_file_in_the_middle_of_a_run_repeats_it(tmp_path):
     svi = SVI(small, autoguide.AutoNormal(small), su.optim.Adam(lr=0.01), seed=3)
     svi.run(10)
@@ -202,6 +205,7 @@ def test_going_back_to_a_file_in_the_middle_of_a_run_repeats_it(tmp_path):
     assert torch.equal(other.run(20).losses, once)
 
 
+@pytest.mark.reuse  # of the same programs, again and again
 def test_a_run_in_pieces_is_the_run_in_one():
     runs = [SVI(small, autoguide.AutoNormal(small), su.optim.Adam(lr=0.01), seed=3) for _ in range(2)]
     runs[0].run(40)

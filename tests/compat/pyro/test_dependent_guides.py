@@ -46,7 +46,7 @@ def test_bounds_at_the_exact_posterior_are_the_evidence(make, values):
     pyro.clear_param_store()
     pyro.set_rng_seed(0)
     svi = infer.SVI(model, make(model), pyro.optim.Adam({"lr": 0.02}), infer.Trace_ELBO())
-    losses = [svi.step() for _ in range(300)]
+    losses = [svi.step() for _ in range(150)]
     assert sum(losses[-50:]) < sum(losses[:50])
     for name, value in values.items():
         begin = "" if issubclass(make, autoguide.AutoMessenger) else f"{make.__name__}."
