@@ -73,9 +73,13 @@ def test_other_kernels_sample_the_posterior(monkeypatch, native_gaussian, kernel
     assert 0.6 < posterior.stats["acceptance_rate"].mean() < 0.99
 
 
+# Equal bits, or other ones, need no long chains.
+FEW = {"num_warmup": 30, "num_samples": 30}
+
+
 @short
 def test_same_seed_same_bits_whatever_the_cores(sampler, gaussian):
-    runs = [sampler(gaussian(), num_chains=3, seed=11, cores=cores).run() for cores in (1, 2, 3)]
+    runs = [sampler(gaussian(), num_chains=3, seed=11, cores=cores, **FEW).run() for cores in (1, 2, 3)]
     for other in runs[1:]:
         np.testing.assert_array_equal(runs[0].unconstrained, other.unconstrained)
         np.testing.assert_array_equal(runs[0].warmup.unconstrained, other.warmup.unconstrained)
@@ -85,20 +89,20 @@ def test_same_seed_same_bits_whatever_the_cores(sampler, gaussian):
 
 @short
 def test_chain_k_of_two_is_chain_k_of_four(sampler, gaussian):
-    two, four = (sampler(gaussian(), num_chains=n, seed=5).run() for n in (2, 4))
+    two, four = (sampler(gaussian(), num_chains=n, seed=5, **FEW).run() for n in (2, 4))
     np.testing.assert_array_equal(two.unconstrained, four.unconstrained[:2])
     assert not np.array_equal(four.unconstrained[2], four.unconstrained[3])
 
 
 @short
 def test_other_seeds_give_other_chains(sampler, gaussian):
-    zero, one = (sampler(gaussian(), seed=seed).run() for seed in (0, 1))
+    zero, one = (sampler(gaussian(), seed=seed, **FEW).run() for seed in (0, 1))
     assert not np.isclose(zero.unconstrained[1], one.unconstrained[0]).any()
 
 
 @short
 def test_run_may_be_called_again(sampler, gaussian):
-    mcmc = sampler(gaussian(), seed=2)
+    mcmc = sampler(gaussian(), seed=2, **FEW)
     np.testing.assert_array_equal(mcmc.run().unconstrained, mcmc.run().unconstrained)
 
 
@@ -106,14 +110,14 @@ def test_run_may_be_called_again(sampler, gaussian):
 def test_a_seed_leaves_torchs_generator_alone_and_none_draws_from_it(sampler, gaussian):
     torch.manual_seed(4)
     before = torch.get_rng_state()
-    sampler(gaussian(), seed=2).run()
+    sampler(gaussian(), seed=2, **FEW).run()
     assert torch.equal(torch.get_rng_state(), before)
-    first = sampler(gaussian(), seed=None).run()
+    first = sampler(gaussian(), seed=None, **FEW).run()
     assert not torch.equal(torch.get_rng_state(), before)
-    second = sampler(gaussian(), seed=None).run()
+    second = sampler(gaussian(), seed=None, **FEW).run()
     assert not np.array_equal(first.unconstrained, second.unconstrained)
     torch.set_rng_state(before)
-    np.testing.assert_array_equal(first.unconstrained, sampler(gaussian(), seed=None).run().unconstrained)
+    np.testing.assert_array_equal(first.unconstrained, sampler(gaussian(), seed=None, **FEW).run().unconstrained)
 
 
 @short
@@ -182,11 +186,11 @@ def test_a_program_without_its_kernel():
 @short
 def test_init_is_used_exactly(sampler, gaussian):
     density = gaussian()
-    posterior = sampler(density, init=[0.25, 0.5], cores=1).run()
+    posterior = sampler(density, init=[0.25, 0.5], cores=1, **FEW).run()
     assert all(np.array_equal(q, [0.25, 0.5]) for q in density.evaluations[:2])
     given = posterior.unconstrained[:, -1]
     again = gaussian()
-    sampler(again, init=given, cores=1).run()
+    sampler(again, init=given, cores=1, **FEW).run()
     assert np.array_equal(again.evaluations[0], given[0])
 
 

@@ -14,7 +14,7 @@ from sursum.errors import DensityError
 from sursum.handlers.enumerate.elimination import log_sum
 from sursum.infer import LogDensity
 
-FAST, MANY, MOST = 15, 1500, 200
+FAST, MANY, MOST = 10, 1500, 200
 """Programs of a usual run, of a slow one, and the assignments that a program may have."""
 
 QUIET = {"deadline": None, "suppress_health_check": list(HealthCheck), "database": None, "derandomize": True}
