@@ -3,7 +3,7 @@
     python -m benchmarks.training [--peers PYTHON] [task ...]        # from the repository's root
 
 MAP and mean field of logistic regression, a small network, a small transformer and perceptrons of 1e5, 1e6 and 1e7 weights (of
-784 inputs, batches of 128 of 6,000 rows), SGLD of the perceptrons, and a variational autoencoder. The two loops alternate, and
+784 inputs, batches of 128 of 60,000 rows), SGLD of the perceptrons, and a variational autoencoder. The two loops alternate, and
 the median of each is taken, since other work on the machine would otherwise count against one of them. Of small models many
 steps in one call (`svi.run` with a subsampling plate) are timed as well. PYTHON is an interpreter that has Pyro and NumPyro:
 `training_peers.py` runs the same in it. After each perceptron: seconds of `svi.sample(20)`, and what the mean-field loops add

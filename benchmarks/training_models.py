@@ -92,14 +92,14 @@ TASKS = {
             "10-50-1", lambda: nn.Sequential(nn.Linear(10, 50), nn.Tanh(), nn.Linear(50, 1)), "normal", 20_000, 100, 200, True
         ),
         Task("transformer", Transformer, "categorical", 6000, 64, 10),
-        Task("1e5", perceptron(110), "categorical", 6000, 128, 20),
-        Task("1e6", perceptron(600), "categorical", 6000, 128, 8),
-        Task("1e7", perceptron(2800), "categorical", 6000, 128, 2),
+        Task("1e5", perceptron(110), "categorical", 60_000, 128, 20),
+        Task("1e6", perceptron(600), "categorical", 60_000, 128, 8),
+        Task("1e7", perceptron(2800), "categorical", 60_000, 128, 2),
     )
 }
 
 #: Of the variational autoencoder.
-PIXELS, HIDDEN, LATENT, IMAGES, IMAGES_BATCH, IMAGES_STEPS = 784, 200, 20, 6000, 128, 20
+PIXELS, HIDDEN, LATENT, IMAGES, IMAGES_BATCH, IMAGES_STEPS = 784, 200, 20, 60_000, 128, 20
 
 
 class Encoder(nn.Module):
