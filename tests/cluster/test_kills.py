@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
+from tests.support.local_ray import local_ray
 from tests.support.row_regression import X, Y, regression
 
 import sursum as su
@@ -71,14 +72,8 @@ def test_local_workers(undisturbed, seed, tmp_path):
 
 @pytest.fixture(scope="module")
 def ray():
-    package = pytest.importorskip("ray")
-    with pytest.MonkeyPatch.context() as patch:
-        # Otherwise they have a niceness of 15, and beside other tests do not get to import PyTorch.
-        patch.setenv("RAY_worker_niceness", str(os.nice(0)))
-        patch.setenv("RAY_worker_register_timeout_seconds", "600")
-        package.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    with local_ray():
         yield su.cluster.Ray()
-        package.shutdown()
 
 
 @pytest.mark.parametrize("seed", range(3))

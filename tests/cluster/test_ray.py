@@ -7,6 +7,7 @@ import signal
 
 import numpy as np
 import pytest
+from tests.support.local_ray import local_ray
 
 from sursum.cluster import Lost, Ray
 from sursum.errors import OptionError
@@ -16,9 +17,8 @@ ray = pytest.importorskip("ray")
 
 @pytest.fixture(scope="module")
 def place():
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    yield Ray()
-    ray.shutdown()
+    with local_ray():
+        yield Ray()
 
 
 @pytest.mark.slow

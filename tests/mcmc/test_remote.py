@@ -13,6 +13,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from tests.support.local_ray import local_ray
 from tests.support.row_regression import X, Y, regression
 
 import sursum as su
@@ -164,15 +165,11 @@ def test_discrete_sites_are_drawn_at_workers_too():
 
 
 @pytest.mark.slow
-def test_ray_gives_the_same_draws(here, tmp_path):
-    ray = pytest.importorskip("ray")
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    try:
+def test_ray_gives_the_same_draws(here):
+    with local_ray():
         same(MCMC(NUTS(regression), **SETTINGS, on=su.cluster.Ray()).run(X, Y), here)
         gibbs = DiscreteGibbs(NUTS(counts))
         same(MCMC(gibbs, **SETTINGS, on=su.cluster.Ray()).run(SEEN), MCMC(gibbs, **SETTINGS).run(SEEN))
-    finally:
-        ray.shutdown()
 
 
 def test_what_cannot_be_done_is_said():
