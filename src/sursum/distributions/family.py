@@ -12,7 +12,7 @@ from torch.distributions import Distribution, constraints
 
 from sursum.common.precision import default_dtype
 from sursum.distributions.fluent import Fluent
-from sursum.distributions.rebuild import tensors
+from sursum.distributions.rebuild import floating_dtype, tensors
 from sursum.distributions.shapes import broadcast_shapes
 from sursum.distributions.written import KEY
 
@@ -59,9 +59,7 @@ class Family(Fluent, _Expanded):
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:
             self._validate_sample(value)
-        if not value.is_floating_point():
-            value = value.to(default_dtype())
-        return self._log_density(value)
+        return self._log_density(as_floating(value, self))
 
     def _log_density(self, value: Tensor) -> Tensor:
         raise NotImplementedError
@@ -78,6 +76,16 @@ class Family(Fluent, _Expanded):
     def _radius(self, value: Tensor) -> Tensor | None:
         """How far around a value the density is analytic, at least; None where that is not known. `narrow.py` asks."""
         return None
+
+
+def as_floating(value: Tensor, fn: Distribution) -> Tensor:
+    """A value as numbers of the precision of a distribution's arguments: a formula of integers has torch's default dtype.
+
+    Example:
+        >>> as_floating(torch.tensor([1, 2]), torch.distributions.Poisson(torch.tensor(1.5, dtype=torch.float64)))
+        tensor([1., 2.], dtype=torch.float64)
+    """
+    return value if value.is_floating_point() else value.to(floating_dtype(fn) or default_dtype())
 
 
 def promote(arguments: Mapping[str, Any]) -> dict[str, Any]:

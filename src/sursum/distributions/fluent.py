@@ -46,6 +46,11 @@ class Fluent(Written):
         """Independent copies in new leftmost batch dimensions of shape `sample_shape`."""
         return self.expand(torch.Size(sample_shape) + self.batch_shape)  # type: ignore[attr-defined]
 
+    def _validate_sample(self, value: Tensor) -> None:
+        """torch's check, whose constraints of vectors fail where there are no values."""
+        if not isinstance(value, Tensor) or value.numel():
+            super()._validate_sample(value)  # type: ignore[misc]
+
     def mask(self, mask: Tensor | bool) -> Masked:
         """The same distribution with a log density of zero where `mask`, broadcast with the batch shape, is False."""
         return Masked(self, mask)

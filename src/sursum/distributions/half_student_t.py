@@ -7,9 +7,10 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.distributions import StudentT, constraints
+from torch.distributions import constraints
 
 from sursum.distributions.family import Family
+from sursum.distributions.standard import StudentT
 from sursum.distributions.tails import Tails, log_mass, log_tails
 
 

@@ -15,8 +15,17 @@ from torch.nn.functional import logsigmoid
 
 from sursum.common.torch_private import sample_dirichlet
 from sursum.distributions.complement import complement
+from sursum.distributions.family import as_floating
 from sursum.distributions.fluent import Fluent
+from sursum.distributions.log_gamma import log_beta
 from sursum.distributions.logits import Logs, LogsOfCategorical, Odds, pick
+
+
+class _OfIntegers(td.Distribution):
+    """Mixin of those whose formulas lose digits of integers."""
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        return super().log_prob(as_floating(value, self))
 
 
 class Bernoulli(Fluent, Odds, td.Bernoulli):
@@ -40,7 +49,7 @@ class Beta(Fluent, td.Beta):
         return _shares(self._dirichlet, sample_shape).select(-1, 0)
 
 
-class Binomial(Fluent, Odds, td.Binomial):
+class Binomial(Fluent, Odds, _OfIntegers, td.Binomial):
     """`torch.distributions.Binomial`."""
 
 
@@ -89,7 +98,7 @@ class Exponential(Fluent, td.Exponential):
     """`torch.distributions.Exponential`."""
 
 
-class FisherSnedecor(Fluent, td.FisherSnedecor):
+class FisherSnedecor(Fluent, _OfIntegers, td.FisherSnedecor):
     """`torch.distributions.FisherSnedecor`."""
 
 
@@ -169,7 +178,7 @@ class Laplace(Fluent, td.Laplace):
     """`torch.distributions.Laplace`."""
 
 
-class LogNormal(Fluent, td.LogNormal):
+class LogNormal(Fluent, _OfIntegers, td.LogNormal):
     """`torch.distributions.LogNormal`."""
 
 
@@ -193,7 +202,7 @@ class MultivariateNormal(Fluent, td.MultivariateNormal):
     """`torch.distributions.MultivariateNormal`."""
 
 
-class NegativeBinomial(Fluent, Odds, td.NegativeBinomial):
+class NegativeBinomial(Fluent, Odds, _OfIntegers, td.NegativeBinomial):
     """`torch.distributions.NegativeBinomial`."""
 
 
@@ -220,7 +229,7 @@ class Pareto(Fluent, td.Pareto):
     """`torch.distributions.Pareto`."""
 
 
-class Poisson(Fluent, td.Poisson):
+class Poisson(Fluent, _OfIntegers, td.Poisson):
     """`torch.distributions.Poisson`."""
 
 
@@ -241,7 +250,18 @@ class RelaxedOneHotCategorical(Fluent, td.RelaxedOneHotCategorical):
 
 
 class StudentT(Fluent, td.StudentT):
-    """`torch.distributions.StudentT`."""
+    r"""`torch.distributions.StudentT`, whose density in torch loses its digits to those of large degrees of freedom.
+
+    .. math:: \log p(x) = -\tfrac{\nu + 1}{2} \log(1 + z^2 / \nu) - \log B(\nu / 2, \tfrac12) - \tfrac12 \log \nu - \log s
+    """
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        if self._validate_args:
+            self._validate_sample(value)
+        z = (value - self.loc) / self.scale
+        half = self.df / 2
+        norm = log_beta(half, torch.full_like(half, 0.5)) + self.df.log() / 2 + self.scale.log()
+        return -(half + 0.5) * torch.log1p(z.square() / self.df) - norm
 
 
 class TransformedDistribution(Fluent, td.TransformedDistribution):
@@ -285,4 +305,14 @@ class VonMises(Fluent, td.VonMises):
 
 
 class Weibull(Fluent, td.Weibull):
-    """`torch.distributions.Weibull`."""
+    r"""`torch.distributions.Weibull`, whose density in torch is 0 where :math:`(x / s)^k` underflows.
+
+    .. math:: \log p(x) = \log k - \log s + (k - 1) \log(x / s) - (x / s)^k
+    """
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        if self._validate_args:
+            self._validate_sample(value)
+        k, log_size = self.concentration, torch.log(value) - torch.log(self.scale)
+        log_prob: Tensor = torch.log(k) - torch.log(self.scale) + (k - 1) * log_size - torch.exp(k * log_size)
+        return log_prob
