@@ -48,8 +48,7 @@ def share_exponentials(graph: Graph) -> Graph:
             written, parts[first] = made.sum(node)
             nodes += written
         elif first in weights:
-            exponentials, whole = parts[weights[first][0]]
-            nodes.append(replace(node, op=aten.div.Tensor, args=(exponentials, whole), kwargs={}))
+            nodes.append(replace(node, op=aten.mul.Tensor, args=parts[weights[first][0]], kwargs={}))
         else:
             nodes.append(node)
     return replace(graph, values=made.values, nodes=tuple(nodes))
@@ -109,7 +108,10 @@ class _Written:
     nodes: list[Node] = field(default_factory=list)
 
     def sum(self, node: Node) -> tuple[list[Node], tuple[Ref, Ref]]:
-        """A logsumexp written out; and the exponentials above the largest, and what they sum to."""
+        """A logsumexp written out; and the exponentials above the largest, and the reciprocal of their sum.
+
+        The sum is at least one, or 0, infinite or NaN, where a product with its reciprocal is what a quotient is.
+        """
         self.nodes = []
         x, dims, out = refs_of(node)[0], _dims(node), node.outputs[0]
         assert out is not None
@@ -122,9 +124,10 @@ class _Written:
         exponentials = self.call(node, aten.exp.default, (away,), x.size)
         total = self.call(node, aten.sum.dim_IntList, (exponentials, dims, True), wide.size)
         logarithm = self.call(node, aten.log.default, (total,), wide.size)
+        inverse = self.call(node, aten.reciprocal.default, (total,), wide.size)
         narrow = [replace(ref, size=out.size, stride=_without(ref, dims, _keeps(node))) for ref in (logarithm, start)]
         self.nodes.append(Node(aten.add.Tensor, tuple(narrow), {}, (out,), (), node.where))
-        return self.nodes, (exponentials, total)
+        return self.nodes, (exponentials, inverse)
 
     def call(self, node: Node, op: Any, args: tuple[Any, ...], size: tuple[int, ...], dtype: Any = None) -> Ref:
         """A node that makes a new value, of the next number."""
