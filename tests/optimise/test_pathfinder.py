@@ -32,6 +32,27 @@ def test_a_gaussian_posterior(paths, engine):
     assert set(np.unique(found.stats["path"])) <= set(range(paths))
 
 
+def test_discrete_sites_are_summed_out():
+    """The same density as that of the mixture's family, and so the same draws."""
+    y = double([-2.1, -1.8, 1.9, 2.3, 2.0, -2.2, 1.7])
+
+    def mixture(sites):
+        mu = su.sample("mu", dist.Normal(double([-1.0, 1.0]), 1.0).to_event(1))
+        share = su.sample("share", dist.Beta(double(2.0), 2.0))
+        which = dist.Categorical(torch.stack([1 - share, share]))
+        with su.plate("data", len(y)):
+            if sites:
+                su.sample("y", dist.Normal(mu[su.sample("which", which)], 0.5), obs=y)
+            else:
+                su.sample("y", dist.MixtureSameFamily(which, dist.Normal(mu, 0.5)), obs=y)
+
+    summed, family = (Pathfinder(mixture, num_samples=300, seed=0, engine="torch").run(sites) for sites in (True, False))
+    assert "which" not in summed
+    for name in ("mu", "share"):
+        torch.testing.assert_close(summed[name], family[name], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(summed.stats["lp"], family.stats["lp"], rtol=0, atol=1e-5)
+
+
 def test_the_weights_estimate_the_evidence():
     x, y, *_ = regression.problem()
     found = Pathfinder(regression.program, num_samples=500, seed=1).run(x, y)
