@@ -46,7 +46,7 @@ def test_discrete_sites_are_summed_out():
             else:
                 su.sample("y", dist.MixtureSameFamily(which, dist.Normal(mu, 0.5)), obs=y)
 
-    summed, family = (Pathfinder(mixture, num_samples=300, seed=0, engine="torch").run(sites) for sites in (True, False))
+    summed, family = (Pathfinder(mixture, num_samples=300, seed=0).run(sites) for sites in (True, False))
     assert "which" not in summed
     for name in ("mu", "share"):
         torch.testing.assert_close(summed[name], family[name], rtol=0, atol=1e-5)

@@ -106,7 +106,11 @@ def _group_connected(terms: Sequence[Potential], variables: set[Variable]) -> li
 
 
 def _sum_out(terms: Sequence[Potential], local: set[Variable], reduce: Reduce, named: Mapping[int, str]) -> list[Potential]:
-    """The terms with their `local` variables summed out: each time the one with the smallest table."""
+    """The terms with their `local` variables summed out: each time the one with the smallest table.
+
+    So tables are those of opt_einsum's greedy path or smaller, in nearly every product; its paths contract two factors at a
+    time, and here all that depend on a variable are multiplied at once.
+    """
     live = dict(enumerate(terms))
     users: dict[Variable, set[int]] = {}
     for number, one in live.items():
