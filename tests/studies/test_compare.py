@@ -120,7 +120,7 @@ def test_workers_compare_as_this_process_does():
     main = os.getpid()
     with pytest.raises(ArithmeticError, match="elsewhere") as caught:
         su.infer.compare({**programs(), "stuck": stuck}, x, y, plate="data", seed=7, on=su.cluster.Local(num_workers=2))
-    assert caught.value.__notes__ == ["The program was 'stuck'."]
+    assert caught.value.__notes__[-1] == "The program was 'stuck'."
 
 
 def test_what_cannot_be_compared():
