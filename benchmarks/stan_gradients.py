@@ -45,7 +45,7 @@ def microseconds(name: str, data: dict[str, Any]) -> tuple[float, float]:
     def run(seed: int, draws: int) -> tuple[float, float]:
         model = stan.build(program, data=data, random_seed=seed)  # PyStan gives equal draws to equal seeds without drawing
         began = time.perf_counter()
-        fit = model.sample(num_chains=1, num_warmup=100, num_samples=draws, delta=0.95)
+        fit = model.sample(num_chains=1, num_warmup=50, num_samples=draws, delta=0.95, max_depth=5)
         return time.perf_counter() - began, float(fit["n_leapfrog__"].sum())
 
     program = (PROGRAMS / f"{name}.stan").read_text()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 
 import pytest
 import torch
@@ -122,6 +123,15 @@ def test_a_module_that_is_not_here_says_what_to_write(module, said):
 def test_other_missing_modules_are_pythons_matter(module):
     with pytest.raises(ModuleNotFoundError, match=f"No module named '{module}'"):
         importlib.import_module(module)
+
+
+def test_a_finder_that_is_asked_alone_refuses_no_module_that_is_there():
+    (finder,) = [finder for finder in sys.meta_path if type(finder).__name__ == "MissingModules"]
+    assert finder.find_spec("sursum.compat.pyro.contrib") is None
+    assert finder.find_spec("sursum.compat.pyro.contrib.easyguide", ["elsewhere"]) is None
+    assert finder.find_spec("sursum.compat.pyro.not_loaded.below") is None
+    with pytest.raises(MissingImportError):
+        finder.find_spec("sursum.compat.pyro.contrib.gp")
 
 
 # Functions of tensors: the numbers are Pyro 1.9.2's.

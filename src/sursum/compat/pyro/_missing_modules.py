@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
+from importlib.machinery import PathFinder
 from types import ModuleType
 
 from sursum.errors import MissingImportError, MissingNameError
@@ -26,8 +27,11 @@ class MissingModules(MetaPathFinder):
         package, _, name = fullname.rpartition(".")
         if package != self.root and not package.startswith(f"{self.root}."):
             return
+        where = sys.modules.get(package)
+        if where is None or PathFinder.find_spec(fullname, where.__path__) is not None:
+            return  # asked alone, as pytest does, for a module that is there
         # A name that a package computes when asked is an attribute and no module: Python's own error is right.
-        refuse = vars(sys.modules[package]).get("__getattr__")
+        refuse = vars(where).get("__getattr__")
         try:
             if refuse is not None:
                 refuse(name)
