@@ -101,6 +101,7 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
 
 def test_a_tutorial_becomes_a_notebook_with_the_same_program() -> None:
     pytest.importorskip("sphinx")
+    pytest.importorskip("jupytext")
     convert = load("notebooks").notebook
     page = "# T\n\nSee [lift](../lift.md#x), $a$.\n\n```python\nimport sursum\n\nprint(1)\n```\nend\n\n```py\nno\n```\n"
     made = convert(page)

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
 
+import jupytext
 from sphinx.application import Sphinx
 
 FOLDER = "tutorials"
 
 
-def notebook(markdown: str) -> dict[str, Any]:
-    """A page as a notebook (nbformat 4.5): its Python blocks are cells, and so is the text between them."""
-    parts = re.split(r"^```python\n(.*?)^```[ ]*$\n?", markdown, flags=re.MULTILINE | re.DOTALL)  # text, code, text, …
-    cells = []
-    for number, part in enumerate(parts):
-        code = number % 2 == 1
-        source = (part if code else re.sub(r"\[([^]]*)\]\([\w/.-]+\.md(#[\w-]*)?\)", r"\1", part)).strip("\n")
-        if source.strip():
-            cell = {"cell_type": "code" if code else "markdown", "id": f"cell-{number}", "metadata": {}}
-            cell |= {"source": source.splitlines(keepends=True)} | ({"execution_count": None, "outputs": []} if code else {})
-            cells.append(cell)
-    kernel = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
-    return {"cells": cells, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}
+def notebook(markdown: str) -> Any:
+    """A page as a notebook (nbformat 4.5), by jupytext: its Python blocks are cells, and so is the text between them."""
+    text = re.sub(r"\[([^]]*)\]\([\w/.-]+\.md(#[\w-]*)?\)", r"\1", markdown)  # links between pages lead nowhere there
+    made = jupytext.reads(text, fmt="md")
+    for number, cell in enumerate(made.cells):
+        cell.id, cell.metadata = f"cell-{number}", {}  # not a name drawn by chance
+    made.metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+    return made
 
 
 def offer(app: Sphinx, page: str, text: list[str]) -> None:
@@ -41,7 +36,7 @@ def write(app: Sphinx, error: Exception | None) -> None:
         folder = Path(app.outdir) / "notebooks"
         folder.mkdir(exist_ok=True)
         for page in sorted((Path(app.srcdir) / FOLDER).glob("*.md")):
-            (folder / f"{page.stem}.ipynb").write_text(json.dumps(notebook(page.read_text()), indent=1, ensure_ascii=False))
+            (folder / f"{page.stem}.ipynb").write_text(jupytext.writes(notebook(page.read_text()), fmt="ipynb"))
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
