@@ -78,3 +78,11 @@ def test_where_nothing_can_be_locked_everybody_has_it(tmp_path, monkeypatch):
 
     monkeypatch.setattr(fcntl, "flock", refuses)
     assert FileLock.take(tmp_path / "lock").file is None
+
+
+def test_a_child_that_was_forked_meanwhile_does_not_keep_it(tmp_path):
+    lock = FileLock.take(tmp_path / "lock")
+    child = os.dup(lock.file.fileno())  # what a fork leaves in the child: the same open file
+    lock.release()
+    FileLock.take(tmp_path / "lock").release()
+    os.close(child)

@@ -80,6 +80,9 @@ class FileLock:
         """Give it back."""
         if self.file is not None:
             with contextlib.suppress(OSError):
+                # A forked child has the file open too: closing it here would leave the lock to the child.
+                import_module("fcntl").flock(self.file, import_module("fcntl").LOCK_UN)
+            with contextlib.suppress(OSError):
                 self.file.close()
             self.file = None
 
