@@ -88,3 +88,11 @@ def test_a_normalisation_of_logits_takes_them_once():
 def test_a_value_without_a_gradient_stays_one_operator():
     graph = optimise(capture(lambda q: (q.logsumexp(0),), (torch.zeros(3).double(), torch.ones(3).double()), gradient=False))
     assert [node.op.__name__ for node in graph.nodes] == ["logsumexp.default"]
+
+
+@pytest.mark.parametrize("keepdim", [False, True])
+def test_a_sum_of_nothing_stays_as_it_is(keepdim):
+    program = lambda q: torch.logsumexp(q[:0].reshape(3, 0), 1, keepdim=keepdim).exp().sum() + q.sum()
+    graph = optimise(capture(program, (torch.zeros(3).double(), torch.ones(3).double()), gradient=True))
+    value, slope = Replay(graph)(torch.tensor([0.5, 1.0, 2.0]).double())
+    assert (float(value), slope.tolist()) == (3.5, [1.0, 1.0, 1.0])

@@ -2,7 +2,8 @@ r"""The derivative of a logarithm of a sum of exponentials takes the exponential
 
 .. math:: \exp\Bigl(x_i - \log \sum_j e^{x_j}\Bigr) = \frac{e^{x_i - m}}{\sum_j e^{x_j - m}}, \qquad m = \max_j x_j,
 
-so a mixture needs an exponential for each component, and not two.
+so a mixture needs an exponential for each component, and not two. Where the largest is +∞ the weights of other terms above
+709.78 are NaN, where torch has 0; the sum is infinite there, and no density.
 """
 
 from __future__ import annotations
@@ -39,12 +40,12 @@ def share_exponentials(graph: Graph) -> Graph:
             weights[output.value] = total, node
     if not weights:
         return graph
-    made = _Written(dict(graph.values))
+    made, totals = _Written(dict(graph.values)), {total for total, _ in weights.values()}
     nodes: list[Node] = []
     parts: dict[int, tuple[Ref, Ref]] = {}
     for node in graph.nodes:
         first = node.outputs[0].value if node.outputs and node.outputs[0] is not None else -1
-        if first in {total for total, _ in weights.values()}:
+        if first in totals:
             written, parts[first] = made.sum(node)
             nodes += written
         elif first in weights:
@@ -63,7 +64,7 @@ class _Sums:
     def weighs(self, x: Any, total: Any) -> bool:
         """Whether `total` is the sum over x, along dimensions that it is spread over again."""
         node = self.nodes.get(total.value) if isinstance(total, Ref) and isinstance(x, Ref) else None
-        if node is None or refs_of(node)[0] != x:
+        if node is None or refs_of(node)[0] != x or 0 in x.size:  # of nothing there is no largest
             return False
         made = node.outputs[0]
         assert made is not None
@@ -106,6 +107,10 @@ class _Written:
 
     values: dict[int, Value]
     nodes: list[Node] = field(default_factory=list)
+    next: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.next = max(self.values) + 1
 
     def sum(self, node: Node) -> tuple[list[Node], tuple[Ref, Ref]]:
         """A logsumexp written out; and the exponentials above the largest, and the reciprocal of their sum.
@@ -132,8 +137,9 @@ class _Written:
     def call(self, node: Node, op: Any, args: tuple[Any, ...], size: tuple[int, ...], dtype: Any = None) -> Ref:
         """A node that makes a new value, of the next number."""
         dtype = refs_of(node)[0].dtype if dtype is None else dtype
-        value = Value(max(self.values) + 1, math.prod(size), dtype)
+        value = Value(self.next, math.prod(size), dtype)
         self.values[value.id] = value
+        self.next += 1
         made = Ref(value.id, tuple(size), _contiguous(size), 0, dtype)
         self.nodes.append(Node(op, args, {}, (made,), (), node.where))
         return made
