@@ -62,6 +62,7 @@ class Gaussian:
     args: tuple[Any, ...] = ()
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     dims: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: {"pair": ("side",), "y": ("house",)})
+    coords: Mapping[str, Any] = field(default_factory=dict)
     observed: Mapping[str, Tensor] = field(default_factory=lambda: {"y": torch.tensor([1.0, 2.0, 3.0])})
 
     def coordinate_names(self) -> list[str]:

@@ -18,6 +18,7 @@ from sursum.core.runtime import Messenger, handler, perform, required
 from sursum.core.scan import Scan
 from sursum.core.scope import at_site
 from sursum.distributions.fluent import Masked
+from sursum.distributions.standard import Categorical, OneHotCategorical
 from sursum.distributions.supports import holds, support_of
 from sursum.errors import DensityError
 from sursum.handlers.enumerate.elimination import Reduce, eliminate, log_sum, too_large, total
@@ -333,7 +334,7 @@ def _own(site: Sample, variable: Variable) -> Tensor:
     return site.but(mask=None, scale=1.0).log_prob()
 
 
-_BY_LOGITS = td.Categorical.log_prob, td.OneHotCategorical.log_prob
+_BY_LOGITS = tuple(kind.log_prob for kind in (td.Categorical, td.OneHotCategorical, Categorical, OneHotCategorical))
 """Where the log density of all values is what the distribution has already."""
 
 
