@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-PROGRAMS = Path(__file__).parent / "stan"
+PROGRAMS = Path(__file__).parent / "stan_sums"
 #: Draws of the short and of the long run.
 DRAWS = {
     "mixture": (5, 60),
