@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 import warnings
@@ -15,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sursum.common.fingerprint import fingerprint
 from sursum.compiler.scan import rolled
 from sursum.density.log_density import LogDensity
 from sursum.draws.summary import Summary
@@ -73,7 +73,7 @@ class StudyParts:
         settings = {name: getattr(mcmc, name) for name in ("num_warmup", "num_samples", "num_chains", "thin", "seed")}
         settings |= {"kernel": _written(mcmc.kernel)}
         folder.mkdir(parents=True, exist_ok=True)
-        return cls(folder, settings, {number: _key(data) for number, data in items}, mcmc.kernel.model, dict(items))
+        return cls(folder, settings, {number: fingerprint(data) for number, data in items}, mcmc.kernel.model, dict(items))
 
     def read(self) -> Iterator[tuple[int, Summary]]:
         """The summaries that are there already, of data that have not changed."""
@@ -148,34 +148,10 @@ class StudyParts:
         npz.write(first, KIND, VERSION, {"settings": self.settings, "items": items}, arrays)
 
 
-def _key(data: Any) -> str:
-    """A fingerprint of data: tensors and arrays by their bytes, other things by how they are written."""
-    digest = hashlib.blake2b(digest_size=16)
-
-    def add(part: Any) -> None:
-        if isinstance(part, Mapping):
-            for name, value in part.items():
-                digest.update(f"{name}=".encode())
-                add(value)
-        elif isinstance(part, (list, tuple)):
-            digest.update(f"{type(part).__name__}{len(part)}".encode())
-            for value in part:
-                add(value)
-        elif isinstance(part, torch.Tensor) or hasattr(part, "__array__"):
-            array = np.ascontiguousarray(part.detach().cpu().numpy() if isinstance(part, torch.Tensor) else np.asarray(part))
-            digest.update(f"{array.dtype}{array.shape}".encode())
-            digest.update(array.tobytes() if array.dtype != object else repr(array.tolist()).encode())
-        else:
-            digest.update(repr(part).encode())
-
-    add(data)
-    return digest.hexdigest()
-
-
 def _written(kernel: Any) -> str:
     """A kernel with its settings, without its program."""
     inner = getattr(kernel, "kernel", None)
-    metric = kernel.metric if isinstance(kernel.metric, str) else _key(kernel.metric)
+    metric = kernel.metric if isinstance(kernel.metric, str) else fingerprint(kernel.metric)
     sites = f", sites={kernel.sites}" if inner is not None else ""
     kind = type(kernel).__name__ if inner is None else f"{type(kernel).__name__} of {type(inner).__name__}"
     return f"{kind}({', '.join(f'{name}={value}' for name, value in sorted(kernel.fields().items()))}, metric={metric}{sites})"
