@@ -281,6 +281,15 @@ def test_labels_of_approximations():
     assert [one.coords["player"].tolist() for one in found] == [list(HITS.index), list(HITS.index)[::-1]]
 
 
+@pytest.mark.filterwarnings("ignore::sursum.errors.DiagnosticWarning")
+def test_labels_of_noisy_gradients():
+    few = {"num_samples": 2, "seed": 0, "engine": "eager"}
+    chain = su.infer.SGMCMC(su.infer.SGLD(counted, 0.01), num_warmup=0, num_chains=1, **few).run(HITS)
+    swag = su.infer.SWAG(counted, su.optim.Adam({"lr": 0.01}), num_steps=4, every=1, **few).run(hits=HITS[::-1])
+    assert [one.coords["player"].tolist() for one in (chain, swag)] == [list(HITS.index), list(HITS.index)[::-1]]
+    assert list(chain.to_arviz()["posterior"]["player"].values) == list(HITS.index)
+
+
 def test_labels_of_one_of_two_plates_of_a_length_are_not_guessed(labelled):
     density = su.infer.LogDensity(counted, (HITS, 3))
     assert not density.coords

@@ -103,5 +103,24 @@ def test_what_cannot_be_resumed(tmp_path: Path) -> None:
         SGMCMC(SGLD(normalised(), 0.01), num_samples=2, num_warmup=1, num_chains=1).resume(path, X, Y)
     with pytest.raises(StorageError, match="SWAG"):
         su.infer.SWAG(subsampling, su.optim.SGD(lr=0.1)).resume(path, X, Y)
+    once = {"num_samples": 2, "num_warmup": 1, "num_chains": 1}
+    for data in ((X, Y + 100.0), (X, Y.double()), (X[:20], Y[:20])):
+        with pytest.raises(SamplingError, match=r"run\.npz' was written by a run with other data"):
+            SGMCMC(SGLD(subsampling, 0.01), **once).resume(path, *data)
     with pytest.raises(SamplingError, match="`checkpoint` is 3, but must be the path of a file"):
         SGMCMC(SGLD(subsampling, 0.01), checkpoint=3)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("engine", ["torch", "eager"])
+def test_a_run_goes_on_with_its_engine(engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the rule would take another one."""
+    path, settings = tmp_path / "run.npz", {"num_samples": 4, "num_warmup": 6, "num_chains": 1}
+    dynamics = SGLD(subsampling, 0.05)
+    whole = SGMCMC(dynamics, seed=5, engine=engine, **settings).run(X, Y)
+    cut_short(SGMCMC(dynamics, seed=5, engine=engine, checkpoint=path, checkpoint_every=4, **settings), (X, Y), 5, monkeypatch)
+    monkeypatch.setattr("sursum.training.work.FEWEST", 1)
+    again = SGMCMC(dynamics, **settings).resume(path, X, Y)
+    assert again.engine == engine
+    check_equal(again, whole)
+    with pytest.raises(SamplingError, match=f"a run with engine='{engine}', and here it is 'native'"):
+        SGMCMC(dynamics, engine="native", **settings).resume(path, X, Y)

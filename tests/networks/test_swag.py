@@ -143,3 +143,65 @@ def test_a_run_that_was_cut_short_equals_one_that_was_not(tmp_path: Path, monkey
         SWAG(model, optim, **{**settings, "rank": 4}).resume(path, data)
     with pytest.raises(VariationalError, match="saved with the optimiser SGD, but this run has Adam"):
         SWAG(model, su.optim.Adam(lr=0.1), **settings).resume(path, data)
+
+
+def mean(y: Tensor) -> None:
+    mu = su.sample("mu", dist.Normal(torch.zeros((), dtype=torch.float64), 10.0))
+    with su.plate("data", len(y), subsample_size=2) as rows:
+        su.sample("y", dist.Normal(mu, 1.0), obs=y[rows])
+
+
+def averaged(num_steps: int, optim: Any = None, **settings: Any) -> SWAG:
+    optim = su.optim.Adam({"lr": 0.01}) if optim is None else optim
+    return SWAG(mean, optim, num_steps=num_steps, num_warmup=2, every=3, num_samples=3, **settings)
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a run that took eleven steps."""
+    path = tmp_path_factory.mktemp("swag") / "ended.npz"
+    averaged(9, seed=1, engine="torch", checkpoint=path).run(Y)
+    return path
+
+
+def test_a_longer_run_goes_on_with_the_engine_of_the_file(ended: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sursum.training.work.FEWEST", 15)
+    assert averaged(13, seed=1).run(Y).engine == "native", "by the rule, a run of so many steps is in C"
+    again, whole = averaged(13).resume(ended, Y), averaged(13, seed=1, engine="torch").run(Y)
+    assert again.engine == "torch"
+    assert (again.unconstrained == whole.unconstrained).all()
+    with pytest.raises(OptimisationError, match="a run with engine='torch', and here it is 'native'"):
+        averaged(13, engine="native").resume(ended, Y)
+
+
+def test_a_run_of_fewer_steps_than_were_taken(ended: Path) -> None:
+    with pytest.raises(OptimisationError, match=r"has taken 11 steps, more than the 10 .* `num_steps` of at least 9"):
+        averaged(8).resume(ended, Y)
+    assert averaged(9).resume(ended, Y).num_samples == 3
+
+
+def test_a_run_is_resumed_with_its_data_and_its_optimiser(ended: Path) -> None:
+    with pytest.raises(OptimisationError, match="was written by a run with other data"):
+        averaged(13).resume(ended, Y + 100.0)
+    schedule = lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 4, gamma=0.5)
+    for optim, text in (
+        (su.optim.Adam({"lr": 0.05}), r"optim\.lr=0\.01, and here it is 0\.05"),
+        (su.optim.Adam({"lr": 0.01, "betas": (0.9, 0.99)}), r"optim\.betas=\[0\.9, 0\.999\], and here it is \(0\.9, 0\.99\)"),
+        (su.optim.Adam({"lr": 0.01}, clip_norm=1.0), r"optim\.clip_norm=None, and here it is 1\.0"),
+        (su.optim.Adam({"lr": 0.01}, scheduler=schedule), r"optim\.initial_lr=None, and here it is 0\.01"),
+    ):
+        with pytest.raises(OptimisationError, match=text):
+            averaged(13, optim).resume(ended, Y)
+
+
+def test_a_schedule_is_compared_as_it_was_at_the_start(tmp_path: Path) -> None:
+    """By its end it has changed the learning rate."""
+    step_lr = lambda gamma: lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 4, gamma=gamma)
+    optim = {gamma: su.optim.Adam({"lr": 0.01}, scheduler=step_lr(gamma)) for gamma in (0.5, 0.25)}
+    path = tmp_path / "run.npz"
+    averaged(6, optim[0.5], seed=1, checkpoint=path).run(Y)
+    again, whole = averaged(10, optim[0.5], checkpoint=path).resume(path, Y), averaged(10, optim[0.5], seed=1).run(Y)
+    assert (again.unconstrained == whole.unconstrained).all()
+    assert averaged(10, optim[0.5]).resume(path, Y).num_samples == 3  # what a resumed run has written can be resumed too
+    with pytest.raises(OptimisationError, match=r"scheduler\.gamma=0\.5, and here it is 0\.25"):
+        averaged(10, optim[0.25]).resume(path, Y)

@@ -32,7 +32,15 @@ from sursum.networks.target import Target
 from sursum.posterior.assemble import assemble, draws_of, stack_buffers
 from sursum.posterior.init import Init
 from sursum.posterior.posterior import Posterior
-from sursum.training.checkpoint import State, check_checkpoint, check_same_settings, read_state, write_state
+from sursum.training.checkpoint import (
+    State,
+    check_checkpoint,
+    check_same_data,
+    check_same_settings,
+    engine_of,
+    read_state,
+    write_state,
+)
 from sursum.training.seeds import NOISE, derive
 
 KIND = "sursum SGMCMC"
@@ -180,18 +188,19 @@ class SGMCMC:
 
         Raises:
             StorageError: the file is truncated, damaged, of a different kind, or of another program.
-            SamplingError: the run had other settings.
+            SamplingError: the run had other settings, another engine, or other data. The data of a loader are not compared.
         """
         refuse_shadowed(self.dynamics.model, "resume", ["path"])
         return self._run(args, kwargs, read_state(path, KIND))
 
     def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any], state: State | None) -> Posterior:
+        engine = self.engine
         if state is None:
             own = global_seed() if self.seed is None else self.seed
         else:
             with interpreting(state.source, f"a {KIND} file"):
                 check_same_settings(state, self._settings(), SamplingError)
-                own = int(state.note["seed"])
+                own, engine = int(state.note["seed"]), engine_of(state, engine, SamplingError)
         rng_seed = seed_of_all(self.dynamics.model, own)
         title = type(self.dynamics).__name__
         model = self.dynamics.model
@@ -203,7 +212,7 @@ class SGMCMC:
             init=self.init,
             rng_seed=rng_seed,
             title=title,
-            engine=self.engine,
+            engine=engine,
             num_steps=steps if self.num_chains == 1 or self.together is False else 0,
             divides=True,
         )
@@ -254,12 +263,13 @@ class SGMCMC:
         if state is not None:
             with interpreting(state.source, f"a {KIND} file"):
                 check_same_settings(state, self._shape(target, at_once), SamplingError)
+                check_same_data(state, target.data, SamplingError)
                 saved = [State(state.note[str(k)], state.within(f"{k}/")) for k in range(int(state.note["blocks"]))]
 
         def save() -> None:
             if self.checkpoint is not None and target.writes:
-                note = {"settings": {**self._settings(), **self._shape(target, at_once)}, "seed": rng_seed}
-                _save(self.checkpoint, note, blocks)
+                settings = {**self._settings(), **self._shape(target, at_once), "engine": target.engine}
+                _save(self.checkpoint, {"settings": settings, "data": target.data, "seed": rng_seed}, blocks)
 
         for k, one in enumerate(streams):
             within = None if k >= len(saved) else saved[k]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,7 +27,15 @@ from sursum.optim import as_optim
 from sursum.posterior.assemble import assemble, draws_of, stack_buffers
 from sursum.posterior.init import Init
 from sursum.posterior.posterior import Posterior
-from sursum.training.checkpoint import State, check_checkpoint, check_same_settings, read_state, write_state
+from sursum.training.checkpoint import (
+    State,
+    check_checkpoint,
+    check_same_data,
+    check_same_settings,
+    engine_of,
+    read_state,
+    write_state,
+)
 from sursum.training.seeds import DRAW, STEP, derive
 from sursum.training.training import Training
 
@@ -134,7 +142,8 @@ class SWAG:
 
         Raises:
             StorageError: the file is truncated, damaged, or of a different kind.
-            OptimisationError: the run had another `every`, `rank` or `num_warmup`.
+            OptimisationError: the run had another `every`, `rank`, `num_warmup` or `engine`, other options of the optimiser or
+                other data, or it has taken more steps than this one is to have. The data of a loader are not compared.
             VariationalError: it had other parameters, or another optimiser.
         """
         refuse_shadowed(self.model, "resume", ["path"])
@@ -145,12 +154,13 @@ class SWAG:
         return {name: getattr(self, name) for name in ("every", "rank", "num_warmup")}
 
     def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any], state: State | None) -> Posterior:
+        engine = self.engine
         if state is None:
             own = global_seed() if self.seed is None else self.seed
         else:
             with interpreting(state.source, f"a {KIND} file"):
                 check_same_settings(state, self._settings(), OptimisationError)
-                own = int(state.note["training"]["seed"])
+                own, engine = int(state.note["training"]["seed"]), engine_of(state, engine, OptimisationError)
         rng_seed = seed_of_all(self.model, own)
         target = Target(
             self.model,
@@ -159,7 +169,7 @@ class SWAG:
             init=self.init,
             rng_seed=rng_seed,
             title="SWAG",
-            engine=self.engine,
+            engine=engine,
             num_steps=self.num_warmup + self.num_steps,
             parameters=True,
             divides=True,
@@ -179,19 +189,28 @@ class SWAG:
         training, moments = Training(self.optim, rng_seed), Moments(self.rank)
         training.store.unconstrained.update({name: leaf.clone().requires_grad_() for name, leaf in target.leaves.items()})
         training.baselines = target.buffers()
+        training.ready()
+        options, total = training.options(), self.num_warmup + self.num_steps
         if state is not None:
             with interpreting(state.source, f"a {KIND} file"):
+                check_same_data(state, target.data, OptimisationError)
                 training.restore(State(state.note["training"], state.within("training/")))
+                check_same_settings(state, options, OptimisationError)
                 moments.restore(state, target.vector().device)
+            if (taken := training.steps) > total:
+                raise OptimisationError(
+                    f"{os.fspath(state.source)!r} was written by a run that has taken {taken} steps, more than the "
+                    f"{total} that are to be taken here. Resume it with `num_steps` of at least {taken - self.num_warmup}."
+                )
         take = target.batches(rng_seed, training.steps)
 
         def save() -> None:
             if self.checkpoint is not None and target.writes:
-                self._save(self.checkpoint, training, moments)
+                settings = {**self._settings(), "engine": target.engine, **options}
+                self._save(self.checkpoint, {"settings": settings, "data": target.data}, training, moments)
 
-        training.ready()
         try:
-            while training.steps < self.num_warmup + self.num_steps:
+            while training.steps < total:
                 held = {name: leaf.detach() for name, leaf in training.leaves.items()}
                 found = target.graded(held, take(), derive(rng_seed, STEP, training.steps), training.baselines)
                 training.descend(float(found.loss), found.gradients)
@@ -208,9 +227,9 @@ class SWAG:
         save()
         return moments, training.baselines
 
-    def _save(self, path: str | os.PathLike[str], training: Training, moments: Moments) -> None:
+    def _save(self, path: str | os.PathLike[str], note: Mapping[str, Any], training: Training, moments: Moments) -> None:
         inner = training.state()
-        note = {"settings": self._settings(), "training": inner.note, "count": moments.count}
+        note = {**note, "training": inner.note, "count": moments.count}
         tensors = {f"training/{name}": tensor for name, tensor in inner.tensors.items()}
         tensors |= {"mean": moments.mean, "square": moments.square}
         tensors |= {f"deviation/{k}": deviation for k, deviation in enumerate(moments.deviations)}

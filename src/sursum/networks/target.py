@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,14 +18,16 @@ import torch
 from torch import Tensor
 
 from sursum.common.batches import rows_of
+from sursum.common.fingerprint import fingerprint
 from sursum.common.user_frame import warn
 from sursum.core.calling import Program, as_whole, run_program
+from sursum.core.labels import labels_by_plate, labels_of
 from sursum.core.messages import Sample
 from sursum.core.trace import Trace
 from sursum.density.bypassed_module import watch_originals
 from sursum.density.coordinate_names import CoordinateNames
 from sursum.density.dtype_errors import explain_torch_errors
-from sursum.density.layout import observed_values, site_dims
+from sursum.density.layout import observed_values, plate_lengths, site_dims
 from sursum.density.networks import network_weights
 from sursum.density.unconstrain import is_identity
 from sursum.density.unobserved import announce_unobserved, find_unobserved
@@ -143,6 +146,14 @@ class Target:
     def engine(self) -> str:
         """What computes the gradients."""
         return self.step.engine if self._packed is None else "native"
+
+    @cached_property
+    def data(self) -> str:
+        """A fingerprint of the data, by which a checkpoint knows them again: of the arguments, and for those of a loader of how
+        many rows it has. Empty where each rank has rows of its own, and one file is for all."""
+        if self.division is not None and self.division.places is None:
+            return ""
+        return fingerprint([self.rows, self.rest, self.kwargs])
 
     @property
     def dim(self) -> int:
@@ -357,6 +368,7 @@ class Target:
             {} if partial else observed_values(self.trace),
             Program(self.model, self.first, self.kwargs),
             self.engine,
+            {} if self.loader is not None else labels_by_plate(labels_of(self.rest, self.kwargs), plate_lengths(self.trace)),
         )
 
     @property

@@ -65,9 +65,20 @@ def read_state(path: Path, kind: str) -> State:
 
 
 def check_checkpoint(path: Any, every: Any, error: type[SursumError]) -> int:
-    """Check the settings `checkpoint` and `checkpoint_every`, and return the latter."""
+    """Check the settings `checkpoint` and `checkpoint_every`, and return the latter.
+
+    That a file can lie there is checked too: the first one may be written after hours, which would be lost.
+    """
     right = path is None or isinstance(path, (str, os.PathLike))
     check_setting("checkpoint", right, path, "the path of a file", error, "give a name, such as 'run.npz', or leave it out")
+    if path is not None:
+        folder = os.path.dirname(os.path.abspath(path))
+        if not os.path.isdir(folder):
+            raise error(f"`checkpoint` is {os.fspath(path)!r}, but the folder {folder!r} does not exist: create it first.")
+        if os.path.isdir(path):
+            raise error(f"`checkpoint` is {os.fspath(path)!r}, but that is a folder: give the path of a file in it.")
+        if not os.access(folder, os.W_OK):
+            raise error(f"`checkpoint` is {os.fspath(path)!r}, but files in {folder!r} cannot be written: give another folder.")
     return whole_number("checkpoint_every", every, 1, error, "write `checkpoint_every=1000`, say")
 
 
@@ -75,8 +86,32 @@ def check_same_settings(state: State, now: Mapping[str, Any], error: type[Sursum
     """Raise unless a run was saved with the settings that there are now."""
     saved = state.note["settings"]
     for name, value in now.items():
-        if saved.get(name) != value:
+        if saved.get(name) != _as_saved(value):
             raise error(
                 f"{os.fspath(state.source)!r} was written by a run with {name}={saved.get(name)!r}, and here it is {value!r}. "
                 "Resume it with the settings that it had."
             )
+
+
+def engine_of(state: State, asked: str | None, error: type[SursumError]) -> str:
+    """The engine of the run that was cut short, which goes on bit for bit with no other; `asked` is the one of the settings."""
+    saved = str(state.note["settings"]["engine"])
+    if asked is not None:
+        check_same_settings(state, {"engine": asked}, error)
+    return saved
+
+
+def check_same_data(state: State, data: str, error: type[SursumError]) -> None:
+    """Raise unless a run was saved with the data that have this fingerprint."""
+    if state.note["data"] != data:
+        raise error(
+            f"{os.fspath(state.source)!r} was written by a run with other data: the arguments of the program are not those "
+            "that it had. Resume it with them, or run the method on these from the beginning."
+        )
+
+
+def _as_saved(value: Any) -> Any:
+    """A setting as it is read from a file, in which tuples are lists, and the keys of a mapping are strings."""
+    if isinstance(value, Mapping):
+        return {str(key): _as_saved(one) for key, one in value.items()}
+    return [_as_saved(one) for one in value] if isinstance(value, (list, tuple)) else value

@@ -88,6 +88,21 @@ class Training:
                 self.optimizer.add_param_group({"params": [leaf], **(options(name) if callable(options) else {})})
         return self.optimizer
 
+    def options(self) -> dict[str, Any]:
+        """The settings of the optimiser and of its schedule, by name, as they are now: a schedule changes them."""
+        groups = self.ready().state_dict()["param_groups"]
+        names = [""] if len(groups) == 1 else [f"[{k}]" for k in range(len(groups))]
+        found = {
+            f"optim{name}.{key}": value
+            for name, group in zip(names, groups, strict=True)
+            for key, value in _plain(group).items()
+            if key != "params"
+        }
+        found |= {"optim.clip_norm": self.optim.clip_norm, "optim.clip_value": self.optim.clip_value}
+        found["scheduler"] = None if self.scheduler is None else type(self.scheduler).__name__
+        state = {} if self.scheduler is None else _plain(self.scheduler.state_dict())
+        return found | {f"scheduler.{key}": value for key, value in state.items()}
+
     def descend(self, loss: float, gradients: Mapping[str, Tensor | None]) -> None:
         """One step of the optimiser along these gradients; over ranks along their sums."""
         optimizer = self.ready()
