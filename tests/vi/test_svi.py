@@ -86,6 +86,13 @@ def test_the_same_seed_gives_the_same_run_and_the_global_generator_is_left_alone
     assert not torch.equal(runs[0], runs[2])
 
 
+def two_schedules(optimizer):
+    """One after another, the second with numbers as keys of its state."""
+    one = torch.optim.lr_scheduler.ConstantLR(optimizer, 0.1, 3)
+    other = torch.optim.lr_scheduler.MultiStepLR(optimizer, [2, 6], 0.5)
+    return torch.optim.lr_scheduler.SequentialLR(optimizer, [one, other], [8])
+
+
 @pytest.mark.parametrize(
     ("optim", "options"),
     [
@@ -94,6 +101,8 @@ def test_the_same_seed_gives_the_same_run_and_the_global_generator_is_left_alone
         (lambda params: torch.optim.SGD(params, lr=0.01, momentum=0.9), {}),
         (su.optim.ClippedAdam({"lr": 0.05, "lrd": 0.99}), {}),
         (su.optim.Adam(lr=0.05, scheduler=lambda o: torch.optim.lr_scheduler.StepLR(o, 3, 0.5)), {}),
+        (su.optim.Adam(lr=0.05, scheduler=lambda o: torch.optim.lr_scheduler.MultiStepLR(o, [5, 12, 12], 0.5)), {}),
+        (su.optim.Adam(lr=0.05, scheduler=two_schedules), {}),
         (su.optim.Adam(lr=0.05), {"early_stopping": EarlyStopping(window=50)}),
     ],
 )

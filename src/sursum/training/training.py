@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from array import array
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -236,7 +237,7 @@ class Training:
         for place, leaf in enumerate(p for group in self.optimizer.param_groups for p in group["params"]):
             self.optimizer.state[leaf].update(state.get(place, {}))
         if self.scheduler is not None and note["scheduler"] is not None:
-            self.scheduler.load_state_dict(note["scheduler"])
+            self.scheduler.load_state_dict(_as_before(note["scheduler"], self.scheduler.state_dict()))
         self.losses = array("d", tensors["losses"].double().numpy().tobytes())
         self.seed, self.taken = int(note["seed"]), int(note.get("taken", 0))
         self.baselines = self._loaded.within("baseline/")
@@ -273,6 +274,18 @@ def check_slopes(slopes: Mapping[str, Tensor | None]) -> None:
 def _plain(state: Mapping[str, Any]) -> dict[str, Any]:
     """A state without what JSON cannot represent and torch recreates: functions, and methods that it wraps."""
     return {key: float(v) if isinstance(v, Tensor) and v.dim() == 0 else v for key, v in state.items() if not callable(v)}
+
+
+def _as_before(saved: Any, now: Any) -> Any:
+    """A state that was read from JSON, whose keys are strings, with whole numbers as keys where the state now has them."""
+    if isinstance(saved, Mapping) and isinstance(now, Mapping):
+        numbered = bool(now) and all(isinstance(key, int) for key in now)
+        keyed = {int(key) if numbered else key: value for key, value in saved.items()}
+        found = {key: _as_before(value, now.get(key)) for key, value in keyed.items()}
+        return Counter(found) if isinstance(now, Counter) else found
+    if isinstance(saved, list) and isinstance(now, (list, tuple)) and len(saved) == len(now):
+        return [_as_before(one, other) for one, other in zip(saved, now, strict=True)]
+    return saved
 
 
 def _shapes(shapes: Mapping[str, tuple[int, ...]]) -> str:
