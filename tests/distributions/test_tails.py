@@ -7,6 +7,7 @@ import pytest
 import torch
 from mpmath import mp
 from scipy import stats
+from scipy.special import logit
 
 import sursum as su
 import sursum.distributions as dist
@@ -353,3 +354,92 @@ def test_tails_whose_probability_underflows(base, value, below, above):
 def test_a_kumaraswamy_density_next_to_0():
     found = dist.Kumaraswamy(torch.tensor(2.0, dtype=D), 3.0).log_prob(torch.tensor([1e-9, 0.5], dtype=D))
     np.testing.assert_allclose(found, np.log([6e-9, 6 * 0.5 * 0.75**2]), rtol=1e-14)
+
+
+BEYOND = {
+    "AffineBeta": (dist.AffineBeta, (2.0, 3.0, -0.5, 2.0), lambda x, a, b, low, scale: stats.beta.cdf(x, a, b, low, scale)),
+    "Beta": (dist.Beta, (2.0, 3.0), lambda x, a, b: stats.beta.cdf(x, a, b)),
+    "BetaProportion": (dist.BetaProportion, (0.4, 3.0), lambda x, m, n: stats.beta.cdf(x, m * n, (1 - m) * n)),
+    "Cauchy": (dist.Cauchy, (0.2, 1.0), lambda x, loc, scale: stats.cauchy.cdf(x, loc, scale)),
+    "Exponential": (dist.Exponential, (1.3,), lambda x, rate: stats.expon.cdf(x, scale=1 / rate)),
+    "Frechet": (dist.Frechet, (1.0, 2.0), lambda x, scale, a: stats.invweibull.cdf(x, a, scale=scale)),
+    "Gamma": (dist.Gamma, (1.5, 1.0), lambda x, a, rate: stats.gamma.cdf(x, a, scale=1 / rate)),
+    "HalfCauchy": (dist.HalfCauchy, (1.2,), lambda x, scale: stats.halfcauchy.cdf(x, scale=scale)),
+    "HalfNormal": (dist.HalfNormal, (1.2,), lambda x, scale: stats.halfnorm.cdf(x, scale=scale)),
+    "HalfStudentT": (dist.HalfStudentT, (3.0, 1.0), lambda x, df, s: np.maximum(2 * stats.t.cdf(x, df, 0, s) - 1, 0)),
+    "InverseGamma": (dist.InverseGamma, (2.0, 1.0), lambda x, a, rate: stats.invgamma.cdf(x, a, scale=rate)),
+    "InverseGaussian": (dist.InverseGaussian, (1.0, 2.0), lambda x, m, c: stats.invgauss.cdf(x, m / c, scale=c)),
+    "Kumaraswamy": (dist.Kumaraswamy, (2.0, 3.0), lambda x, a, b: 1 - (1 - np.clip(x, 0, 1) ** a) ** b),
+    "Laplace": (dist.Laplace, (0.2, 1.0), lambda x, loc, scale: stats.laplace.cdf(x, loc, scale)),
+    "LogLogistic": (dist.LogLogistic, (1.0, 2.0), lambda x, scale, a: stats.fisk.cdf(x, a, scale=scale)),
+    "LogNormal": (dist.LogNormal, (0.2, 1.0), lambda x, m, s: stats.lognorm.cdf(x, s, scale=np.exp(m))),
+    "Logistic": (dist.Logistic, (0.2, 1.0), lambda x, loc, scale: stats.logistic.cdf(x, loc, scale)),
+    "LogitNormal": (dist.LogitNormal, (0.2, 1.0), lambda x, m, s: stats.norm.cdf(logit(np.clip(x, 0, 1)), m, s)),
+    "Normal": (dist.Normal, (0.2, 1.0), lambda x, loc, scale: stats.norm.cdf(x, loc, scale)),
+    "Pareto": (dist.Pareto, (0.3, 2.0), lambda x, scale, a: stats.pareto.cdf(x, a, scale=scale)),
+    "Rayleigh": (dist.Rayleigh, (1.0,), lambda x, scale: stats.rayleigh.cdf(x, scale=scale)),
+    "StudentT": (dist.StudentT, (3.0, 0.2, 1.0), lambda x, df, loc, scale: stats.t.cdf(x, df, loc, scale)),
+    "Weibull": (dist.Weibull, (2.0, 1.2), lambda x, scale, a: stats.weibull_min.cdf(x, a, scale=scale)),
+}
+
+
+@pytest.mark.parametrize("name", BEYOND)
+def test_finite_bounds_far_beyond_the_support_or_far_out(name):
+    """The distribution is checked: nothing is computed outside its support. And slopes are those of the formula."""
+    kind, arguments, cdf = BEYOND[name]
+    ends = np.array([(-100.0, 0.6), (-1e30, 0.6), (-9.0, 0.6), (0.4, 30.0), (-100.0, 30.0)])
+    mass = lambda v: np.log(cdf(ends[:, 1], *v) - cdf(ends[:, 0], *v))
+    density = lambda v: kind(*(torch.tensor(x, dtype=D) for x in v)).log_prob(torch.tensor(0.5, dtype=D)).numpy()
+    for dtype, close in ((D, {"rtol": 1e-6, "atol": 1e-7}), (torch.float32, {"rtol": 2e-4, "atol": 2e-5})):
+        given = [torch.full((len(ends),), x, dtype=dtype, requires_grad=True) for x in arguments]
+        bounds = torch.tensor(ends, dtype=dtype)
+        truncated = dist.Truncated(kind(*given), bounds[:, 0], bounds[:, 1]).log_prob(torch.tensor(0.5, dtype=dtype))
+        censored = dist.IntervalCensoredDistribution(kind(*given)).log_prob(bounds)
+        for found, formula in ((truncated, lambda v: density(v) - mass(v)), (censored, mass)):
+            np.testing.assert_allclose(found.detach(), formula(arguments), **close)
+            for k, slope in enumerate(torch.autograd.grad(found.sum(), given)):
+                sides = [[x + h * (j == k) for j, x in enumerate(arguments)] for h in (1e-5, -1e-5)]
+                np.testing.assert_allclose(slope, (formula(sides[0]) - formula(sides[1])) / 2e-5, **close)
+
+
+def test_a_student_t_between_bounds_far_out_has_its_slope():
+    """A radius of 1e30 is none to take a width from."""
+    loc = torch.tensor(0.4, requires_grad=True)
+    found = dist.Truncated(dist.StudentT(3.0, loc, 2.0), -1e30, 1.0).log_prob(torch.tensor(0.5))
+    wanted = dist.Truncated(dist.StudentT(3.0, loc, 2.0), high=1.0).log_prob(torch.tensor(0.5))
+    slopes = [torch.autograd.grad(one, loc)[0].item() for one in (found, wanted)]
+    assert slopes[0] == pytest.approx(slopes[1], rel=1e-5)
+
+
+@pytest.mark.parametrize("low", [-100.0, 0.9e-5])
+def test_a_concentrated_weibull_between_its_quantiles_has_slopes(low):
+    """One, next to the scale of 1e-5, is so far out that the density has no derivative there."""
+    scale = torch.tensor(1e-5, dtype=D, requires_grad=True)
+    found = dist.Truncated(dist.Weibull(scale, 200.0), low, 1.01e-5).log_prob(torch.tensor(1e-5, dtype=D))
+
+    def wanted(scale):
+        ends = stats.weibull_min.cdf([low, 1.01e-5], 200.0, scale=scale)
+        return stats.weibull_min.logpdf(1e-5, 200.0, scale=scale) - math.log(ends[1] - ends[0])
+
+    assert found.item() == pytest.approx(wanted(1e-5), rel=1e-9)
+    (slope,) = torch.autograd.grad(found, scale)
+    assert slope.item() == pytest.approx((wanted(1.000001e-5) - wanted(0.999999e-5)) / 2e-11, rel=1e-5)
+
+
+def test_a_bound_below_the_support_is_compiled():
+    def program(low):
+        s = su.sample("s", dist.Gamma(torch.tensor(2.0, dtype=D), 1.0))
+        su.sample("x", dist.Truncated(dist.Gamma(s, 1.0), low, 2.0), obs=torch.tensor(1.0, dtype=D))
+        su.sample("y", dist.IntervalCensoredDistribution(dist.Gamma(s, 1.0)), obs=torch.stack([low, low + 101.0]))
+
+    density = su.compile(program, torch.tensor(-100.0, dtype=D))
+    assert density.engine == "native"
+
+    def wanted(q):
+        s = np.exp(q)
+        own = stats.gamma(s)
+        return stats.gamma(2.0).logpdf(s) + q + own.logpdf(1.0) - own.logcdf(2.0) + own.logcdf(1.0)
+
+    value, slope = density.value_and_grad(np.array([0.3]))
+    assert value == pytest.approx(wanted(0.3), rel=1e-9)
+    assert slope[0] == pytest.approx((wanted(0.3 + 1e-5) - wanted(0.3 - 1e-5)) / 2e-5, rel=1e-5)

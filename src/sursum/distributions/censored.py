@@ -11,7 +11,7 @@ from torch.distributions import constraints
 from sursum.distributions.constraints import Clamped, Intervals
 from sursum.distributions.family import Family
 from sursum.distributions.shapes import broadcast_shapes
-from sursum.distributions.tails import log_mass, log_one_minus_exp, tails_at
+from sursum.distributions.tails import inner_point, log_mass, log_one_minus_exp, tails_at
 from sursum.distributions.truncated import Cut
 from sursum.errors import DensityError
 
@@ -197,8 +197,9 @@ class IntervalCensoredDistribution(_Censoring):
         mass = log_mass(self.base_dist, torch.where(known, -torch.inf, start), torch.where(known, torch.inf, end))
         outside = left & right
         mass = torch.where(outside, log_one_minus_exp(torch.where(outside, mass, -1.0)), mass)
-        at = torch.where(known, low, torch.where(torch.isfinite(low), low, high))
-        point = torch.as_tensor(self.base_dist.log_prob(torch.where(torch.isfinite(at), at, 1.0)))
+        # Bounds may lie beyond the support; the density of what is not known is taken inside, and left.
+        at = torch.where(known & torch.isfinite(low), low, inner_point(self.base_dist, low))
+        point = torch.as_tensor(self.base_dist.log_prob(at))
         return torch.where(known, point, mass)
 
 

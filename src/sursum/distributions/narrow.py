@@ -39,7 +39,7 @@ def in_interval(base: Any, low: Tensor, high: Tensor, left: Tensor, found: Tenso
     Args:
         left: the logarithm of the share of the smaller tail that the interval leaves over.
         found: the logarithm by the difference of tails.
-        inner: a point in the support, for what is not computed.
+        inner: a point in the support at which the density is moderate, for what is not computed.
     """
     if isinstance(base, td.Cauchy):
         return _cauchy(base, low, high, found)
@@ -60,12 +60,13 @@ def _integral(
 ) -> Tensor:
     """`found`, but between bounds that are finite and near to each other the integral."""
     narrow = bounded & (left > MOST) & (high - low < size / 2)
+    # Elsewhere nothing is made of the bounds, or of a radius at them, which lie far beyond the support or far out.
     start = torch.where(narrow, low, inner)
-    width = torch.where(narrow, high, inner + size / 8) - start
+    width = torch.where(narrow, high, inner) - start
     share = torch.tensor([(1 + node) / 2 for node in NODES], dtype=width.dtype, device=width.device)
     weight = torch.tensor([one / 2 for one in WEIGHTS], dtype=width.dtype, device=width.device)
     share, weight = (one.reshape(-1, *(1,) * width.dim()) for one in (share, weight))
-    terms = torch.as_tensor(base.log_prob(start + share * width)) + torch.log(weight)
+    terms = torch.where(narrow, torch.as_tensor(base.log_prob(start + share * width)) + torch.log(weight), 0.0)
     return torch.where(narrow, torch.log(torch.where(narrow, width, 1.0)) + terms.logsumexp(0), found)
 
 
@@ -107,7 +108,8 @@ _RADII: Mapping[type, Radius] = MappingProxyType({
 def _cauchy(base: Any, low: Tensor, high: Tensor, found: Tensor) -> Tensor:
     r"""`found`, but between finite bounds :math:`\log(\operatorname{atan2}(b - a, 1 + a b) / \pi)`, the angle from a to b."""
     ends = [(bound - base.loc) / base.scale for bound in (low, high)]
-    near = (low < high) & (ends[0].abs() < 1e70) & (ends[1].abs() < 1e70)  # farther out the derivative of atan2 overflows
+    most = torch.finfo(found.dtype).max ** 0.22  # farther out the derivative of atan2 overflows
+    near = (low < high) & (ends[0].abs() < most) & (ends[1].abs() < most)
     bottom, top = torch.where(near, low, 0.0), torch.where(near, high, 1.0)
     a, b = (bottom - base.loc) / base.scale, (top - base.loc) / base.scale
     angle = torch.atan2((top - bottom) / base.scale, 1 + a * b)

@@ -86,7 +86,7 @@ def log_mass(base: Any, low: Tensor | None, high: Tensor | None) -> Tensor:
     empty = less >= 0
     cut = log_one_minus_exp(torch.where(empty, -1.0, less))
     found = torch.where(empty, -torch.inf, large + torch.where(none, 0.0, cut))
-    return in_interval(base, low, high, torch.where(none, -torch.inf, less), found, lambda: _inner_point(base, low + high))
+    return in_interval(base, low, high, torch.where(none, -torch.inf, less), found, lambda: _point_between(base, low, high))
 
 
 def tails_at(base: Any, bound: Any) -> Tails:
@@ -97,7 +97,7 @@ def tails_at(base: Any, bound: Any) -> Tails:
     if upper is not None:
         bound = torch.where(bound >= upper, torch.inf, bound)
     none = torch.isinf(bound)
-    below, above = log_tails(base, torch.where(none, _inner_point(base, bound), bound))
+    below, above = log_tails(base, torch.where(none, inner_point(base, bound), bound))
     return (
         torch.where(none, torch.where(bound > 0, 0.0, -torch.inf), below),
         torch.where(none, torch.where(bound > 0, -torch.inf, 0.0), above),
@@ -113,7 +113,7 @@ def _ends_of_support(base: Any) -> tuple[Any, Any]:
     return getattr(support, "lower_bound", None), getattr(support, "upper_bound", None)
 
 
-def _inner_point(base: Any, like: Tensor) -> Tensor:
+def inner_point(base: Any, like: Tensor) -> Tensor:
     """A point at which the tails and their derivatives are finite."""
     lower, upper = (None if end is None else torch.as_tensor(end).detach().to(like) for end in _ends_of_support(base))
     loc = getattr(base, "loc", None)
@@ -123,10 +123,24 @@ def _inner_point(base: Any, like: Tensor) -> Tensor:
         bounded = torch.where(lower.isinf() | upper.isinf(), ends, lower + (upper - lower) / 2)
         point = torch.where(lower.isinf() & upper.isinf(), point, bounded)
     elif lower is not None:
-        point = lower + 1
+        scale = None if isinstance(base, td.LogNormal) else getattr(base, "scale", None)  # its own is that of the logarithm
+        point = lower + (scale.detach() if isinstance(scale, Tensor) else 1)
     elif upper is not None:
         point = upper - 1
     return point + torch.zeros_like(like)
+
+
+def _point_between(base: Any, low: Tensor, high: Tensor) -> Tensor:
+    """The inner point, moved to the nearer bound of those that lie inside the support, where tails are computed anyway."""
+    low, high = low.detach(), high.detach()
+    point = inner_point(base, low + high)
+    lower, upper = (None if end is None else torch.as_tensor(end).detach() for end in _ends_of_support(base))
+    for bound, nearer in ((low, torch.maximum), (high, torch.minimum)):
+        inside = torch.isfinite(bound)
+        inside = inside if lower is None else inside & (bound > lower)
+        inside = inside if upper is None else inside & (bound < upper)
+        point = torch.where(inside, nearer(point, bound), point)
+    return point
 
 
 def quantile(base: Any, log_below: Tensor, log_above: Tensor) -> Tensor:
