@@ -443,3 +443,47 @@ def test_a_bound_below_the_support_is_compiled():
     value, slope = density.value_and_grad(np.array([0.3]))
     assert value == pytest.approx(wanted(0.3), rel=1e-9)
     assert slope[0] == pytest.approx((wanted(0.3 + 1e-5) - wanted(0.3 - 1e-5)) / 2e-5, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "base",
+    [
+        lambda a: dist.GeneralizedPareto(0.0 * a, a, 0.2),
+        lambda a: dist.Gompertz(0.3, a),
+        lambda a: dist.Gumbel(0.2, a),
+        lambda a: dist.SkewLogistic(0.2, a, 2.0),
+        lambda a: dist.SoftLaplace(0.2, a),
+        lambda a: dist.Weibull(a, 4.0),
+    ],
+)
+@pytest.mark.parametrize("dtype", [torch.float32, D])
+def test_a_finite_bound_whose_tail_underflows_is_none(base, dtype):
+    """Nor has it a slope that is not a number."""
+    a = torch.tensor(1.1, dtype=dtype, requires_grad=True)
+    x = torch.tensor(0.5, dtype=dtype)
+    # A part of the generalised Pareto's is left above: (1 + 0.2 z)⁻⁵.
+    for low, high, outer in (
+        (-1e4, 0.6, (None, 0.6)),
+        (-1e30, 0.6, (None, 0.6)),
+        (0.4, 1e4, (0.4, None)),
+        (0.4, 1e9, (0.4, None)),
+    ):
+        found, wanted = dist.Truncated(base(a), low, high).log_prob(x), dist.Truncated(base(a), *outer).log_prob(x)
+        torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-6)
+        slopes = [torch.autograd.grad(one, a)[0] for one in (found, wanted)]
+        torch.testing.assert_close(*slopes, rtol=1e-4, atol=1e-5)
+
+
+def test_far_tails_have_their_digits():
+    one = torch.tensor(1.0, dtype=D)
+    x = torch.tensor([0.5, 50.0, 1e3], dtype=D)
+    with mp.workdps(900):
+        skewed = [float(mp.log(1 - (1 + mp.exp(-mp.mpf(float(z)))) ** -2)) for z in x]
+        soft = [float(mp.log(2 * mp.atan(mp.exp(-mp.mpf(float(z)))) / mp.pi)) for z in x]
+        pareto = [float(-5 * mp.log(1 + mp.mpf(0.2) * float(z))) for z in x]
+    for fn, wanted in (
+        (dist.SkewLogistic(0.0, one, 2.0), skewed),
+        (dist.SoftLaplace(0.0, one), soft),
+        (dist.GeneralizedPareto(0.0 * one, one, 0.2 * one), pareto),
+    ):
+        np.testing.assert_allclose(log_tails(fn, x)[1], wanted, rtol=1e-13)

@@ -11,7 +11,7 @@ from torch.distributions import constraints
 from torch.nn.functional import logsigmoid
 
 from sursum.distributions.family import Family, uniform
-from sursum.distributions.tails import Tails, log_one_minus_exp, log_one_minus_exp_exp, logistic_tails
+from sursum.distributions.tails import Tails, finite_exp, log_one_minus_exp, log_one_minus_exp_exp, logistic_tails
 
 
 class _Lifetime(Family):
@@ -86,7 +86,7 @@ class Frechet(_HeavyTailed):
 
     def _log_tails(self, value: Tensor) -> Tails:
         rate = -self.concentration * (torch.log(value) - torch.log(self.scale))
-        return -torch.exp(rate), log_one_minus_exp_exp(rate)
+        return -finite_exp(rate), log_one_minus_exp_exp(rate)
 
     def _radius(self, value: Tensor) -> Tensor:
         return value
@@ -120,7 +120,10 @@ class Gompertz(_Lifetime):
         return torch.log(self.concentration) + torch.log(self.rate) + age - self.concentration * torch.expm1(age)
 
     def _log_tails(self, value: Tensor) -> Tails:
-        above = -self.concentration * torch.expm1(self.rate * value)
+        age = self.rate * value
+        old = age > 40.0  # where nothing is left of the one
+        hazard = torch.where(old, finite_exp(age), torch.expm1(torch.where(old, 1.0, age)))
+        above = -self.concentration * hazard
         return log_one_minus_exp(above), above
 
     def _radius(self, value: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch.distributions import constraints
 from torch.nn.functional import logsigmoid
 
 from sursum.distributions.family import Family, uniform
-from sursum.distributions.tails import Tails, log_one_minus_exp, logistic_tails
+from sursum.distributions.tails import Tails, log_one_minus_exp, log_one_minus_exp_exp, logistic_tails
 
 
 class _LocScale(Family):
@@ -122,8 +122,12 @@ class SkewLogistic(Family):
         return a.log() + a * logsigmoid(z) + logsigmoid(-z) - self.scale.log()
 
     def _log_tails(self, value: Tensor) -> Tails:
-        below = self.asymmetry * logsigmoid((value - self.loc) / self.scale)
-        return below, log_one_minus_exp(below)
+        z = (value - self.loc) / self.scale
+        below = self.asymmetry * logsigmoid(z)
+        # Far up the logarithm of the lower tail underflows: its size is a e^(−z).
+        far = z > 40.0
+        size = torch.where(far, -z, torch.log(-logsigmoid(torch.where(far, 0.0, z))))
+        return below, log_one_minus_exp_exp(self.asymmetry.log() + size)
 
     def _radius(self, value: Tensor) -> Tensor:
         return self.scale
@@ -157,7 +161,9 @@ class SoftLaplace(_LocScale):
 
     def _log_tails(self, value: Tensor) -> Tails:
         z = (value - self.loc) / self.scale
-        near = torch.exp(torch.where(z < 0, z, -z))  # |z| has no slope at 0
-        small = torch.log(torch.atan(near) * (2 / math.pi))
+        away = torch.where(z < 0, z, -z)  # |z| has no slope at 0
+        far = away < -40.0  # where the angle underflows, or is its tangent
+        angle = torch.where(far, away, torch.log(torch.atan(torch.exp(torch.where(far, -1.0, away)))))
+        small = math.log(2 / math.pi) + angle
         large = torch.log1p(-small.exp())
         return torch.where(z < 0, small, large), torch.where(z < 0, large, small)

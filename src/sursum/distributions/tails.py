@@ -43,7 +43,12 @@ def log_one_minus_exp(x: Tensor) -> Tensor:
 def log_one_minus_exp_exp(t: Tensor) -> Tensor:
     r""":math:`\log(1 - \exp(-e^t))`, which is t where :math:`e^t` has no digits next to 1, or underflows."""
     small = t < -40.0
-    return torch.where(small, t, log_one_minus_exp(-torch.exp(torch.where(small, -1.0, t))))
+    return torch.where(small, t, log_one_minus_exp(-finite_exp(torch.where(small, -1.0, t))))
+
+
+def finite_exp(x: Tensor) -> Tensor:
+    """The exponential, at most a number near the largest one: infinity has no derivative, not even times 0."""
+    return torch.exp(x.clamp(max=math.log(torch.finfo(x.dtype).max) - 2.0))
 
 
 def log_tails(base: Any, value: Tensor) -> Tails:
@@ -272,7 +277,7 @@ def _exponential(base: Any, value: Tensor) -> Tails:
 
 def _weibull(base: Any, value: Tensor) -> Tails:
     hazard = base.concentration * (torch.log(value) - torch.log(base.scale))
-    return log_one_minus_exp_exp(hazard), -torch.exp(hazard)
+    return log_one_minus_exp_exp(hazard), -finite_exp(hazard)
 
 
 def _pareto(base: Any, value: Tensor) -> Tails:
@@ -280,9 +285,14 @@ def _pareto(base: Any, value: Tensor) -> Tails:
     return log_one_minus_exp(above), above
 
 
+def _generalized_pareto(base: Any, value: Tensor) -> Tails:
+    above = base.log_survival_function(value)
+    return log_one_minus_exp(above), above
+
+
 def _gumbel(base: Any, value: Tensor) -> Tails:
     rate = -(value - base.loc) / base.scale
-    return -torch.exp(rate), log_one_minus_exp_exp(rate)
+    return -finite_exp(rate), log_one_minus_exp_exp(rate)
 
 
 def _gamma(base: Any, value: Tensor) -> Tails:
@@ -331,6 +341,7 @@ _TAILS: Mapping[type, Callable[[Any, Tensor], Tails]] = MappingProxyType({
     td.Exponential: _exponential,
     td.Weibull: _weibull,
     td.Pareto: _pareto,
+    td.GeneralizedPareto: _generalized_pareto,
     td.Gumbel: _gumbel,
     td.InverseGamma: _inverse_gamma,
     td.Gamma: _gamma,
