@@ -152,6 +152,13 @@ def map_refs(tree: Any, change: Callable[[Ref], Any]) -> Any:
     return tree
 
 
+def arguments_of(node: Node) -> dict[str, Any]:
+    """The arguments of a node by their names in its schema, defaults included."""
+    arguments = node.op._schema.arguments
+    found = {a.name: a.default_value for a in arguments if a.has_default_value()}
+    return found | {a.name: x for a, x in zip(arguments, node.args, strict=False)} | dict(node.kwargs)
+
+
 def refs_of(node: Node) -> tuple[Ref, ...]:
     """Every tensor that `node` reads, in order; found once, since every pass asks for it."""
     if node._reads is not None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from sursum.compiler.graph.graph import Node, Ref
+from sursum.compiler.graph.graph import Node, Ref, arguments_of
 
 #: A function from an operator's arguments to the valid values of one of them.
 Rule = Callable[[Mapping[str, Any]], "Places"]
@@ -27,13 +27,6 @@ class Places:
     def inside(self) -> int:
         """One of them, where there are any."""
         return min(max(self.low, 0), self.high - 1)
-
-
-def arguments_of(node: Node) -> dict[str, Any]:
-    """The arguments of a node by their names, defaults included."""
-    arguments = node.op._schema.arguments
-    found = {a.name: a.default_value for a in arguments if a.has_default_value()}
-    return found | {a.name: x for a, x in zip(arguments, node.args, strict=False)} | dict(node.kwargs)
 
 
 def family(node: Node) -> str:

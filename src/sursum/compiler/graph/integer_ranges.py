@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from sursum.compiler.graph.assumption import Assumption, about
-from sursum.compiler.graph.graph import Graph, Node, Ref, is_inner, made_by
-from sursum.compiler.graph.indexed_operators import arguments_of, family
+from sursum.compiler.graph.graph import Graph, Node, Ref, arguments_of, is_inner, made_by
+from sursum.compiler.graph.indexed_operators import family
 from sursum.compiler.graph.windows import covers
 
 #: The smallest and the largest value, both included.

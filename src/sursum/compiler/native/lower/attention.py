@@ -5,13 +5,13 @@ Reference: Dao, Fu, Ermon, Rudra, Ré, "FlashAttention" (2022), appendix B, for 
 
 from __future__ import annotations
 
-from sursum.compiler.graph.graph import Node, Ref
+from sursum.compiler.graph.graph import Node, Ref, arguments_of
 from sursum.compiler.native.ir.affine import Affine
 from sursum.compiler.native.ir.expr import Expr
 from sursum.compiler.native.lower.context import Lowering
 from sursum.compiler.native.lower.reduction import axis
 from sursum.compiler.native.lower.softmax import softmax_parts
-from sursum.compiler.native.lower.table import Table, arguments_of
+from sursum.compiler.native.lower.table import Table
 
 
 def safe_softmax(low: Lowering, node: Node) -> None:

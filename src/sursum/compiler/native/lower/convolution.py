@@ -8,12 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from sursum.compiler.graph.graph import Node, Ref
+from sursum.compiler.graph.graph import Node, Ref, arguments_of
 from sursum.compiler.graph.windows import contiguous
 from sursum.compiler.native.ir.affine import Affine
 from sursum.compiler.native.lower.context import Lowering
 from sursum.compiler.native.lower.structure import embed, narrow
-from sursum.compiler.native.lower.table import Table, arguments_of
+from sursum.compiler.native.lower.table import Table
 from sursum.compiler.native.machine import BLAS_PRODUCT
 
 #: The loop nest has batch, group, channel and place of the result, and channel and place of what is summed.

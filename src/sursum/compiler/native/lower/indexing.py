@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from sursum.compiler.graph.graph import Node, Ref
+from sursum.compiler.graph.graph import Node, Ref, arguments_of
 from sursum.compiler.graph.windows import contiguous
 from sursum.compiler.native.ir.affine import Affine
 from sursum.compiler.native.ir.expr import Expr
@@ -19,7 +19,7 @@ from sursum.compiler.native.lower.definitions import kind_of
 from sursum.compiler.native.lower.reading import split_index
 from sursum.compiler.native.lower.reduction import axis, broadcast
 from sursum.compiler.native.lower.scatter import scatter_at
-from sursum.compiler.native.lower.table import Table, arguments_of
+from sursum.compiler.native.lower.table import Table
 
 
 def places(low: Lowering, index: Ref, limit: int, *, wraps: bool = True) -> Ref:

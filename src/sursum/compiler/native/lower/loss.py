@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from sursum.compiler.graph.graph import Node, Ref
+from sursum.compiler.graph.graph import Node, Ref, arguments_of
 from sursum.compiler.native.ir.affine import Affine
 from sursum.compiler.native.ir.expr import Expr, Exprs
 from sursum.compiler.native.lower.activation import log_sigmoid
@@ -16,7 +16,7 @@ from sursum.compiler.native.lower.arithmetic import absolute, sign
 from sursum.compiler.native.lower.context import Lowering
 from sursum.compiler.native.lower.indexing import places
 from sursum.compiler.native.lower.reduction import axis, broadcast
-from sursum.compiler.native.lower.table import Lower, Table, arguments_of
+from sursum.compiler.native.lower.table import Lower, Table
 
 #: torch's numbers for "none", "mean" and "sum".
 NONE, MEAN, SUM = 0, 1, 2

@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from sursum.compiler.graph.graph import Node, Ref
+from sursum.compiler.graph.graph import Node, Ref, arguments_of
 from sursum.compiler.graph.patterns import transposed
 from sursum.compiler.graph.windows import contiguous
 from sursum.compiler.native.ir.affine import Affine
@@ -14,7 +14,7 @@ from sursum.compiler.native.ir.expr import Expr
 from sursum.compiler.native.lower.context import Lowering
 from sursum.compiler.native.lower.matrices import expand
 from sursum.compiler.native.lower.reduction import axis, broadcast
-from sursum.compiler.native.lower.table import Table, arguments_of
+from sursum.compiler.native.lower.table import Table
 
 
 def factor(low: Lowering, a: Ref) -> tuple[Ref, Ref, Ref]:

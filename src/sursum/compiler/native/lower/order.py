@@ -7,14 +7,14 @@ from typing import Any
 
 import torch
 
-from sursum.compiler.graph.graph import Node, Ref
+from sursum.compiler.graph.graph import Node, Ref, arguments_of
 from sursum.compiler.native.ir.affine import Affine
 from sursum.compiler.native.lower.context import Lowering
 from sursum.compiler.native.lower.definitions import kind_of
 from sursum.compiler.native.lower.reduction import axis
 from sursum.compiler.native.lower.scan import extents
 from sursum.compiler.native.lower.structure import narrow, select
-from sursum.compiler.native.lower.table import Lower, Table, arguments_of
+from sursum.compiler.native.lower.table import Lower, Table
 
 
 def sort_rows(low: Lowering, x: Ref, dim: int, *, descending: bool) -> tuple[Ref, Ref]:

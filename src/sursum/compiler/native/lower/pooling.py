@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
-from sursum.compiler.graph.graph import Node, Ref
+from sursum.compiler.graph.graph import Node, Ref, arguments_of
 from sursum.compiler.graph.windows import contiguous
 from sursum.compiler.native.ir.affine import Affine
 from sursum.compiler.native.ir.expr import Expr
@@ -16,7 +16,7 @@ from sursum.compiler.native.lower.convolution import spread
 from sursum.compiler.native.lower.normalise import reshape
 from sursum.compiler.native.lower.scatter import scatter_at
 from sursum.compiler.native.lower.structure import narrow
-from sursum.compiler.native.lower.table import Table, arguments_of
+from sursum.compiler.native.lower.table import Table
 
 
 def _pair(value: Sequence[int] | int, otherwise: Sequence[int] = (0, 0)) -> tuple[int, int]:

@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
-from sursum.compiler.graph.graph import Node, Ref
+from sursum.compiler.graph.graph import Node, Ref, arguments_of
 from sursum.compiler.native.ir.affine import Affine
 from sursum.compiler.native.ir.expr import Expr
 from sursum.compiler.native.lower.context import Lowering
-from sursum.compiler.native.lower.table import Lower, Table, arguments_of
+from sursum.compiler.native.lower.table import Lower, Table
 
 
 def dims_of(ref: Ref, dims: Any) -> tuple[int, ...]:

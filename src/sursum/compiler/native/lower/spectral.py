@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from sursum.compiler.graph.graph import Node, Ref
+from sursum.compiler.graph.graph import Node, Ref, arguments_of
 from sursum.compiler.graph.patterns import transposed
 from sursum.compiler.native.lower.context import Lowering
-from sursum.compiler.native.lower.table import Table, arguments_of
+from sursum.compiler.native.lower.table import Table
 
 
 def eigh(low: Lowering, node: Node) -> None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from sursum.compiler.graph.graph import Node, Ref
+from sursum.compiler.graph.graph import Node, Ref, arguments_of
 from sursum.compiler.graph.windows import contiguous
 from sursum.compiler.native.ir.affine import Affine
 from sursum.compiler.native.ir.expr import Expr
@@ -15,7 +15,7 @@ from sursum.compiler.native.lower.arithmetic import TABLE as ARITHMETIC
 from sursum.compiler.native.lower.context import Lowering
 from sursum.compiler.native.lower.definitions import kind_of
 from sursum.compiler.native.lower.reduction import axis
-from sursum.compiler.native.lower.table import Lower, Table, arguments_of
+from sursum.compiler.native.lower.table import Lower, Table
 
 
 def embed(low: Lowering, out: Ref, window: Ref, expr: Expr) -> None:

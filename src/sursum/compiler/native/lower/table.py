@@ -38,13 +38,6 @@ def operator_names(op: Any, *, writes: bool) -> tuple[str, str]:
     return f"{namespace}.{base}.{overload}", f"{namespace}.{base}"
 
 
-def arguments_of(node: Node) -> dict[str, Any]:
-    """The arguments of a node by their names in its schema, defaults included."""
-    arguments = node.op._schema.arguments
-    found = {a.name: a.default_value for a in arguments if a.has_default_value()}
-    return found | {a.name: x for a, x in zip(arguments, node.args, strict=False)} | dict(node.kwargs)
-
-
 def number(e: Exprs, x: Any) -> Expr:
     """An expression for an argument that is one already or a Python number."""
     if isinstance(x, Expr):
