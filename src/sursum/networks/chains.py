@@ -43,7 +43,7 @@ class Chains:
     ) -> None:
         self.target, self.dynamics, self.at_once = target, dynamics, at_once
         self.steps, self.drawn = 0, 0
-        q = self.q = target.vector().repeat(len(streams), 1)
+        q = self.q = target.coordinates.vector().repeat(len(streams), 1)
         self._options: Any = {"dtype": q.dtype, "device": q.device}
         self._generators = [torch.Generator(q.device).manual_seed(stream % 2**63) for stream in streams]
         if jitter:

@@ -103,7 +103,7 @@ class DeepEnsemble:
             fit = Fit(self.model, init=start, optim=self.optim, num_steps=self.num_steps, seed=stream, engine=self.engine)
             fits.append(fit.run(*args, **kwargs))
         sites = {name: torch.stack([fit[name].double() for fit in fits])[None] for name in first.leaves}
-        free = torch.stack([first.coordinates(fit) for fit in fits]).double().cpu().numpy()
+        free = torch.stack([first.coordinates.inv(fit) for fit in fits]).double().cpu().numpy()
         stats = {"lp": np.array([[fit.log_density for fit in fits]])}
         buffers = stack_buffers([[fit.buffers for fit in fits]])
         return assemble(replace(first.subject(), engine=fits[0].engine), draws_of(sites, stats, free[None]), buffers=buffers)

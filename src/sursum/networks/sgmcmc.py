@@ -222,7 +222,7 @@ class SGMCMC:
             blocks = self._blocks(target, [streams] if at_once else [[one] for one in streams], at_once, rng_seed, state)
         q = torch.cat([block.draws for block in blocks])
         stats = {"lp": np.concatenate([block.values for block in blocks])}
-        sites = target.sites(q)
+        sites = target.coordinates.sites(q)
         subject = target.subject()
         found = draws_of(sites, stats, q.double().cpu().numpy())
         mixed = {name: mixing(found.sites[name].cpu().numpy()) for name in subject.latents}
@@ -244,11 +244,11 @@ class SGMCMC:
             if self.together:
                 raise SamplingError("the chains cannot take their steps together in C. Leave `together` out, or `engine`.")
             return False
-        if self.together is None and target.dim > TOGETHER:
+        if self.together is None and target.coordinates.dim > TOGETHER:
             return False
         chains = [target.chain(derive(0, NOISE, chain)) for chain in range(self.num_chains)]
         try:
-            target.at_points(target.vector().repeat(self.num_chains, 1), chains, 0, at_once=True)
+            target.at_points(target.coordinates.vector().repeat(self.num_chains, 1), chains, 0, at_once=True)
         except CaptureError as error:
             if self.together:
                 raise SamplingError(f"the chains cannot take their steps together: {error}. Leave `together` out.") from error

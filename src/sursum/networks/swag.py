@@ -178,11 +178,13 @@ class SWAG:
             moments, buffers = self._iterates(target, rng_seed, state)
         generator = torch.Generator().manual_seed(derive(rng_seed, DRAW, 0))
         draws = moments.draw(self.num_samples, generator)
-        sites = {name: value[None] for name, value in target.sites(draws).items()}
+        sites = {name: value[None] for name, value in target.coordinates.sites(draws).items()}
         found = draws_of(sites, {}, np.asarray(draws.double().cpu())[None])
         if not buffers:
             return assemble(target.subject(), found)
-        rows = [target.buffers_at(target.views(q), buffers, derive(rng_seed, DRAW, k + 1)) for k, q in enumerate(draws)]
+        rows = [
+            target.buffers_at(target.coordinates.views(q), buffers, derive(rng_seed, DRAW, k + 1)) for k, q in enumerate(draws)
+        ]
         return assemble(target.subject(), found, buffers=stack_buffers([rows]))
 
     def _iterates(self, target: Target, rng_seed: int, state: State | None) -> tuple[Moments, dict[str, Tensor]]:
@@ -196,7 +198,7 @@ class SWAG:
                 check_same_data(state, target.data, OptimisationError)
                 training.restore(State(state.note["training"], state.within("training/")))
                 check_same_settings(state, options, OptimisationError)
-                moments.restore(state, target.vector().device)
+                moments.restore(state, target.coordinates.vector().device)
             if (taken := training.steps) > total:
                 raise OptimisationError(
                     f"{os.fspath(state.source)!r} was written by a run that has taken {taken} steps, more than the "
@@ -216,7 +218,7 @@ class SWAG:
                 training.descend(float(found.loss), found.gradients)
                 after = training.steps - self.num_warmup
                 if after > 0 and after % self.every == 0:
-                    q = target.vector({name: leaf.detach() for name, leaf in training.leaves.items()})
+                    q = target.coordinates.vector({name: leaf.detach() for name, leaf in training.leaves.items()})
                     target.check_finite(q)
                     moments.add(q)
                 if training.steps % self.checkpoint_every == 0:

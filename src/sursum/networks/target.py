@@ -29,7 +29,6 @@ from sursum.density.coordinate_names import CoordinateNames
 from sursum.density.dtype_errors import explain_torch_errors
 from sursum.density.layout import observed_values, plate_lengths, site_dims
 from sursum.density.networks import network_weights
-from sursum.density.unconstrain import is_identity
 from sursum.density.unobserved import announce_unobserved, find_unobserved
 from sursum.distributed.division import Division, division_of
 from sursum.distributed.gradients import Gradients, check_sum, together
@@ -37,6 +36,7 @@ from sursum.distributed.group import SAME_DATA, RankGroup, shown_data
 from sursum.errors import CaptureError, DensityError, HeldParameterWarning, SamplingError, ShardError
 from sursum.handlers import lift, seed, trace
 from sursum.handlers.buffers import Averaging, Buffers
+from sursum.networks.coordinates import Coordinates
 from sursum.optimise.fit import Everything
 from sursum.optimise.fit_result import with_buffers
 from sursum.optimise.torch_loop import Ascent
@@ -133,6 +133,7 @@ class Target:
         self.subsampled = any(frame.length != frame.size for site in found.values() for frame in site.plates)
         self.step = TrainingStep(self._loss, engine=None if engine == "native" else engine, title=title)
         self._divide(first, rng_seed)
+        self.coordinates = Coordinates(self.leaves, self._ascent)
         self._packed: Packed | None = None
         if engine == "native" or (engine is None and self.loader is None and in_c(work, self.leaves, num_steps)):
             self._packed = self._compiled(engine)
@@ -154,25 +155,6 @@ class Target:
         if self.division is not None and self.division.places is None:
             return ""
         return fingerprint([self.rows, self.rest, self.kwargs])
-
-    @property
-    def dim(self) -> int:
-        return sum(leaf.numel() for leaf in self.leaves.values())
-
-    def vector(self, values: Mapping[str, Tensor] | None = None) -> Tensor:
-        """The coordinates as one vector, of the widest dtype of the sites."""
-        return torch.cat([leaf.reshape(-1) for leaf in (self.leaves if values is None else values).values()])
-
-    def views(self, q: Tensor) -> dict[str, Tensor]:
-        """The sites' coordinates at a point, (n,), or at several, (chain, n): (*shape) or (chain, *shape).
-
-        They share memory with it where they have its dtype, unless there are several.
-        """
-        found, at = {}, 0
-        for name, leaf in self.leaves.items():
-            found[name] = q[..., at : at + leaf.numel()].reshape((*q.shape[:-1], *leaf.shape)).to(leaf.dtype)
-            at += leaf.numel()
-        return found
 
     def batches(self, rng_seed: int, taken: int = 0) -> Callable[[], tuple[Any, ...]]:
         """A function that gives the arguments of the next step, after those that were `taken` earlier."""
@@ -219,10 +201,10 @@ class Target:
             return -torch.tensor([loss for loss, _ in graded], dtype=torch.float64), -slopes
         if not at_once:
             found = [
-                self.graded(self.views(row), chain.take(), one, chain.buffers)
+                self.graded(self.coordinates.views(row), chain.take(), one, chain.buffers)
                 for row, chain, one in zip(q, chains, seeds, strict=True)
             ]
-            rows = [self.vector(one.gradients) for one in found]
+            rows = [self.coordinates.vector(one.gradients) for one in found]
             return torch.stack([-one.loss for one in found]), -(rows[0][None] if len(rows) == 1 else torch.stack(rows))
         batches = [
             self.step.prepare(self.leaves, chain.take(), self.kwargs, seed=one, state=chain.buffers)
@@ -235,7 +217,9 @@ class Target:
             raise CaptureError("the batches of the chains have different shapes in one step")
         held = {name: torch.stack([chain.buffers[name] for chain in chains]) for name in self._buffers}
         with self._explain():
-            at = self.step.at_all([batch for batch in batches if batch is not None], self.views(q), seeds=seeds, state=held)
+            at = self.step.at_all(
+                [batch for batch in batches if batch is not None], self.coordinates.views(q), seeds=seeds, state=held
+            )
         for name, values in held.items():
             for chain, value in zip(chains, values, strict=True):
                 chain.buffers[name].copy_(value)
@@ -247,8 +231,8 @@ class Target:
         """The negative log density and its gradient, by site; the buffers are updated."""
         if self._packed is not None:
             with self._explain():
-                loss, slope = self._packed.graded(self.vector(values).double().numpy(), step_seed)
-            return Graded(torch.tensor(loss, dtype=torch.float64), self.views(torch.from_numpy(slope)))
+                loss, slope = self._packed.graded(self.coordinates.vector(values).double().numpy(), step_seed)
+            return Graded(torch.tensor(loss, dtype=torch.float64), self.coordinates.views(torch.from_numpy(slope)))
         # A capture needs tensors that share no memory, as views of one vector do.
         batch = self.step.prepare(self.leaves, args, self.kwargs, seed=step_seed, state=buffers)
         over = self.gradients
@@ -294,7 +278,7 @@ class Target:
         """Over ranks, whose processors may round differently: take the point of rank 0."""
         if self.gradients is not None:
             # Rank 0 as well: a site that is narrower than the vector is rounded to its dtype on the way.
-            q.copy_(self.vector(self.gradients.leading(self.views(q))))
+            q.copy_(self.coordinates.vector(self.gradients.leading(self.coordinates.views(q))))
 
     def _divide(self, args: tuple[Any, ...], rng_seed: int) -> None:
         """Over ranks: that they are about to do the same, and the terms that this one has.
@@ -334,29 +318,6 @@ class Target:
                 f"{self.title} left the numbers: the step size, or the learning rate, is too large for the gradients. Lower it."
             )
 
-    def sites(self, draws: Tensor) -> dict[str, Tensor]:
-        """The latent sites, constrained, in float64, at points (…, n): (…, *shape)."""
-        found, at = {}, 0
-        ontos = self._ascent.ontos
-        for name, leaf in self.leaves.items():
-            part = draws[..., at : at + leaf.numel()].reshape(-1, *leaf.shape)
-            at += leaf.numel()
-            if all(is_identity(onto) for onto in ontos[name].values()):
-                value = part
-            else:
-                value = torch.stack([self._value(name, one) for one in part.to(leaf.dtype)])
-            found[name] = value.double().reshape(*draws.shape[:-1], *value.shape[1:])
-        return found
-
-    def coordinates(self, values: Mapping[str, Tensor]) -> Tensor:
-        """The vector at constrained values of the sites: the inverse of `sites` for one point."""
-        parts = []
-        for name in self.leaves:
-            steps = len(next(iter(self._ascent.ontos[name])))
-            free = [onto.inv(values[name][at].detach()) for at, onto in self._ascent.ontos[name].items()]
-            parts.append((torch.stack(free) if steps else free[0]).reshape(-1))
-        return torch.cat(parts)
-
     def subject(self) -> Subject:
         """What a posterior tells of the program."""
         partial = self.subsampled or self.loader is not None
@@ -383,13 +344,6 @@ class Target:
     def networks(self) -> frozenset[str]:
         """The latent sites that are weights of networks."""
         return network_weights(self.trace)
-
-    def _value(self, name: str, free: Tensor) -> Tensor:
-        with torch.no_grad():
-            values = [onto(free[at]) for at, onto in self._ascent.ontos[name].items()]
-            steps = free.shape[: len(next(iter(self._ascent.ontos[name])))]
-            stacked = torch.stack(values)
-            return stacked.reshape((*steps, *stacked.shape[1:]))
 
     def _loss(
         self, trained: Mapping[str, Tensor], state: Mapping[str, Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]

@@ -73,9 +73,9 @@ class Ascent(Unconstrained):
         """The log-Jacobian of one execution, with the present elements representing all."""
         return sum((plate_scale(site.plates) * term.sum() for site, term in self.jacobians.values()), torch.zeros(()))
 
-    def value(self, name: str) -> Tensor:
-        """The constrained value of a latent site, including all elements of subsampled plates."""
-        leaf, ontos = self.leaves[name].detach(), self.ontos[name]
+    def value(self, name: str, free: Tensor | None = None) -> Tensor:
+        """The constrained value of a latent site at its leaf, or at `free`, including all elements of subsampled plates."""
+        leaf, ontos = (self.leaves[name] if free is None else free).detach(), self.ontos[name]
         values = torch.stack([onto(leaf[at]) for at, onto in ontos.items()])
         return values.reshape(leaf.shape[: len(next(iter(ontos)))] + values.shape[1:])
 
