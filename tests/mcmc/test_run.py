@@ -113,6 +113,13 @@ def test_partial_is_the_beginning_of_the_whole(sampler, gaussian):
     np.testing.assert_array_equal(last.unconstrained, whole.unconstrained)
 
 
+@short
+def test_a_run_that_is_stopped_at_once_has_a_draw_of_each_chain(sampler, gaussian):
+    posterior = sampler(gaussian(), num_warmup=50, num_samples=10**6, num_chains=3, cores=3).start().stop()
+    assert posterior.num_chains == 3
+    assert posterior.num_samples >= 1
+
+
 def test_before_the_first_draw_there_is_no_posterior(sampler, gaussian):
     gate = threading.Event()
 
@@ -124,7 +131,7 @@ def test_before_the_first_draw_there_is_no_posterior(sampler, gaussian):
     run = sampler(gaussian(value_hook=hook), num_chains=2, cores=2).start()
     with pytest.raises(SamplingError, match="no chain has draws yet.+Wait, or check `progress`"):
         run.partial()
-    run.schedule.stop()
+    run.schedule.stop(0.1)
     gate.set()
     run.wait(20)
 

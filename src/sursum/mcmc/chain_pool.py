@@ -20,6 +20,9 @@ LONGEST_NAP = 0.05
 COLLECT = 0.5
 """Seconds after which draws are stored that do not fill a block yet."""
 
+GRACE = 0.3
+"""Seconds that a run which is stopped before it has a draw to give is left for one."""
+
 BEHIND = MOST // 2
 """Draws of a chain that may wait to be stored; one with more is paused until a block of them is."""
 
@@ -60,7 +63,7 @@ class Schedule:
     paused: bool = field(default=False, init=False)
     _chains: list[KernelChain] = field(default_factory=list, init=False)
     _running: list[int] = field(default_factory=list, init=False)
-    _stopping: bool = field(default=False, init=False)
+    _stop_by: float | None = field(default=None, init=False)
     _lock: threading.RLock = field(default_factory=threading.RLock, init=False)
     _wake: threading.Event = field(default_factory=threading.Event, init=False)
     _collected: float = field(default_factory=time.monotonic, init=False)
@@ -115,9 +118,13 @@ class Schedule:
                     self._chains[k].resume()
         self._wake.set()
 
-    def stop(self) -> None:
-        """Stop the chains, each after its current draw; the draws made so far are the outcome."""
-        self._stopping = True
+    def stop(self, grace: float = 0.0) -> None:
+        """Stop the chains, each after its current draw; the draws made so far are the outcome.
+
+        Args:
+            grace: for how many seconds chains may go on that have none yet.
+        """
+        self._stop_by = time.monotonic() + grace
         self._wake.set()
 
     def progress(self) -> tuple[Progress, ...]:
@@ -140,7 +147,7 @@ class Schedule:
         began = time.monotonic()
         while True:
             with self._lock:
-                if self._stopping:
+                if self._must_stop():
                     return not self._running and len(self._chains) == self.num_chains
                 while not self.paused and len(self._chains) < self.num_chains and len(self._running) < self.cores:
                     self._running.append(len(self._chains))
@@ -157,9 +164,17 @@ class Schedule:
             if done:
                 return True
             # A chain that ends says so. Where a condition may end the run sooner, a short one is looked at more often.
-            nap = LONGEST_NAP if self.ending is None else min(LONGEST_NAP, 0.02 * (time.monotonic() - began))
+            hurry = self.ending is not None or self._stop_by is not None
+            nap = LONGEST_NAP if not hurry else min(LONGEST_NAP, 0.02 * (time.monotonic() - began))
             self._wake.wait(0.0 if behind else nap)
             self._wake.clear()
+
+    def _must_stop(self) -> bool:
+        """Whether the run has been stopped, and each chain that has begun has a draw, or no more time for one."""
+        if self._stop_by is None:
+            return False
+        begun = bool(self._chains) and all(chain.draws > self.num_warmup for chain in self.progress()[: len(self._chains)])
+        return self.paused or begun or time.monotonic() >= self._stop_by
 
     def _store_some(self) -> bool:
         """Store a block of each chain that has one, or any draws at intervals; whether more is waiting."""

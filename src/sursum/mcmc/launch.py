@@ -75,14 +75,13 @@ class Launch:
         apart = self.until is not None or self.on is not None
         cores = min(self.cores or count, count) if apart else min(self.cores or available_cores(), count)
         collect = None if recording is None else recording.collect
-        schedule = Schedule(start, count, cores, Line(total, display_for(self.progress)), collect)
+        schedule = Schedule(start, count, cores, Line(total, display_for(self.progress)), collect, num_warmup=self.num_warmup)
         if self.until is not None:
             names = compiled.density.coordinate_names()
             self.until.check(names)
             stopping = Stopping(self.until, names, self.num_samples // self.thin)
             drawn = None if recording is None else recording.common_draws
             schedule.ending = Ending(stopping, drawn or (lambda: common_draws(schedule.so_far(), self.thin)), self.thin)
-            schedule.num_warmup = self.num_warmup
         lengths = (self.num_warmup, self.num_samples)
         return Run(compiled, schedule, self.keep, *lengths, recording, self.hints, self.thin)
 

@@ -14,7 +14,7 @@ from sursum.common.tables import Shown
 from sursum.common.user_frame import warn
 from sursum.draws.diagnostics import Hints
 from sursum.errors import DiagnosticWarning, OptionError, SamplingError, StorageError
-from sursum.mcmc.chain_pool import INTERRUPTED, Outcome, Schedule
+from sursum.mcmc.chain_pool import GRACE, INTERRUPTED, Outcome, Schedule
 from sursum.mcmc.recording import StoreRecorder
 from sursum.mcmc.site_filter import Keep
 from sursum.mcmc.to_posterior import nothing_yet, posterior_of
@@ -117,12 +117,12 @@ class Run(Shown):
     # Its end.
 
     def stop(self) -> Posterior:
-        """Stop the run, and return the draws so far.
+        """Stop the run, and return the draws so far. Chains that have none yet are left a third of a second for one.
 
         Raises:
             SamplingError: there are no draws yet.
         """
-        self.schedule.stop()
+        self.schedule.stop(GRACE)
         self._ended.wait()
         return self.result()
 
