@@ -26,7 +26,7 @@ class Op:
     Args:
         arity: how many operands it has; a load has one for each index that is computed.
         c: its sign or function in C.
-        vector: whether libmvec may have a vector form.
+        vector: whether it may have a vector form: libmvec's, or the one that gcc makes of a function of ours without branches.
         wraps: whether it may leave the integers of 64 bits.
         torch: the operator of torch that is this and nothing else, for doubles.
         sign: "+" if it is never negative, "x" if it is not where its operand is not.
@@ -65,8 +65,8 @@ def _libm2(name: str) -> Op:
     return Op(name, 2, "call", CALL, name, vector=True)
 
 
-def _own(name: str, arity: int, torch: str = "") -> Op:
-    return Op(name, arity, "own", CALL, f"su_{name}", torch=torch)
+def _own(name: str, arity: int, torch: str = "", *, vector: bool = False, sign: str = "") -> Op:
+    return Op(name, arity, "own", CALL, f"su_{name}", torch=torch, vector=vector, sign=sign)
 
 
 def _special(name: str, arity: int) -> Op:
@@ -118,7 +118,7 @@ _ALL = (
     _libm("atan"),
     _libm("sinh"),
     _libm("cosh", "+"),
-    _libm("tanh", "x"),
+    _own("tanh", 1, torch="tanh", vector=True, sign="x"),
     _libm("asinh"),
     _libm("acosh"),
     _libm("atanh"),
@@ -152,7 +152,9 @@ _ALL = (
 #: By name.
 OPS: Mapping[str, Op] = {op.name: op for op in _ALL}
 #: The functions of which libmvec may have a vector form.
-VECTOR = frozenset(op.name for op in _ALL if op.vector)
+VECTOR = frozenset(op.name for op in _ALL if op.vector and op.form == "call")
+#: Those of ours of which every compiler makes one.
+INLINE = frozenset(op.name for op in _ALL if op.vector and op.form == "own")
 
 
 def is_plain(name: str) -> bool:

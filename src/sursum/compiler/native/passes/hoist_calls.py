@@ -15,6 +15,7 @@ from sursum.compiler.native.ir.affine import Affine
 from sursum.compiler.native.ir.expr import Expr
 from sursum.compiler.native.ir.program import Call, Loop, LoopProgram
 from sursum.compiler.native.machine import HOISTED_NUMBERS, SHORT_LOOP
+from sursum.compiler.native.ops import INLINE
 from sursum.compiler.native.passes.normalise_loops import normalise
 
 
@@ -26,7 +27,7 @@ def hoist_calls(program: LoopProgram) -> LoopProgram:
 
 class _Hoister:
     def __init__(self, program: LoopProgram) -> None:
-        self.program, self.e, self.vector = program, program.exprs, program.vector
+        self.program, self.e, self.vector = program, program.exprs, program.vector | INLINE
         self.done: dict[tuple[int, tuple[int, ...]], Expr] = {}
 
     def run(self) -> None:
