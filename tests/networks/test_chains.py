@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, Subset, TensorDataset
 
 import sursum as su
 import sursum.distributions as dist
@@ -109,6 +109,18 @@ def test_what_cannot_be_resumed(tmp_path: Path) -> None:
             SGMCMC(SGLD(subsampling, 0.01), **once).resume(path, *data)
     with pytest.raises(SamplingError, match="`checkpoint` is 3, but must be the path of a file"):
         SGMCMC(SGLD(subsampling, 0.01), checkpoint=3)  # type: ignore[arg-type]
+
+
+def test_the_data_of_a_loader_are_compared(tmp_path: Path) -> None:
+    path, once = tmp_path / "run.npz", {"num_samples": 2, "num_warmup": 1, "num_chains": 1}
+    dynamics, held = SGLD(normalised(), 0.01), TensorDataset(X, Y)
+    SGMCMC(dynamics, seed=0, checkpoint=path, **once).run(DataLoader(held, batch_size=7))
+    again = SGMCMC(dynamics, **once)
+    shifted = TensorDataset(X, Y + torch.eye(24)[23])  # in the last row alone
+    for other, size in ((shifted, 7), (Subset(held, [*range(23), 0]), 7), (list(zip(X, Y, strict=True)), 7), (held, 6)):
+        with pytest.raises(SamplingError, match=r"run\.npz' was written by a run with other data"):
+            again.resume(path, DataLoader(other, batch_size=size))  # type: ignore[arg-type]
+    assert again.resume(path, DataLoader(TensorDataset(X.clone(), Y.clone()), batch_size=7)).num_samples == 2
 
 
 @pytest.mark.parametrize("engine", ["torch", "eager"])

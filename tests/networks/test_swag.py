@@ -190,7 +190,7 @@ def test_a_run_is_resumed_with_its_data_and_its_optimiser(ended: Path) -> None:
         (su.optim.Adam({"lr": 0.01}, clip_norm=1.0), r"optim\.clip_norm=None, and here it is 1\.0"),
         (su.optim.Adam({"lr": 0.01}, scheduler=schedule), r"optim\.initial_lr=None, and here it is 0\.01"),
     ):
-        with pytest.raises(OptimisationError, match=text):
+        with pytest.raises(VariationalError, match=text):
             averaged(13, optim).resume(ended, Y)
 
 
@@ -203,5 +203,5 @@ def test_a_schedule_is_compared_as_it_was_at_the_start(tmp_path: Path) -> None:
     again, whole = averaged(10, optim[0.5], checkpoint=path).resume(path, Y), averaged(10, optim[0.5], seed=1).run(Y)
     assert (again.unconstrained == whole.unconstrained).all()
     assert averaged(10, optim[0.5]).resume(path, Y).num_samples == 3  # what a resumed run has written can be resumed too
-    with pytest.raises(OptimisationError, match=r"scheduler\.gamma=0\.5, and here it is 0\.25"):
+    with pytest.raises(VariationalError, match=r"scheduler\.gamma=0\.5, and here it is 0\.25"):
         averaged(10, optim[0.25]).resume(path, Y)

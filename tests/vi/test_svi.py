@@ -167,10 +167,24 @@ def test_loading_what_was_saved_for_something_else(tmp_path):
     other.load(tmp_path / "state.npz")
     with pytest.raises(VariationalError, match=r"Saved: 'loc' \(\), 'scale' \(\); here: 'auto\.loc\.mu' \(\)"):
         other.run(1)
-    another = SVI(model, guide, su.optim.SGD(lr=0.1), seed=0)
-    another.load(tmp_path / "state.npz")
-    with pytest.raises(VariationalError, match=r"saved with the optimiser Adam, but this run has SGD"):
-        another.run(1)
+    schedule = lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 10)
+    for optim, text in (
+        (su.optim.SGD(lr=0.1), r"saved with the optimiser Adam, but this run has SGD"),
+        (su.optim.Adam(lr=0.5), r"state\.npz' was written by a run with optim\.lr=0\.05, and here it is 0\.5"),
+        (su.optim.Adam(lr=0.05, clip_value=1.0), r"optim\.clip_value=None, and here it is 1\.0"),
+        (su.optim.Adam(lr=0.05, scheduler=schedule), r"optim\.initial_lr=None, and here it is 0\.05"),
+    ):
+        another = SVI(model, guide, optim, seed=0)
+        another.load(tmp_path / "state.npz")
+        for _ in range(2):  # it is not forgotten that there is a file
+            with pytest.raises(VariationalError, match=text):
+                another.run(1)
+        assert not len(another.losses)
+    another = SVI(model, guide, su.optim.Adam(lr=0.5), seed=0)
+    another.run(1)
+    with pytest.raises(VariationalError, match=r"optim\.lr"):
+        another.load(tmp_path / "state.npz")
+    assert len(another.losses) == 1
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])

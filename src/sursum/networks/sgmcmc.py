@@ -188,7 +188,8 @@ class SGMCMC:
 
         Raises:
             StorageError: the file is truncated, damaged, of a different kind, or of another program.
-            SamplingError: the run had other settings, another engine, or other data. The data of a loader are not compared.
+            SamplingError: the run had other settings, another engine, or other data. Of a loader the data are compared that a
+                `TensorDataset` or a list holds, and of others how many rows there are, and of what shape.
         """
         refuse_shadowed(self.dynamics.model, "resume", ["path"])
         return self._run(args, kwargs, read_state(path, KIND))

@@ -142,9 +142,10 @@ class SWAG:
 
         Raises:
             StorageError: the file is truncated, damaged, or of a different kind.
-            OptimisationError: the run had another `every`, `rank`, `num_warmup` or `engine`, other options of the optimiser or
-                other data, or it has taken more steps than this one is to have. The data of a loader are not compared.
-            VariationalError: it had other parameters, or another optimiser.
+            OptimisationError: the run had another `every`, `rank`, `num_warmup` or `engine`, or other data, or it has taken
+                more steps than this one is to have. Of a loader the data are compared that a `TensorDataset` or a list holds,
+                and of others how many rows there are, and of what shape.
+            VariationalError: it had other parameters, or another optimiser or options of it.
         """
         refuse_shadowed(self.model, "resume", ["path"])
         return self._run(args, kwargs, read_state(path, KIND))
@@ -192,12 +193,11 @@ class SWAG:
         training.store.unconstrained.update({name: leaf.clone().requires_grad_() for name, leaf in target.leaves.items()})
         training.baselines = target.buffers()
         training.ready()
-        options, total = training.options(), self.num_warmup + self.num_steps
+        total = self.num_warmup + self.num_steps
         if state is not None:
             with interpreting(state.source, f"a {KIND} file"):
                 check_same_data(state, target.data, OptimisationError)
                 training.restore(State(state.note["training"], state.within("training/")))
-                check_same_settings(state, options, OptimisationError)
                 moments.restore(state, target.coordinates.vector().device)
             if (taken := training.steps) > total:
                 raise OptimisationError(
@@ -208,7 +208,7 @@ class SWAG:
 
         def save() -> None:
             if self.checkpoint is not None and target.writes:
-                settings = {**self._settings(), "engine": target.engine, **options}
+                settings = {**self._settings(), "engine": target.engine}
                 self._save(self.checkpoint, {"settings": settings, "data": target.data}, training, moments)
 
         try:

@@ -43,7 +43,7 @@ from sursum.optimise.torch_loop import Ascent
 from sursum.posterior.assemble import Subject
 from sursum.posterior.init import Init, buffers_by_name, check_names, values_by_name
 from sursum.training import Graded, TrainingStep
-from sursum.training.loader import Batches, count_rows, is_loader
+from sursum.training.loader import Batches, count_rows, describe, is_loader
 from sursum.training.packed import Packed, packed
 from sursum.training.seeds import SET_UP, STEP, derive
 from sursum.training.work import Work, in_c
@@ -150,11 +150,12 @@ class Target:
 
     @cached_property
     def data(self) -> str:
-        """A fingerprint of the data, by which a checkpoint knows them again: of the arguments, and for those of a loader of how
-        many rows it has. Empty where each rank has rows of its own, and one file is for all."""
+        """A fingerprint of the data, by which a checkpoint knows them again: of the arguments, and of what is known of those of
+        a loader. Empty where each rank has rows of its own, and one file is for all."""
         if self.division is not None and self.division.places is None:
             return ""
-        return fingerprint([self.rows, self.rest, self.kwargs])
+        given = None if self.loader is None else describe(self.loader, self.first)
+        return fingerprint([self.rows, given, self.rest, self.kwargs])
 
     def batches(self, rng_seed: int, taken: int = 0) -> Callable[[], tuple[Any, ...]]:
         """A function that gives the arguments of the next step, after those that were `taken` earlier."""

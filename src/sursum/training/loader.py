@@ -6,11 +6,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, DistributedSampler
+from torch.utils.data import ConcatDataset, DataLoader, DistributedSampler, StackDataset, Subset, TensorDataset
 
 from sursum.common.batches import as_arguments
+from sursum.common.torch_private import tree_leaves
 from sursum.errors import CallError
 from sursum.training import seeds
 
@@ -57,6 +59,35 @@ def count_rows(loader: Any) -> float | None:
         if rows is not None:
             return rows
     return None
+
+
+def describe(loader: Any, first: tuple[Any, ...]) -> Any:
+    """What is known of the data of a loader without going through them, to compare them with those of another process: what
+    its dataset holds in memory, and shape and dtype of the tensors of its first batch.
+
+    Example:
+        >>> a, b = (DataLoader(TensorDataset(torch.full((3,), value)), batch_size=2) for value in (1.0, 2.0))
+        >>> describe(a, (torch.ones(2),))
+        [(tensor([1., 1., 1.]),), [(torch.float32, (2,))]]
+        >>> torch.equal(describe(b, (torch.ones(2),))[0][0], torch.full((3,), 2.0))
+        True
+    """
+    shapes = [(part.dtype, tuple(part.shape)) for part in tree_leaves(first) if hasattr(part, "shape")]
+    return [_held(getattr(loader, "dataset", None)), shapes]
+
+
+def _held(dataset: Any) -> Any:
+    """The data that a dataset has in memory; None where they may come from elsewhere, or be others each time."""
+    if isinstance(dataset, TensorDataset):
+        return dataset.tensors
+    if isinstance(dataset, StackDataset):
+        parts = dataset.datasets
+        return {name: _held(one) for name, one in parts.items()} if isinstance(parts, dict) else [_held(one) for one in parts]
+    if isinstance(dataset, ConcatDataset):
+        return [_held(one) for one in dataset.datasets]
+    if isinstance(dataset, Subset):
+        return _held(dataset.dataset), list(dataset.indices)
+    return dataset if isinstance(dataset, (Tensor, np.ndarray, list, tuple)) else None
 
 
 class Batches:

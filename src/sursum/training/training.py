@@ -18,7 +18,7 @@ from sursum.errors import StorageError, VariationalError
 from sursum.handlers import ParamStore
 from sursum.io.files import interpreting
 from sursum.optim import Optim, Scheduler, advance_schedule
-from sursum.training.checkpoint import State, read_state, write_state
+from sursum.training.checkpoint import State, check_same_settings, read_state, write_state
 
 KIND = "sursum SVI"
 
@@ -44,6 +44,7 @@ class Training:
         self.taken = 0  # batches that loaders have given
         self.gradients: Gradients | None = None  # over ranks, which take the same steps
         self._held: dict[str, Tensor] = {}
+        self._settings: dict[str, Any] = {}  # with which the optimiser was made
         self._loaded: State | None = None
 
     @property
@@ -81,7 +82,12 @@ class Training:
             # Where schedules are evaluated ahead of the steps, torch would warn about the order.
             self.optimizer._opt_called = True  # type: ignore[attr-defined]
             self.scheduler = None if self.optim.scheduler is None else self.optim.scheduler(self.optimizer)
-            self._restore()
+            self._settings = self._current_settings(self.optimizer)
+            try:
+                self._restore()
+            except BaseException:
+                self.optimizer = self.scheduler = None  # a step that is tried again fails in the same way
+                raise
         for name, leaf in self.leaves.items():
             if name not in self._held:
                 self._held[name] = leaf
@@ -89,9 +95,9 @@ class Training:
                 self.optimizer.add_param_group({"params": [leaf], **(options(name) if callable(options) else {})})
         return self.optimizer
 
-    def options(self) -> dict[str, Any]:
+    def _current_settings(self, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
         """The settings of the optimiser and of its schedule, by name, as they are now: a schedule changes them."""
-        groups = self.ready().state_dict()["param_groups"]
+        groups = optimizer.state_dict()["param_groups"]
         names = [""] if len(groups) == 1 else [f"[{k}]" for k in range(len(groups))]
         found = {
             f"optim{name}.{key}": value
@@ -161,7 +167,7 @@ class Training:
 
         Raises:
             StorageError: the file is truncated, damaged, or of a different kind.
-            VariationalError: it has different parameters, or a different optimiser.
+            VariationalError: it has different parameters, or a different optimiser, or options of it.
         """
         before, self._loaded = self._loaded, read_state(path, KIND)
         if self.optimizer is not None:
@@ -189,6 +195,7 @@ class Training:
         note = {
             "seed": self.seed,
             "optimizer": type(optimizer).__name__,
+            "settings": self._settings,
             "groups": [_plain(group) for group in state["param_groups"]],
             "state": plain,
             "trained": list(self._held),
@@ -201,7 +208,7 @@ class Training:
         """Continue from an earlier `state`.
 
         Raises:
-            VariationalError: it has different parameters, or a different optimiser.
+            VariationalError: it has different parameters, or a different optimiser, or options of it.
         """
         self._loaded = state
         self.ready()
@@ -225,6 +232,8 @@ class Training:
                 f"the file was saved with the optimiser {note['optimizer']}, but this run has "
                 f"{type(self.optimizer).__name__} or different trained parameters. Use the optimiser it was saved with."
             )
+        if "settings" in note:  # files of earlier versions have none
+            check_same_settings(self._loaded, self._settings, VariationalError)
         state: dict[int, dict[str, Any]] = {int(index): dict(entries) for index, entries in note["state"].items()}
         for name, tensor in self._loaded.within("state/").items():
             index, key = name.split("/", 1)
