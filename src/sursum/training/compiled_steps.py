@@ -15,9 +15,10 @@ from sursum.errors import SursumError, VariationalError
 from sursum.training import seeds
 from sursum.training.batch import Batch
 from sursum.training.compiled_loop import TrainingLoop, UpdateRule, rule_of
-from sursum.training.indices import Subsamples, draw_rows
+from sursum.training.indices import Subsamples
 from sursum.training.noise import Noise, block
 from sursum.training.packed import Packed
+from sursum.training.subsets import Subsets
 from sursum.training.training import Training
 
 _BLOCK = 2**18
@@ -80,6 +81,7 @@ class CompiledSteps:
         self._drawn_width = goal.noise + sum(count for count, _ in goal.requests)
         self._rows = max(1, min(_LONGEST, _BLOCK // max(self._drawn_width * self.particles, 1)))
         self._drawn: tuple[int, Tensor] = (-1, torch.empty(0))
+        self._subsets = Subsets() if goal.requests else None
         self._row: Rows | None = None  # where each step by itself has what is drawn and its batch
         rule = self._rule = loop_rule(training)
         self._loop: TrainingLoop | None = None
@@ -119,26 +121,21 @@ class CompiledSteps:
                     at += rows.shape[0]
 
     def _draw(self, step: int) -> Tensor:
-        """Noise and indices of this step and the rest of its block: (steps, particles · (noise + indices))."""
+        """Noise and indices of this step and the rest of its block, for each particle its own: (steps, particles · width)."""
         number, row = divmod(step, self._rows)
         if self._drawn[0] != number:
-            drawn = block(
-                list(self.goal.kinds) * self.particles,
-                self._rows,
-                seeds.derive(self.training.seed, seeds.NOISE, number),
-            )
-            if self.goal.requests:
-                drawn = self._with_indices(drawn, number)
-            self._drawn = (number, drawn)
+            every, noise = self._rows * self.particles, self.goal.noise
+            drawn = block(self.goal.kinds, every, seeds.derive(self.training.seed, seeds.NOISE, number))
+            if self._subsets is not None:
+                both = np.empty((every, self._drawn_width))
+                both[:, :noise] = drawn
+                source, at = np.random.SFC64(seeds.derive(self.training.seed, seeds.INDICES, number)), noise
+                for count, size in self.goal.requests:
+                    self._subsets.draw(source, count, size, both[:, at : at + count])
+                    at += count
+                drawn = torch.from_numpy(both)
+            self._drawn = (number, drawn.view(self._rows, -1))
         return self._drawn[1][row:]
-
-    def _with_indices(self, noise: Tensor, number: int) -> Tensor:
-        """The noise of a block with the indices of its steps beside it, for each particle its own."""
-        generator = np.random.Generator(np.random.SFC64(seeds.derive(self.training.seed, seeds.INDICES, number)))
-        every = self._rows * self.particles
-        found = [torch.from_numpy(draw_rows(generator, *request, every)).double() for request in self.goal.requests]
-        flat = torch.cat([noise.reshape(every, -1), *found], 1)
-        return flat.reshape(self._rows, -1)
 
     def _with_batches(self, drawn: Tensor, batches: Sequence[Batch]) -> Tensor:
         """What is drawn for some steps with the batch of each beside it, in each of its particles."""

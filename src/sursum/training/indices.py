@@ -66,20 +66,3 @@ def choose_rows(requests: Sequence[Request], seed: int) -> list[np.ndarray[Any, 
         return []
     generator = np.random.Generator(np.random.SFC64(seed))
     return [generator.choice(size, count, replace=False, shuffle=False) for count, size in requests]
-
-
-def draw_rows(generator: np.random.Generator, count: int, size: int, rows: int) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """`rows` subsets of `count` of the integers below `size`, int64, each subset as likely as any other.
-
-    Rows of independent integers are kept where they have no two alike: given that, each subset is as likely as any other. The
-    others are drawn again, until they are: more than a third of all are right at once.
-    """
-    if count * count > 2 * size:
-        return np.stack([generator.choice(size, count, replace=False, shuffle=False) for _ in range(rows)])
-    found = generator.integers(size, size=(rows, count), dtype=np.int64)
-    left, short = np.arange(rows), np.int32 if size <= 2**31 else np.int64  # half as long to sort
-    while len(left):
-        ordered = np.sort(found[left].astype(short), axis=1)
-        left = left[(ordered[:, 1:] == ordered[:, :-1]).any(1)]
-        found[left] = generator.integers(size, size=(len(left), count), dtype=np.int64)
-    return found
