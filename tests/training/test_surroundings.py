@@ -49,6 +49,9 @@ def test_globals_attributes_flags_data_closures_and_handlers(monkeypatch):
     assert changes(NET[1].eval)
     assert changes(lambda: numbers[1].update(a=2))
     assert changes(lambda: setattr(wrapped, "scale", 3.0))
+    assert changes(lambda: numbers.append("b"))
+    assert not changes(lambda: setattr(settings, "weight", float("3.0"))), "another object, and the same number"
+    assert not changes(lambda: settings.__dict__.update(weight=settings.weight))
     rate = 0.2
     seen = Surroundings(closed)
     rate = 0.3
@@ -58,4 +61,5 @@ def test_globals_attributes_flags_data_closures_and_handlers(monkeypatch):
 
 def test_the_code_of_libraries_is_not_followed():
     seen = Surroundings(torch.nn.functional.relu, types)
-    assert len(seen._looks) == 0
+    assert not seen._places
+    assert not seen._containers

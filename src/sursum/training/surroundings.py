@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import sys
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
+from itertools import chain
+from operator import is_
 from typing import Any
 
 from torch import Tensor, nn
@@ -20,7 +22,7 @@ _EXACTLY = frozenset(_PLAIN)
 _DEPTH = 4
 _LONGEST = 256
 
-#: Gives the value now, and a key that is equal as long as it has not changed.
+#: Gives the object that is at a place now.
 Look = Callable[[], Any]
 
 
@@ -43,38 +45,66 @@ class Surroundings:
     """
 
     def __init__(self, *programs: Any) -> None:
-        self._seen: dict[int, Any] = {}
-        self._looks: list[Look] = []
+        self._followed: dict[int, Any] = {}
+        self._places: list[Look] = []
+        self._containers: list[Collection[Any]] = []  # as they are now: views of mappings among them
+        self._networks: list[nn.Module] = []
         for program in programs:
             self._follow(program, 0)
-        self._before = [look() for look in self._looks]
+        self._before, self._known = self._objects(), self._keys()
+        items = (*self._followed.values(), *self._before[0], *self._before[1])
+        self._tensors = list({id(item): item for item in items if isinstance(item, Tensor)}.values())
+        self._versions, self._modes = self._written(), self._training()
 
     def changed(self) -> bool:
-        """Whether any of it has changed since."""
-        return [look() for look in self._looks] != self._before
+        """Whether any of it has changed since.
+
+        It is asked before every step: what are still the same objects need no key.
+        """
+        now = self._objects()
+        if not all(len(one) == len(was) and all(map(is_, one, was)) for one, was in zip(now, self._before, strict=True)):
+            if self._keys() != self._known:
+                return True
+            self._before = now
+        return self._written() != self._versions or self._training() != self._modes
+
+    def _objects(self) -> tuple[list[Any], list[Any], list[int]]:
+        """What is at the places, in the containers, and how many there are in each."""
+        found = list(chain.from_iterable(self._containers))
+        return [look() for look in self._places], found, list(map(len, self._containers))
+
+    def _keys(self) -> Any:
+        """The numbers and strings, and which objects the others are."""
+        held = [[_key(item) for item in items if isinstance(item, _COMPARED)] for items in self._containers]
+        return [_key(look()) for look in self._places], held
+
+    def _written(self) -> list[int]:
+        """How often each tensor was written to."""
+        return [_version(tensor) for tensor in self._tensors]
+
+    def _training(self) -> list[bool]:
+        return [part.training for net in self._networks for part in net.modules()]
 
     def _follow(self, item: Any, depth: int) -> None:
-        if isinstance(item, (*_PLAIN, type)) or depth > _DEPTH or id(item) in self._seen:
+        if isinstance(item, (*_PLAIN, type)) or depth > _DEPTH or id(item) in self._followed:
             return
-        self._seen[id(item)] = item
-        if isinstance(item, Tensor):
-            self._looks.append(partial(_version, item))
-        elif isinstance(item, types.FunctionType):
+        self._followed[id(item)] = item
+        if isinstance(item, types.FunctionType):
             self._function(item, depth)
         elif isinstance(item, types.MethodType):
             self._follow(item.__func__, depth)
             self._follow(item.__self__, depth)
         elif isinstance(item, nn.Module):
-            self._looks.append(partial(_training, item))
+            self._networks.append(item)
             if not _is_library(type(item)):
                 self._methods(type(item), depth)
         elif isinstance(item, Mapping):
             self._values(item, depth)
         elif isinstance(item, (list, tuple)) and len(item) <= _LONGEST:
-            self._looks.append(partial(_plain_items, item))
+            self._containers.append(item)
             for part in item:
                 self._follow(part, depth + 1)
-        elif isinstance(getattr(item, "__dict__", None), dict) and not isinstance(item, types.ModuleType):
+        elif isinstance(getattr(item, "__dict__", None), dict) and not isinstance(item, (types.ModuleType, Tensor)):
             self._values(item.__dict__, depth)
             if not _is_library(type(item)):
                 self._methods(type(item), depth)
@@ -82,7 +112,7 @@ class Surroundings:
     def _values(self, items: Mapping[Any, Any], depth: int) -> None:
         if len(items) > _LONGEST:
             return
-        self._looks.append(partial(_plain_values, items))
+        self._containers.append(items.values())
         for part in list(items.values()):
             self._follow(part, depth + 1)
 
@@ -95,13 +125,13 @@ class Surroundings:
         if _is_library(function):
             return
         for cell in function.__closure__ or ():
-            self._looks.append(partial(_key_of_cell, cell))
+            self._places.append(partial(_content, cell))
             self._follow(_content(cell), depth + 1)
         for default in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
             self._follow(default, depth + 1)
         for name in _names(function.__code__):
             if name in function.__globals__:
-                self._looks.append(partial(_entry, function.__globals__, name))
+                self._places.append(partial(function.__globals__.get, name))
                 found = function.__globals__[name]
                 if isinstance(found, types.ModuleType):
                     self._module(found, function.__code__)
@@ -114,7 +144,7 @@ class Surroundings:
             return
         for name in _names(code):
             if name in vars(module):
-                self._looks.append(partial(_entry, vars(module), name))
+                self._places.append(partial(vars(module).get, name))
 
 
 def _is_library(item: Any) -> bool:
@@ -135,11 +165,9 @@ def _names(code: types.CodeType) -> Iterator[str]:
 
 
 def _key(value: Any) -> Any:
-    """A number or string itself; for anything else which object it is, and for a tensor whether it was written to."""
+    """A number or string itself, and of anything else which object it is."""
     kind = type(value)
-    if kind in _EXACTLY or isinstance(value, _PLAIN):
-        return kind, value
-    return (id(value), _version(value)) if isinstance(value, Tensor) else id(value)
+    return (kind, value) if kind in _EXACTLY or isinstance(value, _PLAIN) else id(value)
 
 
 def _content(cell: types.CellType) -> Any:
@@ -147,26 +175,6 @@ def _content(cell: types.CellType) -> Any:
         return cell.cell_contents
     except ValueError:  # empty
         return None
-
-
-def _key_of_cell(cell: types.CellType) -> Any:
-    return _key(_content(cell))
-
-
-def _entry(names: Mapping[str, Any], name: str) -> Any:
-    return _key(names.get(name))
-
-
-def _plain_values(items: Mapping[Any, Any]) -> Any:
-    return [_key(value) for value in list(items.values()) if isinstance(value, _COMPARED)]
-
-
-def _plain_items(items: Any) -> Any:
-    return [_key(value) for value in items if isinstance(value, _COMPARED)]
-
-
-def _training(net: nn.Module) -> list[bool]:
-    return [part.training for part in net.modules()]
 
 
 def _version(tensor: Tensor) -> int:
