@@ -198,6 +198,18 @@ def test_chains_together_are_the_chains_in_turn(kind: Any) -> None:
     assert len(torch.unique(runs[True]["sigma"])) == 12
 
 
+def test_convolutions_in_a_row_are_mapped_together() -> None:
+    """Each has weights and inputs of its own for a chain; where torch fell back to a loop it would warn."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(1, 3, 2), nn.ReLU(), nn.Conv2d(3, 2, 2), nn.Flatten(), nn.Linear(8, 1))
+    images = torch.randn(6, 1, 4, 4, generator=torch.Generator().manual_seed(2))
+    lifted = su.lift(regression(net), {"net.**": dist.Normal(0.0, 1.0)})
+    settings: dict[str, Any] = {"num_samples": 2, "num_warmup": 1, "num_chains": 2, "seed": 0, "jitter": 0.1}
+    both = [SGMCMC(SGHMC(lifted, 0.01), together=one, **settings).run(images, images.sum((1, 2, 3))) for one in (True, False)]
+    torch.testing.assert_close(both[0]["net.0.weight"], both[1]["net.0.weight"], rtol=1e-4, atol=1e-5)
+    assert len(torch.unique(both[0]["net.2.bias"][..., 0])) == 4
+
+
 @pytest.mark.parametrize(
     ("layer", "why"), [(nn.Dropout(0.5), "the program draws numbers"), (nn.BatchNorm1d(3), "a batch norm in training mode")]
 )

@@ -1,6 +1,7 @@
 """Minibatches: by arguments, by a plate's subsample; on every engine the gradient is the programs' own."""
 
 import copy
+import math
 import pickle
 
 import pytest
@@ -116,6 +117,33 @@ def test_a_loop_over_batches_captures_each_shape_once_and_a_smaller_last_batch_i
     assert len(svi._batch_steps.by_shape) == 2
     mean, _ = exact()
     assert float((svi.params["auto.loc.w"].detach() - mean).abs().max()) < 0.06
+
+
+@pytest.mark.parametrize(
+    ("engine", "dtype", "unit"),
+    [*((engine, torch.float64, 1e-12) for engine in ("native", "torch", "eager")), ("torch", torch.bfloat16, 2.0**-8)],
+)
+def test_steps_are_those_of_a_plain_loop(engine, dtype, unit):
+    """25 rows in batches of 10, 10 and 5, each of which stands for all of them; at most some units of rounding apart."""
+    x, y = X[:25].to(dtype), Y[:25].to(dtype)
+
+    def program(x, y):
+        w = su.sample("w", dist.Normal(torch.zeros(2, dtype=dtype), 1.0).to_event(1))
+        with su.plate("rows", 25, subsample_size=len(x)):
+            su.sample("y", dist.Normal(x @ w, 0.5), obs=y)
+
+    svi = SVI(program, autoguide.AutoDelta(program), su.optim.SGD({"lr": 1e-3}), seed=0, engine=engine)
+    w = torch.zeros(2, dtype=torch.float64)
+    for rows in torch.arange(25).split(10):
+        loss, share, away = svi.step(x[rows], y[rows]), 25 / len(rows), y[rows].double() - x[rows].double() @ w
+        data = 2.0 * (away**2).sum() + len(rows) * math.log(0.5 * math.sqrt(2.0 * math.pi))
+        assert loss == pytest.approx(float(0.5 * w @ w + math.log(2.0 * math.pi) + share * data), rel=4 * unit)
+        w = w - 1e-3 * (w - 4.0 * share * x[rows].double().mT @ away)
+        found = svi.params["auto.loc.w"].detach()
+        assert found.dtype is dtype
+        torch.testing.assert_close(found.double(), w, rtol=4 * unit, atol=0.0)
+    assert svi.engine == engine
+    assert float(w.abs().min()) > 0.02
 
 
 def test_a_run_by_steps_that_was_resumed_equals_one_that_was_not(tmp_path):
