@@ -30,7 +30,7 @@ from torch import Tensor, nn
 import sursum as su
 import sursum.distributions as dist
 from benchmarks import training_models as models
-from benchmarks.training_models import LOSSES, RATE, ROUNDS, SPREAD, TASKS, Task
+from benchmarks.training_models import LOSSES, MANY, RATE, ROUNDS, SPREAD, TASKS, Task
 
 Step = Callable[..., Any]
 
@@ -40,7 +40,6 @@ LIKELIHOODS: dict[str, Callable[[Tensor], Any]] = {
     "categorical": lambda out: dist.Categorical(logits=out),
 }
 AUTOGUIDES = {"MAP": su.infer.autoguide.AutoDelta, "mean field": su.infer.autoguide.AutoNormal}
-MANY = 2000
 
 
 def nll(task: Task, net: nn.Module, weights: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:

@@ -9,6 +9,9 @@ import torch
 from torch import Tensor, nn
 
 ROUNDS = 5
+MANY = 20_000
+"""Steps of a call where one call takes many: what a call costs by itself counts for little then."""
+
 RATE, SPREAD = 1e-3, 0.2
 
 #: The sum of −log p over a batch, by what is observed.

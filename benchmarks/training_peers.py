@@ -1,7 +1,7 @@
 """Pyro's and NumPyro's sides of `training.py`: milliseconds of processor time per step, a row of JSON each.
 
-Pyro takes a batch a call; NumPyro scans over the rows of many batches in one call (`jax.lax.scan`), the data in memory. Both in
-single precision on one thread. Either may be missing.
+Pyro takes a batch a call; NumPyro takes many steps in one call (`jax.lax.scan`), and each draws its rows, with replacement, of
+data in memory. Both in single precision on one thread. Either may be missing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_paralleli
 import torch
 
 from benchmarks import training_models as models
-from benchmarks.training_models import RATE, ROUNDS, SPREAD, TASKS, Task
+from benchmarks.training_models import MANY, RATE, ROUNDS, SPREAD, TASKS, Task
 
 GUIDES = {"MAP": "AutoDelta", "mean field": "AutoNormal"}
 
@@ -85,7 +85,7 @@ def step_by_step(step: Callable[..., Any], data: Any, count: int) -> float:
 
 
 def by_numpyro(model: Any, guide: Any, data: tuple[Any, ...], rows: int, batch: int, count: int) -> float:
-    """A step of a scan over `count` batches, drawn beforehand."""
+    """A step of a scan of `count` of them."""
     import jax
     import jax.numpy as jnp
     import numpyro
@@ -93,18 +93,22 @@ def by_numpyro(model: Any, guide: Any, data: tuple[Any, ...], rows: int, batch: 
 
     svi = SVI(model, guide, numpyro.optim.Adam(RATE), Trace_ELBO())
     held = tuple(jnp.asarray(part.numpy()) for part in data)
-    indices = jax.random.randint(jax.random.PRNGKey(2), (count, batch), 0, rows)
-    state = jax.jit(svi.init)(jax.random.PRNGKey(1), *(part[indices[0]] for part in held))
+    state = jax.jit(svi.init)(jax.random.PRNGKey(1), *(part[:batch] for part in held))
 
     @jax.jit
-    def loop(state: Any, indices: Any, held: Any) -> Any:
-        return jax.lax.scan(lambda now, rows: svi.update(now, *(part[rows] for part in held)), state, indices)
+    def loop(state: Any, key: Any, held: Any) -> Any:
+        def step(now: Any, key: Any) -> Any:
+            chosen = jax.random.randint(key, (batch,), 0, rows)
+            return svi.update(now, *(part[chosen] for part in held))
 
-    jax.block_until_ready(loop(state, indices, held))
+        return jax.lax.scan(step, state, jax.random.split(key, count))
+
+    key = jax.random.PRNGKey(2)
+    jax.block_until_ready(loop(state, key, held))
     times = []
     for _ in range(ROUNDS):
         began = time.process_time()
-        jax.block_until_ready(loop(state, indices, held))
+        jax.block_until_ready(loop(state, key, held))
         times.append(1e3 * (time.process_time() - began) / count)
     return statistics.median(times)
 
@@ -162,7 +166,7 @@ def numpyro_task(task: Task, guide: str) -> float:
 
     starts = {name: jnp.asarray(p.detach().numpy()) for name, p in net.named_parameters()}
     made = getattr(autoguide, guide)(program, init_loc_fn=numpyro.infer.init_to_value(values=starts))
-    return by_numpyro(program, made, task.data(), task.rows, task.batch, task.steps)
+    return by_numpyro(program, made, task.data(), task.rows, task.batch, MANY if task.many else task.steps)
 
 
 def numpyro_vae() -> float:
