@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import time
 
 import numpy as np
 import pytest
-from tests.support.ranks import HEAD
+from tests.support.ranks import HEAD, run_ranks
 from tests.support.row_regression import X, Y, regression
 
 import sursum as su
@@ -36,6 +37,34 @@ svi = su.infer.SVI(
     sharded, guide, su.optim.Adam(lr=0.01), seed=0, checkpoint=folder + "/svi.npz", checkpoint_every=50, progress=False
 )
 svi.run(1_000_000, X, Y)
+"""
+
+DYNAMICS = """
+dynamics = su.infer.SGHMC(sharded, 1e-3, precondition=True)
+run = su.infer.SGMCMC(
+    dynamics, num_warmup=100, num_samples=200, thinning=2, num_chains=2, seed=1, checkpoint=path, checkpoint_every=20
+)
+"""
+SWAG = """
+run = su.infer.SWAG(
+    sharded, su.optim.SGD({"lr": 1e-4, "momentum": 0.9}), num_warmup=100, num_steps=500, every=5, num_samples=10, seed=1,
+    checkpoint=path, checkpoint_every=20,
+)
+"""
+LOADED = """
+import time
+path = folder + "/run.npz"
+data = torch.utils.data.TensorDataset(X, Y)
+loader = torch.utils.data.DataLoader(data, 20, shuffle=True)
+
+def slowly(batch):
+    time.sleep(0.01)  # so that the run is killed before it ends
+    return torch.utils.data.default_collate(batch)
+
+slow = torch.utils.data.DataLoader(data, 20, shuffle=True, collate_fn=slowly)
+"""
+NUMBERS = """
+print(json.dumps([found.unconstrained.tolist(), {name: value.tolist() for name, value in found.stats.items()}]))
 """
 
 
@@ -92,3 +121,26 @@ def test_ranks_that_train(seed, tmp_path):
     assert victim or steps % 50 == 1
     undisturbed.run(steps, X, Y)
     np.testing.assert_allclose(resumed.losses, undisturbed.losses, rtol=1e-6)
+
+
+@pytest.mark.parametrize("script", [DYNAMICS, SWAG], ids=["SGMCMC", "SWAG"])
+@pytest.mark.parametrize("seed", range(2))
+def test_ranks_that_draw_from_batches(script, seed, tmp_path, monkeypatch):
+    """A run that goes on from the file equals an undisturbed one bit for bit."""
+    disturbed, quiet = tmp_path / "disturbed", tmp_path / "quiet"
+    for folder in (disturbed, quiet):
+        folder.mkdir()
+    script = "import json\n" + LOADED + script
+    _kill_one(script + "run.run(slow)", disturbed, seed, lambda folder: (folder / "run.npz").exists())
+    (disturbed / "meet").unlink(missing_ok=True)
+
+    def drawn(folder, call):
+        monkeypatch.setenv("FOLDER", str(folder))
+        ended = run_ranks(RANKS + script + f"found = {call}" + NUMBERS, folder, size=3)
+        assert [status for status, _, _ in ended] == [0] * 3, "".join(error for _, _, error in ended)
+        return [json.loads(out.splitlines()[-1]) for _, out, _ in ended]
+
+    resumed, undisturbed = drawn(disturbed, "run.resume(path, loader)"), drawn(quiet, "run.run(loader)")
+    assert resumed == undisturbed
+    assert resumed[0] == resumed[2]
+    assert np.isfinite(resumed[0][0]).all()
