@@ -132,3 +132,27 @@ def test_what_cannot_be_mapped_or_is_large_is_left_alone(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(points, "vmap", lambda run: refuse)
     assert at_points(graph_of(pointwise), AT) == [None] * 4
+
+
+F = torch.nn.functional
+ACTIVATIONS = [
+    *(F.logsigmoid, F.softplus, F.gelu, F.mish, F.elu, F.leaky_relu, F.hardtanh, F.hardswish, F.softshrink, torch.logit),
+    *(lambda x: F.smooth_l1_loss(x, 0 * x), lambda x: F.threshold(x, 0.1, 0.0)),
+]
+
+
+@pytest.mark.parametrize("of_one", [True, False], ids=["numbers", "vectors"])
+def test_derivatives_are_mapped_without_asides(of_one: bool, capfd: pytest.CaptureFixture[str]) -> None:
+    """torch would write to the terminal that it resizes an output, or loops."""
+
+    def program(q: Tensor) -> Tensor:
+        x = q[0].sigmoid() if of_one else q.sigmoid()
+        return torch.stack([fn(x).sum() for fn in ACTIVATIONS]).sum()
+
+    graph = optimise(capture(program, (AT[0], AT[1]), gradient=True))
+    replay = Replay(graph)
+    for q, found in zip(AT, at_points(graph, AT), strict=True):
+        assert found is not None
+        for mine, wanted in zip(found, replay(q), strict=True):
+            torch.testing.assert_close(mine, wanted, rtol=1e-12, atol=1e-14)
+    assert capfd.readouterr().err == ""

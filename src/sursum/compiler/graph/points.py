@@ -19,10 +19,24 @@ aten = torch.ops.aten
 #: All values at all points together are at most so many numbers: more take longer than Python does.
 _MOST = 1 << 18
 
-#: What vmap takes of all points together, and the same of each.
+
+def _log_sigmoid_backward(grad: Tensor, x: Tensor, buffer: Tensor) -> Tensor:
+    """torch's, for a `grad` that is one number for all points: vmap would resize it, and say so."""
+    return aten.log_sigmoid_backward.default(grad * torch.ones_like(x), x, buffer)  # type: ignore[no-any-return]
+
+
+def _mish_backward(grad: Tensor, x: Tensor) -> Tensor:
+    """torch's, which vmap has no rule for: it would loop over points, and say so."""
+    bent = torch.nn.functional.softplus(x).tanh()
+    return grad * (bent + x * x.sigmoid() * (1 - bent * bent))
+
+
+#: What vmap takes of all points together, or speaks about on the terminal, and the same of each.
 _OF_ONE: Mapping[Any, Any] = {
     aten._is_all_true.default: aten.all.default,
     aten._is_any_true.default: aten.any.default,
+    aten.log_sigmoid_backward.default: _log_sigmoid_backward,
+    aten.mish_backward.default: _mish_backward,
 }
 
 
