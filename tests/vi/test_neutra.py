@@ -151,3 +151,13 @@ class TestBadInput:
         site = su.trace(model).get_trace()["mu"]
         with pytest.raises(SiteError, match="is written by NeuTraReparam through `reparam` only"):
             neutra(site)
+
+
+def test_a_function_of_sites_may_return_it():
+    guide, params = fitted()
+    neutra = NeuTraReparam(guide, params)
+    ours = su.infer.LogDensity(su.reparam(model, lambda site: neutra))
+    noise = torch.linspace(-1.0, 1.0, 5, dtype=torch.float64)
+    assert float(ours(noise)) == float(su.infer.LogDensity(su.reparam(model, {"**": neutra}))(noise))
+    with pytest.raises(SiteError, match="its guide also has"):
+        su.infer.LogDensity(su.reparam(model, lambda site: neutra if site.name == "mu" else None))

@@ -70,6 +70,7 @@ class reparam(Messenger[P, R]):
     config: Mapping[str, Reparam] | Callable[[Sample], Reparam | None] | Literal["auto"] = required()
 
     met: dict[str, None] = field(init=False, repr=False, default_factory=dict)
+    shared: dict[int, tuple[SharedReparam, SharedReparam]] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -108,6 +109,8 @@ class reparam(Messenger[P, R]):
 
     def finish(self) -> None:
         if not isinstance(self.config, Mapping):
+            for _, running in self.shared.values():
+                running.finish()
             return
         for key, why in find_unused(self, self.config, self.met, "no sample site of that name was reached"):
             warn(f"reparam: the reparameteriser for {key!r} was not used: {why}", UnusedSiteWarning)
@@ -150,8 +153,11 @@ class reparam(Messenger[P, R]):
             return "", None
         assert callable(self.config)  # "auto" does not run
         found = self.config(site)
-        settled = (site.is_observed or site.value is not None) and not getattr(found, "takes_observed", False)
-        return "", None if settled else found
+        if found is None or ((site.is_observed or site.value is not None) and not getattr(found, "takes_observed", False)):
+            return "", None
+        if isinstance(found, SharedReparam):
+            found = self.shared.setdefault(id(found), (found, found.fresh()))[1]
+        return "", found
 
 
 def _start(site: Sample) -> Sample:
