@@ -183,7 +183,9 @@ class MCMC:
         run = measured._prepare(args, kwargs)
         run.work()
         found = run.announced()
-        return replace(found, notes=(*found.notes, *notes), refit=Refit(partial(measured._again, args, kwargs)))
+        return replace(
+            found, notes=(*found.notes, *notes), refit=Refit(partial(measured._again, args, kwargs)), progress=self.progress
+        )
 
     def _again(self, args: tuple[Any, ...], kwargs: dict[str, Any], model: Any, posterior: Posterior) -> Posterior:
         """Run another program, with its latent sites, on the same data, from where that of this posterior is."""

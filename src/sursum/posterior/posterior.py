@@ -67,6 +67,7 @@ class Posterior(Draws):
         refit: how to make the posterior of another program in the same way, for `reprior`. It stays in the process.
         buffers: what layers in training mode had written at each draw, such as the running averages of batch norm, by dotted
             name, (chain, draw, *shape): `module` and `predict` take the network with them.
+        progress: what `MCMC(progress=…)` was: `predict` shows none after a run that was asked not to.
 
     Example:
         >>> import numpy as np, torch
@@ -95,6 +96,7 @@ class Posterior(Draws):
     states: tuple[bytes, ...] = ()
     refit: Refit | None = None
     buffers: Mapping[str, Tensor] = field(default_factory=dict)
+    progress: bool | None = None
 
     def predict(
         self,
@@ -104,6 +106,7 @@ class Posterior(Draws):
         replicate: bool | None = None,
         linearised: bool | None = None,
         store: str | os.PathLike[str] | None = None,
+        progress: bool | None = None,
         **kwargs: Any,
     ) -> Prediction:
         """Draw what the program predicts, once at every draw of the posterior; see `Predictive`.
@@ -119,6 +122,7 @@ class Posterior(Draws):
             chunk: how many draws to evaluate at once; None chooses by the memory of one.
             store: the store of this run, to which predictions are written as they are made, in bounded memory: without
                 arguments as the group `posterior_predictive`, with arguments as `predictions`.
+            progress: whether to show it; None shows it after a while, unless the run was asked not to show its own.
 
         Returns:
             Draws of (chain, draw, *shape) by site name, with their mean, sd and quantiles.
@@ -132,11 +136,13 @@ class Posterior(Draws):
         """
         program = program_for("predict", self.program, self.latents, self, args, kwargs)
         named = {"seed": seed, "chunk": chunk, "replicate": replicate, "linearised": linearised, "store": store}
+        named["progress"] = progress
         refuse_shared(program, "predict", named, "su.infer.Predictive(model, posterior, …)(…)")
         group = None if store is None else PREDICTED[1] if args or kwargs else PREDICTED[0]
         again = True if replicate is None and not args and not kwargs else replicate
         model = linearise(program.model, self.mode) if linearised else program.model
-        predictive = Predictive(model, self, seed=seed, chunk=chunk, replicate=again, store=store, group=group)
+        shown = self.progress if progress is None else progress
+        predictive = Predictive(model, self, seed=seed, chunk=chunk, replicate=again, store=store, group=group, progress=shown)
         return predictive(*program.args, **program.kwargs)
 
     def log_likelihood(
