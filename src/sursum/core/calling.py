@@ -79,8 +79,14 @@ class valued:
 
 
 def refuse_coroutines(fn: Callable[..., Any]) -> None:
-    """Raise HandlerError if `fn` is a coroutine or generator function: it would run after its handlers have exited."""
+    """Raise HandlerError if `fn` is a coroutine or generator function, which would run after its handlers have exited; or a
+    distribution, which can be called, but has no name under which to draw."""
     inner = innermost(fn)
+    if isinstance(inner, torch.distributions.Distribution):
+        raise HandlerError(
+            f"{abbreviate(inner)} is a distribution, but a program was expected, a callable: give a function that draws from "
+            'it, lambda: su.sample("x", …).'
+        )
     candidates = (inner,) if isinstance(inner, nn.Module) else (inner, getattr(inner, "__call__", None))  # noqa: B004
     for candidate in candidates:
         for test, kind in (

@@ -1,4 +1,4 @@
-"""The methods that Pyro users expect on every distribution: `to_event`, `expand_by`, `mask`."""
+"""The methods that users of Pyro and NumPyro expect on every distribution: `to_event`, `expand_by`, `mask`, `shape`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from sursum.distributions.missing import mask_term, stand_in
 from sursum.distributions.other_libraries import check_arguments
 from sursum.distributions.shapes import broadcast_shapes
 from sursum.distributions.written import Written
+from sursum.errors import OptionError
 
 
 class Fluent(Written):
@@ -37,10 +38,29 @@ class Fluent(Written):
             signature = inspect.signature(cls.__init__)
             cls.__signature__ = signature.replace(parameters=list(signature.parameters.values())[1:])
 
-    def to_event(self, dims: int | None = None) -> Independent:
-        """The same distribution with its `dims` rightmost batch dimensions (all if None) as event dimensions."""
-        count = len(self.batch_shape) if dims is None else dims  # type: ignore[attr-defined]
-        return Independent(self, count)
+    def __call__(self, sample_shape: Any = ()) -> Tensor:
+        """Draw, differentiably where there are such draws."""
+        draw = self.rsample if self.has_rsample else self.sample  # type: ignore[attr-defined]
+        drawn: Tensor = draw(torch.Size(sample_shape))
+        return drawn
+
+    @property
+    def event_dim(self) -> int:
+        """How many rightmost dimensions make up one value."""
+        return len(self.event_shape)  # type: ignore[attr-defined]
+
+    def shape(self, sample_shape: Any = ()) -> torch.Size:
+        """The shape of draws."""
+        return torch.Size(sample_shape) + self.batch_shape + self.event_shape  # type: ignore[attr-defined, no-any-return]
+
+    def to_event(self, reinterpreted_batch_ndims: int | None = None) -> Independent:
+        """The same distribution with that many rightmost batch dimensions (all if None) as event dimensions."""
+        given = reinterpreted_batch_ndims
+        return Independent(self, len(self.batch_shape) if given is None else given)  # type: ignore[attr-defined]
+
+    def independent(self, reinterpreted_batch_ndims: int | None = None) -> Independent:
+        """The old name of `to_event`."""
+        return self.to_event(reinterpreted_batch_ndims)
 
     def expand_by(self, sample_shape: Any) -> Any:
         """Independent copies in new leftmost batch dimensions of shape `sample_shape`."""
@@ -72,7 +92,7 @@ class Masked(Fluent, torch.distributions.Distribution):
     arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
 
     def __init__(self, base_dist: Any, mask: Tensor | bool) -> None:
-        self.mask_tensor = torch.as_tensor(mask)
+        self.mask_tensor = as_mask(mask)
         shape = broadcast_shapes(base_dist.batch_shape, self.mask_tensor.shape)
         self.base_dist = base_dist if base_dist.batch_shape == shape else base_dist.expand(shape)
         self.has_rsample = base_dist.has_rsample
@@ -105,6 +125,24 @@ class Masked(Fluent, torch.distributions.Distribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         return mask_term(self.base_dist.log_prob(stand_in(value, self.mask_tensor, len(self.event_shape))), self.mask_tensor)
+
+
+def as_mask(mask: Any) -> Tensor:
+    """A mask as booleans, which zeros and ones may stand for.
+
+    Raises:
+        OptionError: other numbers, such as weights.
+    """
+    given = torch.as_tensor(mask)
+    if given.dtype is torch.bool:
+        return given
+    found = given.bool()
+    if not bool((found == given).all()):
+        raise OptionError(
+            f"a mask has booleans, or zeros and ones, but this tensor of {given.dtype} has other numbers. A weight multiplies "
+            "a log density: su.scale(scale=…)."
+        )
+    return found
 
 
 def unwrap(fn: Any) -> Any:
