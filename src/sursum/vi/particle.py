@@ -136,13 +136,13 @@ def run_pair(
     with with_all_values(names):
         if plans is not None:
             in_guide = _Entered(Enumerated(plan=replace(plans, nesting=nesting), choice=Choice(requested=True)))
-            whole_guide = run(guide, in_guide)
+            whole_guide = run(guide, in_guide, _FromGuide(guide=_rows(drawn)))
             refuse_states(in_guide.running)
             numbers |= entered.running.chosen
         given = () if in_guide is None else tuple(variable for variable, _ in in_guide.running.variables)
         whole = Plan(nesting, {}, {}) if plan is None else replace(plan, nesting=nesting)
         in_model = _Entered(Enumerated(plan=whole, choice=choice, given=given))
-        found = run(model, in_model, _FromGuide(guide=whole_guide))
+        found = run(model, in_model, _FromGuide(guide=Trace({**_rows(plain).nodes, **whole_guide.nodes})))
     return Runs(drawn, plain, whole_guide, found, numbers, None if in_guide is None else in_guide.running, in_model.running)
 
 
@@ -175,6 +175,11 @@ def _draw_alike(drawn: Trace, whole: Trace) -> bool:
         name in others and (others[name].infer.get(SUMMED) or torch.equal(site.value, others[name].value))
         for name, site in drawn.stochastic.items()
     )
+
+
+def _rows(found: Trace) -> Trace:
+    """The rows that subsampled plates have drawn: a second run has the same ones."""
+    return Trace({name: site for name, site in found.stochastic.items() if site.infer.get("is_subsample")})
 
 
 class _Entered(AbstractContextManager[Any]):

@@ -154,7 +154,11 @@ class Enumerated(Messenger):
             dim = self._free_dim(moments, site)
             variable = Variable(site.name, site.name, support.size, dims, dim)
             self.variables.append((variable, moments))
-        value = spread(support.values(), variable.dim, len(site.fn.event_shape))
+        events = len(site.fn.event_shape)
+        value = spread(support.values(), variable.dim, events)
+        if site.infer.get("expand"):  # as large as a draw, for a program that reads its shape
+            split = value.dim() - events
+            value = value.expand(torch.broadcast_shapes(value.shape[:split], batch) + value.shape[split:])
         if self.step is not None:
             self.step.made(variable, value)
         return variable, site.but(value=value, infer={**site.infer, SUMMED: True})
