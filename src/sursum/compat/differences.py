@@ -65,6 +65,7 @@ DIFFERENCES: Mapping[str, str] = {
         "a plate without a size has that of the model in this call, and its dimension; a group has one coordinate for each "
         "degree of freedom of a simplex or a Cholesky factor"
     ),
+    "pyro.infer.reparam.NeuTraReparam": "its auxiliary site is `neutra_base`; it needs a guide that has been fitted",
     "pyro.infer.reparam.LocScaleReparam": "centered=None learns the centring in SVI, as in Pyro; sursum's own has 0.0",
     "pyro.optim.ClippedAdam": "without `centered_variance`",
     "pyro.poutine.condition": "a value outside the support of its site is an error",

@@ -316,7 +316,7 @@ def test_random_states_are_kept_and_restored():
         (lambda: infer.NUTS(lambda: None, adapt_step_size=False), SamplingError, "always adapted"),
         (lambda: infer.MCMC(1, 10), SamplingError, "must be a kernel"),
         (lambda: infer.MCMC(infer.NUTS(lambda: None), 10).get_samples(), SamplingError, "no draws yet"),
-        (lambda: pyro.plate("p"), PlateError, "has no size"),
+        (lambda: list(pyro.plate("p")), PlateError, "has no size"),
         (lambda: poutine.block(lambda: None, hide_fn=bool, expose_fn=bool), OptionError, "not both"),
     ],
 )

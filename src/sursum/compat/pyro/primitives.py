@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 
 import sursum as su
-from sursum.compat.pyro.plates import open_plates, plate
+from sursum.compat.pyro.plates import open_plates, plate, sized
 from sursum.compat.pyro.running import own_parameters, put_into
 from sursum.compat.pyro.store import STORE, Init, ParamStoreDict, param_with_module_name
 from sursum.errors import PlateError, SiteError
@@ -52,7 +52,10 @@ def sample(
         return drawn
     if args or kwargs:
         raise SiteError(f"site {name!r}: a distribution is not called with arguments: write sample({name!r}, fn, obs=…).")
-    return su.sample(name, fn, _as_value(obs, fn), infer=infer)
+    value = _as_value(obs, fn)
+    data = value.shape[: value.dim() - len(fn.event_shape)] if isinstance(value, Tensor) else ()
+    with sized(fn.batch_shape, data) if isinstance(fn, Distribution) else nullcontext():
+        return su.sample(name, fn, value, infer=infer)
 
 
 def _as_value(value: Any, fn: Any) -> Any:
@@ -77,7 +80,10 @@ def _partly_observed(name: str, fn: Distribution, obs: Any, obs_mask: Tensor | b
 
 
 def param(
-    name: str, init: Init = None, constraint: constraints.Constraint = constraints.real, event_dim: int | None = None
+    name: str,
+    init_tensor: Init = None,
+    constraint: constraints.Constraint = constraints.real,
+    event_dim: int | None = None,
 ) -> Tensor:
     """A parameter, kept in the global store; the first read makes it.
 
@@ -87,9 +93,9 @@ def param(
         >>> pyro.param("loc", torch.tensor(0.5))
         tensor(0.5000, requires_grad=True)
     """
-    if init is None and name in STORE:
+    if init_tensor is None and name in STORE:
         constraint = STORE.constraint_of(name)
-    return su.param(name, partial(STORE.read, name, init, constraint, event_dim), constraint, event_dim)
+    return su.param(name, partial(STORE.read, name, init_tensor, constraint, event_dim), constraint, event_dim)
 
 
 def deterministic(name: str, value: Tensor, event_dim: int | None = None) -> Tensor:
@@ -99,7 +105,8 @@ def deterministic(name: str, value: Tensor, event_dim: int | None = None) -> Ten
 
 def factor(name: str, log_factor: Tensor, *, has_rsample: bool | None = None) -> None:
     """Add a term to the log density. In a guide it is a term of log q, whether or not `has_rsample` says so."""
-    su.factor(name, log_factor)
+    with sized(log_factor.shape) if isinstance(log_factor, Tensor) else nullcontext():
+        su.factor(name, log_factor)
 
 
 def module(name: str, nn_module: nn.Module, update_module_params: bool = False) -> nn.Module:

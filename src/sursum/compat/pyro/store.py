@@ -139,20 +139,24 @@ class ParamStoreDict:
         return {key: self[key] for key in self if pattern.match(key)}
 
     def setdefault(
-        self, name: str, init: Init, constraint: constraints.Constraint = constraints.real, event_dim: int | None = None
+        self, name: str, init_constrained_value: Init, constraint: constraints.Constraint = constraints.real
     ) -> Tensor:
-        """The value of a parameter; one that does not exist yet starts at `init`."""
-        return self.read(name, init, constraint, event_dim)
+        """The value of a parameter; one that does not exist yet starts at `init_constrained_value`."""
+        return self.read(name, init_constrained_value, constraint)
 
     def get_param(
-        self, name: str, init: Init = None, constraint: constraints.Constraint = constraints.real, event_dim: int | None = None
+        self,
+        name: str,
+        init_tensor: Init = None,
+        constraint: constraints.Constraint = constraints.real,
+        event_dim: int | None = None,
     ) -> Tensor:
         """Another name of `setdefault`."""
-        return self.read(name, init, constraint, event_dim)
+        return self.read(name, init_tensor, constraint, event_dim)
 
-    def replace_param(self, name: str, new: Tensor, old: Tensor | None = None) -> None:
+    def replace_param(self, param_name: str, new_param: Tensor, old_param: Tensor | None = None) -> None:
         """Set a parameter."""
-        self[name] = new
+        self[param_name] = new_param
 
     def param_name(self, p: Tensor) -> str | None:
         """The name of an unconstrained leaf, or of the value that it is."""
@@ -227,14 +231,14 @@ SEPARATOR = "$$$"
 """Between the name of a module and the path of a parameter in it."""
 
 
-def param_with_module_name(module: str, path: str) -> str:
+def param_with_module_name(pyro_name: str, param_name: str) -> str:
     """The store's name of a network's parameter.
 
     Example:
         >>> param_with_module_name("encoder", "fc.weight")
         'encoder$$$fc.weight'
     """
-    return f"{module}{SEPARATOR}{path}"
+    return f"{pyro_name}{SEPARATOR}{param_name}"
 
 
 def leaves_of(names: Sequence[str]) -> dict[str, Tensor]:

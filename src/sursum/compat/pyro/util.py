@@ -38,18 +38,34 @@ def torch_isinf(x: Any) -> bool:
     return bool(torch.isinf(torch.as_tensor(x)).any())
 
 
-def warn_if_nan(value: Any, msg: str = "") -> Any:
-    """`value`, with a warning if it is a NaN."""
+def warn_if_nan(value: Any, msg: str = "", *, filename: str | None = None, lineno: int | None = None) -> Any:
+    """`value`, with a warning if it is a NaN, at the caller's line or at the one that is given."""
     if torch_isnan(value):
-        warnings.warn(f"Encountered NaN{f': {msg}' if msg else '.'}", stacklevel=2)
+        _warn("NaN", msg, filename, lineno)
     return value
 
 
-def warn_if_inf(value: Any, msg: str = "", allow_posinf: bool = False, allow_neginf: bool = False) -> Any:
+def _warn(what: str, msg: str, filename: str | None, lineno: int | None) -> None:
+    text = f"Encountered {what}{f': {msg}' if msg else '.'}"
+    if filename is None:
+        warnings.warn(text, stacklevel=3)
+    else:
+        warnings.warn_explicit(text, UserWarning, filename, lineno or 0)
+
+
+def warn_if_inf(
+    value: Any,
+    msg: str = "",
+    allow_posinf: bool = False,
+    allow_neginf: bool = False,
+    *,
+    filename: str | None = None,
+    lineno: int | None = None,
+) -> Any:
     """`value`, with a warning if it is an infinity of a sign that is not allowed."""
     found = torch.as_tensor(value)
     if (not allow_posinf and bool((found == torch.inf).any())) or (not allow_neginf and bool((found == -torch.inf).any())):
-        warnings.warn(f"Encountered an infinity{f': {msg}' if msg else '.'}", stacklevel=2)
+        _warn("an infinity", msg, filename, lineno)
     return value
 
 

@@ -7,9 +7,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributions import Distribution, Independent
 
 import sursum as su
-from sursum.compat.pyro.infer.elbo import ELBO
+import sursum.compat.pyro.distributions as dist
+from sursum.compat.pyro import poutine
+from sursum.compat.pyro.infer.elbo import ELBO, Program
 from sursum.compat.pyro.running import as_program
 from sursum.errors import OptionError
 from sursum.handlers import Sample
@@ -27,19 +30,57 @@ def config_enumerate(
     Args:
         guide: the program, a model or a guide.
         default: "parallel" or "sequential", which give the same sum; None leaves them alone.
-        expand: has no use.
+        expand: whether values are as large as a draw would be, apart from the dimension of their own.
         num_samples, tmc: not here.
     """
     if num_samples is not None:
         raise OptionError("`num_samples` is given, but sums are exact here: leave it out.")
+    if guide is None:
+        return lambda program: config_enumerate(program, default, expand)
     made = su.infer.config_enumerate(default=default)
-    return made if guide is None else made(guide)
+    return made(poutine.infer_config(guide, config_fn=lambda site: {"expand": True}) if expand else guide)
 
 
 class TraceEnum_ELBO(ELBO):
     """The evidence lower bound with exact sums over discrete sites of guide and model."""
 
     bound = su.infer.TraceEnum_ELBO
+
+    def compute_marginals(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> dict[str, Distribution]:
+        """The posterior of each discrete site of the model that is summed out, at one draw of the guide, by name.
+
+        Raises:
+            OptionError: `num_particles` is not 1.
+
+        Example:
+            >>> import torch, sursum.compat.pyro as pyro, sursum.compat.pyro.distributions as dist
+            >>> @config_enumerate
+            ... def model(y):
+            ...     z = pyro.sample("z", dist.Bernoulli(0.5))
+            ...     pyro.sample("y", dist.Normal(z, 1.0), obs=y)
+            >>> TraceEnum_ELBO().compute_marginals(model, lambda y: None, torch.tensor(0.5))["z"].probs
+            tensor(0.5000)
+        """
+        if self.num_particles != 1:
+            raise OptionError(f"compute_marginals is at one draw of the guide, but num_particles is {self.num_particles}: 1.")
+        program, held = self._at_a_draw(model, guide, args, kwargs)
+        with su.block():
+            posterior = _given(program, held, args, kwargs)
+            found = su.infer.discrete_probabilities(posterior)
+        sites = su.block(su.trace(program).get_trace)(*args, **kwargs).stochastic
+        return {name: _distribution(sites[name].fn, found[name][0, 0]) for name in sites if name in found}
+
+    def sample_posterior(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> Any:
+        """What the model returns at a draw of the guide, its discrete sites drawn from their posterior given that."""
+        program, _ = self._at_a_draw(model, guide, args, kwargs)
+        return infer_discrete(program)(*args, **kwargs)
+
+    def _at_a_draw(self, model: Program, guide: Program, args: Any, kwargs: Any) -> tuple[Program, dict[str, Tensor]]:
+        """The model at a draw of the guide, and the draw."""
+        with su.block(), torch.no_grad():
+            drawn = su.trace(as_program(guide)).get_trace(*args, **kwargs)
+        held = {name: site.value for name, site in drawn.stochastic.items() if not site.infer.get("is_subsample")}
+        return su.substitute(as_program(model), data=held), held
 
 
 class JitTraceEnum_ELBO(TraceEnum_ELBO):
@@ -95,8 +136,26 @@ def _chosen(
     program: Callable[..., Any], held: dict[str, Tensor], args: Any, kwargs: Any, temperature: int
 ) -> dict[str, Tensor]:
     """Values of the discrete sites from their posterior, the others being held."""
-    data = {name: value.detach() for name, value in held.items()}
     with su.block():
-        posterior = su.infer.Laplace(su.condition(program, data=data), num_samples=1, seed=0).run(*args, **kwargs)
+        posterior = _given(program, held, args, kwargs)
         drawn = su.infer.infer_discrete(posterior, temperature=temperature)
     return {name: drawn[name][0, 0] for name in drawn if name not in posterior}
+
+
+def _given(program: Callable[..., Any], held: dict[str, Tensor], args: Any, kwargs: Any) -> su.Posterior:
+    """The program with its other sites held: a posterior of the discrete ones."""
+    data = {name: value.detach() for name, value in held.items()}
+    return su.infer.Laplace(su.condition(program, data=data), num_samples=1, seed=0).run(*args, **kwargs)
+
+
+def _distribution(fn: Distribution, probs: Tensor) -> Distribution:
+    """A distribution of the kind of `fn`, over the values of its support."""
+    base = fn.base_dist if isinstance(fn, Independent) else fn
+    probs = probs.to(torch.get_default_dtype())
+    found: Distribution
+    if isinstance(base, torch.distributions.Bernoulli):
+        found = dist.Bernoulli(probs[..., 1])
+    else:
+        hot = isinstance(base, torch.distributions.OneHotCategorical)
+        found = dist.OneHotCategorical(probs) if hot else dist.Categorical(probs)
+    return found

@@ -168,6 +168,6 @@ def _predict(
         return {}
     draws = dict(given) or None
     dtype = torch.get_default_dtype()
-    predictive = su.infer.Predictive(program, draws, num_samples=None if draws else count, sites=list(wanted))
+    predictive = su.infer.Predictive(program, draws, num_samples=None if draws else count, sites=list(wanted), progress=False)
     found = predictive(*args, **kwargs)
     return {name: found[name].to(dtype) if found[name].is_floating_point() else found[name] for name in wanted}

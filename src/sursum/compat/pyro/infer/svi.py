@@ -27,7 +27,8 @@ class SVI:
     Args:
         model, guide: the programs.
         optim: one of `pyro.optim`, a torch optimiser's class, or a function from parameters to a torch optimiser.
-        loss: a bound, or a function of model, guide and arguments that returns the loss as a tensor.
+        loss: a bound, or a function of model, guide and arguments that returns the loss as a tensor. `svi.loss` is that
+            function, of a bound its own.
         loss_and_grads: a function that adds the gradients to those of the leaves, and returns the loss as a number.
 
     Example:
@@ -61,9 +62,10 @@ class SVI:
         if num_samples or num_steps or kwargs:
             names = [*(["num_samples"] if num_samples else []), *(["num_steps"] if num_steps else []), *kwargs]
             raise OptionError(f"SVI has no option {', '.join(names)}: call `step`, and draw with `Predictive`.")
-        self.model, self.guide, self.loss = model, guide, loss
+        self.model, self.guide = model, guide
         self.optim = optim if isinstance(optim, PyroOptim) else PyroOptim.of(optim)
-        self._loss_and_grads = loss_and_grads
+        self.loss = loss.loss if isinstance(loss, ELBO) else loss
+        self.loss_and_grads = loss_and_grads or (loss.loss_and_grads if isinstance(loss, ELBO) else self._by_backward)
         self._taken = 0
         ours = type(loss).__module__.startswith(f"{__package__}.")
         plain = loss_and_grads is None and isinstance(loss, ELBO) and ours
@@ -83,7 +85,7 @@ class SVI:
 
     def _by_programs(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         with Reads() as reads, torch.enable_grad():
-            loss = self._with_gradients(args, kwargs)
+            loss = self.loss_and_grads(self.model, self.guide, *args, **kwargs)
         leaves = leaves_of(list(reads.names))
         if not leaves and self._captured is not None:
             self._captured.usable = False
@@ -94,19 +96,12 @@ class SVI:
 
     def evaluate_loss(self, *args: Any, **kwargs: Any) -> Any:
         """The loss, estimated once."""
-        with torch.no_grad():
-            if isinstance(self.loss, ELBO):
-                return self.loss.loss(self.model, self.guide, *args, **kwargs)
-            with execution():
-                return _number(self.loss(self.model, self.guide, *args, **kwargs))
+        with torch.no_grad(), execution():
+            return _number(self.loss(self.model, self.guide, *args, **kwargs))
 
-    def _with_gradients(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if self._loss_and_grads is not None:
-            return self._loss_and_grads(self.model, self.guide, *args, **kwargs)
-        if isinstance(self.loss, ELBO):
-            return self.loss.loss_and_grads(self.model, self.guide, *args, **kwargs)
+    def _by_backward(self, model: Callable[..., Any], guide: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         with execution():
-            loss = self.loss(self.model, self.guide, *args, **kwargs)
+            loss = self.loss(model, guide, *args, **kwargs)
         if isinstance(loss, Tensor) and loss.requires_grad:
             loss.backward()
         return _number(loss)

@@ -70,11 +70,11 @@ class trace(Handler):
     def trace(self) -> Trace:
         """What was recorded last."""
         if self._inner:
-            return _converted(self._inner[-1][1].trace, self.graph_type, self.param_only)
+            return _converted(self._inner[-1][1].trace, self.graph_type)
         return self._trace
 
     def __enter__(self) -> Any:
-        inner = su.trace()
+        inner = Parameters() if self.param_only else su.trace()
         block = execution() if not self._inner else None
         if block is not None:
             block.__enter__()
@@ -87,7 +87,7 @@ class trace(Handler):
         try:
             return inner.__exit__(kind, error, traceback)
         finally:
-            self._trace = _converted(running.trace, self.graph_type, self.param_only)
+            self._trace = _converted(running.trace, self.graph_type)
             block = self.__dict__["_open"].pop()
             if block is not None:
                 block.__exit__(None, None, None)
@@ -115,9 +115,22 @@ class trace(Handler):
         return self._trace.copy()
 
 
-def _converted(found: Any, graph_type: str, param_only: bool) -> Trace:
+class Parameters(su.handlers.Messenger):
+    """Records the parameters that are read, in one program or in several whose other sites share names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trace: dict[str, Site] = {}
+
+    def handle(self, site: Site) -> Any:
+        out = perform(site)
+        if isinstance(out, Param):
+            self.trace.setdefault(out.name, out)
+        return out
+
+
+def _converted(found: Any, graph_type: str) -> Trace:
     made = Trace(graph_type)
     for site in found.values():
-        if not param_only or isinstance(site, Param):
-            made.add_site(site)
+        made.add_site(site)
     return made

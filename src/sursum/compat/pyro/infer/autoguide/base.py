@@ -60,6 +60,10 @@ class AutoGuide(nn.Module):
         self.__dict__.setdefault("_first", (args, kwargs))
         return drawn
 
+    def call(self, *args: Any, **kwargs: Any) -> tuple[Tensor, ...]:
+        """Draw every latent site; the values in the order of their names."""
+        return tuple(value for _, value in sorted(self(*args, **kwargs).items()))
+
     def named_parameters(  # type: ignore[override]
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
     ) -> Iterator[tuple[str, Tensor]]:
@@ -98,8 +102,8 @@ class Started(AutoGuide):
     def __init__(
         self,
         model: Callable[..., Any],
-        *,
         init_loc_fn: Callable[[Any], Any] = by_default,
+        *,
         create_plates: Any = None,
         **settings: Any,
     ) -> None:

@@ -91,10 +91,6 @@ class AutoMessenger(AutoGuide):
         found = {name: site for name, site in self.trace.items() if isinstance(site, kinds)}
         return {name: site.value for name, site in found.items() if not getattr(site, "infer", {}).get("is_subsample")}
 
-    def call(self, *args: Any, **kwargs: Any) -> tuple[Tensor, ...]:
-        """The values in the order of their names."""
-        return tuple(value for _, value in sorted(self(*args, **kwargs).items()))
-
     def parameter(
         self, kind: str, name: str, start: Callable[[Tensor], Tensor], constraint: constraints.Constraint = constraints.real
     ) -> Tensor:

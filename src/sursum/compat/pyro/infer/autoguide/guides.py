@@ -80,6 +80,22 @@ class AutoContinuous(Started):
         self._set_up(args, kwargs)
         return self.sursum.posterior()
 
+    def get_base_dist(self) -> Any:
+        """The standard normal distribution whose draws `get_transform` maps to all unconstrained coordinates."""
+        return su.distributions.Normal(torch.zeros(self.latent_dim), 1.0).to_event(1)
+
+    def get_transform(self, *args: Any, **kwargs: Any) -> Any:
+        """The bijection from standard normal noise to all unconstrained coordinates.
+
+        Raises:
+            GuideError: the guide's draws are none of as many normal numbers.
+        """
+        self._set_up(args, kwargs)
+        onto = getattr(self.sursum.posterior(), "onto", None)
+        if onto is None:
+            raise GuideError(f"the draws of this {type(self).__name__} are not a bijection of as many normal numbers.")
+        return onto
+
     def sample_latent(self, *args: Any, **kwargs: Any) -> Tensor:
         """A draw of all unconstrained coordinates."""
         drawn: Tensor = self.get_posterior(*args, **kwargs).rsample()

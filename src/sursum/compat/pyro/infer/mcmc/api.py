@@ -27,7 +27,8 @@ class MCMC:
         disable_progbar: show no progress.
         save_params: the sites to keep; all if left out.
         mp_context, disable_validation: of Pyro's own machinery; they have no use here.
-        hook_fn, transforms: not here.
+        transforms: with a kernel of a `potential_fn`, those of `initialize_model`: draws are on the supports of the sites.
+        hook_fn: not here.
 
     Example:
         >>> import torch, sursum.compat.pyro as pyro, sursum.compat.pyro.distributions as dist
@@ -60,8 +61,9 @@ class MCMC:
             raise SamplingError(
                 "`hook_fn` is given, but draws are made in C, where nothing of Python's is called: leave it out."
             )
-        if transforms:
+        if transforms and kernel.model is not None:
             raise SamplingError("`transforms` is given, but coordinates are chosen by the supports of the sites: leave it out.")
+        self.transforms = dict(transforms or {})
         self.kernel, self.num_samples, self.num_chains = kernel, num_samples, num_chains
         self.warmup_steps = num_samples if warmup_steps is None else warmup_steps
         self.initial_params, self.disable_progbar, self.save_params = initial_params, disable_progbar, save_params
@@ -118,6 +120,7 @@ class MCMC:
         dtype = torch.get_default_dtype()
         names = [name for name in posterior.latents if name in posterior.sites]
         draws = {n: posterior[n].to(dtype) if posterior[n].is_floating_point() else posterior[n] for n in names}
+        draws |= {name: onto.inv(draws[name]) for name, onto in self.transforms.items() if name in draws}
         if not group_by_chain:
             draws = {name: value.flatten(0, 1) for name, value in draws.items()}
         if num_samples is None:

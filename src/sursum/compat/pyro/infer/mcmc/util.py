@@ -90,7 +90,8 @@ def initialize_model(
 
     def potential(params: Mapping[str, Tensor]) -> Tensor:
         values = {name: onto[name](params[name]) for name in onto}
-        held = poutine.trace(su.substitute(program, data=values)).get_trace(*model_args, **(model_kwargs or {}))
+        with su.block():  # a sampler runs this in a program of its own
+            held = poutine.trace(su.substitute(program, data=values)).get_trace(*model_args, **(model_kwargs or {}))
         total = held.log_prob_sum()
         for name, value in values.items():
             total = total + onto[name].log_abs_det_jacobian(params[name], value).sum()
