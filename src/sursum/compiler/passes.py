@@ -23,6 +23,7 @@ from sursum.compiler.graph.index_guards import check_indices
 from sursum.compiler.graph.retype import retype
 from sursum.compiler.graph.shared_exponentials import share_exponentials
 from sursum.compiler.native.ir.program import LoopProgram
+from sursum.compiler.native.passes.contract import contract
 from sursum.compiler.native.passes.fuse import fuse
 from sursum.compiler.native.passes.group import group
 from sursum.compiler.native.passes.hoist_calls import hoist_calls
@@ -73,6 +74,7 @@ LOOPS: Sequence[Callable[[LoopProgram], LoopProgram]] = (
     group,
     tile,
     pack,
+    contract,
     take_logs_of_products,
     unroll_and_jam,
 )
@@ -83,6 +85,7 @@ STEP_LOOPS: Sequence[Callable[[LoopProgram], LoopProgram]] = (
     normalise_loops,
     group,
     tile,
+    contract,
     take_logs_of_products,
     unroll_and_jam,
 )

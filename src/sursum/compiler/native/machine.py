@@ -14,6 +14,8 @@ LANES, WIDEST_LANES = 4, 8
 SHORT_LOOP = 8
 #: Iterations. From here on a loop with vectors is worth that its loads have strides.
 STRIDED_LOOP = 16
+#: Iterations. From here on to start an innermost loop costs nothing to speak of.
+WHOLE_LOOP = 1_000
 #: Iterations. From here on an innermost loop gains by the widest vectors, which set the clock of a processor back …
 LONG_LOOP = 24
 #: … so that they are taken only where long loops make this many times the iterations of the others.
@@ -36,6 +38,8 @@ TILE_ARRAY_BYTES = 32_768
 TILE_BLOCK_BYTES = 16_384
 #: Rows. A block is a multiple of this: whole vectors of the widest kind.
 TILE_ROWS = 8
+#: Rows of a block where rows lie innermost, each of them an element of vectors.
+TILE_VECTORS = 64
 #: Rows of a panel: five vectors of AVX-512, or ten of AVX2, which with what they are multiplied by fit the registers. The same
 #: number is in ``c/lanes.c``.
 PANEL_ROWS = 40
@@ -47,6 +51,8 @@ JAM_ROWS = 4
 JAM_COLUMNS = 4
 #: Stages of the inner loop. More of them run out of registers.
 JAM_STAGES = 3
+#: Statements of an innermost loop. Longer ones are not written twice, with divisors that may be subnormal and without.
+TWICE_STATEMENTS = 40
 #: Rows. From here on a logarithm of products costs less than a logarithm for each row.
 JOINT_ROWS = 80
 #: Rows of a block of such products where the loop is in no tile; products of a thousand could overflow.

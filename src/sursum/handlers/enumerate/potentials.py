@@ -94,6 +94,10 @@ def possible(value: Tensor) -> Tensor:
 
 
 def impossible(value: Tensor) -> Tensor:
-    """The inverse of `possible`, for a sum: −∞ where nothing is possible."""
+    """The inverse of `possible`, for a sum: −∞ where nothing is possible.
+
+    Added, and not chosen: so the gradient does not wait for the sum.
+    """
     least = _IMPOSSIBLE.get(value.dtype, -1e4) / 2
-    return torch.where(value <= least, torch.full_like(value, -math.inf), value)
+    zero = torch.zeros_like(value)
+    return value + torch.where(value.detach() <= least, zero - math.inf, zero)

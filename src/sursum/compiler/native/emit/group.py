@@ -11,7 +11,7 @@ from sursum.compiler.native.emit.scalar import TYPES, VARIABLES, ScalarBody, bra
 from sursum.compiler.native.ir.affine import Affine
 from sursum.compiler.native.ir.expr import Expr
 from sursum.compiler.native.ir.program import Call, Group, Loop, Operand
-from sursum.compiler.native.machine import LANES, WIDEST_LANES
+from sursum.compiler.native.machine import LANES, SHORT_LOOP, TWICE_STATEMENTS, WIDEST_LANES
 from sursum.compiler.native.ops import REDUCTIONS, is_plain
 
 
@@ -55,7 +55,8 @@ def update(target: str, mode: str, text: str, kind: str) -> str:
         return f"{target} {REDUCTIONS[mode].clause}= {text};"
     sign = ">" if mode == "max" else "<"
     nan = f" || {text} != {text}" if kind == "f" else ""
-    return f"if ({text} {sign} {target}{nan}) {target} = {text};"
+    # Stored in any case: a store under a condition takes a vector several times as long.
+    return f"{target} = {text} {sign} {target}{nan} ? {text} : {target};"
 
 
 def call(stage: Call, names: Names) -> list[str]:
@@ -101,7 +102,7 @@ class Nest:
     """A loop nest: what stands before it, at the head of each loop, in the body, at the foot of each loop.
 
     The `first` of two nests over one shape clears the memory that both sum into; the other goes `step` rows at a time. In a
-    tile, `block` rows run at a time.
+    tile, `block` rows of the dimension `row` of the group run at a time.
     """
 
     def __init__(
@@ -109,6 +110,8 @@ class Nest:
         block: int = 0,
     ) -> None:  # fmt: skip
         self.shape, self.serial, self.names, self.first, self.step = group.shape, group.serial, names, first, step
+        self.row, self.tiled = group.row, block > 0
+        self.clears: list[tuple[Loop, str]] = []
         depth = len(self.shape)
         self.head: list[list[str]] = [[] for _ in range(depth + 1)]
         self.foot: list[list[str]] = [[] for _ in range(depth + 1)]
@@ -170,11 +173,14 @@ class Nest:
         first = depth
         while first > 0 and first - 1 in stage.reduced:
             first -= 1
-        outer = {d for d in stage.reduced if d < first}
-        scalar = names.scalar(stage.value) if not outer else None
+        # In parts: over dimensions further out, or over one block after the other.
+        parts = any(d < first for d in stage.reduced) or (self.tiled and 0 < first <= self.row)
+        scalar = names.scalar(stage.value) if not parts else None
         start = REDUCTIONS[stage.mode].start[kind]
-        if outer and self.first:
-            self._clear(stage, start)
+        if parts and self.first and self.tiled and stage.store.coefs[self.row]:
+            self.clears.append((stage, start))
+        elif parts and self.first:
+            self.head[0] += self._clear(stage, start)
         if first == depth:
             name = self._name(text, kind, level)
             target = names.element(stage.value, stage.store, ())
@@ -201,7 +207,7 @@ class Nest:
             self._join(stage.joint, total)
         clause = REDUCTIONS[stage.mode].clause
         self.clauses.setdefault(f"su_{clause}" if extreme else clause, []).append(total)
-        if outer:
+        if parts:
             target = names.element(stage.value, stage.store, ())
             done = names.fresh()
             self.foot[first] += [f"const {TYPES[kind]} {done} = {result};", update(target, stage.mode, done, kind)]
@@ -236,21 +242,22 @@ class Nest:
             ]  # fmt: skip
         return lines
 
-    def _clear(self, stage: Loop, start: str) -> None:
-        """Loops that give memory its first value."""
+    def _clear(self, stage: Loop, value: str, rows: tuple[str, str] | None = None) -> list[str]:
+        """Loops that give memory its first value, in all rows or from one to another."""
         lines, indent = [], 0
         for d, n in enumerate(self.shape):
             if d not in stage.reduced:
                 v = VARIABLES[d]
-                lines.append("    " * indent + f"for (int64_t {v} = 0; {v} < {n}; {v}++)")
+                start, stop = rows if rows is not None and d == self.row else ("0", str(n))
+                lines.append("    " * indent + f"for (int64_t {v} = {start}; {v} < {stop}; {v}++)")
                 indent += 1
         target = self.names.element(stage.value, stage.store, ())
-        lines.append("    " * indent + f"{target} = {start};")
-        self.head[0] += lines
+        return [*lines, "    " * indent + f"{target} = {value};"]
 
     def lines(self) -> list[str]:
         """The nest as C."""
-        return [*self.opening(), *self.loops("0", str(self.shape[0]), self.shape[0]), *self.foot[0]]
+        rows = self.shape[self.row]
+        return [*self.opening(), *self.loops("0", str(rows), rows), *self.foot[0]]
 
     def opening(self) -> list[str]:
         """What stands before the outermost loop."""
@@ -258,35 +265,46 @@ class Nest:
         return [*self.notes, *wide, *self.body.lines[0], *self.head[0]]
 
     def loops(self, start: str, stop: str, rows: int | None) -> list[str]:
-        """The loops, the outermost from `start` to `stop`, which are `rows` apart, if that is known."""
+        """The loops, that over rows from `start` to `stop`, which are `rows` apart, if that is known."""
+        cleared = [line for stage, value in self.clears for line in self._clear(stage, value, (start, stop))]
         if self.wide is None:
-            return self._loops(f"int64_t i = {start}", f"i < {stop}", "i++")
+            v = VARIABLES[self.row]
+            return [*cleared, *self._loops(f"int64_t {v} = {start}", f"{v} < {stop}", f"{v}++")]
         step = self.wide.step
         whole = self.wide._loops(f"int64_t i = {start}", f"i + {step} <= {stop}", f"i += {step}")
+        whole = [*cleared, *whole]
         if rows is not None and rows % step == 0:
             return whole
         rest = f"{start} + ({stop} - {start}) / {step} * {step}" if rows is None else f"{start} + {rows // step * step}"
         return [*whole, *self._loops(f"int64_t i = {rest}", f"i < {stop}", "i++")]
 
     def _loops(self, begin: str, going: str, step: str) -> list[str]:
-        depth = len(self.shape)
-        lines: list[str] = []
-        indent = ""
-        for d, n in enumerate(self.shape):
-            if d:
-                lines += [indent + line for line in (*self.body.lines[d], *self.head[d])]
-            if d == depth - 1 and not self.serial and self.vector:
-                clauses = "".join(f" reduction({op}:{', '.join(vs)})" for op, vs in self.clauses.items())
-                lines.append(f"#pragma omp simd{clauses}")
-            v = VARIABLES[d]
-            lines.append(f"{indent}for (int64_t {v} = 0; {v} < {n}; {v}++) {{" if d else f"for ({begin}; {going}; {step}) {{")
-            indent += "    "
-        lines += [indent + line for line in self.inner]
-        for d in range(depth - 1, -1, -1):
-            indent = "    " * d
-            lines.append(indent + "}")
-            lines += [indent + line for line in self.foot[d] if d]
-        return lines
+        def loop(d: int) -> list[str]:
+            v, n = VARIABLES[d], self.shape[d]
+            head = f"{begin}; {going}; {step}" if d == self.row else f"int64_t {v} = 0; {v} < {n}; {v}++"
+            if d == len(self.shape) - 1:
+                return self._innermost(head)
+            inside = [*self.body.lines[d + 1], *self.head[d + 1], *loop(d + 1), *self.foot[d + 1]]
+            return [f"for ({head}) {{", *_indented(inside), "}"]
+
+        return loop(0)
+
+    def _innermost(self, head: str) -> list[str]:
+        lines = [f"for ({head}) {{", *_indented(self.inner), "}"]
+        if not self.serial and self.vector:
+            clauses = "".join(f" reduction({op}:{', '.join(vs)})" for op, vs in self.clauses.items())
+            lines.insert(0, f"#pragma omp simd{clauses}")
+        scales = self.body.scales
+        if not scales or self.shape[-1] < SHORT_LOOP or len(self.inner) > TWICE_STATEMENTS:
+            return lines
+        # Nearly always all of them are 1, and need not be multiplied by.
+        ones = ", ".join(f"{scale} = 1.0" for scale in scales)
+        test = " && ".join(f"{scale} == 1.0" for scale in scales)
+        return [f"if ({test}) {{", *_indented([f"const double {ones};", *lines]), "} else {", *_indented(lines), "}"]
+
+
+def _indented(lines: Sequence[str]) -> list[str]:
+    return [line if line.startswith("#") else "    " + line for line in lines]
 
 
 def _simple(text: str) -> bool:

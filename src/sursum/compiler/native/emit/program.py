@@ -171,6 +171,10 @@ class Emitter:
         name = self.scalar(value)
         if name is not None and self._is_made_here(value):
             return name
+        block = self.plan.blocks.get(value)
+        if block is not None:
+            step = block.rows.step
+            affine, extra = block.rows.shrunk(affine, block.count), [f"-start{'' if step == 1 else f' * {step}'}"]
         return f"{self.array(value)}[{place(affine, extra)}]"
 
     def _is_made_here(self, value: int) -> bool:

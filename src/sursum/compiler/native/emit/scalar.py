@@ -52,7 +52,8 @@ class ScalarBody:
     """The statements of a loop nest, each at the depth at which it varies. Equal texts are computed once.
 
     `lines[d]` stands inside d loops. `load(expr, indices)` writes a load and says at which depth it varies, if not as
-    its index does; `used` collects the names of the functions that are called.
+    its index does; `used` collects the names of the functions that are called. `scales` are the names of what is 1, unless
+    something is divided by a subnormal number.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class ScalarBody:
     ) -> None:
         self.depth = depth
         self.lines: list[list[str]] = [[] for _ in range(depth + 1)]
+        self.scales: list[str] = []
         self._load, self._used, self._fresh = load, used, fresh
         self._names: dict[tuple[str, str], tuple[str, int]] = {}
 
@@ -117,6 +119,7 @@ class ScalarBody:
         """a / b, where b varies less often: a times its reciprocal, scaled so that that is finite."""
         self._used.add("scale")
         scale = self.name(f"su_scale({b})", "f", level)
+        self.scales = list(dict.fromkeys((*self.scales, scale)))
         inverse = self.name(f"1.0 / ({bracket(b)} * {scale})", "f", level)
         return f"({bracket(a)} * {scale}) * {inverse}"
 

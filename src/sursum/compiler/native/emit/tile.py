@@ -74,7 +74,7 @@ def emit_tile(groups: Sequence[Group], block: int, names: Names, where: Callable
     """Nests over the same rows, `block` rows at a time; what makes no whole panel comes last."""
     nests = [Nest(group, names, where, block=block) for group in groups]
     panels = [Panels(group, names) if group.panels else None for group in groups]
-    rows = groups[0].shape[0]
+    rows = groups[0].shape[groups[0].row]
     whole = rows // PANEL_ROWS * PANEL_ROWS if any(panels) else rows
     stop, known = (f"start + {block}", block) if whole % block == 0 else ("stop", None)
     lines = [line for nest in nests for line in nest.opening()]
@@ -88,7 +88,7 @@ def emit_tile(groups: Sequence[Group], block: int, names: Names, where: Callable
         lines += ["    " + line if not line.startswith("#") else line for line in loops]
     lines.append("}")
     if whole < rows:
-        lines += ["{", f"    const int64_t start = {whole};"] if any(nest.joints for nest in nests) else ["{"]
+        lines += ["{", f"    const int64_t start = {whole};"]
         for nest in nests:
             loops = [*nest.loops(str(whole), str(rows), rows - whole), *nest.joined(str(rows - whole), False)]
             lines += ["    " + line if not line.startswith("#") else line for line in loops]

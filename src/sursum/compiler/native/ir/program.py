@@ -7,7 +7,7 @@ are affine indices.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -176,7 +176,8 @@ class Panel:
 class Group:
     """Stages that run in one loop nest over `shape` (or straight on, where that is empty), or one call.
 
-    `jammed` are the stages of several rows at a time: see `jam`; `panels` what each stage multiplies: see `panel`.
+    `row` is the dimension that a tile cuts into blocks: see `tile`. `jammed` are the stages of several rows at a time: see
+    `jam`; `panels` what each stage multiplies: see `panel`.
     """
 
     shape: tuple[int, ...]
@@ -184,13 +185,61 @@ class Group:
     stages: list[Stage] = field(default_factory=list)
     jammed: list[Loop] = field(default_factory=list)
     panels: list[Panel] = field(default_factory=list)
+    row: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """How the rows of a nest lie in a value: `step` elements from one to the next, and the whole of them again after `period`
+    elements, if it is not 0: a matrix row by row is (columns, 0), and column by column (1, rows).
+
+    Example:
+        >>> Rows(1, 1000).shrunk(Affine(0, (1000, 1)), 80)  # three columns of 1,000 rows, of which there are 80
+        Affine(offset=0, coefs=(80, 1))
+    """
+
+    step: int
+    period: int
+
+    def window(self, affine: Affine, shape: Sequence[int], row: int) -> tuple[int, int] | None:
+        """The lowest and the highest position of the first row, from the start of a period; None where the dimension `row`
+        does not walk through these rows."""
+        if affine.coefs[row] != self.step:
+            return None
+        steps = [0 if d == row or self._again(c) else c for d, c in enumerate(affine.coefs)]
+        offset = affine.offset % self.period if self.period else affine.offset
+        low, high = Affine(offset, tuple(steps)).span(shape)
+        if self.period and not 0 <= low <= high < self.period - self.step * (shape[row] - 1):
+            return None
+        return low, high
+
+    def shrunk(self, affine: Affine, rows: int) -> Affine:
+        """The index into a value that has only this many rows."""
+        if not self.period:
+            return affine
+        again = self.step * rows
+        coefs = tuple(c // self.period * again if self._again(c) else c for c in affine.coefs)
+        return Affine(affine.offset // self.period * again + affine.offset % self.period, coefs)
+
+    def _again(self, coef: int) -> bool:
+        return bool(self.period) and coef % self.period == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """How a value of which memory holds `count` rows at a time lies there, and how many elements that are."""
+
+    rows: Rows
+    count: int
+    numel: int
 
 
 @dataclass(slots=True)
 class LoopPlan:
     """Groups in order; which values live only inside one iteration of one; the groups that write and read the rest.
 
-    `tiles` are runs of groups, (first, last, rows of a block), that go over their rows together: see `tile`.
+    `tiles` are runs of groups, (first, last, rows of a block), that go over their rows together: see `tile`. `blocks` are the
+    values of which memory holds one block of rows: see `contract`.
     """
 
     groups: list[Group]
@@ -199,6 +248,7 @@ class LoopPlan:
     last: dict[int, int]
     inside: dict[int, int]  # value made by one plain loop → its group
     tiles: list[tuple[int, int, int]] = field(default_factory=list)
+    blocks: dict[int, Block] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

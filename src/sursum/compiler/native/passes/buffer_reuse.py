@@ -92,7 +92,8 @@ def layout(program: LoopProgram, plan: LoopPlan, spilled: set[int], outside: set
     ends: dict[int, list[tuple[int, int]]] = {}
     for group in range(len(plan.groups)):
         for value in starts.get(group, ()):
-            size = data[value].numel * SIZES[data[value].kind]
+            numel = plan.blocks[value].numel if value in plan.blocks else data[value].numel
+            size = numel * SIZES[data[value].kind]
             place = pool.take(size)
             found.offset[value] = place
             ends.setdefault(last(value), []).append((place, size))

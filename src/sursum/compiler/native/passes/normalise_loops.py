@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sursum.compiler.native.ir.affine import Affine
 from sursum.compiler.native.ir.expr import Exprs
 from sursum.compiler.native.ir.program import Loop, LoopProgram
-from sursum.compiler.native.machine import SHORT_LOOP, STRIDED_LOOP
+from sursum.compiler.native.machine import SHORT_LOOP, STRIDED_LOOP, WHOLE_LOOP
 from sursum.compiler.native.ops import is_plain
 
 
@@ -53,9 +53,11 @@ def _order(loop: Loop) -> list[int]:
         return dims
     if not loop.reduced and not loop.indices:
         return sorted(dims, key=lambda d: -loop.store.coefs[d])
-    loads = [a for expr in loop.exprs() for a in expr.affines()]
     if not loop.reduced:
         return dims
+    loads = [a for expr in loop.exprs() for a in expr.affines()]
+    # Of what varies less often a vector has one number, or the whole loop has.
+    loads = [a for a in loads if all(a.coefs[d] for d in dims)] or loads
 
     def fitness(d: int) -> float:
         steps = [a.coefs[d] for a in loads] + ([] if d in loop.reduced else [loop.store.coefs[d]])
@@ -83,13 +85,14 @@ def _apply(loop: Loop, shape: Sequence[int], index: Sequence[Affine], e: Exprs, 
 
 
 def _merge(loop: Loop, e: Exprs) -> None:
-    """Two neighbouring dimensions that every index walks through as if they were one become one."""
+    """Two neighbouring dimensions that every index walks through as if they were one become one, unless the inner one is long:
+    then that gains nothing, and a nest stays one with others over the same range."""
     d = 0
     while d + 1 < len(loop.shape):
         affines = [loop.store, *(a for expr in loop.exprs() for a in expr.affines())]
         inner = loop.shape[d + 1]
         same_role = (d in loop.reduced) == (d + 1 in loop.reduced)
-        if not same_role or any(a.coefs[d] != a.coefs[d + 1] * inner for a in affines):
+        if inner >= WHOLE_LOOP or not same_role or any(a.coefs[d] != a.coefs[d + 1] * inner for a in affines):
             d += 1
             continue
         ndim = len(loop.shape)

@@ -50,7 +50,7 @@ def _whole(rows: int, block: int) -> int:
 def _products(program: LoopProgram, group: Group) -> bool:
     """Whether every stage of a nest is a product of the rows of a constant matrix, or of its columns."""
     fewest, most = PANEL_COLUMNS
-    if len(group.shape) != 2 or group.shape[0] < 2 * PANEL_ROWS or not fewest <= group.shape[1] <= most:
+    if len(group.shape) != 2 or group.row or group.shape[0] < 2 * PANEL_ROWS or not fewest <= group.shape[1] <= most:
         return False
     return all(isinstance(stage, Loop) and _split(program, stage) is not None for stage in group.stages)
 

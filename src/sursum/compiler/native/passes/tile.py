@@ -4,8 +4,11 @@ A product with a tall matrix, pointwise work on its rows, and the product with t
 walks over all rows. Run for a block of rows that fits the cache, one after the other, and then for the next block, they fetch
 the matrix from memory once.
 
-Nests may share a tile if what one writes and another reads is, in every iteration of the outermost loops, the same row, and if
-nothing outside must run between them.
+Rows are what the outermost loops count, or the innermost where these are long: a table whose columns lie one after the other,
+such as the log densities of the components of a mixture at each point, is as large, and is walked over as often.
+
+Nests may share a tile if what one writes and another reads is, in every iteration of these loops, the same row, and if nothing
+outside must run between them.
 """
 
 from __future__ import annotations
@@ -14,8 +17,8 @@ from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
 from sursum.compiler.native.ir.affine import Affine
-from sursum.compiler.native.ir.program import Call, Group, Loop, LoopPlan, LoopProgram
-from sursum.compiler.native.machine import TILE_ARRAY_BYTES, TILE_BLOCK_BYTES, TILE_ROWS
+from sursum.compiler.native.ir.program import Call, Group, Loop, LoopPlan, LoopProgram, Rows
+from sursum.compiler.native.machine import TILE_ARRAY_BYTES, TILE_BLOCK_BYTES, TILE_ROWS, TILE_VECTORS, WHOLE_LOOP
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,7 @@ def find_dependencies(facts: list[GroupFacts]) -> list[set[int]]:
 def tile(program: LoopProgram) -> LoopProgram:
     """Finds tiles, brings their groups together, and marks them in the plan."""
     groups = program.planned.groups
-    if not any(_rows(group) and len(group.shape) > 1 for group in groups):
+    if not any(_counts(group) and len(group.shape) > 1 for group in groups):
         return program
     facts = [GroupFacts.of(group) for group in groups]
     sharing = _sharing(program, groups, facts)
@@ -70,11 +73,13 @@ def tile(program: LoopProgram) -> LoopProgram:
         before.append(bits)
     taken: set[int] = set()
     tiles: list[list[int]] = []
+    blocks: list[int] = []
     order = list(range(len(groups)))
     for first in range(len(groups)):
         if first in taken or first not in sharing:
             continue
-        found = _grow(program, groups, facts, before, first, taken)
+        grown = [(_grow(program, groups, facts, before, first, rows, taken), rows) for rows in _counts(groups[first])]
+        found, rows = max(grown, key=lambda one: len(one[0]))  # of equally many the outermost
         if len(found) < 2:
             continue
         brought = _together(direct, [*tiles, found])
@@ -82,23 +87,33 @@ def tile(program: LoopProgram) -> LoopProgram:
             order = brought
             tiles.append(found)
             taken.update(found)
+            blocks.append(_block(program, [groups[g] for g in found], rows))
+            for g in found:
+                groups[g].row = _row(groups[g], rows)
     if tiles:
-        _mark(program.planned, order, tiles, [_block(program, [groups[g] for g in found]) for found in tiles])
+        _mark(program.planned, order, tiles, blocks)
     return program
 
 
-def _rows(group: Group) -> int:
-    """The number of rows of a nest that may be part of a tile, else 0."""
+def _counts(group: Group) -> list[int]:
+    """How many rows a nest that may be part of a tile can be said to have: none, those of its outermost loop, its innermost."""
     if not group.shape or group.serial or any(isinstance(s, Call) or s.indices or s.after for s in group.stages):
-        return 0
-    return group.shape[0] if group.shape[0] >= 2 * TILE_ROWS else 0
+        return []
+    outer, inner = group.shape[0], group.shape[-1]
+    found = [outer] if outer >= 2 * TILE_ROWS else []
+    return [*found, inner] if len(group.shape) > 1 and inner >= WHOLE_LOOP and inner != outer else found
+
+
+def _row(group: Group, rows: int) -> int:
+    """The dimension that counts these rows, of a nest that has them."""
+    return 0 if group.shape[0] == rows else len(group.shape) - 1
 
 
 def _sharing(program: LoopProgram, groups: list[Group], facts: list[GroupFacts]) -> set[int]:
     """The groups that could be the first of a tile: they have a large array in common with a later group."""
     touching: dict[int, list[int]] = {}
     for g, group in enumerate(groups):
-        if _rows(group):
+        if _counts(group):
             for value in facts[g].reads | facts[g].writes:
                 if program.data[value].numel * 8 >= TILE_ARRAY_BYTES:
                     touching.setdefault(value, []).append(g)
@@ -106,18 +121,18 @@ def _sharing(program: LoopProgram, groups: list[Group], facts: list[GroupFacts])
 
 
 def _grow(
-    program: LoopProgram, groups: list[Group], facts: list[GroupFacts], before: list[int], first: int, taken: set[int]
+    program: LoopProgram, groups: list[Group], facts: list[GroupFacts], before: list[int], first: int, rows: int, taken: set[int]
 ) -> list[int]:
-    """The groups that can share a tile with `first`, without those at the end that share no large array."""
-    rows, found = groups[first].shape[0], [first]
+    """The groups that can share a tile of `rows` rows with `first`, without those at the end that share no large array."""
+    found = [first]
     members = 1 << first
     following = 0  # groups outside that must run after a member
     for g in range(first + 1, len(groups)):
         joins = (
             g not in taken
-            and _rows(groups[g]) == rows
+            and rows in _counts(groups[g])
             and not before[g] & following
-            and all(_row_by_row(groups[h], groups[g], facts[h].writes & facts[g].reads) for h in found)
+            and all(_row_by_row(groups[h], groups[g], rows, facts[h].writes & facts[g].reads) for h in found)
         )
         if joins:
             found.append(g)
@@ -131,34 +146,45 @@ def _grow(
     return found
 
 
-def _row_by_row(writer: Group, reader: Group, values: frozenset[int]) -> bool:
-    """Whether iteration i of the reader's outermost loop reads only what iteration i of the writer's has made."""
+def _row_by_row(writer: Group, reader: Group, rows: int, values: frozenset[int]) -> bool:
+    """Whether row i of the reader reads only what row i of the writer has made."""
     for stage in writer.stages:
         assert isinstance(stage, Loop)
-        if stage.value not in values:
-            continue
-        if 0 in stage.reduced or stage.mode in ("add", "put"):
-            return False
-        step = stage.store.coefs[0]
-        low, high = _window(stage.store, writer.shape)
-        if step <= high - low:
-            return False
-        for other in reader.stages:
-            assert isinstance(other, Loop)
-            for expr in other.exprs():
-                for load in expr.loads():
-                    value, access, _ = load.data
-                    if value != stage.value:
-                        continue
-                    start, end = _window(access, reader.shape)
-                    if load.args or access.coefs[0] != step or start < low or end >= low + step:
-                        return False
+        if stage.value in values:
+            laid = rows_of(stage, _row(writer, rows))
+            if laid is None or not all(reads_row_by_row(stage, _row(writer, rows), laid, one, _row(reader, rows)) for one in _loops(reader)):
+                return False
     return True
 
 
-def _window(affine: Affine, shape: tuple[int, ...]) -> tuple[int, int]:
-    """The lowest and the highest position of the first row."""
-    return Affine(affine.offset, (0, *affine.coefs[1:])).span(shape)
+def _loops(group: Group) -> list[Loop]:
+    return [stage for stage in group.stages if isinstance(stage, Loop)]
+
+
+def rows_of(stage: Loop, row: int) -> Rows | None:
+    """How the rows that a stage writes, counted by dimension `row`, lie in its value; None where it does not write each of
+    them in an iteration of its own."""
+    step = stage.store.coefs[row]
+    if row in stage.reduced or stage.mode in ("add", "put") or step <= 0:
+        return None
+    whole = step * stage.shape[row]
+    laid = Rows(step, min((c for d, c in enumerate(stage.store.coefs) if d != row and c >= whole), default=0))
+    window = laid.window(stage.store, stage.shape, row)
+    return None if window is None or step <= window[1] - window[0] else laid
+
+
+def reads_row_by_row(writer: Loop, row: int, laid: Rows, reader: Loop, counted: int) -> bool:
+    """Whether a stage whose dimension `counted` counts rows reads of a writer's value, in each, what is of that row."""
+    window = laid.window(writer.store, writer.shape, row)
+    for expr in reader.exprs():
+        for load in expr.loads():
+            value, access, _ = load.data
+            if value != writer.value:
+                continue
+            found = None if load.args else laid.window(access, reader.shape, counted)
+            if window is None or found is None or found[0] < window[0] or found[1] >= window[0] + laid.step:
+                return False
+    return True
 
 
 def _shares(program: LoopProgram, one: GroupFacts, other: GroupFacts) -> bool:
@@ -167,13 +193,13 @@ def _shares(program: LoopProgram, one: GroupFacts, other: GroupFacts) -> bool:
     return any(program.data[v].numel * 8 >= TILE_ARRAY_BYTES for v in common)
 
 
-def _block(program: LoopProgram, members: list[Group]) -> int:
+def _block(program: LoopProgram, members: list[Group], rows: int) -> int:
     """How many rows of a tile run at a time."""
-    rows = members[0].shape[0]
     touched = {v for group in members for stage in group.stages for v in (stage.value, *stage.reads())}
     width = sum(program.data[v].numel * 8 / rows for v in touched if program.data[v].numel >= rows)
-    most = max(TILE_ROWS, int(TILE_BLOCK_BYTES / max(width, 1.0)) // TILE_ROWS * TILE_ROWS)
-    return next((n for n in range(most, most // 2, -TILE_ROWS) if rows % n == 0), min(most, rows))
+    fewest = TILE_VECTORS if any(_row(group, rows) for group in members) else TILE_ROWS
+    most = max(fewest, int(TILE_BLOCK_BYTES / max(width, 1.0)) // TILE_ROWS * TILE_ROWS)
+    return next((n for n in range(most, max(most // 2, fewest - 1), -TILE_ROWS) if rows % n == 0), min(most, rows))
 
 
 def _together(direct: list[set[int]], tiles: list[list[int]]) -> list[int] | None:

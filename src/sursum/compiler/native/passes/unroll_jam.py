@@ -25,7 +25,7 @@ def unroll_and_jam(program: LoopProgram) -> LoopProgram:
 
 
 def _gains(group: Group) -> bool:
-    if len(group.shape) != 2 or group.serial or group.shape[0] < 2 * JAM_ROWS or group.shape[1] < JAM_COLUMNS:
+    if len(group.shape) != 2 or group.serial or group.row or group.shape[0] < 2 * JAM_ROWS or group.shape[1] < JAM_COLUMNS:
         return False
     if len(group.stages) > JAM_STAGES:
         return False
