@@ -174,6 +174,31 @@ def captured_by_hand(y):
     su.factor("y", (first * second).log())
 
 
+MARKED = torch.tensor([[1.0, 0.0, 0.0, 1.0], [0.0, 0.0, 1.0, 0.0], [1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]])
+
+
+def marked(y):
+    """Given that an animal was caught for the first time, and marked: what came before is masked, and the states there lead on
+    to those that count. The mask is one tensor, into which each step writes. `MARKED` is (occasion, animal)."""
+    stays, seen = su.param("stays", torch.tensor(0.8)), su.param("seen", torch.tensor(0.6))
+    with su.plate("animal", 4, dim=-1):
+        alive, known = torch.ones(4), torch.zeros(4, dtype=torch.bool)
+        for t in su.markov(range(4)):
+            with su.mask(mask=known):
+                alive = su.sample(f"alive{t}", dist.Bernoulli(known.float() * stays * alive + ~known))
+                su.sample(f"seen{t}", dist.Bernoulli(seen * alive), obs=MARKED[t])
+            known |= MARKED[t] == 1
+
+
+def marked_by_hand(y):
+    stays, seen = su.param("stays", torch.tensor(0.8)), su.param("seen", torch.tensor(0.6))
+    missed, caught = stays * (1 - seen), stays * seen
+    once = 1 - stays + missed  # not seen once more, twice, and three times
+    twice = 1 - stays + missed * once
+    thrice = 1 - stays + missed * twice
+    su.factor("y", (missed * caught * once).log() + once.log() + (missed * caught).log() + thrice.log())
+
+
 LENGTHS = torch.tensor([3, 1, 2])
 PROGRAMS = {
     "one site": (one_site, one_site_by_hand),
@@ -184,6 +209,7 @@ PROGRAMS = {
     "factorial": (factorial, factorial_by_hand),
     "topics": (topics, topics_by_hand),
     "captured": (captured, captured_by_hand),
+    "marked": (marked, marked_by_hand),
 }
 
 

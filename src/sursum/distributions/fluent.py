@@ -92,7 +92,7 @@ class Masked(Fluent, torch.distributions.Distribution):
     arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
 
     def __init__(self, base_dist: Any, mask: Tensor | bool) -> None:
-        self.mask_tensor = as_mask(mask)
+        self.mask_tensor = as_mask(mask).clone()  # as it is now: a loop may write into it
         shape = broadcast_shapes(base_dist.batch_shape, self.mask_tensor.shape)
         self.base_dist = base_dist if base_dist.batch_shape == shape else base_dist.expand(shape)
         self.has_rsample = base_dist.has_rsample

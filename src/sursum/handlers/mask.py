@@ -38,5 +38,7 @@ class mask(Messenger[P, R]):
 
     def handle(self, site: Site) -> Any:
         if isinstance(site, (Sample, Factor)):
-            site = site.but(mask=self.mask if site.mask is None else torch.as_tensor(self.mask) & site.mask)
+            # As it is now: loops write the next one into the same tensor, `seen |= y[t] > 0`.
+            own = self.mask.clone() if isinstance(self.mask, Tensor) else self.mask
+            site = site.but(mask=own if site.mask is None else torch.as_tensor(own) & site.mask)
         return perform(site)

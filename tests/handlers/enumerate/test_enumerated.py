@@ -259,6 +259,38 @@ def test_masked_rows_count_nothing():
     assert float(some) == pytest.approx(float(rest), rel=1e-12)
 
 
+def test_a_masked_site_has_its_distribution_where_others_depend_on_it():
+    seen = torch.tensor([0.5, 2.0])
+
+    def program(mask):
+        def run():
+            x = su.sample("x", normal(0.0, 1.0))
+            with su.plate("n", 2):
+                with su.mask(mask=mask):
+                    z = su.sample("z", dist.Bernoulli(0.3))
+                    su.sample("v", normal(z, 1.0), obs=-seen)
+                su.sample("y", normal(x + z, 1.0), obs=seen)
+
+        return run
+
+    q, mask = torch.tensor([0.2], dtype=torch.float64), torch.tensor([True, False])
+    weights, values = torch.tensor([0.7, 0.3]).log(), torch.arange(2.0, dtype=torch.float64)
+    terms = weights + normal(q + values, 1.0).log_prob(seen[:, None])
+    terms[0] += normal(values, 1.0).log_prob(-seen[0])
+    exact = terms.logsumexp(-1).sum() + normal(0.0, 1.0).log_prob(q)
+    assert float(LogDensity(program(mask))(q)) == pytest.approx(float(exact), rel=1e-6)
+    odd = torch.tensor([0.3, torch.nan])  # nothing is known of what is left out
+
+    def unknown():
+        x = su.sample("x", normal(0.0, 1.0))
+        with su.plate("n", 2), su.mask(mask=mask):
+            z = su.sample("z", dist.Bernoulli(odd, validate_args=False))
+            su.sample("y", normal(x + z, 1.0), obs=seen)
+
+    exact = (weights + normal(q + values, 1.0).log_prob(seen[0])).logsumexp(-1) + normal(0.0, 1.0).log_prob(q)
+    assert float(LogDensity(unknown)(q)) == pytest.approx(float(exact), rel=1e-6)
+
+
 def test_a_mask_may_depend_on_a_state():
     def program(y):
         x = su.sample("x", normal(0.0, 1.0))

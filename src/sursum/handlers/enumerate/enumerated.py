@@ -214,7 +214,7 @@ class Enumerated(Messenger):
         visible = self.visible(moments)
         self._check_table(site, torch.broadcast_shapes(*shapes), visible)
         with at_site(site):
-            term = _log_prob(site, variable, nesting)
+            term = _log_prob(site, variable, nesting, best=getattr(self.reduce, "best", False))
         if variable is not None and site.name in self.tilts:
             tilt = by_step(site, self.tilts[site.name])  # type: ignore[arg-type]
             batch = tilt.shape[1:]
@@ -305,17 +305,26 @@ def check_size(site: Sample, support: Support) -> None:
         )
 
 
-def _log_prob(site: Sample | Factor, variable: Variable | None, nesting: int) -> Tensor:
-    """The log density of a site without its scale, −∞ where a value is impossible."""
+def _log_prob(site: Sample | Factor, variable: Variable | None, nesting: int, *, best: bool = False) -> Tensor:
+    """The log density of a site without its scale, −∞ where a value is impossible.
+
+    Args:
+        best: whether the largest term of the sum is asked for.
+    """
     if variable is not None and isinstance(site, Sample):
+        present: Tensor | bool = True
         while isinstance(site.fn, Masked):
-            both = site.fn.mask_tensor if site.mask is None else site.fn.mask_tensor & site.mask
-            site = site.but(fn=site.fn.base_dist, mask=both)
+            present = site.fn.mask_tensor & present
+            site = site.but(fn=site.fn.base_dist)
         term = _own(site, variable)
+        even = torch.full_like(term, -torch.tensor(float(variable.size)).log().item())
+        if isinstance(present, Tensor):
+            term = torch.where(present, term, even)  # a density that is the same for all values
         if site.mask is not None:
-            # A masked site counts nothing: the sum over its values is one.
-            even = torch.full_like(term, -torch.tensor(float(variable.size)).log().item())
-            term = torch.where(torch.as_tensor(site.mask), term, even)
+            # What is left out has its distribution still, whose sum is one, and of which other sites may depend: nothing that
+            # counts is said about it. The best path must not prefer what is likely there, and only be possible.
+            left_out = torch.where(term > -torch.inf, even, term) if best else torch.where(term.isnan(), even, term)
+            term = torch.where(torch.as_tensor(site.mask), term, left_out)
         return term
     term = site.but(scale=1.0).log_prob()
     if isinstance(site, Sample) and isinstance(site.fn, Distribution):
