@@ -45,8 +45,8 @@ class Names(Protocol):
         """What must follow when a scalar has been made: stores of outputs, checks of guards."""
 
 
-def update(target: str, mode: str, text: str, kind: str) -> str:
-    """target ← target ∘ text, NaN winning in extremes."""
+def update(target: str, mode: str, text: str, kind: str, *, always: bool = False) -> str:
+    """target ← target ∘ text, NaN winning in extremes; `always` stores where nothing changes, too."""
     if mode in ("sum", "add"):
         return f"{target} += {text};"
     if mode == "prod":
@@ -55,8 +55,9 @@ def update(target: str, mode: str, text: str, kind: str) -> str:
         return f"{target} {REDUCTIONS[mode].clause}= {text};"
     sign = ">" if mode == "max" else "<"
     nan = f" || {text} != {text}" if kind == "f" else ""
-    # Stored in any case: a store under a condition takes a vector several times as long.
-    return f"{target} = {text} {sign} {target}{nan} ? {text} : {target};"
+    if always:
+        return f"{target} = {text} {sign} {target}{nan} ? {text} : {target};"
+    return f"if ({text} {sign} {target}{nan}) {target} = {text};"
 
 
 def call(stage: Call, names: Names) -> list[str]:
@@ -184,7 +185,8 @@ class Nest:
         if first == depth:
             name = self._name(text, kind, level)
             target = names.element(stage.value, stage.store, ())
-            self.inner.append(update(target, stage.mode, name, kind))
+            # To store under a condition takes a vector several times as long.
+            self.inner.append(update(target, stage.mode, name, kind, always=self.vector and self.shape[-1] >= SHORT_LOOP))
             return
         total = names.fresh()
         wide = "int64_t" if kind == "b" else TYPES[kind]

@@ -16,7 +16,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
-from sursum.compiler.native.ir.affine import Affine
 from sursum.compiler.native.ir.program import Call, Group, Loop, LoopPlan, LoopProgram, Rows
 from sursum.compiler.native.machine import TILE_ARRAY_BYTES, TILE_BLOCK_BYTES, TILE_ROWS, TILE_VECTORS, WHOLE_LOOP
 
@@ -121,7 +120,13 @@ def _sharing(program: LoopProgram, groups: list[Group], facts: list[GroupFacts])
 
 
 def _grow(
-    program: LoopProgram, groups: list[Group], facts: list[GroupFacts], before: list[int], first: int, rows: int, taken: set[int]
+    program: LoopProgram,
+    groups: list[Group],
+    facts: list[GroupFacts],
+    before: list[int],
+    first: int,
+    rows: int,
+    taken: set[int],
 ) -> list[int]:
     """The groups that can share a tile of `rows` rows with `first`, without those at the end that share no large array."""
     found = [first]
@@ -152,7 +157,9 @@ def _row_by_row(writer: Group, reader: Group, rows: int, values: frozenset[int])
         assert isinstance(stage, Loop)
         if stage.value in values:
             laid = rows_of(stage, _row(writer, rows))
-            if laid is None or not all(reads_row_by_row(stage, _row(writer, rows), laid, one, _row(reader, rows)) for one in _loops(reader)):
+            if laid is None or not all(
+                reads_row_by_row(stage, _row(writer, rows), laid, one, _row(reader, rows)) for one in _loops(reader)
+            ):
                 return False
     return True
 
