@@ -154,6 +154,55 @@ def test_a_guide_with_states_in_a_scan():
         TraceEnum_ELBO().loss(states, config_enumerate(states))
 
 
+MOVES = torch.tensor([[0.7, 0.3], [0.2, 0.8]], dtype=torch.float64)
+SERIES = torch.tensor([0.3, -0.5, 1.2, 0.4], dtype=torch.float64)
+
+
+def regimes(loop=su.markov):
+    """States that the guide averages over, and others that are summed out."""
+    z = 0
+    for t in loop(range(4)):
+        z = su.sample(f"z{t}", dist.Categorical(MOVES[z]))
+        k = su.sample(f"k{t}", dist.Bernoulli(0.3 + 0.2 * z))
+        su.sample(f"y{t}", dist.Normal(z + 0.5 * k, 1.0), obs=SERIES[t])
+
+
+def guess_regimes(loop=su.markov):
+    moves = su.param("moves", torch.tensor([[0.6, 0.4], [0.35, 0.65]], dtype=torch.float64), constraint=constraints.simplex)
+    z = 0
+    for t in loop(range(4)):
+        z = su.sample(f"z{t}", dist.Categorical(moves[z]), infer={"enumerate": "parallel"})
+
+
+def exact_regimes(moves):
+    states, total = torch.arange(2.0, dtype=torch.float64), torch.zeros((), dtype=torch.float64)
+    for path in itertools.product((0, 1), repeat=4):
+        log_q, log_p, before = torch.zeros(()), torch.zeros(()), 0
+        for t, z in enumerate(path):
+            share = torch.tensor([0.7 - 0.2 * z, 0.3 + 0.2 * z], dtype=torch.float64)
+            seen = torch.logsumexp(share.log() + dist.Normal(z + 0.5 * states, 1.0).log_prob(SERIES[t]), 0)
+            log_q, log_p, before = log_q + moves[before, z].log(), log_p + MOVES[before, z].log() + seen, z
+        total = total + log_q.exp() * (log_p - log_q)
+    return -total
+
+
+@pytest.mark.parametrize("loops", [(su.markov, su.markov), (su.markov, iter), (iter, iter)], ids=["both", "model", "neither"])
+def test_states_of_a_loop_in_guide_and_model(loops):
+    """In a loop that is su.markov their values share dimensions, and each is known by the site of its name."""
+    of_model, of_guide = loops
+    with su.ParamStore() as store:
+        loss = TraceEnum_ELBO().differentiable_loss(lambda: regimes(of_model), lambda: guess_regimes(of_guide))
+        theirs = exact_regimes(store["moves"])
+        slopes = [torch.autograd.grad(one, store.leaves(), retain_graph=True)[0] for one in (loss, theirs)]
+    assert float(loss.detach()) == pytest.approx(float(theirs.detach()), rel=1e-6)
+    torch.testing.assert_close(*slopes, rtol=1e-5, atol=1e-7)
+
+
+def test_a_loop_of_the_model_that_may_look_back_further_than_the_guides():
+    with pytest.raises(DensityError, match=r"'z0' and 'z2' .* have their values along one dimension in the guide"):
+        TraceEnum_ELBO().loss(lambda: regimes(iter), guess_regimes)
+
+
 def whole_numbers(use):
     def program():
         x = su.sample("x", dist.Normal(0.0, 1.0))

@@ -139,7 +139,7 @@ def run_pair(
             whole_guide = run(guide, in_guide, _FromGuide(guide=_rows(drawn)))
             refuse_states(in_guide.running)
             numbers |= entered.running.chosen
-        given = () if in_guide is None else tuple(variable for variable, _ in in_guide.running.variables)
+        given = () if in_guide is None else tuple(in_guide.running.variables)
         whole = Plan(nesting, {}, {}) if plan is None else replace(plan, nesting=nesting)
         in_model = _Entered(Enumerated(plan=whole, choice=choice, given=given))
         found = run(model, in_model, _FromGuide(guide=Trace({**_rows(plain).nodes, **whole_guide.nodes})))

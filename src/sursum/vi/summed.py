@@ -25,7 +25,8 @@ def refuse_states(in_guide: Enumerated) -> None:
     if in_guide.patterns:
         raise VariationalError(
             "discrete sites of a guide cannot be enumerated in a scan: an average over the states of all steps is not a sum "
-            "over one. Leave them out of the guide: sites of the model alone are summed out, also in a scan."
+            "over one. Leave them out of the guide: sites of the model alone are summed out, also in a scan. Or write the loop "
+            "in Python, `for t in su.markov(range(n)):`, in the guide and in the model, with a site of its own in each step."
         )
 
 

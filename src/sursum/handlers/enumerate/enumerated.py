@@ -82,6 +82,9 @@ class Choice:
 
 EVERY = Choice()
 
+Made = tuple[Variable, tuple[Moment, ...]]
+"""A variable, and the steps of loops in which it was made."""
+
 
 def can_enumerate(site: Site) -> bool:
     """Whether a site is latent, has finitely many values, and may be given all of them."""
@@ -101,12 +104,12 @@ class Enumerated(Messenger):
     plan: Plan = required()
     reduce: Reduce = log_sum
     choice: Choice = EVERY
-    given: tuple[Variable, ...] = ()  # variables of another program, whose values this one is given
+    given: tuple[Made, ...] = ()  # variables of another program, whose values this one is given
     tilts: Mapping[str, Tensor] = field(default_factory=dict)  # what is added to the log densities of sites, for derivatives
 
     terms: list[Potential] = field(init=False, repr=False, default_factory=list)
     summed: dict[str, tuple[Variable, ...]] = field(init=False, repr=False, default_factory=dict)
-    variables: list[tuple[Variable, tuple[Moment, ...]]] = field(init=False, repr=False, default_factory=list)
+    variables: list[Made] = field(init=False, repr=False, default_factory=list)
     patterns: dict[int, Pattern] = field(init=False, repr=False, default_factory=dict)
     step: Stepped | None = field(init=False, repr=False, default=None)
     count: int = field(init=False, repr=False, default=0)
@@ -119,11 +122,6 @@ class Enumerated(Messenger):
     def enumerates(self, site: Site) -> bool:
         return self.choice(site)
 
-    def fresh(self) -> Self:
-        copy = super().fresh()
-        copy.variables = [(variable, ()) for variable in self.given]
-        return copy
-
     def handle(self, site: Site) -> Any:
         moments = tuple(frame for frame in site.plates if isinstance(frame, Moment))
         for moment in moments:
@@ -131,12 +129,32 @@ class Enumerated(Messenger):
         variable = None
         if self.enumerates(site):
             variable, site = self._with_values(site, moments)
+        self._admit(site, moments)
         out = perform(site)
         if isinstance(out, (Sample, Factor)):
             self._collect(out, variable, moments)
         return out
 
+    def fresh(self) -> Self:
+        copy = super().fresh()
+        copy.variables = [(variable, ()) for variable, moments in self.given if not moments]
+        return copy
+
     # Values ---------------------------------------------------------------------------------------------------------
+
+    def _admit(self, site: Site, moments: tuple[Moment, ...]) -> None:
+        """Let sites from here on depend on a variable of another program's loop: its values come in at the site of its name."""
+        for variable, theirs in self.given:
+            if not theirs or variable.site != site.name:
+                continue
+            other = self.visible(moments).get(variable.dim)
+            if other is not None:
+                raise DensityError(
+                    f"the discrete sites {other.site!r} and {site} have their values along one dimension in the guide, where "
+                    "su.markov says that nothing depends on both, and in the model something may. Write the loop of the model "
+                    "with su.markov too, of the same history, or that of the guide without."
+                )
+            self.variables.append((variable, moments))
 
     def _with_values(self, site: Any, moments: tuple[Moment, ...]) -> tuple[Variable, Sample]:
         support = support_of_site(site)
@@ -164,7 +182,8 @@ class Enumerated(Messenger):
         return variable, site.but(value=value, infer={**site.infer, SUMMED: True})
 
     def _free_dim(self, moments: tuple[Moment, ...], site: Site) -> int:
-        taken = {v.dim for v in self.visible(moments).values()} | (set() if self.step is None else self.step.reserved)
+        taken = {v.dim for v in (*self.visible(moments).values(), *(v for v, _ in self.given))}
+        taken |= set() if self.step is None else self.step.reserved
         place = next(place for place in range(len(taken) + 1) if -1 - self.plan.nesting - place not in taken)
         self._check_dimensions(place + 1, site)
         return -1 - self.plan.nesting - place
@@ -181,7 +200,8 @@ class Enumerated(Messenger):
 
     def reserve(self, count: int, name: str) -> list[int]:
         """Dimensions that nothing else has."""
-        taken = {v.dim for v, _ in self.variables} | (set() if self.step is None else self.step.reserved)
+        taken = {v.dim for v, _ in (*self.variables, *self.given)}
+        taken |= set() if self.step is None else self.step.reserved
         free = [place for place in range(len(taken) + count) if -1 - self.plan.nesting - place not in taken][:count]
         self._check_dimensions(max(free, default=0) + 1, name)
         return [-1 - self.plan.nesting - place for place in free]
