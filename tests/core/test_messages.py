@@ -196,3 +196,58 @@ def test_a_distribution_without_a_density_says_which_site_and_why(fn: td.Distrib
     site = Sample(name="s", fn=fn, value=torch.ones(3) / 3, where="program.py:7")
     with pytest.raises(DensityError, match=rf"'s' \(program.py:7\) has no density: .*{said}"):
         site.log_prob()
+
+
+class Cubed(td.Transform):
+    """Of which one method is missing."""
+
+    domain = codomain = td.constraints.real
+    bijective, sign = True, 1
+
+    def _call(self, x):
+        return x**3
+
+
+class CubedBack(Cubed):
+    def _inverse(self, y):
+        return y.sign() * y.abs() ** (1 / 3)
+
+
+@pytest.mark.parametrize(
+    ("transforms", "said"),
+    [
+        ([td.AbsTransform()], "AbsTransform.*is not one-to-one.*write `dist.FoldedDistribution"),
+        ([td.ExpTransform(), td.SoftmaxTransform()], "SoftmaxTransform.*is not one-to-one.*transform the value in the program"),
+        ([td.ComposeTransform([td.ExpTransform(), td.AbsTransform()])], "AbsTransform.*is not one-to-one"),
+        (
+            [td.ExpTransform(), Cubed()],
+            "Cubed, by which its TransformedDistribution.*has no inverse. Write its `_inverse`",
+        ),
+        ([CubedBack()], "CubedBack.*has no log-Jacobian. Write its `log_abs_det_jacobian`"),
+        ([CubedBack().inv], "CubedBack.*has no log-Jacobian"),
+        ([td.IndependentTransform(CubedBack(), 1)], "CubedBack.*has no log-Jacobian"),
+    ],
+)
+@pytest.mark.parametrize("latent", [True, False])
+def test_a_transform_without_a_density_is_named_with_its_site(transforms, said, latent):
+    """In a distribution that is drawn, that is observed, and that is a prior from outside."""
+    value = torch.tensor([0.2, 0.3, 0.5])
+    fn = dist.TransformedDistribution(dist.Normal(torch.zeros(3), 1.0).to_event(1), transforms)
+
+    def program():
+        x = su.sample("x", fn if latent else dist.Normal(torch.zeros(3), 1.0).to_event(1))
+        su.sample("y", dist.Normal(x, 1.0).to_event(1) if latent else fn, obs=value)
+
+    name = "x" if latent else "y"
+    with pytest.raises(DensityError, match=rf"site '{name}' \(test_messages.py:\d+\) has no density: {said}"):
+        su.compile(program)
+
+
+def test_a_prior_from_outside_without_a_density_is_named_with_its_parameter():
+    def program():
+        s = su.param("s", torch.tensor(1.0), constraint=dist.constraints.positive)
+        su.sample("y", dist.Normal(0.0, s), obs=torch.tensor(0.3))
+
+    half = dist.TransformedDistribution(dist.StudentT(3.0, 0.0, 2.0), td.AbsTransform())
+    with pytest.raises(DensityError, match=r"site 's' \(test_messages.py:\d+\) has no density: AbsTransform"):
+        su.compile(su.lift(program, {"s": half}))

@@ -15,9 +15,10 @@ from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, Independent, constraints
+from torch.distributions import ComposeTransform, Distribution, Independent, IndependentTransform, Transform, constraints
 
 from sursum.common.precision import score
+from sursum.common.torch_private import InverseTransform
 from sursum.distributions.matrices import drawable
 from sursum.distributions.missing import mask_term, stand_in
 from sursum.distributions.randomness import drawing_from
@@ -233,14 +234,26 @@ class Sample(Site):
         return log_prob
 
 
+def _parts(transform: Any) -> Iterator[Any]:
+    """The transforms of which one is composed, or whose inverse it is."""
+    if isinstance(transform, ComposeTransform):
+        for part in transform.parts:
+            yield from _parts(part)
+    elif isinstance(transform, IndependentTransform):
+        yield from _parts(transform.base_transform)
+    else:
+        yield transform.inv if isinstance(transform, InverseTransform) else transform
+
+
 def _without_density(site: Sample, said: str) -> str:
     """What to say of a distribution that does not compute its density."""
     fn = site.fn
     while isinstance(fn, Independent):
         fn = fn.base_dist
-    maps = [part for part in getattr(fn, "transforms", ()) if not getattr(part, "bijective", True)]
-    if maps:
-        name = type(maps[0]).__name__
+    maps = [part for transform in getattr(fn, "transforms", ()) for part in _parts(transform)]
+    folds = [part for part in maps if not getattr(part, "bijective", True)]
+    if folds:
+        name = type(folds[0]).__name__
         remedy = (
             "write `dist.FoldedDistribution(base)`, or `dist.HalfStudentT`, `dist.HalfNormal`, `dist.HalfCauchy`"
             if name == "AbsTransform"
@@ -250,6 +263,13 @@ def _without_density(site: Sample, said: str) -> str:
             f"site {site} has no density: {name}, by which its {type(fn).__name__} transforms, is not one-to-one, so that the "
             f"density of a value is not that of one value before it: {remedy}."
         )
+    for method, what in (("_inverse", "inverse"), ("log_abs_det_jacobian", "log-Jacobian")):
+        for part in maps:
+            if getattr(type(part), method) is getattr(Transform, method):
+                return (
+                    f"site {site} has no density: {type(part).__name__}, by which its {type(fn).__name__} transforms, has no "
+                    f"{what}. Write its `{method}`, or sample the base distribution and transform the value in the program."
+                )
     return (
         f"site {site} has no density: {type(fn).__name__} does not compute one{f' ({said})' if said else ''}. Write a "
         "`log_prob`, or use a distribution that has one."
