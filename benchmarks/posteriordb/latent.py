@@ -37,21 +37,17 @@ def poisson_process(x: Tensor, k: Tensor) -> None:
 
 
 def mixture(y: Tensor) -> None:
-    """Two normal components, their means in order; which one a value comes from is summed out.
-
-    A penalty holds the means near 0, with a standard deviation of 2.
-    """
+    """Two normal components, their means in order; which one a value comes from is summed out."""
     mu = su.param("mu", y.new_tensor([-1.0, 1.0]), constraint=constraints.ordered)
     sigma = su.param("sigma", y.new_ones(2), constraint=constraints.positive)
     theta = su.param("theta", y.new_tensor(0.5), constraint=constraints.unit_interval)
-    su.factor("penalty", dist.Normal(0.0, 2.0).log_prob(mu).sum())
     components = dist.MixtureSameFamily(dist.Categorical(torch.stack([theta, 1 - theta])), dist.Normal(mu, sigma))
     with su.plate("value", len(y)):
         su.sample("y", components, obs=y)
 
 
 GP_PRIORS = {"rho": dist.Gamma(25.0, 4.0), "alpha": dist.HalfNormal(2.0), "z": dist.Normal(0.0, 1.0)}
-MIXTURE_PRIORS = {"mu": su.priors.flat, "sigma": dist.HalfNormal(2.0), "theta": dist.Beta(5.0, 5.0)}
+MIXTURE_PRIORS = {"mu": dist.Sorted(dist.Normal(0.0, 2.0), 2), "sigma": dist.HalfNormal(2.0), "theta": dist.Beta(5.0, 5.0)}
 
 CASES = [
     Case(

@@ -41,24 +41,24 @@ def garch(y: Tensor, sigma1: Tensor) -> None:
 
 
 def hidden_markov(y: Tensor) -> None:
-    """Two states with normal emissions of unit variance, and means in order; the path is summed out.
-
-    The states' means are held near 3 and 10 by a penalty, the rest is likelihood.
-    """
+    """Two states with normal emissions of unit variance, and means in order; the path is summed out."""
     transition = torch.stack([su.param(f"theta{k}", y.new_full((2,), 0.5), constraint=constraints.simplex) for k in (1, 2)])
-    low = su.param("low", y.new_tensor(3.0), constraint=constraints.positive)
-    high = su.param("high", low + 7.0, constraint=constraints.greater_than(low))
-    mu = su.deterministic("mu", torch.stack([low, high]))
-    su.factor("penalty", dist.Normal(y.new_tensor([3.0, 10.0]), 1.0).log_prob(mu).sum())
+    mu = su.param("mu", y.new_tensor([3.0, 10.0]), constraint=constraints.positive_ordered)
+    first = su.sample("first", dist.Categorical(y.new_full((2,), 0.5)))
+    su.sample("y_first", dist.Normal(mu[first], 1.0), obs=y[0])
 
-    emission = dist.Normal(mu, 1.0).log_prob(y[:, None])
-    steps = transition.log()
+    def step(state: Tensor, now: Tensor) -> tuple[Tensor, None]:
+        state = su.sample("state", dist.Categorical(transition[state]))
+        su.sample("y", dist.Normal(mu[state], 1.0), obs=now)
+        return state, None
 
-    def step(ahead: Tensor, now: Tensor) -> tuple[Tensor, None]:
-        return now + (ahead[:, None] + steps).logsumexp(0), None
+    su.scan(step, first, y[1:])
 
-    ahead, _ = su.scan(step, emission[0], emission[1:])
-    su.factor("y", ahead.logsumexp(0))
+
+def near(means: Tensor) -> dist.Distribution:
+    """One normal around 3, and one around 10, given that they are positive and in order."""
+    each = dist.Normal(torch.tensor([3.0, 10.0], dtype=torch.float64), 1.0)
+    return dist.CustomDist(lambda mu: each.log_prob(mu).sum(-1), support=constraints.positive_ordered, event_shape=(2,))
 
 
 def _ark(data: Data) -> tuple[Tensor, int]:
@@ -70,5 +70,5 @@ AR_PRIORS = {"sigma": dist.HalfCauchy(2.5), "*": dist.Normal(0.0, 10.0)}
 CASES = [
     Case("arK-arK", su.lift(autoregression, AR_PRIORS), _ark),
     Case("garch-garch11", su.lift(garch, su.priors.flat), lambda data: (data["y"], data["sigma1"]), target_accept=0.9),
-    Case("hmm_example-hmm_example", su.lift(hidden_markov, su.priors.flat), lambda data: (data["y"],)),
+    Case("hmm_example-hmm_example", su.lift(hidden_markov, {"mu": near, "*": su.priors.flat}), lambda data: (data["y"],)),
 ]
