@@ -251,6 +251,21 @@ def test_it_has_batches_and_dtypes(name: str) -> None:
 
 
 @every
+def test_there_may_be_no_draws_and_no_copies(name: str) -> None:
+    row = ROWS[name]
+    fn = row.make(unknowns(row, 7))
+    for batch in ([], [0], [2, 0]):
+        if fn.batch_shape and batch:
+            continue
+        empty = fn.expand(batch) if batch else fn
+        value = draws(empty, 4 if batch else 0)
+        assert value.shape == ((4, *batch) if batch else (0, *fn.batch_shape)) + tuple(fn.event_shape)
+        assert empty.log_prob(value).shape == value.shape[: value.dim() - len(fn.event_shape)]
+        for moment in ("mean", "variance") if row.moments and row.samples != "none" and batch else ():
+            assert getattr(empty, moment).shape == (*batch, *fn.event_shape)
+
+
+@every
 def test_it_says_what_is_outside(name: str) -> None:
     row = ROWS[name]
     fn = row.make(unknowns(row, 8))

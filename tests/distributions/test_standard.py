@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -76,8 +79,105 @@ def test_integers_are_scored_in_the_precision_of_the_arguments(fn: dist.Distribu
     torch.testing.assert_close(found, fn.log_prob(value.double()), rtol=1e-15, atol=0.0)
 
 
+@pytest.mark.parametrize(
+    "fn",
+    [
+        dist.Categorical(torch.ones(3)),
+        dist.Multinomial(4, torch.ones(3)),
+        dist.OneHotCategorical(torch.ones(3)),
+        dist.OneHotCategoricalStraightThrough(torch.ones(3)),
+        dist.MixtureSameFamily(dist.Categorical(torch.ones(3)), dist.Normal(torch.zeros(3), 1.0)),
+        dist.Empirical(torch.arange(3.0), torch.zeros(3)),
+    ],
+    ids=lambda fn: type(fn).__name__,
+)
+def test_no_draws_are_as_any_number_of_them(fn: dist.Distribution) -> None:
+    none, one = fn.sample((2, 0)), fn.sample((2, 1))
+    assert none.shape == (2, 0, *fn.event_shape)
+    assert none.dtype == one.dtype
+    assert fn.log_prob(none).shape == (2, 0)
+
+
+@pytest.mark.parametrize(
+    "fn",
+    [dist.Categorical, dist.OneHotCategorical, lambda p: dist.Multinomial(4, p), lambda p: dist.DirichletMultinomial(p, 4)],
+)
+def test_batches_of_none_are_drawn(fn: Callable[..., Any]) -> None:
+    empty = fn(torch.ones(3)).expand([2, 0])
+    drawn = empty.sample((4,))
+    assert drawn.shape == (4, 2, 0, *empty.event_shape)
+    assert empty.log_prob(drawn).shape == (4, 2, 0)
+
+
+@pytest.mark.parametrize("q", [1e-3, 0.4, 1 - 1e-3, 1 - 1e-8, 1 - 2.0**-53])
+@pytest.mark.parametrize("beta", [1e-8, 0.3, 1.0, 4.0, 1e8])
+def test_a_discrete_weibull_next_to_its_ends(q: float, beta: float) -> None:
+    x = double(0.0, 1.0, 2.0, 7.0, 1e6)
+    given = double(q).squeeze().requires_grad_(), double(beta).squeeze().requires_grad_()
+    found = dist.DiscreteWeibull(*given).log_prob(x)
+    with mp.workdps(120):
+        rate, b = -mp.log(mp.mpf(q)), mp.mpf(beta)
+        exact = []
+        for one in map(float, x):
+            if one and b * mp.log(one + 1) > 5000:  # of so large a power mpmath makes no exponential
+                exact.append(-rate if one == 1 else -mp.inf)
+                continue
+            power = mp.mpf(one) ** b if one else mp.mpf(0)
+            exact.append(-rate * power + mp.log(-mp.expm1(-rate * ((one + 1) ** b - power))))
+    wanted = np.array([float(max(one, -1e300)) for one in exact])  # or less
+    np.testing.assert_allclose(found.detach().clamp(min=-1e300), wanted, rtol=1e-13 if beta < 1e3 else 1e-8)
+    for one in found:
+        assert all(bool(slope.isfinite()) for slope in torch.autograd.grad(one, given, retain_graph=True))
+
+
 def test_vectors_of_which_there_are_none() -> None:
     normal = dist.MultivariateNormal(torch.zeros(3), torch.eye(3)).expand([0])
     assert normal.log_prob(normal.sample((4,))).shape == (4, 0)
     walk = dist.AR(double(0.3, 0.1), double(1.0).squeeze(), 3).expand([2, 0])
     assert walk.log_prob(walk.sample((4,))).shape == (4, 2, 0)
+
+
+@pytest.mark.parametrize(
+    ("make", "zero"),
+    [
+        (lambda g: dist.HurdleDistribution(dist.Poisson(double(2.0).squeeze()), gate=g), 0.0),
+        (lambda g: dist.HurdleGamma(g, double(2.0).squeeze(), 1.0), 0.0),
+        (lambda g: dist.ZeroInflatedPoisson(double(2.0).squeeze(), gate=g), 0.0),
+        (lambda g: dist.ZeroInflatedNegativeBinomial(double(2.0).squeeze(), logits=0.3, gate=g), 0.0),
+    ],
+)
+def test_a_gate_that_is_shut_for_good(make: Callable[..., Any], zero: float) -> None:
+    """As the sigmoid of 40 is: a zero is certain, with a gradient, and nothing else is possible."""
+    gate = double(1.0, 1.0).requires_grad_()
+    found = make(gate[:1]).log_prob(double(0.0))
+    assert found.item() == zero
+    assert torch.autograd.grad(found.sum(), gate)[0][0].item() == pytest.approx(1.0, abs=0.2)
+    assert make(gate[:1]).log_prob(double(1.0)).item() == -np.inf
+
+
+def test_a_hazard_that_overflows_leaves_others_a_slope() -> None:
+    """Of a mixture of censored and seen lifetimes, of a density that is next to none."""
+    shape = double(1e8).squeeze().requires_grad_()
+    for base in (dist.Weibull(double(1.0).squeeze(), shape), dist.Frechet(double(1.0).squeeze(), shape)):
+        x = double(1.1 if isinstance(base, dist.Weibull) else 0.9)
+        side = dist.RightCensoredDistribution if isinstance(base, dist.Weibull) else dist.LeftCensoredDistribution
+        found = side(base, True).log_prob(x)
+        assert bool((found < -1e300).all())
+        assert bool(torch.autograd.grad(found.sum(), shape)[0].isfinite())
+
+
+def test_a_density_between_points_of_different_size() -> None:
+    fn = dist.Interpolated(double(0.0, 1.0, 2.0), double(1.0, 1e150, 0.5))
+    np.testing.assert_allclose(fn.log_prob(double(0.0, 0.5, 2.0)), np.log([1e-150, 0.5, 0.5e-150]), rtol=1e-14)
+
+
+@pytest.mark.parametrize("spread", [1e-150, 1e-3, 1e6, 1e140])
+def test_groups_that_are_far_apart(spread: float) -> None:
+    """A pair with a common mean: its sum and its difference are independent."""
+    x, noise = double(3.0, 3.5), 0.1
+    found = dist.GroupedNormalNormal(double(1.0), spread, noise, torch.tensor([0, 0])).log_prob(x)
+    with mp.workdps(400):
+        s2, t2 = mp.mpf(noise) ** 2, mp.mpf(spread) ** 2
+        parts = [(mp.mpf(4.5) / mp.sqrt(2), s2 + 2 * t2), (mp.mpf(0.5) / mp.sqrt(2), s2)]
+        wanted = sum(-(z**2) / (2 * v) - mp.log(2 * mp.pi * v) / 2 for z, v in parts)
+    assert found.item() == pytest.approx(float(wanted), rel=1e-13)

@@ -454,6 +454,8 @@ def test_a_bound_below_the_support_is_compiled():
         lambda a: dist.SkewLogistic(0.2, a, 2.0),
         lambda a: dist.SoftLaplace(0.2, a),
         lambda a: dist.Weibull(a, 4.0),
+        lambda a: dist.GeneralizedExtremeValue(0.2, a, 0.0 * a),
+        lambda a: dist.Moyal(0.2, a),
     ],
 )
 @pytest.mark.parametrize("dtype", [torch.float32, D])
@@ -487,3 +489,28 @@ def test_far_tails_have_their_digits():
         (dist.GeneralizedPareto(0.0 * one, one, 0.2 * one), pareto),
     ):
         np.testing.assert_allclose(log_tails(fn, x)[1], wanted, rtol=1e-13)
+
+
+@pytest.mark.parametrize("kind", [dist.OrderedLogistic, dist.OrderedProbit])
+@pytest.mark.parametrize("gap", [1e-14, 1e-6, 0.01, 0.5, 3.0])
+@pytest.mark.parametrize("away", [0.0, -1.3, 30.0])
+def test_cutpoints_next_to_each_other_keep_their_digits(kind, gap, away):
+    cuts = torch.tensor([0.25, 0.25 + gap], dtype=D)
+    eta = torch.tensor(-away, dtype=D, requires_grad=True)
+    found = kind(eta, cuts).log_prob(torch.tensor(1))
+    with mp.workdps(300):
+        low, high = (mp.mpf(float(c)) + mp.mpf(away) for c in cuts)
+        if kind is dist.OrderedProbit:
+            mass = (mp.erfc(low / mp.sqrt(2)) - mp.erfc(high / mp.sqrt(2))) / 2
+            slope = (mp.npdf(low) - mp.npdf(high)) / mass
+        else:
+            mass = 1 / (1 + mp.exp(-high)) - 1 / (1 + mp.exp(-low))
+            density = lambda x: mp.exp(-x) / (1 + mp.exp(-x)) ** 2
+            slope = (density(low) - density(high)) / mass
+    assert found.item() == pytest.approx(float(mp.log(mass)), rel=1e-12)
+    assert torch.autograd.grad(found, eta)[0].item() == pytest.approx(float(slope), rel=1e-6, abs=1e-9)
+
+
+def test_an_ordered_probit_of_a_tiny_scale_has_no_density_far_out():
+    fn = dist.OrderedProbit(torch.tensor(1e3, dtype=D), torch.tensor([0.0, 1.0], dtype=D), 1e-153)
+    np.testing.assert_array_equal(fn.log_prob(torch.tensor([0, 1, 2])), [-np.inf, -np.inf, 0.0])

@@ -182,7 +182,9 @@ class DirichletMultinomial(Family):
     def sample(self, sample_shape: Any = ()) -> Tensor:
         probs = Dirichlet(self.concentration, validate_args=False).sample(torch.Size(sample_shape))
         count = self.total_count.expand(probs.shape[:-1])
-        if self.total_count.numel() and bool((self.total_count == self.total_count.flatten()[0]).all()):
+        if probs.numel() == 0:
+            return probs
+        if bool((self.total_count == self.total_count.flatten()[0]).all()):
             drawn: Tensor = Multinomial(int(count.flatten()[0]), probs, validate_args=False).sample()
             return drawn
         rest, left, found = count.clone(), torch.ones_like(count), []

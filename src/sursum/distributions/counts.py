@@ -10,7 +10,7 @@ from torch.distributions import constraints
 
 from sursum.distributions.family import Family, uniform
 from sursum.distributions.log_gamma import log_beta, log_choose
-from sursum.distributions.tails import log_one_minus_exp
+from sursum.distributions.tails import finite_exp, log_one_minus_exp, log_one_minus_exp_exp
 
 
 class GeneralizedPoisson(Family):
@@ -95,10 +95,14 @@ class DiscreteWeibull(Family):
         return torch.floor((u.log() / self.q.log()) ** (1 / self.beta))
 
     def _log_density(self, value: Tensor) -> Tensor:
+        # With logarithms of the powers, which overflow, and of what lies between two of them, which has no digits otherwise.
         zero = value == 0
-        start = torch.where(zero, 0.0, torch.where(zero, 1.0, value) ** self.beta)
-        rate = self.q.log()
-        return start * rate + log_one_minus_exp(rate * ((value + 1) ** self.beta - start))
+        log_rate, x = torch.log(-torch.log(self.q)), torch.where(zero, 1.0, value)
+        start, step = self.beta * torch.log(x), self.beta * torch.log1p(1 / x)
+        far = step > 40.0
+        growth = start + torch.where(far, step, torch.log(torch.expm1(torch.where(far, 1.0, step))))
+        before = torch.where(zero, 0.0, -finite_exp(log_rate + torch.where(zero, 0.0, start)))
+        return before + log_one_minus_exp_exp(log_rate + torch.where(zero, 0.0, growth))
 
 
 class Hypergeometric(Family):
@@ -148,7 +152,7 @@ class Hypergeometric(Family):
     def sample(self, sample_shape: Any = ()) -> Tensor:
         shape = self._extended_shape(torch.Size(sample_shape))
         found, left = torch.zeros(shape, dtype=self.total.dtype), self.total.expand(shape).clone()
-        for k in range(int(self.drawn.max())):  # one after another
+        for k in range(int(self.drawn.max()) if shape.numel() else 0):  # one after another
             hit = (torch.rand_like(found) * left < self.marked - found) & (k < self.drawn)
             found, left = found + hit, left - 1
         return found

@@ -12,6 +12,7 @@ from torch.distributions import constraints
 from sursum.common.torch_private import is_all_true
 from sursum.distributions.constraints import circular, sphere
 from sursum.distributions.family import Family, normal, uniform
+from sursum.distributions.log_bessel import log_i0e
 from sursum.distributions.standard import VonMises
 from sursum.distributions.supports import support_of
 from sursum.distributions.tails import log_one_minus_exp
@@ -200,7 +201,7 @@ class SineBivariateVonMises(Family):
         length = torch.sqrt(
             self.phi_concentration.square().unsqueeze(-1) + (self.correlation.unsqueeze(-1) * angle.sin()).square()
         )
-        return torch.log(torch.special.i0e(length)) + length + self.psi_concentration.unsqueeze(-1) * angle.cos()
+        return log_i0e(length) + length + self.psi_concentration.unsqueeze(-1) * angle.cos()
 
     def _angles(self, count: int) -> Tensor:
         steps = torch.arange(count, dtype=self.phi_loc.dtype, device=self.phi_loc.device)

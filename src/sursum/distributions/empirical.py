@@ -6,9 +6,10 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.distributions import Categorical, constraints
+from torch.distributions import constraints
 
 from sursum.distributions.fluent import Fluent
+from sursum.distributions.standard import Categorical
 
 
 class Empirical(Fluent, torch.distributions.Distribution):

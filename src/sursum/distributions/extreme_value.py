@@ -11,7 +11,7 @@ from torch.distributions import constraints
 
 from sursum.distributions.constraints import OpenedInterval
 from sursum.distributions.family import Family, uniform
-from sursum.distributions.tails import Tails, log_one_minus_exp
+from sursum.distributions.tails import Tails, finite_exp, log_one_minus_exp_exp
 
 _EULER, _ZETA3 = 0.57721566490153286, 1.2020569031595943
 
@@ -112,5 +112,4 @@ class GeneralizedExtremeValue(Family):
 
     def _log_tails(self, value: Tensor) -> Tails:
         t, _ = self._reduced(value)
-        below = -torch.exp(-t)
-        return below, log_one_minus_exp(below)
+        return -finite_exp(-t), log_one_minus_exp_exp(-t)

@@ -110,7 +110,10 @@ class GroupedNormalNormal(Family):
         away = value - self.mean
         weight = self.obs_scale.square().reciprocal().expand(away.shape)
         spread = self.prior_scale.square()
-        growth = 1 + spread * self._sums(weight)
-        explained = self._sums(weight * away).square() * spread / growth
-        apart = (weight * away.square()).sum(-1) + 2 * torch.log(self.obs_scale).sum(-1)
-        return 0.5 * (explained - torch.log(growth)).sum(-1) - 0.5 * apart - 0.5 * len(self.group_idx) * math.log(2 * math.pi)
+        total = self._sums(weight)
+        growth = 1 + spread * total
+        # By the mean of each group, and by what is left within: no difference of sums of squares.
+        means = self._sums(weight * away) / torch.where(total == 0, 1.0, total)
+        within = weight * (away - means[..., self.group_idx]).square() + 2 * torch.log(self.obs_scale)
+        between = means.square() * (total / growth) + torch.log(growth)
+        return -0.5 * (within.sum(-1) + between.sum(-1) + len(self.group_idx) * math.log(2 * math.pi))

@@ -6,10 +6,11 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.distributions import Categorical, Distribution, constraints
+from torch.distributions import Distribution, constraints
 
 from sursum.distributions.associative import Elements, reduce_all
 from sursum.distributions.family import Family
+from sursum.distributions.standard import Categorical
 from sursum.distributions.supports import support_of
 from sursum.errors import DensityError
 

@@ -106,8 +106,11 @@ class Interpolated(Family):
         return (value.unsqueeze(-1) >= self.x_points[..., 1:-1]).sum(-1)
 
     def _log_density(self, value: Tensor) -> Tensor:
-        low, width, left, rise = self._interval(self._place(value))
-        height = left + rise * (value - low) / width
+        k = self._place(value)
+        low, width, left, _ = self._interval(k)
+        right = _take(self.pdf_points, k + 1)
+        share = (value - low) / width
+        height = (1 - share) * left + share * right  # left plus a rise has no digits of a height that is next to 0
         within = (value >= self.x_points[..., 0]) & (value <= self.x_points[..., -1])
         return torch.where(within, torch.log(torch.clamp(height, min=0.0)) - torch.log(self._total), -torch.inf)
 

@@ -11,7 +11,7 @@ from torch.distributions import constraints
 
 from sursum.common.special.functions import log_normal_cdf
 from sursum.distributions.family import Family, normal
-from sursum.distributions.tails import Tails
+from sursum.distributions.tails import Tails, finite_exp
 
 _EULER = 0.57721566490153286
 
@@ -26,13 +26,16 @@ class _OfSquare(Family):
     def __init__(self, loc: Tensor | float = 0.0, scale: Tensor | float = 1.0, validate_args: bool | None = None) -> None:
         self._keep((), validate_args, loc=loc, scale=scale)
 
-    def _size(self, value: Tensor) -> Tensor:
-        """The size of the normal number for which the value is had."""
+    def _log_size(self, value: Tensor) -> Tensor:
+        """The logarithm of the size of the normal number for which the value is had."""
         raise NotImplementedError
 
     def _log_tails(self, value: Tensor) -> Tails:
-        size = self._size(value)
-        return math.log(2.0) + log_normal_cdf(-size), torch.log(torch.erf(size * math.sqrt(0.5)))
+        log_size = self._log_size(value)
+        size = finite_exp(log_size, 2)
+        small = log_size < -20.0  # where the error function is linear
+        linear, error = log_size + 0.5 * math.log(2 / math.pi), torch.erf(torch.where(small, 1.0, size) * math.sqrt(0.5))
+        return math.log(2.0) + log_normal_cdf(-size), torch.where(small, linear, torch.log(error))
 
 
 class Levy(_OfSquare):
@@ -76,8 +79,8 @@ class Levy(_OfSquare):
         away = value - self.loc
         return 0.5 * torch.log(self.scale / (2 * math.pi)) - self.scale / (2 * away) - 1.5 * torch.log(away)
 
-    def _size(self, value: Tensor) -> Tensor:
-        return torch.sqrt(self.scale / (value - self.loc))
+    def _log_size(self, value: Tensor) -> Tensor:
+        return (torch.log(self.scale) - torch.log(value - self.loc)) / 2
 
 
 class Moyal(_OfSquare):
@@ -118,5 +121,5 @@ class Moyal(_OfSquare):
         z = (value - self.loc) / self.scale
         return -(z + torch.exp(-z)) / 2 - torch.log(self.scale) - 0.5 * math.log(2 * math.pi)
 
-    def _size(self, value: Tensor) -> Tensor:
-        return torch.exp(-(value - self.loc) / (2 * self.scale))
+    def _log_size(self, value: Tensor) -> Tensor:
+        return -(value - self.loc) / (2 * self.scale)

@@ -82,7 +82,7 @@ class Frechet(_HeavyTailed):
     def _log_density(self, value: Tensor) -> Tensor:
         size = torch.log(value) - torch.log(self.scale)
         a = self.concentration
-        return torch.log(a) - torch.log(self.scale) - (1 + a) * size - torch.exp(-a * size)
+        return torch.log(a) - torch.log(self.scale) - (1 + a) * size - finite_exp(-a * size)
 
     def _log_tails(self, value: Tensor) -> Tails:
         rate = -self.concentration * (torch.log(value) - torch.log(self.scale))

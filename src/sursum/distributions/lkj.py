@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, ClassVar
 
 import torch
@@ -12,7 +11,7 @@ from torch.distributions import constraints
 from sursum.distributions.complement import factor_of, with_factor
 from sursum.distributions.constraints import corr_matrix
 from sursum.distributions.family import Family
-from sursum.distributions.matrices import LKJCholesky
+from sursum.distributions.matrices import LKJCholesky, log_volume
 from sursum.errors import OptionError
 
 
@@ -53,6 +52,8 @@ class LKJ(Family):
         return each[..., None, None] * (1 - torch.eye(self.dim, dtype=self.concentration.dtype))
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
+        if 0 in (shape := self._extended_shape(torch.Size(sample_shape))):
+            return torch.empty(shape, dtype=self.concentration.dtype, device=self.concentration.device)
         factor = LKJCholesky(self.dim, self.concentration, validate_args=False).sample(torch.Size(sample_shape))
         below = (factor @ factor.mT).tril(-1)
         return with_factor(below + below.mT + torch.eye(self.dim, dtype=factor.dtype, device=factor.device), factor)
@@ -60,8 +61,4 @@ class LKJ(Family):
     def _log_density(self, value: Tensor) -> Tensor:
         eta, d = self.concentration, self.dim
         log_det = 2 * factor_of(value).diagonal(dim1=-2, dim2=-1).log().sum(-1)
-        norm = torch.zeros_like(eta)
-        for k in range(1, d):  # each further row: its direction in a ball of dimension k
-            rest = eta + (d - 1 - k) / 2
-            norm = norm + k / 2 * math.log(math.pi) + torch.lgamma(rest) - torch.lgamma(rest + k / 2)
-        return (eta - 1) * log_det - norm
+        return (eta - 1) * log_det - log_volume(eta, d)

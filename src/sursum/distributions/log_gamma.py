@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -36,6 +38,18 @@ def log_beta(a: Tensor, b: Tensor) -> Tensor:
     """The logarithm of the beta function."""
     small, large = torch.minimum(a, b), torch.maximum(a, b)
     return torch.lgamma(small) - log_rising(large, small)
+
+
+def stirling_rest(z: Tensor) -> Tensor:
+    r"""What Stirling's formula :math:`(z - \tfrac12) \log z - z + \tfrac12 \log 2 \pi` leaves of :math:`\log \Gamma(z)`, z > 0.
+
+    Example:
+        >>> stirling_rest(torch.tensor([1.0, 1e6]))
+        tensor([8.1061e-02, 8.3333e-08])
+    """
+    large = z >= _LARGE
+    near = torch.lgamma(z) - (z - 0.5) * torch.log(z) + z - 0.5 * math.log(2 * math.pi)
+    return torch.where(large, _rest(torch.where(large, z, _LARGE)), near)
 
 
 def _rest(z: Tensor) -> Tensor:

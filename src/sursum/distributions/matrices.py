@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -11,6 +12,7 @@ import torch.distributions as td
 from torch import Tensor
 
 from sursum.distributions.fluent import Fluent
+from sursum.distributions.log_gamma import log_rising
 from sursum.distributions.rebuild import without_checks
 from sursum.distributions.standard import Dirichlet
 
@@ -36,6 +38,14 @@ class LKJCholesky(Fluent, td.LKJCholesky):
         True
     """
 
+    def log_prob(self, value: Tensor) -> Tensor:
+        if self._validate_args:
+            self._validate_sample(value)
+        eta, d = self.concentration, self.dim
+        row = torch.arange(2, d + 1, dtype=value.dtype, device=value.device)
+        powers = 2 * (eta - 1).unsqueeze(-1) + d - row
+        return (powers * value.diagonal(dim1=-2, dim2=-1)[..., 1:].log()).sum(-1) - log_volume(eta, d)
+
     @torch.no_grad()
     def sample(self, sample_shape: Any = torch.Size()) -> Tensor:  # noqa: B008
         shape = self._extended_shape(torch.Size(sample_shape))
@@ -50,6 +60,15 @@ class LKJCholesky(Fluent, td.LKJCholesky):
         direction = normal / normal.norm(dim=-1, keepdim=True).clamp(min=torch.finfo(normal.dtype).tiny)
         factors: Tensor = direction * off.unsqueeze(-1) + torch.diag_embed(diagonal)
         return factors
+
+
+def log_volume(concentration: Tensor, dim: int) -> Tensor:
+    r""":math:`\log \int \det(R)^{\eta - 1} dR` over the correlation matrices R of a dimension."""
+    norm = torch.zeros_like(concentration)
+    for k in range(1, dim):  # each further row: its direction in a ball of dimension k
+        rest = concentration + (dim - 1 - k) / 2
+        norm = norm + k / 2 * math.log(math.pi) - log_rising(rest, torch.full_like(rest, k / 2))
+    return norm
 
 
 class Wishart(Fluent, td.Wishart):

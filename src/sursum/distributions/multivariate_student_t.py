@@ -11,6 +11,7 @@ from torch.distributions import constraints
 
 from sursum.common.torch_private import standard_gamma
 from sursum.distributions.family import Family, normal
+from sursum.distributions.log_gamma import log_rising
 
 
 class MultivariateStudentT(Family):
@@ -72,6 +73,6 @@ class MultivariateStudentT(Family):
     def _log_density(self, value: Tensor) -> Tensor:
         n, df = self.event_shape[0], self.df
         away = torch.linalg.solve_triangular(self.scale_tril, (value - self.loc).unsqueeze(-1), upper=False).squeeze(-1)
-        norm = torch.lgamma((df + n) / 2) - torch.lgamma(df / 2) - n / 2 * (torch.log(df) + math.log(math.pi))
+        norm = log_rising(df / 2, torch.full_like(df, n / 2)) - n / 2 * (torch.log(df) + math.log(math.pi))
         log_det = self.scale_tril.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         return norm - log_det - (df + n) / 2 * torch.log1p(away.square().sum(-1) / df)

@@ -6,13 +6,13 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.distributions import Categorical, constraints
+from torch.distributions import constraints
 from torch.nn.functional import logsigmoid
 
-from sursum.common.special.functions import log_normal_cdf
 from sursum.distributions.constraints import ordered
 from sursum.distributions.family import Family
-from sursum.distributions.tails import log_one_minus_exp
+from sursum.distributions.standard import Categorical, Normal
+from sursum.distributions.tails import log_mass, log_one_minus_exp, log_tails
 
 
 class _Ordinal(Family):
@@ -29,21 +29,10 @@ class _Ordinal(Family):
     def support(self) -> Any:
         return constraints.integer_interval(0, self.count - 1)
 
-    def _tails(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        raise NotImplementedError
-
     @property
     def logits(self) -> Tensor:
         """The logarithms of the categories' probabilities, shape (…, K)."""
-        return self._logs(self.cutpoints - self.predictor.unsqueeze(-1))
-
-    def _logs(self, z: Tensor) -> Tensor:
-        below, above = self._tails(z)
-        right = z[..., :-1] > 0  # the side on which the interval lies
-        large = torch.where(right, above[..., :-1], below[..., 1:])
-        small = torch.where(right, above[..., 1:], below[..., :-1])
-        between = large + log_one_minus_exp(torch.clamp(small - large, max=0.0))
-        return torch.cat([below[..., :1], between, above[..., -1:]], -1)
+        raise NotImplementedError
 
     @property
     def probs(self) -> Tensor:
@@ -92,13 +81,13 @@ class OrderedLogistic(_Ordinal):
         tensor([0.1824, 0.4400, 0.3775])
     """
 
-    def _tails(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        return logsigmoid(z), logsigmoid(-z)
-
-    def _logs(self, z: Tensor) -> Tensor:
-        below, above = self._tails(z)
+    @property
+    def logits(self) -> Tensor:
+        z = self.cutpoints - self.predictor.unsqueeze(-1)
+        below, above = logsigmoid(z), logsigmoid(-z)
         # σ(b) − σ(a) = σ(b) σ(−a) (1 − e^(a − b)), which has all digits on either side
-        between = below[..., 1:] + above[..., :-1] + log_one_minus_exp(torch.clamp(z[..., :-1] - z[..., 1:], max=0.0))
+        gaps = self.cutpoints[..., :-1] - self.cutpoints[..., 1:]
+        between = below[..., 1:] + above[..., :-1] + log_one_minus_exp(torch.clamp(gaps, max=0.0))
         return torch.cat([below[..., :1], between, above[..., -1:]], -1)
 
 
@@ -130,7 +119,8 @@ class OrderedProbit(_Ordinal):
 
     @property
     def logits(self) -> Tensor:
-        return self._logs((self.cutpoints - self.predictor.unsqueeze(-1)) / self.scale.unsqueeze(-1))
-
-    def _tails(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        return log_normal_cdf(z), log_normal_cdf(-z)
+        cuts = self.cutpoints
+        whole = Normal(self.predictor.unsqueeze(-1), self.scale.unsqueeze(-1), validate_args=False)
+        first, last = log_tails(whole, cuts[..., :1])[0], log_tails(whole, cuts[..., -1:])[1]
+        between = [log_mass(whole, cuts[..., :-1], cuts[..., 1:])] if self.count > 2 else []
+        return torch.cat([first, *between, last], -1)

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from sursum.distributions.family import Family, normal, uniform
+from sursum.distributions.log_bessel import log_i0e
 from sursum.distributions.tails import Tails, log_one_minus_exp
 
 
@@ -110,4 +111,4 @@ class Rice(Family):
     def _log_density(self, value: Tensor) -> Tensor:
         z, nu = value / self.scale, self.loc / self.scale
         # I₀ with its exponential taken out, which completes the square.
-        return torch.log(z) - torch.log(self.scale) - (z - nu).square() / 2 + torch.log(torch.special.i0e(z * nu))
+        return torch.log(z) - torch.log(self.scale) - (z - nu).square() / 2 + log_i0e(z * nu)

@@ -11,8 +11,9 @@ from torch.distributions import constraints
 
 from sursum.common.special.functions import log_betainc, log_betaincc
 from sursum.common.torch_private import standard_gamma
+from sursum.distributions.concentrated import log_beta_powers
 from sursum.distributions.family import Family, uniform
-from sursum.distributions.log_gamma import log_beta
+from sursum.distributions.log_gamma import log_rising
 from sursum.distributions.tails import Tails
 
 
@@ -65,7 +66,8 @@ class SkewStudentT(Family):
         a, b = self.a, self.b
         finite = (a > 0.5) & (b > 0.5)
         a, b = torch.where(finite, a, 1.0), torch.where(finite, b, 1.0)
-        ratio = torch.exp(torch.lgamma(a - 0.5) - torch.lgamma(a) + torch.lgamma(b - 0.5) - torch.lgamma(b))
+        half = torch.full_like(a, 0.5)
+        ratio = torch.exp(-log_rising(a - half, half) - log_rising(b - half, half))
         one_sided = torch.where(self.b > 0.5, -torch.inf, torch.where(self.a > 0.5, torch.inf, torch.nan))
         return torch.where(finite, self.loc + self.scale * (a - b) * torch.sqrt(a + b) / 2 * ratio, one_sided)
 
@@ -74,7 +76,7 @@ class SkewStudentT(Family):
         a, b = self.a, self.b
         finite = (a > 1) & (b > 1)
         a, b = torch.where(finite, a, 2.0), torch.where(finite, b, 2.0)
-        second = (a + b) / 4 * ((a + b - 1) * (a + b - 2) / ((a - 1) * (b - 1)) - 4)
+        second = ((a - b).square() + a + b - 2) / (a - 1) * ((a + b) / (4 * (b - 1)))
         centred = (self.mean - self.loc) / self.scale
         return torch.where(
             finite, self.scale.square() * (second - centred.square()), torch.where(self.mean.isnan(), torch.nan, torch.inf)
@@ -97,9 +99,11 @@ class SkewStudentT(Family):
 
     def _log_density(self, value: Tensor) -> Tensor:
         up, down = self._sides(value)
-        a, b = self.a, self.b
-        norm = (a + b - 1) * math.log(2.0) + log_beta(a, b) + torch.log(a + b) / 2 + torch.log(self.scale)
-        return (a + 0.5) * up + (b + 0.5) * down - norm
+        a, b, z = self.a, self.b, (value - self.loc) / self.scale
+        n, root = a + b, torch.sqrt(a + b)
+        away = (b - a + n * z / torch.hypot(z, root)) / 2
+        powers = log_beta_powers(a, b, away, up + torch.log(n / (2 * a)), down + torch.log(n / (2 * b)))
+        return powers + (up + down - torch.log(n)) / 2 + math.log(2.0) - torch.log(self.scale)
 
     def _log_tails(self, value: Tensor) -> Tails:
         up, down = self._sides(value)

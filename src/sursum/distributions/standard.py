@@ -15,10 +15,13 @@ from torch.nn.functional import logsigmoid
 
 from sursum.common.torch_private import sample_dirichlet
 from sursum.distributions.complement import complement
+from sursum.distributions.concentrated import log_beta_density, log_dirichlet_density, log_f_density
 from sursum.distributions.family import as_floating
 from sursum.distributions.fluent import Fluent
+from sursum.distributions.log_bessel import log_i0e
 from sursum.distributions.log_gamma import log_beta
 from sursum.distributions.logits import Logs, LogsOfCategorical, Odds, pick
+from sursum.distributions.tails import finite_exp
 
 
 class _OfIntegers(td.Distribution):
@@ -26,6 +29,18 @@ class _OfIntegers(td.Distribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         return super().log_prob(as_floating(value, self))
+
+
+class _OfCategories(td.Distribution):
+    """Mixin of those drawn by `torch.multinomial`, which refuses to draw none."""
+
+    def sample(self, sample_shape: Any = ()) -> Tensor:
+        shape = self._extended_shape(torch.Size(sample_shape))
+        if 0 in shape:
+            logits: Tensor = self.logits  # type: ignore[attr-defined]
+            return torch.empty(shape, dtype=logits.dtype if self.event_shape else torch.int64, device=logits.device)
+        drawn: Tensor = super().sample(torch.Size(sample_shape))
+        return drawn
 
 
 class Bernoulli(Fluent, Odds, td.Bernoulli):
@@ -37,13 +52,13 @@ class Bernoulli(Fluent, Odds, td.Bernoulli):
 
 
 class Beta(Fluent, td.Beta):
-    """`torch.distributions.Beta`."""
+    """`torch.distributions.Beta`, whose density in torch has no digits where the concentrations are large."""
 
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:
             self._validate_sample(value)
-        log_prob: Tensor = self._dirichlet.log_prob(torch.stack([value, complement(value)], -1))
-        return log_prob
+        x = as_floating(value, self)
+        return log_beta_density(self.concentration1, self.concentration0, x, complement(x))
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         return _shares(self._dirichlet, sample_shape).select(-1, 0)
@@ -53,7 +68,7 @@ class Binomial(Fluent, Odds, _OfIntegers, td.Binomial):
     """`torch.distributions.Binomial`."""
 
 
-class Categorical(Fluent, Logs, td.Categorical):
+class Categorical(Fluent, Logs, _OfCategories, td.Categorical):
     """`torch.distributions.Categorical`."""
 
 
@@ -79,7 +94,12 @@ class ContinuousBernoulli(Fluent, td.ContinuousBernoulli):
 
 
 class Dirichlet(Fluent, td.Dirichlet):
-    """`torch.distributions.Dirichlet`."""
+    """`torch.distributions.Dirichlet`, whose density in torch has no digits where the concentrations are large."""
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        if self._validate_args:
+            self._validate_sample(value)
+        return log_dirichlet_density(self.concentration, as_floating(value, self))
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         return _shares(self, sample_shape)
@@ -98,8 +118,13 @@ class Exponential(Fluent, td.Exponential):
     """`torch.distributions.Exponential`."""
 
 
-class FisherSnedecor(Fluent, _OfIntegers, td.FisherSnedecor):
-    """`torch.distributions.FisherSnedecor`."""
+class FisherSnedecor(Fluent, td.FisherSnedecor):
+    """`torch.distributions.FisherSnedecor`, whose density in torch has no digits of many degrees of freedom."""
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        if self._validate_args:
+            self._validate_sample(value)
+        return log_f_density(self.df1 / 2, self.df2 / 2, as_floating(value, self))
 
 
 class Gamma(Fluent, td.Gamma):
@@ -194,7 +219,7 @@ class MixtureSameFamily(Fluent, td.MixtureSameFamily):
     """`torch.distributions.MixtureSameFamily`."""
 
 
-class Multinomial(Fluent, LogsOfCategorical, td.Multinomial):
+class Multinomial(Fluent, LogsOfCategorical, _OfCategories, td.Multinomial):
     """`torch.distributions.Multinomial`."""
 
 
@@ -210,7 +235,7 @@ class Normal(Fluent, td.Normal):
     """`torch.distributions.Normal`."""
 
 
-class _OneHot(LogsOfCategorical):
+class _OneHot(LogsOfCategorical, _OfCategories):
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:  # type: ignore[attr-defined]
             self._validate_sample(value)  # type: ignore[attr-defined]
@@ -273,12 +298,22 @@ class Uniform(Fluent, td.Uniform):
 
 
 class VonMises(Fluent, td.VonMises):
-    """`torch.distributions.VonMises`, drawn by a fixed number of proposals, which `torch.vmap` can map.
+    r"""`torch.distributions.VonMises`, drawn by a fixed number of proposals, which `torch.vmap` can map.
+
+    torch's density has seven digits, and none of large concentrations.
+
+    .. math:: \log p(x) = -2 \kappa \sin^2 \frac{x - \mu}{2} - \log 2 \pi - \log e^{-\kappa} I_0(\kappa)
 
     References:
         Best, Fisher (1979), Efficient simulation of the von Mises distribution: at least 0.65 of the proposals are accepted, so
         that none of 27 is in one of 10¹² draws.
     """
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        if self._validate_args:
+            self._validate_sample(value)
+        sine = torch.sin((value - self.loc) / 2)
+        return -2 * self.concentration * sine.square() - math.log(2 * math.pi) - log_i0e(self.concentration)
 
     @torch.no_grad()
     def sample(self, sample_shape: Any = ()) -> Tensor:
@@ -314,5 +349,5 @@ class Weibull(Fluent, td.Weibull):
         if self._validate_args:
             self._validate_sample(value)
         k, log_size = self.concentration, torch.log(value) - torch.log(self.scale)
-        log_prob: Tensor = torch.log(k) - torch.log(self.scale) + (k - 1) * log_size - torch.exp(k * log_size)
+        log_prob: Tensor = torch.log(k) - torch.log(self.scale) + (k - 1) * log_size - finite_exp(k * log_size)
         return log_prob

@@ -46,9 +46,9 @@ def log_one_minus_exp_exp(t: Tensor) -> Tensor:
     return torch.where(small, t, log_one_minus_exp(-finite_exp(torch.where(small, -1.0, t))))
 
 
-def finite_exp(x: Tensor) -> Tensor:
-    """The exponential, at most a number near the largest one: infinity has no derivative, not even times 0."""
-    return torch.exp(x.clamp(max=math.log(torch.finfo(x.dtype).max) - 2.0))
+def finite_exp(x: Tensor, power: int = 1) -> Tensor:
+    """The exponential, at most a number whose power is near the largest one: infinity has no derivative, not even times 0."""
+    return torch.exp(x.clamp(max=math.log(torch.finfo(x.dtype).max) / power - 2.0))
 
 
 def log_tails(base: Any, value: Tensor) -> Tails:

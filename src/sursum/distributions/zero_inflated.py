@@ -51,12 +51,11 @@ class _Gated(Family):
             return torch.logit(self.gate)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
-    @property
-    def _logs(self) -> tuple[Tensor, Tensor]:
-        """The logarithms of the probabilities that the gate is shut, and open."""
+    def _shut_and_open(self, zero: Tensor) -> tuple[Tensor, Tensor]:
+        """The logarithms of the probabilities that the gate is shut, where a value is 0, and that it is open, elsewhere."""
         if "gate_logits" in vars(self):
             return logsigmoid(self.gate_logits), logsigmoid(-self.gate_logits)
-        return torch.log(self.gate), torch.log1p(-self.gate)
+        return torch.log(torch.where(zero, self.gate, 0.5)), torch.log1p(-torch.where(zero, 0.5, self.gate))
 
     @property
     def support(self) -> Any:
@@ -117,8 +116,17 @@ class ZeroInflatedDistribution(_Gated):
         return torch.where(self._shut(drawn.shape), 0.0, drawn)
 
     def _log_density(self, value: Tensor) -> Tensor:
-        shut, open_ = self._logs
-        return torch.where(value == 0, torch.logaddexp(shut, open_ + self._zero()), open_ + self._away(value))
+        zero = value == 0
+        shut, open_ = self._shut_and_open(zero)
+        return torch.where(zero, self._nothing(shut, zero), open_ + self._away(value))
+
+    def _nothing(self, shut: Tensor, zero: Tensor) -> Tensor:
+        """The logarithm of the probability of 0, where the value is."""
+        if "gate_logits" in vars(self):
+            return torch.logaddexp(shut, logsigmoid(-self.gate_logits) + self._zero())
+        never = self.gate == 1  # 1 − g has no logarithm then
+        open_ = torch.log1p(-torch.where(zero & ~never, self.gate, 0.5))
+        return torch.logaddexp(shut, torch.where(never, -torch.inf, open_ + self._zero()))
 
 
 class HurdleDistribution(_Gated):
@@ -165,10 +173,11 @@ class HurdleDistribution(_Gated):
         raise DensityError(f"{type(self.base_dist).__name__} gave nothing but zeros in 10,000 draws.")
 
     def _log_density(self, value: Tensor) -> Tensor:
-        shut, open_ = self._logs
+        zero = value == 0
+        shut, open_ = self._shut_and_open(zero)
         if self.base_dist.support.is_discrete:
-            open_ = open_ - log_one_minus_exp(self._zero())
-        return torch.where(value == 0, shut, open_ + self._away(value))
+            open_ = open_ - log_one_minus_exp(torch.where(zero, -1.0, self._zero()))
+        return torch.where(zero, shut, open_ + self._away(value))
 
 
 def _make(kind: Any, arguments: dict[str, Any]) -> Any:
