@@ -385,6 +385,9 @@ ROWS: dict[str, Row] = {
         4, lambda t: dist.Censored(dist.Normal(t[0], t[1].exp()), t[2] * 0 - 1, 2 + t[3] * 0), tensor(-1.0, 0.0, 1.5, 2.0),
         lambda t, x: np.where(x == -1, stats.norm(t[0], exp(t[1])).logcdf(-1), np.where(
             x == 2, stats.norm(t[0], exp(t[1])).logsf(2), stats.norm(t[0], exp(t[1])).logpdf(x))), "none", differentiable=False),
+    "Chi": Row(
+        2, lambda t: dist.Chi(6 * t[0].exp(), t[1].exp()), POSITIVES,
+        lambda t, x: stats.chi(6 * exp(t[0]), scale=exp(t[1])).logpdf(x)),
     "DirichletMultinomial": Row(
         3, lambda t: dist.DirichletMultinomial(t.exp(), 6), torch.stack([tensor(6, 0, 0), tensor(1, 2, 3), tensor(0, 0, 6)]),
         lambda t, x: stats.dirichlet_multinomial(exp(t), 6).logpmf(x.astype(int)), "ratios", differentiable=False),

@@ -22,6 +22,7 @@ from sursum.distributions.censored import (
     LeftCensoredDistribution,
     RightCensoredDistribution,
 )
+from sursum.distributions.chi import Chi
 from sursum.distributions.counts import DiscreteWeibull, GeneralizedPoisson, Hypergeometric, YuleSimon
 from sursum.distributions.custom import CustomDist
 from sursum.distributions.delta import Delta
@@ -137,6 +138,7 @@ __all__ = [
     "Categorical",
     "Cauchy",
     "Censored",
+    "Chi",
     "Chi2",
     "ContinuousBernoulli",
     "CustomDist",

@@ -107,6 +107,7 @@ MISSING: Mapping[str, str] = {
     "sample": "write `su.sample`",
     "HyperGeometric": "write `dist.Hypergeometric(total, marked, drawn)`",
     "ChiSquared": "write `dist.Chi2`",
+    "Maxwell": "write `dist.Chi(3.0, scale)`",
     "DiracDelta": "write `dist.Delta`",
     "DensityDist": "write `dist.CustomDist(log_prob, …)`",
     "TruncatedGamma": "write `dist.Truncated(dist.Gamma(…), low=…, high=…)`",
