@@ -237,8 +237,8 @@ class Normal(Fluent, td.Normal):
 
 class _OneHot(LogsOfCategorical, _OfCategories):
     def log_prob(self, value: Tensor) -> Tensor:
-        if self._validate_args:  # type: ignore[attr-defined]
-            self._validate_sample(value)  # type: ignore[attr-defined]
+        if self._validate_args:
+            self._validate_sample(value)
         return pick(self.logits, value.argmax(-1))
 
 
