@@ -198,6 +198,29 @@ def test_states_of_a_loop_in_guide_and_model(loops):
     torch.testing.assert_close(*slopes, rtol=1e-5, atol=1e-7)
 
 
+def test_what_is_masked_in_the_guide_counts_nothing_and_leads_on():
+    """The states of the second row are left out in the first step: those of the second step depend on them."""
+    known = torch.tensor([[True, False], [True, True]])
+    q, p = torch.tensor([[0.6, 0.4], [0.35, 0.65]], dtype=torch.float64), MOVES
+
+    def rows(moves, see):
+        with su.plate("rows", 2):
+            z = 0
+            for t in su.markov(range(2)):
+                with su.mask(mask=known[t]):
+                    z = su.sample(f"z{t}", dist.Categorical(moves[z]), infer={"enumerate": "parallel"})
+                    if see:
+                        su.sample(f"y{t}", dist.Normal(z, 1.0), obs=SERIES[t : t + 2])
+
+    exact = torch.zeros((), dtype=torch.float64)
+    for row, (a, b) in itertools.product((0, 1), itertools.product((0, 1), repeat=2)):
+        terms = [p[before, z].log() - q[before, z].log() + dist.Normal(z * 1.0, 1.0).log_prob(SERIES[t + row])
+                 for t, (before, z) in enumerate([(0, a), (a, b)]) if known[t, row]]  # fmt: skip
+        exact = exact - q[0, a] * q[a, b] * sum(terms)
+    found = TraceEnum_ELBO().loss(lambda: rows(p, True), lambda: rows(q, False))
+    assert found == pytest.approx(float(exact), rel=1e-6)
+
+
 def test_a_loop_of_the_model_that_may_look_back_further_than_the_guides():
     with pytest.raises(DensityError, match=r"'z0' and 'z2' .* have their values along one dimension in the guide"):
         TraceEnum_ELBO().loss(lambda: regimes(iter), guess_regimes)

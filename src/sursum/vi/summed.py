@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from sursum.core.trace import Trace
@@ -70,8 +71,9 @@ def _others(found: Trace, at: Enumerated) -> Terms:
 
 def _average(one: Potential, own: Mapping[Variable, Potential]) -> Tensor:
     """The mean of a term over the discrete sites of the guide that it depends on."""
+    value = one.value if one.counted is None else torch.where(one.counted, one.value, torch.zeros_like(one.value))
     if not one.variables:
-        return _scale(one, one.value)
+        return _scale(one, value)
     needed, todo = set[Variable](), list(one.variables)
     while todo:
         variable = todo.pop()
@@ -79,7 +81,7 @@ def _average(one: Potential, own: Mapping[Variable, Potential]) -> Tensor:
             needed.add(variable)
             todo.extend(own[variable].variables)
     log_weights = marginalise([own[variable] for variable in needed], one.variables)
-    return _scale(one, (log_weights.exp() * one.value).sum(tuple(range(len(one.variables)))))
+    return _scale(one, (log_weights.exp() * value).sum(tuple(range(len(one.variables)))))
 
 
 def _scale(one: Potential, value: Tensor) -> Tensor:

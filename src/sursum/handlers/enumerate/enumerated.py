@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -255,7 +256,10 @@ class Enumerated(Messenger):
                 f"sites {', '.join(f'{v.site!r} ({v.size} at dim {v.dim})' for v in visible.values())}. {ADVICE}"
             ) from None
         scale, plates = _scales(site)
-        one = Potential(possible(table), variables, scale, (site.name,), plates)
+        counted = None if variable is None else _counted(site)
+        if counted is not None:
+            counted, _ = tabulated(counted.expand(term.shape), visible, nesting)
+        one = Potential(possible(table), variables, scale, (site.name,), plates, counted)
         self.summed[site.name] = tuple(dict.fromkeys((*self.summed.get(site.name, ()), *variables)))
         (self.terms if self.step is None else self.step.terms).append(one)
 
@@ -353,6 +357,15 @@ def _log_prob(site: Sample | Factor, variable: Variable | None, nesting: int, *,
             valid = valid if site.mask is None else valid | ~torch.as_tensor(site.mask)
             term = torch.where(valid, term, torch.full_like(term, -torch.inf))
     return term
+
+
+def _counted(site: Any) -> Tensor | None:
+    """Where a site's term is one of the log density; None for everywhere."""
+    masks, fn = [] if site.mask is None else [torch.as_tensor(site.mask)], site.fn
+    while isinstance(fn, Masked):
+        masks.append(fn.mask_tensor)
+        fn = fn.base_dist
+    return None if not masks else functools.reduce(torch.logical_and, masks)
 
 
 def _own(site: Sample, variable: Variable) -> Tensor:

@@ -45,6 +45,7 @@ class Potential:
         scale: a factor for what the term is summed to, other than that of plates.
         names: the sites that it is made of.
         plates: the scale of each dimension of plates of which only some elements are present.
+        counted: where the term of a masked site, whose probabilities are in the table all the same, is one of the log density.
     """
 
     value: Tensor
@@ -52,6 +53,7 @@ class Potential:
     scale: Tensor | float = 1.0
     names: tuple[str, ...] = ()
     plates: Mapping[int, float] = field(default_factory=dict)
+    counted: Tensor | None = None
 
     @property
     def nesting(self) -> int:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 import pytest
 import torch
+from tests.compiler.native import test_fuzz as fuzz
 from tests.compiler.native.agreement import compiled, matrix
+from tests.compiler.native.fuzz import STEPS, Program
 
 import sursum as su
 import sursum.distributions as dist
 from sursum.compiler.capture.capture import capture
 from sursum.compiler.function import Function
 from sursum.compiler.native.build import translate
+from sursum.compiler.native.emit import group as emitted
 from sursum.compiler.native.ir.affine import Affine
 from sursum.compiler.native.ir.program import Loop, Rows
+from sursum.compiler.native.passes import normalise_loops, tile
 from sursum.compiler.native.passes.tile import reads_row_by_row, rows_of
 from sursum.compiler.passes import optimise
 
@@ -121,3 +126,31 @@ def test_a_reader_of_other_rows_is_found():
     assert not reads((100,), Affine(99, (-1,)), 0)  # backwards
     assert not reads((150, 2), Affine(0, (2, 1)), 0)  # two rows at a time
     assert not reads((3, 100), Affine(0, (100, 1)), 0)  # whole columns
+
+
+# Random programs
+
+
+@pytest.mark.slow
+def test_random_programs_in_tiles_of_two_rows(monkeypatch, tmp_path):
+    """Where every table is large, and every loop long."""
+    for name, value in {
+        "TILE_ARRAY_BYTES": 1,
+        "TILE_ROWS": 1,
+        "TILE_VECTORS": 2,
+        "TILE_BLOCK_BYTES": 16,
+        "WHOLE_LOOP": 2,
+    }.items():
+        monkeypatch.setattr(tile, name, value)
+    monkeypatch.setattr(normalise_loops, "WHOLE_LOOP", 2)
+    monkeypatch.setattr(emitted, "SHORT_LOOP", 2)
+    rng = np.random.default_rng(0)
+    step = lambda: tuple(int(rng.integers(most)) for most in (len(STEPS), 6, 6, 12))
+    places = 0
+    for seed in range(6):
+        found = [
+            Program.of(*rng.integers(500, size=2).tolist(), [step() for _ in range(rng.integers(1, 9))]) for _ in range(25)
+        ]
+        places += fuzz.compiled(found, tmp_path)[0].source.count("- start")
+        fuzz.check(found, tmp_path, seed)
+    assert places > 50
