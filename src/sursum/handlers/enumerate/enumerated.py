@@ -31,6 +31,9 @@ from sursum.handlers.enumerate.support import LARGEST, VALUES, Support, support_
 
 _MOST_DIMENSIONS = 40
 
+#: What masked sites count for in a choice of the most probable values.
+_TIE = 1e-9
+
 SUMMED = "is_summed_out"
 """What a site says, in its `infer`, that has all its values."""
 
@@ -345,9 +348,9 @@ def _log_prob(site: Sample | Factor, variable: Variable | None, nesting: int, *,
         if isinstance(present, Tensor):
             term = torch.where(present, term, even)  # a density that is the same for all values
         if site.mask is not None:
-            # What is left out has its distribution still, whose sum is one, and of which other sites may depend: nothing that
-            # counts is said about it. The best path must not prefer what is likely there, and only be possible.
-            left_out = torch.where(term > -torch.inf, even, term) if best else torch.where(term.isnan(), even, term)
+            # What is left out has its distribution still, whose sum is one, and on which other sites may depend. Of the largest
+            # term it must decide nothing that counts, but only ties.
+            left_out = torch.where(term.isnan(), even, term * _TIE if best else term)
             term = torch.where(torch.as_tensor(site.mask), term, left_out)
         return term
     term = site.but(scale=1.0).log_prob()
