@@ -149,6 +149,30 @@ def test_cdf_and_icdf_are_those_of_the_density(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NUMBERS)
+def test_the_cdf_and_its_inverse_have_their_ends(name: str) -> None:
+    """At the ends of the support, beyond them and at infinity, of a distribution that checks its values."""
+    row = ROWS[name]
+    fn = row.make(unknowns(row, 5))
+    low, high = (getattr(fn.support, end, at) for end, at in (("lower_bound", -torch.inf), ("upper_bound", torch.inf)))
+    low, high = (torch.as_tensor(end, dtype=D) for end in (low, high))
+    try:
+        found = fn.cdf(
+            torch.stack([torch.full_like(low, -torch.inf), low - 1, low, high, high + 1, torch.full_like(low, torch.inf)])
+        )
+    except (NotImplementedError, DensityError):
+        pass
+    else:
+        assert found.tolist() == [0.0, 0.0, 0.0, 1.0, 1.0, 1.0]
+        with pytest.raises(ValueError, match="support"):
+            fn.cdf(torch.tensor(torch.nan, dtype=D))
+    try:
+        ends = fn.icdf(torch.tensor([0.0, 1.0], dtype=D))
+    except NotImplementedError:
+        return
+    torch.testing.assert_close(ends, torch.stack([low, high]), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", NUMBERS)
 def test_draws_of_numbers_have_the_density(name: str) -> None:
     """By the test of Kolmogorov and Smirnov at 1 in 10⁵, against the integral of the density."""
     fn, x, mass = grid(name)

@@ -65,9 +65,18 @@ class Family(Fluent, _Expanded):
         raise NotImplementedError
 
     def cdf(self, value: Tensor) -> Tensor:
+        """P(X ≤ value): 0 or 1 beyond the support, where the formulas of tails do not hold."""
+        value, support = as_floating(value, self), self.support
+        inner, under, over = value, None, None
+        if not support.is_discrete:
+            low, high = (_end(support, name, value) for name in ("lower_bound", "upper_bound"))
+            under, over = value <= low, value >= high
+            between = torch.where(high.isinf(), low + 1, torch.where(low.isinf(), high - 1, low + (high - low) / 2))
+            inner = torch.where(under | over, torch.where(low.isinf() & high.isinf(), 0.0, between), value)
         if self._validate_args:
-            self._validate_sample(value)
-        return self._log_tails(value)[0].exp()
+            self._validate_sample(inner)
+        found = self._log_tails(inner)[0].exp()
+        return found if under is None else torch.where(under, 0.0, torch.where(torch.as_tensor(over), 1.0, found))
 
     def _log_tails(self, value: Tensor) -> tuple[Tensor, Tensor]:
         """The logarithms of P(X ≤ value) and of P(X > value)."""
@@ -76,6 +85,12 @@ class Family(Fluent, _Expanded):
     def _radius(self, value: Tensor) -> Tensor | None:
         """How far around a value the density is analytic, at least; None where that is not known. `narrow.py` asks."""
         return None
+
+
+def _end(support: Any, name: str, like: Tensor) -> Tensor:
+    """An end of a set of numbers, which may be infinite."""
+    none = -torch.inf if name == "lower_bound" else torch.inf
+    return torch.as_tensor(getattr(support, name, none), dtype=like.dtype, device=like.device)
 
 
 def as_floating(value: Tensor, fn: Distribution) -> Tensor:

@@ -152,8 +152,9 @@ class SoftLaplace(_LocScale):
         return (self.scale * math.pi / 2).square()
 
     def icdf(self, value: Tensor) -> Tensor:
-        angle = value * (math.pi / 2)
-        return self.loc + self.scale * torch.log(torch.tan(angle))
+        right = value > 0.5  # from the nearer end: the tangent is not infinite at the upper one
+        away = torch.log(torch.tan(torch.where(right, 1 - value, value) * (math.pi / 2)))
+        return self.loc + self.scale * torch.where(right, -away, away)
 
     def _log_density(self, value: Tensor) -> Tensor:
         z = (value - self.loc) / self.scale

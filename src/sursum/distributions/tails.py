@@ -167,7 +167,7 @@ def quantile(base: Any, log_below: Tensor, log_above: Tensor) -> Tensor:
 
 def log_ndtri(log_p: Tensor) -> Tensor:
     """The z for which log Φ(z) = `log_p`, also where Φ(z) underflows: a start, and Newton's steps on the logarithm."""
-    far = log_p < -5.0
+    far = (log_p < -5.0) & (log_p > -torch.inf)
     deep = torch.where(far, log_p, -6.0)
     z = -torch.sqrt(-2 * deep - torch.log(-2 * deep) - math.log(2 * math.pi))
     for _ in range(4):
