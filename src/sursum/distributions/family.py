@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -66,7 +66,7 @@ class Family(Fluent, _Expanded):
 
     def cdf(self, value: Tensor) -> Tensor:
         """P(X ≤ value): 0 or 1 beyond the support, where the formulas of tails do not hold."""
-        value, support = as_floating(value, self), self.support
+        value, support = as_floating(value, self), cast(Any, self.support)
         inner, under, over = value, None, None
         if not support.is_discrete:
             low, high = (_end(support, name, value) for name in ("lower_bound", "upper_bound"))
