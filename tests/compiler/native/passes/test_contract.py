@@ -53,6 +53,23 @@ def test_a_mixture_goes_once_over_its_points():
     assert workspace(source) < 5 * ROWS * 8
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("rows", [1000, 1003, 2011])
+def test_rows_of_a_matrix_and_columns_of_a_table_are_one_sweep(rows):
+    """A mixture of regressions: panels of the matrix, and blocks of the table."""
+    x, y = matrix(rows, 8), matrix(rows, 1, seed=2)[:, 0]
+
+    def program(x, y):
+        slopes = su.sample("slopes", dist.Normal(torch.zeros(8, dtype=torch.float64), 1.0).to_event(1))
+        away = y - x @ slopes - beta()[:, None]
+        su.factor("f", torch.logsumexp(-0.5 * away**2, 0).sum())
+
+    source = compiled(program, x, y).source
+    assert source.count(TILED) == 1
+    assert "su_lanes *const" in source
+    assert workspace(source) < 5 * rows * 8
+
+
 def test_what_is_read_after_the_sweep_is_kept_whole():
     """A sum over all rows stands between: the table that both sweeps read is not computed again, and lies in memory."""
     y = matrix(ROWS, 1)[:, 0]

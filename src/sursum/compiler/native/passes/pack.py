@@ -31,7 +31,8 @@ def pack(program: LoopProgram) -> LoopProgram:
         found = [group for group in plan.groups[first : last + 1] if _products(program, group)]
         for group in found:
             _lay_out(program, group, packed)
-        tiles.append((first, last, _whole(plan.groups[first].shape[0], block) if found else block))
+        rows = plan.groups[first].shape[plan.groups[first].row]
+        tiles.append((first, last, _whole(rows, block) if found else block))
     plan.tiles[:] = tiles
     if packed:
         used = {v for stage in program.stages for v in stage.reads()}
