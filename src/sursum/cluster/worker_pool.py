@@ -7,6 +7,7 @@ attempt more, and no thread ever meets the broken pool of another.
 from __future__ import annotations
 
 import functools
+import gc
 import os
 import re
 import signal
@@ -28,12 +29,14 @@ IDLE = 300
 
 def _new_executor() -> Any:
     loky = require("loky", "Work in other processes")
-    return loky.ProcessPoolExecutor(1, timeout=IDLE, env={"OMP_NUM_THREADS": "1"}, initializer=_leave_interrupts)
+    return loky.ProcessPoolExecutor(1, timeout=IDLE, env={"OMP_NUM_THREADS": "1"}, initializer=_begin)
 
 
-def _leave_interrupts() -> None:
-    """In a worker: Ctrl-C at a terminal goes to all processes, and what is done then is for the one that has the program."""
+def _begin() -> None:
+    """In a worker, before its first item: Ctrl-C at a terminal goes to all processes, and what is done then is for the one that
+    has the program. What has been imported is left out of garbage collections, which loky asks for once a second."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    gc.freeze()
 
 
 @dataclass(eq=False)
