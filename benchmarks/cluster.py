@@ -5,8 +5,8 @@
     python benchmarks/cluster.py ranks [--rows 1000000 10000000] [--ranks 2]
     python benchmarks/cluster.py loss [--workers 10] [--seconds 20] [--ray]
 
-`overhead` samples the same chains by threads and at worker processes in turn, and times a call of a worker that does nothing,
-with as many bytes as a block of draws. `studies` fits one small regression to many data sets: in this process, in worker
+`overhead` samples the same chains by threads and at worker processes in turn, and times a call of a worker that does nothing but
+give back as many bytes as a block of draws. `studies` fits one small regression to many data sets: in this process, in worker
 processes, and by NumPyro over joblib, in an interpreter that has both. `ranks` evaluates a regression's gradient in one process
 and over ranks of gloo, and says what follows for more:
 
@@ -128,14 +128,13 @@ def overhead(target: float, runs: int, ray: bool) -> None:
     threads = statistics.median(times["threads"])
     print(f"{count} chains of {draws} draws by threads: {threads:.2f} s")
     block = int(draws / threads * SECONDS)
-    empty = np.empty((block, COLUMNS + 1)), np.zeros(block, RECORD)
     for name, options in settings.items():
         if name == "threads":
             continue
         over = statistics.median(here / alone - 1.0 for here, alone in zip(times[name], times["threads"], strict=True))
-        call = options["on"].sent(lambda item: item)
-        call(empty)
-        trip = seconds(functools.partial(call, empty), 20)
+        call = options["on"].sent(lambda draws: (np.empty((draws, COLUMNS + 1)), np.zeros(draws, RECORD)))
+        call(block)
+        trip = seconds(functools.partial(call, block), 20)
         print(
             f"{name:<10} {statistics.median(times[name]):6.2f} s, {100 * over:+.1f} % over threads; a block of {SECONDS} s "
             f"({block} draws) costs {1e3 * trip:.1f} ms, {100 * trip / SECONDS:.1f} %"
