@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from tests.support.paths import ROOT
 
 import sursum as su
 import sursum.distributions as dist
@@ -143,3 +149,54 @@ def test_columns_and_numbers(study):
     with pytest.raises(SamplingError, match="depends on the data set"):
         vectors["z", "mean"]
     assert vectors[1]["z"]["mean"].shape == (3,)
+
+
+SCRIPT = """
+import sys
+from tests.studies import test_many as these
+these.many(these.SHORT, these.hundreds(), store=sys.argv[1], progress=False)
+"""
+SHORT = MCMC(NUTS(model), num_warmup=100, num_samples=100, num_chains=1, seed=3)
+MANY = 400
+
+
+def hundreds():
+    """Of every fiftieth the scale is negative."""
+    rng = torch.Generator().manual_seed(1)
+    values = torch.randn(MANY, N, generator=rng, dtype=torch.float64)
+    return [{"y": y + k / 100, "scale": -1.0 if k % 50 == 7 else 1.0} for k, y in enumerate(values)]
+
+
+def resident():
+    """Megabytes of this process."""
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(status["VmRSS"].split()[0]) / 1024
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
+def test_hundreds_of_data_sets_outlive_a_kill_in_bounded_memory(tmp_path):
+    first = subprocess.Popen([sys.executable, "-c", SCRIPT, str(tmp_path)], cwd=ROOT)
+    while len(list(tmp_path.glob("part-*.npz"))) < MANY // 3:
+        assert first.poll() is None
+        time.sleep(0.1)
+    first.kill()
+    first.wait()
+    kept = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("part-*.npz")}
+    assert len(kept) < MANY
+    before = resident()
+    study = many(SHORT, hundreds(), store=tmp_path)
+    # Some 270 posteriors of 25 rows: what one needs, and what is kept of each, a summary.
+    assert resident() - before < 60.0
+    assert {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("part-*.npz")}.items() >= kept.items()
+    assert list(study.failures) == list(range(7, MANY, 50))
+    good = np.array([k for k in range(MANY) if k not in study.failures])
+    means = np.array([float(one["y"].sum()) / (N + 0.01) for one in hundreds()])[good]
+    found, ess = study["mu", "mean"][good], np.minimum(study["mu", "ess_bulk"][good], 100.0)
+    # Six Monte-Carlo standard errors: among four hundred the largest of a normal variable is within three and a half.
+    np.testing.assert_array_less(np.abs(found - means), 6.0 * (N + 0.01) ** -0.5 / np.sqrt(ess))
+    alone = many(SHORT, hundreds()[:20])["mu", "mean"]
+    np.testing.assert_array_equal(alone, study["mu", "mean"][:20])
+    elsewhere = many(SHORT, hundreds(), on=Local(num_workers=2))
+    np.testing.assert_array_equal(elsewhere["mu", "mean"], study["mu", "mean"])
+    assert list(elsewhere.failures) == list(study.failures)
