@@ -5,10 +5,10 @@
     python benchmarks/cluster.py ranks [--rows 1000000 10000000] [--ranks 2]
     python benchmarks/cluster.py loss [--workers 10] [--seconds 20] [--ray]
 
-`overhead` samples the same chains by threads and at worker processes in turn, and times a call of a worker that does nothing but
-give back as many bytes as a block of draws. `studies` fits one small regression to many data sets: in this process, in worker
-processes, and by NumPyro over joblib, in an interpreter that has both. `ranks` evaluates a regression's gradient in one process
-and over ranks of gloo, and says what follows for more:
+`overhead` samples the same chains by threads and at worker processes in turn, and times a call of a worker that only gives back
+as many bytes as a block of draws. `studies` fits one small regression to many data sets: in this process, in worker processes,
+and by NumPyro over joblib, in an interpreter that has both. `ranks` evaluates a regression's gradient in one process and over
+ranks of gloo, and says what follows for more:
 
     seconds = rows / ranks · compute + latency · log2(ranks) + 16 n · log2(ranks) / bandwidth
 
