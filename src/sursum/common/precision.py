@@ -31,6 +31,9 @@ from sursum.common.torch_private import (
     TorchDispatchMode,
     dispatch_mode_at,
     dispatch_modes,
+    function_mode_at,
+    function_modes,
+    is_wrapped,
     num_dispatch_modes,
 )
 
@@ -127,6 +130,40 @@ def is_traced(tensor: Tensor) -> bool:
     return any(isinstance(mode, Computed) and mode.traces(tensor) for mode in dispatch_modes())
 
 
+def leaves_doubles(items: Iterable[Any]) -> bool:
+    """Whether the modes here, all of them ours, leave operators on these as they are: plain tensors of doubles, and numbers.
+
+    Example:
+        >>> import torch
+        >>> x, narrow = torch.ones(2, dtype=torch.float64), torch.ones(2)
+        >>> with in_double():
+        ...     leaves_doubles((x, 1.0)), leaves_doubles((x, narrow)), leaves_doubles((x, torch.nn.Parameter(x)))
+        (True, False, False)
+    """
+    mode = dispatch_mode_at(0) if num_dispatch_modes() == 1 else None
+    if not (isinstance(mode, Computed) and mode.passed_by):
+        return False
+    if not all(getattr(function_mode_at(place), "leaves_doubles", False) for place in range(function_modes())):
+        return False
+    count = 0
+    with DisableTorchFunction():
+        for item in items:
+            if type(item) is Tensor:
+                if item.dtype is not torch.float64 or is_wrapped(item):
+                    return False
+                count += 1
+            elif type(item) not in _NUMBERS:
+                return False
+    return bool(count)  # numbers alone have the dtype that the modes give them
+
+
+@contextmanager
+def without_modes() -> Iterator[None]:
+    """Run the block as torch does by itself, where no mode would change what it does."""
+    with DisableTorchFunction(), DisableTorchDispatch():
+        yield
+
+
 def default_dtype() -> torch.dtype:
     """The default dtype of numbers: torch's default, or float64 inside `in_double`."""
     return torch.float64 if is_double() else torch.get_default_dtype()
@@ -142,6 +179,9 @@ def caller() -> FrameType:
 
 class _SeenByPython(TorchFunctionMode):
     """What Python sees: dtypes, and tensors of numbers."""
+
+    #: That of a mode which does nothing of its own where it is called with doubles.
+    leaves_doubles: ClassVar[bool] = True
 
     def __init__(self, computed: Computed, instead: Instead | None = None) -> None:
         super().__init__()

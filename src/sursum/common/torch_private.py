@@ -42,6 +42,7 @@ __all__ = [
     "dispatch_mode_at",
     "dispatch_modes",
     "enable_mkldnn",
+    "function_mode_at",
     "function_modes",
     "function_of",
     "has_kernel",
@@ -117,6 +118,7 @@ DisableTorchFunction = torch._C.DisableTorchFunction
 TensorBase = torch._C.TensorBase
 dispatch_mode_at: Callable[[int], object] = torch._C._get_dispatch_stack_at
 has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key
+function_mode_at: Callable[[int], object] = torch._C._get_function_stack_at
 function_modes: Callable[[], int] = torch._C._len_torch_function_stack
 """The number of modes that intercept calls of Python."""
 is_batched = torch._C._functorch.is_batchedtensor

@@ -21,8 +21,8 @@ from sursum.common.precision import score
 from sursum.common.torch_private import InverseTransform
 from sursum.distributions.matrices import drawable
 from sursum.distributions.missing import mask_term, stand_in
+from sursum.distributions.plain_densities import log_density
 from sursum.distributions.randomness import drawing_from
-from sursum.distributions.rebuild import without_checks
 from sursum.errors import DensityError, SiteError
 
 
@@ -224,7 +224,7 @@ class Sample(Site):
         if mask is not None and self.is_observed:
             value = stand_in(value, mask, len(self.fn.event_shape))
         try:
-            log_prob: Tensor = score(self.fn, value, lambda fn: without_checks(fn).log_prob(value))
+            log_prob: Tensor = score(self.fn, value, lambda fn: log_density(fn, value))
         except NotImplementedError as error:
             raise DensityError(_without_density(self, str(error))) from error
         if mask is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +40,9 @@ class watch_originals(TorchFunctionMode):
     """Records which `nn.Parameter` objects are read while it is active, and where first; and, in `exit`, the first line at
     which numbers leave torch without an operator.
     """
+
+    #: Operators on plain tensors read no parameter.
+    leaves_doubles: ClassVar[bool] = True
 
     def __init__(self) -> None:
         super().__init__()

@@ -20,6 +20,8 @@ from sursum.distributions.written import KEY, as_written
 _LEAVES = frozenset({bool, int, float, str, type(None), torch.Size})
 """The most common types inside a distribution: checked before the slower checks."""
 
+_FLAT = _LEAVES | {Tensor}
+
 
 def rebuild(part: Any, change: Callable[[Tensor], Tensor]) -> Any:
     """`part`, a distribution or something inside one, with `change(tensor)` for every tensor in it."""
@@ -87,7 +89,12 @@ def recast(fn: Distribution, dtype: torch.dtype, device: torch.device) -> Distri
 
 def without_checks(fn: Distribution) -> Distribution:
     """`fn` without its own checks of values; the tensors are shared with the original."""
-    new: Distribution = rebuild(fn, lambda tensor: tensor)
+    new: Distribution
+    if all(type(part) in _FLAT for part in vars(fn).values()):  # as of most families: nothing inside it to copy
+        new = object.__new__(type(fn))
+        vars(new).update(vars(fn), _validate_args=False)
+        return new
+    new = rebuild(fn, lambda tensor: tensor)
     _switch_off(new)
     return new
 

@@ -21,6 +21,7 @@ from sursum.distributions.fluent import Fluent
 from sursum.distributions.log_bessel import log_i0e
 from sursum.distributions.log_gamma import log_beta
 from sursum.distributions.logits import Logs, LogsOfCategorical, Odds, pick
+from sursum.distributions.outside_modes import outside_modes
 from sursum.distributions.tails import finite_exp
 
 
@@ -72,6 +73,7 @@ class Categorical(Fluent, Logs, _OfCategories, td.Categorical):
     """`torch.distributions.Categorical`."""
 
 
+@outside_modes
 class Cauchy(Fluent, td.Cauchy):
     """`torch.distributions.Cauchy`."""
 
@@ -114,6 +116,7 @@ def _shares(fn: td.Dirichlet, sample_shape: Any) -> Tensor:
     return sample_dirichlet(fn.concentration.expand(shape + fn.batch_shape + fn.event_shape))
 
 
+@outside_modes
 class Exponential(Fluent, td.Exponential):
     """`torch.distributions.Exponential`."""
 
@@ -127,6 +130,7 @@ class FisherSnedecor(Fluent, td.FisherSnedecor):
         return log_f_density(self.df1 / 2, self.df2 / 2, as_floating(value, self))
 
 
+@outside_modes
 class Gamma(Fluent, td.Gamma):
     """`torch.distributions.Gamma`."""
 
@@ -173,10 +177,12 @@ class Gumbel(Fluent, td.Gumbel):
     """`torch.distributions.Gumbel`."""
 
 
+@outside_modes
 class HalfCauchy(Fluent, td.HalfCauchy):
     """`torch.distributions.HalfCauchy`."""
 
 
+@outside_modes
 class HalfNormal(Fluent, td.HalfNormal):
     """`torch.distributions.HalfNormal`."""
 
@@ -199,6 +205,7 @@ class Kumaraswamy(Fluent, td.Kumaraswamy):
         return log_prob
 
 
+@outside_modes
 class Laplace(Fluent, td.Laplace):
     """`torch.distributions.Laplace`."""
 
@@ -231,6 +238,7 @@ class NegativeBinomial(Fluent, Odds, _OfIntegers, td.NegativeBinomial):
     """`torch.distributions.NegativeBinomial`."""
 
 
+@outside_modes
 class Normal(Fluent, td.Normal):
     """`torch.distributions.Normal`."""
 
@@ -254,6 +262,7 @@ class Pareto(Fluent, td.Pareto):
     """`torch.distributions.Pareto`."""
 
 
+@outside_modes
 class Poisson(Fluent, _OfIntegers, td.Poisson):
     """`torch.distributions.Poisson`."""
 
@@ -274,6 +283,7 @@ class RelaxedOneHotCategorical(Fluent, td.RelaxedOneHotCategorical):
     """`torch.distributions.RelaxedOneHotCategorical`."""
 
 
+@outside_modes
 class StudentT(Fluent, td.StudentT):
     r"""`torch.distributions.StudentT`, whose density in torch loses its digits to those of large degrees of freedom.
 

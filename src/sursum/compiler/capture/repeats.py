@@ -32,18 +32,13 @@ from sursum.compiler.capture.branches import NOTHING_KNOWN, Answers
 from sursum.compiler.capture.recorder import Recorder
 from sursum.compiler.graph.graph import Node, Ref, Where, is_inner, refs_of
 from sursum.compiler.recent import RECENT
+from sursum.distributions.plain_densities import FAMILIES
 from sursum.distributions.rebuild import tensors
 from sursum.errors import CaptureError
 
 aten = torch.ops.aten
 
-_NAMES = ("Cauchy", "Exponential", "Gamma", "HalfCauchy", "HalfNormal", "Laplace", "Normal", "Poisson", "StudentT")
-
 _NOWHERE = Where(None, None)
-
-FAMILIES: frozenset[type] = frozenset(getattr(module, name) for module in (td, dist) for name in _NAMES)
-"""Those whose log densities are the same operators whatever their numbers: no Python looks at one."""
-
 
 @dataclass(frozen=True, slots=True)
 class _Slot:
