@@ -115,7 +115,11 @@ class Site:
 
     def but(self, **changes: Any) -> Self:
         """This message with some fields changed."""
-        return dataclasses.replace(self, **changes)
+        if not self.__dataclass_fields__.keys() >= changes.keys():
+            return dataclasses.replace(self, **changes)  # which says what is wrong
+        new = object.__new__(type(self))  # at a third of the cost, several times a site
+        vars(new).update(vars(self), **changes)
+        return new
 
     def run(self) -> Self:
         """The default behaviour when no handler is left: the message with its value."""
