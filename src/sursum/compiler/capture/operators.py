@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -37,7 +37,8 @@ class Operator:
     sees its data, `checks` that it raises where they are wrong, `dynamic` that the data decide its result's shape,
     `random` that it may use a generator, `lifts` that its argument is a tensor just made from Python data, `rebinds`
     that it gives a tensor other memory, `batch_norm` that it may update running statistics behind the schema's back,
-    `indexes` that it takes a list of indices, some of which may be masks, `views` that it gives windows on its argument.
+    `indexes` that it takes a list of indices, some of which may be masks, `views` that it gives windows on its argument;
+    `computes` that none of this is so: all that it does is to make its results.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Operator:
     batch_norm: bool
     indexes: bool
     views: bool
+    computes: bool
 
     @classmethod
     def of(cls, op: OpOverload) -> Operator:
@@ -64,7 +66,7 @@ class Operator:
         True
         """
         schema = op._schema
-        return cls(
+        found = cls(
             name=schema.name,
             parameters=tuple(argument.name for argument in schema.arguments),
             written=tuple(
@@ -81,7 +83,9 @@ class Operator:
             batch_norm=schema.name in _BATCH_NORMS,
             indexes=any(a.name == "indices" and isinstance(a.type, torch.ListType) for a in schema.arguments[1:2]),
             views=not schema.is_mutable and any(result.alias_info is not None for result in schema.returns),
+            computes=False,
         )
+        return replace(found, computes=not any(getattr(found, item.name) for item in fields(cls)[2:]))
 
     def argument(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """The argument `name` of a call; None if it was not given."""

@@ -149,6 +149,8 @@ class Recorder(Computed):
     def _record(self, op: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         facts, parts, _ = self._facts_of(op)
         where = self._where()
+        if facts.computes and parts is None:  # as most do
+            return self._compute(op, args, kwargs, facts, where)
         if facts.random or facts.batch_norm or facts.rebinds:
             self._refuse(facts, args, kwargs, where)
         if facts.views and parts is None and self._known(args[0]) is not None:
@@ -197,17 +199,39 @@ class Recorder(Computed):
                 self._constant(result, facts.name, where)
             else:
                 computes = True
-                value = self._new_value(result, facts.name, where)
-                self._maker[value.id] = facts.name
-                if traced:
-                    self._traced.add(value.id)
-                outputs.append(self._window(result, value, facts.name, where))
+                outputs.append(self._result(result, facts.name, where, traced))
         if computes:
             self._borrowed.read(reads)
             node = Node(recorded, node_args, node_kwargs, tuple(outputs), writes, where)
             self._nodes.append(node)
             self._computations.add(node)
         return out
+
+    def _compute(self, op: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any], facts: Operator, where: Where) -> Any:
+        """The results of an operator that does nothing else, recorded."""
+        reads: list[Ref] = []
+        node_args = tuple([self._refs(item, reads, facts, where) for item in args])
+        node_kwargs = {key: self._refs(item, reads, facts, where) for key, item in kwargs.items()} if kwargs else kwargs
+        traced = not self._traced.isdisjoint([ref.value for ref in reads])
+        out = op(*args, **kwargs)
+        results = (out,) if type(out) is Tensor else results_of(out)
+        outputs = tuple([self._result(result, facts.name, where, traced) for result in results])
+        if any(outputs):
+            self._borrowed.read(reads)
+            node = Node(op, node_args, node_kwargs, outputs, (), where)
+            self._nodes.append(node)
+            self._computations.add(node)
+        return out
+
+    def _result(self, result: Any, name: str, where: Where, traced: bool) -> Ref | None:
+        """The window on a new value; None for what is no tensor, and for a tensor whose storage is known."""
+        if not isinstance(result, Tensor) or self._known(result) is not None:
+            return None
+        value = self._new_value(result, name, where)
+        self._maker[value.id] = name
+        if traced:
+            self._traced.add(value.id)
+        return self._window(result, value, name, where)
 
     def _facts_of(self, op: OpOverload) -> tuple[Operator, Decomposition | None, OpOverload]:
         """What there is to know about an operator, and what it is made of where that is recorded in its place."""

@@ -40,6 +40,7 @@ aten = torch.ops.aten
 
 _NOWHERE = Where(None, None)
 
+
 @dataclass(frozen=True, slots=True)
 class _Slot:
     """A tensor: one of the inputs, in order, or the result of an operator after them."""
@@ -143,18 +144,8 @@ class RepeatingRecorder(Recorder):
 
     def _below(self, op: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any], where: Where) -> Tensor:
         """The new tensor that an operator computes, recorded, where no mode sees it."""
-        facts, reads = self._facts_of(op)[0], list[Ref]()
-        refs = tuple([self._refs(item, reads, facts, where) for item in args])
-        out: Tensor = op(*args, **kwargs)
+        out: Tensor = self._compute(op, args, kwargs, self._facts_of(op)[0], where)
         self._forward.setdefault(next_sequence_number() - 1, where)
-        value = self._new_value(out, facts.name, where)
-        self._maker[value.id] = facts.name
-        if not self._traced.isdisjoint([ref.value for ref in reads]):
-            self._traced.add(value.id)
-        self._borrowed.read(reads)
-        node = Node(op, refs, kwargs, (self._window(out, value, facts.name, where),), (), where)
-        self._nodes.append(node)
-        self._computations.add(node)
         return out
 
     # What checks of arguments need, outside of all modes.
