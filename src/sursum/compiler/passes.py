@@ -17,7 +17,7 @@ from sursum.compiler.graph.constant_folding import fold_constants
 from sursum.compiler.graph.copy_elimination import eliminate_copies
 from sursum.compiler.graph.cse import merge_equal_nodes
 from sursum.compiler.graph.dce import eliminate_dead_code
-from sursum.compiler.graph.graph import Graph, is_inner
+from sursum.compiler.graph.graph import Graph, has_inner, is_inner
 from sursum.compiler.graph.guard_elimination import eliminate_proved_guards
 from sursum.compiler.graph.index_guards import check_indices
 from sursum.compiler.graph.retype import retype
@@ -49,7 +49,7 @@ STEP_GRAPH: Sequence[Callable[[Graph], Graph]] = (
 
 def transform_steps(graph: Graph) -> Graph:
     """The graphs inside operators after their passes."""
-    if not any(is_inner(node.op) for node in graph.nodes):
+    if not has_inner(graph.nodes):
         return graph
     nodes = [replace(n, op=n.op.with_graph(run(STEP_GRAPH, n.op.graph))) if is_inner(n.op) else n for n in graph.nodes]
     return replace(graph, nodes=tuple(nodes))

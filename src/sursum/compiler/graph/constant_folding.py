@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sursum.compiler.capture.refusals import place
 from sursum.compiler.graph.dce import eliminate_dead_code
-from sursum.compiler.graph.graph import Graph, Guard, Node, Ref, made_by, operators_of, refs_of
+from sursum.compiler.graph.graph import Graph, Guard, Node, Ref, made_by, operators_of, read_by
 from sursum.compiler.graph.interpreter import Interpreter
 from sursum.compiler.graph.python_codegen import step_line
 from sursum.compiler.graph.retype import wide
@@ -34,13 +34,13 @@ def fold_constants(graph: Graph) -> Graph:
     kept: list[Node] = []
     fixed: list[Node] = []
     for node in graph.nodes:
-        if not varying.isdisjoint([ref.value for ref in refs_of(node)]):
+        if not varying.isdisjoint(read_by(node)):
             varying.update(made_by(node))
             kept.append(node)
         else:
             fixed.append(node)
-    wanted = {ref.value for node in kept for ref in refs_of(node)}
-    wanted |= {ref.value for ref in graph.outputs} | {guard.ref.value for guard in graph.guards}
+    used = {value for node in kept for value in read_by(node)} | {ref.value for ref in graph.outputs}
+    wanted = used | {guard.ref.value for guard in graph.guards}
     ids = sorted({id for node in fixed for id in made_by(node)} & wanted)
     storages = tuple(flat(id, graph.values[id].numel, graph.values[id].dtype) for id in ids)
     part = eliminate_dead_code(replace(graph, nodes=tuple(fixed), guards=(), outputs=storages))
@@ -49,8 +49,8 @@ def fold_constants(graph: Graph) -> Graph:
     constants = dict(graph.constants) | folding.run()
     folding.check(constants)
     guards = tuple(guard for guard in graph.guards if guard.ref.value in varying)
-    graph = eliminate_dead_code(replace(graph, constants=constants, nodes=tuple(kept), guards=guards))
-    return replace(graph, folding=folding)
+    constants = {id: constant for id, constant in constants.items() if id in used}
+    return replace(graph, constants=constants, nodes=tuple(kept), guards=guards, folding=folding)
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import torch
 
-from sursum.compiler.graph.graph import Graph, Node, Ref, map_refs, operators_of, refs_of
+from sursum.compiler.graph.graph import Graph, Node, Ref, map_refs, operators_of, read_by, refs_of
 from sursum.compiler.graph.windows import covers, same_geometry
 
 aten = torch.ops.aten
@@ -36,7 +36,7 @@ def eliminate_copies(graph: Graph) -> Graph:
         for ref in refs_of(node):
             windows[ref.value].add(ref)
         if id(node.op) in heeding:
-            strict.update([ref.value for ref in refs_of(node)])
+            strict.update(read_by(node))
         if node.writes:
             written.update([write.window.value for write in node.writes])
     for ref in (*graph.outputs, *(guard.ref for guard in graph.guards)):
@@ -61,7 +61,7 @@ def eliminate_copies(graph: Graph) -> Graph:
             if fits or (windows[copy.value] <= {copy} and copy.value not in strict):
                 original[copy.value] = source, copy
                 continue
-        if original.keys().isdisjoint([ref.value for ref in refs_of(node)]):
+        if original.keys().isdisjoint(read_by(node)):
             nodes.append(node)
             continue
         writes = tuple(replace(write, window=resolve(write.window)) for write in node.writes)

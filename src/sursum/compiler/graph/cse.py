@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sursum.compiler.capture.operators import Operator, running_averages, updates_statistics
 from sursum.compiler.graph.assumption import equal_pair
-from sursum.compiler.graph.graph import Graph, Guard, Node, Ref, is_inner, made_by, map_refs, operators_of, refs_of
+from sursum.compiler.graph.graph import Graph, Guard, Node, Ref, is_inner, made_by, map_refs, operators_of, read_by
 from sursum.compiler.graph.windows import same_geometry
 
 _COMPARED = 4096  # constants of more elements are not compared with each other
@@ -43,7 +43,7 @@ def merge_equal_nodes(graph: Graph) -> Graph:
     known: dict[Any, Node] = {}
     for node in graph.nodes:
         renewed = node
-        if not same.keys().isdisjoint([ref.value for ref in refs_of(node)]):
+        if not same.keys().isdisjoint(read_by(node)):
             args, kwargs = map_refs(node.args, current), map_refs(node.kwargs, current)
             writes = tuple(replace(write, window=current(write.window)) for write in node.writes)
             renewed = Node(node.op, args, kwargs, node.outputs, writes, node.where)

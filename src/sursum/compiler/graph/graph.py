@@ -73,6 +73,7 @@ class Node:
     writes: tuple[Write, ...]
     where: Where
     _reads: tuple[Ref, ...] | None = field(init=False, repr=False, compare=False, default=None)
+    _read_by: tuple[int, ...] | None = field(init=False, repr=False, compare=False, default=None)
     _makes: tuple[int, ...] | None = field(init=False, repr=False, compare=False, default=None)
 
 
@@ -137,6 +138,11 @@ class Graph:
         return show_graph(self)
 
 
+def has_inner(nodes: Iterable[Node]) -> bool:
+    """Whether any of these is an `Inner` operator."""
+    return any(map(is_inner, operators_of(nodes)))
+
+
 def map_refs(tree: Any, change: Callable[[Ref], Any]) -> Any:
     """`tree`, a node's arguments or part of them, with every `Ref` replaced by `change(ref)`."""
     if isinstance(tree, Ref):
@@ -171,6 +177,15 @@ def refs_of(node: Node) -> tuple[Ref, ...]:
             _collect(item, found)
     object.__setattr__(node, "_reads", tuple(found))
     return tuple(found)
+
+
+def read_by(node: Node) -> tuple[int, ...]:
+    """The values that `node` reads; found once."""
+    if node._read_by is not None:
+        return node._read_by
+    found = tuple([ref.value for ref in refs_of(node)])
+    object.__setattr__(node, "_read_by", found)
+    return found
 
 
 def operators_of(nodes: Iterable[Node]) -> Iterable[Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from sursum.compiler.graph.dce import drop_guards
-from sursum.compiler.graph.graph import Graph, Node, Ref, made_by, refs_of
+from sursum.compiler.graph.graph import Graph, Node, Ref, made_by, read_by, refs_of
 
 aten = torch.ops.aten
 
@@ -61,7 +61,7 @@ def may_hide(graph: Graph) -> bool:
     traced, makers = {graph.input}, dict[int, Node]()
     for node in graph.nodes:
         makers.update(dict.fromkeys(made_by(node), node))
-        if traced.isdisjoint([ref.value for ref in refs_of(node)]):
+        if traced.isdisjoint(read_by(node)):
             continue
         below = node.op is aten.ge.Scalar and node.args[1] == 0  # of use to `_is_support` alone
         if not (below or _is_support(node, makers) or (node.op in _SHOWING and _is_real(node, traced))):

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from sursum.compiler.graph.dce import eliminate_dead_code
-from sursum.compiler.graph.graph import Graph, Guard, Node, Ref, Value, Where, is_inner, made_by, refs_of
+from sursum.compiler.graph.graph import Graph, Guard, Node, Ref, Value, Where, is_inner, made_by, read_by, refs_of
 from sursum.compiler.graph.guard_elimination import eliminate_proved_guards
 from sursum.compiler.graph.indexed_operators import Places, family, places_of
 from sursum.compiler.graph.integer_ranges import Range, Ranges
@@ -76,7 +76,7 @@ class _GuardWriter:
                 for ref, _ in parts(window):
                     self.ranges.use(ref)
             node = replace(node, op=node.op.with_graph(eliminate_dead_code(eliminate_proved_guards(step))))
-        elif not self.varying.isdisjoint([ref.value for ref in refs_of(node)]):
+        elif not self.varying.isdisjoint(read_by(node)):
             node = self._checked(node)
         if any(ref.value in self.varying for ref in refs_of(node)):
             self.varying.update(made_by(node))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sursum.compiler.graph.graph import Graph, Node
+from sursum.compiler.graph.graph import Graph, Node, operators_of
 from sursum.compiler.native.lower.context import Lowering
 from sursum.compiler.native.lower.table import Table
 
@@ -17,12 +17,12 @@ def external(low: Lowering, node: Node) -> None:
 
 def calls_python(graph: Graph) -> bool:
     """Whether a graph calls a function of Python's, so that torch runs it, as it must."""
-    return any(str(node.op).startswith("sursum.external_") for node in graph.nodes)
+    return any(str(op).startswith("sursum.external_") for op in operators_of(graph.nodes))
 
 
 def holds_address(graph: Graph) -> bool:
     """Whether a graph calls a C function at an address, which is one of this process alone."""
-    return any(str(node.op).startswith("sursum.external.") for node in graph.nodes)
+    return any(str(op).startswith("sursum.external.") for op in operators_of(graph.nodes))
 
 
 TABLE: Table = {"sursum.external": external}
