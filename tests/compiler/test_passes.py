@@ -228,6 +228,34 @@ def test_one_copy_of_a_window_read_in_other_shapes() -> None:
     torch.testing.assert_close(Replay(doubled(program, 6))(q)[0], expected, rtol=1e-14, atol=1e-14)
 
 
+def test_a_first_power_is_a_copy() -> None:
+    """As the derivative of a square has it."""
+    graph = doubled(lambda q: -(q**2).sum(), 3)
+    assert sum("pow" in name for name in operators(graph)) == 1
+    q = torch.tensor([-0.0, 2.0, torch.nan], dtype=F64)
+    powers = doubled(lambda q: (q**1.0, (q > 1).long() ** 1.0, q**1, q**-1.0), 3, gradient=False)
+    assert sum("pow" in name for name in operators(powers)) == 1
+    for found, wanted in zip(Replay(powers)(q), (q, (q > 1).double(), q, 1 / q), strict=True):
+        assert found.dtype == F64
+        assert torch.equal(found.nan_to_num(7.0), wanted.nan_to_num(7.0))
+        assert torch.equal(found.signbit(), wanted.signbit())
+
+
+def test_a_guard_looks_at_the_elements_of_its_condition() -> None:
+    def program(q: Tensor) -> Tensor:
+        return Normal(q[:2], q[2:].exp()).log_prob(torch.zeros(2)).sum()
+
+    graph = doubled(program, 4)
+    assert not any("all" in name for name in operators(graph))
+    assert [guard.ref.size for guard in graph.guards] == [(2,), (2,)]
+    q = torch.tensor([0.3, -0.2, 0.1, 0.0], dtype=F64)
+    assert torch.isfinite(Replay(graph)(q)[0])
+    for place, wrong in ((1, torch.nan), (3, -1e6)):  # no number; a scale that is no longer positive
+        at = q.clone()
+        at[place] = wrong
+        assert Replay(graph)(at)[0] == -torch.inf
+
+
 def test_guards_on_equal_conditions_become_one() -> None:
     program = lambda q: sum(Normal(0.0, q[0].exp()).log_prob(torch.tensor(y)) for y in (1.0, 2.0))
     assert len(doubled(program, 2).guards) == 1

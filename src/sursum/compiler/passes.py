@@ -22,6 +22,7 @@ from sursum.compiler.graph.guard_elimination import eliminate_proved_guards
 from sursum.compiler.graph.index_guards import check_indices
 from sursum.compiler.graph.retype import retype
 from sursum.compiler.graph.shared_exponentials import share_exponentials
+from sursum.compiler.graph.whole_guards import guard_elements
 from sursum.compiler.native.ir.program import LoopProgram
 from sursum.compiler.native.passes.contract import contract
 from sursum.compiler.native.passes.fuse import fuse
@@ -62,6 +63,7 @@ GRAPH: Sequence[Callable[[Graph], Graph]] = (
     share_exponentials,
     check_indices,
     eliminate_proved_guards,
+    guard_elements,
     eliminate_dead_code,
 )
 

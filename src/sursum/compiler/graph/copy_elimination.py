@@ -75,8 +75,11 @@ def eliminate_copies(graph: Graph) -> Graph:
 
 
 def _find_copy(node: Node) -> tuple[Ref, Ref] | None:
-    """The source and destination of `node`, if it only copies."""
-    if node.op not in _COPIES or len(node.args) != 1:
+    """The source and destination of `node`, if it only copies: torch's first power is a copy, too."""
+    if node.op is aten.pow.Tensor_Scalar:
+        if node.args[1] != 1:
+            return None
+    elif node.op not in _COPIES or len(node.args) != 1:
         return None
     source, copy = node.args[0], node.outputs[0]
     device = node.kwargs.get("device")
