@@ -12,6 +12,7 @@ from torch import Tensor
 from sursum.common.settings import check_setting
 from sursum.compiler.graph.graph import Graph
 from sursum.compiler.graph.points import at_points
+from sursum.compiler.graph.replay import Replay
 from sursum.compiler.native.build import build
 from sursum.compiler.native.library.library import NativeFunction
 from sursum.errors import CompileError, SursumError
@@ -52,7 +53,8 @@ class Remembered:
         """
         keys = {q.numpy().tobytes(): q for q in points}
         new = [(key, q) for key, q in keys.items() if key not in self._found]
-        for (key, _), found in zip(new, at_points(graph, [q for _, q in new]), strict=True):
+        interpreter = self.replay.interpreter if isinstance(self.replay, Replay) else None
+        for (key, _), found in zip(new, at_points(graph, [q for _, q in new], interpreter), strict=True):
             if found is not None:
                 self._found[key] = found
 

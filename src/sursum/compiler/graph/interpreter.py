@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -83,14 +84,20 @@ class Interpreter:
         """`(None, outputs)` at `q`, or `(number of the guard that failed, ())`."""
         return self._run(_Memory(self._graph, q))
 
-    def mapped(self, q: Tensor) -> tuple[Tensor, ...]:
-        """The outputs at `q`, which `vmap` maps over, of a graph that writes to nothing; without checks."""
-        return self._run(_MappedMemory(self._graph, q))[1]
+    def mapped(self, q: Tensor, instead: Mapping[int, Any]) -> tuple[Tensor, ...]:
+        """The outputs at `q`, which `vmap` maps over, of a graph that writes to nothing; then whether each guard holds.
 
-    def _run(self, memory: _Memory) -> tuple[int | None, tuple[Tensor, ...]]:
+        An operator whose id is a key of `instead` is run by what stands there.
+        """
+        memory = _MappedMemory(self._graph, q)
+        _, outputs = self._run(memory, instead)
+        return (*outputs, *memory.holds)
+
+    def _run(self, memory: _Memory, instead: Mapping[Any, Any] = MappingProxyType({})) -> tuple[int | None, tuple[Tensor, ...]]:
+        """The number of a guard that fails, and the outputs."""
         tensors, homes, read = memory.tensors, memory.homes, memory.read
         for value in (self._graph.input, *self._graph.constants) if self._guards else ():
-            failed = _failing(self._guards.get(value, ()), memory)
+            failed = memory.failing(self._guards.get(value, ()))
             if failed is not None:
                 return failed, ()
         for step in self._steps:
@@ -104,13 +111,13 @@ class Interpreter:
                 for place, item in step.windows:
                     args[place] = _with_tensors(item, read)
                 kwargs = step.kwargs and {key: _with_tensors(item, read) for key, item in step.kwargs.items()}
-                out = node.op(*args, **kwargs)
+                out = (instead.get(id(node.op), node.op) if instead else node.op)(*args, **kwargs)
                 if plain is not None and isinstance(out, Tensor):
                     tensors[plain.value], homes[plain.value] = out, plain
                 else:
                     memory.hold(node.outputs, out)
             if step.guards:
-                failed = _failing(step.guards, memory)
+                failed = memory.failing(step.guards)
                 if failed is not None:
                     return failed, ()
             for value in step.dead:
@@ -201,6 +208,14 @@ class _Memory:
         self.tensors[new] = tensor if private else tensor.clone()
         self._laid.add(new)
 
+    def failing(self, guards: Sequence[tuple[int, Guard]]) -> int | None:
+        """The number of the first guard that does not hold."""
+        for number, guard in guards:
+            seen = self.read(guard.ref)
+            if not seen.all() if guard.kind == "true" else seen.any():
+                return number
+        return None
+
     def _whole(self, value: int) -> Tensor:
         """The tensor of a value, with the layout that was recorded."""
         if value not in self._laid:
@@ -228,6 +243,7 @@ class _MappedMemory(_Memory):
     def __init__(self, graph: Graph, q: Tensor) -> None:
         super().__init__(graph, q, laid=False)
         self._windows: dict[Ref, Tensor] = {}
+        self.holds: list[Tensor] = []
 
     def read(self, ref: Ref) -> Tensor:
         home = self.homes.get(ref.value)
@@ -239,14 +255,12 @@ class _MappedMemory(_Memory):
             found = self._windows[ref] = window(ref)(self.tensors[ref.value])
         return found
 
-
-def _failing(guards: Sequence[tuple[int, Guard]], memory: _Memory) -> int | None:
-    """The number of the first guard that does not hold."""
-    for number, guard in guards:
-        seen = memory.read(guard.ref)
-        if not seen.all() if guard.kind == "true" else seen.any():
-            return number
-    return None
+    def failing(self, guards: Sequence[tuple[int, Guard]]) -> int | None:
+        """None: what fails somewhere may hold elsewhere."""
+        for _, guard in guards:
+            seen = self.read(guard.ref)
+            self.holds.append(seen.all() if guard.kind == "true" else ~seen.any())
+        return None
 
 
 def _with_tensors(item: Any, read: Callable[[Ref], Tensor]) -> Any:

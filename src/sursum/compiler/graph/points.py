@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from sursum.common.vmap import vmap
-from sursum.compiler.graph.dce import eliminate_dead_code
-from sursum.compiler.graph.graph import Graph, is_inner
+from sursum.compiler.graph.graph import Graph, is_inner, operators_of
 from sursum.compiler.graph.interpreter import Interpreter
 
 aten = torch.ops.aten
@@ -31,19 +30,26 @@ def _mish_backward(grad: Tensor, x: Tensor) -> Tensor:
     return grad * (bent + x * x.sigmoid() * (1 - bent * bent))
 
 
-#: What vmap takes of all points together, or speaks about on the terminal, and the same of each.
-_OF_ONE: Mapping[Any, Any] = {
-    aten._is_all_true.default: aten.all.default,
-    aten._is_any_true.default: aten.any.default,
-    aten.log_sigmoid_backward.default: _log_sigmoid_backward,
-    aten.mish_backward.default: _mish_backward,
+#: What vmap takes of all points together, or speaks about on the terminal, by id, and the same of each.
+_OF_ONE: Mapping[int, Any] = {
+    id(aten._is_all_true.default): aten.all.default,
+    id(aten._is_any_true.default): aten.any.default,
+    id(aten.log_sigmoid_backward.default): _log_sigmoid_backward,
+    id(aten.mish_backward.default): _mish_backward,
 }
 
 
-def at_points(graph: Graph, points: Sequence[Tensor]) -> list[tuple[Tensor, ...] | None]:
+def at_points(
+    graph: Graph, points: Sequence[Tensor], interpreter: Interpreter | None = None
+) -> list[tuple[Tensor, ...] | None]:
     """The outputs at each of the points; None where a check fails, or where they are better computed one by one.
 
     A function of many numbers at once may round otherwise than that of a single one.
+
+    Args:
+        graph: with its guards.
+        points: float64 of shape (n,) each.
+        interpreter: that of the graph, if there is one.
 
     Example:
         >>> from sursum.compiler.capture.capture import capture
@@ -54,19 +60,13 @@ def at_points(graph: Graph, points: Sequence[Tensor]) -> list[tuple[Tensor, ...]
     """
     if len(points) < 2 or not _is_small(graph, len(points)):
         return [None] * len(points)
-    nodes = [replace(node, op=_OF_ONE[node.op]) if node.op in _OF_ONE else node for node in graph.nodes]
-    outputs = (*graph.outputs, *(guard.ref for guard in graph.guards))
-    checked = replace(graph, nodes=tuple(nodes), guards=(), outputs=outputs)
-    interpreter, count = Interpreter(eliminate_dead_code(checked), guards=False), len(graph.outputs)
+    interpreter, count = interpreter or Interpreter(graph, guards=True), len(graph.outputs)
     try:
         with torch.no_grad():
-            found = vmap(interpreter.mapped)(torch.stack(list(points)))
+            found = vmap(partial(interpreter.mapped, instead=_OF_ONE))(torch.stack(list(points)))
     except Exception:  # an operator that cannot be mapped, or that fails at one of the points
         return [None] * len(points)
-    holds = torch.ones(len(points), dtype=torch.bool)
-    for guard, column in zip(graph.guards, found[count:], strict=True):
-        good = column if guard.kind == "true" else column == 0
-        holds &= good.reshape(len(points), -1).all(1)
+    holds = torch.stack([torch.ones(len(points), dtype=torch.bool), *found[count:]]).all(0)
     rows = zip(*(column.unbind() for column in found[:count]), strict=True)
     return [tuple([part.clone() for part in row]) if held else None for row, held in zip(rows, holds.tolist(), strict=True)]
 
@@ -74,6 +74,6 @@ def at_points(graph: Graph, points: Sequence[Tensor]) -> list[tuple[Tensor, ...]
 def _is_small(graph: Graph, count: int) -> bool:
     """Whether the operators are torch's own, write to nothing, and work on few numbers."""
     numbers = sum([value.numel for value in graph.values.values()])
-    return numbers * count <= _MOST and not any(
-        is_inner(node.op) or node.writes or node.op.namespace != "aten" for node in graph.nodes
-    )
+    if numbers * count > _MOST or any(node.writes for node in graph.nodes):
+        return False
+    return not any(is_inner(op) or op.namespace != "aten" for op in operators_of(graph.nodes))

@@ -46,7 +46,8 @@ class Replay:
         self._checks = tuple(graph.guards)
 
     @cached_property
-    def _interpreted(self) -> Run:
+    def interpreter(self) -> Interpreter:
+        """What the first calls are made by."""
         return Interpreter(self._graph, guards=self._guards)
 
     @property
@@ -87,7 +88,7 @@ class Replay:
         if self._calls >= _FEW:
             return self._line[1]
         self._calls += 1
-        return self._interpreted
+        return self.interpreter
 
 
 class BatchReplay:
