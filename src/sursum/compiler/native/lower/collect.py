@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -76,18 +76,19 @@ def _output(low: Lowering, ref: Ref) -> int:
     return copy.value
 
 
-def _reads(low: Lowering, value: int) -> Iterator[int]:
+def _reads(low: Lowering, value: int) -> Sequence[int]:
     """The values that the stages of one value read (for a patch: its own piece)."""
     found = low.definitions[value]
     if isinstance(found, Map):
-        yield from found.loop.reads()
-    elif isinstance(found, Patch):
-        yield from found.piece.reads()
-    else:
-        for stage in found.stages:
-            yield from stage.reads()
-            if isinstance(stage, Call):
-                yield from (a.value for a in stage.args if isinstance(a, Operand) and a.value != value)
+        return found.loop.reads()
+    if isinstance(found, Patch):
+        return found.piece.reads()
+    reads: list[int] = []
+    for stage in found.stages:
+        reads += stage.reads()
+        if isinstance(stage, Call):
+            reads += [a.value for a in stage.args if isinstance(a, Operand) and a.value != value]
+    return reads
 
 
 def _find_needed(low: Lowering, roots: set[int]) -> set[int]:

@@ -15,6 +15,7 @@ from sursum.compiler.native.ops import OPS, OperatorCost, is_plain
 def fuse(program: LoopProgram) -> LoopProgram:
     """Replaces loads of pointwise values by what they load; removes what is read no more."""
     single = _single(program)
+    alone = {value for value, made in single.items() if math.prod(made.shape) == 1}
     uses: Counter[int] = Counter()
     for stage in program.stages:
         if isinstance(stage, Loop):
@@ -24,8 +25,8 @@ def fuse(program: LoopProgram) -> LoopProgram:
     kept = set(program.outputs) | {value for value, *_ in program.guards} | set(program.in_place.values())
     overwritten = set(program.in_place.values())
     for stage in program.stages:
-        if isinstance(stage, Loop):
-            _into(stage, single, uses, kept, overwritten, program.exprs)
+        if isinstance(stage, Loop) and not all(_stays(value, single, alone) for value in stage.reads()):
+            _into(stage, single, alone, uses, kept, overwritten, program.exprs)
     _prune(program)
     return program
 
@@ -44,16 +45,23 @@ def _single(program: LoopProgram) -> dict[int, Loop]:
     return {value: loop for value, loop in found.items() if count[value] == 1}
 
 
-def _into(stage: Loop, single: dict[int, Loop], uses: Counter[int], kept: set[int], overwritten: set[int], e: Exprs) -> None:
+def _stays(value: int, single: dict[int, Loop], alone: set[int]) -> bool:
+    """Whether loads of a value stay: several stages make it, or it is a single number, but not one that is known."""
+    return value not in single or (value in alone and single[value].expr.op != "const")
+
+
+def _into(
+    stage: Loop, single: dict[int, Loop], alone: set[int], uses: Counter[int], kept: set[int], overwritten: set[int], e: Exprs
+) -> None:
     domain, total = stage.shape, math.prod(stage.shape)
 
     def change(load: Expr) -> Expr | None:
-        if load.op != "load" or load.args or load.data[0] not in single or load.data[0] == stage.value:
+        if load.op != "load" or load.args or load.data[0] == stage.value:
             return None
         value, access, _ = load.data
-        made = single[value]
-        if made.expr.op != "const" and math.prod(made.shape) == 1:
+        if _stays(value, single, alone):
             return None
+        made = single[value]
         if any(inner.data[0] in overwritten for inner in made.expr.loads()):
             return None  # a later version takes over that memory, perhaps before this stage runs
         light = all(OPS[x.op].cost is OperatorCost.FREE for x in (made.expr, *made.expr.args))

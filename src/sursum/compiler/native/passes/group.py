@@ -90,17 +90,15 @@ class _Scheduler:
         )  # fmt: skip
 
     def _place(self, stage: Stage, key: Key, shape: tuple[int, ...], earliest: int) -> None:
-        candidates = self.by_key.setdefault(key, [])
+        candidates = self.by_key.setdefault(key, [])  # those that are not full
         at = bisect_left(candidates, earliest)
-        while at < len(candidates) and len(self.groups[candidates[at]].stages) >= GROUP_STAGES:
-            at += 1
-        if at < len(candidates):
-            place = candidates[at]
-        else:
-            place = len(self.groups)
+        if at == len(candidates):
+            candidates.append(len(self.groups))
             self.groups.append(Group(shape, key[0] == "scatter"))
-            candidates.append(place)
+        place = candidates[at]
         self.groups[place].stages.append(stage)
+        if len(self.groups[place].stages) >= GROUP_STAGES:
+            del candidates[at]
         for value in stage.reads():
             self.read[value] = max(self.read.get(value, place), place)
         for value in (stage.value, *(stage.also if isinstance(stage, Call) else ())):
