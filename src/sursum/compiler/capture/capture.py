@@ -9,14 +9,14 @@ from __future__ import annotations
 import inspect
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from sursum.common.precision import enforce_double, widen
+from sursum.common.precision import enforce_double, widen, without_modes
 from sursum.common.torch_private import enable_mkldnn, function_of, mkldnn_enabled
 from sursum.common.user_frame import is_ours, raising_line
 from sursum.compiler.capture import refusals
@@ -28,7 +28,7 @@ from sursum.compiler.capture.selection import SelectByTensor
 from sursum.compiler.capture.where import site_at_work
 from sursum.compiler.graph.assumption import same_bits
 from sursum.compiler.graph.compare import compare
-from sursum.compiler.graph.graph import Graph, Where, is_inner
+from sursum.compiler.graph.graph import Graph, Where, has_inner
 from sursum.compiler.graph.hiding import may_hide
 from sursum.errors import CaptureError, EscapeError, SursumError
 
@@ -167,7 +167,7 @@ class Capture:
 
     def _is_cheap(self) -> bool:
         """Whether a plain run tells as much as a recording, in less time: a loop's step is recorded once, and run each time."""
-        if not (self._gradient and self.is_plain) or any(is_inner(node.op) for node in self.graph.nodes):
+        if not (self._gradient and self.is_plain) or has_inner(self.graph.nodes):
             return False
         density, _, *others = self.graph.outputs
         return not may_hide(replace(self.graph, outputs=(density, *others)))
@@ -194,12 +194,23 @@ class Capture:
     def run_at(self, point: Tensor) -> tuple[Tensor, ...]:
         """The outputs of the graph at a point by a run of the function, with a gradient, that is not recorded.
 
+        Autograd runs no Python for the gradient.
+
         Raises:
             Exception: what the function raises there.
         """
-        with _plainly(), torch.inference_mode(False), torch.enable_grad(), enforce_double(ExactDerivatives()):
+        derivatives = ExactDerivatives()
+        with (
+            _plainly(),
+            torch.inference_mode(False),
+            torch.enable_grad(),
+            enforce_double(derivatives),
+            ExitStack() as backwards,
+        ):
             q = point.detach().to(torch.float64, copy=True).requires_grad_()
             outputs = _with_density(self._fn(q))
+            if not derivatives.is_needed:
+                backwards.enter_context(without_modes())
             return tuple([output.detach() for output in (outputs[0], _slope(outputs[0], q), *outputs[1:])])
 
     def compare_at(self, point: Tensor) -> tuple[Tensor, ...]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from sursum.common.precision import Computed
 from sursum.common.torch_private import OpOverload
@@ -39,6 +40,9 @@ def exact(op: Any, args: Sequence[Any]) -> tuple[Any, ...]:
 class ExactDerivatives(Computed):
     """While it is active, torch's backward operators compute the exact derivative, in double precision.
 
+    `is_needed` says whether an operator came here that autograd follows. What passes by leaves doubles alone, and no operator
+    that omits something in its derivative passes by: where none was followed, torch's own backward pass is exact.
+
     Example:
         >>> table = torch.zeros(3, dtype=torch.float64, requires_grad=True)
         >>> row = torch.nn.functional.embedding(torch.tensor([0]), table[:, None], padding_idx=0).sum()
@@ -47,5 +51,16 @@ class ExactDerivatives(Computed):
         [1.0, 0.0, 0.0]
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_needed = False
+
     def run(self, op: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        self.is_needed = self.is_needed or any(map(_is_followed, (*args, *kwargs.values())))
         return op(*exact(op, args), **kwargs)
+
+
+def _is_followed(item: Any) -> bool:
+    return (isinstance(item, Tensor) and item.requires_grad) or (
+        isinstance(item, (list, tuple)) and any(map(_is_followed, item))
+    )
