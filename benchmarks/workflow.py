@@ -7,7 +7,7 @@ r"""What the calls around sampling cost beside doing the same by hand, in CPU se
 
 The last column says how far both answers are apart: means in posterior sds; of SBC the mean rank, and of leaving one out the
 sum, in standard errors. Coordinates and forecasts have benchmarks of their own, `benchmarks.reparam` and `benchmarks.forecast`.
-`large` is a ladder for 20,000 rows, where NUTS takes a minute; it runs only where it is named.
+`large` is a ladder for a logistic regression with 20,000 rows, where a gradient is dear; it runs only where it is named.
 
     python -m benchmarks.workflow ladder reprior
 """
@@ -68,10 +68,16 @@ def apart(one: su.Posterior, other: su.Posterior) -> str:
     return f"{far:.2f}"
 
 
+OWN: dict[str, Callable[[], tuple[Callable[..., Any], tuple[Tensor, Tensor]]]] = {
+    "regression": lambda: (regression, line()),
+    "logistic": lambda: (logistic, many_rows()),
+}
+
+
 def ladder(names: Sequence[str] = ("regression", "eight_schools", "radon"), runs: int = RUNS) -> Iterator[Row]:
     torch.set_default_dtype(torch.float64)
     for name in names:
-        program, args = (regression, line()) if name == "regression" else sursum_models.load(name)
+        program, args = OWN[name]() if name in OWN else sursum_models.load(name)
 
         def climb(program: Any = program, args: Any = args) -> Any:
             return su.infer.Ladder(program, seed=0, progress=False).run(*args)
@@ -83,8 +89,21 @@ def ladder(names: Sequence[str] = ("regression", "eight_schools", "radon"), runs
         yield f"ladder, {name}: ends at {found.rungs[-1].method}", ours, theirs, apart(found.posterior, alone)
 
 
+def logistic(x: Tensor, y: Tensor) -> None:
+    weights = su.sample("weights", dist.Normal(torch.zeros(x.shape[1]), 2.0).to_event(1))
+    level = su.sample("level", dist.Normal(0.0, 5.0))
+    with su.plate("data", len(x)):
+        su.sample("y", dist.Bernoulli(logits=level + x @ weights), obs=y)
+
+
+def many_rows() -> tuple[Tensor, Tensor]:
+    rng = torch.Generator().manual_seed(0)
+    x = torch.randn(20_000, 10, generator=rng)
+    return x, torch.bernoulli((x @ torch.linspace(-1.0, 1.0, 10) + 0.5).sigmoid(), generator=rng)
+
+
 def large() -> Iterator[Row]:
-    yield from ladder(["logistic_large"], runs=1)
+    yield from ladder(["logistic"], runs=1)
 
 
 def reprior() -> Iterator[Row]:
