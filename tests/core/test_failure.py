@@ -119,6 +119,23 @@ def test_a_data_frame_used_as_a_matrix():
     su.poutine.trace(model).get_trace(frame.to_numpy(dtype=np.float32))  # as it says
 
 
+def test_arguments_of_different_lengths():
+    def model(treated, weeks):
+        with su.plate("data", len(treated)):
+            rate = torch.exp(su.sample("a", dist.Normal(0.0, 1.0)) * treated)
+            su.sample("y", dist.Censored(dist.Weibull(rate, 1.0), high=weeks), obs=weeks)
+
+    with pytest.raises(RuntimeError, match="do not broadcast") as caught:
+        su.infer.LogDensity(model, (torch.zeros(2), torch.ones(3)))
+    assert "arguments of one plate have as many rows each" in caught.value.__notes__[0].lower()
+
+
+def test_the_support_of_censored_data_shows_its_bounds():
+    bound = torch.tensor([2.0, 5.0])
+    assert repr(dist.Censored(dist.Weibull(1.0, 1.0), high=bound).support).endswith(", high=2 to 5)")
+    assert repr(dist.Censored(dist.Normal(0.0, 1.0), low=torch.tensor(-1.0)).support).endswith(", low=-1)")
+
+
 def test_a_statement_of_several_lines():
     def model(
         x,

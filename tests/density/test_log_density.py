@@ -18,6 +18,18 @@ D = torch.float64
 Y = torch.tensor([0.5, -1.0, 2.0], dtype=D)
 
 
+def test_a_program_that_fails_by_a_nan_in_the_data_says_so():
+    def model(x, y):
+        with su.plate("data", 3):
+            su.sample("y", dist.Normal(su.sample("slope", dist.Normal(0.0, 1.0)) * x, 1.0), obs=y)
+
+    x = np.array([0.5, np.nan, 1.0])
+    with pytest.raises(
+        DensityError, match=r"(?s)wherever it was tried.+ The argument 'x' has NaN, at \[1\]: leave those rows out"
+    ):
+        LogDensity(model, (x, np.zeros(3)))
+
+
 def model(y=Y):
     mu = su.sample("mu", dist.Normal(torch.zeros((), dtype=D), 2.0))
     s = su.sample("s", dist.Exponential(torch.ones((), dtype=D)))

@@ -36,6 +36,26 @@ def with_data(program: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> t
     )
 
 
+def describe_nan(program: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+    """A sentence about the first argument with a NaN, which numbers that are not observed do not stop at; "" without one.
+
+    Example:
+        >>> describe_nan(lambda x, y: x, (torch.ones(2), torch.tensor([1.0, torch.nan])), {})
+        "The argument 'y' has NaN, at [1]: leave those rows out, or fill them with any value and mask what is observed."
+    """
+    given = [*((place, value) for place, value in enumerate(args)), *kwargs.items()]
+    for key, value in given:
+        data = value if isinstance(value, Tensor) else as_data(value, lambda: "an argument")
+        if isinstance(data, Tensor) and data.is_floating_point() and bool(torch.isnan(data).any()):
+            named = f"the argument {key!r}" if isinstance(key, str) else _name_argument(program, key)
+            places = ", ".join(str(place) for place in torch.isnan(data).nonzero()[:3].tolist())
+            return (
+                f"{named[0].upper()}{named[1:]} has NaN, at {places}: leave those rows out, or fill them with any value and "
+                "mask what is observed."
+            )
+    return ""
+
+
 def check_arguments(args: Any, kwargs: Any, error: type[SursumError]) -> None:
     """Raise `error` unless these are a sequence of positional arguments and a mapping of named ones.
 

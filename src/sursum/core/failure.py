@@ -28,6 +28,8 @@ HINTS = (
     ("'numpy.ndarray' and 'Tensor'", _DATA),
     ("must all be instances of Number, torch.Tensor", _DATA),
     ("must be Tensor, not DataFrame", _DATA),
+    ("'torch.dtype' object has no attribute 'kind'", _DATA),
+    ("do not broadcast", "arguments of one plate have as many rows each"),
     ("expected np.ndarray (got Tensor)", _TENSORS),
     ("'Tensor' object has no attribute", _TENSORS),
     ("has no len()", "data are tensors, even a single number: torch.tensor([x])"),

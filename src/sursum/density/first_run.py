@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sursum.core.arguments import describe_nan
 from sursum.core.messages import Deterministic, Sample
 from sursum.core.trace import Trace
 from sursum.density.bypassed_module import check_caches, watch_originals
@@ -98,7 +99,13 @@ def first_run(execution: Execution) -> FirstRun:
         check_caches(whole, terms)
         return FirstRun(plain, whole, leaves, reaches, plan, of_discrete, originals.exit or scoring.exit, terms)
 
-    return next(runs(attempt, _ATTEMPTS))
+    try:
+        return next(runs(attempt, _ATTEMPTS))
+    except DensityError as error:
+        said = describe_nan(execution.model, execution.args, execution.kwargs)
+        if not said:
+            raise
+        raise DensityError(f"{error} {said}") from error.__cause__
 
 
 def _enumerate(execution: Execution, plain: Trace, survey: Survey, leaves: Mapping[str, Tensor]) -> tuple[Plan, Trace]:

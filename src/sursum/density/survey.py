@@ -175,8 +175,9 @@ def with_all_values(sites: str) -> Iterator[None]:
             raise
         if type(error) is ValueError and not str(error).startswith("only one element"):  # a point at which it does not run
             raise
+        why = str(error).rstrip(".")
         raise DensityError(
-            f"the program cannot be run with all values of the discrete sites {sites} at once: {error}. {ADVICE}"
+            f"the program cannot be run with all values of the discrete sites {sites} at once: {why}. {ADVICE}"
         ) from error
 
 

@@ -241,6 +241,13 @@ class WithZero(Constraint):
         return torch.as_tensor(self.base_constraint.check(value)) | (value == 0)
 
 
+def _shown(bound: Tensor) -> str:
+    """A bound, or the range of several."""
+    if not bound.numel() or bound.numel() == 1:
+        return f"{float(bound):.4g}" if bound.numel() else "none"
+    return f"{float(bound.min()):.4g} to {float(bound.max()):.4g}"
+
+
 class Clamped(Constraint):
     """A set cut off at bounds, which have probabilities of their own: no density for gradients."""
 
@@ -251,7 +258,8 @@ class Clamped(Constraint):
         super().__init__()
 
     def __repr__(self) -> str:
-        return f"Clamped({self.base_constraint!r})"
+        bounds = [f", {name}={_shown(at)}" for name, at in (("low", self.low), ("high", self.high)) if at is not None]
+        return f"Clamped({self.base_constraint!r}{''.join(bounds)})"
 
     def check(self, value: Tensor) -> Tensor:
         inside = torch.as_tensor(self.base_constraint.check(value))
