@@ -1,9 +1,9 @@
 """Pyro's programs under Pyro and under `sursum.compat.pyro`, unchanged but for the import, in turn.
 
 python benchmarks/porting.py [--pyro PYTHON] [--rounds N] [ports]. PYTHON is an interpreter that has pyro-ppl, this one if left
-out. A step of SVI is the median of blocks after the first 64 steps; NUTS is its whole run. Times are of CPU, one thread. "First s"
-are from the start of the process to the end of the first 64 steps, where nothing of the program has been compiled before, and
-"again s" those of the same once more. Both sides have their bytecode.
+out. A step of SVI is the median of blocks after the first 64 steps; NUTS is its whole run. Times are of CPU, one thread.
+"First s" are from the start of the process to the end of the first 64 steps, where nothing of the program has been compiled
+before, and "again s" those of the same once more. Both sides have their bytecode.
 """
 
 from __future__ import annotations

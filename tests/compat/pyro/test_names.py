@@ -31,7 +31,7 @@ USED = {
     ".poutine": (
         "trace block replay mask scale condition reparam seed infer_config uncondition Trace enum queue "
         "escape NonlocalExit lift markov do get_mask substitute broadcast collapse equalize unwrap "
-        "enable_validation is_validation_enabled messenger runtime util"
+        "enable_validation is_validation_enabled messenger runtime util scope"
     ),
     ".infer": (
         "Trace_ELBO SVI Predictive TraceEnum_ELBO MCMC NUTS config_enumerate infer_discrete JitTrace_ELBO "

@@ -26,6 +26,7 @@ from sursum.compat.pyro.poutine.handlers import (
 from sursum.compat.pyro.poutine.messenger import Messenger
 from sursum.compat.pyro.poutine.queue import queue
 from sursum.compat.pyro.poutine.reparam import reparam
+from sursum.compat.pyro.poutine.scoping import scope
 from sursum.compat.pyro.poutine.trace_struct import Trace
 from sursum.compat.pyro.poutine.util import NonlocalExit, enable_validation, is_validation_enabled, unwrap
 
@@ -56,6 +57,7 @@ __all__ = [
     "replay",
     "runtime",
     "scale",
+    "scope",
     "seed",
     "substitute",
     "trace",
@@ -65,4 +67,4 @@ __all__ = [
     "util",
 ]
 
-__getattr__ = refusing("pyro.poutine", __all__, {"plate": "write pyro.plate", "scope": "write pyro.contrib.autoname.scope"})
+__getattr__ = refusing("pyro.poutine", __all__, {"plate": "write pyro.plate"})
