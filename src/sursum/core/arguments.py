@@ -43,7 +43,7 @@ def describe_nan(program: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -
         >>> describe_nan(lambda x, y: x, (torch.ones(2), torch.tensor([1.0, torch.nan])), {})
         "The argument 'y' has NaN, at [1]: leave those rows out, or fill them with any value and mask what is observed."
     """
-    given = [*((place, value) for place, value in enumerate(args)), *kwargs.items()]
+    given: list[tuple[int | str, Any]] = [*enumerate(args), *kwargs.items()]
     for key, value in given:
         data = value if isinstance(value, Tensor) else as_data(value, lambda: "an argument")
         if isinstance(data, Tensor) and data.is_floating_point() and bool(torch.isnan(data).any()):
