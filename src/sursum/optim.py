@@ -17,6 +17,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from sursum.common.reprs import text
 from sursum.common.settings import real_number
 from sursum.common.shown import abbreviate
+from sursum.common.torch_private import without_dynamo
 from sursum.errors import OptimisationError, SursumError
 
 Options = Mapping[str, Any] | Callable[[str], Mapping[str, Any]]
@@ -109,7 +110,8 @@ class Optim:
                 f"{', '.join(known)}."
             )
         try:
-            optimizer: torch.optim.Optimizer = make(params, **options)
+            with without_dynamo():
+                optimizer: torch.optim.Optimizer = make(params, **options)
         except (TypeError, ValueError) as error:
             raise OptimisationError(
                 f"torch.optim.{make.__name__} rejects the options {dict(options)!r}: {error}. Change them: "

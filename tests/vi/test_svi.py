@@ -2,6 +2,8 @@
 
 import math
 import re
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -470,3 +472,22 @@ def test_a_run_shows_itself_where_that_is_wanted(capsys):
             assert shown == ""
     assert losses[0] == losses[1] == losses[2]
     assert re.search(rf"━{{24}}  20/20 steps  loss {sum(losses[0]) / 20:.6g}\x1b\[K\n$", shown)
+
+
+DYNAMO = """
+import sys, torch, sursum as su, sursum.distributions as dist
+def model(y):
+    su.sample("y", dist.Normal(su.sample("z", dist.Normal(0.0, 1.0)), 1.0), obs=y)
+guide = su.infer.autoguide.AutoNormal(model)
+su.infer.SVI(model, guide, su.optim.Adam({"lr": 0.1}), seed=0, engine="native", progress=False).run(20, torch.tensor(1.0))
+assert "torch._dynamo" not in sys.modules
+own = [one.__wrapped__ for one in vars(torch.optim.Optimizer).values() if hasattr(one, "__wrapped__")]
+assert own and not any(hasattr(one, "__dynamo_disable") for one in own)
+"""
+
+
+@pytest.mark.slow
+def test_steps_in_c_do_not_wait_for_dynamo():
+    """torch's optimisers import it, two seconds, to hide their making from `torch.compile`."""
+    done = subprocess.run([sys.executable, "-c", DYNAMO], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -5,7 +5,9 @@ A torch release that renames one of them breaks this file only. `tests/test_laye
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -18,6 +20,7 @@ from torch.distributions.transforms import _InverseTransform as InverseTransform
 from torch.distributions.utils import _sum_rightmost as sum_rightmost
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.nn.modules.batchnorm import _NormBase as NormBase
+from torch.optim import Optimizer
 from torch.utils._python_dispatch import TorchDispatchMode as _TorchDispatchMode
 from torch.utils._python_dispatch import _disable_current_modes as without_dispatch_modes
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack as dispatch_modes
@@ -60,7 +63,27 @@ __all__ = [
     "tree_leaves",
     "tree_unflatten",
     "without_dispatch_modes",
+    "without_dynamo",
 ]
+
+
+@contextmanager
+def without_dynamo() -> Iterator[None]:
+    """A block in which optimisers are made without an import of Dynamo, two seconds, by which torch hides their making from
+    `torch.compile`; where it is imported already, they are made as ever."""
+    plain = [] if "torch._dynamo" in sys.modules else [getattr(one, "__wrapped__", None) for one in vars(Optimizer).values()]
+    marked = [fn for fn in plain if fn is not None and not hasattr(fn, _DISABLED)]
+    for fn in marked:
+        setattr(fn, _DISABLED, fn)
+    try:
+        yield
+    finally:
+        for fn in marked:
+            delattr(fn, _DISABLED)
+
+
+_DISABLED = "__dynamo_disable"
+"""Where torch keeps the function that Dynamo does not look into."""
 
 
 class TorchDispatchMode(_TorchDispatchMode):

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sursum.common.torch_private import without_dynamo
 from sursum.distributed.gradients import Gradients
 from sursum.errors import StorageError, VariationalError
 from sursum.handlers import ParamStore
@@ -92,12 +93,15 @@ class Training:
             if name not in self._held:
                 self._held[name] = leaf
                 options = self.optim.options
-                self.optimizer.add_param_group({"params": [leaf], **(options(name) if callable(options) else {})})
+                group = {"params": [leaf], **(options(name) if callable(options) else {})}
+                with without_dynamo():
+                    self.optimizer.add_param_group(group)
         return self.optimizer
 
     def _current_settings(self, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
         """The settings of the optimiser and of its schedule, by name, as they are now: a schedule changes them."""
-        groups = optimizer.state_dict()["param_groups"]
+        with without_dynamo():
+            groups = optimizer.state_dict()["param_groups"]
         names = [""] if len(groups) == 1 else [f"[{k}]" for k in range(len(groups))]
         found = {
             f"optim{name}.{key}": value
@@ -181,7 +185,8 @@ class Training:
     def state(self) -> State:
         """Everything, once there is an optimiser."""
         optimizer = self.ready()
-        state = optimizer.state_dict()
+        with without_dynamo():
+            state = optimizer.state_dict()
         tensors = {f"leaf/{name}": leaf for name, leaf in self.store.unconstrained.items()}
         tensors |= {f"baseline/{name}": value for name, value in self.baselines.items()}
         plain: dict[str, dict[str, Any]] = {}
@@ -241,7 +246,8 @@ class Training:
         with torch.no_grad():
             for name, leaf in self.store.unconstrained.items():
                 leaf.copy_(leaves[name])
-        self.optimizer.load_state_dict({"state": state, "param_groups": note["groups"]})
+        with without_dynamo():
+            self.optimizer.load_state_dict({"state": state, "param_groups": note["groups"]})
         # torch casts some of the state to the parameters' dtype: restore what was saved, bit for bit.
         for place, leaf in enumerate(p for group in self.optimizer.param_groups for p in group["params"]):
             self.optimizer.state[leaf].update(state.get(place, {}))
