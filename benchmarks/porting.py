@@ -29,6 +29,7 @@ def run(python: str, root: str, port: str) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as cache:
         env = {**os.environ, "SURSUM_CACHE": cache}
         env.pop("PYTHONDONTWRITEBYTECODE", None)
+        subprocess.run([python, "-c", f"import {root}"], cwd=ROOT, env=env, check=True)  # writes bytecode, if there is none
         figures: list[dict[str, float]] = []
         for _ in range(2):
             done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=env)
