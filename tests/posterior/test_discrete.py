@@ -207,27 +207,26 @@ def test_a_temperature_between():
 def test_what_is_masked_does_not_choose_the_best_path_and_has_its_most_probable_values():
     """Series of different lengths: each has the path that it has alone, and goes on with what is likely after it."""
     moves = torch.tensor([[0.7, 0.3], [0.1, 0.9]], dtype=torch.float64)
-    y = torch.tensor([[0.2, 1.5], [1.1, -0.4], [0.9, 5.0], [0.1, 5.0]], dtype=torch.float64)
-    lengths = torch.tensor([4, 2])
+    y = torch.tensor([[0.4, 0.65], [1.1, 5.0], [0.1, 5.0]], dtype=torch.float64)
+    lengths = torch.tensor([3, 1])
 
     def series(y):
         mu = su.sample("mu", dist.Normal(torch.tensor(1.0, dtype=torch.float64), 0.1))
         with su.plate("series", 2):
             z = torch.zeros(2, dtype=torch.long)
-            for t in su.markov(range(4)):
+            for t in su.markov(range(3)):
                 with su.mask(mask=t < lengths):
                     z = su.sample(f"z{t}", dist.Categorical(moves[z]))
                     su.sample(f"y{t}", dist.Normal(mu * z, 0.5), obs=y[t])
 
-    posterior = su.infer.Laplace(series, num_samples=2, seed=0).run(y)
+    posterior = su.infer.Laplace(series, num_samples=1, seed=0).run(y)
     best = su.infer.infer_discrete(posterior, temperature=0)
-    for draw in range(2):
-        mu = posterior["mu"][0, draw]
-        for k, length in enumerate(lengths.tolist()):
-            score = lambda path, k=k, mu=mu: sum(
-                moves[(0, *path)[t], z].log() + dist.Normal(mu * z, 0.5).log_prob(y[t, k]) for t, z in enumerate(path)
-            )
-            exact = max(itertools.product((0, 1), repeat=length), key=score)
-            while len(exact) < 4:
-                exact = (*exact, int(moves[exact[-1]].argmax()))
-            assert tuple(int(best[f"z{t}"][0, draw, k]) for t in range(4)) == exact
+    mu = posterior["mu"][0, 0]
+    for k, length in enumerate(lengths.tolist()):
+        score = lambda path, k=k: sum(
+            moves[(0, *path)[t], z].log() + dist.Normal(mu * z, 0.5).log_prob(y[t, k]) for t, z in enumerate(path)
+        )
+        exact = max(itertools.product((0, 1), repeat=length), key=score)
+        while len(exact) < 3:
+            exact = (*exact, int(moves[exact[-1]].argmax()))
+        assert tuple(int(best[f"z{t}"][0, 0, k]) for t in range(3)) == exact
