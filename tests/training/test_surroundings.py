@@ -1,6 +1,7 @@
 """What a captured step must notice: numbers, flags and data that programs read from outside their arguments."""
 
 import types
+from collections import UserDict
 
 import torch
 
@@ -57,6 +58,19 @@ def test_globals_attributes_flags_data_closures_and_handlers(monkeypatch):
     rate = 0.3
     assert seen.changed()
     NET[1].train()
+
+
+class Snapshots(UserDict):
+    def values(self):
+        return iter(list(self.data.values()))
+
+
+def test_a_mapping_whose_values_are_no_view():
+    rates = Snapshots(beta=1.0)
+    seen = Surroundings(lambda: rates["beta"])
+    assert not seen.changed()
+    rates["beta"] = 2.0
+    assert seen.changed()
 
 
 def test_the_code_of_libraries_is_not_followed():

@@ -47,7 +47,7 @@ class Surroundings:
     def __init__(self, *programs: Any) -> None:
         self._followed: dict[int, Any] = {}
         self._places: list[Look] = []
-        self._containers: list[Collection[Any]] = []  # as they are now: views of mappings among them
+        self._containers: list[Callable[[], Collection[Any]]] = []
         self._networks: list[nn.Module] = []
         for program in programs:
             self._follow(program, 0)
@@ -70,12 +70,12 @@ class Surroundings:
 
     def _objects(self) -> tuple[list[Any], list[Any], list[int]]:
         """What is at the places, in the containers, and how many there are in each."""
-        found = list(chain.from_iterable(self._containers))
-        return [look() for look in self._places], found, list(map(len, self._containers))
+        held = [look() for look in self._containers]
+        return [look() for look in self._places], list(chain.from_iterable(held)), list(map(len, held))
 
     def _keys(self) -> Any:
         """The numbers and strings, and which objects the others are."""
-        held = [[_key(item) for item in items if isinstance(item, _COMPARED)] for items in self._containers]
+        held = [[_key(item) for item in look() if isinstance(item, _COMPARED)] for look in self._containers]
         return [_key(look()) for look in self._places], held
 
     def _written(self) -> list[int]:
@@ -101,7 +101,7 @@ class Surroundings:
         elif isinstance(item, Mapping):
             self._values(item, depth)
         elif isinstance(item, (list, tuple)) and len(item) <= _LONGEST:
-            self._containers.append(item)
+            self._containers.append(partial(_itself, item))
             for part in item:
                 self._follow(part, depth + 1)
         elif isinstance(getattr(item, "__dict__", None), dict) and not isinstance(item, (types.ModuleType, Tensor)):
@@ -112,7 +112,7 @@ class Surroundings:
     def _values(self, items: Mapping[Any, Any], depth: int) -> None:
         if len(items) > _LONGEST:
             return
-        self._containers.append(items.values())
+        self._containers.append(items.values if isinstance(items, dict) else partial(_snapshot, items))
         for part in list(items.values()):
             self._follow(part, depth + 1)
 
@@ -168,6 +168,15 @@ def _key(value: Any) -> Any:
     """A number or string itself, and of anything else which object it is."""
     kind = type(value)
     return (kind, value) if kind in _EXACTLY or isinstance(value, _PLAIN) else id(value)
+
+
+def _itself(items: Collection[Any]) -> Collection[Any]:
+    return items
+
+
+def _snapshot(items: Mapping[Any, Any]) -> tuple[Any, ...]:
+    """Of a mapping of the user's, whose `values` may be anything."""
+    return tuple(items.values())
 
 
 def _content(cell: types.CellType) -> Any:
