@@ -79,15 +79,15 @@ def log_f_density(a: Tensor, b: Tensor, x: Tensor) -> Tensor:
 def _norm(a: Tensor, b: Tensor) -> Tensor:
     """What Stirling's formula leaves of -log B(a, b) beside the powers."""
     n = a + b
-    size = torch.minimum(a, b) * (torch.maximum(a, b) / n)
-    return (torch.log(size) - math.log(2 * math.pi)) / 2 + stirling_rest(n) - stirling_rest(a) - stirling_rest(b)
+    size = torch.log(a) + torch.log(b) - torch.log(n) - math.log(2 * math.pi)
+    return size / 2 + stirling_rest(n) - stirling_rest(a) - stirling_rest(b)
 
 
 def _share(a: Tensor, away: Tensor, x: Tensor, n: Tensor) -> Tensor:
     r""":math:`\log (n x / a)^a / x` less `away`, which is n x − a."""
     near, power = _near(a, away)
-    far = torch.xlogy(a - 1, x) + a * torch.log(n / a) - away
-    return torch.where(near, power - torch.log(torch.where(near, x, 1.0)), far)
+    far = torch.xlogy(a - 1, x) + a * (torch.log(n) - torch.log(a)) - away
+    return torch.where(near, power - torch.log(x.clamp(min=torch.finfo(x.dtype).tiny)), far)
 
 
 def _power(a: Tensor, away: Tensor, log_ratio: Tensor) -> Tensor:
@@ -99,9 +99,9 @@ def _power(a: Tensor, away: Tensor, log_ratio: Tensor) -> Tensor:
 def _near(a: Tensor, away: Tensor) -> tuple[Tensor, Tensor]:
     """Whether d, `away` over a, is small, and a (log(1 + d) − d) where it is: a series in d/(2 + d)."""
     near = away.abs() < a / 4
-    d = torch.where(near, away, 0.0) / a
-    r = d / (2 + d)
+    away = torch.where(near, away, 0.0)
+    r = away / (2 * a + away)
     square, series = r.square(), torch.zeros_like(r)
     for k in range(19, 1, -2):
         series = 1 / k + square * series
-    return near, a * (r * (2 * square * series - d))
+    return near, r * (2 * a * square * series - away)

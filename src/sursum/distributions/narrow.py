@@ -127,7 +127,7 @@ def _normal(base: Any, low: Tensor, high: Tensor, found: Tensor) -> Tensor:
     h2 = h.square()
     # The even derivatives of φ over φ: Hermite's polynomials.
     more = h2 * ((m - 1) / 6 + h2 * ((m * (m - 6) + 3) / 120 + h2 * (m * (m * (m - 15) + 45) - 15) / 5040))
-    series = -m / 2 + torch.log(h) + torch.log1p(more) + 0.5 * math.log(2 / math.pi)
+    series = -m / 2 + torch.log(h + h * more) + 0.5 * math.log(2 / math.pi)
     return torch.where(narrow, series, found)
 
 

@@ -11,8 +11,9 @@ from torch.nn.functional import logsigmoid
 
 from sursum.distributions.constraints import ordered
 from sursum.distributions.family import Family
+from sursum.distributions.narrow import in_interval
 from sursum.distributions.standard import Categorical, Normal
-from sursum.distributions.tails import log_mass, log_one_minus_exp, log_tails
+from sursum.distributions.tails import log_one_minus_exp, log_tails
 
 
 class _Ordinal(Family):
@@ -121,6 +122,14 @@ class OrderedProbit(_Ordinal):
     def logits(self) -> Tensor:
         cuts = self.cutpoints
         whole = Normal(self.predictor.unsqueeze(-1), self.scale.unsqueeze(-1), validate_args=False)
-        first, last = log_tails(whole, cuts[..., :1])[0], log_tails(whole, cuts[..., -1:])[1]
-        between = [log_mass(whole, cuts[..., :-1], cuts[..., 1:])] if self.count > 2 else []
-        return torch.cat([first, *between, last], -1)
+        below, above = log_tails(whole, cuts)
+        if self.count == 2:
+            return torch.cat([below, above], -1)
+        right = above[..., :-1] < below[..., :-1]  # the side on which an interval lies
+        large = torch.where(right, above[..., :-1], below[..., 1:])
+        small = torch.where(right, above[..., 1:], below[..., :-1])
+        none = small == -torch.inf
+        less = torch.where(none, -1.0, torch.clamp(small - torch.where(none, 0.0, large), max=0.0))
+        found = torch.where(none, large, large + log_one_minus_exp(less))
+        between = in_interval(whole, cuts[..., :-1], cuts[..., 1:], less, found, lambda: cuts[..., :-1])
+        return torch.cat([below[..., :1], between, above[..., -1:]], -1)
