@@ -82,7 +82,7 @@ def test_every_other_name_of_pyros_is_refused_by_name(module):
     theirs = pytest.importorskip(f"pyro{module}")
     here = importlib.import_module(f"sursum.compat.pyro{module}")
     for name in theirs.__all__:
-        if not hasattr(here, name):
+        if not name.startswith("_") and not hasattr(here, name):
             with pytest.raises(MissingNameError, match=rf"\.{name} is not here: "):
                 getattr(here, name)
 

@@ -75,6 +75,7 @@ def test_a_program_gives_pyros_numbers(program):
     assert found == pytest.approx(THEIRS[program.__name__], rel=2e-4, abs=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore")  # Pyro's own
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.__name__)
 def test_pyro_itself_gives_them(program):
     pytest.importorskip("pyro")
