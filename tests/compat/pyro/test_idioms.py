@@ -6,13 +6,14 @@ import pytest
 import torch
 from torch.distributions import constraints
 
+import sursum as su
 import sursum.compat.pyro as pyro
 import sursum.compat.pyro.distributions as dist
 from sursum.compat.pyro import infer, poutine
 from sursum.compat.pyro.infer import MCMC, NUTS, SVI, Trace_ELBO, TraceEnum_ELBO, autoguide, config_enumerate
 from sursum.compat.pyro.infer.mcmc.util import initialize_model
 from sursum.compat.pyro.infer.reparam import AutoReparam, LocScaleReparam, MinimalReparam, NeuTraReparam
-from sursum.errors import GuideError, OptionError, PlateError, SamplingError
+from sursum.errors import GuideError, OptionError, PlateError, SamplingError, SiteError
 
 
 @pytest.fixture(autouse=True)
@@ -174,6 +175,10 @@ def test_a_plate_without_a_size_leaves_what_has_none():
         assert pyro.sample("z", dist.Normal(0.0, 1.0)).shape == ()
     with pyro.plate("outer", 2), pyro.plate("data"):
         assert pyro.sample("z", dist.Normal(torch.zeros(5, 1), 1.0)).shape == (5, 2)
+    with su.plate("sursum's", 2, dim=-2), pyro.plate("data"), pyro.plate("inner", 3):
+        assert pyro.sample("z", dist.Normal(torch.zeros(5), 1.0)).shape == (3, 2, 5)
+    with pytest.raises(SiteError, match="'z'"):
+        pyro.sample("z", 3.0, obs=torch.tensor(1.0))
 
 
 def test_a_guide_may_have_a_plate_without_a_size():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Self
@@ -16,6 +16,7 @@ from sursum.errors import PlateError
 from sursum.handlers import Frame
 
 _OPEN: ContextVar[tuple[plate, ...]] = ContextVar("plates", default=())
+_MOST_PLATES = 64
 _UNSIZED: ContextVar[tuple[tuple[str, int], ...]] = ContextVar("unsized", default=())
 """The names and dimensions of the open plates without a size, outermost first."""
 
@@ -67,12 +68,16 @@ class plate(su.plate):
 
     def _free_dim(self) -> int:
         unsized = {dim: name for name, dim in _UNSIZED.get()}
-        if self.dim is None:
-            taken = {one.frame.dim for one in _OPEN.get()} | unsized.keys()
-            return next(dim for dim in range(-1, -2 - len(taken), -1) if dim not in taken)
         if self.dim in unsized:
             raise PlateError(f"plates {unsized[self.dim]!r} and {self.name!r} collide at dim {self.dim}. Give one another dim.")
-        return super()._free_dim()
+        found = super()._free_dim()
+        if self.dim is None and found in unsized:
+            tried = self._copy()
+            for tried.dim in range(found - 1, -1 - _MOST_PLATES, -1):
+                if tried.dim not in unsized:
+                    with suppress(PlateError):  # taken by a plate with a size
+                        return su.plate._free_dim(tried)
+        return found
 
     def fresh(self) -> Self:
         running = super().fresh()

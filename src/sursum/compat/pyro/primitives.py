@@ -53,8 +53,10 @@ def sample(
     if args or kwargs:
         raise SiteError(f"site {name!r}: a distribution is not called with arguments: write sample({name!r}, fn, obs=…).")
     value = _as_value(obs, fn)
+    if not isinstance(fn, Distribution):
+        return su.sample(name, fn, value, infer=infer)  # which says what is wrong
     data = value.shape[: value.dim() - len(fn.event_shape)] if isinstance(value, Tensor) else ()
-    with sized(fn.batch_shape, data) if isinstance(fn, Distribution) else nullcontext():
+    with sized(fn.batch_shape, data):
         return su.sample(name, fn, value, infer=infer)
 
 
