@@ -85,23 +85,23 @@ def _norm(a: Tensor, b: Tensor) -> Tensor:
 
 def _share(a: Tensor, away: Tensor, x: Tensor, n: Tensor) -> Tensor:
     r""":math:`\log (n x / a)^a / x` less `away`, which is n x − a."""
-    near, power = _near(a, away)
-    far = torch.xlogy(a - 1, x) + a * (torch.log(n) - torch.log(a)) - away
-    return torch.where(near, power - torch.log(x.clamp(min=torch.finfo(x.dtype).tiny)), far)
+    near, power = _near(a, away, 64, 9)  # a short series, since each datum takes it: x has its digits farther out as well
+    far = torch.xlogy(a - 1, x) - a * torch.log((a / n).clamp(min=torch.finfo(a.dtype).tiny)) - away
+    return torch.where(near, power - torch.log(x), far)
 
 
 def _power(a: Tensor, away: Tensor, log_ratio: Tensor) -> Tensor:
     """a times the logarithm of (a + `away`)/a, which is given, less `away`."""
-    near, power = _near(a, away)
+    near, power = _near(a, away, 4, 19)  # a long one: close to 1 the logarithm that is given has lost digits
     return torch.where(near, power, a * log_ratio - away)
 
 
-def _near(a: Tensor, away: Tensor) -> tuple[Tensor, Tensor]:
-    """Whether d, `away` over a, is small, and a (log(1 + d) − d) where it is: a series in d/(2 + d)."""
-    near = away.abs() < a / 4
+def _near(a: Tensor, away: Tensor, within: int, order: int) -> tuple[Tensor, Tensor]:
+    """Whether d, `away` over a, is below 1 / `within`, and a (log(1 + d) − d) where it is: a series in d/(2 + d)."""
+    near = away.abs() < a / within
     away = torch.where(near, away, 0.0)
     r = away / (2 * a + away)
     square, series = r.square(), torch.zeros_like(r)
-    for k in range(19, 1, -2):
+    for k in range(order, 1, -2):
         series = 1 / k + square * series
     return near, r * (2 * a * square * series - away)
