@@ -18,7 +18,6 @@ COVERED = {
     "__main__.py": ["show/test_doctor.py", "test_packaging.py"],
     "poutine.py": ["handlers/test_contract.py"],
     "ops.py": ["core/test_vindex.py"],
-    "optim.py": ["vi/test_svi.py", "vi/test_engines.py"],
     # Programs as Pyro's users write them, name by name.
     "compat/differences.py": ["compat/test_port.py"],
     "compat/pyro/*.py": ["compat/pyro/test_programs.py", "compat/pyro/test_names.py"],

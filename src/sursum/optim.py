@@ -17,7 +17,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from sursum.common.reprs import text
 from sursum.common.settings import real_number
 from sursum.common.shown import abbreviate
-from sursum.common.torch_private import without_dynamo
+from sursum.common.torch_private import take_step, without_dynamo
 from sursum.errors import OptimisationError, SursumError
 
 Options = Mapping[str, Any] | Callable[[str], Mapping[str, Any]]
@@ -91,6 +91,21 @@ class Optim:
             groups = [{"params": [leaf], **_mapping(self.options(name), name)} for name, leaf in leaves.items()]
             return self._make(groups, self.more)
         return self._make(list(leaves.values()), {**(self.options or {}), **self.more})
+
+    @staticmethod
+    def step(optimizer: torch.optim.Optimizer) -> None:
+        """Take a step of a torch optimiser along the gradients that are there, as its own `step` does.
+
+        That imports `torch._dynamo` in the first step of a process, two seconds; this does not.
+
+        Example:
+            >>> s = torch.tensor(1.0, requires_grad=True)
+            >>> optimizer, s.grad = SGD(lr=0.5).build({"s": s}), torch.tensor(3.0)
+            >>> Optim.step(optimizer)
+            >>> s
+            tensor(-0.5000, requires_grad=True)
+        """
+        take_step(optimizer)
 
     def clip(self, leaves: Iterable[Tensor]) -> None:
         """Clip the gradients of these parameters, as the settings say."""

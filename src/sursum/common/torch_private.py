@@ -5,6 +5,7 @@ A torch release that renames one of them breaks this file only. `tests/test_laye
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from torch.distributions.utils import _sum_rightmost as sum_rightmost
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.nn.modules.batchnorm import _NormBase as NormBase
 from torch.optim import Optimizer
+from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 from torch.utils._python_dispatch import TorchDispatchMode as _TorchDispatchMode
 from torch.utils._python_dispatch import _disable_current_modes as without_dispatch_modes
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack as dispatch_modes
@@ -59,6 +61,7 @@ __all__ = [
     "sample_dirichlet",
     "standard_gamma",
     "sum_rightmost",
+    "take_step",
     "tree_flatten",
     "tree_leaves",
     "tree_unflatten",
@@ -79,7 +82,22 @@ def without_dynamo() -> Iterator[None]:
         yield
     finally:
         for fn in marked:
-            delattr(fn, _DISABLED)
+            vars(fn).pop(_DISABLED, None)  # another thread may have been here
+
+
+def take_step(optimizer: Optimizer) -> None:
+    """`optimizer.step()`, without the import of Dynamo by which torch's optimisers interrupt the graphs of `torch.compile`.
+
+    They take it themselves where Dynamo is imported already, or somebody waits for their steps: a hook, a schedule, a subclass.
+    """
+    step = inspect.unwrap(type(optimizer).step)
+    hooks = (optimizer._optimizer_step_pre_hooks, optimizer._optimizer_step_post_hooks)
+    watched = "step" in vars(optimizer) or any((*hooks, _global_optimizer_pre_hooks, _global_optimizer_post_hooks))
+    if watched or "torch._dynamo" in sys.modules or not step.__module__.startswith("torch.optim."):
+        optimizer.step()
+        return
+    with torch.set_grad_enabled(optimizer.defaults.get("differentiable", False)):
+        step(optimizer)
 
 
 _DISABLED = "__dynamo_disable"

@@ -123,8 +123,9 @@ class Training:
         for name, leaf in leaves.items():
             leaf.grad = gradients.get(name)
         self.optim.clip(leaves.values())
-        optimizer.step()
-        optimizer.zero_grad()
+        self.optim.step(optimizer)
+        for leaf in leaves.values():
+            leaf.grad = None
         self.losses.append(loss)
         self.schedule(loss)
         if self.steps % AGREE == 0:

@@ -59,7 +59,7 @@ class PyroOptim:
             if leaf.grad is None:
                 continue
             self._clip(name, leaf)
-            self._for(name, leaf).step()
+            su.optim.Optim.step(self._for(name, leaf))
 
     def _for(self, name: str, leaf: Tensor) -> torch.optim.Optimizer:
         found = self.optim_objs.get(leaf)
