@@ -61,6 +61,7 @@ DIFFERENCES: Mapping[str, str] = {
     "pyro.infer.autoguide.AutoNormalMessenger": "it starts at the prior's means given those of the sites before, not at draws",
     "pyro.infer.autoguide.AutoDiscreteParallel": "a discrete site in a subsampled plate is an error",
     "pyro.infer.autoguide.AutoNormalizingFlow": "`init_transform_fn` gives a flow of zuko's",
+    "pyro.distributions.transforms.spline": "this and other splines are rational-quadratic; transforms have no `dim`",
     "pyro.contrib.easyguide.EasyGuide": (
         "a plate without a size has that of the model in this call, and its dimension; a group has one coordinate for each "
         "degree of freedom of a simplex or a Cholesky factor"

@@ -17,6 +17,7 @@ from sursum.compat.pyro.distributions.diagonal_mixtures import (
     MixtureOfDiagNormalsSharedCovariance,
     OMTMultivariateNormal,
 )
+from sursum.compat.pyro.distributions.flows import ComposeTransformModule, TransformModule
 from sursum.compat.pyro.distributions.torch_distribution import TorchDistribution, TorchDistributionMixin
 from sursum.compat.pyro.distributions.unit import Unit
 from sursum.compat.pyro.distributions.util import enable_validation, is_validation_enabled, validation_enabled
@@ -30,8 +31,6 @@ MISSING = {
     "ConditionalTransformedDistribution": "a network gives the arguments of a distribution: write it in the program",
     "ConditionalDistribution": "a network gives the arguments of a distribution: write it in the program",
     "ConditionalTransform": "a network gives the arguments of a transform: write it in the program",
-    "TransformModule": "a transform with parameters is a torch.nn.Module that makes one: pyro.module(name, net)",
-    "ComposeTransformModule": "a transform with parameters is a torch.nn.Module that makes one: pyro.module(name, net)",
     "LinearHMM": "write su.scan, a loop in C",
     "IndependentHMM": "write GaussianHMM in a plate",
     "GammaGaussianHMM": "write su.scan, a loop in C",
@@ -75,8 +74,10 @@ __all__ = [
     "Empirical",
     "Independent",
     "MaskedDistribution",
+    "ComposeTransformModule",
     "TorchDistribution",
     "TorchDistributionMixin",
+    "TransformModule",
     "Unit",
     "constraints",
     "enable_validation",
