@@ -30,6 +30,26 @@ def test_nothing_has_changed_where_nothing_has():
     assert not seen.changed()
 
 
+def test_what_is_replaced_by_another_object_is_noticed():
+    """A tuple, a distribution, a function: by which object it is, where a number would be compared."""
+    settings = Settings()
+    settings.pair, settings.fn, settings.table = (0.0, 1.0), torch.distributions.Normal(0.0, 1.0), {"inner": [1.0]}
+
+    def program():
+        return settings.pair, settings.fn, settings.table
+
+    for change in (
+        lambda: setattr(settings, "pair", (10.0, 1.0)),
+        lambda: setattr(settings, "fn", torch.distributions.Normal(1.0, 1.0)),
+        lambda: settings.table.update(inner=[2.0]),
+        lambda: setattr(settings, "table", {"inner": [2.0]}),
+    ):
+        seen = Surroundings(program)
+        assert not seen.changed()
+        change()
+        assert seen.changed()
+
+
 def test_globals_attributes_flags_data_closures_and_handlers(monkeypatch):
     settings, numbers, rate = Settings(), [1.0, {"a": 1}], 0.1
 

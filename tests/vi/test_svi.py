@@ -474,6 +474,50 @@ def test_a_run_shows_itself_where_that_is_wanted(capsys):
     assert re.search(rf"━{{24}}  20/20 steps  loss {sum(losses[0]) / 20:.6g}\x1b\[K\n$", shown)
 
 
+@pytest.mark.parametrize("engine", [None, "torch", "eager"])
+def test_a_parameter_that_a_later_step_meets_is_trained(engine):
+    flag = [False]
+
+    def model():
+        su.sample("z", dist.Normal(0.0, 1.0))
+        su.factor("f", torch.tensor(0.0))
+
+    def guide():
+        scale = su.param("log_scale", torch.tensor(0.0)).exp() if flag[0] else 1.0  # the loss of the first step is the same
+        su.sample("z", dist.Normal(su.param("loc", torch.tensor(0.5)), scale))
+
+    svi = su.infer.SVI(model, guide, su.optim.Adam(lr=0.01), seed=0, engine=engine)
+    svi.step()
+    flag[0] = True
+    svi.step()
+    svi.step()
+    assert set(svi.params) == {"loc", "log_scale"}
+    assert float(svi.params["log_scale"].detach()) != 0.0
+
+
+@pytest.mark.parametrize("engine", [None, "torch"])
+def test_a_tuple_outside_the_program_is_read_again_where_it_is_replaced(engine):
+    class Settings:
+        prior = (0.0, 1.0)
+
+    settings = Settings()
+
+    def model():
+        su.sample("z", dist.Normal(*settings.prior))
+        su.factor("f", torch.tensor(0.0))
+
+    svi = su.infer.SVI(
+        model,
+        lambda: su.sample("z", dist.Delta(su.param("z_at", torch.tensor(0.0)))),
+        su.optim.SGD(lr=0.0),
+        seed=0,
+        engine=engine,
+    )
+    before = svi.step()
+    settings.prior = (10.0, 1.0)
+    assert svi.step() == pytest.approx(before + 50.0)
+
+
 DYNAMO = """
 import sys, torch, sursum as su, sursum.distributions as dist
 def model(y):

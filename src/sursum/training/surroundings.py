@@ -47,7 +47,7 @@ class Surroundings:
     def __init__(self, *programs: Any) -> None:
         self._followed: dict[int, Any] = {}
         self._places: list[Look] = []
-        self._containers: list[Callable[[], Collection[Any]]] = []
+        self._containers: list[tuple[Callable[[], Collection[Any]], bool]] = []  # and whether all in it is compared
         self._networks: list[nn.Module] = []
         for program in programs:
             self._follow(program, 0)
@@ -70,12 +70,15 @@ class Surroundings:
 
     def _objects(self) -> tuple[list[Any], list[Any], list[int]]:
         """What is at the places, in the containers, and how many there are in each."""
-        held = [look() for look in self._containers]
+        held = [look() for look, _ in self._containers]
         return [look() for look in self._places], list(chain.from_iterable(held)), list(map(len, held))
 
     def _keys(self) -> Any:
         """The numbers and strings, and which objects the others are."""
-        held = [[_key(item) for item in look() if isinstance(item, _COMPARED)] for look in self._containers]
+        held = [
+            [_key(item) for item in look() if everything or isinstance(item, _COMPARED)]
+            for look, everything in self._containers
+        ]
         return [_key(look()) for look in self._places], held
 
     def _written(self) -> list[int]:
@@ -101,18 +104,19 @@ class Surroundings:
         elif isinstance(item, Mapping):
             self._values(item, depth)
         elif isinstance(item, (list, tuple)) and len(item) <= _LONGEST:
-            self._containers.append(partial(_itself, item))
+            self._containers.append((partial(_itself, item), True))
             for part in item:
                 self._follow(part, depth + 1)
         elif isinstance(getattr(item, "__dict__", None), dict) and not isinstance(item, (types.ModuleType, Tensor)):
-            self._values(item.__dict__, depth)
-            if not _is_library(type(item)):
+            theirs = _is_library(type(item))  # whose objects may keep what they please from call to call
+            self._values(item.__dict__, depth, everything=not theirs)
+            if not theirs:
                 self._methods(type(item), depth)
 
-    def _values(self, items: Mapping[Any, Any], depth: int) -> None:
+    def _values(self, items: Mapping[Any, Any], depth: int, *, everything: bool = True) -> None:
         if len(items) > _LONGEST:
             return
-        self._containers.append(items.values if isinstance(items, dict) else partial(_snapshot, items))
+        self._containers.append((items.values if isinstance(items, dict) else partial(_snapshot, items), everything))
         for part in list(items.values()):
             self._follow(part, depth + 1)
 

@@ -104,16 +104,20 @@ class BatchSteps:
         """Find, at the first batch of a loader, which plates are over the rows."""
 
         def sites(batch: Sequence[Any]) -> list[Site]:
-            passive = Buffers(held=buffers_of(self.training.baselines), live=False)
-            with valued(), self.training.store, self.set_up.seeded(seeds.SET_UP, 0), passive:
-                first = pair(self.bound.model, self.bound.guide, batch, kwargs)
-            return [*first.model.values(), *first.guide.values()]
+            return self._run_once(batch, kwargs)
 
         self.bound.rows = find_rows(sites, args, count_rows(loader))
         self._loader = loader
         self.by_shape.clear()
         if isinstance(self.bound.guide, AutoGuide):
             check_global(sites(args), self.bound.rows, type(self.bound.guide).__name__)
+
+    def _run_once(self, args: Sequence[Any], kwargs: dict[str, Any]) -> list[Site]:
+        """The sites of one execution, which leaves nothing behind but parameters that are new in the store."""
+        passive = Buffers(held=buffers_of(self.training.baselines), live=False)
+        with valued(), self.training.store, self.set_up.seeded(seeds.SET_UP, 0), passive:
+            first = pair(self.bound.model, self.bound.guide, args, kwargs)
+        return [*first.model.values(), *first.guide.values()]
 
     def find(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Engine, Batch | None]:
         """The engine for batches of this shape."""
@@ -143,9 +147,11 @@ class BatchSteps:
         return engine, batch
 
     def _look_again(self, engine: Engine, batch: Batch) -> Engine | None:
-        """The engine, if the programs still have its loss although something around them has changed."""
+        """The engine, if the programs still have its loss and parameters although something around them has changed."""
         self._around = Surroundings(self.bound.model, self.bound.guide)
-        if engine.still_right(batch):
+        known = set(self.training.leaves)
+        self._run_once(*batch.arguments(batch.tensors))
+        if known == set(self.training.leaves) and engine.still_right(batch):
             return engine
         self._changes += 1
         self.by_shape.clear()
