@@ -123,6 +123,29 @@ def test_the_data_of_a_loader_are_compared(tmp_path: Path) -> None:
     assert again.resume(path, DataLoader(TensorDataset(X.clone(), Y.clone()), batch_size=7)).num_samples == 2
 
 
+def test_batches_of_other_lengths_are_no_other_data(tmp_path: Path) -> None:
+    """Sequences that are padded to the longest of a batch, in an order that a loader of the user's chooses each time."""
+    rows, orders = [torch.ones(3 + k) for k in range(8)], iter([range(8), range(7, -1, -1)] * 9)
+
+    class Shuffled:
+        def __iter__(self):
+            order = list(next(orders))
+            return iter([order[k : k + 2] for k in range(0, 8, 2)])
+
+        def __len__(self):
+            return 4
+
+    def model(batch: torch.Tensor) -> None:
+        loc = su.sample("loc", dist.Normal(0.0, 1.0))
+        su.factor("seen", -(batch.mean(1) - loc).square().sum())
+
+    pad = lambda batch: torch.nn.utils.rnn.pad_sequence(batch, batch_first=True)
+    loader = lambda: DataLoader(rows, batch_sampler=Shuffled(), collate_fn=pad)  # type: ignore[arg-type]
+    path, settings = tmp_path / "run.npz", {"num_samples": 2, "num_warmup": 1, "num_chains": 1}
+    SGMCMC(SGLD(model, 0.01), seed=0, checkpoint=path, **settings).run(loader())
+    assert SGMCMC(SGLD(model, 0.01), **settings).resume(path, loader()).num_samples == 2
+
+
 @pytest.mark.parametrize("engine", ["torch", "eager"])
 def test_a_run_goes_on_with_its_engine(engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where the rule would take another one."""

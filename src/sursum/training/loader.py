@@ -63,17 +63,18 @@ def count_rows(loader: Any) -> float | None:
 
 def describe(loader: Any, first: tuple[Any, ...]) -> Any:
     """What is known of the data of a loader without going through them, to compare them with those of another process: what
-    its dataset holds in memory, and shape and dtype of the tensors of its first batch.
+    its dataset holds in memory, how many rows a batch has, where it says so, and dtype and number of dimensions of the tensors
+    of the first one, whose lengths may be others the next time.
 
     Example:
         >>> a, b = (DataLoader(TensorDataset(torch.full((3,), value)), batch_size=2) for value in (1.0, 2.0))
         >>> describe(a, (torch.ones(2),))
-        [(tensor([1., 1., 1.]),), [(torch.float32, (2,))]]
+        [(tensor([1., 1., 1.]),), 2, [(torch.float32, 1)]]
         >>> torch.equal(describe(b, (torch.ones(2),))[0][0], torch.full((3,), 2.0))
         True
     """
-    shapes = [(part.dtype, tuple(part.shape)) for part in tree_leaves(first) if hasattr(part, "shape")]
-    return [_held(getattr(loader, "dataset", None)), shapes]
+    shapes = [(part.dtype, len(part.shape)) for part in tree_leaves(first) if hasattr(part, "shape")]
+    return [_held(getattr(loader, "dataset", None)), getattr(loader, "batch_size", None), shapes]
 
 
 def _held(dataset: Any) -> Any:
