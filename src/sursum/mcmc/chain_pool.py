@@ -51,6 +51,7 @@ class Schedule:
         collect: called with k, a chain with a spool, and whether it has ended, to take its draws.
         ending: when the run ends before all draws are made.
         num_warmup: draws of each chain that do not count for it.
+        thin: of how many of the others one is kept.
     """
 
     start: Callable[[int, Callable[[], None]], KernelChain]
@@ -60,6 +61,7 @@ class Schedule:
     collect: Callable[[int, KernelChain, bool], None] | None = None
     ending: Ending | None = None
     num_warmup: int = 0
+    thin: int = 1
     paused: bool = field(default=False, init=False)
     _chains: list[KernelChain] = field(default_factory=list, init=False)
     _running: list[int] = field(default_factory=list, init=False)
@@ -173,7 +175,9 @@ class Schedule:
         """Whether the run has been stopped, and each chain that has begun has a draw, or no more time for one."""
         if self._stop_by is None:
             return False
-        begun = bool(self._chains) and all(chain.draws > self.num_warmup for chain in self.progress()[: len(self._chains)])
+        begun = bool(self._chains) and all(
+            chain.draws >= self.num_warmup + self.thin for chain in self.progress()[: len(self._chains)]
+        )
         return self.paused or begun or time.monotonic() >= self._stop_by
 
     def _store_some(self) -> bool:

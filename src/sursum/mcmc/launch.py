@@ -75,7 +75,9 @@ class Launch:
         apart = self.until is not None or self.on is not None
         cores = min(self.cores or count, count) if apart else min(self.cores or available_cores(), count)
         collect = None if recording is None else recording.collect
-        schedule = Schedule(start, count, cores, Line(total, display_for(self.progress)), collect, num_warmup=self.num_warmup)
+        schedule = Schedule(
+            start, count, cores, Line(total, display_for(self.progress)), collect, num_warmup=self.num_warmup, thin=self.thin
+        )
         if self.until is not None:
             names = compiled.density.coordinate_names()
             self.until.check(names)
