@@ -155,6 +155,17 @@ def test_a_gate_that_is_shut_for_good(make: Callable[..., Any], zero: float) -> 
     assert make(gate[:1]).log_prob(double(1.0)).item() == -np.inf
 
 
+@pytest.mark.parametrize("gate", [1e-9, 0.3, 0.5, 0.999999, 1.0])
+@pytest.mark.parametrize("rate", [0.5, 900.0])
+def test_the_probability_of_a_zero_has_a_slope_for_every_gate(gate: float, rate: float) -> None:
+    """g + (1 − g) p₀, where p₀ may be less than any double."""
+    g, none = double(gate).squeeze().requires_grad_(), np.exp(-rate)
+    found = dist.ZeroInflatedPoisson(double(rate).squeeze(), gate=g).log_prob(double(0.0).squeeze())
+    zero = gate + (1 - gate) * none
+    assert found.item() == pytest.approx(np.log(zero), rel=1e-13, abs=1e-15)
+    assert torch.autograd.grad(found, g)[0].item() == pytest.approx((1 - none) / zero, rel=1e-13)
+
+
 def test_a_hazard_that_overflows_leaves_others_a_slope() -> None:
     """Of a mixture of censored and seen lifetimes, of a density that is next to none."""
     shape = double(1e8).squeeze().requires_grad_()

@@ -124,9 +124,10 @@ class ZeroInflatedDistribution(_Gated):
         """The logarithm of the probability of 0, where the value is."""
         if "gate_logits" in vars(self):
             return torch.logaddexp(shut, logsigmoid(-self.gate_logits) + self._zero())
-        never = self.gate == 1  # 1 − g has no logarithm then
-        open_ = torch.log1p(-torch.where(zero & ~never, self.gate, 0.5))
-        return torch.logaddexp(shut, torch.where(never, -torch.inf, open_ + self._zero()))
+        likely = self.gate >= 0.5  # there 1 − (1 − g) (1 − p(0)) keeps the digits, and has a slope at 1
+        rare = torch.where(zero & ~likely, self.gate, 0.25)
+        summed = torch.logaddexp(torch.log(rare), torch.log1p(-rare) + self._zero())
+        return torch.where(likely, torch.log1p((1 - torch.where(likely, self.gate, 1.0)) * torch.expm1(self._zero())), summed)
 
 
 class HurdleDistribution(_Gated):
