@@ -93,6 +93,12 @@ class Optim:
         return self._make(list(leaves.values()), {**(self.options or {}), **self.more})
 
     @staticmethod
+    def construct(make: Callable[..., torch.optim.Optimizer], params: Any, options: Mapping[str, Any]) -> torch.optim.Optimizer:
+        """``make(params, **options)``, a torch optimiser, without the import of `torch._dynamo` that this takes."""
+        with without_dynamo():
+            return make(params, **options)
+
+    @staticmethod
     def step(optimizer: torch.optim.Optimizer) -> None:
         """Take a step of a torch optimiser along the gradients that are there, as its own `step` does.
 
@@ -125,8 +131,7 @@ class Optim:
                 f"{', '.join(known)}."
             )
         try:
-            with without_dynamo():
-                optimizer: torch.optim.Optimizer = make(params, **options)
+            optimizer = self.construct(make, params, options)
         except (TypeError, ValueError) as error:
             raise OptimisationError(
                 f"torch.optim.{make.__name__} rejects the options {dict(options)!r}: {error}. Change them: "

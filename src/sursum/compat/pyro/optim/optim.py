@@ -74,7 +74,7 @@ class PyroOptim:
     def _made(self, name: str, leaf: Tensor) -> torch.optim.Optimizer:
         options = options_of(self.pt_optim_args, name, "optim_args")
         try:
-            made: torch.optim.Optimizer = self.pt_optim_constructor([leaf], **options)
+            made = su.optim.Optim.construct(self.pt_optim_constructor, [leaf], options)
         except (TypeError, ValueError) as error:
             raise OptimisationError(f"the optimiser rejects the options {dict(options)!r}: {error}.") from error
         return made
